@@ -1,0 +1,124 @@
+"""Finding a net by name: rows, other packages' names, and the right spelling of a guess."""
+from __future__ import annotations
+
+import csv
+import difflib
+import functools
+import pathlib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from . import variants
+from .variant import Variant
+
+if TYPE_CHECKING:
+    import keras
+
+COSTS = pathlib.Path(__file__).with_name("costs.csv")
+
+
+def create(name: str, **kwargs: Any) -> keras.Model:
+    """Builds the net that `name` names.
+
+    Arguments:
+        name: a row ("resnet50v1_5"), a row with a checkpoint ("cifar_resnet20.digits"), or another package's name for the
+            structure ("timm/resnet50", "torchvision/resnet50", "keras/ResNet50", "akamaster/resnet20").
+        **kwargs: as every builder takes, see `reskeras.variant.Variant`.
+    Raises: ValueError that names the nearest spelling for a name that nobody has; whatever the builder raises.
+    """
+    row, tag, fields = find(name)
+    if tag:
+        if kwargs.get("weights") is not None:
+            raise ValueError(f"{name!r} names weights ({tag!r}), and so does weights={kwargs['weights']!r}; give one")
+        kwargs["weights"] = tag
+    return row(**{**fields, **kwargs})
+
+
+def find(name: str) -> tuple[Variant, str, dict[str, Any]]:
+    """The row, the tag of its weights ("" if none) and the Spec fields that `name` stands for.  Raises: ValueError."""
+    if not isinstance(name, str):
+        raise ValueError(f"name={name!r}: expected a string such as 'resnet50d'")
+    known = sources()
+    if name in variants.ROWS:
+        return variants.ROWS[name], "", {}
+    if name in known:
+        return variants.ROWS[known[name][0]], "", known[name][1]
+    stem, dot, tag = name.partition(".")
+    if dot and (stem in variants.ROWS or stem in known):
+        row, _, fields = find(stem)
+        return row, tag, fields
+    raise ValueError(f"unknown net {name!r}{guess(name, {row: row for row in variants.ROWS})}; "
+                     f"reskeras.list_models() names all {len(variants.ROWS)}")
+
+
+@functools.cache
+def sources() -> dict[str, tuple[str, dict[str, Any]]]:
+    """ "timm/resnet50" -> (row, Spec fields), for every name of another package."""
+    return {s: (row.name, {}) for row in variants.ROWS.values() for s in row.sources} | variants.ALMOST
+
+
+def builders() -> dict[str, str]:
+    """Builder -> row."""
+    return {row.builder: row.name for row in variants.ROWS.values()}
+
+
+def builder(name: str) -> Variant:
+    """The builder of that name.  Raises: AttributeError that names the nearest."""
+    rows = builders()
+    if name in rows:
+        return variants.ROWS[rows[name]]
+    spelling = {row: b for b, row in rows.items()} | {b: b for b in rows}
+    raise AttributeError(f"module 'reskeras' has no attribute {name!r}{guess(name, spelling)}")
+
+
+def guess(name: str, spelling: dict[str, str]) -> str:
+    """"; did you mean 'x'?": x by the letters and digits alone, as another package's name, as a beginning, or by likeness."""
+    known = {plain(k): v for k, v in spelling.items()}
+    for source, (row, _) in sources().items():
+        known.setdefault(plain(source.split("/")[1]), spelling[row])
+        known.setdefault(plain(source), spelling[row])
+    wanted = plain(name.partition(".")[0])
+    beginnings = [k for k in known if k.startswith(wanted)] if len(wanted) > 3 else []
+    near = [wanted] if wanted in known else beginnings or difflib.get_close_matches(wanted, known, n=1, cutoff=0.6)
+    return f"; did you mean {known[near[0]]!r}?" if near else ""
+
+
+def plain(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a row costs at its own input size and class count: trainable parameters, multiply-accumulates."""
+    params: int
+    macs: int
+
+
+@functools.cache
+def sizes() -> dict[str, Size]:
+    """Row -> Size, from the file that the tests recompute."""
+    with COSTS.open(newline="") as file:
+        return {line["row"]: Size(int(line["params"]), int(line["macs"])) for line in csv.DictReader(file)}
+
+
+def list_models(pattern: str | None = None, *, family: str | None = None, max_params: float | None = None,
+                max_macs: float | None = None) -> list[str]:
+    """The rows, in the order of the table.
+
+    Arguments:
+        pattern: a shell pattern of row names, such as "resnest*".
+        family: one of the families, such as "resnext".
+        max_params: most trainable parameters.
+        max_macs: most multiply-accumulates for one image of the row's own size.
+    Raises: ValueError for an unknown family; the message names the nearest.
+    """
+    families = sorted({row.family for row in variants.ROWS.values()})
+    if family is not None and family not in families:
+        near = difflib.get_close_matches(family, families, n=1, cutoff=0.3)
+        raise ValueError(f"family={family!r}: expected one of {', '.join(families)}"
+                         + (f"; did you mean {near[0]!r}?" if near else ""))
+    return [name for name, row in variants.ROWS.items()
+            if (pattern is None or fnmatchcase(name, pattern.lower())) and family in (None, row.family)
+            and (max_params is None or sizes()[name].params <= max_params)
+            and (max_macs is None or sizes()[name].macs <= max_macs)]

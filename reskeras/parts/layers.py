@@ -1,0 +1,221 @@
+"""The few layers that Keras lacks; registered, so that a saved net loads without custom_objects.  keras.ops only."""
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from .grouped import GroupedConv2D
+
+register = keras.saving.register_keras_serializable("reskeras")
+
+
+@register
+class StandardizedConv2D(GroupedConv2D):
+    """Convolution with weight standardization: each filter has mean 0 and variance 1 (arXiv:1903.10520; BiT, arXiv:1912.11370).
+
+    Arguments: those of `keras.layers.Conv2D`; `epsilon` is added to the variance.
+    """
+
+    def __init__(self, *args: Any, epsilon: float = 1e-8, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.epsilon = epsilon
+
+    def convolution_op(self, inputs, kernel):
+        mean, variance = ops.moments(kernel, axes=(0, 1, 2), keepdims=True)
+        # the division before the cast: a half-precision square root of 1e-8 is 0
+        return super().convolution_op(inputs, (kernel - mean) / ops.sqrt(variance + self.epsilon))
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@register
+class StochasticDepth(layers.Layer):
+    """Drops the residual branch with probability `rate` in training, and is exactly the identity in inference.
+
+    The kept branch is divided by the survival probability 1 - rate, so that inference needs no scaling
+    (Huang et al. 2016, arXiv:1603.09382, scale at inference instead: the same expectation).
+
+    Arguments:
+        rate: probability in [0, 1).
+        mode: "sample" decides for each sample, "batch" once for the batch.
+        seed: integer, or None.
+    Raises: ValueError for another rate or mode.
+    """
+
+    def __init__(self, rate: float, mode: str = "sample", seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1 or mode not in ("sample", "batch"):
+            raise ValueError(f"rate={rate!r}, mode={mode!r}: expected a rate in [0, 1) and 'sample' or 'batch'")
+        self.rate, self.mode, self.seed = rate, mode, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs, training=False):
+        if not training or not self.rate:
+            return inputs
+        samples = ops.shape(inputs)[0] if self.mode == "sample" else 1
+        shape = (samples,) + (1,) * (len(inputs.shape) - 1)
+        keep = 1 - self.rate
+        # drawn in float32: 1 - rate has few digits in half precision
+        kept = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator) < keep
+        return ops.where(kept, inputs / ops.cast(keep, inputs.dtype), ops.zeros_like(inputs))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "mode": self.mode, "seed": self.seed}
+
+
+@register
+class DropBlock2D(layers.Layer):
+    """Drops contiguous squares of a feature map in training (Ghiasi et al. 2018, arXiv:1810.12890).
+
+    Arguments:
+        rate: expected fraction of dropped cells, in [0, 1).
+        block_size: side of the square in cells; less where the map is smaller.
+        seed: integer, or None.
+    Raises: ValueError for another rate or size.
+    """
+
+    def __init__(self, rate: float, block_size: int = 7, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1 or block_size < 1:
+            raise ValueError(f"rate={rate!r}, block_size={block_size!r}: expected a rate in [0, 1) and a size of at least 1")
+        self.rate, self.block_size, self.seed = rate, block_size, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs, training=False):
+        if not training or not self.rate:
+            return inputs
+        _, height, width, channels = inputs.shape
+        size = min(self.block_size, height or self.block_size, width or self.block_size)
+        # A square is centred on a seed anywhere on the map (the border is cut, not avoided): gamma = rate / size^2.
+        shape = ops.shape(inputs)
+        seeds = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator) < self.rate / size**2
+        dropped = ops.max_pool(ops.cast(seeds, "float32"), size, strides=1, padding="same", data_format="channels_last")
+        kept = 1 - dropped
+        scale = 1 / ops.maximum(ops.mean(kept), 1e-6)
+        return inputs * ops.cast(kept * scale, inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "block_size": self.block_size, "seed": self.seed}
+
+
+@register
+class ChannelSlice(layers.Layer):
+    """The channels `start` to `stop` of its input: a plain slice, since a split op keeps GPU delegates from a net."""
+
+    def __init__(self, start: int, stop: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.start, self.stop = start, stop
+
+    def call(self, inputs):
+        return inputs[..., self.start:self.stop]
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.stop - self.start)
+
+    def get_config(self):
+        return {**super().get_config(), "start": self.start, "stop": self.stop}
+
+
+@register
+class ChannelPadding(layers.Layer):
+    """Zero channels before and after: the shortcut A of He et al. 2015."""
+
+    def __init__(self, before: int, after: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.before, self.after = before, after
+
+    def call(self, inputs):
+        return ops.pad(inputs, [(0, 0)] * (len(inputs.shape) - 1) + [(self.before, self.after)])
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.before + input_shape[-1] + self.after)
+
+    def get_config(self):
+        return {**super().get_config(), "before": self.before, "after": self.after}
+
+
+@register
+class EdgePadding2D(layers.Layer):
+    """Repeats the border cells: to a max pool the same as padding with minus infinity, without an infinity to quantize."""
+
+    def __init__(self, padding: tuple[int, int], **kwargs: Any):
+        super().__init__(**kwargs)
+        self.padding = tuple(padding)
+
+    def call(self, inputs):
+        return ops.pad(inputs, [(0, 0), self.padding, self.padding, (0, 0)], mode="symmetric")
+
+    def compute_output_shape(self, input_shape):
+        n, h, w, c = input_shape
+        return (n, *(None if s is None else s + sum(self.padding) for s in (h, w)), c)
+
+    def get_config(self):
+        return {**super().get_config(), "padding": self.padding}
+
+
+@register
+class BlurPool2D(layers.Layer):
+    """Anti-aliased subsampling: the binomial kernel [1, 2, 1] on a reflected border (Zhang 2019, arXiv:1904.11486)."""
+
+    def __init__(self, stride: int = 2, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(self, inputs):
+        s = self.stride
+        x = ops.pad(inputs, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="reflect")
+        # three taps per axis, as strided slices: no kernel to store or to train
+        x = x[:, 0:-2:s] * 0.25 + x[:, 1:-1:s] * 0.5 + x[:, 2::s] * 0.25
+        return x[:, :, 0:-2:s] * 0.25 + x[:, :, 1:-1:s] * 0.5 + x[:, :, 2::s] * 0.25
+
+    def compute_output_shape(self, input_shape):
+        n, h, w, c = input_shape
+        return (n, *(None if size is None else -(-size // self.stride) for size in (h, w)), c)
+
+    def get_config(self):
+        return {**super().get_config(), "stride": self.stride}
+
+
+@register
+class RadixSoftmax(layers.Layer):
+    """Softmax over the `radix` competitors for each channel: the gates of SK (`groups` = 1) and of split attention.
+
+    (N, 1, 1, groups * radix * c), group-major as the published weights have it, to (N, 1, 1, radix * groups * c),
+    radix-major as the feature maps are.  One competitor alone gets a sigmoid (arXiv:2004.08955, section 3).
+    """
+
+    def __init__(self, radix: int, groups: int = 1, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.radix, self.groups = radix, groups
+
+    def call(self, inputs):
+        if self.radix == 1:
+            return ops.sigmoid(inputs)
+        size = inputs.shape[-1] // (self.groups * self.radix)
+        # channel slices at rank 4: every edge runtime has them
+        logits = [ops.concatenate([inputs[..., (g * self.radix + r) * size:(g * self.radix + r + 1) * size]
+                                   for g in range(self.groups)], axis=-1) for r in range(self.radix)]
+        if self.radix == 2:
+            first = ops.sigmoid(logits[0] - logits[1])
+            return ops.concatenate([first, 1 - first], axis=-1)
+        top = logits[0]
+        for other in logits[1:]:
+            top = ops.maximum(top, other)
+        powers = [ops.exp(z - top) for z in logits]
+        total = sum(powers[1:], powers[0])
+        return ops.concatenate([p / total for p in powers], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "radix": self.radix, "groups": self.groups}

@@ -1,0 +1,241 @@
+"""What we choose: a net is a frozen `Spec`, a point in the space of about ten axes.  Standard library only."""
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from typing import Any, Callable, Mapping, TypeVar
+
+
+@dataclass(frozen=True)
+class SE:
+    """Squeeze-and-excitation, arXiv:1709.01507: `ratio` of the channels, rounded to a multiple of `divisor`."""
+    ratio: float = 1 / 16
+    divisor: int = 8
+
+
+@dataclass(frozen=True)
+class ECA:
+    """Efficient channel attention, arXiv:1910.03151: a 1-D convolution whose kernel follows |log2(C) / gamma + beta / gamma|."""
+    gamma: int = 2
+    beta: int = 1
+
+
+@dataclass(frozen=True)
+class SK:
+    """Selective kernel, arXiv:1903.06586: a 3x3 and a dilated 3x3 path; `split_input` gives each path half of the channels."""
+    ratio: float = 1 / 16
+    divisor: int = 8
+    split_input: bool = True
+
+
+@dataclass(frozen=True)
+class Split:
+    """Split attention, arXiv:2004.08955: `radix` feature-map groups, recombined by a softmax over them."""
+    radix: int = 2
+    ratio: float = 1 / 4
+
+
+Attention = SE | ECA | None
+Mixer = SK | Split | None
+SHORTHANDS: dict[str, Callable[[], Any]] = {"se": SE, "eca": ECA, "sk": SK, "split": Split}
+
+# Every axis that is a word, with all of its words.  `parts` holds one small function for each; a test compares the two.
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "block": ("basic", "bottleneck"),
+    "order": ("post", "pre", "bn_after_add", "relu_before_add", "relu_only_pre"),
+    "stride_on": ("3x3", "1x1"),
+    "stride_at": ("first", "last"),
+    "stem": ("conv7", "deep", "tiered", "cifar"),
+    "pool": ("max", "max_zero_pad", "max_ceil", "conv", "none"),
+    "shortcut": ("conv", "pad", "all_conv", "avg", "none", "constant", "exclusive_gate", "shortcut_gate", "dropout"),
+    "form": ("grouped", "concat", "sum"),
+    "downsample": ("conv", "pool_before", "pool_after"),
+    "antialias": (None, "average", "blur"),
+    "norm": ("batch", "sync_batch", "group", "none"),
+    "padding": ("symmetric", "explicit", "same"),
+    "drop_path_mode": ("sample", "batch"),
+    "output_stride": (None, 1, 2, 4, 8, 16, 32),
+    "conv_bias": (False, True, "unnormed"),
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A residual net (He et al. 2015, arXiv:1512.03385) and its descendants; the defaults are ResNet-50 v1.5.
+
+    Raises: ValueError where a value is not one of its axis; the message names the nearest.
+    """
+    # structure
+    depths: tuple[int, ...] = (3, 4, 6, 3)          # blocks per stage
+    widths: tuple[int, ...] = (64, 128, 256, 512)   # planes per stage; a bottleneck gives 4 times as many channels
+    width: float = 1.0                              # multiplies the planes and the stem
+    block: str = "bottleneck"                       # basic: 3x3, 3x3; bottleneck: 1x1, 3x3, 1x1
+    order: str = "post"                             # "Identity Mappings" (arXiv:1603.05027), Table 2
+    stride_on: str = "3x3"                          # of a bottleneck: 3x3 is v1.5, 1x1 is v1
+    stride_at: str = "first"                        # block of the stage; "last" is keras.applications' V2
+    strides: tuple[int, ...] = (1, 2, 2, 2)
+    stem: str = "conv7"
+    stem_width: int = 64                            # channels that leave the stem
+    stem_norm: bool = True                          # pre-activation nets leave the stem bare
+    pool: str = "max"
+    shortcut: str = "conv"                          # B: conv, A: pad, C: all_conv, ResNet-D: avg, plain: none
+    shortcut_kernel: int = 1                        # of strided projections (SENet-154: 3)
+    shortcut_norm: bool = True
+    gate_bias: float = -6.0                         # "Identity Mappings" Table 1: the b_g at which the gates do learn
+    groups: int = 1                                 # cardinality
+    base_width: int = 64                            # bottleneck planes per group, of 64
+    reduce_first: int = 1                           # SENet-154: its first 1x1 has half the width
+    form: str = "grouped"                           # ResNeXt (arXiv:1611.05431) Figure 3: c, b, a
+    mixer: Mixer = None                             # what stands for the block's first 3x3
+    downsample: str = "conv"                        # ResNeSt: an average pool takes over the 3x3's stride
+    antialias: str | None = None
+    attention: Attention = None
+    padding: str = "symmetric"                      # as PyTorch pads; explicit: always a layer; same: TensorFlow's
+    output_stride: int | None = None                # stages past it are dilated instead of strided; same weights
+    # layers
+    activation: str = "relu"
+    norm: str = "batch"
+    norm_groups: int = 32
+    bn_epsilon: float = 1e-5
+    bn_momentum: float = 0.9
+    conv_bias: bool | str = False                   # "unnormed": where no normalization follows
+    weight_standardization: bool = False            # BiT, arXiv:1912.11370
+    initializer: str = "he_normal"                  # fan-in, as He et al. 2015b
+    zero_init_residual: bool = False
+    # regularization
+    drop_path_rate: float = 0.0                     # of the last block; linear from 0 (arXiv:1603.09382)
+    drop_path_mode: str = "sample"
+    drop_block_rate: float = 0.0                    # in the last two stages (arXiv:1810.12890)
+    drop_block_size: int = 7
+    block_dropout_rate: float = 0.0                 # between the convolutions of a block (WRN, arXiv:1605.07146)
+    dropout_rate: float = 0.0                       # before the classifier
+    # the row's own head and input
+    classes: int = 1000
+    input_size: int = 224                           # pixels
+    pixels: str = "torch"                           # include_preprocessing: torch, tf, caffe (Keras' names), raw
+
+    def __post_init__(self):
+        for field in ("attention", "mixer"):
+            if isinstance(getattr(self, field), str):
+                object.__setattr__(self, field, shorthand(field, getattr(self, field)))
+        for field in ("depths", "widths", "strides"):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
+        check_choices(self, CHOICES)
+        check_numbers(self)
+        if not len(self.depths) == len(self.widths) <= len(self.strides):
+            raise ValueError(f"depths={self.depths} and widths={self.widths}: one entry per stage expected in both, "
+                             f"and a stride for each (strides={self.strides})")
+        check_type(self, "attention", (SE, ECA, type(None)))
+        check_type(self, "mixer", (SK, Split, type(None)))
+        if self.form != "grouped" and (self.block, self.order, self.mixer) != ("bottleneck", "post", None):
+            raise ValueError(f"form={self.form!r}: ResNeXt's other forms are post-activation bottlenecks without a mixer")
+        if self.block == "basic" and (self.groups, self.base_width) != (1, 64):
+            raise ValueError(f"groups={self.groups}, base_width={self.base_width}: defined for block='bottleneck' only")
+        if isinstance(self.mixer, Split) and self.block != "bottleneck":
+            raise ValueError(f"mixer={self.mixer}: split attention is defined for block='bottleneck'")
+        if self.weight_standardization and self.mixer:
+            raise ValueError(f"weight_standardization=True is not defined with mixer={self.mixer}")
+
+    @property
+    def expansion(self) -> int:
+        return 4 if self.block == "bottleneck" else 1
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Planes per stage, after the width multiplier."""
+        return tuple(scaled(w, self.width) for w in self.widths)
+
+
+@dataclass(frozen=True)
+class InceptionSpec:
+    """Inception-v4 and Inception-ResNet-v2, arXiv:1602.07261: not points of `Spec`'s space.
+
+    Raises: ValueError where a value is not one of its axis; the message names the nearest.
+    """
+    version: str = "resnet_v2"
+    depths: tuple[int, ...] = (10, 20, 10)          # blocks A, B, C
+    width: float = 1.0
+    norm_scale: bool = True                         # keras.applications' net has no gamma
+    activation: str = "relu"
+    bn_epsilon: float = 1e-3
+    bn_momentum: float = 0.9
+    initializer: str = "he_normal"
+    dropout_rate: float = 0.0
+    classes: int = 1000
+    input_size: int = 299
+    pixels: str = "tf"
+
+    CHOICES = {"version": ("v4", "resnet_v2")}
+
+    def __post_init__(self):
+        object.__setattr__(self, "depths", tuple(self.depths))
+        check_choices(self, self.CHOICES)
+        check_numbers(self)
+        if len(self.depths) != 3:
+            raise ValueError(f"depths={self.depths}: expected three numbers, of the blocks A, B and C")
+
+
+AnySpec = TypeVar("AnySpec", Spec, InceptionSpec)
+
+
+def scaled(channels: int, width: float) -> int:
+    """`channels * width`, rounded to a multiple of 8 where that changes it (a multiplier, never a published net)."""
+    exact = channels * width
+    return int(exact) if exact == int(exact) else max(8, int(exact + 4) // 8 * 8)
+
+
+def make_divisible(value: float, divisor: int, minimum: int = 0, round_limit: float = 0.9) -> int:
+    """The multiple of `divisor` nearest to `value`, at least `round_limit * value` (MobileNet's rule, as timm uses it)."""
+    rounded = max(minimum or divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < round_limit * value else rounded
+
+
+def override(spec: AnySpec, overrides: Mapping[str, Any]) -> AnySpec:
+    """`spec` with some fields replaced.  Raises: TypeError that names the nearest field for one it lacks."""
+    names = [f.name for f in dataclasses.fields(spec)]
+    for name in overrides:
+        if name not in names:
+            raise TypeError(f"unknown argument {name}={overrides[name]!r}{nearest(name, names)}; "
+                            f"the fields of {type(spec).__name__} are {', '.join(sorted(names))}")
+    return dataclasses.replace(spec, **overrides)
+
+
+def nearest(word: object, known: Any) -> str:
+    """"; did you mean 'x'?", or nothing where no known word is near."""
+    lower = {str(k).lower(): k for k in known}
+    found = difflib.get_close_matches(str(word).lower(), list(lower), n=1, cutoff=0.5)
+    return f"; did you mean {lower[found[0]]!r}?" if found else ""
+
+
+def shorthand(field: str, word: str) -> Any:
+    if word not in SHORTHANDS:
+        raise ValueError(f"{field}={word!r}: expected one of {', '.join(map(repr, SHORTHANDS))} or None{nearest(word, SHORTHANDS)}")
+    return SHORTHANDS[word]()
+
+
+def check_choices(spec: Any, choices: Mapping[str, tuple[Any, ...]]) -> None:
+    for field, known in choices.items():
+        value = getattr(spec, field)
+        if value not in known:
+            raise ValueError(f"{field}={value!r}: expected one of {', '.join(map(repr, known))}{nearest(value, known)}")
+
+
+def check_type(spec: Any, field: str, types: tuple[type, ...]) -> None:
+    value = getattr(spec, field)
+    if not isinstance(value, types):
+        names = ", ".join("None" if t is type(None) else t.__name__ + "()" for t in types)
+        raise ValueError(f"{field}={value!r}: expected one of {names}")
+
+
+def check_numbers(spec: Any) -> None:
+    for field in dataclasses.fields(spec):
+        value = getattr(spec, field.name)
+        if field.name.endswith("_rate") and not (isinstance(value, (int, float)) and 0 <= value < 1):
+            raise ValueError(f"{field.name}={value!r}: expected a probability in [0, 1)")
+        if field.type in ("int", "tuple[int, ...]"):
+            for v in value if isinstance(value, tuple) else (value,):
+                if not isinstance(v, int) or isinstance(v, bool) or v < 1:
+                    raise ValueError(f"{field.name}={value!r}: expected whole numbers of at least 1")
+    if not (isinstance(spec.width, (int, float)) and spec.width > 0):
+        raise ValueError(f"width={spec.width!r}: expected a positive multiplier")

@@ -1,0 +1,288 @@
+"""THE TABLE: one line is one net and one public builder.  A new net is one more line.
+
+A row is `variant(name, Spec, family, sources)`.  `sources` are the names that other packages have for the same structure,
+so that `create("timm/resnest50d")` finds it; without any, timm's net of the row's own name.
+"""
+from __future__ import annotations
+
+from functools import partial
+
+from .spec import ECA, SE, SK, InceptionSpec, Spec, Split
+from .variant import Variant, variant
+
+# Depths: blocks per stage.  B*: basic blocks, R*: bottlenecks.
+B10, B18, B34 = ({"block": "basic", "depths": d} for d in ((1, 1, 1, 1), (2, 2, 2, 2), (3, 4, 6, 3)))
+R14, R26, R50, R101, R152, R200, R269 = ({"depths": d} for d in (
+    (1, 1, 1, 1), (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3), (3, 24, 36, 3), (3, 30, 48, 8)))
+
+# What changes a ResNet into another family.
+C = {"stem": "deep"}                                            # Bag of Tricks, arXiv:1812.01187
+D = {**C, "shortcut": "avg"}
+T = {**D, "stem": "tiered"}                                     # timm
+S = {**C, "stem_width": 128}
+V1 = {"stride_on": "1x1"}                                       # He et al. 2015
+PRE = {"order": "pre", "stem_norm": False}                      # He et al. 2016
+KERAS = {"conv_bias": True, "bn_epsilon": 1.001e-5, "bn_momentum": 0.99, "initializer": "glorot_uniform", "pixels": "caffe"}
+KERAS_V1 = {**KERAS, **V1}
+KERAS_V2 = {**KERAS, **PRE, "conv_bias": "unnormed", "padding": "explicit", "pool": "max_zero_pad", "strides": (2, 2, 2, 1),
+            "stride_at": "last", "pixels": "tf"}
+BIT = {**PRE, "norm": "group", "weight_standardization": True, "pool": "max_zero_pad", "pixels": "tf"}
+AA, BLUR, GN = {"antialias": "average"}, {"antialias": "blur"}, {"norm": "group"}
+X32x4, X32x8, X64x4 = ({"groups": g, "base_width": w} for g, w in ((32, 4), (32, 8), (64, 4)))
+SE16, SE_V1, ECA_ = {"attention": SE()}, {"attention": SE(divisor=1), "pool": "max_ceil"}, {"attention": ECA()}
+SK_NARROW, SK_HALF, SK_FULL = ({"mixer": sk} for sk in (SK(1 / 8, 16), SK(), SK(divisor=32, split_input=False)))
+RS = {**D, "pool": "conv", "attention": SE(1 / 4)}              # arXiv:2103.07579
+ST = {**D, "mixer": Split(2), "downsample": "pool_after"}       # arXiv:2004.08955
+ST_WIDE = {**ST, "stem_width": 128}
+
+
+def fast(radix: int, groups: int, width: int) -> Spec:
+    """ResNeSt's ablations "{radix}s{groups}x{width}d": the average pool goes before the split attention."""
+    return Spec(**R50, **{**ST, "mixer": Split(radix), "downsample": "pool_before"}, groups=groups, base_width=width)
+
+
+def cifar(depth: int, **fields) -> Spec:
+    """The 6n + 2 layers of He et al. 2015, section 4.2; 9n + 2 of bottlenecks."""
+    per_block = 9 if fields.get("block") == "bottleneck" else 6
+    base = {"depths": ((depth - 2) // per_block,) * 3, "widths": (16, 32, 64), "strides": (1, 2, 2), "block": "basic",
+            "stem": "cifar", "stem_width": 16, "pool": "none", "shortcut": "pad", "classes": 10, "input_size": 32}
+    return Spec(**{**base, **fields})
+
+
+def wide(depth: int, k: int) -> Spec:
+    """WRN-d-k, arXiv:1605.07146: 6n + 4 layers, k times as wide."""
+    return cifar(depth - 2, **PRE, shortcut="conv", widths=(16 * k, 32 * k, 64 * k))
+
+
+plain, resnet, v2, bit, wrn, resnext, senet, eca, sk, resnest, rs, inception, tiny = (
+    partial(variant, family=f) for f in ("plain", "resnet", "resnetv2", "bit", "wrn", "resnext", "senet", "ecanet", "sknet",
+                                         "resnest", "resnet-rs", "inception", "mlperf-tiny"))
+NOWHERE = ""    # no other package has the net under a name of its own
+
+# He et al. 2015, arXiv:1512.03385: plain nets, shortcuts A and C, v1 as published and as Keras has it, v1.5
+PlainNet18 = plain("plainnet18", Spec(**B18, shortcut="none"), sources=NOWHERE)
+PlainNet34 = plain("plainnet34", Spec(**B34, shortcut="none"), sources=NOWHERE)
+ResNet18OptionA = resnet("resnet18_option_a", Spec(**B18, shortcut="pad"), sources=NOWHERE)
+ResNet18OptionC = resnet("resnet18_option_c", Spec(**B18, shortcut="all_conv"), sources=NOWHERE)
+ResNet34OptionA = resnet("resnet34_option_a", Spec(**B34, shortcut="pad"), sources=NOWHERE)
+ResNet34OptionC = resnet("resnet34_option_c", Spec(**B34, shortcut="all_conv"), sources=NOWHERE)
+ResNet50V1 = resnet("resnet50v1", Spec(**R50, **V1), sources=NOWHERE)
+ResNet101V1 = resnet("resnet101v1", Spec(**R101, **V1), sources=NOWHERE)
+ResNet152V1 = resnet("resnet152v1", Spec(**R152, **V1), sources=NOWHERE)
+ResNet50 = resnet("resnet50", Spec(**R50, **KERAS_V1), sources="keras/ResNet50")
+ResNet101 = resnet("resnet101", Spec(**R101, **KERAS_V1), sources="keras/ResNet101")
+ResNet152 = resnet("resnet152", Spec(**R152, **KERAS_V1), sources="keras/ResNet152")
+ResNet18 = resnet("resnet18", Spec(**B18), sources="timm/resnet18 torchvision/resnet18")
+ResNet26 = resnet("resnet26", Spec(**R26))
+ResNet34 = resnet("resnet34", Spec(**B34), sources="timm/resnet34 torchvision/resnet34")
+ResNet50V1_5 = resnet("resnet50v1_5", Spec(**R50), sources="timm/resnet50 torchvision/resnet50")
+ResNet101V1_5 = resnet("resnet101v1_5", Spec(**R101), sources="timm/resnet101 torchvision/resnet101")
+ResNet152V1_5 = resnet("resnet152v1_5", Spec(**R152), sources="timm/resnet152 torchvision/resnet152")
+ResNet200 = resnet("resnet200", Spec(**R200))
+ResNet50GN = resnet("resnet50_gn", Spec(**R50, **GN))
+
+# Bag of Tricks, arXiv:1812.01187: C (deep stem), D (and average-pooled shortcuts); S (wide stem), T (tiered stem) of timm
+ResNet10T = resnet("resnet10t", Spec(**B10, **T))
+ResNet14T = resnet("resnet14t", Spec(**R14, **T))
+ResNet18D = resnet("resnet18d", Spec(**B18, **D))
+ResNet26D = resnet("resnet26d", Spec(**R26, **D))
+ResNet26T = resnet("resnet26t", Spec(**R26, **T))
+ResNet34D = resnet("resnet34d", Spec(**B34, **D))
+ResNet50C = resnet("resnet50c", Spec(**R50, **C))
+ResNet50D = resnet("resnet50d", Spec(**R50, **D))
+ResNet50S = resnet("resnet50s", Spec(**R50, **S))
+ResNet50T = resnet("resnet50t", Spec(**R50, **T))
+ResNet101C = resnet("resnet101c", Spec(**R101, **C))
+ResNet101D = resnet("resnet101d", Spec(**R101, **D))
+ResNet101S = resnet("resnet101s", Spec(**R101, **S))
+ResNet152C = resnet("resnet152c", Spec(**R152, **C))
+ResNet152D = resnet("resnet152d", Spec(**R152, **D))
+ResNet152S = resnet("resnet152s", Spec(**R152, **S))
+ResNet200D = resnet("resnet200d", Spec(**R200, **D))
+ResNetAA34D = resnet("resnetaa34d", Spec(**B34, **D, **AA))
+ResNetAA50 = resnet("resnetaa50", Spec(**R50, **AA))
+ResNetAA50D = resnet("resnetaa50d", Spec(**R50, **D, **AA))
+ResNetAA101D = resnet("resnetaa101d", Spec(**R101, **D, **AA))
+ResNetBlur18 = resnet("resnetblur18", Spec(**B18, **BLUR))
+ResNetBlur50 = resnet("resnetblur50", Spec(**R50, **BLUR))
+ResNetBlur50D = resnet("resnetblur50d", Spec(**R50, **D, **BLUR))
+ResNetBlur101D = resnet("resnetblur101d", Spec(**R101, **D, **BLUR))
+
+# He et al. 2016, arXiv:1603.05027: pre-activation, as Keras has it, as fb.resnet.torch, as timm
+ResNet50V2 = v2("resnet50v2", Spec(**R50, **KERAS_V2), sources="keras/ResNet50V2")
+ResNet101V2 = v2("resnet101v2", Spec(**R101, **KERAS_V2), sources="keras/ResNet101V2")
+ResNet152V2 = v2("resnet152v2", Spec(**R152, **KERAS_V2), sources="keras/ResNet152V2")
+PreResNet200 = v2("preresnet200", Spec(**R200, order="pre"), sources=NOWHERE)
+ResNetV2_18 = v2("resnetv2_18", Spec(**B18, **PRE))
+ResNetV2_18D = v2("resnetv2_18d", Spec(**B18, **PRE, **D))
+ResNetV2_34 = v2("resnetv2_34", Spec(**B34, **PRE))
+ResNetV2_34D = v2("resnetv2_34d", Spec(**B34, **PRE, **D))
+ResNetV2_50 = v2("resnetv2_50", Spec(**R50, **PRE))
+ResNetV2_50D = v2("resnetv2_50d", Spec(**R50, **PRE, **D))
+ResNetV2_50DGN = v2("resnetv2_50d_gn", Spec(**R50, **PRE, **D, **GN))
+ResNetV2_50T = v2("resnetv2_50t", Spec(**R50, **PRE, **T))
+ResNetV2_101 = v2("resnetv2_101", Spec(**R101, **PRE))
+ResNetV2_101D = v2("resnetv2_101d", Spec(**R101, **PRE, **D))
+ResNetV2_152 = v2("resnetv2_152", Spec(**R152, **PRE))
+ResNetV2_152D = v2("resnetv2_152d", Spec(**R152, **PRE, **D))
+
+# Big Transfer, arXiv:1912.11370: group normalization, weight standardization, wide
+ResNetV2_50x1BiT = bit("resnetv2_50x1_bit", Spec(**R50, **BIT))
+ResNetV2_50x3BiT = bit("resnetv2_50x3_bit", Spec(**R50, **BIT, width=3))
+ResNetV2_101x1BiT = bit("resnetv2_101x1_bit", Spec(**R101, **BIT))
+ResNetV2_101x3BiT = bit("resnetv2_101x3_bit", Spec(**R101, **BIT, width=3))
+ResNetV2_152x2BiT = bit("resnetv2_152x2_bit", Spec(**R152, **BIT, width=2))
+ResNetV2_152x4BiT = bit("resnetv2_152x4_bit", Spec(**R152, **BIT, width=4))
+
+# Wide ResNet, arXiv:1605.07146, on ImageNet: only the bottleneck's 3x3 is wide
+WideResNet50_2 = wrn("wide_resnet50_2", Spec(**R50, base_width=128), sources="timm/wide_resnet50_2 torchvision/wide_resnet50_2")
+WideResNet101_2 = wrn("wide_resnet101_2", Spec(**R101, base_width=128),
+                      sources="timm/wide_resnet101_2 torchvision/wide_resnet101_2")
+
+# ResNeXt, arXiv:1611.05431, and its cardinality ablations (Tables 3 and 4)
+ResNeXt50_32x4d = resnext("resnext50_32x4d", Spec(**R50, **X32x4), sources="timm/resnext50_32x4d torchvision/resnext50_32x4d")
+ResNeXt50D_32x4d = resnext("resnext50d_32x4d", Spec(**R50, **X32x4, **D))
+ResNeXt101_32x4d = resnext("resnext101_32x4d", Spec(**R101, **X32x4))
+ResNeXt101_32x8d = resnext("resnext101_32x8d", Spec(**R101, **X32x8),
+                           sources="timm/resnext101_32x8d torchvision/resnext101_32x8d")
+ResNeXt101_32x16d = resnext("resnext101_32x16d", Spec(**R101, groups=32, base_width=16))
+ResNeXt101_32x32d = resnext("resnext101_32x32d", Spec(**R101, groups=32, base_width=32))
+ResNeXt101_32x48d = resnext("resnext101_32x48d", Spec(**R101, groups=32, base_width=48), sources=NOWHERE)
+ResNeXt101_64x4d = resnext("resnext101_64x4d", Spec(**R101, **X64x4),
+                           sources="timm/resnext101_64x4d torchvision/resnext101_64x4d")
+ResNeXt152_32x4d = resnext("resnext152_32x4d", Spec(**R152, **X32x4), sources=NOWHERE)
+ResNeXt50_2x40d = resnext("resnext50_2x40d", Spec(**R50, groups=2, base_width=40), sources=NOWHERE)
+ResNeXt50_4x24d = resnext("resnext50_4x24d", Spec(**R50, groups=4, base_width=24), sources=NOWHERE)
+ResNeXt50_8x14d = resnext("resnext50_8x14d", Spec(**R50, groups=8, base_width=14), sources=NOWHERE)
+ResNeXt101_2x40d = resnext("resnext101_2x40d", Spec(**R101, groups=2, base_width=40), sources=NOWHERE)
+ResNeXt101_4x24d = resnext("resnext101_4x24d", Spec(**R101, groups=4, base_width=24), sources=NOWHERE)
+ResNeXt101_8x14d = resnext("resnext101_8x14d", Spec(**R101, groups=8, base_width=14), sources=NOWHERE)
+ResNeXt101_2x64d = resnext("resnext101_2x64d", Spec(**R101, groups=2, base_width=64), sources=NOWHERE)
+ResNet101_1x100d = resnext("resnet101_1x100d", Spec(**R101, base_width=100), sources=NOWHERE)
+
+# Squeeze-and-excitation, arXiv:1709.01507: on v1.5 and ResNeXt, the original release ("v1" where it strides on the 1x1)
+SEResNet18 = senet("seresnet18", Spec(**B18, **SE16))
+SEResNet34 = senet("seresnet34", Spec(**B34, **SE16))
+SEResNet50 = senet("seresnet50", Spec(**R50, **SE16))
+SEResNet50T = senet("seresnet50t", Spec(**R50, **T, **SE16))
+SEResNet101 = senet("seresnet101", Spec(**R101, **SE16))
+SEResNet152 = senet("seresnet152", Spec(**R152, **SE16))
+SEResNet152D = senet("seresnet152d", Spec(**R152, **D, **SE16))
+SEResNet200D = senet("seresnet200d", Spec(**R200, **D, **SE16))
+SEResNet269D = senet("seresnet269d", Spec(**R269, **D, **SE16))
+SEResNetAA50D = senet("seresnetaa50d", Spec(**R50, **D, **AA, **SE16))
+SEResNeXt26D_32x4d = senet("seresnext26d_32x4d", Spec(**R26, **X32x4, **D, **SE16))
+SEResNeXt26T_32x4d = senet("seresnext26t_32x4d", Spec(**R26, **X32x4, **T, **SE16))
+SEResNeXt50_32x4d = senet("seresnext50_32x4d", Spec(**R50, **X32x4, **SE16))
+SEResNeXt101_32x4d = senet("seresnext101_32x4d", Spec(**R101, **X32x4, **SE16))
+SEResNeXt101_32x8d = senet("seresnext101_32x8d", Spec(**R101, **X32x8, **SE16))
+SEResNeXt101_64x4d = senet("seresnext101_64x4d", Spec(**R101, **X64x4, **SE16))
+SEResNeXt101D_32x8d = senet("seresnext101d_32x8d", Spec(**R101, **X32x8, **D, **SE16))
+SEResNeXtAA101D_32x8d = senet("seresnextaa101d_32x8d", Spec(**R101, **X32x8, **D, **AA, **SE16))
+SEResNeXtAA201D_32x8d = senet("seresnextaa201d_32x8d", Spec(**{**R200, "depths": (3, 24, 36, 4)}, **X32x8, **D, **AA, **SE16,
+                                                            stem_width=128))
+SEResNet18V1 = senet("seresnet18v1", Spec(**B18, **SE_V1), sources="timm/legacy_seresnet18")
+SEResNet34V1 = senet("seresnet34v1", Spec(**B34, **SE_V1), sources="timm/legacy_seresnet34")
+SEResNet50V1 = senet("seresnet50v1", Spec(**R50, **V1, **SE_V1), sources="timm/legacy_seresnet50")
+SEResNet101V1 = senet("seresnet101v1", Spec(**R101, **V1, **SE_V1), sources="timm/legacy_seresnet101")
+SEResNet152V1 = senet("seresnet152v1", Spec(**R152, **V1, **SE_V1), sources="timm/legacy_seresnet152")
+SEResNeXt26_32x4d = senet("seresnext26_32x4d", Spec(**R26, **X32x4, **SE_V1), sources="timm/legacy_seresnext26_32x4d")
+SENet154 = senet("senet154", Spec(**R152, **X64x4, **S, **SE16, reduce_first=2, shortcut_kernel=3, dropout_rate=0.2))
+
+# Efficient channel attention, arXiv:1910.03151
+ECAResNet18 = eca("ecaresnet18", Spec(**B18, **ECA_), sources=NOWHERE)
+ECAResNet34 = eca("ecaresnet34", Spec(**B34, **ECA_), sources=NOWHERE)
+ECAResNet50 = eca("ecaresnet50", Spec(**R50, **ECA_), sources=NOWHERE)
+ECAResNet101 = eca("ecaresnet101", Spec(**R101, **ECA_), sources=NOWHERE)
+ECAResNet152 = eca("ecaresnet152", Spec(**R152, **ECA_), sources=NOWHERE)
+ECAResNet26T = eca("ecaresnet26t", Spec(**R26, **T, **ECA_))
+ECAResNet50D = eca("ecaresnet50d", Spec(**R50, **D, **ECA_))
+ECAResNet50T = eca("ecaresnet50t", Spec(**R50, **T, **ECA_))
+ECAResNet101D = eca("ecaresnet101d", Spec(**R101, **D, **ECA_))
+ECAResNet200D = eca("ecaresnet200d", Spec(**R200, **D, **ECA_))
+ECAResNet269D = eca("ecaresnet269d", Spec(**R269, **D, **ECA_))
+ECAResNetLight = eca("ecaresnetlight", Spec(depths=(1, 1, 11, 3), shortcut="avg", **ECA_))
+ECAResNeXt26T_32x4d = eca("ecaresnext26t_32x4d", Spec(**R26, **X32x4, **T, **ECA_))
+ECAResNeXt50T_32x4d = eca("ecaresnext50t_32x4d", Spec(**R50, **X32x4, **T, **ECA_))
+
+# Selective kernels, arXiv:1903.06586
+SKResNet18 = sk("skresnet18", Spec(**B18, **SK_NARROW))
+SKResNet34 = sk("skresnet34", Spec(**B34, **SK_NARROW))
+SKResNet50 = sk("skresnet50", Spec(**R50, **SK_HALF))
+SKResNet50D = sk("skresnet50d", Spec(**R50, **D, **SK_HALF))
+SKResNeXt50_32x4d = sk("skresnext50_32x4d", Spec(**R50, **X32x4, **SK_FULL))
+SKNet101 = sk("sknet101", Spec(**R101, **X32x4, **SK_FULL), sources=NOWHERE)
+
+# ResNeSt, arXiv:2004.08955, and its ablations
+ResNeSt14 = resnest("resnest14", Spec(**R14, **ST), sources="timm/resnest14d")
+ResNeSt26 = resnest("resnest26", Spec(**R26, **ST), sources="timm/resnest26d")
+ResNeSt50 = resnest("resnest50", Spec(**R50, **ST), sources="timm/resnest50d")
+ResNeSt101 = resnest("resnest101", Spec(**R101, **ST_WIDE, input_size=256), sources="timm/resnest101e")
+ResNeSt200 = resnest("resnest200", Spec(**R200, **ST_WIDE, input_size=320), sources="timm/resnest200e")
+ResNeSt269 = resnest("resnest269", Spec(**R269, **ST_WIDE, input_size=416), sources="timm/resnest269e")
+ResNeSt50Fast_1s1x64d = resnest("resnest50_fast_1s1x64d", fast(1, 1, 64), sources=NOWHERE)
+ResNeSt50Fast_2s1x64d = resnest("resnest50_fast_2s1x64d", fast(2, 1, 64), sources=NOWHERE)
+ResNeSt50Fast_4s1x64d = resnest("resnest50_fast_4s1x64d", fast(4, 1, 64), sources=NOWHERE)
+ResNeSt50Fast_1s2x40d = resnest("resnest50_fast_1s2x40d", fast(1, 2, 40), sources=NOWHERE)
+ResNeSt50Fast_2s2x40d = resnest("resnest50_fast_2s2x40d", fast(2, 2, 40), sources=NOWHERE)
+ResNeSt50Fast_4s2x40d = resnest("resnest50_fast_4s2x40d", fast(4, 2, 40), sources="timm/resnest50d_4s2x40d")
+ResNeSt50Fast_1s4x24d = resnest("resnest50_fast_1s4x24d", fast(1, 4, 24), sources="timm/resnest50d_1s4x24d")
+
+# ResNet-RS, arXiv:2103.07579
+ResNetRS50 = rs("resnetrs50", Spec(**R50, **RS, input_size=160))
+ResNetRS101 = rs("resnetrs101", Spec(**R101, **RS, input_size=192))
+ResNetRS152 = rs("resnetrs152", Spec(**R152, **RS, input_size=256))
+ResNetRS200 = rs("resnetrs200", Spec(**R200, **RS, input_size=256))
+ResNetRS270 = rs("resnetrs270", Spec(depths=(4, 29, 53, 4), **RS, input_size=256))
+ResNetRS350 = rs("resnetrs350", Spec(depths=(4, 36, 72, 4), **RS, input_size=288))
+ResNetRS420 = rs("resnetrs420", Spec(depths=(4, 44, 87, 4), **RS, input_size=320))
+
+# Inception-v4 and Inception-ResNet-v2, arXiv:1602.07261
+InceptionV4 = inception("inception_v4", InceptionSpec("v4", (4, 7, 3)))
+InceptionResNetV2 = inception("inception_resnet_v2", InceptionSpec(norm_scale=False, bn_momentum=0.99,
+                                                                   initializer="glorot_uniform"),
+                              sources="keras/InceptionResNetV2")
+InceptionResNetV2Gamma = inception("inception_resnet_v2_gamma", InceptionSpec(), sources="timm/inception_resnet_v2")
+
+# CIFAR: He et al. 2015, section 4.2 (A); B; bottlenecks
+CifarPlain20, CifarPlain32, CifarPlain44, CifarPlain56, CifarPlain110 = (
+    plain(f"cifar_plain{n}", cifar(n, shortcut="none"), sources=NOWHERE) for n in (20, 32, 44, 56, 110))
+CifarResNet20, CifarResNet32, CifarResNet44, CifarResNet56, CifarResNet110, CifarResNet1202 = (
+    resnet(f"cifar_resnet{n}", cifar(n), sources=f"akamaster/resnet{n}") for n in (20, 32, 44, 56, 110, 1202))
+CifarResNet20B, CifarResNet32B, CifarResNet44B, CifarResNet56B, CifarResNet110B, CifarResNet1202B = (
+    resnet(f"cifar_resnet{n}b", cifar(n, shortcut="conv"), sources=NOWHERE) for n in (20, 32, 44, 56, 110, 1202))
+CifarResNet164, CifarResNet272, CifarResNet542, CifarResNet1001 = (
+    resnet(f"cifar_resnet{n}", cifar(n, block="bottleneck", shortcut="conv"), sources=NOWHERE) for n in (164, 272, 542, 1001))
+
+# CIFAR: He et al. 2016; Wide ResNet; ResNeXt-29
+CifarPreResNet20, CifarPreResNet32, CifarPreResNet44, CifarPreResNet56, CifarPreResNet110, CifarPreResNet1202 = (
+    v2(f"cifar_preresnet{n}", cifar(n, **PRE, shortcut="conv"), sources=NOWHERE) for n in (20, 32, 44, 56, 110, 1202))
+CifarPreResNet164, CifarPreResNet272, CifarPreResNet542, CifarPreResNet1001 = (
+    v2(f"cifar_preresnet{n}", cifar(n, **PRE, block="bottleneck", shortcut="conv"), sources=NOWHERE)
+    for n in (164, 272, 542, 1001))
+CifarWideResNet16_4, CifarWideResNet16_8, CifarWideResNet16_10 = (
+    wrn(f"cifar_wide_resnet16_{k}", wide(16, k), sources=NOWHERE) for k in (4, 8, 10))
+CifarWideResNet22_2, CifarWideResNet22_8, CifarWideResNet22_10 = (
+    wrn(f"cifar_wide_resnet22_{k}", wide(22, k), sources=NOWHERE) for k in (2, 8, 10))
+CifarWideResNet28_2, CifarWideResNet28_10, CifarWideResNet28_12 = (
+    wrn(f"cifar_wide_resnet28_{k}", wide(28, k), sources=NOWHERE) for k in (2, 10, 12))
+CifarWideResNet40_1, CifarWideResNet40_2, CifarWideResNet40_4, CifarWideResNet40_8, CifarWideResNet40_10 = (
+    wrn(f"cifar_wide_resnet40_{k}", wide(40, k), sources=NOWHERE) for k in (1, 2, 4, 8, 10))
+CifarWideResNet52_1 = wrn("cifar_wide_resnet52_1", wide(52, 1), sources=NOWHERE)
+CifarResNeXt29_8x64d, CifarResNeXt29_16x64d, CifarResNeXt29_32x4d = (
+    resnext(f"cifar_resnext29_{g}x{w}d", cifar(29, block="bottleneck", shortcut="conv", widths=(64, 128, 256), stem_width=64,
+                                              groups=g, base_width=w), sources=NOWHERE) for g, w in ((8, 64), (16, 64), (32, 4)))
+
+# MLPerf Tiny's image classifier: one block per stage, biased convolutions, bare projections, raw pixels
+MLPerfTinyResNet8 = tiny("mlperf_tiny_resnet8", cifar(8, shortcut="conv", shortcut_norm=False, conv_bias=True, padding="same",
+                                                      bn_epsilon=1e-3, bn_momentum=0.99, pixels="raw"),
+                         sources="mlperf/resnet8")
+
+# Nets of other packages that are a row of ours but for a Spec field.
+ALMOST = {
+    f"timm/legacy_{name}": (name, {"pool": "max_ceil"}) for name in ("senet154", "seresnext50_32x4d", "seresnext101_32x4d")}
+
+for _name, _row in list(globals().items()):
+    if isinstance(_row, Variant):
+        object.__setattr__(_row, "builder", _name)
+ROWS = {row.name: row for row in list(globals().values()) if isinstance(row, Variant)}

@@ -1,0 +1,128 @@
+"""Names and arrays of a file to the variables of a net: rename, transpose by rank, and prove a bijection first."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Mapping
+
+import keras
+import numpy as np
+from keras import layers
+
+from .rules import HEAD, IGNORED, foreign_names
+
+Arrays = Mapping[str, np.ndarray]
+# PyTorch's axes to Keras', by rank: dense, 1-D and 2-D kernels
+TRANSPOSED = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
+NUMBERED = {"conv2d": layers.Conv2D, "batch_normalization": layers.BatchNormalization, "dense": layers.Dense}
+
+
+@dataclass(frozen=True)
+class Pair:
+    variable: keras.Variable
+    name: str           # "conv1_conv.kernel"
+    key: str            # "conv1.weight"
+    array: np.ndarray   # in Keras' layout
+
+
+def assign(model: keras.Model, arrays: Arrays, source: str) -> None:
+    """Fills every variable of `model` from `arrays`, or changes none.
+
+    Arguments:
+        arrays: by PyTorch name ("layer1.0.conv1.weight") or by layer and place ("conv1_conv.#0", as Keras' files count).
+        source: what to call them in an error.
+    Raises: ValueError that lists the variables without an array, the arrays without a variable, and unequal shapes.
+    """
+    for pair in pairs(model, arrays, source):
+        pair.variable.assign(pair.array)
+
+
+def pairs(model: keras.Model, arrays: Arrays, source: str) -> list[Pair]:
+    """The bijection between the variables of `model` and `arrays`.  Raises: ValueError where there is none."""
+    wanted = {k: a for k, a in arrays.items() if k.rsplit(".", 1)[-1] not in IGNORED}
+    wanted = renumbered(model, wanted)
+    found, missing, unequal, used = [], [], [], set()
+    for name, variable, candidates in slots(model):
+        key = next((k for k in candidates if k in wanted), None)
+        if key is None:
+            missing.append(name)
+            continue
+        array = to_keras(wanted[key], len(variable.shape), foreign=not is_keras_key(key))
+        if array.shape != tuple(variable.shape):
+            unequal.append(f"{name} {tuple(variable.shape)} and {key} {tuple(wanted[key].shape)}")
+        if key in used:
+            unequal.append(f"{name} and another variable: both are {key}")
+        used.add(key)
+        found.append(Pair(variable, name, key, array))
+    left = [k for k in wanted if k not in used and not (headless(model) and is_head(k))]
+    if missing or left or unequal:
+        raise ValueError(f"{source} does not fit {model.name}: " + "; ".join(
+            f"{len(names)} {what}: {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}" for what, names in (
+                ("variables of the net without a tensor", missing), ("tensors without a variable", left),
+                ("unequal shapes (net and file)", unequal)) if names))
+    return found
+
+
+def slots(model: keras.Model) -> list[tuple[str, keras.Variable, list[str]]]:
+    """(our name, variable, names it may have in a file) of every variable but the state of random generators."""
+    result = []
+    for layer in model.layers:
+        kept = [v for v in layer.weights if "seed_generator" not in v.path]
+        for i, variable in enumerate(kept):
+            name = f"{layer.name}.{variable.name}"
+            result.append((name, variable, [f"{layer.name}.#{i}", *foreign_names(layer.name, variable.name)]))
+    return result
+
+
+def is_keras_key(key: str) -> bool:
+    return ".#" in key
+
+
+def is_head(key: str) -> bool:
+    return key.startswith(f"{HEAD}.#") or key in foreign_names(HEAD, "kernel") + foreign_names(HEAD, "bias")
+
+
+def headless(model: keras.Model) -> bool:
+    return all(layer.name != HEAD for layer in model.layers)
+
+
+def to_keras(array: np.ndarray, rank: int, foreign: bool) -> np.ndarray:
+    """A PyTorch array in Keras' layout: axes by rank; a 1x1 convolution may stand for a dense layer, and back."""
+    if not foreign:
+        return array
+    if array.ndim == 4 and rank == 2 and array.shape[2:] == (1, 1):
+        array = array[:, :, 0, 0]
+    elif array.ndim == 2 and rank == 4:
+        array = array[:, :, None, None]
+    return array.transpose(TRANSPOSED[array.ndim]) if array.ndim in TRANSPOSED else array
+
+
+def renumbered(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
+    """Keys of layers that Keras numbered as they were made ("conv2d_17.#0"), under our names in the same order."""
+    names = {}
+    for base, kind in NUMBERED.items():
+        pattern = re.compile(rf"{base}(?:_(\d+))?")
+        theirs = {k.rsplit(".#", 1)[0] for k in arrays if is_keras_key(k)}
+        theirs = sorted((int(m[1] or 0), t) for t in theirs if (m := pattern.fullmatch(t)))
+        known = {k.rsplit(".#", 1)[0] for k in arrays}
+        ours = [layer.name for layer in as_made(model) if isinstance(layer, kind) and layer.name not in known]
+        if len(ours) == len(theirs):
+            names.update((t, o) for (_, t), o in zip(theirs, ours))
+        elif len(theirs) == len(ours) - 1 and ours[-1] == HEAD:      # never by number alone
+            continue
+    return {".#".join([names.get(k.rsplit(".#", 1)[0], k.rsplit(".#", 1)[0]), *k.rsplit(".#", 1)[1:]]): a for k, a in arrays.items()}
+
+
+def as_made(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers in the order in which Keras' own code makes them: module by module, branch by branch.
+
+    model.layers is sorted by depth, which interleaves the branches of a module.  Projections come last in a block there.
+    """
+    rank: dict[str, int] = {}
+    for i, layer in enumerate(model.layers):
+        rank.setdefault(module_of(layer.name), i)
+    return sorted(model.layers, key=lambda layer: (rank[module_of(layer.name)], layer.name.replace("_0_conv", "_9_conv")))
+
+
+def module_of(layer: str) -> str:
+    return re.split(r"_branch|(?<=block\d)_|(?<=block\d\d)_", layer)[0]
