@@ -43,7 +43,7 @@ SHORTHANDS: dict[str, Callable[[], Any]] = {"se": SE, "eca": ECA, "sk": SK, "spl
 # Every axis that is a word, with all of its words.  `parts` holds one small function for each; a test compares the two.
 CHOICES: dict[str, tuple[Any, ...]] = {
     "block": ("basic", "bottleneck"),
-    "order": ("post", "pre", "bn_after_add", "relu_before_add", "relu_only_pre"),
+    "order": ("post", "pre", "bn_after_add", "relu_before_add", "relu_only_pre", "relu_around_add"),
     "stride_on": ("3x3", "1x1"),
     "stride_at": ("first", "last"),
     "stem": ("conv7", "deep", "tiered", "cifar"),

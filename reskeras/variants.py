@@ -181,8 +181,8 @@ SEResNeXt101D_32x8d = senet("seresnext101d_32x8d", Spec(**R101, **X32x8, **D, **
 SEResNeXtAA101D_32x8d = senet("seresnextaa101d_32x8d", Spec(**R101, **X32x8, **D, **AA, **SE16))
 SEResNeXtAA201D_32x8d = senet("seresnextaa201d_32x8d", Spec(**{**R200, "depths": (3, 24, 36, 4)}, **X32x8, **D, **AA, **SE16,
                                                             stem_width=128))
-SEResNet18V1 = senet("seresnet18v1", Spec(**B18, **SE_V1), sources="timm/legacy_seresnet18")
-SEResNet34V1 = senet("seresnet34v1", Spec(**B34, **SE_V1), sources="timm/legacy_seresnet34")
+SEResNet18V1 = senet("seresnet18v1", Spec(**B18, **SE_V1, order="relu_around_add"), sources="timm/legacy_seresnet18")
+SEResNet34V1 = senet("seresnet34v1", Spec(**B34, **SE_V1, order="relu_around_add"), sources="timm/legacy_seresnet34")
 SEResNet50V1 = senet("seresnet50v1", Spec(**R50, **V1, **SE_V1), sources="timm/legacy_seresnet50")
 SEResNet101V1 = senet("seresnet101v1", Spec(**R101, **V1, **SE_V1), sources="timm/legacy_seresnet101")
 SEResNet152V1 = senet("seresnet152v1", Spec(**R152, **V1, **SE_V1), sources="timm/legacy_seresnet152")

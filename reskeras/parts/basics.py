@@ -33,6 +33,10 @@ def conv(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, *, stride:
     PyTorch pads (k - 1) / 2 on both sides; "same" puts less before than after when it strides over an even size.  At
     stride 1 the two agree, and no pad layer is made.
     """
+    if stride > 1 and dilation % stride == 0:
+        # Every tap of a dilated, strided kernel falls on a cell that subsampling keeps; Keras has not both at once.
+        x = layers.MaxPooling2D(1, strides=stride, name=f"{name}_subsample")(x)
+        dilation, stride = dilation // stride, 1
     padding = "same"
     if kernel > 1 and (spec.padding == "explicit" or (spec.padding == "symmetric" and stride > 1)):
         x = layers.ZeroPadding2D(kernel // 2 * dilation, name=f"{name}_pad")(x)

@@ -26,6 +26,7 @@ ORDERS = {  # "Identity Mappings", arXiv:1603.05027, Figure 4 a-e
     "relu_before_add": Order(last=("bn", "relu")),
     "relu_only_pre": Order(first=("relu",), last=("bn",)),
     "pre": Order(first=("bn", "relu")),
+    "relu_around_add": Order(last=("bn", "relu"), end=("relu",)),   # the basic blocks of the SENet release's ports
 }
 
 
