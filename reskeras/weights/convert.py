@@ -14,6 +14,8 @@ from .rules import HEAD, IGNORED, foreign_names
 Arrays = Mapping[str, np.ndarray]
 # PyTorch's axes to Keras', by rank: dense, 1-D and 2-D kernels
 TRANSPOSED = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
+MODULE = re.compile(r"conv\d+_block\d+|\w+?(?=_branch)")
+PROJECTION = re.compile(r"(block\d+)_0_")
 NUMBERED = {"conv2d": layers.Conv2D, "batch_normalization": layers.BatchNormalization, "dense": layers.Dense}
 
 
@@ -102,15 +104,17 @@ def renumbered(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
     names = {}
     for base, kind in NUMBERED.items():
         pattern = re.compile(rf"{base}(?:_(\d+))?")
-        theirs = {k.rsplit(".#", 1)[0] for k in arrays if is_keras_key(k)}
-        theirs = sorted((int(m[1] or 0), t) for t in theirs if (m := pattern.fullmatch(t)))
-        known = {k.rsplit(".#", 1)[0] for k in arrays}
+        known = {key.partition(".#")[0] for key in arrays if is_keras_key(key)}
+        theirs = sorted((int(m[1] or 0), layer) for layer in known if (m := pattern.fullmatch(layer)))
         ours = [layer.name for layer in as_made(model) if isinstance(layer, kind) and layer.name not in known]
         if len(ours) == len(theirs):
             names.update((t, o) for (_, t), o in zip(theirs, ours))
-        elif len(theirs) == len(ours) - 1 and ours[-1] == HEAD:      # never by number alone
-            continue
-    return {".#".join([names.get(k.rsplit(".#", 1)[0], k.rsplit(".#", 1)[0]), *k.rsplit(".#", 1)[1:]]): a for k, a in arrays.items()}
+    return {renamed(key, names): array for key, array in arrays.items()}
+
+
+def renamed(key: str, names: Mapping[str, str]) -> str:
+    layer, mark, place = key.partition(".#")
+    return names.get(layer, layer) + mark + place
 
 
 def as_made(model: keras.Model) -> list[keras.layers.Layer]:
@@ -121,8 +125,10 @@ def as_made(model: keras.Model) -> list[keras.layers.Layer]:
     rank: dict[str, int] = {}
     for i, layer in enumerate(model.layers):
         rank.setdefault(module_of(layer.name), i)
-    return sorted(model.layers, key=lambda layer: (rank[module_of(layer.name)], layer.name.replace("_0_conv", "_9_conv")))
+    return sorted(model.layers, key=lambda layer: (rank[module_of(layer.name)], PROJECTION.sub(r"\1_9_", layer.name)))
 
 
 def module_of(layer: str) -> str:
-    return re.split(r"_branch|(?<=block\d)_|(?<=block\d\d)_", layer)[0]
+    """The module or block that the layer is part of, else the layer."""
+    match = MODULE.match(layer)
+    return match[0] if match else layer

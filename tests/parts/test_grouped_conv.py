@@ -149,19 +149,32 @@ def test_mixed_precision(policy, mode):
     assert layer.kernel.dtype == "float32"
 
 
+@pytest.fixture
+def limit(monkeypatch):
+    """Takes away what the probe finds."""
+    def set_(probed, dtypes=tuple(TOLERANCE)):
+        monkeypatch.setattr(module, "_supported", lambda dtype, *rest: tuple(
+            found and (dtype.name not in dtypes or kept)
+            for found, kept in zip(real(dtype, *rest), probed)))
+
+    real = module._supported
+    return set_
+
+
 @pytest.mark.parametrize("probed", FALLBACKS)
 @pytest.mark.parametrize("mode, case", [("eager", "strided"), ("graph", "dilated"), ("jit", "same"),
                                         ("dynamic", "valid")])
-def test_probe_chooses_fallback(monkeypatch, mode, case, probed):
-    monkeypatch.setattr(module, "_supported", lambda *_: probed)
+def test_probe_chooses_fallback(limit, mode, case, probed):
+    limit(probed)
     check(make("float32", **CASES[case]), mode)
     ops = exported(make("float32", **CASES[case]))[1]
     assert ops.count("Conv2D") == (1 if probed[0] else make(**CASES[case]).groups)
-    assert ("EnsureShape" in ops) == (probed == FALLBACKS[0])
+    forward, fused, _ = module._supported(tf.float32, (1, 1), (1, 1))
+    assert ("EnsureShape" in ops) == (forward and not fused)
 
 
-def test_half_type_falls_back_on_float32(monkeypatch):
-    monkeypatch.setattr(module, "_supported", lambda dtype, *_: (dtype == tf.float32,) * 3)
+def test_half_type_falls_back_on_float32(limit):
+    limit((False, False, False), ("float16", "bfloat16"))
     for dtype in ("float16", "bfloat16"):
         check(make(dtype))
 
@@ -182,9 +195,8 @@ def test_probe_is_cached_and_eager_in_a_trace(monkeypatch):
 
 
 @pytest.mark.parametrize("probed", [None, *FALLBACKS])
-def test_second_order(monkeypatch, probed):
-    if probed:
-        monkeypatch.setattr(module, "_supported", lambda *_: probed)
+def test_second_order(limit, probed):
+    limit(probed or (True, True, True))
 
     def penalty(convolve):
         x, kernel = data("float32"), data("float32", (3, 3, 2, 16))

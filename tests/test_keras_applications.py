@@ -1,0 +1,59 @@
+"""Our Keras rows against keras.applications in the same process: names, variables, outputs, both weight file layouts."""
+import keras
+import numpy as np
+import pytest
+
+import reskeras
+
+ROWS = ["ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2", "InceptionResNetV2"]
+
+
+def randomize(model):
+    """Every variable away from its start; BN statistics too, or a swapped pair would pass."""
+    r = np.random.default_rng(0)
+    for v in model.variables:
+        if len(v.shape) > 1:
+            v.assign(r.standard_normal(v.shape) * np.sqrt(2 / np.prod(v.shape[:-1])))
+        elif v.name in ("gamma", "moving_variance"):
+            v.assign(r.uniform(0.5, 1.0, v.shape))
+        else:
+            v.assign(0.1 * r.standard_normal(v.shape))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_drop_in(name, tmp_path):
+    keras.utils.clear_session()     # Keras numbers some of its layers by what the process built before
+    size = 107 if name == "InceptionResNetV2" else 65
+    theirs = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3))
+    randomize(theirs)
+    x = np.random.default_rng(1).standard_normal((2, size, size, 3)).astype("float32")
+    expected = theirs.predict_on_batch(x)
+    for file in ("w.weights.h5", "w.h5"):
+        theirs.save_weights(tmp_path / "w.weights.h5") if file == "w.weights.h5" else legacy(theirs, tmp_path / file)
+        ours = getattr(reskeras, name)(weights=tmp_path / file, input_shape=(size, size, 3))
+        got = ours.predict_on_batch(x)
+        assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert [v.shape for v in ours.trainable_variables] == [v.shape for v in theirs.trainable_variables]
+    if name != "InceptionResNetV2":     # whose convolutions Keras numbers by build order
+        assert [layer.name for layer in ours.layers] == [layer.name for layer in theirs.layers]
+
+
+def legacy(model, path):
+    """The layout of keras.applications' published files: a group per layer, arrays listed in `weight_names`."""
+    import h5py
+    with h5py.File(path, "w") as h5:
+        h5.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
+        for layer in model.layers:
+            group = h5.create_group(layer.name)
+            group.attrs["weight_names"] = [f"{layer.name}/{w.name}:0".encode() for w in layer.weights]
+            for w in layer.weights:
+                group[f"{layer.name}/{w.name}:0"] = w.numpy()
+
+
+def test_no_top_file_without_top(tmp_path):
+    theirs = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3), pooling="avg")
+    randomize(theirs)
+    legacy(theirs, tmp_path / "notop.h5")
+    ours = reskeras.ResNet50(weights=tmp_path / "notop.h5", include_top=False, input_shape=(64, 64, 3), pooling="avg")
+    x = np.random.default_rng(1).standard_normal((1, 64, 64, 3)).astype("float32")
+    np.testing.assert_allclose(ours.predict_on_batch(x), theirs.predict_on_batch(x), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,61 @@
+"""Any row of the table in a tiny form: as few blocks and channels as keep every axis of the row at work."""
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from reskeras.catalog import create, find
+from reskeras.spec import InceptionSpec, Spec, Split, override
+
+CLASSES = 7
+# Random numbers as of a trained net: scales about one, the rest small; what is not named here stays as it was made.
+TRAINED = {"gamma": (1.0, 0.3), "moving_variance": (1.0, 0.3), "beta": (0.0, 0.1), "bias": (0.0, 0.1), "moving_mean": (0.0, 0.1)}
+
+
+def tiny(row: str, **arguments: Any) -> keras.Model:
+    """The net of `row` with a few blocks, 16 planes in its first stage and 7 classes, on 32 to 75 pixels.
+
+    Arguments: those of a builder, and they win.
+    """
+    spec = find(row)[0].spec
+    return create(row, **{"weights": None, "classes": CLASSES, "input_shape": (size(spec), size(spec), 3), **small(spec),
+                          **arguments})
+
+
+def tiny_spec(row: str, **fields: Any) -> Spec | InceptionSpec:
+    """What `tiny` builds."""
+    spec = find(row)[0].spec
+    return override(spec, {**small(spec), **fields})
+
+
+def small(spec: Spec | InceptionSpec) -> dict[str, Any]:
+    if isinstance(spec, InceptionSpec):     # the last block of Inception-ResNet-v2 differs from the others
+        return {"depths": (1, 1, 2 if spec.version == "resnet_v2" else 1), "width": 0.25}
+    radix = spec.mixer.radix if isinstance(spec.mixer, Split) else 1
+    # a group of a bottleneck must hold a channel for each of the `radix` parts
+    planes = next(p for p in (16, 32, 64) if (p * spec.base_width // 64) % radix == 0)
+    return {"depths": (2,) + (1,) * (len(spec.depths) - 1), "width": planes / spec.widths[0]}    # 2: an identity block too
+
+
+def size(spec: Spec | InceptionSpec) -> int:
+    """Pixels: the last map of an ImageNet net keeps 2 x 2 cells, so that a normalization has something to do."""
+    return 75 if isinstance(spec, InceptionSpec) else 32 if spec.stem == "cifar" else 64
+
+
+def images(model: keras.Model, count: int = 2) -> np.ndarray:
+    """Noise of the model's own shape, where that is known."""
+    shape = tuple(s or 64 for s in model.input_shape[1:])
+    return np.random.default_rng(1).normal(size=(count, *shape)).astype("float32")
+
+
+def trained(model: keras.Model) -> keras.Model:
+    """`model` with every scale, shift and statistic at random, by layer name: two builds get the same numbers."""
+    for layer in sorted(model.layers, key=lambda layer: layer.name):
+        for variable in layer.weights:
+            mean, spread = TRAINED.get(variable.name, (0.0, 0.0))
+            if spread:
+                rng = np.random.default_rng(sum(f"{layer.name}.{variable.name}".encode()))
+                variable.assign(mean + spread * rng.uniform(-1, 1, variable.shape))
+    return model
