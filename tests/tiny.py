@@ -33,9 +33,9 @@ def tiny_spec(row: str, **fields: Any) -> Spec | InceptionSpec:
 def small(spec: Spec | InceptionSpec) -> dict[str, Any]:
     if isinstance(spec, InceptionSpec):     # the last block of Inception-ResNet-v2 differs from the others
         return {"depths": (1, 1, 2 if spec.version == "resnet_v2" else 1), "width": 0.25}
-    radix = spec.mixer.radix if isinstance(spec.mixer, Split) else 1
-    # a group of a bottleneck must hold a channel for each of the `radix` parts
-    planes = next(p for p in (16, 32, 64) if (p * spec.base_width // 64) % radix == 0)
+    parts = spec.reduce_first * (spec.mixer.radix if isinstance(spec.mixer, Split) else 1)
+    # a group of a bottleneck must be divisible into its parts
+    planes = next(p for p in (16, 32, 64) if (p * spec.base_width // 64) % parts == 0)
     return {"depths": (2,) + (1,) * (len(spec.depths) - 1), "width": planes / spec.widths[0]}    # 2: an identity block too
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from .graph import Graph
+from .graph import Graph, Ref
 
 
 @dataclass(frozen=True)
@@ -26,33 +26,32 @@ def cost(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> Cost
     """Parameters and MACs of `model` for one image.
 
     Arguments:
-        model: a functional or sequential model.
+        model: a functional or sequential model of one input.
         input_shape: (height, width, channels), where the model leaves them open.
     Raises: ValueError where a size is missing, or where the model has no graph.
     """
     graph = Graph.of(model)
-    shapes: dict[tuple[str, int, int], tuple[int, ...]] = {}
-    calls: dict[str, int] = {}
+    shapes: dict[Ref, tuple[int, ...]] = {}
     macs = 0
     for node in graph.nodes:
-        if isinstance(node.layer, layers.InputLayer):
-            given = tuple(input_shape) if input_shape else tuple(node.layer.batch_shape[1:])
+        layer = model.get_layer(node.name)
+        if isinstance(layer, layers.InputLayer):
+            given = tuple(input_shape) if input_shape else tuple(layer.batch_shape[1:])
             if None in given:
                 raise ValueError(f"{model.name}: the input is {given}; give input_shape=(height, width, channels)")
             outputs = [(1, *given)]
         else:
-            inputs = [shapes[i] for i in node.inputs]
-            out = node.layer.compute_output_shape(inputs if len(inputs) > 1 else inputs[0])
-            outputs = list(out) if isinstance(out[0], (list, tuple)) else [out]
-            macs += layer_macs(node.layer, inputs[0], outputs[0])
-        call = calls.get(node.name, 0)
-        calls[node.name] = call + 1
-        for i, shape in enumerate(outputs):
-            shapes[node.name, call, i] = tuple(shape)
+            inputs = [shapes[ref] for ref in node.inputs]
+            out = layer.compute_output_shape(inputs if len(inputs) > 1 else inputs[0])
+            outputs = [tuple(o) for o in out] if isinstance(out[0], (list, tuple)) else [tuple(out)]
+            macs += layer_macs(layer, inputs[0], outputs[0])
+        shapes.update({(node.name, node.call, i): shape for i, shape in enumerate(outputs)})
     return Cost(numbers(model.trainable_variables), numbers(model.non_trainable_variables), macs)
 
 
 def layer_macs(layer: keras.layers.Layer, before: tuple[int, ...], after: tuple[int, ...]) -> int:
+    if isinstance(layer, keras.Model):
+        return cost(layer, before[1:]).macs
     if isinstance(layer, layers.Dense):
         return math.prod(before[1:]) * after[-1]
     kernel = getattr(layer, "kernel", None)

@@ -1,0 +1,113 @@
+"""The one HTML writer: a page that is a single file, light and dark, readable on a phone and without a network.
+
+Every function returns `Html`; whatever else goes in is text, and is escaped.
+"""
+from __future__ import annotations
+
+import base64
+import html
+import io
+import itertools
+import re
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any, Iterable, Sequence
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK = "#010203"     # what a figure draws in this colour takes the colour of the page's text
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #667085; --line: #e4e7ec; --paper: #ffffff; --card: #f8f9fb; --hue: 37, 99, 235 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9ef; --soft: #98a2b3; --line: #2c3440; --paper: #12161c; --card: #1a2028; --hue: 96, 165, 250 } }
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 54rem; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.55 system-ui, sans-serif }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .3rem } h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem }
+.lead, figcaption, .small { color: var(--soft) } figcaption, .small { font-size: .85rem }
+.wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
+th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
+th { color: var(--soft); font-weight: 500; font-size: .85rem } th:first-child, td:first-child { text-align: left }
+.heat { table-layout: fixed; max-width: 34rem } .heat th, .heat td { text-align: center; padding: .35rem 0; border: 1px solid var(--paper) }
+.tiles { display: flex; flex-wrap: wrap; gap: .8rem } .tiles > * { background: var(--card); border: 1px solid var(--line);
+  border-radius: .6rem; padding: .7rem .9rem; margin: 0 } .tiles b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums }
+figure { margin: .8rem 0 } figure svg { width: 100%; height: auto } img { image-rendering: pixelated; display: block }
+code { font: .9em ui-monospace, monospace; background: var(--card); padding: .1em .3em; border-radius: .25em; overflow-wrap: anywhere }
+"""
+_numbers = itertools.count()
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+
+def tag(name: str, /, *children: Any, **attributes: Any) -> Html:
+    """`<name attribute="value">children</name>`; a trailing underscore, as in class_, is dropped."""
+    head = "".join(f' {k.rstrip("_")}="{html.escape(str(v))}"' for k, v in attributes.items())
+    body = "".join(c if isinstance(c, Html) else html.escape(str(c), quote=False) for c in children)
+    return Html(f"<{name}{head}>" + ("" if name in ("img", "meta", "br") else f"{body}</{name}>"))
+
+
+def page(title: str, *children: Any, lead: str = "") -> Html:
+    """A whole document."""
+    head = tag("head", tag("meta", charset="utf-8"), tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+               tag("title", title), Html(f"<style>{STYLE}</style>"))
+    body = tag("body", tag("h1", title), tag("p", lead, class_="lead"), *children)
+    return Html(f"<!doctype html>\n<html lang=\"en\">{head}{body}</html>\n")
+
+
+def section(heading: str, *children: Any) -> Html:
+    return tag("section", tag("h2", heading), *children)
+
+
+def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Html:
+    return tag("div", tag("table", tag("tr", *(tag("th", h) for h in header)),
+                          *(tag("tr", *(tag("td", cell) for cell in row)) for row in rows)), class_="wide")
+
+
+def tiles(*facts: tuple[Any, Any]) -> Html:
+    """(value, what it is), each on a card."""
+    return tag("div", *(tag("div", tag("b", value), tag("span", name, class_="small")) for value, name in facts), class_="tiles")
+
+
+def heat(counts: np.ndarray, labels: Sequence[str], corner: str = "") -> Html:
+    """A confusion matrix: rows are the truth; the fuller a cell, the darker."""
+    def cell(n: int, whole: int) -> Html:
+        shade = f"background: rgba(var(--hue), {0.12 + 0.6 * n / max(whole, 1):.2f})" if n else "color: var(--line)"
+        return tag("td", n or "·", style=shade)
+    rows = (tag("tr", tag("th", label), *(cell(int(n), int(row.sum())) for n in row)) for label, row in zip(labels, counts))
+    return tag("div", tag("table", tag("tr", tag("th", corner), *(tag("th", label) for label in labels)), *rows, class_="heat"),
+               class_="wide")
+
+
+def picture(pixels: np.ndarray, width: int, alt: str) -> Html:
+    """An image (H, W), (H, W, 1) or (H, W, 3) of bytes, `width` CSS pixels wide, inside the page."""
+    return tag("img", src="data:image/png;base64," + base64.b64encode(png(pixels)).decode(), width=width, alt=alt)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """The bytes of a PNG file of an image (H, W), (H, W, 1) or (H, W, 3) of uint8."""
+    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.tobytes() for row in np.ascontiguousarray(pixels, np.uint8))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    header = struct.pack(">2I5B", width, height, 8, 2 if pixels.ndim == 3 else 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
+
+
+def figure(drawing: Figure, caption: str = "") -> Html:
+    """A matplotlib figure as inline SVG; what it draws in INK follows the page's light or dark."""
+    import matplotlib
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
+        drawing.savefig(file, format="svg", transparent=True, bbox_inches="tight")
+    svg = re.sub(r"<metadata>.*?</metadata>|\sxmlns(:\w+)?=\"[^\"]*\"", "", file.getvalue(), flags=re.S)
+    svg = svg[svg.index("<svg"):].replace(INK, "currentColor")
+    prefix = f"f{next(_numbers)}-"                          # ids are the page's, not the figure's
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
+    return tag("figure", Html(svg), tag("figcaption", caption))
