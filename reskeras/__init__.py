@@ -13,7 +13,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 # Public name -> the room that it comes from; the builders come from `variants`.
-_ROOMS = {"create": "catalog", "list_models": "catalog", "features": "features_of", "load": "build", "cost": "graph.cost", "optimize": "graph.optimize",
+_ROOMS = {"create": "catalog", "list_models": "catalog", "features": "levels", "load": "build", "cost": "graph.cost", "optimize": "graph.optimize",
           "export": "exporters.export"}
 
 

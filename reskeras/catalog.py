@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from . import variants
+from .spec import InceptionSpec, Spec, override
 from .variant import Variant
 
 if TYPE_CHECKING:
@@ -122,3 +123,25 @@ def list_models(pattern: str | None = None, *, family: str | None = None, max_pa
             if (pattern is None or fnmatchcase(name, pattern.lower())) and family in (None, row.family)
             and (max_params is None or sizes()[name].params <= max_params)
             and (max_macs is None or sizes()[name].macs <= max_macs)]
+
+
+def spec_of(row: Variant, fields: dict[str, Any]) -> Spec | InceptionSpec:
+    return override(row.spec, fields)
+
+
+def markdown(names: list[str]) -> str:
+    """The family table: for each family its source, its nets, and the range of their sizes."""
+    lines = ["| family | nets | parameters (M) | MACs (G) |", "|---|---|---|---|"]
+    for family, title in variants.FAMILIES.items():
+        rows = [variants.ROWS[name] for name in names if variants.ROWS[name].family == family]
+        if rows:
+            listed = ", ".join(f"`{row.builder}`" for row in rows)
+            params = spread([sizes()[row.name].params / 1e6 for row in rows])
+            macs = spread([sizes()[row.name].macs / 1e9 for row in rows])
+            lines.append(f"| **{title}** ({len(rows)}) | {listed} | {params} | {macs} |")
+    return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return low if low == high else f"{low} - {high}"

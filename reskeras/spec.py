@@ -201,6 +201,12 @@ def override(spec: AnySpec, overrides: Mapping[str, Any]) -> AnySpec:
     return dataclasses.replace(spec, **overrides)
 
 
+def differences(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two specs differ, with both values; "-" where one has no such field."""
+    mine, theirs = vars(a), vars(b)
+    return {f: (mine.get(f, "-"), theirs.get(f, "-")) for f in {**mine, **theirs} if mine.get(f, "-") != theirs.get(f, "-")}
+
+
 def nearest(word: object, known: Any) -> str:
     """"; did you mean 'x'?", or nothing where no known word is near."""
     lower = {str(k).lower(): k for k in known}

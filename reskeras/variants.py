@@ -54,9 +54,24 @@ def wide(depth: int, k: int) -> Spec:
     return cifar(depth - 2, **PRE, shortcut="conv", widths=(16 * k, 32 * k, 64 * k))
 
 
+FAMILIES = {
+    "plain": "Plain nets, [1512.03385](https://arxiv.org/abs/1512.03385)",
+    "resnet": "ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR, [1512.03385](https://arxiv.org/abs/1512.03385), "
+              "[1812.01187](https://arxiv.org/abs/1812.01187)",
+    "resnetv2": "ResNet v2 (pre-activation), [1603.05027](https://arxiv.org/abs/1603.05027)",
+    "bit": "Big Transfer, [1912.11370](https://arxiv.org/abs/1912.11370)",
+    "wrn": "Wide ResNet, [1605.07146](https://arxiv.org/abs/1605.07146)",
+    "resnext": "ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)",
+    "senet": "SE-ResNet, SE-ResNeXt, SENet, [1709.01507](https://arxiv.org/abs/1709.01507)",
+    "ecanet": "ECA, [1910.03151](https://arxiv.org/abs/1910.03151)",
+    "sknet": "SK, [1903.06586](https://arxiv.org/abs/1903.06586)",
+    "resnest": "ResNeSt, [2004.08955](https://arxiv.org/abs/2004.08955)",
+    "resnet-rs": "ResNet-RS, [2103.07579](https://arxiv.org/abs/2103.07579)",
+    "inception": "Inception-v4, Inception-ResNet-v2, [1602.07261](https://arxiv.org/abs/1602.07261)",
+    "mlperf-tiny": "MLPerf Tiny, [2106.07597](https://arxiv.org/abs/2106.07597)",
+}
 plain, resnet, v2, bit, wrn, resnext, senet, eca, sk, resnest, rs, inception, tiny = (
-    partial(variant, family=f) for f in ("plain", "resnet", "resnetv2", "bit", "wrn", "resnext", "senet", "ecanet", "sknet",
-                                         "resnest", "resnet-rs", "inception", "mlperf-tiny"))
+    partial(variant, family=f) for f in FAMILIES)
 NOWHERE = ""    # no other package has the net under a name of its own
 
 # He et al. 2015, arXiv:1512.03385: plain nets, shortcuts A and C, v1 as published and as Keras has it, v1.5

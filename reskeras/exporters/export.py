@@ -115,8 +115,9 @@ def open_file(path: str | os.PathLike[str]) -> Runtime:
 
 
 def keras_run(net: keras.Model) -> Run:
-    function = tf.function(lambda images: net(images, training=False), reduce_retracing=True)
-    return lambda images: function(tf.constant(images, net.inputs[0].dtype)).numpy()
+    signature = tf.TensorSpec(net.input_shape, net.inputs[0].dtype)
+    function = tf.function(lambda images: net(images, training=False), input_signature=[signature], autograph=False)
+    return lambda images: function(tf.constant(images, signature.dtype)).numpy()
 
 
 def write_keras(model: keras.Model, path: pathlib.Path) -> None:

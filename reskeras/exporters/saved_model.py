@@ -14,11 +14,12 @@ CONTENTS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.e
 
 def write(model: keras.Model, path: pathlib.Path, shape: tuple[int | None, ...]) -> None:
     """Writes `model` for inputs of `shape` (batch, height, width, channels); None stays open."""
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serve", lambda images: model(images, training=False),
-                         input_signature=[tf.TensorSpec(shape, model.inputs[0].dtype, name="images")])
-    archive.write_out(str(path), verbose=False)
+    signature = tf.TensorSpec(shape, model.inputs[0].dtype, name="images")
+    # not keras.export.ExportArchive, which stores every variable twice (Keras 3.15)
+    module = tf.Module()
+    module.variables_ = [v.value for v in model.variables]
+    module.serve = tf.function(lambda images: model(images, training=False), input_signature=[signature], autograph=False)
+    tf.saved_model.save(module, str(path), signatures={"serve": module.serve, "serving_default": module.serve})
 
 
 def load(path: pathlib.Path) -> tuple[Run, tuple[int | None, ...]]:

@@ -30,11 +30,11 @@ def cost(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> Cost
         input_shape: (height, width, channels), where the model leaves them open.
     Raises: ValueError where a size is missing, or where the model has no graph.
     """
-    graph = Graph.of(model)
+    graph, known = Graph.of(model, weights=False), {layer.name: layer for layer in model.layers}
     shapes: dict[Ref, tuple[int, ...]] = {}
     macs = 0
     for node in graph.nodes:
-        layer = model.get_layer(node.name)
+        layer = known[node.name]
         if isinstance(layer, layers.InputLayer):
             given = tuple(input_shape) if input_shape else tuple(layer.batch_shape[1:])
             if None in given:

@@ -51,20 +51,23 @@ class Graph:
     outputs: Any
 
     @classmethod
-    def of(cls, model: keras.Model) -> Graph:
-        """The graph of a functional or sequential model.  Raises: ValueError for a subclassed one, which has none."""
+    def of(cls, model: keras.Model, weights: bool = True) -> Graph:
+        """The graph of a functional or sequential model, with copies of its weights or (to read its shape) without.
+
+        Raises: ValueError for a subclassed model, which has no graph.
+        """
         if isinstance(model, keras.Sequential):
             model = keras.Model(model.inputs, model.outputs, name=model.name)
         with deep():
             config = model.get_config()
         if "layers" not in config or "output_layers" not in config:
             raise ValueError(f"{model.name}: a subclassed model has no graph to read; expected a functional keras.Model")
-        nodes = []
+        nodes, layers = [], {layer.name: layer for layer in model.layers}
         for entry in config["layers"]:
-            layer = model.get_layer(entry["name"])
+            layer = layers[entry["name"]]
+            values = tuple(layer.get_weights()) if weights else ()
             for call, made in enumerate(entry["inbound_nodes"] or [{"args": [], "kwargs": {}}]):
-                nodes.append(Node(entry["name"], call, type(layer), entry["config"], tuple(layer.get_weights()),
-                                  made["args"], made["kwargs"]))
+                nodes.append(Node(entry["name"], call, type(layer), entry["config"], values, made["args"], made["kwargs"]))
         return cls(model.name, in_order(nodes), as_refs(config["input_layers"]), as_refs(config["output_layers"]))
 
     def build(self, dtype: str | None = None) -> keras.Model:
@@ -118,12 +121,15 @@ class Graph:
 def in_order(nodes: list[Node]) -> tuple[Node, ...]:
     """Every node behind the nodes that it reads: Keras lists layers, and a shared one has calls far apart."""
     done: dict[tuple[str, int], Node] = {}
-    waiting = list(nodes)
+    waiting = nodes
     while waiting:
-        ready = [n for n in waiting if all(r[:2] in done for r in n.inputs)]
-        for node in ready:
-            done[node.name, node.call] = node
-        waiting = [n for n in waiting if (n.name, n.call) not in done]
+        later = []
+        for node in waiting:
+            if all(ref[:2] in done for ref in node.inputs):
+                done[node.name, node.call] = node
+            else:
+                later.append(node)
+        waiting = later
     return tuple(done.values())
 
 

@@ -42,7 +42,7 @@ def conv(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, *, stride:
         x = layers.ZeroPadding2D(kernel // 2 * dilation, name=f"{name}_pad")(x)
         padding = "valid"
     if bias is None:
-        bias = not normed if spec.conv_bias == "unnormed" else bool(spec.conv_bias)
+        bias = not normed or spec.norm == "none" if spec.conv_bias == "unnormed" else bool(spec.conv_bias)
     options: dict[str, Any] = dict(strides=stride, padding=padding, dilation_rate=dilation, use_bias=bias,
                                    kernel_initializer="zeros" if zeros else spec.initializer, name=f"{name}_conv")
     if groups > 1:

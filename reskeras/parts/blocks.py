@@ -1,6 +1,7 @@
 """Residual blocks: a chain of convolutions (`block`), an order of activations (`order`), and the stages that repeat them."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from keras import layers
@@ -36,7 +37,7 @@ def stages(x: Tensor, spec: Spec, stem_stride: int) -> Tensor:
     Raises: ValueError where `output_stride` is less than the stem's own stride.
     """
     stride, dilation, number, total = stem_stride, 1, 0, sum(spec.depths)
-    target = spec.output_stride or stride * 2 ** len(spec.depths)
+    target = spec.output_stride or stride * math.prod(spec.strides)
     if target < stride:
         raise ValueError(f"output_stride={target}: the stem alone strides by {stride}")
     for s, (depth, planes) in enumerate(zip(spec.depths, spec.stages)):
@@ -90,7 +91,7 @@ def close(x: Tensor, spec: Spec, last: Step) -> Tensor:
 
 
 def zero_conv(spec: Spec) -> bool:
-    return spec.zero_init_residual and "bn" not in ORDERS[spec.order].last
+    return spec.zero_init_residual and (spec.norm == "none" or "bn" not in ORDERS[spec.order].last)
 
 
 def concatenated(x: Tensor, spec: Spec, site: Site) -> Tensor:
@@ -127,7 +128,7 @@ def basic(spec: Spec, site: Site) -> list[Step]:
 
 
 def bottleneck(spec: Spec, site: Site) -> list[Step]:
-    width = int(site.planes * (spec.base_width / 64)) * spec.groups
+    width = max(1, int(site.planes * (spec.base_width / 64))) * spec.groups
     name, late, early = site.name, site.late, spec.stride_on == "1x1"
     return [Step(f"{name}_1", width // spec.reduce_first, 1, site.stride if early else 1, strides=early and site.strides, late=late),
             Step(f"{name}_2", width, 3, 1 if early else site.stride, site.dilation[0], spec.groups,

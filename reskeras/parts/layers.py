@@ -23,9 +23,11 @@ class StandardizedConv2D(GroupedConv2D):
         self.epsilon = epsilon
 
     def convolution_op(self, inputs, kernel):
+        # in at least single precision: half types lose an epsilon of 1e-8, and a zero kernel would give 0 / 0
+        kernel = ops.cast(kernel, keras.backend.result_type(kernel.dtype, "float32"))
         mean, variance = ops.moments(kernel, axes=(0, 1, 2), keepdims=True)
-        # the division before the cast: a half-precision square root of 1e-8 is 0
-        return super().convolution_op(inputs, (kernel - mean) / ops.sqrt(variance + self.epsilon))
+        kernel = (kernel - mean) / ops.sqrt(variance + self.epsilon)
+        return super().convolution_op(inputs, ops.cast(kernel, inputs.dtype))
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}
@@ -90,11 +92,14 @@ class DropBlock2D(layers.Layer):
     def call(self, inputs, training=False):
         if not training or not self.rate:
             return inputs
-        _, height, width, channels = inputs.shape
+        _, height, width, _ = inputs.shape
         size = min(self.block_size, height or self.block_size, width or self.block_size)
-        # A square is centred on a seed anywhere on the map (the border is cut, not avoided): gamma = rate / size^2.
+        # A square is centred on a seed anywhere on the map (the border cuts it, where the paper keeps it inside); a cell
+        # stays if no seed of the `area` around it, less at the border, falls: (1 - gamma) ^ area = 1 - rate.
         shape = ops.shape(inputs)
-        seeds = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator) < self.rate / size**2
+        area = seen(size, shape[1]) * seen(size, shape[2])
+        gamma = 1 - (1 - self.rate) ** (1 / area)
+        seeds = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator) < gamma
         dropped = ops.max_pool(ops.cast(seeds, "float32"), size, strides=1, padding="same", data_format="channels_last")
         kept = 1 - dropped
         scale = 1 / ops.maximum(ops.mean(kept), 1e-6)
@@ -105,6 +110,13 @@ class DropBlock2D(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "rate": self.rate, "block_size": self.block_size, "seed": self.seed}
+
+
+def seen(size: int, length: Any) -> Any:
+    """How many of a line's `length` cells stand within the `size` around a cell, in the mean over the line."""
+    before, after = (size - 1) // 2, size // 2
+    beyond = (before * (before + 1) + after * (after + 1)) / 2      # both ends together
+    return ops.maximum(size - beyond / ops.cast(length, "float32"), 1.0)
 
 
 @register

@@ -16,7 +16,7 @@ import numpy as np
 import reskeras
 
 from . import html
-from .predict import Prediction, predict, prepare
+from .predict import predict, prepare
 
 if TYPE_CHECKING:
     import keras
@@ -26,6 +26,7 @@ VARIANT, SIZE, CLASSES = "cifar_resnet20", 16, 10
 EPOCHS, BATCH, RATE, DECAY = 20, 64, 0.1, 5e-4
 FAST = {"depths": (1, 1, 1)}                        # 8 layers, for tests
 FAST_EPOCHS = 4
+FILES = {"Keras": "digits.keras", "SavedModel": "saved_model", "TFLite": "digits.tflite", "TFLite int8": "digits.int8.tflite"}
 TURN, SHIFT, SCALE = 0.26, 0.1, 0.1                 # augmentation: radians, share of the width, relative; either way
 CHECKOUT = pathlib.Path(reskeras.__file__).parents[1]
 INDEX = ("variant", "file", "sha256", "bytes", "data", "accuracy", "command")
@@ -54,7 +55,7 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
         quiet: whether to print nothing.
         keep: whether the result becomes the net that comes with the package; in a checkout only.
     Returns: "accuracy" (of the test images, by artefact), "agreement" (with Keras, by artefact), "certificates" (by artefact),
-        "predictions", "history", "seconds" (by step), "files" (by artefact), "report".
+        "predictions", "history", "seconds" (by step, and in all), "files" (by artefact), "report".
     Raises: ImportError where scikit-learn or matplotlib is missing; OSError where `output` cannot be written; ValueError.
     """
     require_extras()
@@ -65,60 +66,57 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
     clock, folder = Clock(), pathlib.Path(output)
     folder.mkdir(parents=True, exist_ok=True)
 
-    with clock("data"), hushed():
+    say("Loading TensorFlow and scikit-learn's handwritten digits")
+    with clock("load"), hushed():
         import keras
         train, validation, test = digits()
         keras.utils.set_random_seed(seed)
         model = reskeras.create(VARIANT, weights=None, input_shape=(SIZE, SIZE, 1), classes=CLASSES, **(FAST if fast else {}))
-    cost = reskeras.cost(model)
-    say(f"{model.name} on handwritten digits: {cost.params:,} parameters, {cost.macs / 1e6:.1f} million multiply-accumulates\n"
-        f"{len(train)} images to train, {len(validation)} to validate, {len(test)} to test; "
-        f"{SIZE}x{SIZE} pixels, real, from scikit-learn\n")
+        cost = reskeras.cost(model)
+    say(f"  {len(train)} images to train, {len(validation)} to validate, {len(test)} to test; {SIZE}x{SIZE} pixels\n"
+        f"  {model.name}: {cost.params:,} parameters, {cost.macs / 1e6:.1f} million multiply-accumulates\n")
 
     with clock("train"):
         history = fit(model, train, validation, FAST_EPOCHS if fast else EPOCHS, seed, verbose=0 if quiet else 1)
-    expected = model.predict(test.images, verbose=0)
-    correct = expected.argmax(1) == test.labels
-    say(f"\nTest accuracy {correct.mean():.2%} ({correct.sum()} of {len(test)}) after {clock.seconds['train']:.0f} s of training\n")
+        expected = model.predict(test.images, verbose=0)
+    right = expected.argmax(1) == test.labels
+    say(f"\nTest accuracy {right.mean():.2%} ({right.sum()} of {len(test)}) after {clock.seconds['train']:.0f} s of training\n")
 
     with clock("optimize"), hushed():
         optimized, proof = reskeras.optimize(model)
-    say(f"Folded batch normalization into the convolutions: {len(model.layers)} layers became {len(optimized.layers)}; "
-        f"the outputs differ by {proof.max_relative_difference:.0e}\n")
+    say(f"Folded batch normalization into the convolutions: {len(model.layers)} layers became {len(optimized.layers)}, "
+        f"equal to {proof.max_relative_difference:.0e} in exact arithmetic\n")
 
-    files = {"Keras": "digits.keras", "SavedModel": "saved_model", "TFLite": "digits.tflite", "TFLite int8": "digits.int8.tflite"}
-    paths = {name: folder / file for name, file in files.items()}
-    certificates, accuracy, agreement = {}, {"trained net": float(correct.mean())}, {}
     say(f"{'artefact':24}{'size':>10}{'one image':>12}{'accuracy':>11}{'as Keras':>11}")
+    paths = {name: folder / file for name, file in FILES.items()}
+    certificates, accuracy, agreement = {}, {"trained net": float(right.mean())}, {}
     for name, path in paths.items():
         with clock("export"), hushed():
-            certificates[name] = reskeras.export(
+            certificates[name] = done = reskeras.export(
                 model if name == "Keras" else optimized, path, quantize="int8" if "int8" in name else None,
                 calibration=train.images[:200])
             found = run_file(path, test.images)
         accuracy[name] = float((found.argmax(1) == test.labels).mean())
         agreement[name] = float((found.argmax(1) == expected.argmax(1)).mean())
-        c = certificates[name]
-        say(f"{str(path.name) + '/' * path.is_dir():24}{kilobytes(c.bytes):>10}{c.latency_ms:>9.2f} ms{accuracy[name]:>11.2%}"
+        say(f"{path.name + '/' * path.is_dir():24}{kilobytes(done.bytes):>10}{done.latency_ms:>9.2f} ms{accuracy[name]:>11.2%}"
             f"{agreement[name]:>11.2%}")
 
     with clock("predict"), hushed():
         ten = [int(np.flatnonzero(test.labels == c)[0]) for c in range(CLASSES)]
         samples = write_samples(test.pixels[ten], folder / "samples")
         predictions = predict(samples, paths["TFLite int8"], top=3)
-    say("\nTen test images through the int8 file:\n" + strokes(test.pixels[ten]) + "\n"
+    say("\nTen test images through the int8 file\n" + strokes(test.pixels[ten]) + "\n"
         + "".join(f"{p.top[0][0] + f' {p.top[0][1]:.0%}':^9}" for p in predictions))
 
-    with clock("report"):
-        report = folder / "report.html"
-        report.write_text(write_report(model, cost, history, expected, test, certificates, accuracy, agreement, ten, predictions,
-                                       clock.seconds, proof), encoding="utf-8")
-    say(f"\nReport: {report}\nTry:    reskeras predict {samples[3]} --model {paths['TFLite int8']}\n"
-        f"Done in {sum(clock.seconds.values()):.0f} s.")
+    result = {"accuracy": accuracy, "agreement": agreement, "certificates": certificates, "predictions": predictions,
+              "history": history, "seconds": clock.seconds, "files": paths, "report": folder / "report.html"}
+    result["report"].write_text(report(result, model, cost, test, expected, ten), encoding="utf-8")
+    result["seconds"] = clock.seconds | {"in all": clock.total()}
+    say(f"\nReport  {result['report']}\nTry     reskeras predict {samples[3]} --model {paths['TFLite int8']}\n"
+        f"Done in {clock.total():.0f} s")
     if keep:
         keep_embedded(paths, accuracy)
-    return {"accuracy": accuracy, "agreement": agreement, "certificates": certificates, "predictions": predictions,
-            "history": history, "seconds": clock.seconds, "files": paths, "report": report}
+    return result
 
 
 def digits() -> tuple[Digits, Digits, Digits]:
@@ -196,10 +194,9 @@ def strokes(pixels: np.ndarray) -> str:
                      for row in range(0, 8, 2))
 
 
-def write_report(model: keras.Model, cost: Any, history: dict[str, list[float]], expected: np.ndarray, test: Digits,
-                 certificates: dict[str, Any], accuracy: dict[str, float], agreement: dict[str, float], ten: list[int],
-                 predictions: list[Prediction], seconds: dict[str, float], proof: Any) -> html.Html:
+def report(result: dict[str, Any], model: keras.Model, cost: Any, test: Digits, expected: np.ndarray, ten: list[int]) -> html.Html:
     """The page of the run; every number on it was measured in the run."""
+    accuracy, certificates, history, seconds = (result[k] for k in ("accuracy", "certificates", "history", "seconds"))
     labels = [str(c) for c in range(CLASSES)]
     guess = expected.argmax(1)
     counts = np.zeros((CLASSES, CLASSES), int)
@@ -211,18 +208,19 @@ def write_report(model: keras.Model, cost: Any, history: dict[str, list[float]],
                    (f"{cost.macs / 1e6:.1f} M", "multiply-accumulates"),
                    (kilobytes(certificates["TFLite int8"].bytes), "as int8 TFLite"),
                    (f"{seconds['train']:.0f} s", f"training, {len(history['loss'])} epochs")),
-        html.section("Learning curves", curves(history)),
+        html.section("Learning curves", curves(history), html.tag(
+            "p", "Training images are augmented, so they are harder than those of the validation.", class_="small")),
         html.section("Artefacts", html.table(
             ("artefact", "size", "one image", "test accuracy", "same class as Keras", "largest difference"),
-            [(name, kilobytes(c.bytes), f"{c.latency_ms:.2f} ms", f"{accuracy[name]:.2%}", f"{agreement[name]:.2%}",
+            [(name, kilobytes(c.bytes), f"{c.latency_ms:.2f} ms", f"{accuracy[name]:.2%}", f"{result['agreement'][name]:.2%}",
               f"{c.max_relative_difference:.0e}") for name, c in certificates.items()]),
             html.tag("p", "Each file was loaded by its own runtime and compared with Keras. Batch normalization was folded into the "
-                     f"convolutions first (largest difference {proof.max_relative_difference:.0e}), except in the Keras file. "
+                     "convolutions first, except in the Keras file. Differences are relative to the largest output. "
                      "Latency is the median of single calls on this machine.", class_="small")),
         html.section("Ten test images through the int8 file", html.tag("div", *(
             html.tag("figure", html.picture(test.pixels[i], 88, f"a handwritten {test.labels[i]}"),
-                     html.tag("figcaption", "  ".join(f"{label} {p:.0%}" for label, p in prediction.top if p >= 0.005)))
-            for i, prediction in zip(ten, predictions)), class_="tiles")),
+                     html.tag("figcaption", " · ".join(f"{label} {p:.0%}" for label, p in prediction.top if p >= 0.005)))
+            for i, prediction in zip(ten, result["predictions"])), class_="tiles")),
         html.section("Confusion matrix", html.heat(counts, labels, "true"),
                      html.tag("p", "Rows are the true digit, columns what the trained net says.", class_="small")),
         html.section("What it gets wrong", html.tag("div", *(
@@ -235,41 +233,43 @@ def write_report(model: keras.Model, cost: Any, history: dict[str, list[float]],
 
 
 def curves(history: dict[str, list[float]]) -> html.Html:
-    """Error and loss by epoch, on a logarithmic scale: what is left to learn."""
+    """Error and loss by epoch, on a logarithmic scale above the smallest tick: what is left to learn."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     ink = {k: html.INK for k in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")}
+    figures = []
     with rc_context(ink | {"axes.spines.top": False, "axes.spines.right": False, "font.size": 11}):
-        drawing = Figure(figsize=(9, 3.2), layout="constrained")
-        for axes, key, name in zip(drawing.subplots(1, 2), ("accuracy", "loss"), ("error", "loss")):
+        for key, name in (("accuracy", "error (%)"), ("loss", "loss")):
+            drawing = Figure(figsize=(4.8, 3.2), layout="constrained")
+            axes = drawing.subplots()
             for prefix, label, colour in (("", "training", "#e08a2e"), ("val_", "validation", "#2f7ed8")):
                 values = np.asarray(history[prefix + key])
                 values = 100 * (1 - values) if key == "accuracy" else values
-                axes.plot(range(1, len(values) + 1), np.maximum(values, 1e-3), marker=".", label=label, color=colour)
-            axes.set(xlabel="epoch", title=name + (" (%)" if key == "accuracy" else ""), yscale="log")
+                axes.plot(range(1, len(values) + 1), values, marker=".", label=label, color=colour)
+            axes.set(xlabel="epoch", ylabel=name)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_yscale("symlog", linthresh=1.0 if key == "accuracy" else 0.01)     # an error may be zero
+            axes.set_ylim(bottom=0)
             axes.grid(alpha=0.25)
-        axes.legend(frameon=False)
-    return html.figure(drawing, "Training images are augmented, so they are harder than those of the validation.")
+            axes.legend(frameon=False)
+            figures.append(html.figure(drawing))
+    return html.tag("div", *figures, class_="pair")
 
 
 def keep_embedded(paths: dict[str, pathlib.Path], accuracy: dict[str, float]) -> None:
     """Copies the net to where the package and the repository have it, and writes their index."""
+    from ..exporters.certificate import size_and_hash
     shelf, lines = CHECKOUT / "saved_models", ["\t".join(INDEX)]
     for name in ("Keras", "TFLite int8"):
         file = shelf / f"{VARIANT}.{paths[name].name}"
         shutil.copyfile(paths[name], file)
-        number, digest = certificate_of(file)
+        number, digest = size_and_hash(file)
         lines.append("\t".join((VARIANT, file.name, digest, str(number), "scikit-learn digits", f"{accuracy[name]:.4f}",
                                 "reskeras demo --keep")))
     (shelf / "INDEX.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     embedded = CHECKOUT / "reskeras" / "weights" / "embedded"
     embedded.mkdir(exist_ok=True)
     shutil.copyfile(paths["Keras"], embedded / f"{VARIANT}.{paths['Keras'].name}")
-
-
-def certificate_of(file: pathlib.Path) -> tuple[int, str]:
-    from ..exporters.certificate import size_and_hash
-    return size_and_hash(file)
 
 
 def kilobytes(number: int) -> str:
@@ -281,6 +281,10 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.start = time.perf_counter()
+
+    def total(self) -> float:
+        return time.perf_counter() - self.start
 
     @contextlib.contextmanager
     def __call__(self, step: str) -> Iterator[None]:
@@ -298,7 +302,7 @@ def hushed() -> Iterator[None]:
         os.dup2(log.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             log.seek(0)
             os.write(terminal, log.read())
             raise

@@ -34,7 +34,8 @@ th { color: var(--soft); font-weight: 500; font-size: .85rem } th:first-child, t
 .heat { table-layout: fixed; max-width: 34rem } .heat th, .heat td { text-align: center; padding: .35rem 0; border: 1px solid var(--paper) }
 .tiles { display: flex; flex-wrap: wrap; gap: .8rem } .tiles > * { background: var(--card); border: 1px solid var(--line);
   border-radius: .6rem; padding: .7rem .9rem; margin: 0 } .tiles b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums }
-figure { margin: .8rem 0 } figure svg { width: 100%; height: auto } img { image-rendering: pixelated; display: block }
+.pair { display: flex; flex-wrap: wrap; column-gap: 1.5rem } .pair > * { flex: 1 1 17rem }
+.tiles figure { width: 7.5rem } figure { margin: .8rem 0 } figure svg { width: 100%; height: auto } img { image-rendering: pixelated; display: block }
 code { font: .9em ui-monospace, monospace; background: var(--card); padding: .1em .3em; border-radius: .25em; overflow-wrap: anywhere }
 """
 _numbers = itertools.count()
@@ -85,7 +86,7 @@ def heat(counts: np.ndarray, labels: Sequence[str], corner: str = "") -> Html:
 
 def picture(pixels: np.ndarray, width: int, alt: str) -> Html:
     """An image (H, W), (H, W, 1) or (H, W, 3) of bytes, `width` CSS pixels wide, inside the page."""
-    return tag("img", src="data:image/png;base64," + base64.b64encode(png(pixels)).decode(), width=width, alt=alt)
+    return tag("img", src="data:image/png;base64," + base64.b64encode(png(pixels)).decode(), style=f"width: {width}px", alt=alt)
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -110,4 +111,4 @@ def figure(drawing: Figure, caption: str = "") -> Html:
     svg = svg[svg.index("<svg"):].replace(INK, "currentColor")
     prefix = f"f{next(_numbers)}-"                          # ids are the page's, not the figure's
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
-    return tag("figure", Html(svg), tag("figcaption", caption))
+    return tag("figure", Html(svg), *([tag("figcaption", caption)] if caption else []))

@@ -1,0 +1,112 @@
+"""`reskeras`: one sub-command is one library call.  Imports stay inside functions: `reskeras list` never loads Keras."""
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; errors are one line on stderr and exit code 2."""
+    options = parser().parse_args(argv)
+    try:
+        return options.run(options)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"reskeras: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="reskeras", description="The whole residual-network family for Keras 3.")
+    top.add_argument("--version", action="version", version=version())
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("list", run_list, "the nets, with parameters and multiply-accumulates")
+    sub.add_argument("pattern", nargs="?", help='a shell pattern, such as "resnest*"')
+    sub.add_argument("--markdown", action="store_true", help="the family table of the README")
+    sub = command("show", run_show, "one row of the table: what the net is made of")
+    sub.add_argument("name")
+    sub.add_argument("--diff", metavar="OTHER", help="only the fields in which it differs from another net")
+    sub = command("demo", run_demo, "train, optimize, export and use a net on real images, in two minutes")
+    sub.add_argument("--fast", action="store_true", help="seconds instead of minutes: a smaller net, few epochs")
+    sub.add_argument("--output", default="saved_models/demo", help="folder of the artefacts (%(default)s)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--quiet", action="store_true", help="no progress bar")
+    sub = command("predict", run_predict, "classify images")
+    sub.add_argument("images", nargs="+", metavar="IMAGE")
+    sub.add_argument("--model", required=True, metavar="NAME.TAG|FILE", help="such as cifar_resnet20.digits")
+    sub.add_argument("--top", type=int, default=5)
+    sub.add_argument("--json", action="store_true", help="for programs")
+    return top
+
+
+def version() -> str:
+    from . import __version__
+    return f"reskeras {__version__}"
+
+
+def run_list(options: argparse.Namespace) -> int:
+    from . import catalog
+    from .spec import nearest
+    names = catalog.list_models(options.pattern)
+    if not names:
+        raise ValueError(f"no net is named {options.pattern!r}{nearest(options.pattern, catalog.list_models())}")
+    if options.markdown:
+        print(catalog.markdown(names))
+        return 0
+    for name in names:
+        size = catalog.sizes()[name]
+        print(f"{name:28} {size.params / 1e6:8.2f} M parameters {size.macs / 1e9:8.3f} G MACs   "
+              f"{catalog.variants.ROWS[name].family}")
+    return 0
+
+
+def run_show(options: argparse.Namespace) -> int:
+    from . import catalog
+    from .spec import differences
+    row, _, fields = catalog.find(options.name)
+    if options.diff:
+        other, _, other_fields = catalog.find(options.diff)
+        pairs = differences(catalog.spec_of(row, fields), catalog.spec_of(other, other_fields))
+        for field, (mine, theirs) in pairs.items():
+            print(f"{field:24} {mine!s:32} {theirs}")
+        return 0
+    size = catalog.sizes()[row.name]
+    print(f"{row.builder}: {row.name}, {catalog.variants.FAMILIES[row.family]}")
+    print(f"{size.params:,} parameters, {size.macs:,} multiply-accumulates at {row.spec.input_size} x {row.spec.input_size} pixels")
+    print("also known as: " + (", ".join(s for s, (name, _) in catalog.sources().items() if name == row.name) or "nothing else"))
+    for field, value in vars(catalog.spec_of(row, fields)).items():
+        print(f"{field:24} {value}")
+    return 0
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    from .tasks.demo import demo
+    demo(options.output, fast=options.fast, seed=options.seed, quiet=options.quiet)
+    return 0
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    import json
+
+    from .tasks.predict import predict
+    results = predict(options.images, options.model, top=options.top)
+    if options.json:
+        print(json.dumps(results, indent=2))
+    for result in results:
+        if "error" in result:
+            print(f"reskeras: {result['image']}: {result['error']}", file=sys.stderr)
+        elif not options.json:
+            print(f"{result['image']}: " + ", ".join(f"{p['label']} {p['score']:.1%}" for p in result["predictions"]))
+    return int(any("error" in result for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""`reskeras.export`: three formats, four kinds of numbers, and what is left on the disk when something goes wrong."""
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import reskeras
+from reskeras.exporters import export as exporter
+from reskeras.exporters import tflite
+from reskeras.exporters.certificate import agreement, max_relative_difference, size_and_hash
+
+IMAGES = np.random.default_rng(1).uniform(size=(40, 12, 10, 3)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def net():
+    """Small, with every kind of layer that a residual net has, and decided about its classes."""
+    keras.utils.set_random_seed(3)
+    image = keras.Input((12, 10, 3))
+    x = layers.Conv2D(8, 3, strides=2, use_bias=False)(layers.ZeroPadding2D(1)(image))
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.Add()([x, layers.Conv2D(8, 3, padding="same")(x)])
+    return keras.Model(image, layers.Dense(4, activation="softmax", kernel_initializer=keras.initializers.RandomNormal(stddev=9))(
+        layers.GlobalAveragePooling2D()(x)), name="net")
+
+
+@pytest.mark.parametrize("file, kind", [("net.tflite", None), ("net.keras", None), ("net", None), ("h.tflite", "float16"),
+                                        ("d.tflite", "dynamic"), ("i.tflite", "int8")])
+def test_file_equals_keras(net, tmp_path, file, kind):
+    path = tmp_path / "new" / file
+    certificate = reskeras.export(net, path, quantize=kind, calibration=IMAGES)
+    runtime = exporter.open_file(path)
+    found, expected = runtime(IMAGES), net.predict(IMAGES, verbose=0)
+    assert max_relative_difference(found, expected) == pytest.approx(certificate.max_relative_difference, abs=1e-6)
+    assert agreement(found, expected) == certificate.top1_agreement >= 0.95
+    assert certificate.max_relative_difference <= {None: 1e-5, "float16": 1e-2}.get(kind, 0.1)
+    assert (certificate.bytes, certificate.sha256) == size_and_hash(path)
+    assert certificate.latency_ms > 0 and certificate.images == 40
+    assert json.loads((path.parent / f"{file}.json").read_text())["sha256"] == certificate.sha256
+    assert sorted(f.name for f in path.parent.iterdir()) == sorted([file, f"{file}.json"])
+
+
+def interpreter(path):
+    reader = tflite.interpreter_class()(model_path=str(path))
+    reader.allocate_tensors()
+    return reader
+
+
+def test_tflite_has_builtin_operators_and_static_shapes(tmp_path):
+    net = reskeras.create("resnext50_32x4d", depths=(1,), widths=(64,), weights=None, input_shape=(None, None, 3), classes=3)
+    reskeras.export(net, tmp_path / "net.tflite", size=(32, 40), batch=2)
+    reader = interpreter(tmp_path / "net.tflite")
+    assert reader.get_input_details()[0]["shape_signature"].tolist() == [2, 32, 40, 3]
+    assert all(size > 0 for tensor in reader.get_tensor_details() for size in tensor["shape_signature"])
+    operators = {op["op_name"] for op in reader._get_ops_details()}
+    assert "CONV_2D" in operators and not any("Flex" in op or "SPLIT" in op or op == "CUSTOM" for op in operators)
+
+
+def test_int8_file_takes_and_gives_int8(net, tmp_path):
+    reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration=IMAGES)
+    reader = interpreter(tmp_path / "net.tflite")
+    assert reader.get_input_details()[0]["dtype"] == reader.get_output_details()[0]["dtype"] == np.int8
+
+
+def test_runtime_takes_any_number_of_images(net, tmp_path):
+    reskeras.export(net, tmp_path / "net.tflite", batch=16)
+    run = exporter.open_file(tmp_path / "net.tflite")
+    assert run.shape == (16, 12, 10, 3)
+    np.testing.assert_allclose(run(IMAGES[:21]), net.predict(IMAGES[:21], verbose=0), atol=1e-6)
+
+
+def test_saved_model_has_each_variable_once_and_any_batch(net, tmp_path):
+    reskeras.export(net, tmp_path / "net")
+    stored = [n for n, _ in tf.train.list_variables(str(tmp_path / "net" / "variables" / "variables")) if "OBJECT_GRAPH" not in n]
+    assert len(stored) == len(net.variables)
+    assert exporter.open_file(tmp_path / "net").shape == (None, 12, 10, 3)
+
+
+def test_keras_file_holds_no_optimizer(net, tmp_path):
+    trained = keras.models.clone_model(net)
+    trained.compile("adam", "mse")
+    trained.fit(IMAGES, np.zeros((40, 4)), verbose=0)
+    reskeras.export(trained, tmp_path / "net.keras")
+    loaded = keras.saving.load_model(tmp_path / "net.keras")
+    assert trained.compiled and not loaded.compiled
+    np.testing.assert_array_equal(loaded.predict(IMAGES, verbose=0), trained.predict(IMAGES, verbose=0))
+
+
+@pytest.mark.parametrize("file", ["net.tflite", "net.keras", "net"])
+def test_a_failure_keeps_the_earlier_file_and_leaves_no_other(net, tmp_path, monkeypatch, file):
+    reskeras.export(net, tmp_path / file)
+    before = {f.name: size_and_hash(f) for f in tmp_path.iterdir()}
+    true = exporter.open_file
+    monkeypatch.setattr(exporter, "open_file", lambda path: exporter.Runtime(lambda x: true(path).run(x) * 1.01, (1,)))
+    with pytest.raises(RuntimeError, match="differ from Keras by 0.01 relative"):
+        reskeras.export(net, tmp_path / file)
+    assert {f.name: size_and_hash(f) for f in tmp_path.iterdir()} == before
+    with pytest.raises(RuntimeError):
+        reskeras.export(net, tmp_path / f"other_{file}")
+    assert {f.name: size_and_hash(f) for f in tmp_path.iterdir()} == before
+    monkeypatch.undo()
+    reskeras.export(net, tmp_path / file)
+    assert set(before) == {f.name for f in tmp_path.iterdir()}
+
+
+def test_converter_that_dies_half_way_leaves_nothing(net, tmp_path, monkeypatch):
+    def die(model, path, *_):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+    monkeypatch.setattr(tflite, "write", die)
+    with pytest.raises(KeyboardInterrupt):
+        reskeras.export(net, tmp_path / "net.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_quantization_that_loses_the_classes_is_refused(net, tmp_path, monkeypatch):
+    true = exporter.open_file
+    monkeypatch.setattr(exporter, "open_file", lambda path: exporter.Runtime(lambda x: true(path).run(x)[:, ::-1], (1,)))
+    with pytest.raises(RuntimeError, match="of 40 images keep the class"):
+        reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration=IMAGES)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("file, arguments, message", [
+    ("net.onx", {}, "known are .tflite, .keras, and no suffix for a SavedModel folder"),
+    ("net.tflit", {}, "did you mean '.tflite'"),
+    ("net.keras", {"quantize": "int8"}, "defined for .tflite"),
+    ("net.tflite", {"quantize": "int4"}, "did you mean 'int8'"),
+    ("net.tflite", {"quantize": "int8"}, "needs calibration"),
+    ("net.tflite", {"quantize": "int8", "calibration": IMAGES[:, :5]}, "expected at least 1 images of"),
+    ("net.tflite", {"batch": 0}, "at least 1"),
+    ("net.tflite", {"size": 64}, "not the model's"),
+])
+def test_bad_argument(net, tmp_path, file, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        reskeras.export(net, tmp_path / file, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_tflite_of_an_open_size_needs_one(tmp_path):
+    image = keras.Input((None, None, 1))
+    net = keras.Model(image, layers.GlobalMaxPooling2D()(image))
+    with pytest.raises(ValueError, match="give size="):
+        reskeras.export(net, tmp_path / "net.tflite")
+    assert reskeras.export(net, tmp_path / "net.tflite", size=8).max_relative_difference == 0
+    assert reskeras.export(net, tmp_path / "net").max_relative_difference == 0
+
+
+def test_path_that_cannot_be_written(net, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match="cannot be written"):
+        reskeras.export(net, tmp_path / "file" / "net.tflite")
+    with pytest.raises(ValueError, match="is a file"):
+        reskeras.export(net, tmp_path / "file")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.jpg").write_text("mine")
+    with pytest.raises(ValueError, match="folder of other files"):
+        reskeras.export(net, tmp_path / "photos")
+    assert (tmp_path / "file").read_text() == (tmp_path / "photos" / "mine.jpg").read_text() == "mine"
+
+
+def test_open_file_that_is_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        exporter.open_file(tmp_path / "net.tflite")
+    for file in ("net.tflite", "net.keras"):
+        (tmp_path / file).write_bytes(b"no net at all")
+        with pytest.raises(ValueError, match="no readable"):
+            exporter.open_file(tmp_path / file)

@@ -1,0 +1,112 @@
+"""Saved nets in fresh processes: safe mode, no custom_objects, either import order; and a net of 1202 layers."""
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from tiny import images, tiny, trained
+
+import reskeras
+from reskeras.parts import grouped, layers
+
+ROOT = Path(__file__).parents[1]
+# together these hold every layer that the package registers
+NETS = {
+    "split": ("resnest50_fast_4s2x40d", dict(drop_path_rate=0.3, drop_block_rate=0.2)),
+    "selective": ("skresnext50_32x4d", dict(antialias="blur", activation="silu")),
+    "standardized": ("resnetv2_50x1_bit", dict(pool="max", shortcut="pad", drop_path_rate=0.3, drop_path_mode="batch")),
+}
+IMPORTS = {
+    "reskeras first": "import reskeras, keras; load = keras.saving.load_model",
+    "keras first": "import keras, reskeras; load = keras.saving.load_model",
+    "tensorflow between": "import reskeras, tensorflow as tf; load = tf.keras.models.load_model",
+    "only looked for": "import reskeras; from importlib.util import find_spec; find_spec('keras')\n"
+                       "import keras; load = keras.saving.load_model",
+    "reskeras.load": "import reskeras; load = reskeras.load",
+}
+COMPARE = """
+import sys, numpy as np
+for name in sys.argv[2:]:
+    stored = np.load(f"{sys.argv[1]}/{name}.npz")
+    np.testing.assert_array_equal(load(f"{sys.argv[1]}/{name}.keras")(stored["x"]), stored["y"])
+print("equal")
+"""
+
+
+def fresh(code, *arguments):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nets")
+    for name, (row, fields) in NETS.items():
+        model = trained(tiny(row, **fields))
+        model.save(folder / f"{name}.keras")
+        x = images(model)
+        np.savez(folder / f"{name}.npz", x=x, y=model(x))
+    return folder
+
+
+def test_nets_hold_every_registered_layer():
+    registered = {c for module in (layers, grouped) for _, c in inspect.getmembers(module, inspect.isclass)
+                  if keras.saving.get_registered_name(c).startswith("reskeras>")}
+    assert {type(layer) for row, fields in NETS.values() for layer in tiny(row, **fields).layers} >= registered
+    assert len(registered) == 9
+
+
+@pytest.mark.parametrize("order", IMPORTS)
+def test_loads_in_a_fresh_process(order, folder):
+    assert fresh(IMPORTS[order] + COMPARE, folder, *NETS) == "equal\n"
+
+
+def test_keeps_its_policy(tmp_path):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = trained(tiny("resnext50_32x4d", drop_path_rate=0.1))
+    finally:
+        keras.config.set_dtype_policy(before)
+    model.save(tmp_path / "net.keras")
+    loaded = reskeras.load(tmp_path / "net.keras")
+    # all but the input layer, which computes nothing
+    assert [layer.compute_dtype for layer in loaded.layers[1:]] == [layer.compute_dtype for layer in model.layers[1:]]
+    np.testing.assert_array_equal(loaded(images(model)), model(images(model)))
+
+
+def test_import_alone_loads_no_framework():
+    code = "import sys, reskeras; print([m for m in ('keras', 'tensorflow', 'jax', 'torch', 'numpy') if m in sys.modules])"
+    assert fresh(code) == "[]\n"
+
+
+def test_the_table_alone_loads_no_framework():
+    code = """if True:
+        import sys, reskeras
+        reskeras.ResNet50D, reskeras.list_models("resnest*"), dir(reskeras)
+        print([m for m in ('keras', 'tensorflow', 'jax', 'torch', 'numpy') if m in sys.modules])"""
+    assert fresh(code) == "[]\n"
+
+
+@pytest.mark.slow
+def test_a_thousand_layers(tmp_path):
+    """Under Python's own recursion limit, in a process where nothing has raised it."""
+    code = """if True:
+        import sys
+        import numpy as np, reskeras
+        limit = sys.getrecursionlimit()
+        model = reskeras.CifarResNet1202(width=0.25, weights=None)
+        model.save(sys.argv[1])
+        loaded = reskeras.load(sys.argv[1])
+        assert sum("_conv" in layer.name for layer in loaded.layers) == 1201
+        x = np.ones((1, 32, 32, 3), "float32")
+        np.testing.assert_array_equal(model(x), loaded(x))
+        assert sys.getrecursionlimit() == limit
+        print("equal")"""
+    assert fresh(code, tmp_path / "deep.keras") == "equal\n"

@@ -1,0 +1,92 @@
+"""Every row of the table against the counted facts: parameters, statistics, multiply-accumulates."""
+import csv
+import dataclasses
+import pathlib
+
+import keras
+import pytest
+
+import reskeras
+from reskeras import catalog, variants
+from reskeras.graph.cost import Cost, cost, numbers
+
+FACTS = pathlib.Path(__file__).parent / "facts" / "variants.csv"
+LINES = [line for line in csv.DictReader(FACTS.open(newline="")) if line["row"]]
+MEASURED: dict[str, Cost] = {}
+
+
+def counted(row, sizes, **kwargs):
+    """The cost of a row at each size, without the memory: in a stateless scope Keras makes variables but no values."""
+    with keras.StatelessScope(initialize_variables=False):
+        model = variants.ROWS[row](weights=None, input_shape=(None, None, 3), **kwargs)
+        result = {size: cost(model, (size, size, 3)) for size in sizes}
+    keras.utils.clear_session()
+    return result
+
+
+def test_every_line_of_the_facts_is_a_row():
+    assert {(line["row"], line["builder"]) for line in LINES} == {(r.name, r.builder) for r in variants.ROWS.values()}
+    assert len(variants.ROWS) == 205
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line["variant"])
+def test_counts(line, accept):
+    row, fields = line["row"], {}
+    if line["variant"].endswith("_cifar100"):
+        fields["classes"] = 100
+    wanted = {int(size): int(macs) for size, macs in ((224, line["macs_224"]), (line["default_input"], line["macs_default_input"]))
+              if macs}
+    size = variants.ROWS[row].spec.input_size
+    costs = counted(row, {size, *wanted}, **fields)
+    own = costs[size]
+    if line["params_trainable"]:
+        assert own.params == int(line["params_trainable"])
+    else:       # MLPerf Tiny: GOLDEN.md has its count, statistics included
+        assert own.params + own.stats == 78_666
+    if line["bn_stats"]:
+        assert own.stats == int(line["bn_stats"])
+    for size, macs in wanted.items():
+        assert costs[size].macs == pytest.approx(macs, rel=1e-3)
+    if not fields:
+        MEASURED[row] = own
+
+
+def test_costs_file(accept):
+    """costs.csv, which `list_models` and the README read, says what was just measured."""
+    if not MEASURED:
+        pytest.skip("no row was counted in this run")
+    if accept:
+        known = {**catalog.sizes(), **{row: catalog.Size(c.params, c.macs) for row, c in MEASURED.items()}}
+        with catalog.COSTS.open("w", newline="") as file:
+            out = csv.writer(file, lineterminator="\n")
+            out.writerow(["row", "params", "macs"])
+            out.writerows([row, known[row].params, known[row].macs] for row in variants.ROWS if row in known)
+        catalog.sizes.cache_clear()
+    for row, c in MEASURED.items():
+        assert catalog.sizes()[row] == catalog.Size(c.params, c.macs)
+
+
+def test_cost_needs_a_size():
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3, groups=1, padding="same")])
+    with pytest.raises(ValueError, match="input_shape"):
+        reskeras.cost(model)
+    assert reskeras.cost(model, (8, 8, 3)) == Cost(3 * 3 * 3 * 4 + 4, 0, 8 * 8 * 3 * 3 * 3 * 4)
+
+
+def test_cost_of_other_layers():
+    image = keras.Input((9, 9, 4))
+    x = keras.layers.DepthwiseConv2D(3, strides=2, padding="same", depth_multiplier=2)(image)     # 5 x 5 x 8
+    x = keras.layers.Conv2DTranspose(6, 2, strides=2)(x)                                          # 10 x 10 x 6
+    x = keras.layers.Dense(3)(x)
+    x = keras.layers.Dropout(0.5)(x)
+    expected = 25 * 9 * 8 + 25 * 4 * 8 * 6 + 100 * 6 * 3
+    assert reskeras.cost(keras.Model(image, x)).macs == expected
+    assert dataclasses.replace(Cost(1, 2, 3), macs=4).macs == 4
+
+
+def test_shared_layers_count_per_call():
+    layer = keras.layers.Dense(4)
+    image = keras.Input((4,))
+    model = keras.Model(image, layer(layer(image)))
+    assert reskeras.cost(model) == Cost(20, 0, 32)
+    assert numbers(model.variables) == 20
