@@ -27,8 +27,8 @@ AGREEMENT = 0.95                                # of the classes, where integers
 MARGIN = 0.02
 
 
-def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | None = None, calibration: np.ndarray | None = None,
-           batch: int = 1, size: int | tuple[int, int] | None = None) -> Certificate:
+def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | None = None,
+           calibration: np.ndarray | None = None, batch: int = 1, size: int | tuple[int, int] | None = None) -> Certificate:
     """Writes `model` to `path`, runs the file in its own runtime, and returns the proof; `<path>.json` holds it too.
 
     Arguments:
@@ -132,7 +132,8 @@ def check(model: keras.Model, target: pathlib.Path, quantize: str | None, calibr
     """The format's name.  Raises: ValueError for arguments that do not fit together."""
     form = format_of(target)
     if quantize not in QUANTIZED:
-        raise ValueError(f"quantize={quantize!r}: expected one of {', '.join(map(repr, QUANTIZED))}{nearest(quantize, QUANTIZED)}")
+        known = ", ".join(map(repr, QUANTIZED))
+        raise ValueError(f"quantize={quantize!r}: expected one of {known}{nearest(quantize, QUANTIZED)}")
     if quantize and form != "TFLite":
         raise ValueError(f"quantize={quantize!r} is defined for .tflite; {target.name!r} would be a {form}")
     if quantize == "int8" and calibration is None:
@@ -146,8 +147,8 @@ def check(model: keras.Model, target: pathlib.Path, quantize: str | None, calibr
 
 def format_of(path: pathlib.Path) -> str:
     if path.suffix not in FORMATS:
-        raise ValueError(f"{os.fspath(path)!r}: no exporter writes {path.suffix!r}; known are .tflite, .keras, and no suffix for a "
-                         f"SavedModel folder{nearest(path.suffix, [s for s in FORMATS if s])}")
+        raise ValueError(f"{os.fspath(path)!r}: no exporter writes {path.suffix!r}; known are .tflite, .keras, and no suffix for "
+                         f"a SavedModel folder{nearest(path.suffix, [s for s in FORMATS if s])}")
     return FORMATS[path.suffix]
 
 

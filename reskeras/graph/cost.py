@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from .graph import Graph, Ref
+from .graph import Graph, Ref, functional
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def cost(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> Cost
         input_shape: (height, width, channels), where the model leaves them open.
     Raises: ValueError where a size is missing, or where the model has no graph.
     """
-    graph, known = Graph.of(model, weights=False), {layer.name: layer for layer in model.layers}
+    graph, known = Graph.of(model, weights=False), {layer.name: layer for layer in functional(model).layers}
     shapes: dict[Ref, tuple[int, ...]] = {}
     macs = 0
     for node in graph.nodes:

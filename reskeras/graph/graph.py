@@ -56,8 +56,7 @@ class Graph:
 
         Raises: ValueError for a subclassed model, which has no graph.
         """
-        if isinstance(model, keras.Sequential):
-            model = keras.Model(model.inputs, model.outputs, name=model.name)
+        model = functional(model)
         with deep():
             config = model.get_config()
         if "layers" not in config or "output_layers" not in config:
@@ -116,6 +115,11 @@ class Graph:
         moved = tuple(replace(n, args=rewired(n.args, gone, source), kwargs=rewired(n.kwargs, gone, source))
                       for n in self.nodes if n is not node)
         return replace(self, nodes=moved, outputs=map_refs(self.outputs, lambda r: source if r == gone else r))
+
+
+def functional(model: keras.Model) -> keras.Model:
+    """A sequential model as a functional one of the same layers; a functional one as it is."""
+    return keras.Model(model.inputs, model.outputs, name=model.name) if isinstance(model, keras.Sequential) else model
 
 
 def in_order(nodes: list[Node]) -> tuple[Node, ...]:

@@ -60,7 +60,7 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
     """
     require_extras()
     if keep and (fast or not (CHECKOUT / "saved_models").is_dir()):
-        raise ValueError("keep=True: only a full run, in a checkout of the repository, makes the net that comes with the package")
+        raise ValueError("keep=True: only a full run in a checkout of the repository makes the net that comes with the package")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     say: Callable[[str], None] = (lambda text: None) if quiet else lambda text: print(text, flush=True)
     clock, folder = Clock(), pathlib.Path(output)
@@ -106,13 +106,14 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
         samples = write_samples(test.pixels[ten], folder / "samples")
         predictions = predict(samples, paths["TFLite int8"], top=3)
     say("\nTen test images through the int8 file\n" + strokes(test.pixels[ten]) + "\n"
-        + "".join(f"{p.top[0][0] + f' {p.top[0][1]:.0%}':^9}" for p in predictions))
+        + "".join(f"{said(p, 0):^9}" for p in predictions))
 
+    page = folder / "report.html"
     result = {"accuracy": accuracy, "agreement": agreement, "certificates": certificates, "predictions": predictions,
-              "history": history, "seconds": clock.seconds, "files": paths, "report": folder / "report.html"}
-    result["report"].write_text(report(result, model, cost, test, expected, ten), encoding="utf-8")
+              "history": history, "seconds": clock.seconds, "files": paths, "report": page}
+    page.write_text(report(result, model, cost, test, expected, ten), encoding="utf-8")
     result["seconds"] = clock.seconds | {"in all": clock.total()}
-    say(f"\nReport  {result['report']}\nTry     reskeras predict {samples[3]} --model {paths['TFLite int8']}\n"
+    say(f"\nReport  {page}\nTry     reskeras predict {samples[3]} --model {paths['TFLite int8']}\n"
         f"Done in {clock.total():.0f} s")
     if keep:
         keep_embedded(paths, accuracy)
@@ -138,7 +139,7 @@ def digits() -> tuple[Digits, Digits, Digits]:
 
 
 def fit(model: keras.Model, train: Digits, validation: Digits, epochs: int, seed: int, verbose: int) -> dict[str, list[float]]:
-    """SGD with Nesterov momentum, a tenth of the steps of warmup, a cosine down to zero; the loss and accuracy of each epoch."""
+    """SGD with Nesterov momentum, a tenth of the steps of warmup, a cosine to zero; the loss and accuracy of each epoch."""
     import keras
     import tensorflow as tf
     data = (tf.data.Dataset.from_tensor_slices((train.images, train.labels)).shuffle(len(train), seed=seed)
@@ -146,8 +147,8 @@ def fit(model: keras.Model, train: Digits, validation: Digits, epochs: int, seed
     steps = epochs * len(data)
     rate = keras.optimizers.schedules.CosineDecay(RATE / 20, steps - steps // 10, warmup_target=RATE, warmup_steps=steps // 10)
     # XLA would take longer to compile than the training takes
-    model.compile(keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=DECAY), "sparse_categorical_crossentropy",
-                  metrics=["accuracy"], jit_compile=False)
+    model.compile(keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=DECAY),
+                  "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     return model.fit(data, epochs=epochs, validation_data=(validation.images, validation.labels), verbose=verbose,
                      shuffle=False).history     # the data shuffles itself
 
@@ -176,6 +177,12 @@ def run_file(path: str | os.PathLike[str], images: np.ndarray) -> np.ndarray:
     return open_file(path)(images)
 
 
+def said(prediction: dict[str, Any], rank: int) -> str:
+    """ "3 99%"."""
+    p = prediction["predictions"][rank]
+    return f"{p['label']} {p['score']:.0%}"
+
+
 def write_samples(pixels: np.ndarray, folder: pathlib.Path) -> list[pathlib.Path]:
     """Images to PNG files, 0.png and on."""
     folder.mkdir(exist_ok=True)
@@ -190,11 +197,13 @@ def strokes(pixels: np.ndarray) -> str:
     if not (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf"):
         return ""
     ink = pixels[..., 0] > 110
-    return "\n".join(" ".join("".join(" ▄▀█"[2 * top + low] for top, low in zip(image[row], image[row + 1])) for image in ink)
-                     for row in range(0, 8, 2))
+    lines = (" ".join("".join(" ▄▀█"[2 * top + low] for top, low in zip(image[row], image[row + 1])) for image in ink)
+             for row in range(0, 8, 2))
+    return "\n".join(lines)
 
 
-def report(result: dict[str, Any], model: keras.Model, cost: Any, test: Digits, expected: np.ndarray, ten: list[int]) -> html.Html:
+def report(result: dict[str, Any], model: keras.Model, cost: Any, test: Digits, expected: np.ndarray,
+           ten: list[int]) -> html.Html:
     """The page of the run; every number on it was measured in the run."""
     accuracy, certificates, history, seconds = (result[k] for k in ("accuracy", "certificates", "history", "seconds"))
     labels = [str(c) for c in range(CLASSES)]
@@ -214,31 +223,35 @@ def report(result: dict[str, Any], model: keras.Model, cost: Any, test: Digits, 
             ("artefact", "size", "one image", "test accuracy", "same class as Keras", "largest difference"),
             [(name, kilobytes(c.bytes), f"{c.latency_ms:.2f} ms", f"{accuracy[name]:.2%}", f"{result['agreement'][name]:.2%}",
               f"{c.max_relative_difference:.0e}") for name, c in certificates.items()]),
-            html.tag("p", "Each file was loaded by its own runtime and compared with Keras. Batch normalization was folded into the "
-                     "convolutions first, except in the Keras file. Differences are relative to the largest output. "
+            html.tag("p", "Each file was loaded by its own runtime and compared with Keras. Batch normalization was folded into "
+                     "the convolutions first, except in the Keras file. Differences are relative to the largest output. "
                      "Latency is the median of single calls on this machine.", class_="small")),
-        html.section("Ten test images through the int8 file", html.tag("div", *(
-            html.tag("figure", html.picture(test.pixels[i], 88, f"a handwritten {test.labels[i]}"),
-                     html.tag("figcaption", " · ".join(f"{label} {p:.0%}" for label, p in prediction.top if p >= 0.005)))
-            for i, prediction in zip(ten, result["predictions"])), class_="tiles")),
+        html.section("Ten test images through the int8 file", html.tag("div", class_="tiles", *(
+            digit(test, i, said(p, 0), said(p, 1)) for i, p in zip(ten, result["predictions"])))),
         html.section("Confusion matrix", html.heat(counts, labels, "true"),
                      html.tag("p", "Rows are the true digit, columns what the trained net says.", class_="small")),
-        html.section("What it gets wrong", html.tag("div", *(
-            html.tag("figure", html.picture(test.pixels[i], 88, f"a handwritten {test.labels[i]}"),
-                     html.tag("figcaption", f"{test.labels[i]}, taken for {guess[i]}")) for i in wrong[:40]), class_="tiles")
+        html.section("What it gets wrong", html.tag("div", class_="tiles", *(
+            digit(test, i, f"{test.labels[i]}, taken", f"for {guess[i]}") for i in wrong[:40]))
             if len(wrong) else html.tag("p", "Nothing, of the test images.")),
-        html.section("Time", html.table(("step", "seconds"), [(step, f"{s:.1f}") for step, s in seconds.items()]),
-                     html.tag("p", " · ".join(f"{k} {v}" for k, v in certificates["TFLite"].versions.items()), class_="small")),
+        html.section("Time", html.table(("step", "seconds"), [(step, f"{s:.1f}") for step, s in seconds.items()]), html.tag(
+            "p", " · ".join(f"{k} {v}" for k, v in certificates["TFLite"].versions.items()), class_="small")),
         lead=f"{len(test)} test images of scikit-learn's digits, {SIZE}x{SIZE} pixels.")
+
+
+def digit(test: Digits, i: int, *caption: str) -> html.Html:
+    image = html.picture(test.pixels[i], 88, f"a handwritten {test.labels[i]}")
+    return html.tag("figure", image, html.tag("figcaption", *(html.tag("div", line) for line in caption)))
 
 
 def curves(history: dict[str, list[float]]) -> html.Html:
     """Error and loss by epoch, on a logarithmic scale above the smallest tick: what is left to learn."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
-    ink = {k: html.INK for k in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")}
+    from matplotlib.ticker import MaxNLocator
+    style: Any = {k: html.INK for k in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")}
     figures = []
-    with rc_context(ink | {"axes.spines.top": False, "axes.spines.right": False, "font.size": 11}):
+    style |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 11}
+    with rc_context(style):
         for key, name in (("accuracy", "error (%)"), ("loss", "loss")):
             drawing = Figure(figsize=(4.8, 3.2), layout="constrained")
             axes = drawing.subplots()
@@ -247,7 +260,7 @@ def curves(history: dict[str, list[float]]) -> html.Html:
                 values = 100 * (1 - values) if key == "accuracy" else values
                 axes.plot(range(1, len(values) + 1), values, marker=".", label=label, color=colour)
             axes.set(xlabel="epoch", ylabel=name)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_yscale("symlog", linthresh=1.0 if key == "accuracy" else 0.01)     # an error may be zero
             axes.set_ylim(bottom=0)
             axes.grid(alpha=0.25)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 INK = "#010203"     # what a figure draws in this colour takes the colour of the page's text
 STYLE = """
-:root { color-scheme: light dark; --ink: #1d2430; --soft: #667085; --line: #e4e7ec; --paper: #ffffff; --card: #f8f9fb; --hue: 37, 99, 235 }
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #667085; --line: #e4e7ec; --paper: #ffffff; --card: #f8f9fb;
+  --hue: 37, 99, 235 }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e9ef; --soft: #98a2b3; --line: #2c3440; --paper: #12161c; --card: #1a2028; --hue: 96, 165, 250 } }
 * { box-sizing: border-box }
@@ -31,12 +32,16 @@ h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .3rem } h2 { font-size: 1.
 .wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
 th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
 th { color: var(--soft); font-weight: 500; font-size: .85rem } th:first-child, td:first-child { text-align: left }
-.heat { table-layout: fixed; max-width: 34rem } .heat th, .heat td { text-align: center; padding: .35rem 0; border: 1px solid var(--paper) }
+.heat { table-layout: fixed; max-width: 34rem }
+.heat th, .heat td { text-align: center; padding: .35rem 0; border: 1px solid var(--paper) }
 .tiles { display: flex; flex-wrap: wrap; gap: .8rem } .tiles > * { background: var(--card); border: 1px solid var(--line);
-  border-radius: .6rem; padding: .7rem .9rem; margin: 0 } .tiles b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums }
+  border-radius: .6rem; padding: .7rem .9rem; margin: 0 }
+.tiles b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums }
 .pair { display: flex; flex-wrap: wrap; column-gap: 1.5rem } .pair > * { flex: 1 1 17rem }
-.tiles figure { width: 7.5rem } figure { margin: .8rem 0 } figure svg { width: 100%; height: auto } img { image-rendering: pixelated; display: block }
-code { font: .9em ui-monospace, monospace; background: var(--card); padding: .1em .3em; border-radius: .25em; overflow-wrap: anywhere }
+.tiles figure { width: 7.5rem } figure { margin: .8rem 0 } figure svg { width: 100%; height: auto }
+img { image-rendering: pixelated; display: block }
+code { font: .9em ui-monospace, monospace; background: var(--card); padding: .1em .3em; border-radius: .25em;
+  overflow-wrap: anywhere }
 """
 _numbers = itertools.count()
 
@@ -54,7 +59,8 @@ def tag(name: str, /, *children: Any, **attributes: Any) -> Html:
 
 def page(title: str, *children: Any, lead: str = "") -> Html:
     """A whole document."""
-    head = tag("head", tag("meta", charset="utf-8"), tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+    head = tag("head", tag("meta", charset="utf-8"),
+               tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
                tag("title", title), Html(f"<style>{STYLE}</style>"))
     body = tag("body", tag("h1", title), tag("p", lead, class_="lead"), *children)
     return Html(f"<!doctype html>\n<html lang=\"en\">{head}{body}</html>\n")
@@ -71,7 +77,8 @@ def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Html:
 
 def tiles(*facts: tuple[Any, Any]) -> Html:
     """(value, what it is), each on a card."""
-    return tag("div", *(tag("div", tag("b", value), tag("span", name, class_="small")) for value, name in facts), class_="tiles")
+    cards = (tag("div", tag("b", value), tag("span", name, class_="small")) for value, name in facts)
+    return tag("div", *cards, class_="tiles")
 
 
 def heat(counts: np.ndarray, labels: Sequence[str], corner: str = "") -> Html:

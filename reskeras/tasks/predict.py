@@ -3,8 +3,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Callable, Iterable
 
 import numpy as np
 
@@ -17,19 +16,8 @@ if TYPE_CHECKING:
 FILES = (".keras", ".tflite")
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The best classes of one image, the likeliest first; or why there are none."""
-    image: str
-    top: tuple[tuple[str, float], ...] = ()     # (label, probability)
-    error: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.image}: " + (self.error or "   ".join(f"{label} {p:.1%}" for label, p in self.top))
-
-
 def predict(images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], model: str | os.PathLike[str],
-            top: int = 5) -> list[Prediction]:
+            top: int = 5) -> list[dict[str, Any]]:
     """The `top` likeliest classes of each image, by index.
 
     An image is resized (bilinear, antialiased) to the net's input, made grey or RGB as the net has channels, and its pixels are
@@ -40,23 +28,25 @@ def predict(images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], m
         images: paths of PNG, JPEG, GIF (first frame) or BMP files.
         model: a `.keras` or `.tflite` file, or a net with weights that come with the package ("cifar_resnet20.digits").
         top: how many classes.
-    Returns: one Prediction per image, in order; a file that is missing or no image has `error` set and the others go on.
+    Returns: for each image {"image": path, "predictions": [{"label", "score"}, ...]}, the likeliest first; or {"image", "error"}
+        for a file that is missing or no image, which stops no other.
     Raises: ValueError for an unknown or unreadable model, or one that is no image classifier; FileNotFoundError.
     """
     if not isinstance(top, int) or top < 1:
         raise ValueError(f"top={top!r}: expected a whole number of at least 1")
     paths = [images] if isinstance(images, (str, os.PathLike)) else list(images)
     run, shape, largest = classifier(model)
-    results = []
+    results: list[dict[str, Any]] = []
     for path in paths:
         try:
             image = prepare(read(path), shape) * largest
         except (OSError, ValueError) as error:
-            results.append(Prediction(os.fspath(path), error=str(error)))
+            results.append({"image": os.fspath(path), "error": str(error)})
             continue
         scores = probabilities(run(image[None])[0], model)
         best = np.argsort(-scores, kind="stable")[:top]
-        results.append(Prediction(os.fspath(path), tuple((str(i), float(scores[i])) for i in best)))
+        predictions = [{"label": str(i), "score": float(scores[i])} for i in best]
+        results.append({"image": os.fspath(path), "predictions": predictions})
     return results
 
 
@@ -129,7 +119,7 @@ def probabilities(scores: np.ndarray, model: str | os.PathLike[str]) -> np.ndarr
     Raises: ValueError where they are not one number per class.
     """
     if scores.ndim != 1:
-        raise ValueError(f"{os.fspath(model)}: its output is {scores.shape} for an image; a classifier gives one number per class")
+        raise ValueError(f"{os.fspath(model)}: for an image it gives {scores.shape}; a classifier gives one number per class")
     if scores.min() >= 0 and abs(float(scores.sum()) - 1) < 0.1:
         return scores
     powers = np.exp(scores - scores.max())

@@ -23,8 +23,8 @@ def net():
     x = layers.Conv2D(8, 3, strides=2, use_bias=False)(layers.ZeroPadding2D(1)(image))
     x = layers.ReLU()(layers.BatchNormalization()(x))
     x = layers.Add()([x, layers.Conv2D(8, 3, padding="same")(x)])
-    return keras.Model(image, layers.Dense(4, activation="softmax", kernel_initializer=keras.initializers.RandomNormal(stddev=9))(
-        layers.GlobalAveragePooling2D()(x)), name="net")
+    head = layers.Dense(4, activation="softmax", kernel_initializer=keras.initializers.RandomNormal(stddev=9))
+    return keras.Model(image, head(layers.GlobalAveragePooling2D()(x)), name="net")
 
 
 @pytest.mark.parametrize("file, kind", [("net.tflite", None), ("net.keras", None), ("net", None), ("h.tflite", "float16"),
@@ -74,7 +74,8 @@ def test_runtime_takes_any_number_of_images(net, tmp_path):
 
 def test_saved_model_has_each_variable_once_and_any_batch(net, tmp_path):
     reskeras.export(net, tmp_path / "net")
-    stored = [n for n, _ in tf.train.list_variables(str(tmp_path / "net" / "variables" / "variables")) if "OBJECT_GRAPH" not in n]
+    names = [name for name, _ in tf.train.list_variables(str(tmp_path / "net" / "variables" / "variables"))]
+    stored = [name for name in names if "OBJECT_GRAPH" not in name]
     assert len(stored) == len(net.variables)
     assert exporter.open_file(tmp_path / "net").shape == (None, 12, 10, 3)
 

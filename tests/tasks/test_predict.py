@@ -1,4 +1,6 @@
 """`reskeras.tasks.predict`: image files of every kind to classes, and what becomes of those that are none."""
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -6,10 +8,11 @@ import tensorflow as tf
 from keras import layers
 
 from reskeras.tasks.html import png
-from reskeras.tasks.predict import Prediction, predict, prepare, read
+from reskeras.tasks.predict import predict, prepare, read
 from reskeras.weights.table import FOLDER
 
 NET = "cifar_resnet20.digits"
+NO_IMAGE = "no readable PNG, JPEG, GIF or BMP image"
 
 
 @pytest.fixture(scope="module")
@@ -30,34 +33,36 @@ def files(tmp_path_factory, test_digits):
 
 @pytest.mark.parametrize("model", [NET, "keras", "tflite"])
 def test_digits_are_named(files, model):
-    file = {"keras": FOLDER / f"{NET}.keras", "tflite": FOLDER.parents[2] / "saved_models" / f"{NET}.int8.tflite"}.get(model, model)
-    results = predict(files, file, top=3)
-    assert [r.image for r in results] == [str(f) for f in files]
-    assert sum(r.top[0][0] == str(c) for c, r in enumerate(results)) >= 9
+    files_of = {"keras": FOLDER / f"{NET}.keras", "tflite": FOLDER.parents[2] / "saved_models" / f"{NET}.int8.tflite"}
+    results = predict(files, files_of.get(model, model), top=3)
+    assert [r["image"] for r in results] == [str(f) for f in files]
+    assert sum(r["predictions"][0]["label"] == str(c) for c, r in enumerate(results)) >= 9
     for r in results:
-        assert not r.error and len(r.top) == 3 and 1.05 >= r.top[0][1] >= r.top[1][1] >= r.top[2][1] >= 0
+        first, second, third = (p["score"] for p in r["predictions"])
+        assert 1.05 >= first >= second >= third >= 0
 
 
 def test_one_path_and_more_classes_than_there_are(files):
     (result,) = predict(str(files[3]), NET, top=99)
-    assert len(result.top) == 10 and sum(p for _, p in result.top) == pytest.approx(1, abs=1e-5)
-    assert str(result).startswith(f"{files[3]}: 3 ")
+    assert len(result["predictions"]) == 10 and sum(p["score"] for p in result["predictions"]) == pytest.approx(1, abs=1e-5)
+    assert result["predictions"][0]["label"] == "3" and json.loads(json.dumps(result)) == result
 
 
 def test_every_kind_of_file_is_the_same_image(files, tmp_path):
     grey = tf.constant(read(files[5]))
     large = tf.cast(tf.repeat(tf.repeat(grey, 8, 0), 8, 1), tf.uint8)
     rgb, white = tf.image.grayscale_to_rgb(large), tf.fill(large.shape, tf.constant(255, tf.uint8))
-    kinds = {"g.png": tf.io.encode_png(large), "rgb.png": tf.io.encode_png(rgb), "ga.png": tf.io.encode_png(tf.concat([large, white], -1)),
-             "rgba.png": tf.io.encode_png(tf.concat([rgb, white], -1)), "sixteen.png": tf.io.encode_png(tf.cast(large, tf.uint16) * 257),
+    kinds = {"g.png": tf.io.encode_png(large), "rgb.png": tf.io.encode_png(rgb),
+             "ga.png": tf.io.encode_png(tf.concat([large, white], -1)), "rgba.png": tf.io.encode_png(tf.concat([rgb, white], -1)),
+             "sixteen.png": tf.io.encode_png(tf.cast(large, tf.uint16) * 257),
              "g.jpg": tf.io.encode_jpeg(large, quality=98), "rgb.jpg": tf.io.encode_jpeg(rgb, quality=98),
              "rgb.bmp": bmp(rgb.numpy())}
     for name, data in kinds.items():
         (tmp_path / name).write_bytes(data if isinstance(data, bytes) else data.numpy())
     results = predict([tmp_path / name for name in kinds], NET)
     for r in results:
-        assert not r.error and r.top[0][0] == "5", r
-    tops = [r.top[0][1] for r in results]
+        assert "error" not in r and r["predictions"][0]["label"] == "5", r
+    tops = [r["predictions"][0]["score"] for r in results]
     assert max(tops) - min(tops) < 0.02
 
 
@@ -75,10 +80,9 @@ def test_files_that_are_no_images_are_named_and_skipped(files, tmp_path):
     empty.touch()
     folder.mkdir()
     results = predict([cut, files[1], text, empty, folder, tmp_path / "missing.png"], NET)
-    assert [bool(r.error) for r in results] == [True, False, True, True, True, True]
-    assert str(results[2]) == f"{text}: no readable PNG, JPEG, GIF or BMP image"
-    assert str(results[5]) == f"{tmp_path / 'missing.png'}: no such file or directory"
-    assert results[0] == Prediction(str(cut), error="no readable PNG, JPEG, GIF or BMP image")
+    assert [r.get("error") for r in results] == [
+        NO_IMAGE, None, NO_IMAGE, NO_IMAGE, "is a directory", "no such file or directory"]
+    assert [r["image"] for r in results] == [str(p) for p in (cut, files[1], text, empty, folder, tmp_path / "missing.png")]
 
 
 def small(path, channels=1, activation="softmax", rescale=False):
@@ -97,8 +101,8 @@ def test_grey_and_rgb_nets_logits_and_preprocessing_layers(files, tmp_path):
                                                 ("d", 3, "softmax", False)):
         (result,) = predict(files[8], small(tmp_path / f"{name}.keras", channels, activation, rescale))
         expected = np.exp(np.array([0, 1, 2]) * value * channels)
-        assert [label for label, _ in result.top] == ["2", "1", "0"]
-        np.testing.assert_allclose([p for _, p in result.top], (expected / expected.sum())[::-1], rtol=1e-4)
+        assert [p["label"] for p in result["predictions"]] == ["2", "1", "0"]
+        np.testing.assert_allclose([p["score"] for p in result["predictions"]], (expected / expected.sum())[::-1], rtol=1e-4)
 
 
 @pytest.mark.parametrize("model, message", [

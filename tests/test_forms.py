@@ -1,0 +1,53 @@
+"""ResNeXt's three forms (arXiv:1611.05431, Figure 3) are one function: equal outputs from the same weights."""
+import re
+
+import numpy as np
+import pytest
+from tiny import images, tiny, trained
+
+from reskeras.parts.layers import GroupedConv2D
+
+PATH = re.compile(r"(.+)_path(\d+)_([123])_(conv|bn)")
+
+
+def share(net, grouped):
+    """Fills `net` from the grouped net: a path has the channels of its group."""
+    groups = max(getattr(layer, "groups", 1) for layer in grouped.layers)
+    for layer in filter(lambda layer: layer.weights, net.layers):
+        match = PATH.fullmatch(layer.name)
+        source = grouped.get_layer("{0}_{2}_{3}".format(*match.groups()) if match else layer.name)
+        values = source.get_weights()
+        if match:
+            # the last 1x1 reads a group's channels, all else makes them
+            axis = -2 if match[3] == "3" else -1
+            values = [np.split(v, groups, axis)[int(match[2]) - 1] for v in values]
+        layer.set_weights(values)
+
+
+@pytest.mark.parametrize("form", ["concat", "sum"])
+@pytest.mark.parametrize("row, fields", [
+    ("resnext50_4x24d", {}), ("resnext50_2x40d", dict(attention="se", stride_on="1x1")), ("resnext50_8x14d", dict(shortcut="avg")),
+    ("resnext50_2x40d", dict(output_stride=8, shortcut="none"))], ids=str)
+def test_equal_outputs(row, fields, form):
+    logits = dict(fields, classifier_activation=None)
+    grouped, net = trained(tiny(row, **logits)), tiny(row, form=form, **logits)
+    assert not any(isinstance(layer, GroupedConv2D) for layer in net.layers)
+    assert net.count_params() == grouped.count_params()
+    share(net, grouped)
+    x = images(grouped, 4)
+    expected = grouped(x, training=False)
+    assert np.abs(net(x, training=False) - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("form", ["concat", "sum"])
+def test_one_path_is_a_plain_bottleneck(form):
+    grouped, net = trained(tiny("resnet50v1_5")), tiny("resnet50v1_5", form=form)
+    share(net, grouped)
+    x = images(net)
+    np.testing.assert_allclose(net(x), grouped(x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("row", ["resnet18", "resnetv2_50", "resnest50", "skresnext50_32x4d"])
+def test_other_blocks_have_one_form(row):
+    with pytest.raises(ValueError, match="form='sum'"):
+        tiny(row, form="sum")
