@@ -13,8 +13,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 # Public name -> the room that it comes from; the builders come from `variants`.
-_ROOMS = {"create": "catalog", "list_models": "catalog", "features": "levels", "load": "build", "cost": "graph.cost", "optimize": "graph.optimize",
-          "export": "exporters.export"}
+_ROOMS = {"create": "catalog", "list_models": "catalog", "features": "levels", "load": "build", "cost": "graph.cost",
+          "optimize": "graph.optimize", "export": "exporters.export"}
 
 
 def __getattr__(name: str) -> Any:

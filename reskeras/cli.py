@@ -80,8 +80,10 @@ def run_show(options: argparse.Namespace) -> int:
         return 0
     size = catalog.sizes()[row.name]
     print(f"{row.builder}: {row.name}, {catalog.variants.FAMILIES[row.family]}")
-    print(f"{size.params:,} parameters, {size.macs:,} multiply-accumulates at {row.spec.input_size} x {row.spec.input_size} pixels")
-    print("also known as: " + (", ".join(s for s, (name, _) in catalog.sources().items() if name == row.name) or "nothing else"))
+    side = row.spec.input_size
+    print(f"{size.params:,} parameters, {size.macs:,} multiply-accumulates at {side} x {side} pixels")
+    known = [source for source, (name, _) in catalog.sources().items() if name == row.name]
+    print("also known as: " + (", ".join(known) or "nothing else"))
     for field, value in vars(catalog.spec_of(row, fields)).items():
         print(f"{field:24} {value}")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, TypeVar
+from typing import Any, Callable, Mapping
 
 
 @dataclass(frozen=True)
@@ -166,17 +166,15 @@ class InceptionSpec:
     input_size: int = 299
     pixels: str = "tf"
 
-    CHOICES = {"version": ("v4", "resnet_v2")}
-
     def __post_init__(self):
         object.__setattr__(self, "depths", tuple(self.depths))
-        check_choices(self, self.CHOICES)
+        check_choices(self, {"version": ("v4", "resnet_v2")})
         check_numbers(self)
         if len(self.depths) != 3:
             raise ValueError(f"depths={self.depths}: expected three numbers, of the blocks A, B and C")
 
 
-AnySpec = TypeVar("AnySpec", Spec, InceptionSpec)
+AnySpec = Spec | InceptionSpec
 
 
 def scaled(channels: int, width: float) -> int:
@@ -216,7 +214,8 @@ def nearest(word: object, known: Any) -> str:
 
 def shorthand(field: str, word: str) -> Any:
     if word not in SHORTHANDS:
-        raise ValueError(f"{field}={word!r}: expected one of {', '.join(map(repr, SHORTHANDS))} or None{nearest(word, SHORTHANDS)}")
+        raise ValueError(f"{field}={word!r}: expected None or one of {', '.join(map(repr, SHORTHANDS))}"
+                         f"{nearest(word, SHORTHANDS)}")
     return SHORTHANDS[word]()
 
 

@@ -6,46 +6,54 @@ so that `create("timm/resnest50d")` finds it; without any, timm's net of the row
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from .spec import ECA, SE, SK, InceptionSpec, Spec, Split
 from .variant import Variant, variant
 
+
+def part(**fields: Any) -> dict[str, Any]:
+    """Fields of a Spec, to be combined."""
+    return fields
+
+
 # Depths: blocks per stage.  B*: basic blocks, R*: bottlenecks.
-B10, B18, B34 = ({"block": "basic", "depths": d} for d in ((1, 1, 1, 1), (2, 2, 2, 2), (3, 4, 6, 3)))
-R14, R26, R50, R101, R152, R200, R269 = ({"depths": d} for d in (
+B10, B18, B34 = (part(block="basic", depths=d) for d in ((1, 1, 1, 1), (2, 2, 2, 2), (3, 4, 6, 3)))
+R14, R26, R50, R101, R152, R200, R269 = (part(depths=d) for d in (
     (1, 1, 1, 1), (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3), (3, 24, 36, 3), (3, 30, 48, 8)))
 
 # What changes a ResNet into another family.
-C = {"stem": "deep"}                                            # Bag of Tricks, arXiv:1812.01187
-D = {**C, "shortcut": "avg"}
-T = {**D, "stem": "tiered"}                                     # timm
-S = {**C, "stem_width": 128}
-V1 = {"stride_on": "1x1"}                                       # He et al. 2015
-PRE = {"order": "pre", "stem_norm": False}                      # He et al. 2016
-KERAS = {"conv_bias": True, "bn_epsilon": 1.001e-5, "bn_momentum": 0.99, "initializer": "glorot_uniform", "pixels": "caffe"}
-KERAS_V1 = {**KERAS, **V1}
-KERAS_V2 = {**KERAS, **PRE, "conv_bias": "unnormed", "padding": "explicit", "pool": "max_zero_pad", "strides": (2, 2, 2, 1),
-            "stride_at": "last", "pixels": "tf"}
-BIT = {**PRE, "norm": "group", "weight_standardization": True, "pool": "max_zero_pad", "pixels": "tf"}
-AA, BLUR, GN = {"antialias": "average"}, {"antialias": "blur"}, {"norm": "group"}
-X32x4, X32x8, X64x4 = ({"groups": g, "base_width": w} for g, w in ((32, 4), (32, 8), (64, 4)))
-SE16, SE_V1, ECA_ = {"attention": SE()}, {"attention": SE(divisor=1), "pool": "max_ceil"}, {"attention": ECA()}
-SK_NARROW, SK_HALF, SK_FULL = ({"mixer": sk} for sk in (SK(1 / 8, 16), SK(), SK(divisor=32, split_input=False)))
-RS = {**D, "pool": "conv", "attention": SE(1 / 4)}              # arXiv:2103.07579
-ST = {**D, "mixer": Split(2), "downsample": "pool_after"}       # arXiv:2004.08955
-ST_WIDE = {**ST, "stem_width": 128}
+C = part(stem="deep")                                           # Bag of Tricks, arXiv:1812.01187
+D = part(**C, shortcut="avg")
+T = part(stem="tiered", shortcut="avg")                         # timm
+S = part(**C, stem_width=128)
+V1 = part(stride_on="1x1")                                      # He et al. 2015
+PRE = part(order="pre", stem_norm=False)                        # He et al. 2016
+KERAS = part(bn_epsilon=1.001e-5, bn_momentum=0.99, initializer="glorot_uniform")
+KERAS_V1 = part(**KERAS, **V1, conv_bias=True, pixels="caffe")
+KERAS_V2 = part(**KERAS, **PRE, conv_bias="unnormed", padding="explicit", pool="max_zero_pad", strides=(2, 2, 2, 1),
+                stride_at="last", pixels="tf")
+GN = part(norm="group")
+BIT = part(**PRE, **GN, weight_standardization=True, pool="max_zero_pad", pixels="tf")
+AA, BLUR = part(antialias="average"), part(antialias="blur")
+X32x4, X32x8, X64x4 = (part(groups=g, base_width=w) for g, w in ((32, 4), (32, 8), (64, 4)))
+SE16, SE_V1, ECA_ = part(attention=SE()), part(attention=SE(divisor=1), pool="max_ceil"), part(attention=ECA())
+SK_NARROW, SK_HALF, SK_FULL = (part(mixer=sk) for sk in (SK(1 / 8, 16), SK(), SK(divisor=32, split_input=False)))
+RS = part(**D, pool="conv", attention=SE(1 / 4))                # arXiv:2103.07579
+ST = part(**D, mixer=Split(2), downsample="pool_after")         # arXiv:2004.08955
+ST_WIDE = part(**ST, stem_width=128)
 
 
 def fast(radix: int, groups: int, width: int) -> Spec:
     """ResNeSt's ablations "{radix}s{groups}x{width}d": the average pool goes before the split attention."""
-    return Spec(**R50, **{**ST, "mixer": Split(radix), "downsample": "pool_before"}, groups=groups, base_width=width)
+    return Spec(**R50, **D, mixer=Split(radix), downsample="pool_before", groups=groups, base_width=width)
 
 
-def cifar(depth: int, **fields) -> Spec:
+def cifar(depth: int, **fields: Any) -> Spec:
     """The 6n + 2 layers of He et al. 2015, section 4.2; 9n + 2 of bottlenecks."""
     per_block = 9 if fields.get("block") == "bottleneck" else 6
-    base = {"depths": ((depth - 2) // per_block,) * 3, "widths": (16, 32, 64), "strides": (1, 2, 2), "block": "basic",
-            "stem": "cifar", "stem_width": 16, "pool": "none", "shortcut": "pad", "classes": 10, "input_size": 32}
+    base = part(depths=((depth - 2) // per_block,) * 3, widths=(16, 32, 64), strides=(1, 2, 2), block="basic",
+                stem="cifar", stem_width=16, pool="none", shortcut="pad", classes=10, input_size=32)
     return Spec(**{**base, **fields})
 
 
@@ -194,8 +202,7 @@ SEResNeXt101_32x8d = senet("seresnext101_32x8d", Spec(**R101, **X32x8, **SE16))
 SEResNeXt101_64x4d = senet("seresnext101_64x4d", Spec(**R101, **X64x4, **SE16))
 SEResNeXt101D_32x8d = senet("seresnext101d_32x8d", Spec(**R101, **X32x8, **D, **SE16))
 SEResNeXtAA101D_32x8d = senet("seresnextaa101d_32x8d", Spec(**R101, **X32x8, **D, **AA, **SE16))
-SEResNeXtAA201D_32x8d = senet("seresnextaa201d_32x8d", Spec(**{**R200, "depths": (3, 24, 36, 4)}, **X32x8, **D, **AA, **SE16,
-                                                            stem_width=128))
+SEResNeXtAA201D_32x8d = senet("seresnextaa201d_32x8d", Spec(depths=(3, 24, 36, 4), **X32x8, **D, **AA, **SE16, stem_width=128))
 SEResNet18V1 = senet("seresnet18v1", Spec(**B18, **SE_V1, order="relu_around_add"), sources="timm/legacy_seresnet18")
 SEResNet34V1 = senet("seresnet34v1", Spec(**B34, **SE_V1, order="relu_around_add"), sources="timm/legacy_seresnet34")
 SEResNet50V1 = senet("seresnet50v1", Spec(**R50, **V1, **SE_V1), sources="timm/legacy_seresnet50")
@@ -254,8 +261,8 @@ ResNetRS420 = rs("resnetrs420", Spec(depths=(4, 44, 87, 4), **RS, input_size=320
 
 # Inception-v4 and Inception-ResNet-v2, arXiv:1602.07261
 InceptionV4 = inception("inception_v4", InceptionSpec("v4", (4, 7, 3)))
-InceptionResNetV2 = inception("inception_resnet_v2", InceptionSpec(norm_scale=False, bn_momentum=0.99,
-                                                                   initializer="glorot_uniform"),
+InceptionResNetV2 = inception("inception_resnet_v2",
+                              InceptionSpec(norm_scale=False, bn_momentum=0.99, initializer="glorot_uniform"),
                               sources="keras/InceptionResNetV2")
 InceptionResNetV2Gamma = inception("inception_resnet_v2_gamma", InceptionSpec(), sources="timm/inception_resnet_v2")
 
@@ -285,8 +292,9 @@ CifarWideResNet40_1, CifarWideResNet40_2, CifarWideResNet40_4, CifarWideResNet40
     wrn(f"cifar_wide_resnet40_{k}", wide(40, k), sources=NOWHERE) for k in (1, 2, 4, 8, 10))
 CifarWideResNet52_1 = wrn("cifar_wide_resnet52_1", wide(52, 1), sources=NOWHERE)
 CifarResNeXt29_8x64d, CifarResNeXt29_16x64d, CifarResNeXt29_32x4d = (
-    resnext(f"cifar_resnext29_{g}x{w}d", cifar(29, block="bottleneck", shortcut="conv", widths=(64, 128, 256), stem_width=64,
-                                              groups=g, base_width=w), sources=NOWHERE) for g, w in ((8, 64), (16, 64), (32, 4)))
+    resnext(f"cifar_resnext29_{g}x{w}d",
+            cifar(29, block="bottleneck", shortcut="conv", widths=(64, 128, 256), stem_width=64, groups=g, base_width=w),
+            sources=NOWHERE) for g, w in ((8, 64), (16, 64), (32, 4)))
 
 # MLPerf Tiny's image classifier: one block per stage, biased convolutions, bare projections, raw pixels
 MLPerfTinyResNet8 = tiny("mlperf_tiny_resnet8", cifar(8, shortcut="conv", shortcut_norm=False, conv_bias=True, padding="same",

@@ -33,8 +33,8 @@ def test_counts(line, accept):
     row, fields = line["row"], {}
     if line["variant"].endswith("_cifar100"):
         fields["classes"] = 100
-    wanted = {int(size): int(macs) for size, macs in ((224, line["macs_224"]), (line["default_input"], line["macs_default_input"]))
-              if macs}
+    counts = ((224, line["macs_224"]), (line["default_input"], line["macs_default_input"]))
+    wanted = {int(size): int(macs) for size, macs in counts if macs}
     size = variants.ROWS[row].spec.input_size
     costs = counted(row, {size, *wanted}, **fields)
     own = costs[size]

@@ -164,7 +164,8 @@ def put_tensors(value: Any, find: Callable[[Ref], Any]) -> Any:
 
 def rewired(value: Any, old: Ref, new: Ref) -> Any:
     if is_tensor(value):
-        return {**value, "config": {**value["config"], "keras_history": list(new)}} if tuple(next(tensors_in(value))) == old else value
+        here = next(tensors_in(value)) == old
+        return {**value, "config": {**value["config"], "keras_history": list(new)}} if here else value
     if isinstance(value, dict):
         return {k: rewired(v, old, new) for k, v in value.items()}
     return [rewired(v, old, new) for v in value] if isinstance(value, (list, tuple)) else value
@@ -197,6 +198,7 @@ def with_dtype(config: dict[str, Any], dtype: str | None) -> dict[str, Any]:
     """A layer's config, of another dtype policy where one is given; layers inside it too."""
     if dtype is None:
         return config
+
     def changed(value: Any) -> Any:
         if isinstance(value, dict):
             return {k: dtype if k == "dtype" else changed(v) for k, v in value.items()}

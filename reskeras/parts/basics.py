@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Sequence
+from typing import Any, Sequence, TypeAlias
 
 import keras
 from keras import layers
@@ -10,7 +10,7 @@ from keras import layers
 from ..spec import AnySpec, Spec
 from .layers import DropBlock2D, EdgePadding2D, GroupedConv2D, StandardizedConv2D, StochasticDepth
 
-Tensor = keras.KerasTensor
+Tensor: TypeAlias = keras.KerasTensor
 
 NORMS = {
     "batch": lambda spec, x, **kw: layers.BatchNormalization(epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, **kw),

@@ -69,9 +69,8 @@ if keras.config.backend() == "tensorflow":
             if x.dtype.size > 2:
                 return _split(x, kernel, groups, strides, padding, dilations)
             # a half type: float32 mostly has what it lacks, and some CPUs fail even to split in it
-            y = _grouped(*(tf.cast(t, tf.float32) for t in (x, kernel)), groups, strides, padding,
-                         dilations)
-            return tf.cast(y, x.dtype)
+            wide, wide_kernel = tf.cast(x, tf.float32), tf.cast(kernel, tf.float32)
+            return tf.cast(_grouped(wide, wide_kernel, groups, strides, padding, dilations), x.dtype)
 
         @tf.custom_gradient
         def mended(x, kernel):

@@ -101,7 +101,7 @@ def to_keras(array: np.ndarray, rank: int, foreign: bool) -> np.ndarray:
 
 def renumbered(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
     """Keys of layers that Keras numbered as they were made ("conv2d_17.#0"), under our names in the same order."""
-    names = {}
+    names: dict[str, str] = {}
     for base, kind in NUMBERED.items():
         pattern = re.compile(rf"{base}(?:_(\d+))?")
         known = {key.partition(".#")[0] for key in arrays if is_keras_key(key)}

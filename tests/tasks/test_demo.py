@@ -13,6 +13,7 @@ import reskeras
 from reskeras.exporters.export import open_file
 from reskeras.tasks import demo as job
 from reskeras.tasks import html
+from reskeras.tasks.digits import augment, digits
 from reskeras.weights.table import FOLDER
 
 pytest.importorskip("sklearn")
@@ -84,7 +85,7 @@ def test_html_escapes_text():
 
 
 def test_split_is_fixed_and_stratified():
-    parts = job.digits()
+    parts = digits()
     assert [len(p) for p in parts] == [1255, 178, 364]
     for part, share in zip(parts, (0.7, 0.1, 0.2)):
         counts = np.bincount(part.labels, minlength=10)
@@ -97,9 +98,9 @@ def test_split_is_fixed_and_stratified():
 
 def test_augmentation_moves_images_a_little_and_differently():
     import tensorflow as tf
-    images = job.digits()[0].images[:64]
+    images = digits()[0].images[:64]
     tf.random.set_seed(0)
-    moved = job.augment(tf.constant(images)).numpy()
+    moved = augment(tf.constant(images)).numpy()
     assert moved.shape == images.shape and moved.min() >= 0 and moved.max() <= 1
     distance = np.abs(moved - images).mean((1, 2, 3))
     assert distance.min() > 0 and np.median(distance) < 0.2 and len(np.unique(distance)) == 64
@@ -132,7 +133,7 @@ def index():
 def test_embedded_net_has_the_accuracy_of_the_index(row):
     file = SHELF / row["file"]
     assert hashlib.sha256(file.read_bytes()).hexdigest() == row["sha256"] and file.stat().st_size == int(row["bytes"])
-    test = job.digits()[2]
+    test = digits()[2]
     accuracy = (open_file(file)(test.images).argmax(1) == test.labels).mean()
     assert accuracy == pytest.approx(float(row["accuracy"]), abs=1.5 / len(test)) and accuracy >= 0.985
 
@@ -141,5 +142,5 @@ def test_embedded_net_is_package_data_and_has_a_name():
     name = "cifar_resnet20.digits"
     assert (FOLDER / f"{name}.keras").read_bytes() == (SHELF / f"{name}.keras").read_bytes()
     assert (FOLDER / f"{name}.keras").stat().st_size < 1_400_000
-    net, test = reskeras.create(name, input_shape=(16, 16, 1)), job.digits()[2]
+    net, test = reskeras.create(name, input_shape=(16, 16, 1)), digits()[2]
     np.testing.assert_allclose(net.predict(test.images, verbose=0), open_file(FOLDER / f"{name}.keras")(test.images), atol=1e-5)

@@ -18,7 +18,7 @@ NO_IMAGE = "no readable PNG, JPEG, GIF or BMP image"
 @pytest.fixture(scope="module")
 def test_digits():
     pytest.importorskip("sklearn")
-    from reskeras.tasks.demo import digits
+    from reskeras.tasks.digits import digits
     return digits()[2]
 
 

@@ -1,0 +1,386 @@
+"""What a builder takes, what it refuses, and what it says then."""
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from tiny import CLASSES, images, tiny, trained
+
+import reskeras
+from reskeras.catalog import find
+from reskeras.parts.layers import StochasticDepth
+from reskeras.variants import ROWS
+
+SAMPLE = ["resnet18", "resnet50", "resnet50v2", "resnetv2_50", "resnext50_32x4d", "resnetblur50d", "skresnet50", "resnest50",
+          "resnetrs50", "cifar_resnet20"]
+
+
+def names(model):
+    return [layer.name for layer in model.layers]
+
+
+def shapes(model):
+    return {v.path: tuple(v.shape) for v in model.weights}
+
+
+# The signature
+
+@pytest.mark.parametrize("ours, theirs", [
+    ("ResNet50", "ResNet50"), ("ResNet152V2", "ResNet152V2"), ("InceptionResNetV2", "InceptionResNetV2"), ("ResNet50D", "ResNet50"),
+    ("CifarResNet20", "ResNet50")])
+def test_has_the_arguments_of_keras_applications(ours, theirs):
+    known = inspect.signature(getattr(keras.applications, theirs)).parameters
+    mine = inspect.signature(getattr(reskeras, ours)).parameters
+    assert [n for n in mine if n in known] == list(known)
+    for name in set(known) - {"weights", "classes", "name"}:
+        assert mine[name].default == known[name].default
+    assert mine["include_preprocessing"].default is False
+    assert mine["classes"].default == (10 if ours.startswith("Cifar") else 1000)
+    assert mine["name"].default == find(mine["name"].default)[0].name
+    assert list(mine.values())[-1].kind is inspect.Parameter.VAR_KEYWORD
+
+
+def test_builders_are_named_after_themselves():
+    assert reskeras.ResNet50D.__name__ == "ResNet50D"
+    assert all(getattr(reskeras, row.builder) is row for row in ROWS.values())
+    assert set(dir(reskeras)) > {row.builder for row in ROWS.values()}
+    assert "arguments" in reskeras.ResNet50D.__call__.__doc__.lower()
+
+
+# The head
+
+@pytest.mark.parametrize("pooling, shape, last", [
+    (None, (None, 2, 2, 512), "conv5_block1_out"), ("avg", (None, 512), "avg_pool"), ("max", (None, 512), "max_pool")])
+def test_pooling(pooling, shape, last):
+    model = tiny("resnet50v1_5", include_top=False, pooling=pooling)
+    assert (model.output_shape, names(model)[-1]) == (shape, last)
+
+
+def test_pools_as_it_says():
+    x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
+    features, avg, top = (trained(tiny("resnet18", include_top=False, pooling=p, initializer="ones")) for p in (None, "avg", "max"))
+    y = np.array(features(x))
+    np.testing.assert_allclose(avg(x), y.mean((1, 2)), rtol=1e-5)
+    np.testing.assert_array_equal(top(x), y.max((1, 2)))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "AVG", True, 0, "none"])
+def test_refuses_another_pooling(pooling):
+    with pytest.raises(ValueError, match="pooling=.*expected None, 'avg' or 'max'"):
+        tiny("resnet18", include_top=False, pooling=pooling)
+
+
+@pytest.mark.parametrize("classes", [0, -1, 2.5, "10", True, None.__class__])
+def test_refuses_classes(classes):
+    with pytest.raises(ValueError, match="classes="):
+        tiny("resnet18", classes=classes)
+
+
+@pytest.mark.parametrize("classes", [1, 21, np.int64(5)])
+def test_classes(classes):
+    assert tiny("resnet18", classes=classes).output_shape == (None, classes)
+
+
+@pytest.mark.parametrize("row", ["resnet18", "cifar_resnet20", "inception_v4"])
+def test_rows_have_their_own_size_and_classes(row):
+    own = {"classes": None, "input_shape": None}
+    spec = find(row)[0].spec
+    model = tiny(row, **own)
+    assert model.input_shape == (None, spec.input_size, spec.input_size, 3)
+    assert model.output_shape == (None, spec.classes)
+
+
+@pytest.mark.parametrize("activation, check", [
+    ("softmax", lambda y: abs(y.sum() - 1) < 1e-5), (None, lambda y: y.min() < 0), ("sigmoid", lambda y: 0 < y.min() < y.max() < 1)])
+def test_classifier_activation(activation, check):
+    model = tiny("cifar_resnet20", classifier_activation=activation)
+    assert check(np.array(model(images(model, 1))))
+
+
+# The input
+
+@pytest.mark.parametrize("channels", [1, 4, 5])
+@pytest.mark.parametrize("row", ["resnet18", "resnet50", "resnest50", "cifar_resnet20"])
+def test_channels(row, channels):
+    model = tiny(row, input_shape=(33, 47, channels))
+    assert model(images(model)).shape == (2, CLASSES)
+    assert next(v for v in model.weights if v.name == "kernel").shape[2] == channels
+
+
+@pytest.mark.parametrize("row", [*SAMPLE, "inception_v4", "inception_resnet_v2"])
+def test_sizes_may_be_open(row):
+    """One net takes even and odd sizes; with a size of its own it has the same weights and outputs."""
+    model = trained(tiny(row, input_shape=(None, None, 3)))
+    assert model.input_shape == (None, None, None, 3)
+    for height, width in ((96, 79), (85, 112)):
+        fixed = tiny(row, input_shape=(height, width, 3))
+        fixed.set_weights(model.get_weights())
+        x = images(fixed, 1)
+        np.testing.assert_allclose(model(x), fixed(x), rtol=1e-5)
+
+
+def test_strides_round_up_at_odd_sizes():
+    model = tiny("resnet50v1_5", input_shape=(97, 65, 3), include_top=False)
+    assert model.output_shape[1:3] == (4, 3)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (32, 32, None), (0, 32, 3), (32.0, 32, 3), (None, 32, 32, 3), (-1, 32, 3), ("a", 32, 3)])
+def test_refuses_shapes(shape):
+    with pytest.raises(ValueError, match="input_shape=.*expected"):
+        tiny("resnet18", input_shape=shape)
+
+
+def test_inception_names_its_smallest_size():
+    assert tiny("inception_v4", input_shape=(75, 75, 3)).output_shape == (None, CLASSES)
+    with pytest.raises(ValueError, match="at least 75"):
+        tiny("inception_v4", input_shape=(74, 75, 3))
+
+
+def test_input_tensor():
+    """On an input, on a caller's own layer, and with a contradicting shape."""
+    image = keras.Input((40, 40, 3), name="photo")
+    model = tiny("resnet18", input_tensor=image, input_shape=None)
+    assert model.inputs[0] is image
+    scaled = keras.layers.Rescaling(1 / 255, name="mine")(image)
+    behind = tiny("resnet18", input_tensor=scaled, input_shape=None)
+    assert names(behind) == ["photo", "mine", *names(model)[1:]]
+    behind.set_weights(trained(model).get_weights())
+    x = images(model)
+    np.testing.assert_allclose(behind(x * 255), model(x), rtol=1e-4)
+    with pytest.raises(ValueError, match="contradicts"):
+        tiny("resnet18", input_tensor=image, input_shape=(32, 32, 3))
+    with pytest.raises(ValueError, match="Keras tensor"):
+        tiny("resnet18", input_tensor=np.ones((1, 8, 8, 3)), input_shape=None)
+
+
+def test_weights_load_behind_an_input_tensor(tmp_path):
+    source = trained(tiny("resnet18"))
+    source.save_weights(tmp_path / "w.weights.h5")
+    image = keras.Input((64, 64, 3))
+    model = tiny("resnet18", input_tensor=keras.layers.BatchNormalization()(image), input_shape=None, weights=tmp_path / "w.weights.h5")
+    np.testing.assert_array_equal(model.get_layer("conv1_conv").kernel, source.get_layer("conv1_conv").kernel)
+
+
+@pytest.mark.parametrize("row, mode", [("resnet50", "caffe"), ("resnet50v2", "tf"), ("inception_resnet_v2", "tf"), ("resnet18", "torch"),
+                                       ("resnetv2_50x1_bit", "tf")])
+def test_include_preprocessing(row, mode):
+    """Pixels in 0..255 come to the first layer as keras.applications' preprocess_input makes them."""
+    model = tiny(row, include_preprocessing=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:])).astype("float32")
+    first = keras.Model(model.input, model.get_layer("preprocessing").output)
+    expected = keras.applications.imagenet_utils.preprocess_input(pixels.copy(), mode=mode)
+    np.testing.assert_allclose(first(pixels), expected, rtol=1e-5, atol=1e-5)
+    without = tiny(row)
+    assert names(without) == [n for n in names(model) if not n.startswith("preprocessing")]
+    without.set_weights(trained(model).get_weights())
+    np.testing.assert_allclose(without(expected), model(pixels), rtol=1e-3, atol=1e-6)
+
+
+def test_raw_pixels_need_no_preprocessing():
+    assert names(tiny("mlperf_tiny_resnet8", include_preprocessing=True)) == names(tiny("mlperf_tiny_resnet8"))
+
+
+def test_preprocessing_is_for_three_channels():
+    with pytest.raises(ValueError, match="3 channels, the input has 4"):
+        tiny("resnet18", include_preprocessing=True, input_shape=(32, 32, 4))
+
+
+def test_preprocessing_saves(tmp_path):
+    model = trained(tiny("resnet50", include_preprocessing=True))
+    model.save(tmp_path / "net.keras")
+    x = 255 * np.random.default_rng(0).uniform(size=(2, 64, 64, 3)).astype("float32")
+    np.testing.assert_array_equal(reskeras.load(tmp_path / "net.keras")(x), model(x))
+
+
+def test_refuses_channels_first():
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="channels_first.*not supported"):
+            tiny("resnet18")
+    finally:
+        keras.config.set_image_data_format(before)
+
+
+# Names
+
+@pytest.mark.parametrize("row", ["resnet18", "inception_v4"])
+def test_the_name_is_the_models_alone(row):
+    model, named = tiny(row), tiny(row, name="backbone")
+    assert (model.name, named.name) == (row, "backbone")
+    assert names(named) == names(model)
+    assert shapes(named) == shapes(model)
+
+
+@pytest.mark.parametrize("wrong", ["", "a/b", 7])
+def test_refuses_names(wrong):
+    with pytest.raises(ValueError, match="name"):
+        tiny("resnet18", name=wrong)
+
+
+@pytest.mark.parametrize("row, wrong, right", [
+    ("resnet18", "drop_pathrate", "drop_path_rate"), ("resnet18", "stochastic_depth_rate", "drop_path_rate"),
+    ("resnet18", "outputstride", "output_stride"), ("resnet18", "attentions", "attention"), ("resnet18", "bn_eps", "bn_epsilon"),
+    ("inception_v4", "drop_out_rate", "dropout_rate")])
+def test_an_unknown_argument_names_the_nearest(row, wrong, right):
+    with pytest.raises(TypeError, match=f"unknown argument {wrong}=.*did you mean '{right}'"):
+        tiny(row, **{wrong: 0.1})
+
+
+@pytest.mark.parametrize("field, wrong, says", [
+    ("stem", "deeep", "'deep'"), ("norm", "BatchNorm", "'batch'"), ("shortcut", "identity_conv", "expected one of"),
+    ("order", "preact", "'pre'"), ("attention", "see", "'se'"), ("mixer", "split_attention", "'split'"), ("output_stride", 12, "8, 16"),
+    ("drop_path_rate", 1, "probability"), ("drop_block_rate", -0.1, "probability"), ("width", 0, "positive"),
+    ("depths", (1, 0, 1, 1), "whole numbers"), ("depths", (1, 1), "one entry per stage"), ("groups", 2, "bottleneck"),
+    ("pixels", "imagenet", "expected one of"), ("depths", 18, "depths=18")])
+def test_a_wrong_value_names_what_was_expected(field, wrong, says):
+    with pytest.raises(ValueError, match=field) as error:
+        tiny("resnet18", **{field: wrong})
+    assert says in str(error.value)
+
+
+def test_a_plain_net_drops_no_path():
+    """It would drop the whole signal."""
+    with pytest.raises(ValueError, match="drop_path_rate"):
+        tiny("plainnet18", drop_path_rate=0.1)
+
+
+@pytest.mark.parametrize("wrong, right", [
+    ("ResNeXt50", "ResNeXt50_32x4d"), ("ResNet50V15", "ResNet50V1_5"), ("resnest50d", "ResNeSt50"), ("Resnet50", "ResNet50"),
+    ("SEResnet50", "SEResNet50"), ("seresnet_50", "SEResNet50"), ("CifarResNet21", "CifarResNet20"), ("ResNetRS_50", "ResNetRS50"),
+    ("WideResNet28_10", "CifarWideResNet28_10")])
+def test_wrong_names_get_the_right_spelling(wrong, right):
+    with pytest.raises(AttributeError, match=f"has no attribute '{wrong}'; did you mean '{right}'"):
+        getattr(reskeras, wrong)
+    with pytest.raises(ValueError, match=f"unknown net '{wrong}'; did you mean '{getattr(reskeras, right).name}'"):
+        reskeras.create(wrong)
+
+
+def test_a_name_near_no_other_gets_no_guess():
+    with pytest.raises(AttributeError, match="no attribute 'Xyzzy'$"):
+        reskeras.Xyzzy
+    with pytest.raises(ValueError, match="unknown net 'xyzzy'; reskeras.list_models"):
+        reskeras.create("xyzzy")
+    with pytest.raises(ValueError, match="expected a string"):
+        reskeras.create(50)
+
+
+@pytest.mark.parametrize("name, row", [
+    ("resnet50v1_5", "resnet50v1_5"), ("timm/resnet50", "resnet50v1_5"), ("torchvision/resnet50", "resnet50v1_5"),
+    ("keras/ResNet50", "resnet50"), ("akamaster/resnet20", "cifar_resnet20"), ("timm/resnest50d", "resnest50"),
+    ("timm/resnetv2_50", "resnetv2_50"), ("timm/legacy_seresnet50", "seresnet50v1"), ("keras/InceptionResNetV2", "inception_resnet_v2")])
+def test_create_knows_other_packages_names(name, row):
+    assert find(name)[0].name == row
+    assert find(f"{name}.some_tag")[:2] == (ROWS[row], "some_tag")
+
+
+def test_create_has_one_row_for_a_source():
+    sources = [source for row in ROWS.values() for source in row.sources]
+    assert len(sources) == len(set(sources))
+    for source in sources:
+        assert source in find(source)[0].sources
+
+
+# The axes at the call
+
+@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("row", [r for r in SAMPLE if not r.startswith("cifar")])
+def test_output_stride(row, stride):
+    """Dilation takes over from the strides: same weights, a finer map, equal where the finer map is sampled again."""
+    model = tiny(row, include_top=False, depths=(1, 2, 2, 2))
+    fine = tiny(row, include_top=False, depths=(1, 2, 2, 2), output_stride=stride)
+    assert model.output_shape[1:3] == (2, 2)
+    assert fine.output_shape[1:3] == (64 // stride, 64 // stride)
+    assert shapes(fine) == shapes(model)
+    assert any(getattr(layer, "dilation_rate", (1, 1))[0] == 32 // stride for layer in fine.layers)
+
+
+@pytest.mark.parametrize("row", ["resnet18", "resnet50v1_5", "resnet50", "resnetv2_50", "resnext50_32x4d"])
+def test_output_stride_computes_the_same_between(row):
+    """Plain dilated nets hold the values of the strided net at every other cell (away from the border that padding reaches)."""
+    fields = dict(include_top=False, input_shape=(224, 224, 3))
+    model, fine = trained(tiny(row, **fields)), tiny(row, output_stride=16, **fields)
+    fine.set_weights(model.get_weights())
+    x = images(model, 1)
+    coarse, fine = np.array(model(x))[:, 2:-2, 2:-2], np.array(fine(x))[:, ::2, ::2][:, 2:-2, 2:-2]
+    np.testing.assert_allclose(fine, coarse, rtol=1e-4, atol=1e-4 * np.abs(coarse).max())
+
+
+def test_output_stride_is_not_below_the_stems():
+    with pytest.raises(ValueError, match="output_stride=2: the stem alone strides by 4"):
+        tiny("resnet18", output_stride=2)
+
+
+def test_strides_of_more_than_two_stay():
+    model = tiny("resnet18", strides=(1, 4, 2, 4), include_top=False, input_shape=(256, 256, 3))
+    assert model.output_shape[1:3] == (2, 2)
+    assert all(getattr(layer, "dilation_rate", (1, 1)) == (1, 1) for layer in model.layers)
+
+
+@pytest.mark.parametrize("row", ["resnext50_32x4d", "seresnet50", "cifar_resnet20", "resnest50", "resnet50_gn", "inception_v4"])
+@pytest.mark.parametrize("width", [0.125, 0.3, 1.5])
+def test_width(row, width):
+    """Any multiplier gives a net; channels are multiples of 8 where the product is no whole number."""
+    model = tiny(row, width=width)
+    assert model(images(model)).shape == (2, CLASSES)
+
+
+@pytest.mark.parametrize("fields, layer, attribute, value", [
+    (dict(bn_epsilon=1e-3), "conv1_bn", "epsilon", 1e-3), (dict(bn_momentum=0.5), "conv1_bn", "momentum", 0.5),
+    (dict(norm="sync_batch"), "conv1_bn", "synchronized", True), (dict(norm="group", norm_groups=4), "conv1_bn", "groups", 4),
+    (dict(activation="silu"), "conv1_relu", "activation", keras.activations.silu),
+    (dict(activation="gelu"), "conv2_block1_out", "activation", keras.activations.gelu),
+    (dict(conv_bias=True), "conv1_conv", "use_bias", True), (dict(dropout_rate=0.4), "top_dropout", "rate", 0.4),
+    (dict(stem="deep"), "conv1_2_conv", "filters", 8), (dict(drop_block_rate=0.2, drop_block_size=5), "conv5_block1_1_drop_block", "block_size", 5),
+    (dict(norm="none", conv_bias="unnormed"), "conv1_conv", "use_bias", True)], ids=str)
+def test_overrides_reach_the_layers(fields, layer, attribute, value):
+    assert getattr(tiny("resnet18", **fields).get_layer(layer), attribute) == value
+
+
+@pytest.mark.parametrize("row, fields, layer, variable", [
+    ("resnet50v1_5", {}, "conv2_block1_3_bn", "gamma"), ("resnet18", {}, "conv2_block2_2_bn", "gamma"),
+    ("resnetv2_50", {}, "conv2_block1_3_conv", "kernel"), ("resnet18", dict(norm="none"), "conv2_block1_2_conv", "kernel"),
+    ("resnext50_32x4d", dict(norm="group"), "conv5_block1_3_bn", "gamma")], ids=str)
+def test_zero_init_residual_starts_as_the_identity(row, fields, layer, variable):
+    model = tiny(row, zero_init_residual=True, **fields)
+    assert not np.any(getattr(model.get_layer(layer), variable))
+    assert np.any(getattr(tiny(row, **fields).get_layer(layer), variable))
+
+
+@pytest.mark.parametrize("row, scale", [("resnet50v1_5", 2.0), ("resnet50", None)])
+def test_initializer(row, scale):
+    """He et al.'s, by fan-in; Keras' own rows have Keras' default."""
+    initializer = tiny(row).get_layer("conv1_conv").kernel_initializer
+    expected = keras.initializers.HeNormal if scale else keras.initializers.GlorotUniform
+    assert isinstance(initializer, expected)
+    assert isinstance(tiny(row, initializer="lecun_normal").get_layer("conv1_conv").kernel_initializer, keras.initializers.LecunNormal)
+
+
+def test_shorthands_are_the_values_defaults():
+    from reskeras.spec import SE
+    assert shapes(tiny("resnet50v1_5", attention="se")) == shapes(tiny("resnet50v1_5", attention=SE())) == shapes(tiny("seresnet50"))
+    assert shapes(tiny("resnet50d", mixer="split", downsample="pool_after")) == shapes(tiny("resnest50"))
+
+
+def test_overrides_win_over_the_row():
+    model = tiny("resnest50", mixer=None, downsample="conv", drop_path_rate=0.1)
+    assert shapes(model) == shapes(tiny("resnet50d"))
+    assert any(isinstance(layer, StochasticDepth) for layer in model.layers)
+
+
+# The list
+
+def test_list_models():
+    everything = reskeras.list_models()
+    assert everything == list(ROWS)
+    assert reskeras.list_models("resnest*") == [r for r in ROWS if r.startswith("resnest")]
+    assert reskeras.list_models("RESNEST50") == ["resnest50"]
+    assert reskeras.list_models("*x4d", family="senet") == [r for r in ROWS if r.startswith("seresnext") and r.endswith("x4d")]
+    assert reskeras.list_models("nothing*") == []
+    families = {row.family for row in ROWS.values()}
+    assert sorted(name for family in families for name in reskeras.list_models(family=family)) == sorted(everything)
+
+
+def test_list_models_names_the_families():
+    with pytest.raises(ValueError, match="family='resnets'.*senet.*did you mean 'resnest'|family='resnets'.*did you mean 'resnet'"):
+        reskeras.list_models(family="resnets")

@@ -1,0 +1,116 @@
+"""The shape of the package: floors, light imports, frozen names, the README's generated table."""
+import ast
+import json
+import pathlib
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import reskeras
+from reskeras import catalog, variants
+from reskeras.parts import attention, basics, blocks, mixers, shortcuts, stems
+from reskeras.spec import CHOICES
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "reskeras"
+NAMES = pathlib.Path(__file__).parent / "golden" / "names.json"
+FLOORS = {"spec": 1, "parts": 2, "weights": 2, "graph": 2, "build": 3, "variant": 4, "variants": 4, "catalog": 4, "levels": 4,
+          "train": 5, "exporters": 5, "tasks": 6, "cli": 7}
+# one floor, but not strangers: the row, the table of rows, and the ways to find and to use one
+NEIGHBOURS = {"variant", "variants", "catalog", "levels"}
+FRAMEWORK_FREE = ["spec", "variant", "variants", "catalog", "cli", "weights/table", "weights/rules"]
+ONE_PER_FAMILY = ["plainnet18", "resnet18", "resnet50", "resnet50v2", "resnetv2_50d", "resnetv2_50x1_bit", "wide_resnet50_2",
+                  "resnext50_32x4d", "seresnet18", "ecaresnet26t", "skresnet18", "resnest14", "resnetrs50", "inception_v4",
+                  "inception_resnet_v2", "cifar_resnet20", "mlperf_tiny_resnet8"]
+
+
+def imports(file):
+    """(room, at module level?) of every import of our own in the file, and the frameworks it imports at module level."""
+    rooms, frameworks = set(), set()
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        level = node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = file.relative_to(PACKAGE).parts[:-1]
+            path = [*base[:len(base) - node.level + 1], *(node.module or "").split(".")]
+            rooms |= {path[0]} if path[0] else {alias.name for alias in node.names}
+        elif level and isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
+            frameworks |= {n.split(".")[0] for n in names} & {"keras", "tensorflow", "jax", "numpy", "h5py"}
+    return rooms, frameworks
+
+
+FILES = sorted(f for f in PACKAGE.rglob("*.py") if f.name != "__init__.py")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.relative_to(PACKAGE).with_suffix("").as_posix())
+def test_imports_go_down(file):
+    name = file.relative_to(PACKAGE).with_suffix("").as_posix()
+    own = name.split("/")[0]
+    rooms, frameworks = imports(file)
+    if name in FRAMEWORK_FREE:
+        assert not frameworks
+        rooms -= {"build"}      # a row imports its builder when it is called
+    for room in rooms - {own, "__version__"}:
+        below = FLOORS[room] < FLOORS[own] or {room, own} <= NEIGHBOURS or own == "cli" or room == "graph" and own == "exporters"
+        assert below, f"{name} imports {room}"
+    if FLOORS[own] < 5 and name != "parts/grouped":
+        assert "tensorflow" not in file.read_text().replace("# tensorflow", "") or "tensorflow" not in frameworks
+
+
+def test_every_axis_has_its_functions():
+    tables = {"block": blocks.CHAINS, "order": blocks.ORDERS, "form": blocks.FORMS, "stem": stems.STEM_WIDTHS,
+              "pool": stems.POOLS, "shortcut": shortcuts.SHORTCUTS, "norm": basics.NORMS}
+    for axis, table in tables.items():
+        assert set(table) == set(CHOICES[axis]), axis
+    assert set(mixers.ANTIALIAS) == set(CHOICES["antialias"]) - {None}
+    assert len(attention.ATTENTIONS) == 3 and len(mixers.MIXERS) == 3
+
+
+def test_import_is_light():
+    code = ("import sys, reskeras, reskeras.cli; reskeras.cli.main(['list']); reskeras.cli.main(['show', 'resnet50d']);"
+            "print(sorted({'keras', 'tensorflow', 'numpy', 'jax'} & set(sys.modules)))")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+
+
+def test_names_are_frozen(accept):
+    """Public names, layer names of one net per family, registered names: changing one breaks somebody's code or files."""
+    from keras.saving import get_registered_object
+    from reskeras.parts import layers
+    own = [n for n in vars(layers) if isinstance(getattr(layers, n), type) and get_registered_object(f"reskeras>{n}")]
+    found = {"public": dir(reskeras), "registered": sorted(f"reskeras>{n}" for n in own), "layers": {}}
+    for name in ONE_PER_FAMILY:
+        with keras.StatelessScope(initialize_variables=False):
+            found["layers"][name] = [layer.name for layer in reskeras.create(name, weights=None).layers]
+    keras.utils.clear_session()
+    if accept:
+        NAMES.write_text(json.dumps(found, indent=0) + "\n")
+    known = json.loads(NAMES.read_text())
+    assert {variants.ROWS[n].family for n in ONE_PER_FAMILY} == set(variants.FAMILIES)
+    assert found["public"] == known["public"] and found["registered"] == known["registered"]
+    for name in ONE_PER_FAMILY:
+        assert found["layers"][name] == known["layers"][name], name
+
+
+def test_readme_has_the_family_table(accept):
+    readme = ROOT / "README.md"
+    text, table = readme.read_text(), catalog.markdown(catalog.list_models())
+    begin, end = "<!-- reskeras list --markdown -->\n", "\n<!-- end -->"
+    before, after = text.split(begin)[0], text.split(end)[-1]
+    if accept:
+        readme.write_text(before + begin + table + end + after)
+    assert readme.read_text() == before + begin + table + end + after
+
+
+def test_no_room_has_a_public_name():
+    rooms = {p.stem for p in PACKAGE.iterdir()}
+    assert not rooms & (set(dir(reskeras)) - {"__version__"})
+
+
+def test_files_are_short():
+    for file in FILES:
+        if file.stem not in ("variants", "rules"):
+            assert len(file.read_text().splitlines()) <= 340, file
