@@ -79,12 +79,12 @@ def guess(name: str, spelling: dict[str, str]) -> str:
     for source, (row, _) in sources().items():
         known.setdefault(plain(source.split("/")[1]), spelling[row])
         known.setdefault(plain(source), spelling[row])
-    for wanted in (plain(name.partition(".")[0]), plain(name.rpartition("/")[2].partition(".")[0])):
-        beginnings = [k for k in known if k.startswith(wanted)] if len(wanted) > 3 else []
-        near = [wanted] if wanted in known else beginnings or difflib.get_close_matches(wanted, known, n=1, cutoff=0.6)
-        if near:
-            return f"; did you mean {known[near[0]]!r}?"
-    return ""
+    whole = name.partition(".")[0]
+    forms = [plain(whole), plain(whole.rpartition("/")[2])]     # with and without another package's name
+    exact = [form for form in forms if form in known]
+    beginnings = [k for form in forms if len(form) > 3 for k in known if k.startswith(form)]
+    near = exact or beginnings or difflib.get_close_matches(forms[1], known, n=1, cutoff=0.6)
+    return f"; did you mean {known[near[0]]!r}?" if near else ""
 
 
 def plain(name: str) -> str:

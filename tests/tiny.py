@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from reskeras.catalog import create, find
 from reskeras.spec import InceptionSpec, Spec, Split, override
+from reskeras.variants import ROWS
 
 CLASSES = 7
 # Mean and spread, as of a trained net; other variables stay as they were made.
@@ -19,15 +19,13 @@ def tiny(row: str, **arguments: Any) -> keras.Model:
 
     Arguments: those of a builder, and they win.
     """
-    spec = find(row)[0].spec
-    return create(row, **{"weights": None, "classes": CLASSES, "input_shape": (size(spec), size(spec), 3), **small(spec),
-                          **arguments})
+    build, spec = ROWS[row], ROWS[row].spec
+    return build(**{"weights": None, "classes": CLASSES, "input_shape": (size(spec), size(spec), 3), **small(spec), **arguments})
 
 
 def tiny_spec(row: str, **fields: Any) -> Spec | InceptionSpec:
     """What `tiny` builds."""
-    spec = find(row)[0].spec
-    return override(spec, {**small(spec), **fields})
+    return override(ROWS[row].spec, {**small(ROWS[row].spec), **fields})
 
 
 def small(spec: Spec | InceptionSpec) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def bottleneck(spec: Spec, site: Site) -> list[Step]:
     name, late, early = site.name, site.late, spec.stride_on == "1x1"
     return [Step(f"{name}_1", width // spec.reduce_first, 1, site.stride if early else 1,
                  strides=early and site.strides, late=late),
-            Step(f"{name}_2", width, 3, 1 if early else site.stride, site.dilation[0], spec.groups,
+            Step(f"{name}_2", width, 3, 1 if early else site.stride, site.dilation[early], spec.groups,
                  not early and site.strides, True, late),
             Step(f"{name}_3", site.out, 1)]
 
