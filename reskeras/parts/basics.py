@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from ..spec import AnySpec, Spec
-from .layers import DropBlock2D, EdgePadding2D, GroupedConv2D, StandardizedConv2D, StochasticDepth
+from .layers import DropBlock2D, EdgePadding2D, GroupedConv2D, GroupNormalization, StandardizedConv2D, StochasticDepth
 
 Tensor: TypeAlias = keras.KerasTensor
 
@@ -17,7 +17,7 @@ NORMS = {
     "sync_batch": lambda spec, x, **kw: layers.BatchNormalization(
         epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, synchronized=True, **kw),
     # gcd: a narrowed net may have fewer channels than groups; no published one has
-    "group": lambda spec, x, **kw: layers.GroupNormalization(
+    "group": lambda spec, x, **kw: GroupNormalization(
         math.gcd(spec.norm_groups, x.shape[-1]), epsilon=spec.bn_epsilon, **kw),
     "none": lambda spec, x, **kw: layers.Identity(name=kw["name"]),
 }

@@ -34,6 +34,33 @@ class StandardizedConv2D(GroupedConv2D):
 
 
 @register
+class GroupNormalization(layers.GroupNormalization):
+    """Group normalization (Wu & He 2018, arXiv:1803.08494) at rank 4, where edge runtimes stop, and centred first.
+
+    Keras computes x * a + (beta - mean * a), whose two halves cancel where the mean is large; (x - mean) * a + beta loses
+    no digits: BiT's error against its reference is less than half of what it was.
+
+    Arguments: those of `keras.layers.GroupNormalization`, on the last axis.
+    """
+
+    def call(self, inputs):
+        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        x = x - self.grouped_mean(x)
+        scale = ops.rsqrt(self.grouped_mean(ops.square(x)) + self.epsilon)
+        if self.scale:
+            scale = scale * ops.cast(self.gamma, x.dtype)
+        x = x * scale
+        return ops.cast(x + ops.cast(self.beta, x.dtype) if self.center else x, self.compute_dtype)
+
+    def grouped_mean(self, x):
+        """(N, 1, 1, C): for each channel the mean of its group over all pixels."""
+        channels = x.shape[-1]
+        size = channels // self.groups
+        x = ops.reshape(ops.mean(x, axis=(1, 2)), (-1, self.groups, size))
+        return ops.reshape(ops.repeat(ops.mean(x, axis=2), size, axis=1), (-1, 1, 1, channels))
+
+
+@register
 class StochasticDepth(layers.Layer):
     """Drops the residual branch with probability `rate` in training, and is exactly the identity in inference.
 

@@ -1,0 +1,88 @@
+"""Under KERAS_BACKEND=jax, a net of every family computes what it computes under TensorFlow.
+
+Run as a script, it writes the nets' weights and outputs, in a process of its own backend.
+"""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from tiny import images, tiny, trained
+
+from reskeras.variants import ROWS
+
+ROOT = Path(__file__).parents[1]
+NETS = {
+    "plainnet18": {}, "resnet50": {}, "resnet50v1_5": dict(output_stride=8), "resnetaa50d": {}, "resnetblur50": {},
+    "resnet50v2": {}, "resnetv2_50": {}, "resnetv2_50x1_bit": {}, "wide_resnet50_2": {}, "resnext50_32x4d": {},
+    "seresnet18v1": {}, "seresnet50": {}, "ecaresnet50t": {}, "skresnet18": {}, "skresnext50_32x4d": {}, "resnest50": {},
+    "resnest50_fast_4s2x40d": {}, "resnetrs50": {}, "inception_v4": {}, "inception_resnet_v2": {}, "cifar_resnet20": {},
+    "cifar_preresnet20": dict(drop_path_rate=0.2, shortcut="exclusive_gate"), "mlperf_tiny_resnet8": {},
+}
+
+
+def net(row):
+    return trained(tiny(row, classifier_activation=None, **NETS[row]))
+
+
+def write(path):
+    """Weights in the order of the model, and the logits of its images."""
+    arrays = {}
+    for row in NETS:
+        model = net(row)
+        arrays[f"{row}/logits"] = keras.ops.convert_to_numpy(model(images(model)))
+        arrays |= {f"{row}/{i}": w for i, w in enumerate(model.get_weights())}
+    np.savez(path, **arrays)
+
+
+if __name__ == "__main__":
+    write(sys.argv[1])
+    sys.exit()
+
+if keras.config.backend() != "jax":
+    pytest.skip("for KERAS_BACKEND=jax", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tensorflow") / "nets.npz"
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, __file__, path], env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def test_a_net_of_every_family():
+    assert {ROWS[row].family for row in NETS} == {row.family for row in ROWS.values()}
+
+
+@pytest.mark.parametrize("row", NETS)
+def test_equals_tensorflow(row, stored):
+    model = net(row)
+    model.set_weights([stored[f"{row}/{i}"] for i in range(len(model.weights))])
+    expected = stored[f"{row}/logits"]
+    got = keras.ops.convert_to_numpy(model(images(model)))
+    assert np.abs(got - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("row, fields", [
+    ("resnext50_32x4d", dict(drop_path_rate=0.3, drop_block_rate=0.2)), ("resnest50", {}), ("resnetv2_50x1_bit", {})], ids=str)
+def test_trains(row, fields):
+    model = tiny(row, **fields)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = [np.array(v) for v in model.trainable_variables]
+    assert np.isfinite(model.train_on_batch(images(model), np.arange(2)))
+    changed = [not np.array_equal(b, v) for b, v in zip(before, model.trainable_variables)]
+    assert np.mean(changed) > 0.9
+
+
+def test_saves(tmp_path):
+    import reskeras
+    model = trained(tiny("skresnext50_32x4d", drop_path_rate=0.1))
+    model.save(tmp_path / "net.keras")
+    x = images(model)
+    np.testing.assert_array_equal(reskeras.load(tmp_path / "net.keras")(x), model(x))
