@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Any, Sequence
 
@@ -9,6 +10,7 @@ from typing import Any, Sequence
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; errors are one line on stderr and exit code 2."""
     options = parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         return options.run(options)
     except (ValueError, TypeError, OSError, ImportError) as error:
@@ -38,7 +40,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--fast", action="store_true", help="seconds instead of minutes: a smaller net, few epochs")
     sub.add_argument("--output", default="saved_models/demo", help="folder of the artefacts (%(default)s)")
     sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--quiet", action="store_true", help="no progress bar")
+    sub.add_argument("--quiet", action="store_true", help="print nothing")
+    sub.add_argument("--keep", action="store_true", help="make it the net that comes with the package (in a checkout)")
     sub = command("predict", run_predict, "classify images")
     sub.add_argument("images", nargs="+", metavar="IMAGE")
     sub.add_argument("--model", required=True, metavar="NAME.TAG|FILE", help="such as cifar_resnet20.digits")
@@ -91,15 +94,17 @@ def run_show(options: argparse.Namespace) -> int:
 
 def run_demo(options: argparse.Namespace) -> int:
     from .tasks.demo import demo
-    demo(options.output, fast=options.fast, seed=options.seed, quiet=options.quiet)
+    demo(options.output, fast=options.fast, seed=options.seed, quiet=options.quiet, keep=options.keep)
     return 0
 
 
 def run_predict(options: argparse.Namespace) -> int:
     import json
 
+    from .tasks.hush import hushed
     from .tasks.predict import predict
-    results = predict(options.images, options.model, top=options.top)
+    with hushed():
+        results = predict(options.images, options.model, top=options.top)
     if options.json:
         print(json.dumps(results, indent=2))
     for result in results:

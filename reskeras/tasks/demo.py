@@ -6,7 +6,6 @@ import os
 import pathlib
 import shutil
 import sys
-import tempfile
 import time
 from typing import Any, Callable, Iterator
 
@@ -16,6 +15,7 @@ import reskeras
 
 from .demo_page import kilobytes, report, said
 from .digits import CLASSES, SIZE, digits, fit
+from .hush import hushed
 from .html import png
 from .predict import predict
 
@@ -160,25 +160,6 @@ class Clock:
         start = time.perf_counter()
         yield
         self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - start
-
-
-@contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Keeps TensorFlow's C++ logging, which no Python setting reaches, off the terminal; shows it where the block fails."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as log:
-        terminal = os.dup(2)
-        os.dup2(log.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            log.seek(0)
-            os.write(terminal, log.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(terminal, 2)
-            os.close(terminal)
 
 
 def require_extras() -> None:
