@@ -13,7 +13,9 @@ import reskeras
 FOLDER = pathlib.Path(__file__).parent / "golden"
 FILES = [*sorted(FOLDER.glob("*.npz")),
          *(pytest.param(f, marks=pytest.mark.slow) for f in sorted((FOLDER / "more").glob("*.npz")))]
-ILL_CONDITIONED = ("resnest269e",)     # float32 itself is off by 9e-4 under these weights, in timm too
+# Under these weights float32 itself is off by up to 9e-4 (timm) and 1.3e-3 (here), 2.7e-5 and 2.8e-5, 6e-5 (here): the nets
+# amplify the rounding of their convolutions.  In float64 they must agree as all others.
+ILL_CONDITIONED = ("resnest269e", "resnetv2_101x1_bit", "resnetv2_152x2_bit")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)

@@ -15,7 +15,7 @@ from tiny import images, tiny, trained
 import reskeras
 from reskeras.variants import ROWS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(reskeras.__file__).parents[1]
 NETS = {
     "plainnet18": {}, "resnet50": dict(output_stride=8), "resnetaa50d": {}, "resnetblur50": {}, "resnet50v2": {}, "resnetv2_50": {},
     "resnetv2_50x1_bit": {}, "wide_resnet50_2": {}, "resnext50_32x4d": {}, "seresnet18v1": {}, "ecaresnet50t": {},

@@ -13,7 +13,7 @@ from tiny import images, tiny, trained
 import reskeras
 from reskeras.parts import grouped, layers
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(reskeras.__file__).parents[1]
 # together these hold every layer that the package registers
 NETS = {
     "split": ("resnest50_fast_4s2x40d", dict(drop_path_rate=0.3, drop_block_rate=0.2)),
@@ -58,8 +58,7 @@ def folder(tmp_path_factory):
 def test_nets_hold_every_registered_layer():
     registered = {c for module in (layers, grouped) for _, c in inspect.getmembers(module, inspect.isclass)
                   if keras.saving.get_registered_name(c).startswith("reskeras>")}
-    assert {type(layer) for row, fields in NETS.values() for layer in tiny(row, **fields).layers} >= registered
-    assert len(registered) == 9
+    assert registered and registered <= {type(layer) for row, fields in NETS.values() for layer in tiny(row, **fields).layers}
 
 
 @pytest.mark.parametrize("order", IMPORTS)
