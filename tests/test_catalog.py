@@ -40,8 +40,9 @@ def test_legacy_pool_differs():
 
 
 @pytest.mark.parametrize("wrong, right", [("ResNeXt50", "resnext50_32x4d"), ("ResNet50V15", "resnet50v1_5"),
-                                          ("resnest50d", "resnest50"), ("timm/resnet5", "resnet50v1_5"), ("resnet_50d", "resnet50d"),
-                                          ("wide_resnet50", "wide_resnet50_2"), ("torchvision/resnet50d", "resnet50d")])
+                                          ("resnest50d", "resnest50"), ("timm/resnet5", "resnet50v1_5"),
+                                          ("resnet_50d", "resnet50d"), ("wide_resnet50", "wide_resnet50_2"),
+                                          ("torchvision/resnet50d", "resnet50d")])
 def test_right_spelling(wrong, right):
     with pytest.raises(ValueError, match=f"did you mean '{right}'"):
         reskeras.create(wrong)

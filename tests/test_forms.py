@@ -26,8 +26,9 @@ def share(net, grouped):
 
 @pytest.mark.parametrize("form", ["concat", "sum"])
 @pytest.mark.parametrize("row, fields", [
-    ("resnext50_4x24d", {}), ("resnext50_8x14d", dict(shortcut="avg")), ("resnext50_2x40d", dict(attention="se", stride_on="1x1")),
-    ("resnext50_2x40d", dict(output_stride=8, shortcut="none")), ("resnet50v1_5", {})], ids=str)
+    ("resnext50_4x24d", {}), ("resnext50_8x14d", dict(shortcut="avg")), ("resnet50v1_5", {}),
+    ("resnext50_2x40d", dict(attention="se", stride_on="1x1")),
+    ("resnext50_2x40d", dict(output_stride=8, shortcut="none"))], ids=str)
 def test_equal_outputs(row, fields, form):
     logits = dict(fields, classifier_activation=None)
     grouped, net = trained(tiny(row, **logits)), tiny(row, form=form, **logits)
@@ -43,3 +44,9 @@ def test_equal_outputs(row, fields, form):
 def test_other_blocks_have_one_form(row):
     with pytest.raises(ValueError, match="form='sum'"):
         tiny(row, form="sum")
+
+
+@pytest.mark.parametrize("ignored", [dict(antialias="blur"), dict(drop_block_rate=0.1), dict(block_dropout_rate=0.1)], ids=str)
+def test_paths_refuse_what_they_would_ignore(ignored):
+    with pytest.raises(ValueError, match=f"form='concat'.*{[*ignored][0]}"):
+        tiny("resnext50_2x40d", form="concat", **ignored)

@@ -24,7 +24,7 @@ def test_equals_timm(file, tmp_path):
     manifest = json.loads(str(golden["manifest"]))
     save_file(state_dict(manifest), tmp_path / "weights.safetensors")
     sizes = [int(key.split("_")[1]) for key in golden if key.startswith("logits_")]
-    assert {size % 2 for size in sizes} == {0, 1}
+    assert {size % 2 for size in sizes} == ({0, 1} if "inception" not in file.stem else {1})    # 235, 299
     dtype = "float64" if file.stem in ILL_CONDITIONED else "float32"
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype)

@@ -17,10 +17,11 @@ from reskeras.variants import ROWS
 
 ROOT = Path(reskeras.__file__).parents[1]
 NETS = {
-    "plainnet18": {}, "resnet50": dict(output_stride=8), "resnetaa50d": {}, "resnetblur50": {}, "resnet50v2": {}, "resnetv2_50": {},
-    "resnetv2_50x1_bit": {}, "wide_resnet50_2": {}, "resnext50_32x4d": {}, "seresnet18v1": {}, "ecaresnet50t": {},
-    "skresnet18": {}, "resnest50": {}, "resnest50_fast_4s2x40d": {}, "resnetrs50": {}, "inception_v4": {},
-    "cifar_resnet20": dict(drop_path_rate=0.2), "cifar_preresnet20": dict(shortcut="exclusive_gate"), "mlperf_tiny_resnet8": {},
+    "plainnet18": {}, "resnet50": dict(output_stride=8), "resnetaa50d": {}, "resnetblur50": {}, "resnet50v2": {},
+    "resnetv2_50": {}, "resnetv2_50x1_bit": {}, "wide_resnet50_2": {}, "resnext50_32x4d": {}, "seresnet18v1": {},
+    "ecaresnet50t": {}, "skresnet18": {}, "resnest50": {}, "resnest50_fast_4s2x40d": {}, "resnetrs50": {},
+    "inception_v4": {}, "cifar_resnet20": dict(drop_path_rate=0.2),
+    "cifar_preresnet20": dict(shortcut="exclusive_gate"), "mlperf_tiny_resnet8": {},
 }
 
 
@@ -70,7 +71,8 @@ def test_equals_tensorflow(row, stored):
 
 
 @pytest.mark.parametrize("row, fields", [
-    ("resnext50_32x4d", dict(drop_path_rate=0.3, drop_block_rate=0.2)), ("resnest50", {}), ("resnetv2_50x1_bit", {})], ids=str)
+    ("resnext50_32x4d", dict(drop_path_rate=0.3, drop_block_rate=0.2)), ("resnest50", {}),
+    ("resnetv2_50x1_bit", {})], ids=str)
 def test_trains(row, fields):
     model = tiny(row, **fields)
     model.compile("sgd", "sparse_categorical_crossentropy")

@@ -55,9 +55,10 @@ def test_fold_bn_leaves_alone(make):
     assert kinds(fold_bn(graph)) == kinds(graph)
 
 
-@pytest.mark.parametrize("layer", [layers.Conv2D(6, 3, use_bias=False), layers.Conv2D(6, 3), layers.Dense(5),
-                                   layers.DepthwiseConv2D(3, depth_multiplier=2), layers.Conv2D(6, 3, strides=2, dilation_rate=1)],
-                         ids=lambda layer: layer.name)
+@pytest.mark.parametrize("layer", [
+    layers.Conv2D(6, 3, use_bias=False, name="bare"), layers.Conv2D(6, 3, name="biased"), layers.Dense(5, name="dense"),
+    layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise"), layers.Conv2D(6, 3, strides=2, name="strided")],
+    ids=lambda layer: layer.name)
 @pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}, {"epsilon": 0.1}], ids=str)
 def test_fold_bn(layer, options):
     before = Graph.of(chain(type(layer).from_config(layer.get_config()), layers.BatchNormalization(**options), layers.ReLU()))
@@ -85,7 +86,8 @@ def test_drop_noops():
     assert kinds(drop_noops(Graph.of(model))) == ["InputLayer", "Activation", "Identity"]     # the output stays
 
 
-@pytest.mark.parametrize("name", ["cifar_resnet20", "seresnext26t_32x4d", "skresnet18", "resnest14", "ecaresnet26t", "resnetv2_18"])
+@pytest.mark.parametrize("name", ["cifar_resnet20", "seresnext26t_32x4d", "skresnet18", "resnest14", "ecaresnet26t",
+                                  "resnetv2_18"])
 def test_nets(name):
     fields = dict(width=0.25) if "cifar" not in name else {}
     model = reskeras.create(name, weights=None, input_shape=(None, None, 3), classes=10, drop_path_rate=0.1, dropout_rate=0.1,

@@ -39,7 +39,8 @@ print("equal")
 
 def fresh(code, *arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], env=environment, text=True, capture_output=True)
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -58,7 +59,8 @@ def folder(tmp_path_factory):
 def test_nets_hold_every_registered_layer():
     registered = {c for module in (layers, grouped) for _, c in inspect.getmembers(module, inspect.isclass)
                   if keras.saving.get_registered_name(c).startswith("reskeras>")}
-    assert registered and registered <= {type(layer) for row, fields in NETS.values() for layer in tiny(row, **fields).layers}
+    saved = {type(layer) for row, fields in NETS.values() for layer in tiny(row, **fields).layers}
+    assert registered and registered <= saved
 
 
 @pytest.mark.parametrize("order", IMPORTS)

@@ -47,9 +47,10 @@ def broken(tmp_path, kind):
     return tmp_path / "w.safetensors"
 
 
-@pytest.mark.parametrize("kind, says", [("another net", "10 tensors without a variable: layer1.1"), ("missing tensor", "conv1_bn.moving_variance"),
-                                        ("left-over tensor", "layer9.weight"), ("wrong shape", r"predictions.kernel \(64, 10\)"),
-                                        ("truncated", "no readable .safetensors")])
+@pytest.mark.parametrize("kind, says", [
+    ("another net", "10 tensors without a variable: layer1.1"), ("missing tensor", "conv1_bn.moving_variance"),
+    ("left-over tensor", "layer9.weight"), ("wrong shape", r"predictions.kernel \(64, 10\)"),
+    ("truncated", "no readable .safetensors")])
 def test_nothing_is_half_loaded(tmp_path, kind, says):
     from reskeras.weights.load import load_weights
     file, model = broken(tmp_path, kind), net()

@@ -11,7 +11,7 @@ from reskeras.variants import ROWS
 
 CLASSES = 7
 # Mean and spread, as of a trained net; other variables stay as they were made.
-TRAINED = {"gamma": (1.0, 0.3), "moving_variance": (1.0, 0.3), "beta": (0.0, 0.1), "bias": (0.0, 0.1), "moving_mean": (0.0, 0.1)}
+TRAINED = {"gamma": (1, 0.3), "moving_variance": (1, 0.3), "beta": (0, 0.1), "bias": (0, 0.1), "moving_mean": (0, 0.1)}
 
 
 def tiny(row: str, **arguments: Any) -> keras.Model:
@@ -19,8 +19,9 @@ def tiny(row: str, **arguments: Any) -> keras.Model:
 
     Arguments: those of a builder, and they win.
     """
-    build, spec = ROWS[row], ROWS[row].spec
-    return build(**{"weights": None, "classes": CLASSES, "input_shape": (size(spec), size(spec), 3), **small(spec), **arguments})
+    spec = ROWS[row].spec
+    head_and_input = {"weights": None, "classes": CLASSES, "input_shape": (size(spec), size(spec), 3)}
+    return ROWS[row](**{**head_and_input, **small(spec), **arguments})
 
 
 def tiny_spec(row: str, **fields: Any) -> Spec | InceptionSpec:
@@ -52,7 +53,7 @@ def trained(model: keras.Model) -> keras.Model:
     """`model` with every scale, shift and statistic at random, by layer name: two builds get the same numbers."""
     for layer in sorted(model.layers, key=lambda layer: layer.name):
         for variable in layer.weights:
-            mean, spread = TRAINED.get(variable.name, (0.0, 0.0))
+            mean, spread = TRAINED.get(variable.name, (0, 0))
             if spread:
                 rng = np.random.default_rng(sum(f"{layer.name}.{variable.name}".encode()))
                 variable.assign(mean + spread * rng.uniform(-1, 1, variable.shape))

@@ -69,7 +69,7 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
     with clock("optimize"), hushed():
         optimized, proof = reskeras.optimize(model)
     say(f"Folded batch normalization into the convolutions: {len(model.layers)} layers became {len(optimized.layers)}, "
-        f"equal to {proof.max_relative_difference:.0e} in exact arithmetic\n")
+        f"equal to {proof.max_relative_difference:.0e} in float64\n")
 
     say(f"{'artefact':24}{'size':>10}{'one image':>12}{'accuracy':>11}{'as Keras':>11}")
     paths = {name: folder / file for name, file in FILES.items()}

@@ -18,7 +18,7 @@ from reskeras.weights.table import FOLDER
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
-SHELF = pathlib.Path(job.CHECKOUT) / "saved_models"
+SHELF = pathlib.Path(__file__).parents[2] / "saved_models"
 
 
 @pytest.fixture(scope="module")
