@@ -13,15 +13,19 @@ from typing import Any
 __version__ = "0.1.0"
 
 # Public name -> the room that it comes from; the builders come from `variants`.
-_ROOMS = {"create": "catalog", "list_models": "catalog", "features": "levels", "load": "build", "cost": "graph.cost",
-          "optimize": "graph.optimize", "export": "exporters.export"}
+_ROOMS = {"create": "catalog", "list_models": "catalog", "features": "levels", "list_weights": "weights.table",
+          "get_weights": "weights.table", "load": "build", "cost": "graph.cost", "optimize": "graph.optimize",
+          "export": "exporters.export", "preprocess": "weights.preprocess", "preprocess_input": "weights.preprocess",
+          "decode_predictions": "weights.labels", "remember": "net"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)
-    if name.startswith("_") or importlib.util.find_spec(f"{__name__}.{name}"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")   # a room: the import system finds it
+    if name.startswith("_") or "." in name:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if "/" not in name and importlib.util.find_spec(f"{__name__}.{name}"):
+        return importlib.import_module(f"{__name__}.{name}")    # a room: reskeras.spec.SE without an import of its own
     return importlib.import_module(f"{__name__}.catalog").builder(name)
 
 
@@ -36,11 +40,16 @@ class _AfterKeras(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     Keras itself imports no other package when it meets "reskeras>GroupedConv2D" in a file.
     """
 
+    asking = False
+
     def find_spec(self, name, path=None, target=None):
-        if name != "keras" or self not in sys.meta_path:
+        if name != "keras" or self.asking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("keras")
+        self.asking = True      # leave it to the other finders; and stay, for many ask for a spec and import nothing
+        try:
+            spec = importlib.util.find_spec("keras")
+        finally:
+            self.asking = False
         if spec is None or spec.loader is None:
             return None
         self.loader, spec.loader = spec.loader, self
@@ -50,12 +59,18 @@ class _AfterKeras(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return self.loader.create_module(spec)
 
     def exec_module(self, module):
-        module.__spec__.loader = self.loader
+        sys.meta_path.remove(self)
+        module.__spec__.loader = module.__loader__ = self.loader
         self.loader.exec_module(module)
-        importlib.import_module(f"{__name__}.parts.layers")
+        _register()
+
+
+def _register() -> None:
+    for room in ("parts.layers", "weights.resample", "net"):
+        importlib.import_module(f"{__name__}.{room}")
 
 
 if "keras" in sys.modules:
-    importlib.import_module(f"{__name__}.parts.layers")
+    _register()
 else:
     sys.meta_path.insert(0, _AfterKeras())

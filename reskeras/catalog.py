@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from . import variants
 from .spec import InceptionSpec, Spec, override
 from .variant import Variant
+from .weights.table import Weights, default_tag, nets, table
+from .weights.table import find as weights_of
 
 if TYPE_CHECKING:
     import keras
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 COSTS = pathlib.Path(__file__).with_name("costs.csv")
 
 
-def create(name: str, **kwargs: Any) -> keras.Model:
+def create(name: str, /, **kwargs: Any) -> keras.Model:
     """Builds the net that `name` names.
 
     Arguments:
@@ -33,6 +35,12 @@ def create(name: str, **kwargs: Any) -> keras.Model:
         if kwargs.get("weights") is not None:
             raise ValueError(f"{name!r} names weights ({tag!r}), and so does weights={kwargs['weights']!r}; give one")
         kwargs["weights"] = tag
+    asked = kwargs.get("weights", default_tag(row.name))
+    if fields and asked is not None:    # the source's net is not quite the row, nor are its weights the row's
+        asked = kwargs["weights"] = weights_of(row.name, asked, name.partition(".")[0])
+        if isinstance(asked, Weights) and any(asked.fields.get(k) != v for k, v in fields.items()):
+            raise ValueError(f"{name.partition('.')[0]!r} has {fields}, and {asked.name} is {asked.net}'s, which has not; "
+                             f"create({asked.name!r}) builds that")
     return row(**{**fields, **kwargs})
 
 
@@ -46,7 +54,7 @@ def find(name: str) -> tuple[Variant, str, dict[str, Any]]:
     if name in known:
         return variants.ROWS[known[name][0]], "", known[name][1]
     stem, dot, tag = name.partition(".")
-    if dot and (stem in variants.ROWS or stem in known):
+    if dot and tag and (stem in variants.ROWS or stem in known):
         row, _, fields = find(stem)
         return row, tag, fields
     raise ValueError(f"unknown net {name!r}{guess(name, {row: row for row in variants.ROWS})}; "
@@ -56,7 +64,8 @@ def find(name: str) -> tuple[Variant, str, dict[str, Any]]:
 @functools.cache
 def sources() -> dict[str, tuple[str, dict[str, Any]]]:
     """ "timm/resnet50" -> (row, Spec fields), for every name of another package."""
-    return {s: (row.name, {}) for row in variants.ROWS.values() for s in row.sources} | variants.ALMOST
+    known = {s: (row.name, {}) for row in variants.ROWS.values() for s in row.sources} | variants.ALMOST
+    return known | {s: found for s, found in nets().items() if s not in known}
 
 
 def builders() -> dict[str, str]:
@@ -82,8 +91,9 @@ def guess(name: str, spelling: dict[str, str]) -> str:
     whole = name.partition(".")[0]
     forms = [plain(whole), plain(whole.rpartition("/")[2])]     # with and without another package's name
     exact = [form for form in forms if form in known]
-    beginnings = [k for form in forms if len(form) > 3 for k in known if k.startswith(form)]
-    near = exact or beginnings or difflib.get_close_matches(forms[1], known, n=1, cutoff=0.6)
+    beginnings = [min(longer, key=len) for form in forms if len(form) > 4 and (longer := [k for k in known if k.startswith(form)])]
+    endings = [k for form in forms if len(form) > 8 for k in known if k.endswith(form)]
+    near = exact or beginnings or endings or difflib.get_close_matches(forms[1], known, n=1, cutoff=0.6)
     return f"; did you mean {known[near[0]]!r}?" if near else ""
 
 
@@ -141,6 +151,19 @@ def markdown(names: list[str]) -> str:
             params = spread([sizes()[row.name].params / 1e6 for row in rows])
             macs = spread([sizes()[row.name].macs / 1e9 for row in rows])
             lines.append(f"| **{title}** ({len(rows)}) | {listed} | {params} | {macs} |")
+    return "\n".join(lines)
+
+
+def weights_markdown() -> str:
+    """The published weights of each family: how many, whose, under which licences, and how accurate on ImageNet-1k."""
+    lines = ["| family | checkpoints | sources | licences | top-1 of the default weights (%) |", "|---|---|---|---|---|"]
+    for family, title in variants.FAMILIES.items():
+        rows = [w for w in table() if variants.ROWS[w.row].family == family]
+        if rows:
+            best = [max(w.top1 or 0, w.test_top1 or 0) for w in rows if w.default and w.top1]
+            sources, licences = ({getattr(w, name) or "none given": 0 for w in rows} for name in ("source", "licence"))
+            lines.append(f"| {title.partition(', [')[0]} | {len(rows)} | {', '.join(sources)} | {', '.join(sorted(licences))} | "
+                         f"{spread(best) if best else '-'} |")
     return "\n".join(lines)
 
 

@@ -3,8 +3,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-from typing import Any, Sequence
+from typing import Any, NoReturn, Sequence
+
+from .spec import nearest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,8 +23,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+class Parser(argparse.ArgumentParser):
+    """An error is one line, with the nearest command."""
+
+    def error(self, message: str) -> NoReturn:
+        if found := re.match(r"argument COMMAND: invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            known = re.findall(r"[\w-]+", found[2])
+            message = f"unknown command {found[1]!r}{nearest(found[1], known)}; the commands are {', '.join(known)}"
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="reskeras", description="The whole residual-network family for Keras 3.")
+    top = Parser(prog="reskeras", description="The whole residual-network family for Keras 3.")
     top.add_argument("--version", action="version", version=version())
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
@@ -44,7 +57,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--keep", action="store_true", help="make it the net that comes with the package (in a checkout)")
     sub = command("predict", run_predict, "classify images")
     sub.add_argument("images", nargs="+", metavar="IMAGE")
-    sub.add_argument("--model", required=True, metavar="NAME.TAG|FILE", help="such as cifar_resnet20.digits")
+    sub.add_argument("--model", required=True, metavar="NAME[.TAG]|FILE", help="such as cifar_resnet20.digits")
+    sub.add_argument("--preprocess", metavar="NAME.TAG", help="of a file that does not say: the weights it began with")
+    sub.add_argument("--labels", help="of a file that does not say: a label set, or a text file with a name per line")
     sub.add_argument("--top", type=int, default=5)
     sub.add_argument("--json", action="store_true", help="for programs")
     return top
@@ -57,7 +72,6 @@ def version() -> str:
 
 def run_list(options: argparse.Namespace) -> int:
     from . import catalog
-    from .spec import nearest
     names = catalog.list_models(options.pattern)
     if not names:
         raise ValueError(f"no net is named {options.pattern!r}{nearest(options.pattern, catalog.list_models())}")
@@ -74,7 +88,10 @@ def run_list(options: argparse.Namespace) -> int:
 def run_show(options: argparse.Namespace) -> int:
     from . import catalog
     from .spec import differences
-    row, _, fields = catalog.find(options.name)
+    from .weights.table import find
+    row, tag, fields = catalog.find(options.name)
+    if tag:
+        find(row.name, tag)     # an unknown one is an error
     if options.diff:
         other, _, other_fields = catalog.find(options.diff)
         pairs = differences(catalog.spec_of(row, fields), catalog.spec_of(other, other_fields))
@@ -104,7 +121,8 @@ def run_predict(options: argparse.Namespace) -> int:
     from .tasks.hush import hushed
     from .tasks.predict import predict
     with hushed():
-        results = predict(options.images, options.model, top=options.top)
+        results = predict(options.images, options.model, top=options.top, preprocess=options.preprocess,
+                          labels=options.labels)
     if options.json:
         print(json.dumps(results, indent=2))
     for result in results:

@@ -3,8 +3,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import numbers
+import operator
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterable, Mapping
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "drop_path_mode": ("sample", "batch"),
     "output_stride": (None, 1, 2, 4, 8, 16, 32),
     "conv_bias": (False, True, "unnormed"),
+    "pixels": ("torch", "tf", "caffe", "raw"),
 }
 
 
@@ -119,8 +123,6 @@ class Spec:
         for field in ("attention", "mixer"):
             if isinstance(getattr(self, field), str):
                 object.__setattr__(self, field, shorthand(field, getattr(self, field)))
-        for field in ("depths", "widths", "strides"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
         check_choices(self, CHOICES)
         check_numbers(self)
         if not len(self.depths) == len(self.widths) <= len(self.strides):
@@ -128,8 +130,18 @@ class Spec:
                              f"and a stride for each (strides={self.strides})")
         check_type(self, "attention", (SE, ECA, type(None)))
         check_type(self, "mixer", (SK, Split, type(None)))
+        if self.shortcut == "none" and self.drop_path_rate:
+            raise ValueError(f"drop_path_rate={self.drop_path_rate}: a plain net (shortcut='none') has no other path")
+        if self.zero_init_residual and self.order in ("relu_before_add", "relu_around_add"):
+            raise ValueError(f"zero_init_residual=True: with order={self.order!r} a ReLU after the zeros would pass no gradient")
         if self.form != "grouped" and (self.block, self.order, self.mixer) != ("bottleneck", "post", None):
             raise ValueError(f"form={self.form!r}: ResNeXt's other forms are post-activation bottlenecks without a mixer")
+        idle = [f for f in ("antialias", "drop_block_rate", "block_dropout_rate") if getattr(self, f)]
+        idle += ["zero_init_residual without norm"] if self.zero_init_residual and self.norm == "none" else []
+        if self.form != "grouped" and idle:
+            raise ValueError(f"form={self.form!r}: defined without {', '.join(idle)}")
+        if self.shortcut_kernel % 2 == 0:
+            raise ValueError(f"shortcut_kernel={self.shortcut_kernel}: expected an odd number")
         if self.block == "basic" and (self.groups, self.base_width) != (1, 64):
             raise ValueError(f"groups={self.groups}, base_width={self.base_width}: defined for block='bottleneck' only")
         if isinstance(self.mixer, Split) and self.block != "bottleneck":
@@ -167,8 +179,7 @@ class InceptionSpec:
     pixels: str = "tf"
 
     def __post_init__(self):
-        object.__setattr__(self, "depths", tuple(self.depths))
-        check_choices(self, {"version": ("v4", "resnet_v2")})
+        check_choices(self, {"version": ("v4", "resnet_v2"), "pixels": CHOICES["pixels"]})
         check_numbers(self)
         if len(self.depths) != 3:
             raise ValueError(f"depths={self.depths}: expected three numbers, of the blocks A, B and C")
@@ -189,12 +200,15 @@ def make_divisible(value: float, divisor: int, minimum: int = 0, round_limit: fl
     return rounded + divisor if rounded < round_limit * value else rounded
 
 
-def override(spec: AnySpec, overrides: Mapping[str, Any]) -> AnySpec:
-    """`spec` with some fields replaced.  Raises: TypeError that names the nearest field for one it lacks."""
+def override(spec: AnySpec, overrides: Mapping[str, Any], also: Iterable[str] = ()) -> AnySpec:
+    """`spec` with some fields replaced.
+
+    Raises: TypeError for a field that it lacks; it names the nearest, of those and of `also`.
+    """
     names = [f.name for f in dataclasses.fields(spec)]
     for name in overrides:
         if name not in names:
-            raise TypeError(f"unknown argument {name}={overrides[name]!r}{nearest(name, names)}; "
+            raise TypeError(f"unknown argument {name}={overrides[name]!r}{nearest(name, [*also, *names])}; "
                             f"the fields of {type(spec).__name__} are {', '.join(sorted(names))}")
     return dataclasses.replace(spec, **overrides)
 
@@ -222,7 +236,7 @@ def shorthand(field: str, word: str) -> Any:
 def check_choices(spec: Any, choices: Mapping[str, tuple[Any, ...]]) -> None:
     for field, known in choices.items():
         value = getattr(spec, field)
-        if value not in known:
+        if value not in known or type(value) not in map(type, known):     # True is no output stride
             raise ValueError(f"{field}={value!r}: expected one of {', '.join(map(repr, known))}{nearest(value, known)}")
 
 
@@ -233,14 +247,36 @@ def check_type(spec: Any, field: str, types: tuple[type, ...]) -> None:
         raise ValueError(f"{field}={value!r}: expected one of {names}")
 
 
+def whole(value: Any) -> int:
+    """`value` as a Python int, NumPy's too, or -1 for anything that is no whole number."""
+    try:
+        return -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return -1
+
+
 def check_numbers(spec: Any) -> None:
+    """Rates, whole numbers and tuples of them; the latter become Python's own."""
     for field in dataclasses.fields(spec):
-        value = getattr(spec, field.name)
-        if field.name.endswith("_rate") and not (isinstance(value, (int, float)) and 0 <= value < 1):
-            raise ValueError(f"{field.name}={value!r}: expected a probability in [0, 1)")
-        if field.type in ("int", "tuple[int, ...]"):
-            for v in value if isinstance(value, tuple) else (value,):
-                if not isinstance(v, int) or isinstance(v, bool) or v < 1:
-                    raise ValueError(f"{field.name}={value!r}: expected whole numbers of at least 1")
-    if not (isinstance(spec.width, (int, float)) and spec.width > 0):
-        raise ValueError(f"width={spec.width!r}: expected a positive multiplier")
+        name, value = field.name, getattr(spec, field.name)
+        if name.endswith("_rate") and not (isinstance(value, numbers.Real) and 0 <= float(value) < 1):
+            raise ValueError(f"{name}={value!r}: expected a probability in [0, 1)")
+        if field.type == "int":
+            if whole(value) < 1:
+                raise ValueError(f"{name}={value!r}: expected a whole number of at least 1")
+            object.__setattr__(spec, name, whole(value))
+        elif field.type == "tuple[int, ...]":
+            if not isinstance(value, Iterable) or isinstance(value, str) or any(whole(v) < 1 for v in value):
+                raise ValueError(f"{name}={value!r}: expected whole numbers of at least 1, such as (3, 4, 6, 3)")
+            object.__setattr__(spec, name, tuple(whole(v) for v in value))
+        elif field.type == "bool" and not isinstance(value, bool):
+            raise ValueError(f"{name}={value!r}: expected True or False")
+        elif field.type == "float":
+            if not isinstance(value, numbers.Real) or not math.isfinite(value):
+                raise ValueError(f"{name}={value!r}: expected a number")
+            object.__setattr__(spec, name, float(value))
+    for name, good, said in (("width", spec.width > 0, "a positive multiplier"),
+                             ("bn_epsilon", spec.bn_epsilon > 0, "a positive number"),
+                             ("bn_momentum", 0 <= spec.bn_momentum < 1, "a number in [0, 1)")):
+        if not good:
+            raise ValueError(f"{name}={getattr(spec, name)!r}: expected {said}")

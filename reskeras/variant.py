@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .spec import InceptionSpec, Spec, override
-from .weights.table import default_tag
+from .weights.table import Weights, default_tag, find
 
 if TYPE_CHECKING:
     import keras
@@ -24,36 +24,52 @@ class Variant:
     sources: tuple[str, ...] = ()
     builder: str = field(default="", compare=False)     # the name it is assigned to
 
-    def __call__(self, include_top: bool = True, weights: str | os.PathLike[str] | None = OWN, input_tensor: Any = None,
-                 input_shape: tuple[int | None, ...] | None = None, pooling: str | None = None, classes: int | None = None,
+    def __call__(self, include_top: bool = True, weights: str | os.PathLike[str] | Weights | None = OWN,
+                 input_tensor: Any = None, input_shape: tuple[int | None, ...] | None = None,
+                 pooling: str | None = None, classes: int | None = None,
                  classifier_activation: Any = "softmax", include_preprocessing: bool = False, name: str | None = None,
                  **overrides: Any) -> keras.Model:
         """Builds the net as a functional keras.Model on float images (N, H, W, C).
 
         Arguments:
             include_top: whether to end in average pool, dropout and classifier.
-            weights: None (random), a tag such as "imagenet", or the path of a .safetensors, .h5, .weights.h5 or .keras file.
-                The row's default weights where it has any, else None.
+            weights: None (random), "imagenet" (the row's default), another tag of the row's published checkpoints
+                (`reskeras.list_weights`), or the path of a .safetensors, .h5, .weights.h5, .keras, .npz or .pth file.
+                "imagenet" where the row has that, else None.
             input_tensor: a Keras tensor to build on, instead of a new input.
-            input_shape: (height, width, channels); height and width may be None.  The row's own size by default.
+            input_shape: (height, width, channels); height and width may be None.  The checkpoint's or the row's own size by
+                default.  For other channels than its own the checkpoint's first convolution is adapted.
             pooling: without the top: None (a feature map), "avg" or "max".
-            classes: size of the classifier; the row's own by default.
+            classes: size of the classifier; the checkpoint's or the row's own by default.  With another one than the
+                checkpoint's the classifier starts at random.
             classifier_activation: of the classifier; None gives logits.
             include_preprocessing: whether the model takes RGB pixels in 0..255.
             name: of the model; changes no layer's name.
             **overrides: any field of `reskeras.spec.Spec`, such as drop_path_rate=0.1 or output_stride=16.
-        Raises: ValueError for a bad value, TypeError for an unknown argument (it names the nearest).
+        Raises: ValueError for a bad value, TypeError for an unknown argument (it names the nearest); for published weights
+            OSError where they cannot be had, ImportError where only PyTorch could read them.
         """
         from .build import build
-        spec = override(self.spec, overrides)
-        chosen = default_tag(self.name) if weights is OWN else weights
+        chosen = find(self.name, default_tag(self.name) if weights is OWN else weights)
+        if isinstance(chosen, Weights):     # the checkpoint's own net, head and image, unless something else is asked for
+            overrides = {**chosen.fields, **overrides}
+            classes = (chosen.classes or None) if classes is None else classes
+            if input_tensor is None and input_shape is None:
+                input_shape = (chosen.input_size, chosen.input_size, chosen.channels)
+        spec = override(self.spec, overrides, inspect.signature(type(self).__call__).parameters)
         return build(spec, include_top=include_top, weights=chosen, input_tensor=input_tensor, input_shape=input_shape,
                      pooling=pooling, classes=classes, classifier_activation=classifier_activation,
                      include_preprocessing=include_preprocessing, name=name or self.name, row=self.name)
 
-    @property
-    def __name__(self) -> str:
-        return self.builder or self.name
+    def publish(self, builder: str, title: str) -> None:
+        """Gives the row the name it is assigned to, so that help() and tools take it for the function that it serves as."""
+        text = f"{builder}: row {self.name!r}; {title}.\n\n{inspect.getdoc(type(self).__call__)}"
+        for attribute, value in (("builder", builder), ("__name__", builder), ("__qualname__", builder),
+                                 ("__module__", f"{__package__}.variants"), ("__doc__", text)):
+            object.__setattr__(self, attribute, value)
+
+    def __reduce__(self):
+        return self.builder or super().__reduce__()     # a global's name: a copy or a pickle is the one row again
 
     @property
     def __signature__(self) -> inspect.Signature:

@@ -307,5 +307,5 @@ ALMOST = {
 
 for _name, _row in list(globals().items()):
     if isinstance(_row, Variant):
-        object.__setattr__(_row, "builder", _name)
+        _row.publish(_name, FAMILIES[_row.family])
 ROWS = {row.name: row for row in list(globals().values()) if isinstance(row, Variant)}

@@ -220,7 +220,7 @@ def test_the_name_is_the_models_alone(row):
     assert (model.name, named.name) == (row, "backbone")
     assert names(named) == names(model)
     assert shapes(named) == shapes(model)
-    assert reskeras.create("cifar_resnet20", name="backbone").name == "backbone"
+    assert reskeras.create("cifar_resnet20", weights=None, name="backbone").name == "backbone"
 
 
 @pytest.mark.parametrize("wrong", ["a/b", 7])

@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import reskeras
-from reskeras.weights.convert import pairs
+from reskeras.weights.convert import named, pairs
 from reskeras.weights.rules import RULES, foreign_names
 
 
@@ -64,9 +64,9 @@ def test_nothing_is_half_loaded(tmp_path, kind, says):
 def test_paths(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.safetensors"):
         net(weights=tmp_path / "nowhere.safetensors")
-    (tmp_path / "w.pth").write_bytes(b"x")
+    (tmp_path / "w.onnx").write_bytes(b"x")
     with pytest.raises(ValueError, match="expected a path that ends in one of"):
-        net(weights=tmp_path / "w.pth")
+        net(weights=tmp_path / "w.onnx")
 
 
 def test_headless_net_leaves_the_head(tmp_path):
@@ -83,10 +83,14 @@ def test_layers_before_an_input_tensor_are_the_callers(tmp_path):
     assert model.inputs[0].shape[-1] == 5 and adapter in model.layers
 
 
-def test_same_tensor_twice_is_refused():
+def test_same_tensor_twice_is_refused(monkeypatch):
+    from reskeras.weights import convert
     model = net()
-    arrays = {k: a for k, a in torch_arrays(model).items()}
+    arrays = named(model, torch_arrays(model))
     assert len({p.key for p in pairs(model, arrays, "file")}) == len(model.weights)
+    monkeypatch.setattr(convert, "foreign_names", lambda layer, *rest: foreign_names(layer.replace("_2_", "_1_"), *rest))
+    with pytest.raises(ValueError, match="layer1.0.conv1.weight"):
+        pairs(model, named(model, torch_arrays(net())), "file")
 
 
 def test_every_rule_is_used():

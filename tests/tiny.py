@@ -1,6 +1,7 @@
 """Any row of the table in a tiny form: as few blocks and channels as keep every axis of the row at work."""
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import keras
@@ -55,6 +56,6 @@ def trained(model: keras.Model) -> keras.Model:
         for variable in layer.weights:
             mean, spread = TRAINED.get(variable.name, (0, 0))
             if spread:
-                rng = np.random.default_rng(sum(f"{layer.name}.{variable.name}".encode()))
+                rng = np.random.default_rng(zlib.crc32(f"{layer.name}.{variable.name}".encode()))
                 variable.assign(mean + spread * rng.uniform(-1, 1, variable.shape))
     return model

@@ -7,7 +7,7 @@ import pathlib
 import statistics
 import time
 from dataclasses import asdict, dataclass
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Certificate:
     top1_agreement: float | None        # share of images of the same class; None where the net has no classifier
     latency_ms: float                   # median of one call, on the machine that exported
     versions: dict[str, str]
+    memory: dict[str, Any] | None = None    # the net's preprocessing and class names, where it remembers them
 
     def write(self, path: pathlib.Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")

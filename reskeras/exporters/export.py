@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from .. import __version__
 from ..build import load as load_keras
-from ..graph.graph import deep
+from ..graph.graph import Graph, deep
 from ..spec import nearest
 from . import saved_model, tflite
 from .certificate import Certificate, Run, agreement, latency_ms, max_relative_difference, size_and_hash
@@ -44,6 +44,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     """
     target = pathlib.Path(path)
     form = check(model, target, quantize, calibration, batch)
+    if form == "TFLite" and any(layer.compute_dtype in ("float16", "bfloat16") for layer in model.layers):
+        model = Graph.of(model).build("float32")    # the converter has no bfloat16, and sums in float16 overflow
     open_shape = tuple(model.input_shape)
     shape = (batch, *image_size(open_shape, size, form), open_shape[3])
     images = comparison(shape, calibration)
@@ -77,7 +79,8 @@ def certify(model: keras.Model, target: pathlib.Path, file: pathlib.Path, form: 
     return Certificate(file=target.name, format=form, quantize=quantize, bytes=number, sha256=digest, batch=batch,
                        images=len(images), max_relative_difference=difference, top1_agreement=agreement(found, expected),
                        latency_ms=latency_ms(runtime.run, images[:batch]),
-                       versions=versions | (tflite.version() if form == "TFLite" else {}))
+                       versions=versions | (tflite.version() if form == "TFLite" else {}),
+                       memory=model.memory.get_config() if getattr(model, "memory", None) else None)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Iterator
 
 import keras
@@ -49,13 +49,17 @@ class Graph:
     nodes: tuple[Node, ...]
     inputs: Any
     outputs: Any
+    model: type[keras.Model] = keras.Model      # what `build` makes, with what its config has beyond the graph
+    extra: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: keras.Model, weights: bool = True) -> Graph:
         """The graph of a functional or sequential model, with copies of its weights or (to read its shape) without.
 
-        Raises: ValueError for a subclassed model, which has no graph.
+        Raises: ValueError for a subclassed model, which has no graph; TypeError for what is no model.
         """
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"{model!r} is a {type(model).__name__}: expected a keras.Model, as reskeras.create gives")
         model = functional(model)
         with deep():
             config = model.get_config()
@@ -67,7 +71,9 @@ class Graph:
             values = tuple(layer.get_weights()) if weights else ()
             for call, made in enumerate(entry["inbound_nodes"] or [{"args": [], "kwargs": {}}]):
                 nodes.append(Node(entry["name"], call, type(layer), entry["config"], values, made["args"], made["kwargs"]))
-        return cls(model.name, in_order(nodes), as_refs(config["input_layers"]), as_refs(config["output_layers"]))
+        extra = {"memory": config["memory"]} if "memory" in config else {}
+        return cls(model.name, in_order(nodes), as_refs(config["input_layers"]), as_refs(config["output_layers"]),
+                   type(model) if extra else keras.Model, extra)
 
     def build(self, dtype: str | None = None) -> keras.Model:
         """A new functional model, with `dtype` as every layer's policy where it is given."""
@@ -89,8 +95,8 @@ class Graph:
                 if node.weights and node.name not in filled:
                     layer.set_weights(node.weights)
                 filled.add(node.name)
-            return keras.Model(map_refs(self.inputs, tensors.__getitem__), map_refs(self.outputs, tensors.__getitem__),
-                               name=self.name)
+            return self.model(map_refs(self.inputs, tensors.__getitem__), map_refs(self.outputs, tensors.__getitem__),
+                              name=self.name, **self.extra)
 
     def readers(self, node: Node) -> list[Node]:
         """The nodes that read an output of `node`."""

@@ -61,9 +61,9 @@ def act(x: Tensor, spec: AnySpec, name: str) -> Tensor:
     return layers.Activation(spec.activation, name=name)(x)
 
 
-def conv_norm_act(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, **options: Any) -> Tensor:
-    x = conv(x, spec, filters, kernel, name, **options)
-    return act(norm(x, spec, name), spec, f"{name}_relu")
+def conv_norm_act(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, late: bool = False, **options: Any) -> Tensor:
+    x = norm(conv(x, spec, filters, kernel, name, **options), spec, name)
+    return act(drop_block(x, spec, late, name), spec, f"{name}_relu")
 
 
 def edge_pad(x: Tensor, spec: Spec, amount: tuple[int, int], bare: bool, name: str) -> Tensor:
@@ -89,8 +89,9 @@ def add(tensors: Sequence[Tensor], name: str) -> Tensor:
 
 def head(x: Tensor, spec: AnySpec, classes: int, activation: Any) -> Tensor:
     """Average pool, dropout, classifier; float32 where the policy computes in half precision."""
-    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    if spec.dropout_rate:
-        x = layers.Dropout(spec.dropout_rate, name="top_dropout")(x)
     half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
-    return layers.Dense(classes, activation=activation, name="predictions", dtype="float32" if half else None)(x)
+    dtype = "float32" if half else None
+    x = layers.GlobalAveragePooling2D(name="avg_pool", dtype=dtype)(x)
+    if spec.dropout_rate:
+        x = layers.Dropout(spec.dropout_rate, name="top_dropout", dtype=dtype)(x)
+    return layers.Dense(classes, activation=activation, name="predictions", dtype=dtype)(x)

@@ -211,7 +211,9 @@ class BlurPool2D(layers.Layer):
 
     def call(self, inputs):
         s = self.stride
-        x = ops.pad(inputs, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="reflect")
+        # one cell has no neighbour to reflect: then it is its own
+        mode = "symmetric" if 1 in inputs.shape[1:3] else "reflect"
+        x = ops.pad(inputs, [(0, 0), (1, 1), (1, 1), (0, 0)], mode=mode)
         # three taps per axis, as strided slices: no kernel to store or to train
         x = x[:, 0:-2:s] * 0.25 + x[:, 1:-1:s] * 0.5 + x[:, 2::s] * 0.25
         return x[:, :, 0:-2:s] * 0.25 + x[:, :, 1:-1:s] * 0.5 + x[:, :, 2::s] * 0.25

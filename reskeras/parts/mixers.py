@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from keras import layers
 
 from ..spec import SK, Spec, Split, make_divisible
-from .basics import Tensor, act, add, conv, conv_norm_act, drop_block, norm
+from .basics import Tensor, add, conv, conv_norm_act
 from .layers import BlurPool2D, ChannelSlice, RadixSoftmax
 
 
@@ -56,8 +56,8 @@ def average_pool(x: Tensor, step: Step) -> Tensor:
 
 
 def plain(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
-    x = conv(x, spec, step.filters, step.kernel, step.name, stride=stride, dilation=step.dilation, groups=step.groups)
-    return act(drop_block(norm(x, spec, step.name), spec, step.late, step.name), spec, f"{step.name}_relu")
+    return conv_norm_act(x, spec, step.filters, step.kernel, step.name, step.late, stride=stride, dilation=step.dilation,
+                         groups=step.groups)
 
 
 def selective_kernel(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
@@ -67,7 +67,7 @@ def selective_kernel(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
     paths = []
     for i in (1, 2):
         part = ChannelSlice(half * (i - 1), half * i, name=f"{step.name}_path{i}_in")(x) if sk.split_input else x
-        paths.append(conv_norm_act(part, spec, step.filters, 3, f"{step.name}_path{i}", stride=stride,
+        paths.append(conv_norm_act(part, spec, step.filters, 3, f"{step.name}_path{i}", step.late, stride=stride,
                                    dilation=step.dilation * i, groups=min(step.groups, step.filters)))
     hidden = make_divisible(step.filters * sk.ratio, sk.divisor)
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{step.name}_sk_squeeze")(add(paths, f"{step.name}_sk_fuse"))
@@ -84,8 +84,8 @@ def split_attention(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
     assert isinstance(split, Split)
     radix, groups, channels = split.radix, step.groups, x.shape[-1]
     hidden = make_divisible(channels * radix * split.ratio, 8, minimum=32)
-    x = conv_norm_act(x, spec, step.filters * radix, step.kernel, step.name, stride=stride, dilation=step.dilation,
-                      groups=groups * radix)
+    x = conv_norm_act(x, spec, step.filters * radix, step.kernel, step.name, step.late, stride=stride,
+                      dilation=step.dilation, groups=groups * radix)
     # the mean of the sum of the parts is the sum of the parts of the mean, and that is one pixel
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{step.name}_split_squeeze")(x)
     gate = summed(gate, radix, f"{step.name}_split_fuse")

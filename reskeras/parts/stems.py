@@ -26,7 +26,7 @@ STEM_WIDTHS = {
     "conv7": lambda out: (out,),                                # He et al. 2015
     "cifar": lambda out: (out,),
     "deep": lambda out: (out // 2, out // 2, out),              # ResNet-C, arXiv:1812.01187; Inception's idea
-    "tiered": lambda out: (3 * (out // 8), out // 2, out),      # timm's "t" nets
+    "tiered": lambda out: (3 * max(1, out // 8), out // 2, out),      # timm's "t" nets
 }
 
 

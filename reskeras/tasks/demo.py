@@ -14,7 +14,7 @@ import numpy as np
 import reskeras
 
 from .demo_page import kilobytes, report, said
-from .digits import CLASSES, SIZE, digits, fit
+from .digits import CLASSES, SIZE, WEIGHTS, digits, fit
 from .hush import hushed
 from .html import png
 from .predict import predict
@@ -56,6 +56,7 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
         train, validation, test = digits()
         keras.utils.set_random_seed(seed)
         model = reskeras.create(VARIANT, weights=None, input_shape=(SIZE, SIZE, 1), classes=CLASSES, **(FAST if fast else {}))
+        model = reskeras.remember(model, preprocess=WEIGHTS, labels="digits")      # goes into every file it becomes
         cost = reskeras.cost(model)
     say(f"  {len(train)} images to train, {len(validation)} to validate, {len(test)} to test; {SIZE}x{SIZE} pixels\n"
         f"  {model.name}: {cost.params:,} parameters, {cost.macs / 1e6:.1f} million multiply-accumulates\n")
@@ -136,6 +137,8 @@ def keep_embedded(paths: dict[str, pathlib.Path], accuracy: dict[str, float]) ->
     for name in ("Keras", "TFLite int8"):
         file = shelf / f"{VARIANT}.{paths[name].name}"
         shutil.copyfile(paths[name], file)
+        if file.suffix == ".tflite":    # a .keras file holds what the net remembers, for others its certificate does
+            shutil.copyfile(f"{paths[name]}.json", f"{file}.json")
         number, digest = size_and_hash(file)
         lines.append("\t".join((VARIANT, file.name, digest, str(number), "scikit-learn digits", f"{accuracy[name]:.4f}",
                                 "reskeras demo --keep")))

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .predict import prepare
+from ..weights.preprocess import preprocess
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
 SIZE, CLASSES = 16, 10
+WEIGHTS = "cifar_resnet20.digits"                   # whose preprocessing is the data's
 BATCH, RATE, DECAY = 64, 0.1, 5e-4
 TURN, SHIFT, SCALE = 0.26, 0.1, 0.1                 # augmentation: radians, share of the width, relative; either way
 
@@ -37,7 +38,7 @@ def digits() -> tuple[Digits, Digits, Digits]:
     from sklearn.datasets import load_digits
     bunch = load_digits()
     pixels = np.round(bunch.images * (255 / 16)).astype("uint8")[..., None]
-    images = prepare(pixels, (SIZE, SIZE, 1))
+    images = preprocess(WEIGHTS)(pixels)
     rank = np.zeros(len(pixels), int)
     for c in range(CLASSES):
         rank[bunch.target == c] = np.arange((bunch.target == c).sum()) % 10

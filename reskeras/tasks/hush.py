@@ -17,6 +17,8 @@ def hushed() -> Iterator[None]:
         os.dup2(log.fileno(), 2)
         try:
             yield
+        except (ValueError, OSError):       # a message of ours says it all
+            raise
         except Exception:
             log.seek(0)
             os.write(terminal, log.read())

@@ -3,19 +3,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Mapping
+from typing import Mapping, Sequence
 
 import keras
 import numpy as np
 from keras import layers
 
-from .rules import HEAD, IGNORED, foreign_names
+from .rules import HEAD, IGNORED, foreign_names, our_layer
 
 Arrays = Mapping[str, np.ndarray]
 # PyTorch's axes to Keras', by rank: dense, 1-D and 2-D kernels
 TRANSPOSED = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
 MODULE = re.compile(r"conv\d+_block\d+|\w+?(?=_branch)")
 PROJECTION = re.compile(r"(block\d+)_0_")
+CONSTANT = re.compile(r"conv\d+_block\d+_2_gconv")   # what sums the groups of keras.applications' ResNeXt
 NUMBERED = {"conv2d": layers.Conv2D, "batch_normalization": layers.BatchNormalization, "dense": layers.Dense}
 
 
@@ -35,21 +36,35 @@ def assign(model: keras.Model, arrays: Arrays, source: str) -> None:
         source: what to call them in an error.
     Raises: ValueError that lists the variables without an array, the arrays without a variable, and unequal shapes.
     """
-    for pair in pairs(model, arrays, source):
+    for pair in pairs(model, named(model, arrays), source):
         pair.variable.assign(pair.array)
 
 
-def pairs(model: keras.Model, arrays: Arrays, source: str) -> list[Pair]:
-    """The bijection between the variables of `model` and `arrays`.  Raises: ValueError where there is none."""
+def named(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
+    """`arrays` without what is no weight, and under our layers' names where they are in Keras' layout."""
     wanted = {k: a for k, a in arrays.items() if k.rsplit(".", 1)[-1] not in IGNORED}
-    wanted = renumbered(model, wanted)
+    known: dict[str, np.ndarray] = {}
+    for key, array in wanted.items():
+        layer, mark, place = key.partition(".#")
+        if not CONSTANT.fullmatch(layer):
+            known[our_layer(layer) + mark + place if mark else key] = array
+    return renumbered(model, known)
+
+
+def pairs(model: keras.Model, wanted: Arrays, source: str, fresh: Sequence[str] = ()) -> list[Pair]:
+    """The bijection between the variables of `model`, but of the layers `fresh`, and `wanted`.
+
+    Raises: ValueError where there is none.
+    """
     found, missing, unequal, used = [], [], [], set()
     for name, variable, candidates in slots(model):
+        if name.partition(".")[0] in fresh:
+            continue
         key = next((k for k in candidates if k in wanted), None)
         if key is None:
             missing.append(name)
             continue
-        array = to_keras(wanted[key], len(variable.shape), foreign=not is_keras_key(key))
+        array = to_keras(wanted[key], tuple(variable.shape), foreign=not is_keras_key(key))
         if array.shape != tuple(variable.shape):
             unequal.append(f"{name} {tuple(variable.shape)} and {key} {tuple(wanted[key].shape)}")
         if key in used:
@@ -88,15 +103,30 @@ def headless(model: keras.Model) -> bool:
     return all(layer.name != HEAD for layer in model.layers)
 
 
-def to_keras(array: np.ndarray, rank: int, foreign: bool) -> np.ndarray:
-    """A PyTorch array in Keras' layout: axes by rank; a 1x1 convolution may stand for a dense layer, and back."""
+def to_keras(array: np.ndarray, shape: tuple[int, ...], foreign: bool) -> np.ndarray:
+    """A PyTorch (`foreign`) array in Keras' layout: axes by rank; a 1x1 convolution may stand for a dense layer."""
+    rank = len(shape)
     if not foreign:
-        return array
+        return from_keras(array, shape)
     if array.ndim == 4 and rank == 2 and array.shape[2:] == (1, 1):
         array = array[:, :, 0, 0]
     elif array.ndim == 2 and rank == 4:
         array = array[:, :, None, None]
     return array.transpose(TRANSPOSED[array.ndim]) if array.ndim in TRANSPOSED else array
+
+
+def from_keras(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of Keras' layout in `shape`: a dense layer for a 1x1 convolution, or back; a grouped one for a depthwise."""
+    if array.ndim == 4 and len(shape) == 2 and array.shape[:2] == (1, 1):
+        return array[0, 0]
+    if array.ndim == 2 and len(shape) == 4:
+        return array[None, None]
+    if array.ndim == len(shape) == 4 and array.shape != shape and array.shape == (*shape[:2], shape[3], shape[2]):
+        # keras.applications' ResNeXt: a depthwise convolution (h, w, channel, place in the group) and a sum over each group
+        h, w, channels, each = array.shape
+        grouped = array.reshape(h, w, channels // each, each, each)     # group, channel in, channel out
+        return grouped.transpose(0, 1, 3, 2, 4).reshape(h, w, each, channels)
+    return array
 
 
 def renumbered(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:

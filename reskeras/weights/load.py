@@ -1,86 +1,143 @@
-"""`weights=`: a path to the arrays of a net."""
+"""`weights=`: a path, or a published checkpoint, into the variables of a net."""
 from __future__ import annotations
 
-import io
+import logging
 import os
-import pathlib
-import zipfile
-from typing import Any
+import sys
+import warnings as python_warnings
 
-import h5py
 import keras
 import numpy as np
 
-from ..spec import nearest
-from .convert import assign
-from .table import embedded
+from .convert import Arrays, assign, headless, is_keras_key, named, pairs, slots
+from .fetch import fetch
+from .files import read, require
+from .rules import HEAD
+from .table import Weights
 
-SUFFIXES = (".safetensors", ".weights.h5", ".h5", ".keras")
+SAID: set[str] = set()
 
 
-def load_weights(model: keras.Model, weights: str | os.PathLike[str], row: str = "") -> None:
-    """Fills `model` from a file of timm, torchvision, akamaster (.safetensors) or Keras (.weights.h5, .h5, .keras).
+def load_weights(model: keras.Model, weights: Weights | str | os.PathLike[str]) -> None:
+    """Fills `model` from a file, or changes nothing.
+
+    A path must fit in every variable.  A published checkpoint may have another number of classes or channels: the classifier
+    then keeps its random start, and the first convolution is adapted.
 
     Arguments:
-        weights: a path, or a tag of the row's weights.
-        row: the net's name in the table.
-    Raises: ValueError for an unreadable file, one of another net, or an unknown tag; FileNotFoundError.  The model is
-        unchanged then.
+        weights: a path (see `files.read`), or a row of the table.
+    Raises: ValueError for an unreadable file, or one of another net; FileNotFoundError; OSError for one that cannot be
+        downloaded; ImportError for a PyTorch file without PyTorch.
     """
-    path = embedded(row, weights) or weights
-    assign(model, read(path), os.fspath(weights))
-
-
-def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of a file, by PyTorch name or as "layer.#place".
-
-    Raises: FileNotFoundError; ValueError for another suffix, or a file that is truncated or something else.
-    """
-    file = pathlib.Path(path)
-    suffix = next((s for s in SUFFIXES if file.name.endswith(s)), None)
-    if suffix is None:
-        raise ValueError(f"weights={os.fspath(path)!r}: expected a path that ends in one of {', '.join(SUFFIXES)}"
-                         f"{nearest(file.suffix, SUFFIXES) if file.suffix else ''}")
-    if not file.is_file():
-        raise FileNotFoundError(f"weights={os.fspath(path)!r}: no such file")
+    if not isinstance(weights, Weights):
+        return assign(model, read(weights), os.fspath(weights))
+    require(f".{weights.format}", weights.name)
+    if not weights.commercial:
+        warn(weights)
+    arrays = named(model, read(fetch(weights)))
+    arrays, fresh, notes = adapted(model, arrays, weights)
     try:
-        return READERS[suffix](file)
-    except Exception as error:  # each library has its own: SafetensorError, OSError, BadZipFile, KeyError ...
-        raise ValueError(f"{file} is no readable {suffix} file ({type(error).__name__}: {error})") from error
+        found = pairs(model, arrays, weights.name, fresh)
+    except ValueError as error:
+        raise ValueError(f"{error}; give weights=None for a net that was meant to differ") from error
+    for pair in found:
+        pair.variable.assign(pair.array)
+    if weights.default:
+        notes.insert(0, f"{weights.row}: weights='imagenet' are {weights.id} ({weights.licence})")
+    for note in notes:
+        say(note)
 
 
-def read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
-    from safetensors.numpy import load_file
-    arrays = load_file(file)
-    if all(k.startswith("module.") for k in arrays):    # saved from torch's DataParallel
-        arrays = {k.removeprefix("module."): a for k, a in arrays.items()}
-    return arrays
+def adapted(model: keras.Model, arrays: Arrays, weights: Weights) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
+    """The arrays for the net's channels and classes, the layers that start anew, and what to say about it.
+
+    Raises: ValueError where the file has not the classes that the table says.
+    """
+    arrays, fresh, notes = dict(arrays), [], []
+    head, stem = keys_of(model, arrays, HEAD), keys_of(model, arrays, first_convolution(model))
+    if not headless(model):
+        units = model.get_layer(HEAD).units
+        if head:
+            arrays.update(trimmed(head, arrays, weights))
+            size = arrays[head[0]].shape[class_axis(head[0])]
+            if size != weights.classes:
+                raise ValueError(f"{weights.name}: its file has {size} classes, and {weights.classes} are expected")
+        if head and size != units or not head and not weights.include_top:
+            for key in head:
+                del arrays[key]
+            fresh.append(HEAD)
+            notes.append(f"{weights.name}: the classifier of {units} classes starts at random (the file has "
+                         f"{weights.classes or 'none'})")
+    if stem:
+        axis, channels = (2 if is_keras_key(stem[0]) else 1), image_channels(model)
+        have = arrays[stem[0]].shape[axis]
+        if have != channels:
+            arrays[stem[0]] = with_channels(arrays[stem[0]], channels, axis)
+            notes.append(f"{weights.name}: the first convolution, of {have} channels, is adapted to {channels}")
+    return arrays, fresh, notes
 
 
-def read_h5(file: Any) -> dict[str, np.ndarray]:
-    """Keras 3's layout (groups by class, the layer's name in an attribute), or the legacy one (groups by layer)."""
-    arrays: dict[str, np.ndarray] = {}
-    with h5py.File(file, "r") as h5:
-        if "layers" in h5 and "layer_names" not in h5.attrs:
-            for group in h5["layers"].values():
-                stored = group["vars"]
-                for place in stored:
-                    arrays[f"{stored.attrs['name']}.#{place}"] = np.asarray(stored[place])
-            return arrays
-        root = h5["model_weights"] if "model_weights" in h5 else h5
-        for layer in text(root.attrs["layer_names"]):
-            for place, name in enumerate(text(root[layer].attrs["weight_names"])):
-                arrays[f"{layer}.#{place}"] = np.asarray(root[layer][name])
-    return arrays
+def keys_of(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:
+    """The keys in a file of the variables of our `layer`, its kernel first; none where there is no kernel.
+
+    A net without its classifier has no such layer, and its file's goes unused.
+    """
+    keys = [next((k for k in candidates if k in arrays), "") for name, _, candidates in slots(model)
+            if name.partition(".")[0] == layer]
+    return [key for key in keys if key] if keys and keys[0] else []
 
 
-def read_keras(file: pathlib.Path) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(file) as archive:
-        return read_h5(io.BytesIO(archive.read("model.weights.h5")))
+def first_convolution(model: keras.Model) -> str:
+    kernels = (layer.name for layer in model.layers for v in layer.weights if v.name == "kernel" and len(v.shape) == 4)
+    return next(kernels, "")
 
 
-def text(names: Any) -> list[str]:
-    return [n.decode() if isinstance(n, bytes) else str(n) for n in names]
+def image_channels(model: keras.Model) -> int:
+    layer = model.get_layer(first_convolution(model))
+    return next(v.shape[2] for v in layer.weights if v.name == "kernel")
 
 
-READERS = {".safetensors": read_safetensors, ".weights.h5": read_h5, ".h5": read_h5, ".keras": read_keras}
+def class_axis(key: str) -> int:
+    """PyTorch's classes come first, Keras' last."""
+    return -1 if is_keras_key(key) else 0
+
+
+def trimmed(keys: list[str], arrays: Arrays, weights: Weights) -> dict[str, np.ndarray]:
+    """A classifier without the classes before the label set's first (TensorFlow's background)."""
+    axis = class_axis(keys[0])
+    if not weights.label_offset or arrays[keys[0]].shape[axis] == weights.classes:
+        return {}
+    return {key: np.delete(arrays[key], np.s_[:weights.label_offset], axis) for key in keys}
+
+
+def with_channels(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
+    """A kernel for another number of channels, of about the same output.
+
+    For one channel the sum over the old ones (exact for a grey image), else their repetition, scaled.
+    Source: timm's adapt_input_conv.
+    """
+    have = kernel.shape[axis]
+    if channels == 1:
+        return kernel.sum(axis, keepdims=True)
+    repeated = np.take(kernel, np.arange(channels) % have, axis)
+    return (repeated * (have / channels)).astype(kernel.dtype)
+
+
+def warn(weights: Weights) -> None:
+    """Once: that the licence forbids commercial use, or that there is none."""
+    if weights.name not in SAID:
+        SAID.add(weights.name)
+        licence = weights.licence
+        what = f"are licensed {licence}: no commercial use" if licence else "were published without a licence"
+        python_warnings.warn(f"the weights {weights.name} {what}", stacklevel=2)
+
+
+def say(message: str) -> None:
+    """One line, once: on stderr where Keras is interactive (as its downloads are), else to the log."""
+    if message in SAID:
+        return
+    SAID.add(message)
+    if keras.config.is_interactive_logging_enabled():
+        print(message, file=sys.stderr)
+    else:
+        logging.getLogger("reskeras").info(message)

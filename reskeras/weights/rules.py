@@ -62,6 +62,26 @@ for _kind, _repeat in (("35", "repeat.{0:-1}"), ("17", "repeat_1.{0:-1}"), ("8",
     RULES.append((rf"block{_kind}_(\d+)" + BRANCH, "|".join(
         f"{m}.branch{{1}}{end}.{{3}}" for m in (_repeat, "block8") for end in (".{2}", ""))))
 
+# The other way, for files in Keras' layout whose names are not ours: the file's layer -> ours.
+BIT, UNIT, OF_UNIT = "resnet/", r"resnet/block(\d)/unit(\d+)/", "conv{0:+1}_block{1:+0}_"
+GROUP, BLOCKS = r"BlockGroup(\d)__block_(\d+)_", "conv{0}_block{1:+1}_"
+THEIRS: list[tuple[str, str]] = [
+    (r"probs|fc1000", HEAD),    # keras.applications' files are older than its names
+    # tf_keras' resnet_rs.py, which numbers the stems of a session
+    (r"stem_\d+_stem_conv_4", "pool1_conv"), (r"stem_\d+_stem_batch_norm_4", "pool1_bn"),
+    (r"stem_\d+_stem_conv_(\d)", "conv1_{0}_conv"), (r"stem_\d+_stem_batch_norm_(\d)", "conv1_{0}_bn"),
+    (GROUP + "_projection_conv", BLOCKS + "0_conv"), (GROUP + "_projection_batch_norm", BLOCKS + "0_bn"),
+    (GROUP + r"_conv_(\d)", BLOCKS + "{2}_conv"), (GROUP + r"_?batch_norm_(\d)", BLOCKS + "{2}_bn"),
+    (GROUP + "_se_se_(reduce|expand)", BLOCKS + "se_{2}"),
+    # Big Transfer's .npz: a unit is a pre-activation block, its norms come before its convolutions a, b, c
+    (BIT + "root_block/standardized_conv2d", "conv1_conv"), (BIT + "group_norm", "post_bn"), (BIT + "head/conv2d", HEAD),
+    (UNIT + "a/proj/standardized_conv2d", OF_UNIT + "0_conv"), (UNIT + "a/group_norm", OF_UNIT + "preact_bn"),
+    *((UNIT + f"{letter}/standardized_conv2d", f"{OF_UNIT}{i}_conv") for i, letter in enumerate("abc", 1)),
+    *((UNIT + f"{letter}/group_norm", f"{OF_UNIT}{i}_bn") for i, letter in enumerate("bc", 1)),
+]
+PLACES = {"kernel": 0, "gamma": 0, "bias": 1, "beta": 1}    # of a layer's variables in a file that has their names
+
+COMPILED_THEIRS = [(re.compile(pattern), name) for pattern, name in THEIRS]
 COMPILED = [(re.compile(pattern), names.split("|")) for pattern, names in RULES]
 
 
@@ -80,3 +100,11 @@ def foreign_names(layer: str, variable: str) -> list[str]:
             groups = [Group(g) for g in match.groups()]
             return [f"{name.format(*groups)}.{leaf}" for name in names]
     return []
+
+
+def our_layer(theirs: str) -> str:
+    """Our name of a layer in a file of Keras' layout; its own, where no rule has it."""
+    for pattern, name in COMPILED_THEIRS:
+        if match := pattern.fullmatch(theirs):
+            return name.format(*map(Group, match.groups()))
+    return theirs

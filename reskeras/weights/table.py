@@ -1,18 +1,249 @@
-"""One row per checkpoint.  No framework is imported here."""
+"""One row per checkpoint that was published for one of our nets.  No framework is imported here.
+
+table.json is data: `examples/refresh_weights.py` brings it up to date with timm's metadata.  Its mark "default" says what
+weights="imagenet" means, is set by hand, and changes only in a major version.  It was set by this rule: Keras' own file for
+Keras' nets; for the others the first checkpoint in timm's order (so timm's own default) that has ImageNet-1k's classes and a
+permissive licence, in safetensors before other formats; else the ResNeSt authors' release; else none.
+"""
 from __future__ import annotations
 
+import dataclasses
+import functools
+import json
 import os
 import pathlib
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Mapping
+
+from ..spec import nearest
 
 FOLDER = pathlib.Path(__file__).parent / "embedded"
+TABLE = pathlib.Path(__file__).with_name("table.json")
+HUB = "https://huggingface.co"
+IMAGENET = "imagenet"       # no tag of its own: the row's default
+# what a path ends in; read by `weights.files`
+SUFFIXES = (".safetensors", ".weights.h5", ".h5", ".keras", ".npz", ".pth", ".pt", ".th")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A checkpoint: where it is, what it fits, what it expects of an image, what it was published to reach.
+
+    Sizes are in pixels, fractions in 0..1, accuracies in percent on the labels' validation set.
+    """
+    row: str                            # the net, as in `reskeras.variants`
+    tag: str                            # its name among the row's checkpoints
+    id: str                             # its name at its source: "timm/resnet50.a1_in1k"
+    format: str                         # safetensors, h5, pth, npz, keras
+    url: str = ""                       # "" for what comes with the package
+    repo: str = ""                      # on the Hugging Face hub, else ""
+    file: str = ""                      # in the repository or the package
+    revision: str = ""                  # commit of the repository, "" where none is known
+    sha256: str = ""
+    sha256_prefix: str = ""             # of 8 or 9 digits, from the file's name
+    md5: str = ""                       # what Keras publishes
+    include_top: bool = True            # whether the file has a classifier
+    # Spec fields in which the source's net is not the row
+    fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    default: bool = False               # what weights="imagenet" means
+    # the image
+    input_size: int = 224
+    test_input_size: int = 0            # as published for testing; input_size where nothing else was
+    channels: int = 3
+    pixels: str = "torch"               # torch: (x / 255 - mean) / std; tf: the same with halves; caffe: BGR, x - mean
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: str = "bicubic"
+    crop_pct: float = 0.875
+    test_crop_pct: float = 0.0          # crop_pct where nothing else was published
+    crop_mode: str = "center"
+    # the labels
+    labels: str = "imagenet-1k"         # the set's name, "" without a classifier
+    classes: int = 1000                 # 0 without a classifier
+    label_offset: int = 0               # classes in the file before the first of the set ("background")
+    dataset: str = "in1k"               # "in21k->in1k": trained on the first, tuned on the second
+    # the record
+    licence: str = "apache-2.0"         # SPDX in small letters; "" where none was published
+    recipe: str = ""
+    top1: float | None = None           # at top1_size
+    top5: float | None = None
+    top1_size: int = 0
+    test_top1: float | None = None      # at test_input_size, where that is another size
+    test_top5: float | None = None
+
+    def __post_init__(self):
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "test_input_size", self.test_input_size or self.input_size)
+        object.__setattr__(self, "test_crop_pct", self.test_crop_pct or self.crop_pct)
+        if self.repo and not self.url:
+            object.__setattr__(self, "url", f"{HUB}/{self.repo}/resolve/{self.revision or 'main'}/{self.file}")
+
+    @property
+    def name(self) -> str:
+        """What `create` and `get_weights` take: "resnet50v1_5.a1_in1k"."""
+        return f"{self.row}.{self.tag}"
+
+    @property
+    def source(self) -> str:
+        """Who published it: timm, torchvision, keras, tf_keras, resnest, akamaster, chenyaofo, google, reskeras."""
+        return self.id.partition("/")[0]
+
+    @property
+    def net(self) -> str:
+        """The source's name for the net: "timm/resnet50"."""
+        return self.id.removesuffix(f".{self.tag}")
+
+    @property
+    def commercial(self) -> bool:
+        """Whether the licence allows commercial use; False also where none was published."""
+        return bool(self.licence) and "-nc" not in self.licence
+
+
+@functools.cache
+def table() -> tuple[Weights, ...]:
+    """Every checkpoint, in the order of the nets."""
+    return tuple(Weights(**entry) for entry in json.loads(TABLE.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def tags(row: str) -> dict[str, Weights]:
+    """The row's checkpoints by tag."""
+    return {w.tag: w for w in table() if w.row == row}
+
+
+@functools.cache
+def nets() -> dict[str, tuple[str, dict[str, Any]]]:
+    """ "timm/resnet50" -> (row, Spec fields), for every net of a source that has weights."""
+    return {w.net: (w.row, {k: v for k, v in w.fields.items() if k != "pixels"}) for w in table()}
+
+
+def default(row: str) -> Weights | None:
+    """What weights="imagenet" means for the row."""
+    return next((w for w in tags(row).values() if w.default), None)
 
 
 def default_tag(row: str) -> str | None:
-    """The tag that the row's builder loads when nothing else is asked for."""
-    return None
+    """What the row's builder loads when nothing is asked for: "imagenet", or None where that has no meaning."""
+    return IMAGENET if default(row) else None
 
 
 def embedded(row: str, tag: str | os.PathLike[str]) -> pathlib.Path | None:
     """The file of weights that come with the package, if `tag` names any."""
     file = FOLDER / f"{row}.{os.fspath(tag)}.keras"
     return file if file.is_file() else None
+
+
+def list_weights(pattern: str | None = None, *, dataset: str | None = None, licence: str | None = None,
+                 source: str | None = None, commercial: bool | None = None) -> list[str]:
+    """The names of the published checkpoints, such as "resnet50v1_5.a1_in1k", in the order of the nets.
+
+    Arguments:
+        pattern: a shell pattern of those names or of the source's ("resnet50*", "*.ra2_in1k", "timm/resnet50.*").
+        dataset: "in1k", "in21k->in1k", "cifar10" ..., or a pattern such as "*in1k".
+        licence: "apache-2.0", "bsd-3-clause", "cc-by-nc-4.0" ..., or a pattern.
+        source: "timm", "torchvision", "keras" ..., or a pattern.
+        commercial: whether the licence allows commercial use.
+    Raises: ValueError for a dataset, licence or source that no checkpoint has; the message names the nearest.
+    """
+    for name, value in (("dataset", dataset), ("licence", licence), ("source", source)):
+        known = sorted({getattr(w, name) for w in table()} - {""})
+        if value is not None and not any(fnmatchcase(k, value.lower()) for k in known):
+            raise ValueError(f"{name}={value!r}: expected one of {', '.join(known)}{nearest(value, known)}")
+    return [w.name for w in table()
+            if (pattern is None or fnmatchcase(w.name, pattern.lower()) or fnmatchcase(w.id.lower(), pattern.lower()))
+            and all(value is None or fnmatchcase(getattr(w, name), value.lower())
+                    for name, value in (("dataset", dataset), ("licence", licence), ("source", source)))
+            and commercial in (None, w.commercial)]
+
+
+def get_weights(name: str) -> Weights:
+    """The published checkpoint of that name.
+
+    Arguments:
+        name: a net and a tag ("resnet50v1_5.a1_in1k", "timm/resnet50.a1_in1k"), or a net alone for its default weights.
+    Raises: ValueError for an unknown name; the message names the nearest, or the net whose tag it is.
+    """
+    if isinstance(name, Weights):
+        return name
+    if not isinstance(name, str):
+        raise ValueError(f"name={name!r}: expected a string such as 'resnet50v1_5.a1_in1k'")
+    ids, names = by_id(), by_name()
+    if known := names.get(name.lower()) or ids.get(name.lower()):
+        return known
+    net, _, tag = name.partition(".")
+    row = nets()[net][0] if net in nets() else net
+    if tags(row):
+        found = find(row, tag or IMAGENET, net)
+        if isinstance(found, Weights):
+            return found
+        raise ValueError(unknown(row, tag))     # a file has that name
+    raise ValueError(f"unknown weights {name!r}{nearest(name, ids if '/' in name else names)}; "
+                     f"reskeras.list_weights() names all {len(names)}")
+
+
+def find(row: str, weights: Any, net: str = "") -> Weights | str | os.PathLike[str] | None:
+    """What `weights=` of a builder means: a checkpoint of the table, a path, or None.
+
+    Arguments:
+        weights: None, a Weights, a tag of the row, "imagenet", a checkpoint's full name, or a path.
+        net: the source's name for the net, if it was asked for by that; "imagenet" is then the source's own checkpoint where
+            the source's net is not quite the row.
+    Raises: ValueError for a tag that is not the row's; the message says whose it is, or the nearest spelling.
+    """
+    if weights is None or isinstance(weights, os.PathLike):
+        return weights
+    found: Weights | None
+    if isinstance(weights, Weights):
+        found = weights
+    elif not isinstance(weights, str):
+        raise ValueError(f"weights={weights!r}: expected None, a tag such as 'imagenet', or a path")
+    elif weights.lower() == IMAGENET:
+        own = [w for w in tags(row).values() if w.net == net and w.labels == "imagenet-1k" and w.commercial]
+        found = own[0] if own and nets()[net][1] else default(row)
+    else:
+        lower = {tag.lower(): w for tag, w in tags(row).items()}
+        found = lower.get(weights.lower()) or by_name().get(weights.lower()) or by_id().get(weights.lower())
+        if found is None and (weights.endswith(SUFFIXES) or os.path.exists(weights)):
+            return weights
+    if found is None:
+        raise ValueError(unknown(row, weights))
+    if found.row != row:
+        raise ValueError(f"weights={found.name!r}: they are {found.row}'s, and this net is {row}")
+    return found
+
+
+def unknown(row: str, tag: str) -> str:
+    """Why the row has no such weights."""
+    own = ", ".join(tags(row)) or "none"
+    if tag.lower() == IMAGENET:
+        return f"weights={tag!r}: no weights of {row} are its default; its tags: {own}"
+    others = sorted({w.row for w in table() if w.tag == tag.lower()})
+    if others:
+        guess = f"; that tag is of {', '.join(others[:4])}{' ...' if len(others) > 4 else ''}"
+    else:
+        guess = nearest(tag, tags(row))
+    return f"weights={tag!r}: {row} has no weights of that name, and there is no such file{guess}; its tags: {own}"
+
+
+@functools.cache
+def by_id() -> dict[str, Weights]:
+    return {w.id.lower(): w for w in table()}
+
+
+@functools.cache
+def by_name() -> dict[str, Weights]:
+    return {w.name.lower(): w for w in table()}
+
+
+def compact(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the table without what is the default anyway, as table.json keeps it."""
+    known = {f.name: f.default if f.default is not dataclasses.MISSING else {} for f in dataclasses.fields(Weights)}
+    entry = {name: weights[name] for name in known if weights.get(name) is not None}
+    for size, test in (("input_size", "test_input_size"), ("crop_pct", "test_crop_pct")):
+        if entry.get(test) == entry.get(size, known[size]):
+            entry.pop(test, None)
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in entry.items()}
+    return {k: v for k, v in plain.items() if k in ("row", "tag", "id", "format") or
+            v != (list(known[k]) if isinstance(known[k], tuple) else known[k])}

@@ -1,0 +1,60 @@
+"""One transfer of a URL to a file, which goes on where an earlier one was cut."""
+from __future__ import annotations
+
+import pathlib
+
+TIMEOUT = (10.0, 60.0)      # seconds to connect, and between two pieces
+CHUNK = 1 << 14     # what of it a cut loses
+
+
+class Cut(ConnectionError):
+    """The connection ended before the file did."""
+
+
+def transfer(url: str, part: pathlib.Path, name: str) -> None:
+    """Fetches what `part` lacks of `url`.
+
+    An unfinished `part` is gone on with if the server says that its file is still the same one (If-Range), else begun anew.
+
+    Arguments:
+        url: of the file.
+        part: the unfinished file; complete on return.
+        name: for the progress bar, which shows on a terminal only.
+    Raises: requests.RequestException, Cut.
+    """
+    import requests
+    from tqdm import tqdm
+    version = part.with_name(part.name + ".version")     # of the file at the server, while `part` is unfinished
+    have = part.stat().st_size if part.is_file() and version.is_file() else 0
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": version.read_text()}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == 416:     # it has no more than we have: not the file we began
+            version.unlink(missing_ok=True)
+            raise Cut(f"{url} has no byte {have}")
+        response.raise_for_status()
+        if response.status_code != 206:
+            have = 0
+        note(version, response.headers)
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        with part.open("ab" if have else "wb") as file, tqdm(
+                total=total, initial=have, unit="B", unit_scale=True, desc=name, disable=None) as bar:
+            for piece in response.iter_content(CHUNK):
+                file.write(piece)
+                bar.update(len(piece))
+    size = part.stat().st_size
+    if total is not None and size != total:
+        raise Cut(f"{size} of {total} bytes came")
+    version.unlink(missing_ok=True)
+
+
+def note(version: pathlib.Path, headers) -> None:
+    """Writes down what the server calls this version of its file; a weak tag promises no equal bytes."""
+    tag = headers.get("ETag", "")
+    mark = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
+    if mark:
+        version.write_text(mark)
+    else:
+        version.unlink(missing_ok=True)

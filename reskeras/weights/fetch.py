@@ -1,0 +1,208 @@
+"""The file of a checkpoint: from the cache, else downloaded, checked, and remembered.
+
+Files of the Hugging Face hub lie in its own cache (HF_HOME), others in KERAS_HOME or ~/.keras, in reskeras/<source>/.
+There, beside each file's place, a .json remembers the sha256 of what was first received, so that a later change is refused.
+HF_ENDPOINT names another hub, RESKERAS_MIRROR ("http://127.0.0.1:8000") takes the place of scheme and host of other URLs,
+and HF_HUB_OFFLINE keeps from the network.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import time
+from typing import Any, Callable
+from urllib.parse import urlsplit
+
+from .download import Cut, transfer
+from .table import FOLDER, Weights
+
+ATTEMPTS = 6
+BACKOFF = 0.5           # seconds, doubled at each attempt
+CHUNK = 1 << 20
+TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+
+
+def fetch(weights: Weights) -> pathlib.Path:
+    """The checkpoint's file, downloaded where it is not in the cache.
+
+    Raises: OSError where it cannot be had (the message has the URL and where to put the file by hand), ValueError for bytes
+        that are not what was published; they are deleted.
+    """
+    if weights.source == "reskeras":
+        return FOLDER / weights.file
+    found = cached(weights)
+    if found and known(found, weights):     # no lock: also in a cache that may not be written
+        return found
+    from filelock import FileLock
+    place = place_of(weights)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):     # of processes that start at once, one downloads
+        found = cached(weights)
+        if found is None:
+            found = retried(weights, from_hub if weights.repo else from_url)
+        return checked(found, weights)
+
+
+def place_of(weights: Weights) -> pathlib.Path:
+    """Where the file lies, or may be put by hand."""
+    at_source = f"{weights.id.partition('/')[2]}.{weights.format}"      # the hub's files are all model.safetensors
+    return folder() / weights.source / (at_source if weights.repo else urlsplit(weights.url).path.rpartition("/")[2])
+
+
+def folder() -> pathlib.Path:
+    home = os.environ.get("KERAS_HOME")
+    return (pathlib.Path(home) if home else pathlib.Path.home() / ".keras") / "reskeras"
+
+
+def cached(weights: Weights) -> pathlib.Path | None:
+    """The file, if it is on this machine; no network is used."""
+    if weights.source == "reskeras":
+        return FOLDER / weights.file
+    place = place_of(weights)
+    if place.is_file():
+        return place
+    if not weights.repo:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+    commit = weights.revision or memory(weights).get("commit")
+    found = try_to_load_from_cache(weights.repo, weights.file, revision=commit or "main")
+    return pathlib.Path(found) if isinstance(found, str) else None
+
+
+def verify(weights: Weights) -> str:
+    """The sha256 of the file in the cache, all of it read again.  Raises: FileNotFoundError, ValueError for other bytes."""
+    found = cached(weights)
+    if found is None:
+        raise FileNotFoundError(f"{weights.name} is not in the cache; reskeras weights fetch {weights.name} gets it")
+    return digest(found)[0] if weights.source == "reskeras" else remember(found, weights)
+
+
+def checked(file: pathlib.Path, weights: Weights) -> pathlib.Path:
+    """`file`, if its bytes are those expected; they are read once, until the file changes."""
+    if not known(file, weights):
+        remember(file, weights)
+    return file
+
+
+def known(file: pathlib.Path, weights: Weights) -> bool:
+    """Whether the bytes were checked since the file last changed."""
+    note = memory(weights)
+    return note.get("stamp") == stamp(file) and weights.sha256 in ("", note.get("sha256"))
+
+
+def remember(file: pathlib.Path, weights: Weights) -> str:
+    """Checks every byte against all that is known, and notes their sha256."""
+    first = memory(weights).get("sha256", "")
+    sha256, md5 = digest(file)
+    expected = {"sha256": weights.sha256, "sha256 (beginning)": weights.sha256_prefix, "md5": weights.md5,
+                "sha256 by the server": etag(file),
+                f"sha256, as first received ({note_file(weights)} remembers it),": first}
+    for what, value in expected.items():
+        got = md5 if what == "md5" else sha256
+        if value and not got.startswith(value.lower()):
+            for path in {file, file.resolve()}:     # the hub's cache has a link to the file
+                path.unlink(missing_ok=True)
+            raise ValueError(f"{weights.name}: the bytes of {address(weights)} are not those published: "
+                             f"expected {what} {value}, got {got}; the file was deleted")
+    note = {"sha256": sha256, "stamp": stamp(file), "url": weights.url}
+    if weights.repo and file.parent.parent.name == "snapshots":
+        note["commit"] = file.parent.name
+    note_file(weights).write_text(json.dumps(note))
+    return sha256
+
+
+def memory(weights: Weights) -> dict[str, Any]:
+    try:
+        return json.loads(note_file(weights).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def note_file(weights: Weights) -> pathlib.Path:
+    place = place_of(weights)
+    return place.with_name(place.name + ".json")
+
+
+def stamp(file: pathlib.Path) -> list[int]:
+    return [file.stat().st_size, file.stat().st_mtime_ns]
+
+
+def digest(file: pathlib.Path) -> tuple[str, str]:
+    """sha256 and md5 in hexadecimal."""
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    with file.open("rb") as stream:
+        while block := stream.read(CHUNK):
+            sha256.update(block)
+            md5.update(block)
+    return sha256.hexdigest(), md5.hexdigest()
+
+
+def etag(file: pathlib.Path) -> str:
+    """The server's sha256: the hub's cache names a large file by it."""
+    name = file.resolve().name
+    return name if re.fullmatch("[0-9a-f]{64}", name) else ""
+
+
+def address(weights: Weights) -> str:
+    """The URL that is asked."""
+    parts = urlsplit(weights.url)
+    other = os.environ.get("HF_ENDPOINT" if weights.repo else "RESKERAS_MIRROR")
+    return other.rstrip("/") + parts.path if other else weights.url
+
+
+def offline() -> bool:
+    from huggingface_hub import constants
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def from_url(weights: Weights) -> pathlib.Path:
+    place = place_of(weights)
+    part = place.with_name(place.name + ".part")
+    if offline():
+        raise ConnectionError("HF_HUB_OFFLINE is set")
+    transfer(address(weights), part, weights.name)
+    remember(part, weights)
+    os.replace(part, place)
+    return place
+
+
+def from_hub(weights: Weights) -> pathlib.Path:
+    from huggingface_hub import hf_hub_download
+    commit = weights.revision or memory(weights).get("commit")
+    return pathlib.Path(hf_hub_download(weights.repo, weights.file, revision=commit))
+
+
+def retried(weights: Weights, action: Callable[[Weights], pathlib.Path]) -> pathlib.Path:
+    """`action`, again where the server or the connection failed it, with growing pauses.
+
+    Raises: OSError that says where the file is and where to put it.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return action(weights)
+        except ValueError:      # wrong bytes
+            raise
+        except Exception as error:  # the libraries' errors have no common class below it
+            if attempt == ATTEMPTS - 1 or offline() or not transient(error):
+                reason = " ".join(str(error).split()).partition(" (Request ID")[0]
+                raise OSError(f"{weights.name} is not in the cache and cannot be downloaded from {address(weights)} "
+                              f"({reason}); put the file at {place_of(weights)}, or give weights=None") from error
+            time.sleep(BACKOFF * 2 ** attempt)
+    raise AssertionError
+
+
+def transient(error: BaseException | None) -> bool:
+    """Whether another attempt may succeed: no answer at all, or one that blames the server."""
+    while error is not None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status is not None:
+            return status in TRANSIENT
+        if isinstance(error, (Cut, TimeoutError)):
+            return True
+        if type(error).__module__.partition(".")[0] in ("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2"):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

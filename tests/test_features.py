@@ -1,0 +1,55 @@
+"""Backbones: the strides and channels that `features` claims are those of the maps, in every family."""
+import keras
+import pytest
+from tiny import tiny
+
+import reskeras
+from reskeras.variants import FAMILIES, ROWS
+
+SAMPLE = ["plainnet18", "resnet50", "resnet50v1_5", "resnet50v2", "resnetv2_50d", "resnetv2_50x1_bit", "wide_resnet50_2",
+          "resnext50_32x4d", "seresnet18v1", "ecaresnet26t", "skresnet18", "resnest50", "resnetrs50", "resnetblur18",
+          "inception_v4", "inception_resnet_v2"]
+CIFAR = ["cifar_resnet20", "cifar_preresnet20", "mlperf_tiny_resnet8"]
+
+
+def test_every_family_is_there():
+    assert {ROWS[row].family for row in SAMPLE + CIFAR} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("row", SAMPLE + CIFAR)
+def test_strides_and_channels(row):
+    levels, size = ((2, 3, 4), 32) if row in CIFAR else ((2, 3, 4, 5), 256 if "inception" not in row else 299)
+    fields = {"depths": (2, 2, 2, 2)} if row == "resnet50v2" else {}     # which strides in a stage's last block
+    maps = reskeras.features(tiny(row, input_shape=(size, size, 3), include_top=False, **fields), levels)
+    assert maps.strides == ((1, 2, 4) if row in CIFAR else (4, 8, 16, 32))
+    for stride, channels, output in zip(maps.strides, maps.channels, maps.outputs):
+        valid = 4 if "inception" in row else 0      # cells that unpadded convolutions cost, at the most
+        assert channels == output.shape[-1] and size // stride - valid <= output.shape[1] <= size // stride + 1
+
+
+@pytest.mark.parametrize("row", ["resnet50", "resnet50v2", "skresnet18", "resnest50", "seresnet18v1"])
+def test_output_stride(row):
+    fields = {"depths": (2, 2, 2, 2)} if row == "resnet50v2" else {}
+    maps = reskeras.features(tiny(row, input_shape=(128, 128, 3), output_stride=8, **fields))
+    assert maps.strides == (4, 8, 8, 8) and [output.shape[1] for output in maps.outputs] == [32, 16, 16, 16]
+
+
+def test_a_name_an_order_and_one_level():
+    maps = reskeras.features("cifar_resnet20", levels=(4, 2), weights=None)
+    assert maps.strides == (4, 1) and maps.channels == (64, 16)
+    assert reskeras.features("cifar_resnet20", levels=3, weights=None).strides == (2,)
+
+
+def test_layers_of_the_caller_do_not_matter():
+    image = keras.Input((64, 64, 3))
+    x = keras.layers.MaxPooling2D(2, name="max_pooling2d")(image)
+    assert reskeras.features(reskeras.ResNet18(weights=None, input_tensor=x, width=0.125)).strides == (8, 16, 32, 64)
+
+
+def test_errors():
+    with pytest.raises(ValueError, match=r"has the levels \(2, 3, 4\)"):
+        reskeras.features("cifar_resnet20", weights=None)
+    with pytest.raises(TypeError, match="expected a net's name"):
+        reskeras.features(3)
+    with pytest.raises(TypeError, match="expected a keras.Model"):
+        reskeras.cost("resnet50")
