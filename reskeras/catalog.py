@@ -64,8 +64,8 @@ def find(name: str) -> tuple[Variant, str, dict[str, Any]]:
 @functools.cache
 def sources() -> dict[str, tuple[str, dict[str, Any]]]:
     """ "timm/resnet50" -> (row, Spec fields), for every name of another package."""
-    known = {s: (row.name, {}) for row in variants.ROWS.values() for s in row.sources} | variants.ALMOST
-    return known | {s: found for s, found in nets().items() if s not in known}
+    known: dict[str, tuple[str, dict[str, Any]]] = {s: (row.name, {}) for row in variants.ROWS.values() for s in row.sources}
+    return nets() | known | variants.ALMOST
 
 
 def builders() -> dict[str, str]:
@@ -91,7 +91,8 @@ def guess(name: str, spelling: dict[str, str]) -> str:
     whole = name.partition(".")[0]
     forms = [plain(whole), plain(whole.rpartition("/")[2])]     # with and without another package's name
     exact = [form for form in forms if form in known]
-    beginnings = [min(longer, key=len) for form in forms if len(form) > 4 and (longer := [k for k in known if k.startswith(form)])]
+    beginnings = [min(longer, key=len) for form in forms
+                  if len(form) > 4 and (longer := [k for k in known if k.startswith(form)])]
     endings = [k for form in forms if len(form) > 8 for k in known if k.endswith(form)]
     near = exact or beginnings or endings or difflib.get_close_matches(forms[1], known, n=1, cutoff=0.6)
     return f"; did you mean {known[near[0]]!r}?" if near else ""

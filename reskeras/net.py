@@ -2,15 +2,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import keras
 
 from .graph.graph import deep
-from .weights.labels import classes_of
-from .weights.preprocess import of_row, preprocess
-from .weights.preprocessing import Preprocessing, from_config
-from .weights.table import Weights
+
+if TYPE_CHECKING:
+    from .weights.preprocessing import Preprocessing
+    from .weights.table import Weights
+# From weights/ only inside functions: this room loads as soon as Keras does, and one of those may be what just imports Keras.
 
 Labels = str | tuple[str, ...]      # the name of a label set, or the names of the classes
 
@@ -28,6 +29,7 @@ class Memory:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Memory:
+        from .weights.preprocessing import from_config
         own, labels = config.get("preprocessing"), config.get("labels", ())
         return cls(config.get("weights", ""), from_config(own) if own else None,
                    labels if isinstance(labels, str) else tuple(labels))
@@ -40,6 +42,7 @@ class Memory:
             inside: whether the net has include_preprocessing=True.
             labels: whether its classes are the checkpoint's.
         """
+        from .weights.preprocess import of_row
         own = of_row(row)
         return cls(row.name, own.raw() if inside else own, row.labels if labels else ())
 
@@ -79,6 +82,7 @@ def remember(model: keras.Model, preprocess: Any = None, labels: str | Sequence[
         labels: the names of the classes, in order, or a label set such as "cifar10"; what `model` knows, if not given.
     Raises: ValueError for labels of another number than the net's classes, or a model of several inputs or outputs.
     """
+    from .weights.labels import classes_of
     if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
         raise ValueError(f"{model.name}: a functional model of one input and one output is expected")
     memory = getattr(model, "memory", None) or Memory()
@@ -97,12 +101,14 @@ def remember(model: keras.Model, preprocess: Any = None, labels: str | Sequence[
 
 def settled(what: Any) -> Preprocessing:
     """The preprocessing of a row, a name or a net, with both of its sizes."""
+    from .weights.preprocess import preprocess
     memory = getattr(what, "memory", None)
     return memory.preprocessing if memory and memory.preprocessing else preprocess(what)
 
 
 def class_names(model: keras.Model) -> tuple[str, ...]:
     """The names of a net's classes, () where it remembers none that come with the package."""
+    from .weights.labels import classes_of
     memory = getattr(model, "memory", None)
     labels = memory.labels if memory else ()
     try:

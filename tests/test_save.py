@@ -111,3 +111,11 @@ def test_a_thousand_layers(tmp_path):
         assert sys.getrecursionlimit() == limit
         print("equal")"""
     assert fresh(code, tmp_path / "deep.keras") == "equal\n"
+
+
+@pytest.mark.parametrize("first", ["graph.graph", "weights.preprocess", "weights.resample", "tasks.demo", "net"])
+def test_any_room_may_be_the_first(first):
+    """Each brings Keras in, which brings our layers in, one of which may be the room itself."""
+    code = (f"import reskeras.{first}, keras; "
+            "assert all(keras.saving.get_registered_object(f'reskeras>{n}') for n in ('GroupedConv2D', 'Net', 'ResizeAndCrop'))")
+    subprocess.run([sys.executable, "-c", code], check=True)
