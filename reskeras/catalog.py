@@ -5,6 +5,7 @@ import csv
 import difflib
 import functools
 import pathlib
+from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -155,19 +156,23 @@ def markdown(names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def weights_markdown() -> str:
-    """The published weights of each family: how many, whose, under which licences, and how accurate on ImageNet-1k."""
-    lines = ["| family | checkpoints | sources | licences | top-1 of the default weights (%) |", "|---|---|---|---|---|"]
-    for family, title in variants.FAMILIES.items():
-        rows = [w for w in table() if variants.ROWS[w.row].family == family]
-        if rows:
-            best = [max(w.top1 or 0, w.test_top1 or 0) for w in rows if w.default and w.top1]
-            sources, licences = ({getattr(w, name) or "none given": 0 for w in rows} for name in ("source", "licence"))
-            lines.append(f"| {title.partition(', [')[0]} | {len(rows)} | {', '.join(sources)} | {', '.join(sorted(licences))} | "
-                         f"{spread(best) if best else '-'} |")
-    return "\n".join(lines)
-
-
 def spread(values: list[float]) -> str:
     low, high = f"{min(values):.3g}", f"{max(values):.3g}"
     return low if low == high else f"{low} - {high}"
+
+
+def weights_markdown() -> str:
+    """The table of published weights: for each family its checkpoints, their sources and licences, the defaults' accuracy."""
+    lines = ["| family | checkpoints | licences | nets that `weights=\"imagenet\"` loads, with top-1 (%) |", "|---|---|---|---|"]
+    for family, title in variants.FAMILIES.items():
+        rows = [w for w in table() if variants.ROWS[w.row].family == family]
+        by_source = Counter(w.source for w in rows)
+        licences = Counter(w.licence or "not given" for w in rows)
+        defaults = [f"`{variants.ROWS[w.row].builder}` {w.top1 or '?'}" for w in rows if w.default]
+        if rows:
+            lines.append(f"| **{title}** | {counts(by_source)} | {counts(licences)} | {', '.join(defaults) or 'none'} |")
+    return "\n".join(lines)
+
+
+def counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in counter.most_common())

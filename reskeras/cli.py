@@ -62,6 +62,21 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--labels", help="of a file that does not say: a label set, or a text file with a name per line")
     sub.add_argument("--top", type=int, default=5)
     sub.add_argument("--json", action="store_true", help="for programs")
+    sub = command("weights", run_weights_list, "published checkpoints: list, show, fetch, verify")
+    actions = sub.add_subparsers(metavar="ACTION", required=True)
+    for name, run, text in (("list", run_weights_list, "the checkpoints, with licence and published accuracy"),
+                            ("show", run_weights_show, "all that is known of one"),
+                            ("fetch", run_weights_fetch, "download and check, print where the files are"),
+                            ("verify", run_weights_verify, "read the files in the cache again, print their sha256")):
+        action = actions.add_parser(name, help=text, description=text)
+        action.set_defaults(run=run)
+        if name == "list":
+            action.add_argument("pattern", nargs="?", help='a shell pattern, such as "resnet50*"')
+            action.add_argument("--dataset")
+            action.add_argument("--licence")
+            action.add_argument("--markdown", action="store_true", help="the table of the README")
+        else:
+            action.add_argument("names", nargs="+", metavar="NAME.TAG")
     return top
 
 
@@ -112,6 +127,46 @@ def run_show(options: argparse.Namespace) -> int:
 def run_demo(options: argparse.Namespace) -> int:
     from .tasks.demo import demo
     demo(options.output, fast=options.fast, seed=options.seed, quiet=options.quiet, keep=options.keep)
+    return 0
+
+
+def run_weights_list(options: argparse.Namespace) -> int:
+    from . import catalog
+    from .weights.table import get_weights, list_weights
+    if options.markdown:
+        print(catalog.weights_markdown())
+        return 0
+    names = list_weights(options.pattern, dataset=options.dataset, licence=options.licence)
+    if not names:
+        raise ValueError(f"no checkpoint is named {options.pattern!r}; `reskeras weights list` names all")
+    for name in names:
+        w = get_weights(name)
+        accuracy = f"{w.top1:6.2f} % top-1 at {w.top1_size or w.input_size}" if w.top1 else ""
+        print(f"{name:48} {w.dataset:18} {w.licence or 'no licence given':18} {accuracy}{'  default' * w.default}")
+    return 0
+
+
+def run_weights_show(options: argparse.Namespace) -> int:
+    from .weights.table import get_weights
+    for name in options.names:
+        for field, value in vars(get_weights(name)).items():
+            print(f"{field:18} {value}")
+    return 0
+
+
+def run_weights_fetch(options: argparse.Namespace) -> int:
+    from .weights.fetch import fetch
+    from .weights.table import get_weights
+    for row in [get_weights(name) for name in options.names]:
+        print(fetch(row))
+    return 0
+
+
+def run_weights_verify(options: argparse.Namespace) -> int:
+    from .weights.fetch import verify
+    from .weights.table import get_weights
+    for row in [get_weights(name) for name in options.names]:
+        print(f"{verify(row)}  {row.name}")
     return 0
 
 

@@ -107,6 +107,15 @@ def test_readme_has_the_family_table(accept):
     assert readme.read_text() == before + begin + table + end + after
 
 
+def test_readme_has_the_weights_table(accept):
+    readme = ROOT / "README.md"
+    text, begin, end = readme.read_text(), "<!-- reskeras weights list --markdown -->\n", "\n<!-- end of weights -->"
+    wanted = text.split(begin)[0] + begin + catalog.weights_markdown() + end + text.split(end)[-1]
+    if accept:
+        readme.write_text(wanted)
+    assert readme.read_text() == wanted
+
+
 def test_no_room_has_a_public_name():
     rooms = {p.stem for p in PACKAGE.iterdir()}
     assert not rooms & (set(dir(reskeras)) - {"__version__"})

@@ -1,10 +1,13 @@
-"""One transfer of a URL to a file, which goes on where an earlier one was cut."""
+"""One transfer of a URL to a file, which goes on where an earlier one was cut; and whether another attempt is worth it."""
 from __future__ import annotations
 
 import pathlib
+from typing import Iterator
 
 TIMEOUT = (10.0, 60.0)      # seconds to connect, and between two pieces
 CHUNK = 1 << 14     # what of it a cut loses
+ATTEMPTS = 6
+TRANSIENT = (408, 425, 429, 500, 502, 503, 504)     # answers that blame the server or the moment
 
 
 class Cut(ConnectionError):
@@ -58,3 +61,26 @@ def note(version: pathlib.Path, headers) -> None:
         version.write_text(mark)
     else:
         version.unlink(missing_ok=True)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def patience(chain: list[BaseException], hub: bool) -> int:
+    """How many attempts the failure is worth: one where the server said no, few where nobody answered.
+
+    The hub's library makes several of its own in each of ours.
+    """
+    answers = (getattr(error, "response", None) for error in chain)
+    status = next((answer.status_code for answer in answers if answer is not None), None)
+    if status is not None:
+        return 1 if status not in TRANSIENT else 2 if hub else ATTEMPTS
+    if hub:
+        return 1
+    if any(type(e).__name__ in ("ConnectionError", "ConnectTimeout") for e in chain):
+        return 3
+    web = any(type(e).__module__.startswith(("requests.", "urllib3.")) for e in chain)
+    return ATTEMPTS if web or any(isinstance(e, (Cut, TimeoutError)) for e in chain) else 1

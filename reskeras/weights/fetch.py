@@ -8,6 +8,7 @@ and HF_HUB_OFFLINE keeps from the network.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -16,13 +17,11 @@ import time
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
-from .download import Cut, transfer
+from .download import causes, patience, transfer
 from .table import FOLDER, Weights
 
-ATTEMPTS = 6
 BACKOFF = 0.5           # seconds, doubled at each attempt
 CHUNK = 1 << 20
-TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
 
 def fetch(weights: Weights) -> pathlib.Path:
@@ -180,29 +179,16 @@ def retried(weights: Weights, action: Callable[[Weights], pathlib.Path]) -> path
 
     Raises: OSError that says where the file is and where to put it.
     """
-    for attempt in range(ATTEMPTS):
+    for attempt in itertools.count(1):
         try:
             return action(weights)
         except ValueError:      # wrong bytes
             raise
         except Exception as error:  # the libraries' errors have no common class below it
-            if attempt == ATTEMPTS - 1 or offline() or not transient(error):
-                reason = " ".join(str(error).split()).partition(" (Request ID")[0]
+            chain = list(causes(error))
+            if offline() or attempt >= patience(chain, bool(weights.repo)):
+                reason = " ".join(str(chain[-1]).split())
                 raise OSError(f"{weights.name} is not in the cache and cannot be downloaded from {address(weights)} "
                               f"({reason}); put the file at {place_of(weights)}, or give weights=None") from error
-            time.sleep(BACKOFF * 2 ** attempt)
+            time.sleep(BACKOFF * 2 ** (attempt - 1))
     raise AssertionError
-
-
-def transient(error: BaseException | None) -> bool:
-    """Whether another attempt may succeed: no answer at all, or one that blames the server."""
-    while error is not None:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status is not None:
-            return status in TRANSIENT
-        if isinstance(error, (Cut, TimeoutError)):
-            return True
-        if type(error).__module__.partition(".")[0] in ("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2"):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

@@ -89,23 +89,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if status == 206:
             self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(data) - first))
+        rest = data[first:] if body else b""
+        rest = rest[:fault[1]] if fault and fault[0] == "cut" else rest
+        self.note(state, status, len(rest))     # before the client can know of it
         self.end_headers()
-        self.note(state, status, self.body(data[first:], fault) if body else 0)
+        with contextlib.suppress(OSError):      # a client that does not wait
+            self.body(rest, fault)
 
-    def body(self, data: bytes, fault) -> int:
-        if fault is None:
-            self.wfile.write(data)
-            return len(data)
-        part = data[:fault[1]]
-        self.wfile.write(part)
-        self.wfile.flush()
-        if fault[0] == "slow":
+    def body(self, data: bytes, fault) -> None:
+        if fault and fault[0] == "slow":
+            self.wfile.write(data[:fault[1]])
+            self.wfile.flush()
             time.sleep(fault[2])
-            with contextlib.suppress(OSError):
-                self.wfile.write(data[fault[1]:])
-                return len(data)
-        self.close_connection = True
-        return len(part)
+            data = data[fault[1]:]
+        self.wfile.write(data)
+        self.close_connection = fault is not None
 
     def short(self, state: Server, status: int, hub) -> None:
         self.send_response(status)
@@ -113,8 +111,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", "EntryNotFound")
             self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("Content-Length", "0")
-        self.end_headers()
         self.note(state, status, 0)
+        self.end_headers()
 
     def listing(self, state: Server, repo: str) -> None:
         siblings = [{"rfilename": path.removeprefix(f"/{repo}/"), "size": len(data),
