@@ -191,7 +191,7 @@ def test_raw_pixels_need_no_preprocessing():
 
 
 def test_preprocessing_is_for_three_channels():
-    with pytest.raises(ValueError, match="3 channels, the input has 4"):
+    with pytest.raises(ValueError, match="takes 4 channels.*defined for 1 and 3"):
         tiny("resnet18", include_preprocessing=True, input_shape=(32, 32, 4))
 
 

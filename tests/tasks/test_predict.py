@@ -16,6 +16,7 @@ from reskeras.weights.preprocess import preprocess
 from reskeras.weights.table import FOLDER, get_weights
 
 NET = "cifar_resnet20.digits"
+SHELF = pathlib.Path(__file__).parents[2] / "saved_models"
 NO_IMAGE = "no readable JPEG, PNG, GIF, BMP or WebP image"
 ROW = get_weights("resnet50v1_5.a1_in1k")
 
@@ -58,7 +59,7 @@ def imagenet(path, memory=Memory.of_row(ROW), scales=False):
 
 @pytest.mark.parametrize("model", [NET, "keras", "tflite"])
 def test_digits_are_named(files, model):
-    files_of = {"keras": FOLDER / f"{NET}.keras", "tflite": FOLDER.parents[2] / "saved_models" / f"{NET}.int8.tflite"}
+    files_of = {"keras": FOLDER / f"{NET}.keras", "tflite": SHELF / f"{NET}.int8.tflite"}
     given = {} if model == NET else {"preprocess": NET, "labels": "digits"}
     results = predict(files, files_of.get(model, model), top=3, **given)
     assert [r["image"] for r in results] == [str(f) for f in files]
@@ -185,13 +186,16 @@ def test_nothing_is_guessed(files, tmp_path):
     imagenet(tmp_path / "net.keras", None)
     with pytest.raises(ValueError, match="does not say how its images are prepared.*preprocess="):
         predict(files, tmp_path / "net.keras")
+    alone = tmp_path / "alone.tflite"       # without the .json that lies beside it in saved_models
+    alone.write_bytes((SHELF / f"{NET}.int8.tflite").read_bytes())
     with pytest.raises(ValueError, match="does not say how its images are prepared"):
-        predict(files, FOLDER.parents[2] / "saved_models" / f"{NET}.int8.tflite")
+        predict(files, alone)
+    assert predict(files[3], SHELF / f"{NET}.int8.tflite", 1)[0]["predictions"][0]["label"] == "3"
 
 
 def test_a_file_beside_an_export_says_it(files, tmp_path):
     file = tmp_path / "net.tflite"
-    file.write_bytes((FOLDER.parents[2] / "saved_models" / f"{NET}.int8.tflite").read_bytes())
+    file.write_bytes((SHELF / f"{NET}.int8.tflite").read_bytes())
     memory = Memory(preprocessing=preprocess(NET), labels=tuple("zero one two three four five six seven eight nine".split()))
     (tmp_path / "net.tflite.json").write_text(json.dumps({"bytes": 1, "memory": memory.get_config()}))
     assert [predict(files[c], file, 1)[0]["predictions"][0]["label"] for c in (0, 3)] == ["zero", "three"]
