@@ -25,10 +25,10 @@ STEM_STRIDE = {"conv7": 2, "deep": 2, "tiered": 2, "cifar": 1}
 def build(spec: AnySpec, *, include_top: bool = True, weights: Weights | str | os.PathLike[str] | None = None,
           input_tensor: Tensor | None = None, input_shape: tuple[int | None, ...] | None = None,
           pooling: str | None = None, classes: int | None = None, classifier_activation: Any = "softmax",
-          include_preprocessing: bool = False, name: str = "model", row: str = "") -> keras.Model:
+          include_preprocessing: bool = False, name: str = "model") -> keras.Model:
     """The net that `spec` describes, as a functional model on (N, H, W, C) images.
 
-    Arguments: those of a builder (`reskeras.variant.Variant`); `row` names the table's row in messages.
+    Arguments: those of a builder (`reskeras.variant.Variant`).
     Raises: ValueError for a bad argument; the message names it and what was expected.
     """
     classes = spec.classes if classes is None else classes
@@ -99,7 +99,7 @@ def image_shape(spec: AnySpec, input_tensor: Tensor | None, input_shape: tuple[i
         input_shape = given
     if input_shape is None:
         input_shape = (spec.input_size, spec.input_size, 3)
-    shape = tuple(input_shape)
+    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
     good = len(shape) == 3 and shape[2] is not None and all(s is None or whole(s) > 0 for s in shape)
     if not good:
         raise ValueError(f"input_shape={input_shape!r}: expected (height, width, channels), e.g. "

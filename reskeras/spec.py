@@ -140,6 +140,11 @@ class Spec:
         idle += ["zero_init_residual without norm"] if self.zero_init_residual and self.norm == "none" else []
         if self.form != "grouped" and idle:
             raise ValueError(f"form={self.form!r}: defined without {', '.join(idle)}")
+        for planes in self.stages if self.block == "bottleneck" else ():
+            inner = max(1, int(planes * self.base_width / 64)) * self.groups // self.reduce_first
+            if inner % self.groups:
+                raise ValueError(f"width={self.width}, widths={self.widths}: a stage's first convolution would have {inner} "
+                                 f"channels, which groups={self.groups} does not divide")
         if self.shortcut_kernel % 2 == 0:
             raise ValueError(f"shortcut_kernel={self.shortcut_kernel}: expected an odd number")
         if self.block == "basic" and (self.groups, self.base_width) != (1, 64):
@@ -275,6 +280,8 @@ def check_numbers(spec: Any) -> None:
             if not isinstance(value, numbers.Real) or not math.isfinite(value):
                 raise ValueError(f"{name}={value!r}: expected a number")
             object.__setattr__(spec, name, float(value))
+    if not isinstance(spec.activation, str):
+        raise ValueError(f"activation={spec.activation!r}: expected the name of a Keras activation, such as 'relu'")
     for name, good, said in (("width", spec.width > 0, "a positive multiplier"),
                              ("bn_epsilon", spec.bn_epsilon > 0, "a positive number"),
                              ("bn_momentum", 0 <= spec.bn_momentum < 1, "a number in [0, 1)")):

@@ -59,7 +59,7 @@ class Variant:
         spec = override(self.spec, overrides, inspect.signature(type(self).__call__).parameters)
         return build(spec, include_top=include_top, weights=chosen, input_tensor=input_tensor, input_shape=input_shape,
                      pooling=pooling, classes=classes, classifier_activation=classifier_activation,
-                     include_preprocessing=include_preprocessing, name=name or self.name, row=self.name)
+                     include_preprocessing=include_preprocessing, name=name or self.name)
 
     def publish(self, builder: str, title: str) -> None:
         """Gives the row the name it is assigned to, so that help() and tools take it for the function that it serves as."""

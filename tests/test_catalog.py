@@ -68,7 +68,10 @@ def test_differences_and_overrides():
     with pytest.raises(ValueError, match="did you mean 'bottleneck'"):
         Spec(block="bottlenek")
     for bad in ({"depths": (0, 1, 1, 1)}, {"width": 0}, {"drop_path_rate": 1.0}, {"depths": (1, 1)}, {"attention": "sse"},
-                {"form": "sum", "order": "pre"}, {"block": "basic", "groups": 2}, {"mixer": "split", "block": "basic"}):
+                {"form": "sum", "order": "pre"}, {"bn_epsilon": -1}, {"bn_momentum": 5}, {"activation": None},
+                {"stem_norm": "no"}, {"width": float("inf")}, {"output_stride": True}, {"shortcut_kernel": 2},
+                {"groups": 64, "reduce_first": 3}, {"zero_init_residual": True, "order": "relu_before_add"},
+                {"block": "basic", "groups": 2}, {"mixer": "split", "block": "basic"}):
         with pytest.raises(ValueError):
             Spec(**bad)
 

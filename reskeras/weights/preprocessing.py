@@ -126,13 +126,16 @@ class Preprocessing:
             resize: whether images of other sizes come in; else only scaling is left.
         """
         found: list[keras.layers.Layer] = []
+        # half precision has not the digits for 255 grey levels times a factor; the net casts what comes out
+        half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
+        dtype = "float32" if half else None
         if resize:
             found.append(ResizeAndCrop(self.size, self.target, self.crop_mode, self.interpolation, self.fill,
-                                       name="preprocessing_resize"))
+                                       name="preprocessing_resize", dtype=dtype))
         if self.reverses:
-            found.append(ReverseChannels(name="preprocessing_bgr"))
+            found.append(ReverseChannels(name="preprocessing_bgr", dtype=dtype))
         if self.pixels != "raw":
-            found.append(keras.layers.Rescaling(*self.affine, name="preprocessing"))
+            found.append(keras.layers.Rescaling(*self.affine, name="preprocessing", dtype=dtype))
         return found
 
     @property
