@@ -33,7 +33,7 @@ def create(name: str, /, **kwargs: Any) -> keras.Model:
     """
     row, tag, fields = find(name)
     if tag:
-        if kwargs.get("weights") is not None:
+        if "weights" in kwargs:
             raise ValueError(f"{name!r} names weights ({tag!r}), and so does weights={kwargs['weights']!r}; give one")
         kwargs["weights"] = tag
     asked = kwargs.get("weights", default_tag(row.name))

@@ -160,7 +160,9 @@ def probabilities(scores: np.ndarray, name: str) -> np.ndarray:
     """
     if scores.ndim != 1:
         raise ValueError(f"{name}: for an image it gives {scores.shape}; a classifier gives one number per class")
-    if scores.min() >= 0 and abs(float(scores.sum()) - 1) < 0.1:
+    if len(scores) < 2:
+        raise ValueError(f"{name}: it gives one number for an image; a classifier gives one for each of its classes")
+    if scores.min() >= 0 and scores.max() <= 1:     # of a softmax, or of a sigmoid for each class
         return scores
     powers = np.exp(scores - scores.max())
     return powers / powers.sum()

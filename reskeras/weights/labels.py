@@ -32,7 +32,8 @@ def decode_predictions(p: Any, top: int = 5, labels: Any = None) -> list[list[tu
         raise ValueError(f"top={top!r}: expected a whole number of at least 1")
     classes = classes_of(labels, scores.shape[1])
     # ties in the order of the classes
-    return [[(*classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]] for row in scores]
+    return [[(*classes[i], float(row[i])) for i in np.argsort(-row.astype("float64"), kind="stable")[:top]]
+            for row in scores]   # unsigned bytes have no negative
 
 
 def classes_of(labels: Any, number: int) -> tuple[Class, ...]:

@@ -88,3 +88,8 @@ def test_whose_labels():
 def test_clear_errors(scores, options, message):
     with pytest.raises(ValueError, match=message):
         decode_predictions(scores, **options)
+
+
+@pytest.mark.parametrize("dtype, scores", [("uint8", [0, 200, 10]), ("int8", [-128, 100, 10])])
+def test_the_integers_of_a_quantized_net(dtype, scores):
+    assert decode_predictions(np.array([scores], dtype), top=1, labels=("a", "b", "c"))[0][0][-1] == max(scores)
