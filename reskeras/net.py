@@ -87,9 +87,9 @@ def remember(model: keras.Model, preprocess: Any = None, labels: str | Sequence[
         raise ValueError(f"{model.name}: a functional model of one input and one output is expected")
     memory = getattr(model, "memory", None) or Memory()
     if preprocess is not None:
-        own = settled(preprocess)
+        given = settled(preprocess)
         inside = any(layer.name == "preprocessing" for layer in model.layers)      # then pixels are all the net wants
-        memory = replace(memory, preprocessing=own.raw() if inside else own)
+        memory = replace(memory, preprocessing=given.raw() if inside else given)
     if labels is not None:
         own = labels if isinstance(labels, str) else tuple(str(label) for label in labels)
         classes_of(own, model.output_shape[-1])
