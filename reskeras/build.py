@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import os
+import pathlib
+import tempfile
 from typing import Any
 
 import keras
@@ -10,6 +12,7 @@ from keras import layers
 from .graph.graph import deep
 from .net import Memory, Net
 from .parts.basics import Tensor, head
+from .parts.batch_norm import BatchNormalization
 from .parts.blocks import stages
 from .parts.inception import inception
 from .parts.stems import stem
@@ -46,10 +49,11 @@ def build(spec: AnySpec, *, include_top: bool = True, weights: Weights | str | o
             x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
         elif pooling == "max":
             x = layers.GlobalMaxPooling2D(name="max_pool")(x)
-        memory = remembered(spec, weights, classes, include_top, include_preprocessing) if input_tensor is None else None
+        own = inputs is image       # no layers of the caller's before the net
+        memory = remembered(spec, weights, classes, include_top, include_preprocessing) if own else None
         model = Net(inputs, x, name=name, memory=memory) if memory else keras.Model(inputs, x, name=name)
         # what lies before an input_tensor is the caller's, and no weights file has it
-        net = model if input_tensor is None else keras.Model(image, x, name=name)
+        net = model if own else keras.Model(image, x, name=name)
     if weights is not None:
         load_weights(net, weights)
     return model
@@ -64,7 +68,18 @@ def load(path: str | os.PathLike[str], compile: bool = False) -> keras.Model:
     Raises: ValueError where Keras cannot read it.
     """
     with deep():
-        return keras.saving.load_model(os.fspath(path), compile=compile)
+        return keras.saving.load_model(os.fspath(path), {"BatchNormalization": BatchNormalization}, compile=compile)
+
+
+def save(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Saves to a `.keras` file, also a net of a thousand layers; what was at `path` stays until the new file is whole.
+
+    Raises: OSError where `path` cannot be written.
+    """
+    file = pathlib.Path(path)
+    with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder, deep():
+        model.save(pathlib.Path(folder, file.name))
+        os.replace(pathlib.Path(folder, file.name), file)
 
 
 def body(x: Tensor, spec: AnySpec) -> Tensor:

@@ -95,7 +95,9 @@ def guess(name: str, spelling: dict[str, str]) -> str:
     beginnings = [min(longer, key=len) for form in forms
                   if len(form) > 4 and (longer := [k for k in known if k.startswith(form)])]
     endings = [k for form in forms if len(form) > 8 for k in known if k.endswith(form)]
-    near = exact or beginnings or endings or difflib.get_close_matches(forms[1], known, n=1, cutoff=0.6)
+    ours = list(map(plain, spelling))
+    near = exact or beginnings or endings or difflib.get_close_matches(forms[1], ours, n=1, cutoff=0.85) or \
+        difflib.get_close_matches(forms[1], known, n=1, cutoff=0.6)
     return f"; did you mean {known[near[0]]!r}?" if near else ""
 
 
@@ -150,10 +152,25 @@ def markdown(names: list[str]) -> str:
         rows = [variants.ROWS[name] for name in names if variants.ROWS[name].family == family]
         if rows:
             listed = ", ".join(f"`{row.builder}`" for row in rows)
-            params = spread([sizes()[row.name].params / 1e6 for row in rows])
-            macs = spread([sizes()[row.name].macs / 1e9 for row in rows])
-            lines.append(f"| **{title}** ({len(rows)}) | {listed} | {params} | {macs} |")
+            lines.append(f"| **{title}** ({len(rows)}) | {listed} | {spreads(rows)} |")
     return "\n".join(lines)
+
+
+def families_markdown() -> str:
+    """One line for each family: how many nets, for example which, the range of their sizes, how many published checkpoints."""
+    lines = ["| family | nets | for example | parameters (M) | MACs (G) | checkpoints |", "|---|---|---|---|---|---|"]
+    for family, title in variants.FAMILIES.items():
+        rows = [row for row in variants.ROWS.values() if row.family == family]
+        shown = ", ".join(f"`{row.builder}`" for row in dict.fromkeys((rows[0], rows[len(rows) // 2], rows[-1])))
+        published = sum(variants.ROWS[w.row].family == family for w in table())
+        lines.append(f"| **{title}** | {len(rows)} | {shown} | {spreads(rows)} | {published} |")
+    return "\n".join(lines)
+
+
+def spreads(rows: list[Variant]) -> str:
+    """Two cells: from the fewest to the most millions of parameters, and billions of multiply-accumulates."""
+    own = [sizes()[row.name] for row in rows]
+    return f"{spread([size.params / 1e6 for size in own])} | {spread([size.macs / 1e9 for size in own])}"
 
 
 def spread(values: list[float]) -> str:

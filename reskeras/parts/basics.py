@@ -8,12 +8,13 @@ import keras
 from keras import layers
 
 from ..spec import AnySpec, Spec
+from .batch_norm import BatchNormalization
 from .layers import DropBlock2D, EdgePadding2D, GroupedConv2D, GroupNormalization, StandardizedConv2D, StochasticDepth
 
 Tensor: TypeAlias = keras.KerasTensor
 
 NORMS = {
-    "batch": lambda spec, x, **kw: layers.BatchNormalization(epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, **kw),
+    "batch": lambda spec, x, **kw: BatchNormalization(epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, **kw),
     "sync_batch": lambda spec, x, **kw: layers.BatchNormalization(
         epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, synchronized=True, **kw),
     # gcd: a narrowed net may have fewer channels than groups; no published one has

@@ -12,6 +12,7 @@ from keras import layers
 
 from ..spec import InceptionSpec, scaled
 from .basics import Tensor, act, add
+from .batch_norm import BatchNormalization
 
 MODULES: dict[str, tuple[str, ...]] = {
     # Inception-v4: Figures 3-9
@@ -112,6 +113,6 @@ def conv(x: Tensor, spec: InceptionSpec, step: str, name: str, conv_name: str = 
     options: dict[str, Any] = dict(strides=int(stride or 1), padding="valid" if valid else "same", use_bias=False,
                                    kernel_initializer=spec.initializer)
     x = layers.Conv2D(scaled(int(filters), spec.width), (int(height), int(width)), name=conv_name or f"{name}_conv", **options)(x)
-    x = layers.BatchNormalization(epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, scale=spec.norm_scale,
-                                  name=f"{name}_bn")(x)
+    x = BatchNormalization(epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, scale=spec.norm_scale,
+                           name=f"{name}_bn")(x)
     return act(x, spec, f"{name}_ac")

@@ -69,7 +69,8 @@ class StochasticDepth(layers.Layer):
 
     Arguments:
         rate: probability in [0, 1).
-        mode: "sample" decides for each sample, "batch" once for the batch.
+        mode: "sample" decides for each sample, and saves no time: the branch is computed and then dropped; "batch" once for the
+            batch, so that `reskeras.fit` and `reskeras.distributable` do not compute it at all.
         seed: integer, or None.
     Raises: ValueError for another rate or mode.
     """
@@ -85,11 +86,16 @@ class StochasticDepth(layers.Layer):
         if not training or not self.rate:
             return inputs
         samples = ops.shape(inputs)[0] if self.mode == "sample" else 1
-        shape = (samples,) + (1,) * (len(inputs.shape) - 1)
-        keep = 1 - self.rate
+        kept = self.draw((samples,) + (1,) * (len(inputs.shape) - 1))
+        return ops.where(kept, self.scaled(inputs), ops.zeros_like(inputs))
+
+    def draw(self, shape):
+        """Which branches stay."""
         # drawn in float32: 1 - rate has few digits in half precision
-        kept = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator) < keep
-        return ops.where(kept, inputs / ops.cast(keep, inputs.dtype), ops.zeros_like(inputs))
+        return keras.random.uniform(shape, dtype="float32", seed=self.seed_generator) < 1 - self.rate
+
+    def scaled(self, inputs):
+        return inputs / ops.cast(1 - self.rate, inputs.dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -148,13 +154,19 @@ def seen(size: int, length: Any) -> Any:
 
 @register
 class ChannelSlice(layers.Layer):
-    """The channels `start` to `stop` of its input: a plain slice, since a split op keeps GPU delegates from a net."""
+    """The channels `start` to `stop` of its input: a plain slice, since a split op keeps GPU delegates from a net.
+
+    In training it is a split: TensorFlow's gradient of a slice is slow, that of a split a concatenation.
+    """
 
     def __init__(self, start: int, stop: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.start, self.stop = start, stop
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
+        cuts = [cut for cut in (self.start, self.stop) if 0 < cut < inputs.shape[-1]]
+        if training and cuts:
+            return ops.split(inputs, cuts, axis=-1)[int(self.start > 0)]
         return inputs[..., self.start:self.stop]
 
     def compute_output_shape(self, input_shape):
@@ -184,14 +196,18 @@ class ChannelPadding(layers.Layer):
 
 @register
 class EdgePadding2D(layers.Layer):
-    """Repeats the border cells: to a max pool the same as padding with minus infinity, without an infinity to quantize."""
+    """Pads with cells of the same 3x3 windows: to a max pool the same as minus infinity, without an infinity to quantize.
+
+    By reflection, which GPU delegates know; a single cell has no neighbour to reflect, and is repeated.
+    """
 
     def __init__(self, padding: tuple[int, int], **kwargs: Any):
         super().__init__(**kwargs)
         self.padding = tuple(padding)
 
     def call(self, inputs):
-        return ops.pad(inputs, [(0, 0), self.padding, self.padding, (0, 0)], mode="symmetric")
+        mode = "reflect" if all(side and side > max(self.padding) for side in inputs.shape[1:3]) else "symmetric"
+        return ops.pad(inputs, [(0, 0), self.padding, self.padding, (0, 0)], mode=mode)
 
     def compute_output_shape(self, input_shape):
         n, h, w, c = input_shape
@@ -248,12 +264,11 @@ class RadixSoftmax(layers.Layer):
         if self.radix == 2:
             first = ops.sigmoid(logits[0] - logits[1])
             return ops.concatenate([first, 1 - first], axis=-1)
-        top = logits[0]
-        for other in logits[1:]:
-            top = ops.maximum(top, other)
-        powers = [ops.exp(z - top) for z in logits]
-        total = sum(powers[1:], powers[0])
-        return ops.concatenate([p / total for p in powers], axis=-1)
+        # (N, 1, channels, radix), and one softmax: an exponential and a quotient of their own would have 8 bits each
+        channels = size * self.groups
+        lines = [ops.reshape(z, (-1, 1, channels, 1)) for z in logits]
+        shares = ops.softmax(ops.concatenate(lines, axis=-1), axis=-1)
+        return ops.concatenate([ops.reshape(shares[..., r:r + 1], (-1, 1, 1, channels)) for r in range(self.radix)], axis=-1)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -1,0 +1,45 @@
+"""Batch normalization by TensorFlow's fused op where a net trains: Keras' own is some twenty ops on whole maps at each step."""
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+FUSED = ("float32", "bfloat16", "float16")
+
+
+class BatchNormalization(layers.BatchNormalization):
+    """Keras' batch normalization, the same function, faster in a training step on TensorFlow.
+
+    Statistics are over the batch (Ioffe & Szegedy 2015, arXiv:1502.03167), in float32 also of half types, and the moving
+    variance takes the biased one, as Keras' does.  Another backend, another axis or rank, a mask, float64, synchronized
+    statistics: all by Keras.
+
+    Arguments: those of `keras.layers.BatchNormalization`.
+    """
+
+    same_function_as = layers.BatchNormalization        # for those who read a graph
+
+    def call(self, inputs, training=None, mask=None):
+        if not training or not self.trainable or mask is not None or not self.fused(inputs):
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+        channels = inputs.shape[-1:]
+        scale = ops.cast(self.gamma, "float32") if self.scale else tf.ones(channels)
+        offset = ops.cast(self.beta, "float32") if self.center else tf.zeros(channels)
+        x = tf.convert_to_tensor(inputs)
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(x=x, scale=scale, offset=offset, mean=[], variance=[],
+                                                            epsilon=self.epsilon)
+        count = tf.cast(tf.size(x, tf.int64) // channels[0], "float32")
+        variance *= tf.maximum(count - 1, 1) / count        # the op gives the unbiased one
+        for moving, own in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(ops.cast(moving, "float32") * self.momentum + own * (1 - self.momentum))
+        return y
+
+    def fused(self, inputs) -> bool:
+        return (keras.config.backend() == "tensorflow" and len(inputs.shape) == 4 and self.axis in (-1, 3)
+                and not self.synchronized and not getattr(self, "renorm", False) and inputs.dtype == self.compute_dtype
+                and self.compute_dtype in FUSED)
+
+
+# A file of a net names Keras' layer, which anyone can load.
+BatchNormalization.__module__ = layers.__name__
