@@ -8,6 +8,9 @@ TIMEOUT = (10.0, 60.0)      # seconds to connect, and between two pieces
 CHUNK = 1 << 14     # what of it a cut loses
 ATTEMPTS = 6
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)     # answers that blame the server or the moment
+# what requests, urllib3, httpx and we call a transfer that began and did not end
+CUTS = {"Cut", "IncompleteRead", "ProtocolError", "ChunkedEncodingError", "RemoteProtocolError", "ReadError", "ReadTimeout",
+        "ReadTimeoutError", "TimeoutError"}
 
 
 class Cut(ConnectionError):
@@ -72,15 +75,13 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 def patience(chain: list[BaseException], hub: bool) -> int:
     """How many attempts the failure is worth: one where the server said no, few where nobody answered.
 
-    The hub's library makes several of its own in each of ours.
+    The hub's library makes several of its own in each of ours, but before its version 1 it made none.
     """
     answers = (getattr(error, "response", None) for error in chain)
     status = next((answer.status_code for answer in answers if answer is not None), None)
+    kinds = {type(error).__name__ for error in chain}
     if status is not None:
-        return 1 if status not in TRANSIENT else 2 if hub else ATTEMPTS
-    if hub:
-        return 1
-    if any(type(e).__name__ in ("ConnectionError", "ConnectTimeout") for e in chain):
-        return 3
-    web = any(type(e).__module__.startswith(("requests.", "urllib3.")) for e in chain)
-    return ATTEMPTS if web or any(isinstance(e, (Cut, TimeoutError)) for e in chain) else 1
+        return 1 if status not in TRANSIENT else 3 if hub else ATTEMPTS
+    if kinds & CUTS:
+        return 3 if hub else ATTEMPTS
+    return 3 if kinds & {"ConnectionError", "ConnectTimeout"} and not hub else 1

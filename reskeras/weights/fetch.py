@@ -24,6 +24,10 @@ BACKOFF = 0.5           # seconds, doubled at each attempt
 CHUNK = 1 << 20
 
 
+class WrongBytes(ValueError):
+    """A file that is not what was published."""
+
+
 def fetch(weights: Weights) -> pathlib.Path:
     """The checkpoint's file, downloaded where it is not in the cache.
 
@@ -33,10 +37,13 @@ def fetch(weights: Weights) -> pathlib.Path:
     if weights.source == "reskeras":
         return FOLDER / weights.file
     found = cached(weights)
-    if found and known(found, weights):     # no lock: also in a cache that may not be written
+    if found and known(found, weights):
         return found
     from filelock import FileLock
     place = place_of(weights)
+    if found and not writable(place.parent):    # nothing can be noted: the bytes are read each time
+        examine(found, weights)
+        return found
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):     # of processes that start at once, one downloads
         found = cached(weights)
@@ -92,8 +99,26 @@ def known(file: pathlib.Path, weights: Weights) -> bool:
     return note.get("stamp") == stamp(file) and weights.sha256 in ("", note.get("sha256"))
 
 
+def writable(folder: pathlib.Path) -> bool:
+    """Whether a file can be made in a folder that may not exist yet."""
+    nearest = next(f for f in (folder, *folder.parents) if f.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK)
+
+
 def remember(file: pathlib.Path, weights: Weights) -> str:
     """Checks every byte against all that is known, and notes their sha256."""
+    sha256 = examine(file, weights)
+    note = {"sha256": sha256, "stamp": stamp(file), "url": weights.url}
+    if weights.repo and file.parent.parent.name == "snapshots":
+        note["commit"] = file.parent.name
+    new = note_file(weights).with_suffix(f".{os.getpid()}")
+    new.write_text(json.dumps(note))
+    os.replace(new, note_file(weights))
+    return sha256
+
+
+def examine(file: pathlib.Path, weights: Weights) -> str:
+    """The sha256 of a file.  Raises: WrongBytes where anything that is known says otherwise; it is then deleted."""
     first = memory(weights).get("sha256", "")
     sha256, md5 = digest(file)
     expected = {"sha256": weights.sha256, "sha256 (beginning)": weights.sha256_prefix, "md5": weights.md5,
@@ -104,12 +129,8 @@ def remember(file: pathlib.Path, weights: Weights) -> str:
         if value and not got.startswith(value.lower()):
             for path in {file, file.resolve()}:     # the hub's cache has a link to the file
                 path.unlink(missing_ok=True)
-            raise ValueError(f"{weights.name}: the bytes of {address(weights)} are not those published: "
+            raise WrongBytes(f"{weights.name}: the bytes of {address(weights)} are not those published: "
                              f"expected {what} {value}, got {got}; the file was deleted")
-    note = {"sha256": sha256, "stamp": stamp(file), "url": weights.url}
-    if weights.repo and file.parent.parent.name == "snapshots":
-        note["commit"] = file.parent.name
-    note_file(weights).write_text(json.dumps(note))
     return sha256
 
 
@@ -182,7 +203,7 @@ def retried(weights: Weights, action: Callable[[Weights], pathlib.Path]) -> path
     for attempt in itertools.count(1):
         try:
             return action(weights)
-        except ValueError:      # wrong bytes
+        except WrongBytes:
             raise
         except Exception as error:  # the libraries' errors have no common class below it
             chain = list(causes(error))

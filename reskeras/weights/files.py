@@ -5,6 +5,7 @@ import importlib.util
 import io
 import os
 import pathlib
+import re
 import zipfile
 from typing import Any
 
@@ -34,6 +35,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     require(suffix, str(file))
     try:
         return READERS[suffix](file)
+    except ImportError:
+        raise
     except Exception as error:  # each library has its own: SafetensorError, OSError, BadZipFile, KeyError ...
         raise ValueError(f"{file} is no readable {suffix} file ({type(error).__name__}: {error})") from error
 
@@ -51,8 +54,13 @@ def read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
-    """torch.save's pickle, by PyTorch's reader that builds tensors and containers and runs nothing else."""
+    """torch.save's pickle, by PyTorch's reader that builds tensors and containers and runs nothing else.
+
+    Raises: ImportError for a PyTorch before 2.6, whose reader could be made to run code (CVE-2025-32434).
+    """
     import torch
+    if tuple(int(n) for n in re.findall(r"\d+", torch.__version__)[:2]) < (2, 6):
+        raise ImportError(f"{file}: PyTorch {torch.__version__} is too old to open it safely: pip install 'torch>=2.6'")
     content = torch.load(file, map_location="cpu", weights_only=True)
     for key in ("state_dict", "model"):
         content = content[key] if isinstance(content.get(key), dict) else content

@@ -5,10 +5,15 @@ import functools
 import pathlib
 from typing import Any, Sequence
 
+import keras
 import numpy as np
+
+from .opening import opening
 
 FOLDER = pathlib.Path(__file__).parent / "label_names"
 Class = tuple[str, str]     # a WordNet synset or an index, and the name
+PARTS = {"imagenet-12k": ("imagenet-21k", "12k")}      # sets that are a marked part of another
+SIZED = {1000: "imagenet-1k", 1001: "imagenet-1k", 11821: "imagenet-12k", 21843: "imagenet-21k"}    # nobody else's numbers
 
 
 def decode_predictions(p: Any, top: int = 5, labels: Any = None) -> list[list[tuple[str, str, float]]]:
@@ -17,9 +22,10 @@ def decode_predictions(p: Any, top: int = 5, labels: Any = None) -> list[list[tu
     Arguments:
         p: scores (samples, classes), as a classifier's predict gives them.
         top: how many classes.
-        labels: whose classes these are: a label set ("imagenet-1k", "cifar10", "cifar100", "digits"), a list of names in the
-            order of the classes, a weights row, or a model that remembers them.  Only 1000 classes say by themselves what
-            they are (and 1001, with a background class before them).
+        labels: whose classes these are: a label set ("imagenet-1k", "imagenet-12k", "imagenet-21k", "cifar10", "cifar100",
+            "digits"), a list of names in the order of the classes, a weights row, or a model that remembers them.  Only
+            ImageNet's 1000 (or 1001, with a background class before them), 11821 and 21843 classes say by themselves what
+            they are.
     Returns: for each sample a list of (synset or index, name, score), the likeliest first.
     Raises: ValueError for scores of another shape, labels of another number, or no labels where the number is ambiguous.
     """
@@ -58,8 +64,8 @@ def classes_of(labels: Any, number: int) -> tuple[Class, ...]:
 
 def sized(number: int) -> str:
     """The label set of that many classes, where that leaves no doubt."""
-    if number in (1000, 1001):
-        return "imagenet-1k"
+    if number in SIZED:
+        return SIZED[number]
     near = [name for name in known() if len(label_set(name)) == number]
     raise ValueError(f"{number} classes may be any; say which: labels=model, labels=[...] with {number} names"
                      + "".join(f", labels={name!r}" for name in near))
@@ -67,7 +73,7 @@ def sized(number: int) -> str:
 
 def belonging(owner: Any) -> str | Sequence[str]:
     """The labels of a weights row, or of a model that remembers them.  Raises: ValueError where it has none."""
-    memory = getattr(owner, "memory", owner)
+    memory = opening(owner)[0] if isinstance(owner, keras.Model) else getattr(owner, "memory", owner)
     labels = getattr(memory, "labels", None)
     if labels is None or len(labels) == 0:
         raise ValueError(f"{getattr(owner, 'name', owner)} remembers no class names; give labels=[...] in the order of its "
@@ -76,7 +82,7 @@ def belonging(owner: Any) -> str | Sequence[str]:
 
 
 def known() -> list[str]:
-    return sorted(file.stem for file in FOLDER.glob("*.txt"))
+    return sorted([file.stem for file in FOLDER.glob("*.txt")] + list(PARTS))
 
 
 @functools.cache
@@ -85,5 +91,6 @@ def label_set(name: str) -> tuple[Class, ...]:
     if name not in known():
         raise ValueError(f"labels={name!r}: its names do not come with the package; give labels=[...] in the order of the "
                          f"classes, or one of {', '.join(known())}")
-    lines = (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    return tuple((line.split("\t")[0], line.split("\t")[1]) for line in lines if not line.startswith("#"))
+    file, mark = PARTS.get(name, (name, None))
+    lines = [line.split("\t") for line in (FOLDER / f"{file}.txt").read_text(encoding="utf-8").splitlines()]
+    return tuple((line[0], line[1]) for line in lines if line[0][0] != "#" and (mark is None or mark in line[2:]))

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from .opening import opening
 from .preprocessing import Preprocessing
 from .table import Weights, get_weights
 
@@ -21,7 +22,7 @@ def preprocess(what: Weights | str | keras.Model | Preprocessing, test: bool = F
     if isinstance(what, str):
         what = get_weights(what)
     if isinstance(what, keras.Model):
-        own = getattr(getattr(what, "memory", None), "preprocessing", None)
+        own = getattr(opening(what)[0], "preprocessing", None)
         if own is None:
             raise ValueError(f"{what.name} remembers no preprocessing, and it cannot be guessed; give the name of weights, "
                              "as in reskeras.preprocess('resnet50v1_5.a1_in1k'), or tell it: reskeras.remember(model, ...)")

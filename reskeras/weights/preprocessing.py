@@ -83,7 +83,7 @@ class Preprocessing:
         """The same within tf.data: a scalar string or uint8 pixels of known rank."""
         import tensorflow as tf
         if images.dtype == tf.string:
-            images = tf.numpy_function(decode, [images], tf.uint8)      # libjpeg runs in it, Python only reads the EXIF
+            images = tf.numpy_function(decode, [images], tf.uint8)      # Pillow holds no lock while it decodes
             images.set_shape((None, None, 3))
         if images.dtype != tf.uint8 or images.shape.rank not in (3, 4):
             raise TypeError(f"{images}: expected uint8 pixels (height, width, channels), a batch of them, or a file's bytes")

@@ -63,6 +63,7 @@ for _kind, _repeat in (("35", "repeat.{0:-1}"), ("17", "repeat_1.{0:-1}"), ("8",
         f"{m}.branch{{1}}{end}.{{3}}" for m in (_repeat, "block8") for end in (".{2}", ""))))
 
 # The other way, for files in Keras' layout whose names are not ours: the file's layer -> ours.
+CONV = r"standardized_conv2d(?:_\d+)?"      # some of the files number them
 BIT, UNIT, OF_UNIT = "resnet/", r"resnet/block(\d)/unit(\d+)/", "conv{0:+1}_block{1:+0}_"
 GROUP, BLOCKS = r"BlockGroup(\d)__block_(\d+)_", "conv{0}_block{1:+1}_"
 THEIRS: list[tuple[str, str]] = [
@@ -74,9 +75,9 @@ THEIRS: list[tuple[str, str]] = [
     (GROUP + r"_conv_(\d)", BLOCKS + "{2}_conv"), (GROUP + r"_?batch_norm_(\d)", BLOCKS + "{2}_bn"),
     (GROUP + "_se_se_(reduce|expand)", BLOCKS + "se_{2}"),
     # Big Transfer's .npz: a unit is a pre-activation block, its norms come before its convolutions a, b, c
-    (BIT + "root_block/standardized_conv2d", "conv1_conv"), (BIT + "group_norm", "post_bn"), (BIT + "head/conv2d", HEAD),
-    (UNIT + "a/proj/standardized_conv2d", OF_UNIT + "0_conv"), (UNIT + "a/group_norm", OF_UNIT + "preact_bn"),
-    *((UNIT + f"{letter}/standardized_conv2d", f"{OF_UNIT}{i}_conv") for i, letter in enumerate("abc", 1)),
+    (BIT + "root_block/" + CONV, "conv1_conv"), (BIT + "group_norm", "post_bn"), (BIT + "head/conv2d", HEAD),
+    (UNIT + "a/proj/" + CONV, OF_UNIT + "0_conv"), (UNIT + "a/group_norm", OF_UNIT + "preact_bn"),
+    *((UNIT + f"{letter}/{CONV}", f"{OF_UNIT}{i}_conv") for i, letter in enumerate("abc", 1)),
     *((UNIT + f"{letter}/group_norm", f"{OF_UNIT}{i}_bn") for i, letter in enumerate("bc", 1)),
 ]
 PLACES = {"kernel": 0, "gamma": 0, "bias": 1, "beta": 1}    # of a layer's variables in a file that has their names

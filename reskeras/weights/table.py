@@ -4,6 +4,8 @@ table.json is data: `examples/refresh_weights.py` brings it up to date with timm
 weights="imagenet" means, is set by hand, and changes only in a major version.  It was set by this rule: Keras' own file for
 Keras' nets; for the others the first checkpoint in timm's order (so timm's own default) that has ImageNet-1k's classes and a
 permissive licence, in safetensors before other formats; else the ResNeSt authors' release; else none.
+
+Left out: Google's .h5 twins of Big Transfer's .npz, the same numbers in a subclassed model's layout that nobody documents.
 """
 from __future__ import annotations
 
@@ -22,6 +24,14 @@ FOLDER = pathlib.Path(__file__).parent / "embedded"
 TABLE = pathlib.Path(__file__).with_name("table.json")
 HUB = "https://huggingface.co"
 IMAGENET = "imagenet"       # no tag of its own: the row's default
+CONVENTION = "its source states no crop or interpolation: those of this row are the convention of its kind"
+PUBLISHED = "by Kaiming He's release (MIT), converted"
+POOL = "the net differs from its row in the stem's pool alone, which no parameter count shows"
+NOTES = {**dict.fromkeys(("keras", "tf_keras", "google", "akamaster", "chenyaofo"), CONVENTION),
+         **dict.fromkeys(("keras/ResNet50", "keras/ResNet101", "keras/ResNet152"), PUBLISHED),
+         **dict.fromkeys(("timm/legacy_senet154", "timm/legacy_seresnext50_32x4d", "timm/legacy_seresnext101_32x4d"), POOL),
+         "torchvision": "the licence is of torchvision's code; the weights carry none of their own",
+         "timm/resnet50.bamboo": "trained on Bamboo's classes, but the file has no classifier: the head starts at random"}
 # what a path ends in; read by `weights.files`
 SUFFIXES = (".safetensors", ".weights.h5", ".h5", ".keras", ".npz", ".pth", ".pt", ".th")
 
@@ -41,7 +51,7 @@ class Weights:
     file: str = ""                      # in the repository or the package
     revision: str = ""                  # commit of the repository, "" where none is known
     sha256: str = ""
-    sha256_prefix: str = ""             # of 8 or 9 digits, from the file's name
+    sha256_prefix: str = ""             # of 8 or 9 digits, from the file's name; timm's old ones are not its hub files'
     md5: str = ""                       # what Keras publishes
     include_top: bool = True            # whether the file has a classifier
     # Spec fields in which the source's net is not the row
@@ -96,6 +106,11 @@ class Weights:
         return self.id.removesuffix(f".{self.tag}")
 
     @property
+    def note(self) -> str:
+        """What its source does not say, or says of something else; "" where there is no such thing."""
+        return "; ".join(NOTES[key] for key in (self.source, self.net, self.id) if key in NOTES)
+
+    @property
     def commercial(self) -> bool:
         """Whether the licence allows commercial use; False also where none was published."""
         return bool(self.licence) and "-nc" not in self.licence
@@ -127,12 +142,6 @@ def default(row: str) -> Weights | None:
 def default_tag(row: str) -> str | None:
     """What the row's builder loads when nothing is asked for: "imagenet", or None where that has no meaning."""
     return IMAGENET if default(row) else None
-
-
-def embedded(row: str, tag: str | os.PathLike[str]) -> pathlib.Path | None:
-    """The file of weights that come with the package, if `tag` names any."""
-    file = FOLDER / f"{row}.{os.fspath(tag)}.keras"
-    return file if file.is_file() else None
 
 
 def list_weights(pattern: str | None = None, *, dataset: str | None = None, licence: str | None = None,
@@ -220,10 +229,13 @@ def unknown(row: str, tag: str) -> str:
     if tag.lower() == IMAGENET:
         return f"weights={tag!r}: no weights of {row} are its default; its tags: {own}"
     others = sorted({w.row for w in table() if w.tag == tag.lower()})
-    if others:
+    elsewhere = [w.name for w in table() if w.id.rpartition("/")[2].lower() == f"{row}.{tag}".lower()]
+    if elsewhere:       # timm's resnet50.a1_in1k, whose net has another name here
+        guess = f"; did you mean {elsewhere[0]!r}?"
+    elif others:
         guess = f"; that tag is of {', '.join(others[:4])}{' ...' if len(others) > 4 else ''}"
     else:
-        guess = nearest(tag, tags(row))
+        guess = nearest(tag, (IMAGENET, *tags(row)))
     return f"weights={tag!r}: {row} has no weights of that name, and there is no such file{guess}; its tags: {own}"
 
 

@@ -1,6 +1,11 @@
 """Fine-tuning: other classes, other channels, other heads, of a published checkpoint; and what is said about it."""
 import dataclasses
 import functools
+import hashlib
+import itertools
+import os
+import subprocess
+import sys
 import warnings
 
 import keras
@@ -20,6 +25,9 @@ STEMS = {"conv7": ("timm/resnet50.am_in1k", SMALL, "conv1_conv", 64),
          "bare": ("timm/resnetv2_50.a1h_in1k", SMALL, "conv1_conv", 64),
          "inception": ("timm/inception_resnet_v2.tf_ens_adv_in1k", {"depths": (1, 1, 2), "width": 0.25},
                        "conv2d_1a_conv", 75),
+         "inception v4": ("timm/inception_v4.tf_in1k", {"depths": (1, 1, 1), "width": 0.25}, "conv1_conv", 75),
+         "resnet-rs": ("timm/resnetrs50.tf_in1k", SMALL, "conv1_1_conv", 64),
+         "big transfer": ("timm/resnetv2_50x1_bit.goog_in21k_ft_in1k", SMALL, "conv1_conv", 64),
          "cifar": ("test/cifar.test", {"depths": (1, 1, 1)}, "conv1_conv", 32)}
 CIFAR = Weights("cifar_resnet20", "test", "test/cifar.test", "safetensors", repo="test/cifar", file="model.safetensors",
                 input_size=32, labels="cifar10", classes=10, dataset="cifar10")
@@ -39,11 +47,14 @@ def build(stem, server, rows, **arguments):
     if stem == "cifar":
         rows(CIFAR)
     weights = get_weights(name)
+    if weights.sha256:      # of the real file
+        weights = dataclasses.replace(weights, tag="test", id=f"{weights.net}.test", sha256="", default=False)
+        rows(weights)
     trained, server.files[f"/{weights.repo}/{weights.file}"] = trained_net(stem)
-    return reskeras.create(name, **{"input_shape": (size, size, 3), **small, **arguments}), trained
+    return reskeras.create(weights.name, **{"input_shape": (size, size, 3), **small, **arguments}), trained
 
 
-@pytest.mark.parametrize("stem, channels", [(s, c) for s in STEMS for c in (1, 4, 5) if s != "inception" or c == 4])
+@pytest.mark.parametrize("stem, channels", list(itertools.product(STEMS, (1, 4, 5))))
 def test_channels(server, rows, capsys, stem, channels):
     name, small, first, size = STEMS[stem]
     model, trained = build(stem, server, rows, input_shape=(size, size, channels))
@@ -123,6 +134,16 @@ def test_before_an_input_tensor(server, rows):
     assert model.inputs[0].shape[-1] == 7 and model.get_layer("conv1_conv").kernel.shape[2] == 4
 
 
+def test_on_an_input_of_the_callers(server, rows):
+    """keras.applications' tutorials give one: it is the net's own input, and the net remembers as ever."""
+    image = keras.Input((64, 64, 3), name="mine")
+    model, trained = build("conv7", server, rows, input_shape=None, input_tensor=image)
+    same(model, trained)
+    assert model.memory.weights == "resnet50v1_5.am_in1k" and model.input.name == "mine"
+    adapted, _ = build("conv7", server, rows, input_shape=None, input_tensor=keras.layers.Rescaling(2.0)(image))
+    assert getattr(adapted, "memory", None) is None
+
+
 @pytest.mark.parametrize("fault", ["missing", "left over", "another net"])
 def test_nothing_is_half_loaded(server, rows, monkeypatch, fault):
     from reskeras.weights import load
@@ -155,21 +176,47 @@ def test_a_path_stays_strict(tmp_path):
             reskeras.create("resnet18", weights=tmp_path / "w.safetensors", width=0.25, **arguments)
 
 
-def test_frozen_backbone(server, rows, tmp_path):
-    """trainable=False leaves the statistics bit-identical, after fit and after loading again."""
-    backbone, trained = build("conv7", server, rows, include_top=False, pooling="avg")
-    backbone.trainable = False
-    model = keras.Sequential([keras.Input((64, 64, 3)), backbone, keras.layers.Dense(3, name="new")])
+AFTERWARDS = """
+import sys, keras, reskeras, hashlib
+from reskeras.net import recalled
+model = keras.saving.load_model(sys.argv[1])
+nets = [layer for layer in model.layers if isinstance(layer, keras.Model)] or [model]
+frozen = [v for layer in nets[0].layers if not layer.trainable for v in layer.weights]
+print(len(frozen), hashlib.sha256(b"".join(v.numpy().tobytes() for v in frozen)).hexdigest())
+print(recalled(model).weights, recalled(model).labels, reskeras.preprocess(model).mean)
+"""
+
+
+@pytest.mark.parametrize("form", ["head of the net", "net in a Sequential"])
+def test_frozen_backbone(server, rows, tmp_path, form):
+    """trainable=False leaves the statistics bit-identical, after fit and after loading again in a fresh process."""
+    if form == "head of the net":
+        model, trained = build("conv7", server, rows, classes=10, classifier_activation=None)
+        for layer in model.layers:
+            layer.trainable = layer.name == "predictions"
+        backbone, head = model, model.get_layer("predictions")
+    else:
+        backbone, trained = build("conv7", server, rows, include_top=False, pooling="avg")
+        backbone.trainable = False
+        model = keras.Sequential([keras.Input((64, 64, 3)), backbone, keras.layers.Dense(10, name="new")])
+        head = model.get_layer("new")
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    before = model.get_layer("new").kernel.numpy()
+    before = head.kernel.numpy()
     random = np.random.default_rng(0)
-    model.fit(random.standard_normal((8, 64, 64, 3)), np.arange(8) % 3, epochs=2, batch_size=4, verbose=0)
-    assert (model.get_layer("new").kernel.numpy() != before).any()
+    model.fit(random.standard_normal((8, 64, 64, 3)), np.arange(8), epochs=2, batch_size=4, verbose=0)
+    assert (head.kernel.numpy() != before).any()
     same(backbone, trained, but=["predictions"])
+    frozen = [v.numpy() for layer in backbone.layers if not layer.trainable for v in layer.weights]
+    assert len(frozen) == len(trained.weights) - 2 and any("moving_mean" in v.path for v in trained.weights)
     model.save(tmp_path / "tuned.keras")
     again = reskeras.load(tmp_path / "tuned.keras")
-    same(again.get_layer(backbone.name), trained, but=["predictions"])
-    assert not again.get_layer(backbone.name).trainable_variables
+    same(again if backbone is model else again.get_layer(backbone.name), trained, but=["predictions"])
+    done = subprocess.run([sys.executable, "-c", AFTERWARDS, tmp_path / "tuned.keras"], text=True, capture_output=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.returncode == 0, done.stderr[-2000:]
+    digest = hashlib.sha256(b"".join(v.tobytes() for v in frozen)).hexdigest()
+    mean = get_weights("resnet50v1_5.am_in1k").mean
+    assert done.stdout.splitlines() == [f"{len(frozen)} {digest}", f"resnet50v1_5.am_in1k () {mean}"]
 
 
 def test_the_default_is_named(server, rows, capsys):

@@ -1,12 +1,11 @@
 """Getting a file, through the public call: what is asked of the server, and what a person is told."""
 import dataclasses
 import hashlib
-import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 from checkpoints import SMALL, npz, randomized, safetensors, same
@@ -46,6 +45,17 @@ def bit():
     return net(URL, width=0.5)
 
 
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def forget(server, name):
+    """Empties the caches and the server's log."""
+    for folder in (fetch.folder(), pathlib.Path(constants.HF_HUB_CACHE)):
+        shutil.rmtree(folder, ignore_errors=True)
+    server.log.clear()
+
+
 def test_hub(both, hub_net):
     same(net(), hub_net)
     sent = both.sent()
@@ -82,10 +92,13 @@ def test_goes_on_after_a_cut(both, bit_net):
     assert third == second + 50_000 // download.CHUNK * download.CHUNK
 
 
-def test_goes_on_after_a_cut_of_the_hub(both, hub_net):
+def test_goes_on_after_a_cut_of_the_hub(both, hub_net, monkeypatch):
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 14)      # what of it a cut loses; 10 MB in earnest
     both.faults[FILE] = [("cut", 100_000)]
     same(net(), hub_net)
-    assert len(both.gets(FILE)) == 2        # the hub's library keeps whole pieces of 10 MB
+    first, second = both.gets(FILE)
+    assert not first.range and second.status == 206 and 0 < int(second.range[6:-1]) <= 100_000
+    assert both.sent() < len(both.files[FILE]) + 2 * (1 << 14)
 
 
 def test_starts_anew_where_the_file_changed_meanwhile(both, bit_net, tmp_path):
@@ -130,14 +143,19 @@ def test_not_found(both, name, path, make):
     assert str(fetch.place_of(weights)) in str(error.value)
 
 
-def test_slow_server(both, bit_net, monkeypatch):
-    both.faults[PATH] = [("slow", 50_000, 0.2), ("slow", 100_000, 1.0)]
-    monkeypatch.setattr(download, "TIMEOUT", (2, 0.1))
-    same(bit(), bit_net)
-    deadline = time.monotonic() + 5
-    while len(both.gets(PATH)) < 3 and time.monotonic() < deadline:     # a slow answer is noted at its end
-        time.sleep(0.05)
-    assert len(both.gets(PATH)) == 3 and sorted(r.range == "" for r in both.gets(PATH)) == [False, False, True]
+@pytest.mark.parametrize("name, path, make", [(HUB, FILE, net), (URL, PATH, bit)])
+def test_slow_server(both, hub_net, bit_net, monkeypatch, name, path, make):
+    """A pause is waited for, a silence is given up and gone on after."""
+    monkeypatch.setattr(download, "TIMEOUT", (5, 1))
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 14)
+    both.faults[path] = [("slow", 50_000, 0.1)]
+    same(make(), hub_net if make is net else bit_net)
+    assert [r.range for r in both.gets(path)] == [""]
+    forget(both, name)
+    both.faults[path] = [("slow", 50_000, 3.0)]
+    same(make(), hub_net if make is net else bit_net)
+    assert len(both.gets(path)) == 2 and both.gets(path)[1].range.startswith("bytes=")
 
 
 def test_server_that_stays_away(both):
@@ -162,12 +180,17 @@ def test_wrong_bytes(both, rows, field, digest, bit_net):
     same(net("google/R50x1.test", width=0.5), bit_net)
 
 
-def test_wrong_bytes_of_the_hub(both, rows):
-    row = dataclasses.replace(get_weights(HUB), tag="test", id="timm/resnet50.test", sha256="ab" * 32)
+def test_wrong_bytes_of_the_hub(both, rows, hub_net):
+    right, wrong = both.files[FILE], both.files[FILE][:-1] + b"x"
+    row = dataclasses.replace(get_weights(HUB), tag="test", id="timm/resnet50.test", sha256=sha256(right))
     rows(row)
-    with pytest.raises(ValueError, match=f"expected sha256 {'ab' * 32}"):
+    both.files[FILE] = wrong
+    with pytest.raises(ValueError, match=f"expected sha256 {sha256(right)}, got {sha256(wrong)}") as error:
         net("timm/resnet50.test")
+    assert f"{both.url}/{HUB}/resolve/main/model.safetensors" in str(error.value)
     assert not [f for f in pathlib.Path(constants.HF_HUB_CACHE).rglob("*") if f.is_file() and f.stat().st_size > 10_000]
+    both.files[FILE] = right
+    same(net("timm/resnet50.test"), hub_net)
 
 
 def test_bytes_that_the_hub_itself_disowns(both):
@@ -209,6 +232,19 @@ def test_offline(both, monkeypatch, name, path, make):
     assert both.log == []
 
 
+def test_offline_with_the_oldest_hub_library(server, monkeypatch):
+    """Before its version 1 the error is a ValueError too, as is ours for wrong bytes."""
+    class LocalEntryNotFoundError(FileNotFoundError, ValueError):
+        pass
+
+    def absent(*_, **__):
+        raise LocalEntryNotFoundError("cannot find the requested files")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", absent)
+    with pytest.raises(OSError, match=f"am_in1k is not in the cache.*{server.url}.*put the file at {fetch.folder()}"):
+        net()
+
+
 @pytest.mark.parametrize("make", [net, bit])
 def test_offline_with_the_cache(both, monkeypatch, make):
     make()
@@ -216,6 +252,19 @@ def test_offline_with_the_cache(both, monkeypatch, make):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     make()
     assert len(both.log) == requests
+
+
+def test_a_cache_that_may_not_be_written(both, monkeypatch, tmp_path, hub_net):
+    """As in a container that came with the hub's cache: nothing is noted, every byte is checked."""
+    net()
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    same(net(), hub_net)
+    (blob,) = (tmp_path / "hub").rglob("blobs/*")
+    blob.write_bytes(blob.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match="sha256 by the server"):
+        net()
 
 
 def test_nobody_listens(both, monkeypatch):
@@ -230,19 +279,42 @@ def test_pinned_revision(both, rows):
     assert {r.path for r in both.log} == {f"/timm/resnet50.am_in1k/resolve/{'f' * 40}/model.safetensors"}
 
 
-def test_eight_processes_at_once(both, tmp_path):
-    """One transfer; the others wait and find it."""
-    code = ("import json, sys; from reskeras.weights.table import get_weights; from reskeras.weights.fetch import fetch;"
-            "print(json.dumps([str(fetch(get_weights(n))) for n in sys.argv[1:]]))")
+AT_ONCE = """
+import os, sys, time
+import reskeras, reskeras.build, huggingface_hub, requests, filelock, tqdm
+start = time.time() + 1
+children = []
+for _ in range(8):          # one import for all: they start together
+    if not (child := os.fork()):
+        time.sleep(max(0, start - time.time()))
+        try:
+            for name, width in zip(sys.argv[1::2], sys.argv[2::2]):
+                net = reskeras.create(name, depths=(1, 1, 1, 1), width=float(width), input_shape=(64, 64, 3))
+                line = f"{os.getpid()} {name} {net.get_layer('conv1_conv').kernel.numpy().sum()}\\n"
+                os.write(1, line.encode())      # whole, between the others'
+            os._exit(0)
+        finally:
+            os._exit(1)
+    children.append(child)
+sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
+"""
+
+
+@pytest.mark.parametrize("faults", [{}, {FILE: [("cut", 100_000)], PATH: [("cut", 100_000), ("slow", 100_000, 0.2)]}])
+def test_eight_processes_at_once(both, hub_net, bit_net, tmp_path, faults):
+    """One transfer; the others wait and find it, also where it was cut and gone on with."""
     environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1",
                    "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    both.faults = {PATH: [("slow", 1000, 0.1)]}
-    processes = [subprocess.Popen([sys.executable, "-c", code, HUB, URL], env=environment, stdout=subprocess.PIPE, text=True)
-                 for _ in range(8)]
-    outputs = [p.communicate(timeout=120)[0] for p in processes]
-    assert [p.returncode for p in processes] == [0] * 8
-    files = {tuple(json.loads(out.splitlines()[-1])) for out in outputs}
-    assert len(files) == 1
-    for file, path in zip(files.pop(), (FILE, PATH)):
-        assert pathlib.Path(file).read_bytes() == both.files[path]
-    assert both.sent() == len(both.files[FILE]) + len(both.files[PATH])
+    both.faults = {path: list(several) for path, several in faults.items()}
+    done = subprocess.run([sys.executable, "-c", AT_ONCE, HUB, "0.25", URL, "0.5"], env=environment, capture_output=True,
+                          text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len({pid for pid, *_ in lines}) == 8 and len(lines) == 16
+    for name, trained in ((HUB, hub_net), (URL, bit_net)):
+        expected = float(trained.get_layer("conv1_conv").kernel.numpy().sum())
+        assert [float(total) for _, n, total in lines if n == name] == pytest.approx([expected] * 8, rel=1e-6)
+    for path in (FILE, PATH):
+        assert len(both.gets(path)) == 1 + sum(kind == "cut" for kind, *_ in faults.get(path, []))
+    if not faults:
+        assert both.sent() == len(both.files[FILE]) + len(both.files[PATH])

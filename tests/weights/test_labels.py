@@ -6,9 +6,9 @@ import pytest
 
 from reskeras.net import Memory
 from reskeras.weights.labels import decode_predictions, known, label_set
-from reskeras.weights.table import get_weights
+from reskeras.weights.table import get_weights, table
 
-SIZES = {"imagenet-1k": 1000, "cifar10": 10, "cifar100": 100, "digits": 10}
+SIZES = {"imagenet-1k": 1000, "imagenet-12k": 11821, "imagenet-21k": 21843, "cifar10": 10, "cifar100": 100, "digits": 10}
 
 
 def test_the_bundled_sets():
@@ -24,6 +24,21 @@ def test_the_bundled_sets():
         ("n01440764", "tench"), ("n01558993", "robin"), ("n02124075", "Egyptian_cat"), ("n02504458", "African_elephant"),
         ("n11939491", "daisy"), ("n15075141", "toilet_tissue")]
     assert label_set("cifar10")[3] == ("3", "cat") and label_set("cifar100")[99] == ("99", "worm")
+
+
+def test_the_large_sets():
+    """12k's classes are 21k's in the same order; both hold the 1k's, but for the few that were left out of the release."""
+    small, middle, large = (label_set(f"imagenet-{n}") for n in ("1k", "12k", "21k"))
+    within = set(middle)
+    assert [c for c in large if c in within] == list(middle)
+    assert len(set(small) & within) == 993 and len(set(small) & set(large)) == 999
+    assert large[0] == ("n00004475", "organism") and [s for s, _ in large] == sorted(s for s, _ in large)
+    for classes, place in ((large, large.index(("n01443537", "goldfish"))), (middle, 0)):
+        scores = np.zeros((1, len(classes)))
+        scores[0, place] = 1
+        assert decode_predictions(scores, 1) == [[(*classes[place], 1.0)]]      # the number says which
+    sets = {w.labels for w in table()} - {""}
+    assert sets <= set(known()) and all(len(label_set(w.labels)) == w.classes for w in table() if w.labels)
 
 
 def test_cifar_names_are_keras():
@@ -80,7 +95,7 @@ def test_whose_labels():
     (np.zeros((1, 7)), {}, r"labels=\[...\] with 7 names"),
     (np.zeros((1, 10)), dict(labels="cifar100"), "cifar100 has 100 names, the net has 10 classes"),
     (np.zeros((1, 10)), dict(labels=["cat", "dog"]), "labels has 2 names"),
-    (np.zeros((1, 10)), dict(labels="imagenet-21k"), "do not come with the package"),
+    (np.zeros((1, 10)), dict(labels="imagenet-22k"), "do not come with the package"),
     (np.zeros((1, 10)), dict(labels=Remembering(())), "net remembers no class names"),
     (np.zeros((1, 10)), dict(labels=object()), "remembers no class names"),
     (np.zeros((1, 1000)), dict(top=0), "top=0"),

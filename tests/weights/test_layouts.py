@@ -1,24 +1,17 @@
 """Every source's names and layout, as a synthetic checkpoint, into our nets with a bijection."""
-import dataclasses
-import hashlib
-import importlib.machinery
 import importlib.util
 import itertools
-import json
-import pathlib
 import re
 import sys
-import types
-from urllib.parse import urlsplit
 
 import keras
 import numpy as np
 import pytest
-from checkpoints import SMALL, legacy_h5, npz, randomized, same, torch_arrays
+from checkpoints import SMALL, FakeTensor, legacy_h5, npz, randomized, same, torch_arrays
+from test_names import NAMES
 
 import reskeras
-from reskeras.variants import ROWS
-from reskeras.weights.rules import THEIRS, our_layer
+from reskeras.weights.rules import THEIRS
 from reskeras.weights.table import get_weights
 
 LETTERS = {"1": "a", "2": "b", "3": "c"}
@@ -48,45 +41,8 @@ def bit_name(layer):
     return unit + (f"{LETTERS[number]}/standardized_conv2d" if kind == "conv" else f"{'abc'[int(number)]}/group_norm")
 
 
-class FakeTensor:
-    def __init__(self, array):
-        self.array = array
-
-    def detach(self):
-        return self
-
-    def numpy(self):
-        return self.array
-
-
-@pytest.fixture
-def torch(monkeypatch):
-    """A stand-in for PyTorch whose load returns `torch.content` and notes how it was called."""
-    module = types.ModuleType("torch")
-    module.__spec__ = importlib.machinery.ModuleSpec("torch", None)
-    module.calls = []
-    module.load = lambda file, **how: module.calls.append(how) or module.content
-    monkeypatch.setitem(sys.modules, "torch", module)
-    return module
-
-
 def tensors(model, prefix=""):
     return {prefix + key: FakeTensor(array) for key, array in torch_arrays(model).items()}
-
-
-@pytest.fixture
-def published(server, rows):
-    """Puts bytes where a row of the table has its file, and the row's checksum right."""
-    def put(name, data):
-        row = get_weights(name)
-        server.files[urlsplit(row.url).path] = data
-        sha256, md5 = hashlib.sha256(data).hexdigest(), hashlib.md5(data).hexdigest()
-        digests = {"sha256": sha256, "sha256_prefix": sha256[:8], "md5": md5}
-        right = {field: value for field, value in digests.items() if getattr(row, field)}
-        tag = f"{row.tag}_test"
-        rows(dataclasses.replace(row, tag=tag, id=f"{row.net}.{tag}", default=False, **right))
-        return f"{row.net}.{tag}"
-    return put
 
 
 def layers_of(model, rename=lambda name: name):
@@ -149,33 +105,11 @@ def test_keras_resnext(published):
     np.testing.assert_allclose(np.asarray(convolution(x))[:, 1:-1, 1:-1], summed, atol=1e-4)
 
 
-def rs_name(layer):
-    """tf_keras' name in resnet_rs.py for our layer, in the third net of a session."""
-    if match := re.fullmatch(r"conv1_(\d)_(conv|bn)", layer):
-        return f"stem_3_stem_{match[2].replace('bn', 'batch_norm')}_{match[1]}"
-    if match := re.fullmatch(r"pool1_(conv|bn)", layer):
-        return f"stem_3_stem_{match[1].replace('bn', 'batch_norm')}_4"
-    if not (match := re.fullmatch(r"conv(\d)_block(\d+)_(?:(\d)_(conv|bn)|se_(\w+))", layer)):
-        return layer
-    stage, block, number, kind, se = match.groups()
-    start = f"BlockGroup{stage}__block_{int(block) - 1}_"
-    if se:
-        return f"{start}_se_se_{se}"
-    if number == "0":
-        return f"{start}_projection_{kind.replace('bn', 'batch_norm')}"
-    return start + ("batch_norm_1" if (number, kind) == ("1", "bn") else f"_{kind.replace('bn', 'batch_norm')}_{number}")
-
-
-def test_tf_keras_resnet_rs(published):
-    """1x1 convolutions where ours may be dense layers, and names long enough that Keras cuts their list."""
-    small = {"depths": (3, 4, 2, 2), "width": 0.25}
-    ours = randomized(reskeras.create("resnetrs420", weights=None, **small))
-    layers = layers_of(ours, rs_name)
-    layers = {name: [(v, a[None, None] if "_se_" in name and a.ndim == 2 else a) for v, a in variables]
-              for name, variables in layers.items()}
-    layers |= {f"a_layer_without_weights_of_a_very_long_name_{'x' * 300}_{i}": [] for i in range(250)}
-    name = published("tf_keras/ResNetRS420.imagenet-i320", legacy_h5(layers))
-    same(reskeras.create(name, **small), ours)
+def test_names_too_long_for_one_attribute(published):
+    """Keras cuts their list."""
+    ours = randomized(reskeras.create("keras/ResNet50V2", weights=None, **SMALL))
+    layers = layers_of(ours) | {f"a_layer_without_weights_of_a_very_long_name_{'x' * 300}_{i}": [] for i in range(250)}
+    same(reskeras.create(published("keras/ResNet50V2.keras_in1k", legacy_h5(layers)), **SMALL), ours)
 
 
 def test_bit(server):
@@ -189,21 +123,6 @@ def test_bit(server):
     same(model, ours, but=["predictions", "conv1_conv"])
 
 
-@pytest.mark.parametrize("name, wrap", [
-    ("akamaster/resnet20.cifar10", lambda net: {"state_dict": tensors(net, "module."), "best_prec1": 91.73}),
-    ("chenyaofo/resnet20.cifar100", tensors), ("torchvision/resnet50.imagenet1k_v2", tensors),
-    ("resnest/resnest50.release_in1k", tensors), ("timm/legacy_seresnet50.in1k", tensors)])
-def test_torch_files(published, torch, name, wrap):
-    weights = get_weights(name)
-    small = {"depths": (1,) * len(ROWS[weights.row].spec.depths), "width": 0.5}
-    ours = randomized(reskeras.create(weights.net, weights=None, classes=weights.classes, **small))
-    torch.content = wrap(ours)
-    model = reskeras.create(published(name, b"a pickle"), **small)
-    same(model, ours)
-    assert torch.calls == [{"map_location": "cpu", "weights_only": True}]
-    assert model.input_shape == (None, weights.input_size, weights.input_size, 3)
-
-
 def test_without_torch(server, monkeypatch):
     """Said before anything is downloaded."""
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -211,6 +130,13 @@ def test_without_torch(server, monkeypatch):
     with pytest.raises(ImportError, match=r"pip install 'reskeras\[torch\]'"):
         reskeras.create("torchvision/resnet18.imagenet1k_v1")
     assert server.log == []
+
+
+def test_an_unsafe_torch_is_refused(published, torch):
+    torch.__version__ = "2.5.1+cpu"
+    with pytest.raises(ImportError, match=r"PyTorch 2.5.1\+cpu is too old to open it safely"):
+        reskeras.create(published("torchvision/resnet18.imagenet1k_v1", b"a pickle"))
+    assert torch.calls == []
 
 
 def test_legacy_nets_pool(published, torch):
@@ -235,12 +161,8 @@ def test_what_a_file_lacks_is_named(published):
 
 
 def test_every_rule_of_theirs_is_used():
-    """Each pattern of a layer's name in other Keras files has a net whose layer it is, and leads to that."""
-    listed = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "names.json").read_text())["layers"]
-    layers = [n for n in listed["resnetv2_50x1_bit"] if re.search("_(conv|bn)$|predictions", n)]
-    theirs = {"probs": "predictions", "fc1000": "predictions", **{bit_name(n): n for n in layers},
-              **{rs_name(n): n for n in listed["resnetrs50"] if re.search("_(conv|bn|reduce|expand)$", n)}}
-    for name, ours in theirs.items():
-        assert our_layer(name) == ours
+    """Each pattern of a layer's name in other Keras files is that of a layer there."""
+    rows = [get_weights(name) for name in ("google/R50x1.bit_s", "tf_keras/ResNetRS50.imagenet-i160")]
+    theirs = {key.partition(".#")[0] for w in rows for key in NAMES[w.source](w.net.partition("/")[2], w)} | {"probs", "fc1000"}
     for pattern, _ in THEIRS:
         assert any(re.fullmatch(pattern, name) for name in theirs), pattern

@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from reskeras.net import Memory, Net
-from reskeras.weights.decode import decode, orientation
+from reskeras.weights.decode import decode
 from reskeras.weights.preprocess import preprocess, preprocess_input
 from reskeras.weights.preprocessing import Preprocessing, from_config
 from reskeras.weights.resample import margins, resized
@@ -68,13 +69,12 @@ def test_tf_data_and_layers_are_the_same(key, photos):
 
 
 def test_border_keeps_the_whole_image_in_the_middle(photos):
-    image = pytest.importorskip("PIL.Image")
     pixels = decode(photos["flower"])
     own = Preprocessing((160, 160), "torch", crop_pct=0.95, crop_mode="border").raw()
     assert own.fill == (124, 116, 104)
     scale = max(pixels.shape[0], pixels.shape[1]) / math.floor(160 / 0.95)
     h, w = (round(s / scale) for s in pixels.shape[:2])
-    small = np.asarray(image.fromarray(pixels).resize((w, h), image.BICUBIC), float)
+    small = np.asarray(Image.fromarray(pixels).resize((w, h), Image.BICUBIC), float)
     expected = np.tile(np.array(own.fill), (160, 160, 1))
     top, left = (160 - h) // 2, round((w - 160) / 2)
     expected[top:top + h] = small[:, left:left + 160]
@@ -138,55 +138,57 @@ def test_scaling_is_keras_applications(pixels, photos):
     np.testing.assert_allclose(preprocess_input(raw, own), expected, atol=2e-5)
 
 
-def exif(data, value, order="<", at="Exif"):
-    """A JPEG with an orientation in its EXIF data, behind another segment and another tag."""
-    import struct
-    mark = b"II*\0" if order == "<" else b"MM\0*"
-    entries = struct.pack(order + "HHIHH", 0x0100, 3, 1, 5, 0) + struct.pack(order + "HHIHH", 0x0112, 3, 1, value, 0)
-    body = at.encode() + b"\0\0" + mark + struct.pack(order + "IH", 8, 2) + entries + bytes(4)
-    comment = b"\xff\xfe" + struct.pack(">H", 6) + b"abcd"
-    return data[:2] + comment + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
+def turned(photo, form, value):
+    """A file of that format whose EXIF data say how it lies."""
+    image = Image.open(io.BytesIO(photo)).resize((48, 32))
+    exif = Image.Exif()
+    exif[0x0112] = value
+    file = io.BytesIO()
+    image.save(file, form, exif=exif, **({"lossless": True} if form == "WEBP" else {}))
+    return file.getvalue(), np.asarray(Image.open(file))
 
 
-@pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize("value", range(10))
-def test_exif_turns_the_picture(value, order, photos):
-    image, ops = pytest.importorskip("PIL.Image"), pytest.importorskip("PIL.ImageOps")
-    data = exif(photos["china"], value, order)
-    assert orientation(data) == value
-    expected = np.asarray(ops.exif_transpose(image.open(io.BytesIO(data))))
+TURNS = {0: lambda x: x, 1: lambda x: x, 2: np.fliplr, 3: lambda x: np.rot90(x, 2), 4: np.flipud, 5: lambda x: x.swapaxes(0, 1),
+         6: lambda x: np.rot90(x, -1), 7: lambda x: np.rot90(x, 2).swapaxes(0, 1), 8: np.rot90, 9: lambda x: x}
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("value", TURNS)
+def test_exif_turns_the_picture(value, form, photos):
+    data, lying = turned(photos["china"], form, value)
+    expected = TURNS[value](lying)
     np.testing.assert_array_equal(decode(data), expected)
     (in_graph,) = tf.data.Dataset.from_tensors(data).map(Preprocessing((32, 48)))
-    np.testing.assert_array_equal(in_graph, Preprocessing((32, 48))(expected)[0])
+    np.testing.assert_array_equal(in_graph, Preprocessing((32, 48))(np.ascontiguousarray(expected))[0])
 
 
 def test_exif_of_no_use_is_ignored(photos):
-    data = exif(photos["china"], 6)
+    data, lying = turned(photos["china"], "JPEG", 6)
     begin = data.index(b"Exif")
-    for broken in (data[:begin + 6] + b"\xff" * 30 + data[begin + 36:], data[:begin + 10] + b"\xff" * 4 + data[begin + 14:],
-                   exif(photos["china"], 6, at="Xmpp"), b"", b"\xff\xd8", b"\xff\xd8\xff\xe1\x00"):
-        assert orientation(broken) == 1
+    for broken in (data[:begin + 6] + b"\xff" * 20 + data[begin + 26:], data.replace(b"Exif\0\0", b"Xmpp\0\0")):
+        np.testing.assert_array_equal(decode(broken), lying)
 
 
 def test_every_kind_of_file(photos):
-    image = pytest.importorskip("PIL.Image")
-    rgb = image.fromarray(decode(photos["china"])).resize((64, 48))
+    rgb = Image.fromarray(decode(photos["china"])).resize((64, 48))
     pixels, grey = np.asarray(rgb), np.asarray(rgb.convert("L"))
     alpha = rgb.copy()
-    alpha.putalpha(image.fromarray((grey > 100).astype("uint8") * 255))
+    alpha.putalpha(Image.fromarray((grey > 100).astype("uint8") * 255))
 
     def saved(form, picture=rgb, **options):
         file = io.BytesIO()
         picture.save(file, form, **options)
         return decode(file.getvalue())
-    for lossless in (saved("PNG"), saved("PNG", alpha), saved("BMP"), saved("WEBP", lossless=True)):
+    for lossless in (saved("PNG"), saved("PNG", alpha), saved("BMP"), saved("BMP", alpha), saved("WEBP", lossless=True)):
         np.testing.assert_array_equal(lossless, pixels)
     greys = [saved("PNG", rgb.convert("L")), saved("PNG", rgb.convert("LA")), saved("BMP", rgb.convert("L"))]
-    sixteen = image.fromarray(grey.astype("uint16") * 257)
+    sixteen = Image.fromarray(grey.astype("uint16") * 257)
     for found in [*greys, saved("PNG", sixteen)]:
         np.testing.assert_array_equal(found, grey[..., None].repeat(3, -1))
     palette = rgb.quantize(16)
-    np.testing.assert_array_equal(saved("PNG", palette), np.asarray(palette.convert("RGB")))
+    for form in ("PNG", "BMP"):
+        np.testing.assert_array_equal(saved(form, palette), np.asarray(palette.convert("RGB")))
+    np.testing.assert_array_equal(saved("BMP", rgb.convert("1"))[..., 0], np.asarray(rgb.convert("1").convert("L")))
     np.testing.assert_array_equal(saved("GIF", palette, save_all=True, append_images=[palette.rotate(180)]),
                                   np.asarray(palette.convert("RGB")))
     one = saved("JPEG", rgb.convert("L"), quality=95)
@@ -196,11 +198,29 @@ def test_every_kind_of_file(photos):
     assert cmyk.shape == pixels.shape and np.abs(cmyk.astype(int) - pixels).mean() < 5
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+def test_truncated_files_are_refused(form, photos):
+    file = io.BytesIO()
+    Image.fromarray(decode(photos["flower"])).resize((96, 64)).save(file, form)
+    for part in (0.1, 0.6, 0.95):
+        with pytest.raises(ValueError, match="no readable JPEG, PNG, GIF, BMP or WebP image"):
+            decode(file.getvalue()[:int(part * len(file.getvalue()))])
+
+
+def test_other_files_of_pillow_are_refused(photos, monkeypatch):
+    file = io.BytesIO()
+    Image.fromarray(decode(photos["flower"])).save(file, "TIFF")
+    with pytest.raises(ValueError, match="no readable"):
+        decode(file.getvalue())
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match="exceeds limit of 200 pixels"):
+        decode(photos["flower"])
+
+
 def test_grey_nets_see_luma(photos):
-    image = pytest.importorskip("PIL.Image")
     pixels = decode(photos["flower"])
     own = Preprocessing((64, 64), mean=(0.0,), std=(1 / 255,))
-    expected = np.asarray(image.fromarray(pixels).convert("L"))
+    expected = np.asarray(Image.fromarray(pixels).convert("L"))
     np.testing.assert_allclose(own(pixels), own(expected), atol=1e-4)
     assert own(pixels).shape == (1, 64, 64, 1)
 

@@ -98,6 +98,15 @@ def test_get_weights():
     assert reskeras.get_weights("timm/legacy_senet154").fields == {"pool": "max_ceil"}
 
 
+def test_notes():
+    from reskeras.weights.table import NOTES
+    keys = {key for w in table() for key in (w.source, w.net, w.id)}
+    assert set(NOTES) <= keys
+    assert get_weights("timm/resnet50.a1_in1k").note == ""
+    assert "no classifier" in get_weights("timm/resnet50.bamboo").note
+    assert all("pool" in w.note for w in table() if "pool" in w.fields)
+
+
 @pytest.mark.parametrize("name, says", [
     ("resnet50v1_5.racm_in1k", "that tag is of seresnext50_32x4d, wide_resnet50_2"),
     ("resnet50v1_5.a1_in1q", "did you mean 'a1_in1k'"),
