@@ -1,18 +1,21 @@
-"""A Keras functional model as a graph that can be read, rewritten and built again.
-
-The only file that knows Keras' serialised form.
-"""
+"""A Keras functional model as a graph that can be read, rewritten and built again."""
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
+from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Iterator
+from functools import cached_property
+from typing import Any, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 
-Ref = tuple[str, int, int]      # a tensor: the layer that made it, the number of its call, the number of its output
+from .serialised import Ref, functions_of, map_refs, map_tensors, put_tensors, refs_in, tensor, tensors_in, with_dtype
+
+Key = tuple[str, int]           # a call
+Shape = tuple[int | None, ...]
 
 
 @contextlib.contextmanager
@@ -26,9 +29,12 @@ def deep(limit: int = 100_000) -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Node:
-    """One call of a layer: what the layer is (`kind`, `config`, `weights`) and what it is called on (`args`, `kwargs`)."""
+    """One call of a layer: what the layer is (`kind`, `config`, `weights`) and what it is called on (`args`, `kwargs`).
+
+    `functions` are those that the config only names: a user's activation, what a Lambda does.
+    """
     name: str
     call: int
     kind: type[keras.layers.Layer]
@@ -36,10 +42,74 @@ class Node:
     weights: tuple[np.ndarray, ...]
     args: Any
     kwargs: dict[str, Any]
+    functions: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Ref, ...]:
         return tuple(tensors_in([self.args, self.kwargs]))
+
+    @property
+    def key(self) -> Key:
+        return self.name, self.call
+
+    @property
+    def output(self) -> Ref:
+        """Of a layer with one output."""
+        return self.name, self.call, 0
+
+    @cached_property
+    def word(self) -> str:
+        """What the layer is called: "Conv2D" for Keras' own, "package>Name" for a registered one, "" for any other.
+
+        A subclass is another layer, which may do more, even if its author kept the name, unless it says whose function it is.
+        """
+        kind = vars(self.kind).get("same_function_as", self.kind)
+        name = kind.__name__
+        if getattr(keras.layers, name, None) is kind:
+            return name
+        registered = keras.saving.get_registered_name(kind)
+        return registered if ">" in registered else ""
+
+    @property
+    def trains(self) -> bool:
+        """Whether the call asks for the behaviour of training, at inference too (`layer(x, training=True)`)."""
+        return bool(self.kwargs.get("training"))
+
+    def layer(self, dtype: str | None = None, scratch: bool = False) -> keras.layers.Layer:
+        """A new layer of this configuration, with `dtype` as its policy where it is given."""
+        config = with_dtype(copy.deepcopy(self.config), dtype)      # from_config may empty what it is given
+        if scratch and self.weights:
+            config |= {name: "zeros" for name in config if name.endswith("_initializer")}
+        with keras.saving.custom_object_scope(self.functions):
+            return self.kind.from_config(config)
+
+    def fill(self, layer: keras.layers.Layer) -> None:
+        """Sets the weights of a layer of this configuration, and what a Normalization keeps beside them."""
+        layer.set_weights(self.weights)
+        for inner in layer._flatten_layers():
+            if isinstance(inner, keras.layers.Normalization):
+                inner.finalize_state()
+
+    def of(self, **config: Any) -> Node:
+        """The same call of a layer with another configuration."""
+        return replace(self, config={**self.config, **config})
+
+    def reading(self, moved: Mapping[Ref, Ref]) -> Node:
+        """The same layer, called on other tensors in the place of some."""
+        if moved.keys().isdisjoint(self.inputs):
+            return self
+
+        def there(ref: Ref) -> Ref:
+            return moved.get(ref, ref)
+        return replace(self, args=map_tensors(self.args, there), kwargs=map_tensors(self.kwargs, there))
+
+
+def call(kind: type[keras.layers.Layer], name: str, inputs: Sequence[Ref], like: Node, weights: Sequence[np.ndarray] = (),
+         **options: Any) -> Node:
+    """A new layer of the dtype policy of `like`, called on `inputs`."""
+    config = {**kind(name=name, **options).get_config(), "dtype": like.config["dtype"]}
+    tensors = [tensor(ref) for ref in inputs]
+    return Node(name, 0, kind, config, tuple(weights), tensors if len(tensors) == 1 else [tensors], {})
 
 
 @dataclass(frozen=True)
@@ -65,148 +135,166 @@ class Graph:
             config = model.get_config()
         if "layers" not in config or "output_layers" not in config:
             raise ValueError(f"{model.name}: a subclassed model has no graph to read; expected a functional keras.Model")
-        nodes, layers = [], {layer.name: layer for layer in model.layers}
+        nodes, made_by = [], {operation.name: operation for operation in model.operations}
         for entry in config["layers"]:
-            layer = layers[entry["name"]]
-            values = tuple(layer.get_weights()) if weights else ()
+            layer = made_by[entry["name"]]      # a bare operation, such as x + y, has no weights
+            values = tuple(layer.get_weights()) if weights and isinstance(layer, keras.layers.Layer) else ()
+            settings, functions = functions_of(layer, entry["config"])
             for call, made in enumerate(entry["inbound_nodes"] or [{"args": [], "kwargs": {}}]):
-                nodes.append(Node(entry["name"], call, type(layer), entry["config"], values, made["args"], made["kwargs"]))
+                nodes.append(Node(entry["name"], call, type(layer), settings, values, made["args"], made["kwargs"], functions))
+        # Keras counts the calls of a nested functional model from 1 in its lists of tensors, but from 0 in arguments
+        nested = {name for name, layer in made_by.items() if any(kind.__name__ == "Functional" for kind in type(layer).__mro__)}
+        inputs, outputs = (map_refs(config[name], lambda ref: (ref[0], ref[1] - (ref[0] in nested), ref[2]))
+                           for name in ("input_layers", "output_layers"))
         extra = {"memory": config["memory"]} if "memory" in config else {}
-        return cls(model.name, in_order(nodes), as_refs(config["input_layers"]), as_refs(config["output_layers"]),
-                   type(model) if extra else keras.Model, extra)
+        return cls(model.name, in_order(nodes), inputs, outputs, type(model) if extra else keras.Model, extra)
 
-    def build(self, dtype: str | None = None) -> keras.Model:
-        """A new functional model, with `dtype` as every layer's policy where it is given."""
+    def build(self, dtype: str | None = None, scratch: bool = False) -> keras.Model:
+        """A new functional model.
+
+        Arguments:
+            dtype: every layer's policy, where it is given.
+            scratch: whether the model is to be run and thrown away; then nothing is drawn at random to be overwritten.
+        """
         layers: dict[str, keras.layers.Layer] = {}
         tensors: dict[Ref, Any] = {}
         filled: set[str] = set()
         with deep():
             for node in self.nodes:
                 if node.name not in layers:
-                    layers[node.name] = node.kind.from_config(with_dtype(node.config, dtype))
+                    layers[node.name] = node.layer(dtype, scratch)
                 layer = layers[node.name]
                 if isinstance(layer, keras.layers.InputLayer):
                     made = layer.output
                 else:
                     args, kwargs = put_tensors([node.args, node.kwargs], tensors.__getitem__)
                     made = layer(*args, **kwargs)
-                for i, tensor in enumerate(made if isinstance(made, (list, tuple)) else [made]):
-                    tensors[node.name, node.call, i] = tensor
+                for i, output in enumerate(keras.tree.flatten(made)):
+                    tensors[node.name, node.call, i] = output
                 if node.weights and node.name not in filled:
-                    layer.set_weights(node.weights)
+                    node.fill(layer)
                 filled.add(node.name)
             return self.model(map_refs(self.inputs, tensors.__getitem__), map_refs(self.outputs, tensors.__getitem__),
                               name=self.name, **self.extra)
 
+    @cached_property
+    def nodes_by_key(self) -> dict[Key, Node]:
+        return {node.key: node for node in self.nodes}
+
+    @cached_property
+    def readers_by_key(self) -> dict[Key, list[Node]]:
+        found: dict[Key, list[Node]] = {node.key: [] for node in self.nodes}
+        for node in self.nodes:
+            for key in dict.fromkeys(ref[:2] for ref in node.inputs):
+                found[key].append(node)
+        return found
+
+    @cached_property
+    def output_keys(self) -> set[Key]:
+        return {ref[:2] for ref in refs_in(self.outputs)}
+
+    @cached_property
+    def calls(self) -> Counter[str]:
+        """How often each layer is called."""
+        return Counter(node.name for node in self.nodes)
+
+    @cached_property
+    def shapes(self) -> dict[Ref, Shape]:
+        """Of every tensor, None in it for what is open; not of those that follow from a layer that cannot say."""
+        return shapes(self)
+
     def readers(self, node: Node) -> list[Node]:
         """The nodes that read an output of `node`."""
-        return [n for n in self.nodes if any(r[:2] == (node.name, node.call) for r in n.inputs)]
+        return self.readers_by_key[node.key]
 
     def is_output(self, node: Node) -> bool:
-        return any(r[:2] == (node.name, node.call) for r in refs_in(self.outputs))
+        return node.key in self.output_keys
 
     def shared(self, node: Node) -> bool:
-        return sum(n.name == node.name for n in self.nodes) > 1
+        return self.calls[node.name] > 1
 
     def node(self, ref: Ref) -> Node:
-        return next(n for n in self.nodes if (n.name, n.call) == ref[:2])
+        return self.nodes_by_key[ref[:2]]
 
-    def swap(self, node: Node, new: Node) -> Graph:
-        return replace(self, nodes=tuple(new if n is node else n for n in self.nodes))
+    def edit(self, new: Mapping[Key, Sequence[Node]], moved: Mapping[Ref, Ref]) -> Graph:
+        """The graph with other nodes in the place of some, and other tensors read in the place of some.
 
-    def bypass(self, node: Node) -> Graph:
-        """The graph without `node`: who read its output reads its only input."""
-        (source,) = node.inputs
-        gone = (node.name, node.call, 0)
-        moved = tuple(replace(n, args=rewired(n.args, gone, source), kwargs=rewired(n.kwargs, gone, source))
-                      for n in self.nodes if n is not node)
-        return replace(self, nodes=moved, outputs=map_refs(self.outputs, lambda r: source if r == gone else r))
+        Arguments:
+            new: for the key of a node the nodes that stand in its place; none where it goes.
+            moved: for a tensor the one that all who read it, the model's outputs too, read instead; chains are followed.
+        """
+        def settled(ref: Ref) -> Ref:
+            while ref in moved:
+                ref = moved[ref]
+            return ref
+        end = {ref: settled(ref) for ref in moved}
+        nodes = [made.reading(end) for node in self.nodes for made in new.get(node.key, (node,))]
+        return replace(self, nodes=in_order(nodes), outputs=map_refs(self.outputs, settled))
+
+    def reachable(self) -> Graph:
+        """The graph without what neither an output needs nor an input is."""
+        needed = {ref[:2] for ref in (*refs_in(self.inputs), *refs_in(self.outputs))}
+        for node in reversed(self.nodes):
+            if node.key in needed:
+                needed |= {ref[:2] for ref in node.inputs}
+        return replace(self, nodes=tuple(node for node in self.nodes if node.key in needed))
+
+    def free(self, name: str) -> str:
+        """`name`, or with a number where a layer has it already."""
+        return next(n for n in (name, *(f"{name}_{i}" for i in range(1, len(self.nodes) + 2))) if not self.calls[n])
 
 
 def functional(model: keras.Model) -> keras.Model:
     """A sequential model as a functional one of the same layers; a functional one as it is."""
-    return keras.Model(model.inputs, model.outputs, name=model.name) if isinstance(model, keras.Sequential) else model
+    if not isinstance(model, keras.Sequential):
+        return model
+    if not model.built:
+        raise ValueError(f"{model.name} is not built, so it has no graph yet; begin it with keras.Input(shape)")
+    return keras.Model(model.inputs, model.outputs, name=model.name)
 
 
-def in_order(nodes: list[Node]) -> tuple[Node, ...]:
+def in_order(nodes: Sequence[Node]) -> tuple[Node, ...]:
     """Every node behind the nodes that it reads: Keras lists layers, and a shared one has calls far apart."""
-    done: dict[tuple[str, int], Node] = {}
-    waiting = nodes
+    done: dict[Key, Node] = {}
+    waiting = list(nodes)
     while waiting:
         later = []
         for node in waiting:
             if all(ref[:2] in done for ref in node.inputs):
-                done[node.name, node.call] = node
+                done[node.key] = node
             else:
                 later.append(node)
+        if len(later) == len(waiting):
+            raise ValueError(f"no order of the layers: {', '.join(n.name for n in later[:5])} wait for each other")
         waiting = later
     return tuple(done.values())
 
 
-def is_tensor(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
-
-
-def tensors_in(value: Any) -> Iterator[Ref]:
-    """Every tensor named in the serialised arguments of a call."""
-    if is_tensor(value):
-        name, call, output = value["config"]["keras_history"]
-        yield name, call, output
-    elif isinstance(value, (dict, list, tuple)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from tensors_in(item)
-
-
-def put_tensors(value: Any, find: Callable[[Ref], Any]) -> Any:
-    """The serialised arguments of a call with a tensor for each name of one."""
-    if is_tensor(value):
-        return find(next(tensors_in(value)))
-    if isinstance(value, dict):
-        if "class_name" in value:
-            return keras.saving.deserialize_keras_object(value)
-        return {k: put_tensors(v, find) for k, v in value.items()}
-    return [put_tensors(v, find) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def rewired(value: Any, old: Ref, new: Ref) -> Any:
-    if is_tensor(value):
-        here = next(tensors_in(value)) == old
-        return {**value, "config": {**value["config"], "keras_history": list(new)}} if here else value
-    if isinstance(value, dict):
-        return {k: rewired(v, old, new) for k, v in value.items()}
-    return [rewired(v, old, new) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def is_ref(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str)
-
-
-def as_refs(value: Any) -> Any:
-    """Keras' nesting of [name, call, output] with each as a Ref; a single one stands alone."""
-    return map_refs(value, lambda r: r)
-
-
-def map_refs(value: Any, function: Callable[[Ref], Any]) -> Any:
-    if is_ref(value):
-        return function((value[0], value[1], value[2]))
-    if isinstance(value, dict):
-        return {k: map_refs(v, function) for k, v in value.items()}
-    return [map_refs(v, function) for v in value]
-
-
-def refs_in(value: Any) -> list[Ref]:
-    found: list[Ref] = []
-    map_refs(value, found.append)
+def shapes(graph: Graph) -> dict[Ref, Shape]:
+    """What each layer says of the shape of its output, from the inputs on."""
+    found: dict[Ref, Shape] = {}
+    seen: dict[Any, list[Shape]] = {}       # deep nets are one block over and over, and making its layers takes time
+    for node in graph.nodes:
+        if node.kind is keras.layers.InputLayer:
+            found[node.output] = tuple(node.config["batch_shape"])
+        elif all(ref in found for ref in node.inputs):
+            alike: Any = node.key
+            if issubclass(node.kind, keras.layers.Layer) and not node.kwargs:
+                alike = node.kind, repr({**node.config, "name": ""}), tuple(found[ref] for ref in node.inputs)
+            if alike not in seen:
+                seen[alike] = output_shapes(node, found)
+            found.update(((*node.key, i), shape) for i, shape in enumerate(seen[alike]))
     return found
 
 
-def with_dtype(config: dict[str, Any], dtype: str | None) -> dict[str, Any]:
-    """A layer's config, of another dtype policy where one is given; layers inside it too."""
-    if dtype is None:
-        return config
-
-    def changed(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: dtype if k == "dtype" else changed(v) for k, v in value.items()}
-        return [changed(v) for v in value] if isinstance(value, list) else value
-    return changed(config)
+def output_shapes(node: Node, known: Mapping[Ref, Shape]) -> list[Shape]:
+    """None where the layer cannot say: it must be built first, or nobody ever asked it."""
+    layer = node.layer()
+    inputs = [known[ref] for ref in node.inputs]
+    with contextlib.suppress(Exception):
+        made = layer.compute_output_shape(inputs if len(inputs) > 1 else inputs[0])
+        return [tuple(shape) for shape in (made if isinstance(made[0], (list, tuple)) else [made])]
+    with contextlib.suppress(Exception):    # bare operations, and layers that say it by their call
+        args, kwargs = put_tensors([node.args, node.kwargs], lambda ref: keras.KerasTensor(known[ref]))
+        return [tuple(spec.shape) for spec in keras.tree.flatten(layer.compute_output_spec(*args, **kwargs))]
+    return []
