@@ -1,203 +1,255 @@
 """A net to a file for another runtime, proved there before the call returns."""
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import os
 import pathlib
-import tempfile
-from dataclasses import dataclass
-from typing import Iterator
+from dataclasses import replace
+from typing import Any, Mapping, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from .. import __version__
-from ..build import load as load_keras
-from ..graph.graph import Graph, deep
+from ..graph.graph import Graph
+from ..graph.optimize import optimize as optimized
+from ..graph.proof import logits
+from ..net import class_names, remember
 from ..spec import nearest
-from . import saved_model, tflite
-from .certificate import Certificate, Run, agreement, latency_ms, max_relative_difference, size_and_hash
+from ..weights.table import get_weights
+from . import probe
+from .calibration import enough, samples
+from .cc import forget_cc, write_cc
+from .certificate import Certificate, compared, latency, size_and_hash, threshold
+from .formats import FORMATS, Format, Runtime, format_of, open_file, require, whole
+from .job import Job
+from .keras_file import keras_run
+from .random_images import random_images, undecided
+from .replacing import others, replacing
+from .rounding import allowing, rounding
+from .tflite import before_softmax
 
-FORMATS = {".tflite": "TFLite", ".keras": "Keras", "": "SavedModel"}
-QUANTIZED = (None, "float16", "dynamic", "int8")
-DIFFERENCE = {None: 1e-4, "float16": 1e-2}      # relative, of the outputs
-AGREEMENT = 0.95                                # of the classes, where integers replace floats
-# Images whose two best classes lie closer than this are undecided: 8 bits over the output's range cannot tell.
-MARGIN = 0.02
+HALF = ("float16", "bfloat16")
+IO = ("int8", "uint8", "float32")
+SIDE = 96               # pixels to compare on where the net leaves its size open: any net of the family takes it
+LOGITS = 32             # images whose logits are compared: the plain kernels that show them are slow
 
 
-def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | None = None,
-           calibration: np.ndarray | None = None, batch: int = 1, size: int | tuple[int, int] | None = None) -> Certificate:
+def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | None = None, calibration: Any = None,
+           validation: Any = None, batch: int | None = None, size: int | tuple[int, int] | None = None, io: str = "int8",
+           preprocess: Any = None, labels: str | Sequence[str] | None = None, float_layers: Sequence[str] = (),
+           optimize: bool = True, threads: int = 1, thresholds: Mapping[str, float] | None = None, strict: bool = True,
+           progress: bool = False, cc: bool = False) -> Certificate:
     """Writes `model` to `path`, runs the file in its own runtime, and returns the proof; `<path>.json` holds it too.
+
+    Batch normalization is folded first.  A net of mixed precision is rebuilt in float32, but for Keras files and SavedModels.
 
     Arguments:
         model: of one input of images and one output.
-        path: its suffix decides: `.tflite`, `.keras`, none for a SavedModel folder.
-        quantize: for TFLite: None (float32), "float16" and "dynamic" (the weights), "int8" (everything, in and out).
-        calibration: images (N, H, W, C) as the model takes them; int8 needs them, every format is compared on them
-            (on eight random ones where there are none).
-        batch: images per call, fixed in a .tflite; the others take any number.
+        path: its suffix decides: `.tflite`, `.onnx`, `.xml` (OpenVINO), `.keras`, none for a SavedModel folder.
+        quantize: for TFLite: None (float32), "float16" and "dynamic" (the weights), "int8" (everything).
+        calibration: images that int8 is scaled by, at least 32: an array of floats as the net takes them or of uint8 pixels,
+            a folder, a list of files, a tf.data set, or a pair (images, classes).  Pixels and files go through the net's own
+            preprocessing.
+        validation: images to compare on, of the same kinds; those of the calibration where not given, else random ones.  With
+            classes the certificate has the accuracy before and after.
+        batch: images per call; 1 in a .tflite, open elsewhere, where not given.
         size: (height, width) of the images, where the model leaves it open.
-    Raises: ValueError for a bad argument, RuntimeError where the file differs from Keras, OSError where `path` cannot be
-        written.  What was at `path` is then still there, and nothing else is.
+        io: type of an int8 file's input and output: "int8", "uint8" or "float32".
+        preprocess: for a net that does not remember it: a weights row, its name, or a `Preprocessing`.
+        labels: for a net that does not remember them: a label set, or the names of the classes.
+        float_layers: names of layers that stay in floating point in an int8 file.
+        optimize: whether to write the net with its batch normalization folded; compared is the net as it was given.
+        threads: of the runtimes, in the timing.
+        thresholds: "difference" (largest, relative) or "agreement" (least share of images of the same class), in place of the
+            rules of `certificate.THRESHOLDS`.
+        strict: whether a file that falls short is an error; else it is kept, with `passed: false` in its certificate.
+        progress: whether to show a bar while calibrating.
+        cc: whether to write `<path>.cc` too, the .tflite as a C array with its arena size, for microcontrollers.
+    Raises: ValueError for a bad argument, RuntimeError where the file falls short, ImportError where a package is missing,
+        OSError where `path` cannot be written.  What was at `path` is then still there, and nothing else is.
     """
     target = pathlib.Path(path)
-    form = check(model, target, quantize, calibration, batch)
-    if form == "TFLite" and any(layer.compute_dtype in ("float16", "bfloat16") for layer in model.layers):
-        model = Graph.of(model).build("float32")    # the converter has no bfloat16, and sums in float16 overflow
-    open_shape = tuple(model.input_shape)
-    shape = (batch, *image_size(open_shape, size, form), open_shape[3])
-    images = comparison(shape, calibration)
-    with replacing(target, form) as temporary:
-        if form == "TFLite":
-            tflite.write(model, temporary, shape, quantize, None if calibration is None else images)
-        elif form == "Keras":
-            write_keras(model, temporary)
-        else:
-            saved_model.write(model, temporary, (None, *(shape[1:] if size else open_shape[1:])))
-        certificate = certify(model, target, temporary, form, quantize, images, batch)
-        certificate.write(temporary.with_name(f"{target.name}.json"))
+    form = format_of(target)
+    check(model, target, form, quantize, calibration, batch, io, float_layers, threads)
+    if cc and form.name != "TFLite":
+        raise ValueError(f"cc=True is defined for .tflite; {target.name!r} would be a {form.name}")
+    others(target, form.files(target)[1:])
+    require(form)
+    original = model
+    if preprocess is not None or labels is not None:
+        model = remember(Graph.of(model).build(), preprocess, labels)       # the caller's own net forgets nothing new
+    trained = has_learned(model)
+    hashed = weights_hash(model)
+    if not form.half and any(layer.compute_dtype in HALF for layer in model.layers):
+        original = model = Graph.of(model).build("float32")     # converters have no bfloat16, and sums in float16 overflow
+    precision = next((layer.compute_dtype for layer in model.layers if layer.compute_dtype in HALF), "float32")
+    job = job_of(model, form, quantize, batch, size, io, float_layers, progress)
+    pixels = (*image_size(model, size, form), model.input_shape[3])
+    prepare = job.preprocessing and job.preprocessing.fitted(pixels)
+    job = replace(job, preprocessing=job.preprocessing and job.preprocessing.fitted(job.shape[1:]))
+    given = None if calibration is None else samples(calibration, prepare, pixels, progress=progress)
+    if quantize == "int8":
+        assert given is not None
+        enough(given.images, job.shape[0])
+        job = replace(job, samples=given.images)
+    judge = Runtime(keras_run(original), tuple(model.input_shape))
+    measure = "outputs" if not ends_in_softmax(model) else "logits" if quantize == "int8" else "log-probabilities"
+    graph = None if measure == "outputs" else logits(Graph.of(model))
+    inner = Runtime(keras_run(graph.build()), judge.shape) if graph else None
+    images = given or random_images(pixels, prepare)
+    if validation is not None:
+        images = samples(validation, prepare, pixels, progress=progress)
+    elif given is None and inner:
+        images = undecided(images, inner)
+    expected = judge(images.images)
+    right = accuracy(expected, images.truth)
+    memory = getattr(model, "memory", None)
+    variant, _, tag = (memory.weights if memory else "").partition(".")
+    with replacing(target, folder=form.name == "SavedModel") as new:
+        form.module.write(ready(model, form, job, pixels) if optimize else model, new, job)
+        if bad := form.module.faults(new, job):
+            raise RuntimeError(f"{target}: {'; '.join(bad[:3])}; nothing was written")
+        kinds = {name: getattr(form.module, "KINDS", {}).get(name) or quantize or precision for name in form.module.RUNTIMES}
+        step = job.shape[0] or 1
+        one = np.resize(images.images[:step], (step, *pixels))
+        number, digest = size_and_hash(*form.files(new))
+        some = images.images[:LOGITS]
+        answers = inner(some) if inner else None
+        scale = None if answers is None else float(np.abs(answers).max())
+        inside = None if answers is None or measure != "logits" else (Runtime(before_softmax(new), job.shape)(some), answers)
+        runs = {name: open_file(new, threads, name) for name in kinds}
+        certificate = Certificate(
+            file=target.name, format=form.name, quantize=quantize, passed=False, fault="",
+            variant=variant or model.name, tag=tag, weights_sha256=hashed, bytes=number, sha256=digest, batch=step,
+            images=len(expected), measure=measure, scale=scale, threads=threads,
+            runtimes={name: compared(run(images.images), expected, kinds[name], measure, images.truth, latency(run.run, one),
+                                     inside, scale) for name, run in runs.items()},
+            keras={"latency_ms": latency(judge.run, one), "accuracy": right},
+            operators=form.module.operators(new),
+            left_to_cpu=form.module.left_to_cpu(new) if hasattr(form.module, "left_to_cpu") else {},
+            thresholds={name: threshold(kind, trained, thresholds) for name, kind in kinds.items()},
+            versions={"reskeras": __version__, "keras": keras.__version__} | form.module.version(),
+            memory=memory.get_config() if memory else None)
+        if not thresholds:
+            certificate = allowing(certificate, lambda: rounding(graph or Graph.of(model), some, answers))
+        certificate = certificate.judged()
+        if strict and not certificate.passed:
+            raise RuntimeError(f"{target}: {certificate.fault}{hint(model, quantize)}; nothing was written")
+        certificate.write(new.with_name(f"{target.name}.json"))
+        if cc:
+            write_cc(new, new.with_name(f"{target.name}.cc"))
+        probe.write(new.with_name(f"{target.name}.npz"), judge, next(iter(runs.values())), images.images,
+                    inner if measure == "logits" else None)
+    if not cc:
+        forget_cc(target)
     return certificate
 
 
-def certify(model: keras.Model, target: pathlib.Path, file: pathlib.Path, form: str, quantize: str | None, images: np.ndarray,
-            batch: int) -> Certificate:
-    """Compares `file` with `model` on `images`.  Raises: RuntimeError where it is too far."""
-    runtime = open_file(file)
-    found, expected = runtime(images), model.predict(images, batch_size=batch, verbose=0)
-    difference, decided = max_relative_difference(found, expected), agreement(found, expected, MARGIN)
-    if quantize in DIFFERENCE:
-        if not difference <= DIFFERENCE[quantize]:
-            raise RuntimeError(f"{target}: the outputs differ from Keras by {difference:.2g} relative, more than "
-                               f"{DIFFERENCE[quantize]:g}; nothing was written")
-    elif not np.isfinite(difference) or (decided is not None and decided < AGREEMENT):
-        raise RuntimeError(f"{target}: only {decided or 0:.1%} of {len(images)} images keep the class that Keras gives them "
-                           f"({AGREEMENT:.0%} expected); calibrate on more images, or on images like those of the training")
-    number, digest = size_and_hash(file)
-    versions = {"reskeras": __version__, "keras": keras.__version__, "tensorflow": tf.__version__}
-    return Certificate(file=target.name, format=form, quantize=quantize, bytes=number, sha256=digest, batch=batch,
-                       images=len(images), max_relative_difference=difference, top1_agreement=agreement(found, expected),
-                       latency_ms=latency_ms(runtime.run, images[:batch]),
-                       versions=versions | (tflite.version() if form == "TFLite" else {}),
-                       memory=model.memory.get_config() if getattr(model, "memory", None) else None)
+def ready(model: keras.Model, form: Format, job: Job, pixels: tuple[int, int, int]) -> keras.Model:
+    """The net as fast as it gets; the file is compared with the net as it was, so that no proof is needed here."""
+    target = "saved_model" if form.target == "tflite" and job.shape[0] != 1 else form.target
+    return optimized(model, for_target=target, proof=False, input_shape=pixels)[0]
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """An exported file, ready to run: call it on any number of images."""
-    run: Run
-    shape: tuple[int | None, ...]       # (batch, height, width, channels); None is open
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        step = self.shape[0] or 32
-        outputs = []
-        for i in range(0, len(images), step):
-            some = images[i:i + step]
-            missing = self.shape[0] - len(some) if self.shape[0] else 0
-            outputs.append(self.run(np.concatenate([some, some[:1].repeat(missing, 0)]))[:len(some)])
-        return np.concatenate(outputs)
+def hint(model: keras.Model, quantize: str | None) -> str:
+    """What is known to be of no use."""
+    if quantize == "int8" and any(isinstance(layer, keras.layers.GroupNormalization) for layer in model.layers):
+        return (" (group normalization takes its statistics from each image, and leaves a channel too few of 256 levels: "
+                "quantize='dynamic' or 'float16' keep such nets)")
+    return ""
 
 
-def open_file(path: str | os.PathLike[str]) -> Runtime:
-    """Opens a `.tflite` or `.keras` file or a SavedModel folder in its own runtime.
-
-    Raises: FileNotFoundError; ValueError for another suffix or a file that the runtime cannot read.
-    """
-    file = pathlib.Path(path)
-    form = format_of(file)
-    if not file.exists():
-        raise FileNotFoundError(f"{file}: no such file")
-    try:
-        if form == "Keras":
-            net = load_keras(file)
-            return Runtime(keras_run(net), tuple(net.input_shape))
-        return Runtime(*(tflite if form == "TFLite" else saved_model).load(file))
-    except Exception as error:      # each runtime has its own
-        raise ValueError(f"{file} is no readable {form} file ({type(error).__name__}: {error})") from error
+def accuracy(scores: np.ndarray, truth: np.ndarray | None) -> float | None:
+    """Raises: ValueError for classes that the net does not have."""
+    if truth is None:
+        return None
+    if scores.ndim != 2 or not 0 <= truth.min() <= truth.max() < scores.shape[1]:
+        raise ValueError(f"the classes of the images are {truth.min()} to {truth.max()}; the net's output is of the shape "
+                         f"{scores.shape[1:]}")
+    return float((scores.argmax(1) == truth).mean())
 
 
-def keras_run(net: keras.Model) -> Run:
-    signature = tf.TensorSpec(net.input_shape, net.inputs[0].dtype)
-    function = tf.function(lambda images: net(images, training=False), input_signature=[signature], autograph=False)
-    return lambda images: function(tf.constant(images, signature.dtype)).numpy()
-
-
-def write_keras(model: keras.Model, path: pathlib.Path) -> None:
-    """The net alone, without optimizer, losses or metrics."""
-    with deep():
-        net = model.__class__.from_config(model.get_config())
-        net.set_weights(model.get_weights())
-        net.save(path)
-
-
-def check(model: keras.Model, target: pathlib.Path, quantize: str | None, calibration: np.ndarray | None, batch: int) -> str:
-    """The format's name.  Raises: ValueError for arguments that do not fit together."""
-    form = format_of(target)
-    if quantize not in QUANTIZED:
-        known = ", ".join(map(repr, QUANTIZED))
-        raise ValueError(f"quantize={quantize!r}: expected one of {known}{nearest(quantize, QUANTIZED)}")
-    if quantize and form != "TFLite":
-        raise ValueError(f"quantize={quantize!r} is defined for .tflite; {target.name!r} would be a {form}")
+def check(model: keras.Model, target: pathlib.Path, form: Format, quantize: str | None, calibration: Any, batch: int | None,
+          io: str, float_layers: Sequence[str], threads: int) -> None:
+    """Raises: ValueError for arguments that do not fit together, TypeError for what is no model."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"{model!r} is a {type(model).__name__}: expected a keras.Model, as reskeras.create gives")
+    if keras.config.backend() != "tensorflow":
+        raise ValueError(f"exports are made with the TensorFlow backend, and this process has {keras.config.backend()!r}; save "
+                         "the net as .keras and export it in a process with KERAS_BACKEND=tensorflow")
+    known = FORMATS[".tflite"].numbers
+    if quantize not in known:
+        raise ValueError(f"quantize={quantize!r}: expected one of {', '.join(map(repr, known))}{nearest(quantize, known)}")
+    if quantize not in form.numbers:
+        raise ValueError(f"quantize={quantize!r} is defined for .tflite; {target.name!r} would be a {form.name}")
     if quantize == "int8" and calibration is None:
-        raise ValueError("quantize='int8' needs calibration=images, some hundred of them, as the model takes them")
-    if not isinstance(batch, int) or batch < 1:
-        raise ValueError(f"batch={batch!r}: expected a whole number of at least 1")
+        raise ValueError("quantize='int8' needs calibration=images, some hundred of them, or a folder of image files")
+    if quantize == "int8" and "float" not in model.inputs[0].dtype:
+        raise ValueError(f"quantize='int8': {model.name} takes images of {model.inputs[0].dtype}, the converter scales floats "
+                         "alone: export the net without its first cast, io='uint8' makes the file take pixels")
+    if io not in IO:
+        raise ValueError(f"io={io!r}: expected one of {', '.join(IO)}{nearest(io, IO)}")
+    if io != IO[0] and quantize != "int8":
+        raise ValueError(f"io={io!r} is defined for quantize='int8'")
+    if batch is not None:
+        whole("batch", batch)
+    whole("threads", threads)
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
         raise ValueError(f"{model.name}: a net of one input (batch, height, width, channels) and one output is expected")
-    return form
+    layers = [layer.name for layer in model.layers]
+    for name in float_layers:
+        if quantize != "int8" or name not in layers:
+            raise ValueError(f"float_layers={name!r}: expected layers of the net, for quantize='int8'{nearest(name, layers)}")
 
 
-def format_of(path: pathlib.Path) -> str:
-    if path.suffix not in FORMATS:
-        raise ValueError(f"{os.fspath(path)!r}: no exporter writes {path.suffix!r}; known are .tflite, .keras, and no suffix for "
-                         f"a SavedModel folder{nearest(path.suffix, [s for s in FORMATS if s])}")
-    return FORMATS[path.suffix]
+def job_of(model: keras.Model, form: Format, quantize: str | None, batch: int | None, size: Any, io: str,
+           float_layers: Sequence[str], progress: bool) -> Job:
+    shape = tuple(model.input_shape)
+    if size is not None or form.name == "TFLite":
+        shape = (shape[0], *image_size(model, size, form), shape[3])
+    memory = getattr(model, "memory", None)
+    names = class_names(model)
+    prepare = memory.preprocessing if memory else None
+    row = get_weights(memory.weights) if memory and memory.weights else None
+    about = {"reskeras": __version__, "net": model.name, "quantize": quantize, "labels": list(names),
+             "memory": memory.get_config() if memory else None, "licence": row.licence if row else ""}
+    return Job((batch or (1 if form.name == "TFLite" else shape[0]), *shape[1:]), quantize, io=io,
+               float_layers=tuple(float_layers), progress=progress, labels=names, metadata=about, preprocessing=prepare)
 
 
-def image_size(shape: tuple[int | None, ...], size: int | tuple[int, int] | None, form: str) -> tuple[int, int]:
+def image_size(model: keras.Model, size: int | tuple[int, int] | None, form: Format) -> tuple[int, int]:
     """(height, width) of the images to compare on.  Raises: ValueError where `size` is missing or not the model's."""
-    height, width = (size, size) if isinstance(size, int) else size or (shape[1], shape[2])
-    if form != "TFLite":
-        height, width = height or 96, width or 96       # 96: any net of the family takes it
+    own = model.input_shape[1:3]
+    asked = own if size is None else size
+    sides = tuple(asked) if isinstance(asked, (tuple, list)) else (asked, asked)
+    if len(sides) != 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sides if n is not None):
+        raise ValueError(f"size={size!r}: expected (height, width) or one number for both, of at least 1")
+    height, width = sides
+    if form.name != "TFLite":
+        height, width = height or SIDE, width or SIDE
     if height is None or width is None:
-        raise ValueError(f"the model's images are {shape[1:]}, a .tflite has a fixed size; give size=(height, width)")
-    if any(own not in (None, given) for own, given in zip(shape[1:3], (height, width))):
-        raise ValueError(f"size={(height, width)} is not the model's {shape[1:3]}")
+        raise ValueError(f"the model's images are {model.input_shape[1:]}, a .tflite has a fixed size; give size=(height, width)")
+    if any(known not in (None, asked) for known, asked in zip(own, (height, width))):
+        raise ValueError(f"size={(height, width)} is not the model's {own}")
     return height, width
 
 
-def comparison(shape: tuple[int, ...], calibration: np.ndarray | None) -> np.ndarray:
-    """The images to compare on, a multiple of the batch.  Raises: ValueError where `calibration` has another shape."""
-    if calibration is None:
-        return np.random.default_rng(0).standard_normal((max(8, shape[0]) // shape[0] * shape[0], *shape[1:]), dtype="float32")
-    images = np.asarray(calibration, "float32")
-    if images.shape[1:] != shape[1:] or len(images) < shape[0]:
-        raise ValueError(f"calibration is {images.shape}: expected at least {shape[0]} images of {shape[1:]}")
-    return images[:len(images) // shape[0] * shape[0]]
+def ends_in_softmax(model: keras.Model) -> bool:
+    last = model.layers[-1]
+    return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax
 
 
-@contextlib.contextmanager
-def replacing(target: pathlib.Path, form: str) -> Iterator[pathlib.Path]:
-    """A path to write to; it and `<name>.json` beside it take the target's place if the block succeeds, else vanish."""
-    if target.is_dir() and (form != "SavedModel" or {f.name for f in target.iterdir()} - saved_model.CONTENTS):
-        raise ValueError(f"{target} is a folder of other files; give the path of a new one")
-    if form == "SavedModel" and target.is_file():
-        raise ValueError(f"{target} is a file, and without a suffix a SavedModel folder would be written")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise OSError(error.errno, f"{target} cannot be written: {error.strerror}") from error
-    with folder as name:
-        new, old = pathlib.Path(name, target.name), pathlib.Path(name, "old")
-        yield new
-        if target.is_dir():             # a folder cannot be replaced in one step
-            target.rename(old)
-        try:
-            new.replace(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-        new.with_name(f"{target.name}.json").replace(target.with_name(f"{target.name}.json"))
+def has_learned(model: keras.Model) -> bool:
+    """Whether any of the numbers that begin at zero (biases, shifts, moving means) has left it."""
+    begun = [v for v in model.variables if v.name in ("bias", "beta", "moving_mean")]
+    return not begun or any(np.any(np.asarray(v)) for v in begun)
+
+
+def weights_hash(model: keras.Model) -> str:
+    """SHA-256 of the model's numbers, in the order of its variables."""
+    digest = hashlib.sha256()
+    for variable in model.variables:
+        values = np.asarray(variable)
+        digest.update(f"{variable.name} {values.dtype} {values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,85 @@
+"""Which operators of a .tflite file the accelerators of a phone leave to the plain CPU kernels."""
+from __future__ import annotations
+
+import pathlib
+from collections import Counter
+from typing import Any, Callable
+
+from . import flatbuffer
+from .tflite import interpreter_class
+
+# What the GPU delegate parses: `NewOperationParser` of LiteRT's tflite/delegates/gpu/common/model_builder.cc (2025).  LiteRT's
+# own analyzer was no help: as it comes from PyPI, it calls every file compatible.
+GPU = set("""ABS ADD ADD_N AVERAGE_POOL_2D BATCH_MATMUL CAST CONCATENATION CONV_2D COS CUMSUM DENSIFY DEPTHWISE_CONV_2D
+    DEPTH_TO_SPACE DEQUANTIZE DIV EQUAL ELU EXP FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER GELU GREATER GREATER_EQUAL
+    HARD_SWISH LESS LESS_EQUAL LOGISTIC LOG LOGICAL_AND LSTM MAXIMUM MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL
+    ONE_HOT PACK PAD PADV2 POW REDUCE_MAX REDUCE_MIN REDUCE_PROD QUANTIZE RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 LEAKY_RELU PRELU
+    RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR RSQRT SELECT SELECT_V2 SIGN SIN SLICE SOFTMAX SPACE_TO_DEPTH SPLIT SPLIT_V
+    SQRT SQUARE SQUARED_DIFFERENCE STRIDED_SLICE SUB SUM TANH TILE TRANSPOSE TRANSPOSE_CONV UNPACK""".split())
+
+
+def left_to_cpu(path: pathlib.Path) -> dict[str, dict[str, int]]:
+    """Delegate -> operators that it does not take: of the GPU by its rules, of XNNPACK by asking this machine's runtime."""
+    return {name: dict(sorted(report(path).items())) for name, report in DELEGATES.items()}
+
+
+def gpu(path: pathlib.Path) -> Counter[str]:
+    model = flatbuffer.opened(path)
+    graph = model.Subgraphs(0)
+    found: Counter[str] = Counter()
+    for i, name in enumerate(flatbuffer.names(model)):
+        operator = graph.Operators(i) if i < graph.OperatorsLength() else None      # other subgraphs are not looked at
+        if operator and not (name in GPU and RULES.get(name, fits)(operator, graph)):
+            found[name] += 1
+    return found
+
+
+def fits(operator: Any, graph: Any, ranks: tuple[int, ...] = (0, 1, 2, 3, 4)) -> bool:
+    """`IsAllAllowedTensors` of the same file: at most four dimensions."""
+    used = [operator.Inputs(i) for i in range(operator.InputsLength())] + [
+        operator.Outputs(i) for i in range(operator.OutputsLength())]
+    return all(graph.Tensors(i).ShapeLength() < 5 for i in used if i >= 0) and (
+        graph.Tensors(operator.Inputs(0)).ShapeLength() in ranks)
+
+
+def slice_fits(operator: Any, graph: Any) -> bool:
+    options = option(operator, "StridedSliceOptions")
+    return fits(operator, graph, (3, 4)) and not (options.EllipsisMask() or options.NewAxisMask() or options.ShrinkAxisMask())
+
+
+def mirror_fits(operator: Any, graph: Any) -> bool:
+    return fits(operator, graph) and option(operator, "MirrorPadOptions").Mode() == flatbuffer.schema().MirrorPadMode.REFLECT
+
+
+# Of LiteRT's tflite/tools/versioning/gpu_compatibility.cc, those that our nets can meet.
+RULES: dict[str, Callable[[Any, Any], bool]] = {"STRIDED_SLICE": slice_fits, "MIRROR_PAD": mirror_fits}
+
+
+def option(operator: Any, kind: str) -> Any:
+    table = operator.BuiltinOptions()
+    found = getattr(flatbuffer.schema(), kind)()
+    found.Init(table.Bytes, table.Pos)
+    return found
+
+
+def xnnpack(path: pathlib.Path) -> Counter[str]:
+    """The interpreter plans the file with XNNPACK; a part of the plan says what goes in and what comes out of it."""
+    interpreter = interpreter_class()(model_path=str(path))
+    interpreter.allocate_tensors()
+    nodes: list[dict[str, Any]] = interpreter._get_ops_details()    # there is no public way
+    own = [node for node in nodes if node["op_name"] != "DELEGATE"]
+    maker = {tensor: node["index"] for node in own for tensor in node["outputs"]}
+    reads = {node["index"]: list(node["inputs"]) for node in own}
+    taken: set[int] = set()
+    for part in nodes:
+        if part["op_name"] == "DELEGATE":       # all that lies between its inputs and its outputs is its own
+            waiting, given = list(part["outputs"]), set(part["inputs"])
+            while waiting:
+                tensor = waiting.pop()
+                if tensor not in given and (index := maker.get(tensor)) is not None and index not in taken:
+                    taken.add(index)
+                    waiting += reads[index]
+    return Counter(node["op_name"] for node in own if node["index"] not in taken)
+
+
+DELEGATES: dict[str, Callable[[pathlib.Path], Counter[str]]] = {"GPU": gpu, "XNNPACK": xnnpack}

@@ -1,0 +1,176 @@
+"""`verify` on the machine that will run the file: without TensorFlow, Keras or ONNX's own package."""
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tiny import tiny
+
+import reskeras
+from reskeras.exporters import probe
+from reskeras.exporters.certificate import Certificate, Measured, Threshold, compared, threshold
+from reskeras.exporters.verify import verify
+
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("keras", "tensorflow", "jax", "torch", "onnx", "tf2onnx", "h5py", "tqdm"):
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Blocked())
+from reskeras.cli import main
+code = main(["verify", *sys.argv[1:]])
+assert not {"keras", "tensorflow"} & set(sys.modules)
+sys.exit(code)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("verify")
+    net = reskeras.create("cifar_resnet20.digits")
+    images = np.random.default_rng(0).uniform(size=(40, *net.input_shape[1:])).astype("float32")
+    reskeras.export(net, folder / "net.tflite")
+    reskeras.export(net, folder / "int8.tflite", quantize="int8", calibration=images, thresholds={"difference": 0.2})
+    return folder
+
+
+def without_frameworks(*arguments):
+    return subprocess.run([sys.executable, "-c", BLOCKED, *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_verify_needs_neither_tensorflow_nor_keras(folder):
+    pytest.importorskip("ai_edge_litert")
+    out = without_frameworks(folder / "net.tflite", folder / "int8.tflite", "--json")
+    assert out.returncode == 0, out.stderr
+    first, second = json.loads(out.stdout)
+    assert first["passed"] and second["passed"] and first["images"] == 4
+    assert first["runtimes"]["LiteRT"]["max_relative_difference"] <= 1e-4
+    assert first["difference_from_export"] <= 1e-6 and first["operators"]["CONV_2D"] > 5
+    assert first["runtimes"]["LiteRT"]["latency_ms"]["median"] > 0 and "ai-edge-litert" in first["versions"]
+
+
+def test_a_file_that_was_changed_fails(folder, tmp_path):
+    for suffix in ("", ".json", ".npz"):
+        shutil.copy(folder / f"net.tflite{suffix}", tmp_path / f"net.tflite{suffix}")
+    data = bytearray((tmp_path / "net.tflite").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "net.tflite").write_bytes(data)
+    found = verify(tmp_path / "net.tflite")
+    assert not found.passed and "sha256" in found.faults[0]
+    out = subprocess.run([sys.executable, "-m", "reskeras.cli", "verify", str(tmp_path / "net.tflite")], capture_output=True,
+                         text=True)
+    assert out.returncode == 1 and "sha256" in out.stdout
+
+
+def test_answers_of_another_machine_fail(folder, tmp_path):
+    """As if the exporting machine, or Keras, had answered otherwise."""
+    for suffix in ("", ".json", ".npz"):
+        shutil.copy(folder / f"net.tflite{suffix}", tmp_path / f"net.tflite{suffix}")
+    held = dict(np.load(tmp_path / "net.tflite.npz"))
+    for name, fault in (("exported", "the answers differ by"), ("keras", "differ from Keras by")):
+        np.savez(tmp_path / "net.tflite.npz", **{**held, name: held[name][:, ::-1]})
+        found = verify(tmp_path / "net.tflite")
+        assert not found.passed and fault in found.faults[0] and len(found.faults) == 1
+
+
+def test_what_is_missing_is_named(folder, tmp_path):
+    shutil.copy(folder / "net.tflite", tmp_path / "net.tflite")
+    with pytest.raises(FileNotFoundError, match="net.tflite.json: no such file; reskeras.export writes it"):
+        verify(tmp_path / "net.tflite")
+    (tmp_path / "net.tflite.json").write_text("{}")
+    (tmp_path / "net.tflite.npz").write_text("no")
+    with pytest.raises(ValueError, match="is no certificate"):
+        verify(tmp_path / "net.tflite")
+    shutil.copy(folder / "net.tflite.json", tmp_path / "net.tflite.json")
+    with pytest.raises(ValueError, match="holds no images to compare"):
+        verify(tmp_path / "net.tflite")
+
+
+@pytest.mark.parametrize("change", [
+    {"runtimes": {}}, {"runtimes": []}, {"thresholds": {}}, {"thresholds": {"LiteRT": {"difference": "much"}}},
+    {"measure": "size"}, {"scale": "large"}])
+def test_a_certificate_that_says_nothing_is_an_error(folder, tmp_path, change):
+    for suffix in ("", ".json", ".npz"):
+        shutil.copy(folder / f"net.tflite{suffix}", tmp_path / f"net.tflite{suffix}")
+    held = json.loads((tmp_path / "net.tflite.json").read_text())
+    (tmp_path / "net.tflite.json").write_text(json.dumps(held | change))
+    with pytest.raises(ValueError, match="net.tflite.json is no certificate"):
+        verify(tmp_path / "net.tflite")
+
+
+def test_damaged_images_are_an_error(folder, tmp_path):
+    """Whatever NumPy, zipfile and zlib call it."""
+    for suffix in ("", ".json", ".npz"):
+        shutil.copy(folder / f"net.tflite{suffix}", tmp_path / f"net.tflite{suffix}")
+    path, random = tmp_path / "net.tflite.npz", np.random.default_rng(0)
+    whole = path.read_bytes()
+    held = dict(np.load(path))
+    for change in ({"images": held["images"][:0]}, {"images": held["images"][:, :3]}, {"low": np.zeros(3)}):
+        np.savez(path, **{**held, **change})
+        with pytest.raises(ValueError, match="net.tflite.npz holds no images to compare"):
+            verify(tmp_path / "net.tflite")
+    for place in random.integers(0, len(whole), 150):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << random.integers(8)]) + whole[place + 1:])
+        try:
+            probe.read(path)
+        except ValueError as error:
+            assert "net.tflite.npz holds no images to compare" in str(error)
+
+
+def test_a_file_that_fell_short_fails_again(folder, tmp_path):
+    """Its few images say less than those of the export."""
+    net = reskeras.create("cifar_resnet20.digits")
+    certificate = reskeras.export(net, tmp_path / "net.tflite", thresholds={"agreement": 1.5}, strict=False)
+    found = verify(tmp_path / "net.tflite")
+    assert not certificate.passed and not found.passed and f"at its export {certificate.fault}" in found.faults
+
+
+def test_certificate_file_is_read_back(folder):
+    held = Certificate.read(folder / "int8.tflite.json")
+    assert held.passed and held.judged() == held and held.quantize == "int8" and held.weights_sha256 and held.threads == 1
+    assert held.thresholds == {"LiteRT": Threshold(difference=0.2)} and held.keras["latency_ms"]["p90"] > 0
+    assert held.first.mean_relative_difference <= held.first.max_relative_difference
+
+
+def test_thresholds():
+    scores = np.eye(4, dtype="float32")[[0, 1, 2, 3] * 5] * 8
+    near = scores + 0.01
+    found = compared(near, scores, "float32", "outputs", truth=np.array([0, 1, 2, 0] * 5))
+    assert found.accuracy == 0.75 and found.top1_agreement == 1
+    assert "more than 0.0001" in found.fault(threshold("float32", True)) and not found.fault(threshold("float16", True))
+    turned = scores[:, ::-1]
+    assert "keep the class" in compared(turned, scores, "int8", "outputs").fault(threshold("int8", True))
+    assert not compared(near, scores, "int8", "outputs").fault(threshold("int8", True))
+    assert "more than 0.1" in compared(turned, scores, "int8", "outputs").fault(threshold("int8", False))
+    assert threshold("int8", True, {"agreement": 0.5}) == Threshold(agreement=0.5)
+    with pytest.raises(ValueError, match="did you mean 'agreement'"):
+        threshold("int8", True, {"agreemnt": 0.5})
+
+
+def test_a_saturated_softmax_hides_nothing():
+    logits = np.array([[100.0, 0.0, 50.0]], "float32")
+    off = logits + [[0, 0, 5]]
+    expected, found = (np.exp(z - z.max()) / np.exp(z - z.max()).sum() for z in (logits, off))
+    assert compared(found, expected, "float32", "outputs").max_relative_difference < 1e-10
+    assert compared(found, expected, "float32", "log-probabilities").max_relative_difference > 0.01
+    exact = compared(found, expected, "float32", "log-probabilities", scale=100).max_relative_difference
+    assert exact == pytest.approx(0.05, rel=1e-3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_never_passes(bad):
+    expected = np.ones((2, 3), "float32")
+    found = np.where(np.eye(2, 3), bad, expected)
+    for measure in ("outputs", "log-probabilities"):
+        for kind in ("float32", "int8"):
+            measured = compared(found.astype("float32"), expected / 3, kind, measure)
+            assert isinstance(measured, Measured) and "not finite" in measured.fault(threshold(kind, True))
+
+
+def test_untrained_nets_are_told_from_trained_ones():
+    from reskeras.exporters.export import has_learned
+    net = tiny("cifar_resnet20")
+    assert not has_learned(net) and has_learned(reskeras.create("cifar_resnet20.digits"))
