@@ -1,0 +1,385 @@
+"""`reskeras.fit`: recipes on nets, by name and as they are; what it refuses; what it leaves behind."""
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import reskeras
+from reskeras import cli
+from reskeras.tasks.evaluate import evaluate
+from reskeras.tasks.predict import predict
+from reskeras.train import loop
+from reskeras.train.asked import Asked
+from reskeras.train.conform import FIELDS
+from reskeras.train.data import Data
+from reskeras.train.loop import split
+from reskeras.train.recipes import CIFAR_HE, RECIPES
+from reskeras.train.run import Run
+from reskeras.train.session import Job, Session
+from reskeras.train.sources import source
+from reskeras.train.trainee import computing
+
+COLOURS = {"amber": (255, 190, 0), "blue": (0, 0, 255), "green": (0, 128, 0)}
+TINY = {"depths": (1, 1, 1), "width": 0.5}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Three classes of ten images in their colour with noise, and one file that is none."""
+    place, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (place / name).mkdir()
+        for i in range(10):
+            pixels = np.clip(rng.normal(colour, 40, (20, 24, 3)), 0, 255).astype("uint8")
+            Image.fromarray(pixels).save(place / name / f"{i}.png")
+    (place / "blue" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    return place
+
+
+@pytest.fixture(scope="module")
+def tuned(photos, tmp_path_factory):
+    """(the net before, History, folder of outputs) of a fine-tuning, that was interrupted between its two phases."""
+    output = tmp_path_factory.mktemp("runs") / "tuned"
+    before = reskeras.create("cifar_resnet20.digits")
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        reskeras.fit("cifar_resnet20.digits", f"folder:{photos}", validation_split=0.2, output=output, callbacks=[Interrupt()],
+                     set={"head_epochs": 1, "epochs": 2, "batch": 8, "rate": 1e-3, "head_rate": 1e-2}, quiet=True)
+    return before, reskeras.fit(resume=output, quiet=True), output
+
+
+def test_finetune_trains_the_classifier_then_all_with_frozen_statistics(tuned):
+    before, history, _ = tuned
+    net, learned = history.model, set()
+    for layer in net.layers:
+        old = before.get_layer(layer.name)
+        assert layer.trainable                                  # thawed afterwards
+        for mine, theirs in zip(layer.weights, old.weights):
+            if mine.shape == theirs.shape and (mine.numpy() != theirs.numpy()).any():
+                learned.add(mine.name)
+    assert learned == {"kernel", "gamma", "beta"}               # and the new classifier's bias, of another shape
+    assert len(history.history["val_accuracy"]) == len(history.epoch) == 3
+    assert history.history["learning_rate"][0] == pytest.approx(1e-2)
+    assert set(history.history) >= {"loss", "accuracy", "val_loss", "images_per_s", "waiting"}
+    assert 0 <= max(history.history["waiting"]) <= 1
+
+
+def test_class_names_and_preprocessing_travel(tuned, photos, capsys):
+    _, history, output = tuned
+    assert history.model.memory.labels == tuple(COLOURS)
+    shot = photos / "green" / "3.png"
+    for model in (history.model, str(output / "best.keras")):
+        found = predict(shot, model)[0]["predictions"]
+        assert {p["label"] for p in found} == set(COLOURS)
+    assert evaluate(str(output / "last.keras"), f"folder:{photos}").images == 30
+    again = reskeras.load(output / "last.keras")
+    for mine, theirs in zip(again.get_weights(), history.model.get_weights()):
+        np.testing.assert_array_equal(mine, theirs)
+    assert all(layer.trainable for layer in again.layers)
+    about = json.loads((output / "run.json").read_text())
+    assert about["data"] == {"name": f"folder:{photos}", "images": 25, "classes": list(COLOURS)}
+    assert about["recipe"]["sources"]["size"] == "the net's own size" and about["recipe"]["training"]["size"] == 16
+    assert "amber" not in (page := (output / "report.html").read_text()) and "finetune" in page
+
+
+def test_a_finished_training_goes_on_to_nothing(tuned, photos, capsys, monkeypatch):
+    _, history, output = tuned
+    read = []
+    monkeypatch.setattr(loop, "load", lambda path: read.append(path) or reskeras.load(path))
+    again = reskeras.fit(resume=output, quiet=True, validation_split=0.0)
+    assert read == [output / "last.keras"]
+    # what is given as it is by default anyhow cannot be told from what is not given: it is said how the training was begun
+    assert (f"going on with {output}, as it was begun: model='cifar_resnet20.digits', data='folder:{photos}', "
+            "validation_split=0.2, set={'head_epochs': 1,") in capsys.readouterr().out
+    assert again.history == history.history and again.epoch == [0, 1, 2]
+    assert again.model.memory.labels == tuple(COLOURS)
+
+
+def test_what_is_there_is_not_overwritten(tuned, photos, tmp_path):
+    _, _, output = tuned
+    with pytest.raises(ValueError, match=f"is not empty; give a new folder, or resume='{output}'"):
+        reskeras.fit("cifar_resnet20.digits", f"folder:{photos}", output=output)
+    (tmp_path / "note.txt").touch()
+    with pytest.raises(ValueError, match="is not empty; give a new folder$"):
+        reskeras.fit("cifar_resnet20.digits", f"folder:{photos}", output=tmp_path)
+    assert [f.name for f in tmp_path.iterdir()] == ["note.txt"]
+
+
+def test_resume_says_what_is_wrong(tuned, photos, tmp_path, capsys):
+    _, _, output = tuned
+    with pytest.raises(FileNotFoundError, match="no training was begun there"):
+        reskeras.fit(resume=tmp_path)
+    with pytest.raises(ValueError, match="seed=1: the training in .* was begun with 0"):
+        reskeras.fit(resume=output, seed=1)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "run.json").write_bytes((output / "run.json").read_bytes())
+    with pytest.raises(FileNotFoundError, match="before its first one; the same command with output='.*copy' begins it again"):
+        reskeras.fit(resume=copy)
+    assert Run.vacant(copy) == copy                     # and it does
+    (copy / "log.csv").touch()
+    with pytest.raises(ValueError, match="is not empty"):
+        Run.vacant(copy)
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint.npz.*begin anew in another folder, with its last.keras"):
+        reskeras.fit(resume=copy)
+    data = bytearray((output / "checkpoint.npz").read_bytes())
+    for damaged in (data[:len(data) // 2], data[:5000] + b"damage" + data[5006:], b""):
+        (copy / "checkpoint.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match="checkpoint.npz is damaged"):
+            reskeras.fit(resume=copy)
+    (copy / "run.json").write_text("{")
+    with pytest.raises(ValueError, match="run.json is damaged"):
+        reskeras.fit(resume=copy)
+    assert cli.main(["train", "--resume", str(tmp_path / "none")]) == 2
+    assert "no training was begun there" in capsys.readouterr().err
+
+
+def test_model_must_be_what_the_recipe_trains(photos):
+    options = {"weights": None, "input_shape": (32, 32, 3), "classes": 10, **TINY}
+    plain = reskeras.CifarResNet20(**options)
+    for recipe, field in (("wrn", "block_dropout_rate=0.0, expected 0.3"), ("preact", "order='post', expected 'pre'"),
+                          ("stochastic_depth", "drop_path_rate=0.0, expected 0.5"),
+                          ("bag_of_tricks", "zero_init_residual=False, expected True; initializer='HeNormal', expected 'glorot"),
+                          ("resnet_rs", "dropout_rate=0.0, expected 0.25"), ("resnest", "drop_block_rate=0.0, expected 0.1")):
+        with pytest.raises(ValueError, match=field):
+            reskeras.fit(plain, "digits", recipe)
+    # and each is found where it is
+    for recipe in RECIPES.values():
+        net = reskeras.CifarResNet20(**options, **recipe.model)
+        for name, value in recipe.model.items():
+            found = FIELDS[name](net.layers)
+            if name == "initializer":
+                assert found == "GlorotUniform"
+            else:
+                assert found == pytest.approx(value) if isinstance(value, float) else found == value
+    with pytest.raises(ValueError, match="depths=.* cannot be read from a built model"):
+        reskeras.fit(plain, f"folder:{photos}", model_set={"depths": (1, 1, 1, 1)})
+
+
+def test_model_and_data_must_fit(photos):
+    def net(**options):
+        return reskeras.CifarResNet20(**{"weights": None, "input_shape": (32, 32, 3), "classes": 3, **TINY, **options})
+    data = f"folder:{photos}"
+    for model, recipe, message in (
+            (net(classes=4), "cifar_he", "has 4 classes, and folder.* has 3; build it with classes=3"),
+            (net(input_shape=(32, 32, 1)), "cifar_he", "takes images of 1 channels"),
+            (net(input_shape=(16, 16, 3)), "cifar_he", "takes images of 16 pixels, and the recipe cifar_he trains with 32"),
+            (net(input_shape=(16, 32, 3)), "cifar_he", "expected a square"),
+            (net(classifier_activation="sigmoid"), "cifar_he", "ends in 'sigmoid': expected classifier_activation='softmax'"),
+            (net(include_top=False), "cifar_he", "expected a functional model"),
+            (3, "cifar_he", "expected a net's name")):
+        with pytest.raises((ValueError, TypeError), match=message):
+            reskeras.fit(model, data, recipe, set={"batch": 8})
+    with pytest.raises(ValueError, match="policy='mixed_bfloat16': .* was built with 'float32'"):
+        reskeras.fit(net(), data, "cifar_he", policy="mixed_bfloat16")
+    with pytest.raises(ValueError, match="cifar_plain20 has no published weights"):
+        reskeras.fit("cifar_plain20", data)
+    with pytest.raises(ValueError, match="accumulate=3: expected a divisor of the batch, 8"):
+        reskeras.fit("cifar_resnet20", data, "cifar_he", accumulate=3, set={"batch": 8}, model_set=TINY)
+    with pytest.raises(ValueError, match="give one"):
+        reskeras.fit("cifar_resnet20", data, "cifar_he", validation=data, validation_split=0.1)
+    with pytest.raises(ValueError, match="other classes than"):
+        reskeras.fit("cifar_resnet20", data, "cifar_he", validation="digits")
+    with pytest.raises(TypeError, match="did you mean 'epochs'"):
+        reskeras.fit("cifar_resnet20", data, "cifar_he", set={"epoch": 1})
+    with pytest.raises(ValueError, match="did you mean 'cifar_resnet20"):
+        reskeras.fit("cifar_resnet_20", data, "cifar_he")
+    with pytest.raises(TypeError, match="needs a model and data"):
+        reskeras.fit()
+
+
+def test_binary_loss_mixup_averages_mixed_precision_and_accumulation():
+    """Much of RSB at once, on a net by name: a sigmoid for each class, LAMB, and float32 where it matters."""
+    x, y = np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), "uint8"), np.arange(64) % 7
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append((batch, float(logs["loss"])))
+    history = reskeras.fit("cifar_resnet20", (x, y), "rsb_a3", validation=(x, y), policy="mixed_bfloat16", accumulate=2,
+                           quiet=True, callbacks=[Look()], model_set=TINY, set={
+                               "size": 16, "test_size": 16, "epochs": 2, "batch": 32, "warmup": 1, "ema": 0.9,
+                               "augment": "pad_crop(16, 2)|flip|mixup(0.1)|cutmix(1.0)"})
+    net = history.model
+    assert [batch for batch, _ in seen] == [0, 1, 2, 3] * 2 and all(np.isfinite(value) for _, value in seen)
+    assert net.get_layer("predictions").activation.__name__ == "sigmoid"
+    assert net.get_layer("conv1_conv").compute_dtype == "bfloat16" and net.outputs[0].dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"            # as it was
+    assert {"val_top5", "top5"} <= set(history.history)
+    rate = 8e-3 * (32 / 2048) ** 0.5                                # the second epoch: half a cosine, its second and last update
+    assert history.history["learning_rate"][1] == pytest.approx(rate * 0.5)
+
+
+def test_float16_scales_its_loss():
+    model = reskeras.CifarResNet20(weights=None, input_shape=(8, 8, 1), classes=2, **TINY)
+    assert type(prepared(model).trainer.optimizer).__name__ == "SGD"
+    with computing("mixed_float16"):
+        model = reskeras.CifarResNet20(weights=None, input_shape=(8, 8, 1), classes=2, **TINY)
+    session = prepared(reskeras.remember(model, preprocess="cifar_resnet20.digits"))
+    assert isinstance(session.trainer.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def prepared(net):
+    """A session that is about to begin."""
+    data = Data((np.zeros((16, 8, 8, 1), "uint8"), np.arange(16) % 2), 8, "")
+    job = Job(net, CIFAR_HE.training, data, None, None, 2, 0.1, 1, False, 2, 0, True, [], None, {"learning_rate": ""})
+    session = Session(job)
+    session.prepare(session.phases[0])
+    return session
+
+
+def test_plateau_and_steps():
+    """A training of 5 steps of 2 to an epoch; without progress the rate is divided."""
+    x, y = np.zeros((16, 8, 8, 1), "uint8"), np.arange(16) % 2
+    model = reskeras.CifarResNet20(weights=None, input_shape=(8, 8, 1), classes=2, classifier_activation=None, **TINY)
+    history = reskeras.fit(model, (x, y), "he2015", quiet=True, set={
+        "steps": 9, "batch": 8, "size": 8, "test_size": 8, "augment": "", "patience": 1, "scaling": "none", "rate": 1e-9},
+        validation=(x, y))
+    assert len(history.epoch) == 5
+    np.testing.assert_allclose(history.history["learning_rate"], [1e-9, 1e-9, 1e-10, 1e-11, 1e-12], rtol=1e-5)
+    assert history.model.memory.preprocessing and model.get_layer("predictions") is history.model.get_layer("predictions")
+
+
+def test_what_was_asked_for_stays():
+    first = Asked("resnet50d", (np.zeros(1), np.zeros(1)), "wrn", set={"epochs": 3}, model_set=["depths=(1, 1)"], seed=3)
+    before = json.loads(json.dumps(first.as_dict()))
+    again = Asked(None, first.data).resumed(before, "run")
+    assert again.data is first.data and (again.model, again.recipe, again.seed) == ("resnet50d", "wrn", 3)
+    assert (again.set, again.model_set) == ({"epochs": 3}, ["depths=(1, 1)"])
+    for given, message in (({}, "data was a tuple, which no file holds; give it again"), ({"seed": 4}, "begun with 3"),
+                           ({"policy": "mixed_float16"}, "policy='mixed_float16': .* begun with None"),
+                           ({"set": {"epochs": 4}}, "begun with {'epochs': 3}"),
+                           ({"model": "resnet18"}, "begun with 'resnet50d'")):
+        with pytest.raises(ValueError, match=message):
+            Asked(**{"model": None, "data": first.data if given else None, **given}).resumed(before, "run")
+    for wrong in ({"accumulate": 0}, {"seed": -1}, {"limit": 1.5}, {"validation_split": 1.0}, {"accumulate": True}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Asked("x", "y", **wrong)
+
+
+def test_split_is_by_class_and_complete():
+    images = source("digits")
+    train, held = split(images, 0.1, seed=1)
+    assert len(train) + len(held) == len(images)
+    assert np.bincount(held.labels).tolist() == [round(n * 0.1) for n in np.bincount(images.labels)]
+    assert (split(images, 0.1, seed=1)[1].images == held.images).all()
+    assert not np.array_equal(split(images, 0.1, seed=2)[1].images, held.images)
+
+
+def arrays(number=24, classes=3):
+    return np.random.default_rng(0).integers(0, 256, (number, 8, 8, 3), "uint8"), np.arange(number) % classes
+
+
+SMALL = {"size": 8, "test_size": 8, "augment": "", "batch": 8, "epochs": 1, "schedule": "constant"}
+
+
+def small(data, **options):
+    return reskeras.fit("cifar_resnet20", data, "cifar_he", **{"quiet": True, "set": SMALL, "model_set": {
+        "depths": (1, 1, 1), "width": 0.25}, **options})
+
+
+def test_an_unreadable_image_of_the_validation_counts_once(photos):
+    """Not once in each epoch, until there are more than the limit."""
+    history = small(f"folder:{photos}", validation=f"folder:{photos}", limit=1,
+                    set={**SMALL, "epochs": 3, "augment": "resize(8)"})
+    assert len(history.history["val_loss"]) == 3
+
+
+@pytest.mark.parametrize("data, options, message", [
+    (arrays(), {"validation": arrays(classes=5)}, "arrays has a class 4; arrays has 3, from 0 on"),
+    (arrays(classes=1), {}, "arrays has one class: expected two or more"),
+    (arrays(), {"seed": 2 ** 31}, "seed=2147483648: expected a whole number below 2147483648"),
+    (arrays(8), {"accumulate": 4, "set": {**SMALL, "batch": 32}}, "accumulate=4: the weights would never change in 1 batches"),
+], ids=["classes of the validation", "one class", "seed", "no update"])
+def test_what_would_train_on_nothing_is_refused(data, options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        small(data, **options)
+
+
+def test_a_batch_for_the_replicas_is_checked_before_anything_is_written(tmp_path):
+    class Three(tf.distribute.OneDeviceStrategy):
+        num_replicas_in_sync = 3
+    with pytest.raises(ValueError, match="batch=8: expected a multiple of the 3 replicas"):
+        small(arrays(), strategy=Three("CPU:0"), output=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_model_goes_on_as_it_was_begun(tmp_path):
+    """What no file holds, a model and a recipe of one's own, is not replaced by what stands there for nothing."""
+    def net():
+        made = reskeras.CifarResNet20(weights=None, input_shape=(8, 8, 3), classes=3, **TINY)
+        return reskeras.remember(made, preprocess="cifar_resnet20.digits")
+    data, output = arrays(), tmp_path / "run"
+    own = CIFAR_HE.override({**SMALL, "epochs": 2})
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        reskeras.fit(net(), data, own, output=output, callbacks=[Interrupt()], quiet=True)
+    with pytest.raises(ValueError, match="arrays: classes are 4, and the training was begun with 3; begin anew"):
+        reskeras.fit(net(), arrays(classes=4), resume=output, quiet=True)
+    with pytest.raises(ValueError, match="arrays: images are 25, and the training was begun with 24"):
+        reskeras.fit(net(), arrays(25), resume=output, quiet=True)
+    done = reskeras.fit(net(), data, resume=output, quiet=True)
+    assert done.epoch == [0, 1] and done.history["learning_rate"] == pytest.approx([0.1 * 8 / 128] * 2)
+    again = reskeras.fit(net(), data, resume=output, quiet=True)       # nothing is left to do, and the net is the trained one
+    for mine, theirs in zip(again.model.get_weights(), done.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_two_do_not_train_in_one_folder(tmp_path):
+    data = arrays()
+
+    class Second(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            with pytest.raises(ValueError, match="another process trains there"):
+                reskeras.fit(data=data, resume=tmp_path / "run", quiet=True)
+            with pytest.raises(ValueError, match="is not empty"):
+                small(data, output=tmp_path / "run")
+    small(data, output=tmp_path / "run", callbacks=[Second()])
+    assert reskeras.fit(data=data, resume=tmp_path / "run", quiet=True).epoch == [0]
+
+
+LAST_BATCH = """
+import os, signal, sys, keras, numpy as np, reskeras
+
+class Last(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (1, 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+fields = dict(size=8, test_size=8, augment="", batch=8, epochs=0, steps=5, schedule="constant")
+images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), "uint8"), np.arange(24) % 3
+reskeras.fit("cifar_resnet20", images, "cifar_he", quiet=True, set=fields, model_set=dict(depths=(1, 1, 1), width=0.25),
+             output=sys.argv[1], callbacks=[Last()])
+print("not terminated")
+"""
+
+
+def test_terminated_at_the_very_last_batch(tmp_path):
+    """Of a training of 5 steps of 3 to an epoch the last one ends at its second: there is no batch left to go on with."""
+    done = subprocess.run([sys.executable, "-c", LAST_BATCH, str(tmp_path / "run")], capture_output=True, text=True)
+    assert done.returncode == 0 and "not terminated" not in done.stdout, done.stderr[-2000:]
+    assert "to go on: reskeras train --resume" in done.stdout
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (24, 8, 8, 3), "uint8"), np.arange(24) % 3
+    history = reskeras.fit(data=images, resume=tmp_path / "run", quiet=True).history
+    assert len(history["loss"]) == len(history["accuracy"]) == 2
+
+
+def test_an_epoch_without_a_whole_batch_is_said(photos):
+    with pytest.raises(ValueError, match="has no whole batch of images that can be read; those cannot: .*broken.png"):
+        small(f"folder:{photos}", set={**SMALL, "batch": 31, "augment": "resize(8)"})
