@@ -16,7 +16,8 @@ __version__ = "0.1.0"
 _ROOMS = {"create": "catalog", "list_models": "catalog", "features": "levels", "list_weights": "weights.table",
           "get_weights": "weights.table", "load": "build", "cost": "graph.cost", "optimize": "graph.optimize",
           "export": "exporters.export", "preprocess": "weights.preprocess", "preprocess_input": "weights.preprocess",
-          "decode_predictions": "weights.labels", "remember": "net"}
+          "decode_predictions": "weights.labels", "remember": "net", "fit": "tasks.train",
+          "distributable": "train.distribute"}
 
 
 def __getattr__(name: str) -> Any:

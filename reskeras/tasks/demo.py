@@ -24,7 +24,6 @@ FAST = {"depths": (1, 1, 1)}                        # 8 layers, for tests
 FAST_EPOCHS = 4
 FILES = {"Keras": "digits.keras", "SavedModel": "saved_model", "TFLite": "digits.tflite", "TFLite int8": "digits.int8.tflite"}
 CHECKOUT = pathlib.Path(reskeras.__file__).parents[1]
-INDEX = ("variant", "file", "sha256", "bytes", "data", "accuracy", "command")
 
 
 def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = False, seed: int = 0, quiet: bool = False,
@@ -61,7 +60,7 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
     say(f"  {len(train)} images to train, {len(validation)} to validate, {len(test)} to test; {SIZE}x{SIZE} pixels\n"
         f"  {model.name}: {cost.params:,} parameters, {cost.macs / 1e6:.1f} million multiply-accumulates\n")
 
-    with clock("train"):
+    with clock("train"), hushed():
         history = fit(model, train, validation, FAST_EPOCHS if fast else EPOCHS, seed, verbose=0 if quiet else 1)
         expected = model.predict(test.images, verbose=0)
     right = expected.argmax(1) == test.labels
@@ -78,11 +77,9 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
     for name, path in paths.items():
         with clock("export"), hushed():
             certificates[name] = done = reskeras.export(
-                model if name == "Keras" else optimized, path, quantize="int8" if "int8" in name else None,
-                calibration=train.images[:200])
-            found = run_file(path, test.images)
-        accuracy[name] = float((found.argmax(1) == test.labels).mean())
-        agreement[name] = float((found.argmax(1) == expected.argmax(1)).mean())
+                model, path, quantize="int8" if "int8" in name else None, optimize=name != "Keras",
+                calibration=(train.images[:200], train.labels[:200]), validation=(test.images, test.labels))
+        accuracy[name], agreement[name] = done.first.accuracy, done.top1_agreement
         say(f"{path.name + '/' * path.is_dir():24}{kilobytes(done.bytes):>10}{done.latency_ms:>9.2f} ms{accuracy[name]:>11.2%}"
             f"{agreement[name]:>11.2%}")
 
@@ -105,12 +102,6 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
     return result
 
 
-def run_file(path: str | os.PathLike[str], images: np.ndarray) -> np.ndarray:
-    """The outputs of an exported file, in its own runtime."""
-    from ..exporters.export import open_file
-    return open_file(path)(images)
-
-
 def write_samples(pixels: np.ndarray, folder: pathlib.Path) -> list[pathlib.Path]:
     """Images to PNG files, 0.png and on."""
     folder.mkdir(exist_ok=True)
@@ -131,18 +122,18 @@ def strokes(pixels: np.ndarray) -> str:
 
 
 def keep_embedded(paths: dict[str, pathlib.Path], accuracy: dict[str, float]) -> None:
-    """Copies the net to where the package and the repository have it, and writes their index."""
+    """Copies the net to where the package and the repository have it, and writes its lines of their index."""
+    from ..exporters import index
     from ..exporters.certificate import size_and_hash
-    shelf, lines = CHECKOUT / "saved_models", ["\t".join(INDEX)]
+    shelf = CHECKOUT / "saved_models"
     for name in ("Keras", "TFLite int8"):
         file = shelf / f"{VARIANT}.{paths[name].name}"
-        shutil.copyfile(paths[name], file)
-        if file.suffix == ".tflite":    # a .keras file holds what the net remembers, for others its certificate does
-            shutil.copyfile(f"{paths[name]}.json", f"{file}.json")
+        for suffix in ("",) if name == "Keras" else ("", ".json", ".npz"):
+            shutil.copyfile(f"{paths[name]}{suffix}", f"{file}{suffix}")
         number, digest = size_and_hash(file)
-        lines.append("\t".join((VARIANT, file.name, digest, str(number), "scikit-learn digits", f"{accuracy[name]:.4f}",
-                                "reskeras demo --keep")))
-    (shelf / "INDEX.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        index.record(shelf, {"variant": VARIANT, "file": file.name, "sha256": digest, "bytes": number,
+                             "data": "scikit-learn digits", "accuracy": f"{accuracy[name]:.4f}",
+                             "command": "reskeras demo --keep"})
     embedded = CHECKOUT / "reskeras" / "weights" / "embedded"
     embedded.mkdir(exist_ok=True)
     shutil.copyfile(paths["Keras"], embedded / f"{VARIANT}.{paths['Keras'].name}")

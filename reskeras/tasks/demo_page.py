@@ -55,13 +55,10 @@ def digit(test: Digits, i: int, *caption: str) -> html.Html:
 
 def curves(history: dict[str, list[float]]) -> html.Html:
     """Error and loss by epoch, on a logarithmic scale above the smallest tick: what is left to learn."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
-    style: Any = {k: html.INK for k in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")}
     figures = []
-    style |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 11}
-    with rc_context(style):
+    with html.inked(html.INK, 11):
         for key, name in (("accuracy", "error (%)"), ("loss", "loss")):
             drawing = Figure(figsize=(4.8, 3.2), layout="constrained")
             axes = drawing.subplots()

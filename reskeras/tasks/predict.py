@@ -4,23 +4,18 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Iterable
 
 import numpy as np
 
-from ..net import Memory, settled
+from ..net import Memory, recalled
 from ..weights.decode import decode
-from ..weights.labels import Class, classes_of
-from ..weights.table import Weights, embedded, get_weights
+from .nets import EXPORTED, known, weighted
 
 if TYPE_CHECKING:
     import keras
 
-    from ..weights.preprocessing import Preprocessing
-
-FILES = (".keras", ".tflite")
 Path = str | os.PathLike[str]
 
 
@@ -30,8 +25,8 @@ def predict(images: Path | Iterable[Path], model: Path | keras.Model, top: int =
 
     Arguments:
         images: paths of JPEG, PNG, GIF (first frame), BMP or WebP files.  Transparency is dropped, EXIF turns are made.
-        model: a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default ones), a `.keras` or `.tflite`
-            file, a SavedModel folder, or a model.
+        model: a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default ones), an exported file
+            (`.keras`, `.tflite`, `.onnx`, `.xml`), a SavedModel folder, or a model.
         top: how many classes.
         preprocess: for a net that does not remember it: a weights row, its name, a `Preprocessing`, or a model that does.
         labels: a label set such as "cifar10", a list of names, or a text file of one name a line; what the net remembers if
@@ -45,7 +40,8 @@ def predict(images: Path | Iterable[Path], model: Path | keras.Model, top: int =
         raise ValueError(f"top={top!r}: expected a whole number of at least 1")
     paths = [images] if isinstance(images, (str, os.PathLike)) else list(images)
     net = classifier(model)
-    prepare = net.preprocessing(preprocess)
+    memory = net.memory.told(preprocess, labels)
+    prepare = memory.prepare(net.shape, net.name)
     results: list[dict[str, Any]] = []
     for path in paths:
         try:
@@ -54,7 +50,7 @@ def predict(images: Path | Iterable[Path], model: Path | keras.Model, top: int =
             results.append({"image": os.fspath(path), "error": str(error)})
             continue
         scores = probabilities(net.run(prepare(pixels))[0], net.name)
-        classes = net.classes(labels, len(scores))
+        classes = memory.classes(len(scores))
         best = np.argsort(-scores, kind="stable")[:top]
         predictions = [{"label": classes[i][1], "id": classes[i][0], "score": float(scores[i])} for i in best]
         results.append({"image": os.fspath(path), "predictions": predictions})
@@ -68,77 +64,42 @@ class Classifier:
     run: Callable[[np.ndarray], np.ndarray]
     shape: tuple[int | None, ...]       # (height, width, channels)
     memory: Memory
-    scales: bool                        # whether the net has include_preprocessing=True
-
-    def preprocessing(self, given: Any) -> Preprocessing:
-        """For images of the net's own size.  Raises: ValueError where nobody knows it."""
-        own = self.memory.preprocessing
-        if given is not None:
-            own = settled(given).raw() if self.scales else settled(given)
-        if own is None:
-            raise ValueError(f"{self.name} does not say how its images are prepared, and a wrong guess would not show; give "
-                             "preprocess=, the weights row that it was trained like, such as 'resnet50v1_5.a1_in1k'")
-        return own.fitted(self.shape)
-
-    def classes(self, given: Any, number: int) -> tuple[Class, ...]:
-        if given is not None:
-            file = isinstance(given, (str, os.PathLike)) and pathlib.Path(given).is_file()
-            return classes_of(pathlib.Path(given).read_text(encoding="utf-8").splitlines() if file else given, number)
-        indices = [str(i) for i in range(number)]
-        try:
-            return classes_of(self.memory.labels or indices, number)
-        except ValueError:              # a label set whose 21,843 names do not come with the package
-            return classes_of(indices, number)
 
 
-def classifier(model: Path | keras.Model) -> Classifier:
-    """The net that `model` is or names.  Raises: as `predict`."""
-    from ..exporters.export import keras_run, open_file
-    named = isinstance(model, (str, os.PathLike))
-    net: Any = model
-    name = os.fspath(net) if named else net.name
-    file, row = file_of(name) if named else (None, None)
+def classifier(model: Path | keras.Model, open_size: bool = False) -> Classifier:
+    """The net that `model` is or names, of a name for images of any size if `open_size`.  Raises: as `predict`."""
+    from ..exporters.formats import open_file
+    from ..exporters.keras_file import keras_run
+    name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else model.name
+    file = exported(name) if isinstance(model, (str, os.PathLike)) else None
     run: Callable[[np.ndarray], np.ndarray]
     if file is not None:
         run = runtime = open_file(file)
-        shape, (memory, inside) = runtime.shape, recalled(file)
+        shape, memory = runtime.shape, beside(file)
     else:
-        from ..catalog import create
-        net = create(name) if named else net
-        run, shape, memory = keras_run(net), net.input_shape, getattr(net, "memory", None)
-        inside = any(layer.name == "preprocessing" for layer in net.layers)
-    memory = memory or (Memory.of_row(row) if row else Memory())
+        net: Any = weighted(model, open_size)
+        if not getattr(net, "inputs", None):
+            raise ValueError(f"{name} is not built, so nobody knows its images; give it a keras.Input((height, width, channels))")
+        run, shape, memory = keras_run(net), net.input_shape, recalled(net)
     if len(shape) != 4 or shape[3] not in (1, 3):
         raise ValueError(f"{name}: its input is {tuple(shape[1:])}; images of 1 or 3 channels are expected")
-    return Classifier(name, run, tuple(shape[1:]), memory, inside)
+    return Classifier(name, run, tuple(shape[1:]), memory)
 
 
-def file_of(name: str) -> tuple[pathlib.Path | None, Weights | None]:
-    """The file that `name` is, or the checkpoint that it names, with its file where that comes with the package.
-
-    Raises: FileNotFoundError; ValueError for what names neither.
-    """
+def exported(name: str) -> pathlib.Path | None:
+    """The exported file or SavedModel folder that `name` is, if it is one.  Raises: FileNotFoundError."""
+    known(name)
     path = pathlib.Path(name)
-    if name.endswith(FILES) or path.is_dir():
-        if not path.exists():
-            raise FileNotFoundError(f"{name}: no such file")
-        return path, None
-    row = get_weights(name)
-    return embedded(row.row, row.tag), row
+    return path if name.endswith(EXPORTED) or path.is_dir() else None
 
 
-def recalled(file: pathlib.Path) -> tuple[Memory | None, bool]:
-    """What the net in a file remembers (a `.keras` in its config, others in the JSON beside them), and whether it scales."""
-    config: dict[str, Any] = {}
-    beside = file.with_name(f"{file.name}.json")
-    if file.suffix == ".keras":
-        with zipfile.ZipFile(file) as archive:
-            config = json.loads(archive.read("config.json"))["config"]
-    elif beside.is_file():
-        config = json.loads(beside.read_text(encoding="utf-8"))
-    memory = Memory.from_config(config["memory"]) if config.get("memory") else None
-    raw = memory is not None and memory.preprocessing is not None and memory.preprocessing.pixels == "raw"
-    return memory, raw or any(layer.get("name") == "preprocessing" for layer in config.get("layers", ()))
+def beside(file: pathlib.Path) -> Memory:
+    """What an exported net remembers: in the JSON beside it, a .tflite inside too."""
+    from ..exporters.flatbuffer import metadata
+    certificate = file.with_name(f"{file.name}.json")
+    known = json.loads(certificate.read_text(encoding="utf-8")) if certificate.is_file() else (
+        metadata(file) if file.suffix == ".tflite" else {})
+    return Memory.from_config(known.get("memory") or {})
 
 
 def read(path: Path) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from PIL import Image
 
 from reskeras.net import Memory, Net
 from reskeras.tasks.html import png
@@ -99,9 +100,26 @@ def test_a_net_with_preprocessing_inside(photos, tmp_path):
         assert [int(r["predictions"][0]["id"]) for r in predict(photos, model, **given)] == list(expected)
 
 
+def test_a_model_around_a_net(photos, tmp_path):
+    """Its pixels are the net's, so is their preprocessing; and what is scaled inside is not scaled again."""
+    net, scaling = imagenet(None), imagenet(None, Memory.of_row(ROW, inside=True), scales=True)
+    expected, scaled = predict(photos, net), predict(photos, scaling)
+    image = keras.Input((64, 64, 3))
+    for same, results in ((keras.Sequential([image, net, layers.Softmax()]), expected),
+                          (keras.Sequential([image, scaling]), scaled),
+                          (keras.Sequential([image, keras.Sequential([image, scaling])]), scaled)):
+        same.save(tmp_path / "around.keras")
+        for model in (same, tmp_path / "around.keras"):
+            for given in ({}, {"preprocess": ROW.name, "labels": "imagenet-1k"}):
+                assert [r["predictions"][0]["label"] for r in predict(photos, model, **given)] == [
+                    r["predictions"][0]["label"] for r in results]
+    telling = Memory.of_row(ROW).preprocessing.layers(resize=False)
+    before = keras.Sequential([image, *telling, net])        # scaled by layers of the caller's
+    assert [r["predictions"][0]["label"] for r in predict(photos, before)] == [r["predictions"][0]["label"] for r in expected]
+
+
 def test_every_kind_of_file_is_the_same_image(photos, tmp_path):
-    image = pytest.importorskip("PIL.Image")
-    rgb = image.open(photos[1]).resize((96, 64))
+    rgb = Image.open(photos[1]).resize((96, 64))
     alpha = rgb.copy()
     alpha.putalpha(200)
     frames = [rgb.quantize(255), rgb.rotate(180).quantize(255)]
@@ -178,18 +196,18 @@ def test_labels(files, photos, tmp_path):
         assert predict(files[7], NET, 1, labels=labels)[0]["predictions"][0]["label"] == "kind 7"
     with pytest.raises(ValueError, match="2 names, the net has 10 classes"):
         predict(files[7], NET, labels=["cat", "dog"])
-    unbundled = imagenet(None, Memory.of_row(get_weights("resnetv2_50x1_bit.goog_in21k"), labels=True))
-    assert predict(photos[0], unbundled, 1)[0]["predictions"][0]["label"].isdigit()
+    wrong = imagenet(None, Memory.of_row(get_weights("resnetv2_50x1_bit.goog_in21k"), labels=True))
+    with pytest.raises(ValueError, match="imagenet-21k has 21843 names, the net has 1000"):
+        predict(photos[0], wrong, 1)
 
 
 def test_nothing_is_guessed(files, tmp_path):
     imagenet(tmp_path / "net.keras", None)
     with pytest.raises(ValueError, match="does not say how its images are prepared.*preprocess="):
         predict(files, tmp_path / "net.keras")
-    alone = tmp_path / "alone.tflite"       # without the .json that lies beside it in saved_models
+    alone = tmp_path / "alone.tflite"       # without the .json that lies beside it in saved_models: it holds the same inside
     alone.write_bytes((SHELF / f"{NET}.int8.tflite").read_bytes())
-    with pytest.raises(ValueError, match="does not say how its images are prepared"):
-        predict(files, alone)
+    assert predict(files[3], alone, 1)[0]["predictions"][0]["label"] == "3"
     assert predict(files[3], SHELF / f"{NET}.int8.tflite", 1)[0]["predictions"][0]["label"] == "3"
 
 
@@ -202,12 +220,12 @@ def test_a_file_beside_an_export_says_it(files, tmp_path):
 
 
 def test_a_published_net_by_name(photos, monkeypatch):
-    """Built by `create`, which loads the weights; the row says the rest."""
+    """Built by `create`, which loads the weights."""
     asked = []
 
     def create(name):
         asked.append(name)
-        return imagenet(None, None)
+        return imagenet(None)
     monkeypatch.setattr("reskeras.catalog.create", create)
     (result,) = predict(photos[0], ROW.name)
     assert asked == [ROW.name] and result["predictions"][0]["id"].startswith("n0")
@@ -235,6 +253,8 @@ def test_model_that_cannot_classify_images(files, tmp_path):
     (tmp_path / "net.keras").write_bytes(b"no net")
     with pytest.raises(ValueError, match="no readable Keras"):
         predict(files[0], tmp_path / "net.keras")
+    with pytest.raises(ValueError, match="not built"):
+        predict(files[0], keras.Sequential([layers.Dense(3)]), preprocess=NET)
     image = keras.Input((8, 8, 5))
     with pytest.raises(ValueError, match="images of 1 or 3 channels"):
         predict(files[0], keras.Model(image, layers.GlobalAveragePooling2D()(image)), preprocess=NET)
