@@ -60,7 +60,10 @@ def of_timm(arch: str, tag: str, config) -> dict:
 
 def timm_entries() -> dict[str, dict]:
     """timm's checkpoints of every net that is one of ours, by id."""
-    from timm.models import get_pretrained_cfg, is_model, list_pretrained
+    try:
+        from timm.models import get_pretrained_cfg, is_model, list_pretrained
+    except ImportError as error:
+        raise SystemExit(f"timm's table is read from timm ({error}): pip install timm") from None
     from reskeras.catalog import sources
     archs = {name.partition("/")[2] for name in sources() if name.startswith("timm/")}
     found = {}

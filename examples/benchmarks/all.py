@@ -1,0 +1,38 @@
+"""The short form of every benchmark, one after the other; a long form is the same script with its own arguments.
+
+    python examples/benchmarks/all.py --output figures --timm ../timm-env/bin/python
+"""
+import argparse
+import pathlib
+import subprocess
+import sys
+
+SHORT = {
+    "build": ["--nets", "ResNet50"], "train_step": ["--nets", "ResNet50", "ResNeXt50_32x4d", "--policies", "float32"],
+    "inference": ["--nets", "ResNet50", "--batches", "1", "--runtimes", "graph"],
+    "inference_timm": ["--nets", "ResNet50", "--batches", "1"], "export": ["--targets", "TF graph", "TFLite float32"],
+    "input": ["--images", "128"], "scaling": ["--depths", "20", "56", "--batches", "64", "128"],
+    "replicas": ["--runs", "1"]}
+TIMM = ("build", "train_step", "inference_timm", "input")
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--output", default=".", help="a folder for the figures")
+    options.add_argument("--timm", help="a Python that has torch and timm")
+    options.add_argument("--only", nargs="+", choices=SHORT, default=list(SHORT))
+    given = options.parse_args()
+    pathlib.Path(given.output).mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name in given.only:
+        script, figures = pathlib.Path(__file__).with_name(f"{name}.py"), pathlib.Path(given.output, f"{name}.json")
+        extra = ["--timm", given.timm] if given.timm and name in TIMM else []
+        print(f"== {name}", flush=True)
+        if subprocess.run([sys.executable, str(script), *SHORT[name], *extra, "--json", str(figures)]).returncode:
+            failed.append(name)
+    print(f"failed: {', '.join(failed)}" if failed else "all have run")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

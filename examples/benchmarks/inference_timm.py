@@ -1,0 +1,109 @@
+"""Every way that a net runs on the CPU, against keras.applications' `predict` and timm, in turns in one run.
+
+    python examples/benchmarks/inference_timm.py --nets ResNet50 --batches 1 8 --timm ../timm-env/bin/python --json timm.json
+
+The ratios are of the best float32 way here to timm's best, of the best bfloat16 way to timm's bfloat16, and of `predict` to the
+best way in bfloat16.  The share of the matmul rate counts the net's published operations, also where `optimize` took some away.
+"""
+from __future__ import annotations
+
+import importlib.util
+import os
+import pathlib
+import tempfile
+
+from inference import graph, tflite
+from timing import NETS, TIMM, Peer, Side, Timed, clock, figures, in_turns, matmul, parser, ratio, shown, write
+
+import keras
+import numpy as np
+
+import reskeras
+from reskeras.exporters.formats import open_file
+
+HALF = ("mixed_bfloat16", "OpenVINO bf16")
+THEIRS = {"float32": ("eager", "channels_last", "compile"), "bfloat16": ("bf16",)}
+
+
+def built(name: str, size: int, policy: str = "float32") -> keras.Model:
+    keras.config.set_dtype_policy(policy)
+    try:
+        return getattr(reskeras, name)(weights=None, input_shape=(size, size, 3))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def openvino(net: keras.Model, images: np.ndarray, folder: pathlib.Path) -> dict[str, Side]:
+    if not importlib.util.find_spec("openvino"):
+        return {}
+    path = folder / f"{len(images)}.xml"
+    reskeras.export(net, path, batch=len(images), strict=False)
+    runs = {kind: open_file(path, os.cpu_count() or 1, kind).run for kind in ("OpenVINO f32", "OpenVINO bf16")}
+    return {kind: clock(lambda run=run: run(images)) for kind, run in runs.items()}     # type: ignore[misc]
+
+
+def ours(name: str, batch: int, size: int, folder: pathlib.Path, ways: list[str] | None) -> dict[str, Side]:
+    """Way -> its side; a compiled, converted or rewritten net is made only where it is asked for."""
+    net = built(name, size)
+    images = np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype("float32")
+    fast, _ = reskeras.optimize(net, proof=False)
+    makers = {"TF graph": lambda: graph(net, images), "optimized": lambda: graph(fast, images),
+              "XLA": lambda: graph(net, images, xla=True), "TFLite": lambda: tflite(fast, images),
+              "mixed_bfloat16": lambda: graph(built(name, size, "mixed_bfloat16"), images)}
+    sides = {way: clock(make()) for way, make in makers.items() if not ways or way in ways}
+    if not ways or any(way.startswith("OpenVINO") for way in ways):
+        sides |= openvino(net, images, folder)
+    if hasattr(keras.applications, name):
+        plain = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3))
+        sides["keras.applications"] = clock(lambda: plain.predict(images, verbose=0))
+    return sides
+
+
+def best(found: dict[str, Timed], names: list[str]) -> str:
+    return min(names, key=lambda name: found[name].ms)
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--nets", nargs="+", default=NETS)
+    options.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32])
+    options.add_argument("--ways", nargs="+", help="of ours; all by default")
+    options.add_argument("--timm", help="a Python that has torch and timm")
+    options.add_argument("--modes", nargs="+", default=[mode for modes in THEIRS.values() for mode in modes], help="of timm")
+    given = options.parse_args()
+    peer, rows = Peer(given.timm) if given.timm else None, []
+    product, gflop = matmul()
+    for name in given.nets:
+        macs = reskeras.cost(built(name, given.size)).macs
+        for batch in given.batches:
+            with tempfile.TemporaryDirectory() as folder:
+                sides = ours(name, batch, given.size, pathlib.Path(folder), given.ways)
+                own = [way for way in sides if way != "keras.applications"]
+                for mode in given.modes if peer else ():
+                    assert peer
+                    sides[f"timm {mode}"] = peer.side(net=TIMM[name], mode=mode, train=False, batch=batch, size=given.size)
+                found = in_turns({**sides, "matmul": product}, given.seconds)
+            rate = gflop / found["matmul"].ms
+            row = {"net": name, "batch": batch, **figures(found),
+                   "share_of_matmul_rate": {way: 2e-9 * macs * batch / found[way].ms / rate for way in own}}
+            first = best(found, [way for way in own if way not in HALF])
+            half = best(found, [way for way in own if way in HALF] or own)
+            row["best"], row["best_half"], row["ratio"] = first, half, {}
+            if "keras.applications" in found:
+                row["ratio"]["predict / best bf16"] = ratio(found["keras.applications"], found[half])
+            if peer:
+                for mine, kind in ((first, "float32"), (half, "bfloat16")):
+                    names = [f"timm {mode}" for mode in THEIRS[kind] if f"timm {mode}" in found]
+                    if names:
+                        row["ratio"][f"best timm / best, {kind}"] = ratio(found[best(found, names)], found[mine])
+                peer.drop()
+            rows.append(row)
+            print(f"{name} {batch}: " + ", ".join(f"{way} {found[way].ms:.1f}" for way in sides) + " ms; "
+                  + ", ".join(f"{what} {shown(value, 2)}" for what, value in row["ratio"].items()), flush=True)
+    if peer:
+        peer.close()
+    write(given.json, rows, versions=peer.versions if peer else {})
+
+
+if __name__ == "__main__":
+    main()

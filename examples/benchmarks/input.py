@@ -1,0 +1,117 @@
+"""The input pipeline: images a second and core of decoding, RandAugment and mixup, on JPEGs made here.
+
+    python examples/benchmarks/input.py --images 256 --json input.json
+
+`reskeras.train.data.Data` against torchvision's transforms on PIL (in another environment with `--timm`, in one process of one
+thread) and PIL alone, and against what a net takes in training.  Stops where an operation falls back to a loop over images.
+"""
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+import time
+import warnings
+from typing import Any
+
+from timing import Peer, Side, clock, figures, in_turns, parser, ratio, shown, write
+
+import numpy as np
+import PIL.Image
+
+PIPELINES = {"decode, crop": "inception_crop({size})|flip",
+             "+ RandAugment": "inception_crop({size})|flip|randaugment(2, 9)",
+             "+ mixup": "inception_crop({size})|flip|randaugment(2, 9)|mixup(0.2)"}
+
+
+def make(folder: pathlib.Path, images: int, side: int = 400) -> None:
+    """Smooth random pictures as JPEG, about as large as ImageNet's, in two classes."""
+    rng = np.random.default_rng(0)
+    for i in range(images):
+        small = PIL.Image.fromarray(rng.integers(0, 256, (25, 31, 3), "uint8"))
+        path = folder / str(i % 2) / f"{i}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        small.resize((side * 5 // 4, side), PIL.Image.Resampling.BICUBIC).save(path, quality=90)
+
+
+class Ours:
+    """An epoch, each with its own augmentation, behind its first batch: that one waits for the pipeline to be built."""
+
+    def __init__(self, folder: pathlib.Path, pipeline: str, batch: int):
+        from reskeras.train.data import Data
+        self.data, self.number, self.first_ms = Data(f"folder:{folder}", batch, pipeline), 0, 0.0
+
+    def __call__(self) -> float:
+        start = time.perf_counter()
+        self.number += 1
+        batches = iter(self.data.epoch(self.number))
+        next(batches)
+        self.first_ms = 1000 * (time.perf_counter() - start)
+        return clock(lambda: [images.shape for images, _ in batches])()
+
+
+def pil(folder: pathlib.Path, size: int) -> Any:
+    """Only decoded, cropped in the middle, resized: PIL's own speed, on one core."""
+    files = sorted(folder.glob("*/*.jpg"))
+
+    def epoch() -> None:
+        for file in files:
+            image = PIL.Image.open(file).convert("RGB")
+            image.resize((size, size), PIL.Image.Resampling.BILINEAR, box=(50, 0, image.height + 50, image.height))
+    return epoch
+
+
+def training_rate(net: str, size: int, batch: int) -> Any:
+    import keras
+    import tensorflow as tf
+
+    import reskeras
+    model = getattr(reskeras, net)(weights=None, input_shape=(size, size, 3))
+    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "sparse_categorical_crossentropy")
+    images, labels = tf.random.stateless_normal((batch, size, size, 3), (0, 0)), tf.range(batch)
+    return lambda: model.train_on_batch(images, labels)
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--images", type=int, default=256)
+    options.add_argument("--batch", type=int, default=32)
+    options.add_argument("--net", default="ResNet50", help="whose training rate it has to keep up with")
+    options.add_argument("--timm", help="a Python that has torchvision")
+    given = options.parse_args()
+    warnings.filterwarnings("error", message=".*(while_loop|pfor).*")
+    cores = os.cpu_count() or 1
+    peer = Peer(given.timm) if given.timm else None
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        make(folder, given.images)
+        own = {kind: Ours(folder, text.format(size=given.size), given.batch) for kind, text in PIPELINES.items()}
+        sides: dict[str, Side] = {**own}
+        sides["PIL, decode alone"] = clock(pil(folder, given.size))
+        if peer:
+            for randaugment in (False, True):
+                sides["torchvision" + ", RandAugment" * randaugment] = peer.images(
+                    folder=name, size=given.size, randaugment=randaugment)
+        sides["training"] = clock(training_rate(given.net, given.size, 8))
+        found = in_turns(sides, given.seconds, warm=1, least=2)
+    whole = (given.images // given.batch - 1) * given.batch
+    rows = []
+    for side in sides:
+        count, used = {**dict.fromkeys(PIPELINES, (whole, cores)), "training": (8, 1)}.get(side, (given.images, 1))
+        rate = 1000 * count / found[side].ms
+        rows.append({"side": side, "images_per_second_and_core": rate / used, "quiet": found[side].quiet})
+        where = f", {given.net} on {cores} cores" if side == "training" else " and core"
+        print(f"{side:26} {rate / used:8.1f} images/s{where}"
+              + ("" if found[side].quiet else ", noisy"), flush=True)
+    share = ratio(found["training"], found["+ mixup"])
+    keeps = None if share is None else share * whole / 8
+    print(f"the pipeline makes {shown(keeps, 1)} times the images that the net takes; first batches of an epoch after "
+          + ", ".join(f"{side.first_ms:.0f}" for side in own.values()) + " ms")
+    if peer:
+        peer.close()
+    write(given.json, rows, **figures(found), times_the_training_rate=keeps,
+          first_batch_ms={kind: round(side.first_ms) for kind, side in own.items()}, versions=peer.versions if peer else {})
+
+
+if __name__ == "__main__":
+    main()

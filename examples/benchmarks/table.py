@@ -1,0 +1,156 @@
+"""The tables of docs/speed.md, docs/optimize.md and docs/exports.md, from the figures that the benchmarks stored.
+
+    python examples/benchmarks/table.py examples/benchmarks/figures
+"""
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+from typing import Any, Iterable
+
+from timing import NETS
+
+from reskeras.tasks import markdown
+
+
+def stored(folder: pathlib.Path, name: str) -> list[dict[str, Any]]:
+    """All files NAME.json and NAME.*.json, in the order of their names."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json")) if path.name.split(".")[0] == name]
+
+
+def lines(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    return markdown.table(list(head), map(list, rows)).splitlines()
+
+
+def value(number: float | None, digits: int = 2) -> str:
+    return "–" if number is None else f"{number:.{digits}f}"
+
+
+def source(files: list[dict[str, Any]]) -> str:
+    first = files[0]
+    versions = ", ".join(f"{name} {first['versions'][name]}" for name in ("keras", "tensorflow", "openvino", "torch", "timm")
+                         if name in first["versions"])
+    return f"{first['machine']['processor']}, {first['machine']['cores']} cores, {first['date']}; {versions}."
+
+
+def time_of(row: dict[str, Any], side: str, images: int = 1) -> str:
+    """Milliseconds, in brackets where that side was noisy or unsteady."""
+    if side not in row["ms"]:
+        return ""
+    text = f"{row['ms'][side] / images:.{0 if row['ms'][side] / images >= 100 else 1}f}"
+    return f"({text})" if side in row["noisy"] + row.get("unsteady", []) else text
+
+
+def train(files: list[dict[str, Any]]) -> list[str]:
+    return lines(["training step, ms/image", "policy", "reskeras", "keras.applications", "timm", "keras.applications ÷ reskeras",
+                  "timm ÷ reskeras", "stock layers, a step, ÷ reskeras", "of the matmul rate"],
+                 [[f"`{row['net']}`", row["policy"], *(time_of(row, side, row["batch"]) for side in (
+                     "reskeras", "keras.applications", "timm")), value(row["times_faster"].get("keras.applications")),
+                   value(row["times_faster"].get("timm")), value(row["times_faster"].get("stock, one step"), 0),
+                   "–" if {"reskeras", "matmul"} & set(row["noisy"]) else f"{row['share_of_matmul_rate']:.0%}"]
+                  for file in files for row in file["rows"]])
+
+
+KINDS = {"convolution": "Conv2D", "gradient for its input": "Conv2DBackpropInput", "for its kernel": "Conv2DBackpropFilter",
+         "normalization, both ways": "FusedBatchNorm", "gradient of ReLU": "ReluGrad", "gates, products": "Mul",
+         "slices": "StridedSlice", "casts": "Cast"}
+
+
+def profiles(files: list[dict[str, Any]]) -> list[str]:
+    """Milliseconds of a step's operations in all threads, of the dozen that took most."""
+    def kind(op: str) -> str:
+        name = op.replace("_MklNative", "").replace("FusedConv2D", "Conv2D").replace("WithBias", "")
+        return next((said for said, known in KINDS.items()
+                     if name == known or known not in ("Conv2D", "Mul") and name.startswith(known)), "other")
+    rows = []
+    for row in (row for file in files for row in file["rows"] if "profile_ms" in row):
+        sums: dict[str, float] = dict.fromkeys([*KINDS, "other"], 0.0)
+        for op, ms in row["profile_ms"].items():
+            sums[kind(op)] += ms
+        rows.append([f"`{row['net']}`", row["policy"], *(f"{ms:.0f}" if ms else "" for ms in sums.values())])
+    return lines(["where a step of 8 images goes, ms", "policy", *KINDS, "other"], rows)
+
+
+def inference(files: list[dict[str, Any]]) -> list[str]:
+    rows = [row for file in files for row in file["rows"]]
+    sides = list(dict.fromkeys(side for row in rows for side in row["ms"] if side != "matmul"))
+    ratios = list(dict.fromkeys(name for row in rows for name in row["ratio"]))
+    return lines(["inference, ms", "batch", *sides, *ratios, "best float32, of the matmul rate"],
+                 [[f"`{row['net']}`", str(row["batch"]), *(time_of(row, side) for side in sides),
+                   *(value(row["ratio"].get(name)) for name in ratios),
+                   f"{row['best']}, {row['share_of_matmul_rate'][row['best']]:.0%}"] for row in rows])
+
+
+def build(files: list[dict[str, Any]]) -> list[str]:
+    sides = ("reskeras", "keras.applications", "timm")
+    return lines(["ms, most MiB", *sides, "reskeras ÷ keras.applications"],
+                 [[f"`{row['what']}`", *(f"{time_of(row, side)}, {row['peak_mib'][side]}" if side in row["ms"] else ""
+                                         for side in sides), value(row["ratio"].get("keras.applications"))]
+                  for file in files for row in file["rows"]])
+
+
+def images(files: list[dict[str, Any]]) -> list[str]:
+    found = lines(["images per second", ""], [[row["side"], f"{row['images_per_second_and_core']:.0f}" + (
+        ", all cores" if row["side"] == "training" else " per core") + ("" if row["quiet"] else ", noisy")]
+        for file in files for row in file["rows"]])
+    return found + [f"| an epoch's first batch, {kind} | after {ms} ms |" for file in files
+                    for kind, ms in file["first_batch_ms"].items()]
+
+
+def memory(files: list[dict[str, Any]]) -> list[str]:
+    return lines(["layers", "batch", "MiB that a step adds", "MiB of activations by `cost`", "ratio"],
+                 [[str(row["depth"]), str(row["batch"]), f"{row['added_bytes'] / 2 ** 20:.0f}",
+                   f"{row['predicted_bytes'] / 2 ** 20:.0f}", value(row["ratio"])] for file in files for row in file["rows"]])
+
+
+def replicas(files: list[dict[str, Any]]) -> list[str]:
+    return lines(["training, images per second", "1 process", "2 workers", "time of 2 workers ÷ of 1 process", "losses apart"],
+                 [[f"`{row['net']}`, batch {row['batch']}", *(f"{rate:.0f}" if side not in row["noisy"] else f"({rate:.0f})"
+                   for side, rate in row["images_per_second"].items()), value(row["ratio"]), f"{row['losses_apart']:.0e}"]
+                  for file in files for row in file["rows"]])
+
+
+def latencies(files: list[dict[str, Any]]) -> list[str]:
+    """Before and after `optimize`; of a cell that was measured again the first figures that were quiet."""
+    found: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for row in (row for file in files for row in file["rows"]):
+        cell = (row["net"], row["runtime"], row["batch"])
+        if cell not in found or found[cell]["ratio"] is None:
+            found[cell] = row
+    columns = list(dict.fromkeys(cell[1:] for cell in found))
+
+    def said(cell: tuple[str, str, int]) -> str:
+        row = found[cell]
+        return f"{time_of(row, 'before')} → {time_of(row, 'after')} ms, {value(row['ratio'], 3)}"
+    nets = sorted({cell[0] for cell in found}, key=NETS.index)
+    return lines(["net", *(f"{runtime}, {batch}" for runtime, batch in columns)],
+                 [[f"`{net}`", *(said((net, *column)) for column in columns)] for net in nets])
+
+
+def exports(files: list[dict[str, Any]]) -> list[str]:
+    return lines(["target", "plain, ms", "ours, ms", "ours ÷ plain"],
+                 [[row["target"], time_of(row, "plain"), time_of(row, "ours"), value(row["ratio"], 3)]
+                  for file in files for row in file["rows"]])
+
+
+PAGES: dict[str, dict[str, Any]] = {
+    "speed": {"train_step": train, "inference_timm": inference, "build": build, "input": images, "scaling": memory,
+              "replicas": replicas},
+    "optimize": {"inference": latencies}, "exports": {"export": exports}}
+
+
+def text(folder: pathlib.Path, page: str) -> str:
+    """The tables of a page, each with its command, machine and versions."""
+    parts = []
+    for name, table in PAGES[page].items():
+        files = stored(folder, name)
+        if files:
+            more = [*profiles(files), ""] if table is train else []
+            parts += [*table(files), "", *more, f"`{files[0]['command'].split(' --')[0]}`: {source(files)}", ""]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        print(text(pathlib.Path(sys.argv[1]), page))

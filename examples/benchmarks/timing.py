@@ -1,0 +1,178 @@
+"""What every benchmark here shares: sides timed in turns, ratios only where the machine was quiet, figures as JSON.
+
+A side is a function that returns the milliseconds of one call.  All sides of a comparison run one after the other, again and
+again, so that they see the same machine, and so does a matrix multiplication: its rate is what the machine can do.  Every second
+call of a side is one run of it, the others are another: where the medians of the two differ by more than 10 %, the side is noisy
+and has no ratio.  Nor has a pair of sides whose ratio in the first half of the time differs by more than 10 % from that in the
+second.  A machine that as a whole becomes slower meanwhile changes milliseconds, not ratios; such a side is unsteady.
+"""
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Sequence
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+NOISE = 0.10
+TIMM = {"ResNet50": "resnet50", "ResNet50V1_5": "resnet50", "ResNet50V2": "resnetv2_50", "ResNeXt50_32x4d": "resnext50_32x4d",
+        "SEResNeXt50_32x4d": "seresnext50_32x4d", "ResNeSt50": "resnest50d", "ResNetRS50": "resnetrs50"}
+NETS = tuple(TIMM)
+PACKAGES = ("reskeras", "keras", "tensorflow", "numpy", "jax", "openvino", "ai-edge-litert", "onnxruntime", "keras-cv", "torch",
+            "timm")
+Side = Callable[[], float]
+
+
+def clock(run: Callable[[], Any]) -> Side:
+    """A side that is timed from here."""
+    def timed() -> float:
+        start = time.perf_counter()
+        run()
+        return 1000 * (time.perf_counter() - start)
+    return timed
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Milliseconds of a side's calls, in their order."""
+    calls: tuple[float, ...]
+
+    @property
+    def ms(self) -> float:
+        return statistics.median(self.calls)
+
+    @property
+    def halves(self) -> tuple[float, float]:
+        middle = len(self.calls) // 2
+        return statistics.median(self.calls[:middle]), statistics.median(self.calls[middle:])
+
+    @property
+    def quiet(self) -> bool:
+        """Whether two runs of it that took turns agree."""
+        return agree(statistics.median(self.calls[::2]), statistics.median(self.calls[1::2]))
+
+
+def agree(a: float, b: float) -> bool:
+    return max(a, b) <= (1 + NOISE) * min(a, b)
+
+
+def in_turns(sides: dict[str, Side], seconds: float, warm: int = 2, least: int = 3) -> dict[str, Timed]:
+    """Each side's calls, of each of its two runs at least `least`."""
+    for side in sides.values():
+        for _ in range(warm):
+            side()
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    stop, rounds = time.perf_counter() + seconds, 0
+    while time.perf_counter() < stop or rounds < 2 * least:
+        rounds += 1
+        for name, side in sides.items():
+            times[name].append(side())
+    return {name: Timed(tuple(found)) for name, found in times.items()}
+
+
+def ratio(over: Timed, under: Timed) -> float | None:
+    """None where the machine was too noisy to say."""
+    first, second = (a / b for a, b in zip(over.halves, under.halves))
+    return over.ms / under.ms if over.quiet and under.quiet and agree(first, second) else None
+
+
+def shown(value: float | None, digits: int = 3) -> str:
+    return "noisy" if value is None else f"{value:.{digits}f}"
+
+
+def figures(found: dict[str, Timed]) -> dict[str, Any]:
+    """For the JSON: milliseconds, and which sides were not quiet or not steady."""
+    return {"ms": {name: round(timed.ms, 4) for name, timed in found.items()},
+            "calls": len(next(iter(found.values())).calls),
+            "noisy": [name for name, timed in found.items() if not timed.quiet],
+            "unsteady": [name for name, timed in found.items() if not agree(*timed.halves)]}
+
+
+def matmul(dtype: str = "float32", n: int = 2048) -> tuple[Side, float]:
+    """A product of two square matrices, by TensorFlow, and its GFLOP."""
+    import tensorflow as tf
+    a = tf.cast(tf.random.stateless_normal((n, n), (1, 2)), dtype)
+    product = tf.function(lambda: tf.reduce_max(tf.matmul(a, a)), autograph=False)
+    return clock(lambda: product().numpy()), 2 * n ** 3 / 1e9
+
+
+class Peer:
+    """timm in the Python of another environment, one call at a time, timed there: `timm_side.py` beside this file."""
+
+    def __init__(self, python: str):
+        self.process = subprocess.Popen([python, str(pathlib.Path(__file__).with_name("timm_side.py"))], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.versions = self.ask({"do": "versions"})
+
+    def ask(self, what: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(what) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"timm's process ended at {what} with {self.process.wait()}")
+        return json.loads(line)
+
+    def side(self, **what: Any) -> Side:
+        """A net: `net`, `mode`, `train`, `batch`, `size`, as `timm_side.py` takes them."""
+        return self.made("make", what)
+
+    def images(self, **what: Any) -> Side:
+        """A folder read once: `folder`, `size`, `randaugment`."""
+        return self.made("images", what)
+
+    def made(self, do: str, what: dict[str, Any]) -> Side:
+        key = self.ask({"do": do, **what})["key"]
+        return lambda: self.ask({"do": "run", "key": key})["ms"]
+
+    def drop(self) -> None:
+        self.ask({"do": "drop"})
+
+    def close(self) -> None:
+        self.process.communicate()      # its input's end is its own
+
+
+def parser(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    found.add_argument("--size", type=int, default=224, help="pixels on a side")
+    found.add_argument("--seconds", type=float, default=8, help="of each comparison")
+    found.add_argument("--json", help="a file for the figures")
+    found.set_defaults(**defaults)
+    return found
+
+
+def command() -> str:
+    """As it was given, without the paths of one machine."""
+    words = list(sys.argv)
+    for i, word in enumerate(words[:-1]):
+        words[i + 1] = {"--timm": "PYTHON", "--json": pathlib.Path(words[i + 1]).name}.get(word, words[i + 1])
+    words[0] = f"examples/benchmarks/{pathlib.Path(words[0]).name}"
+    return " ".join(["python", *words])
+
+
+def write(path: str | None, rows: Sequence[dict[str, Any]], **more: Any) -> None:
+    """The rows with the command, the date, the machine and the versions."""
+    if not path:
+        return
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+               "") if os.path.exists("/proc/cpuinfo") else platform.processor()
+    stored = {"command": command(), "date": datetime.date.today().isoformat(),
+              "machine": {"processor": cpu, "architecture": platform.machine(), "cores": os.cpu_count()},
+              "versions": {"python": platform.python_version(), **versions, **more.pop("versions", {})}, **more,
+              "rows": list(rows)}
+    pathlib.Path(path).write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")

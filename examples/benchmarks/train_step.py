@@ -1,0 +1,115 @@
+"""A training step on the CPU: reskeras against stock Keras layers, keras.applications and timm, in turns in one run.
+
+    python examples/benchmarks/train_step.py --nets ResNet50 ResNeXt50_32x4d --timm ../timm-env/bin/python --json train_step.json
+
+Forward, cross-entropy, backward and SGD with momentum on one batch, in milliseconds per image.  "stock" is the same net of Keras'
+own layers (a step of its grouped convolutions takes minutes: `--stock` names the nets, each measured once).  `--profile` prints
+where a step's time goes.
+"""
+from __future__ import annotations
+
+import collections
+import glob
+import tempfile
+import time
+from typing import Any
+
+from timing import NETS, TIMM, Peer, Side, clock, figures, in_turns, matmul, parser, ratio, shown, write
+
+import keras
+import tensorflow as tf
+
+import reskeras
+
+
+def stock(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Keras' own layer in place of ours."""
+    own = {"GroupedConv2D": keras.layers.Conv2D, "BatchNormalization": keras.layers.BatchNormalization}
+    return own.get(type(layer).__name__, type(layer)).from_config(layer.get_config())
+
+
+def step(net: keras.Model, batch: int, jit: bool = False) -> Any:
+    """One step on the same images again; its loss is waited for."""
+    net.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "sparse_categorical_crossentropy", jit_compile=jit)
+    images = tf.random.stateless_normal((batch, *net.input_shape[1:]), (0, 0))
+    labels = tf.range(batch) % net.output_shape[-1]
+    return lambda: net.train_on_batch(images, labels)
+
+
+def profile(run: Any, top: int = 12) -> dict[str, float]:
+    """Milliseconds of a step by kind of operation, of all threads together."""
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+    run()
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder):
+            run()
+        space = xplane_pb2.XSpace()
+        with open(glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)[0], "rb") as file:
+            space.ParseFromString(file.read())
+    total: collections.Counter[str] = collections.Counter()
+    for plane in space.planes:
+        for line in plane.lines:
+            for event in line.events:
+                name = plane.event_metadata[event.metadata_id].name
+                kind = name.rsplit(":", 1)[-1]      # of "path/of/the/op:Kind"
+                if kind != name and (kind.startswith("_Mkl") or hasattr(tf.raw_ops, kind)):
+                    total[kind] += event.duration_ps / 1e9
+    return {name: round(ms, 1) for name, ms in total.most_common(top)}
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--nets", nargs="+", default=NETS)
+    options.add_argument("--policies", nargs="+", default=["float32", "mixed_bfloat16"])
+    options.add_argument("--batch", type=int, default=8)
+    options.add_argument("--stock", nargs="*", default=[], help="nets of which to measure a step of stock layers too")
+    options.add_argument("--jit", action="store_true", help="compile with XLA too")
+    options.add_argument("--timm", help="a Python that has torch and timm")
+    options.add_argument("--profile", action="store_true")
+    given = options.parse_args()
+    peer = Peer(given.timm) if given.timm else None
+    rows = []
+    for name in given.nets:
+        for policy in given.policies:
+            keras.config.set_dtype_policy(policy)
+            make = {"weights": None, "input_shape": (given.size, given.size, 3)}
+            net = getattr(reskeras, name)(**make)
+            product, gflop = matmul("bfloat16" if "bfloat16" in policy else "float32")
+            ours = step(net, given.batch)
+            sides: dict[str, Side] = {"reskeras": clock(ours)}
+            if given.jit:
+                sides["reskeras, XLA"] = clock(step(getattr(reskeras, name)(**make), given.batch, jit=True))
+            if hasattr(keras.applications, name):
+                sides["keras.applications"] = clock(step(getattr(keras.applications, name)(**make), given.batch))
+            if peer:
+                mode = "bf16" if policy == "mixed_bfloat16" else "channels_last"
+                sides["timm"] = peer.side(net=TIMM[name], mode=mode, train=True, batch=given.batch, size=given.size)
+            found = in_turns({**sides, "matmul": product}, given.seconds)
+            speed = {side: ratio(found[side], found["reskeras"]) for side in sides if side != "reskeras"}
+            row = {"net": name, "policy": policy, "batch": given.batch, **figures(found), "times_faster": speed,
+                   "share_of_matmul_rate": 6e-9 * reskeras.cost(net).macs * given.batch / found["reskeras"].ms
+                   / (gflop / found["matmul"].ms)}
+            if name in given.stock:
+                other = step(keras.models.clone_model(net, clone_function=stock), given.batch)
+                other()                                             # traces, and compiles
+                start = time.perf_counter()
+                other()
+                row["ms"]["stock, one step"] = 1000 * (time.perf_counter() - start)
+                one = row["ms"]["stock, one step"] / found["reskeras"].ms
+                speed["stock, one step"] = one if found["reskeras"].quiet else None
+            if given.profile:
+                row["profile_ms"] = profile(ours)
+            rows.append(row)
+            said = "  ".join(f"{side} {shown(value, 2)}x" for side, value in speed.items())
+            print(f"{name:18} {policy:15} {found['reskeras'].ms / given.batch:7.1f} ms/image, "
+                  f"{row['share_of_matmul_rate']:.0%} of matmul; against it: {said}", flush=True)
+            if peer:
+                peer.drop()
+    keras.config.set_dtype_policy("float32")
+    if peer:
+        peer.close()
+    write(given.json, rows, versions=peer.versions if peer else {})
+
+
+if __name__ == "__main__":
+    main()

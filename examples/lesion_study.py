@@ -1,0 +1,79 @@
+# %% [markdown]
+# # A residual net without some of its blocks
+#
+# Veit, Wilber and Belongie ("Residual Networks Behave Like Ensembles of Relatively Shallow Networks", arXiv:1605.06431)
+# delete residual branches of a trained net: it loses accuracy little by little, where a plain net would fail at once, for n
+# blocks are 2^n paths and deleting one leaves half of them.
+#
+#     python examples/lesion_study.py                                     # the digits net that comes with the package
+#     python examples/lesion_study.py --weights resnet44.safetensors --images cifar10_test.npz     # akamaster's on CIFAR-10
+from __future__ import annotations
+
+import argparse
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+
+import reskeras
+from reskeras.graph.lesions import blocks_of, lesion
+
+
+# %% The trained net and its test images
+def digits_net(_: argparse.Namespace) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    from reskeras.tasks.digits import digits
+    test = digits()[2]
+    return reskeras.create("cifar_resnet20.digits"), test.images, test.labels
+
+
+def cifar_net(options: argparse.Namespace) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    model = reskeras.create("akamaster/resnet44", weights=options.weights)
+    with np.load(options.images) as file:
+        x, y = file["images"], np.ravel(file["labels"])
+    x = (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    return model, x.astype("float32"), y
+
+
+# %% Which blocks, and what is left
+def removable(model: keras.Model) -> list[str]:
+    """The blocks whose shortcut is the identity: without the branch of another one, its stage would have no new features."""
+    first = {block.partition("_")[0]: block for block in reversed(blocks_of(model))}
+    return [block for block in blocks_of(model) if block not in list(first.values())[:-1]]
+
+
+def accuracy(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
+    return float((model.predict(x, verbose=0).argmax(1) == y).mean())
+
+
+def study(model: keras.Model, x: np.ndarray, y: np.ndarray, draws: int, seed: int = 0) -> list[tuple[int, float, float]]:
+    """(blocks removed, mean accuracy, its standard deviation over random choices of them)."""
+    random, known = np.random.default_rng(seed), removable(model)
+    rows = []
+    for count in range(len(known) + 1):
+        choices = [random.choice(known, count, replace=False) for _ in range(draws if 0 < count < len(known) else 1)]
+        found = [accuracy(lesion(model, list(choice)), x, y) for choice in choices]
+        rows.append((count, float(np.mean(found)), float(np.std(found))))
+        print("{:3} of {} blocks removed: {:6.2%} +- {:.2%}".format(count, len(known), *rows[-1][1:]), flush=True)
+    return rows
+
+
+# %% The plot
+def main() -> None:
+    parser = argparse.ArgumentParser(description="accuracy against the number of removed residual blocks")
+    parser.add_argument("--weights", help="of akamaster's resnet44, .safetensors")
+    parser.add_argument("--images", help=".npz of CIFAR-10 with images and labels")
+    parser.add_argument("--draws", type=int, default=5, help="random choices of the blocks for each number")
+    parser.add_argument("--limit", type=int, help="use so many images only")
+    parser.add_argument("--output", default="lesion_study.png")
+    options = parser.parse_args()
+    model, x, y = (cifar_net if options.weights else digits_net)(options)
+    rows = np.array(study(model, x[:options.limit], y[:options.limit], options.draws))
+    plt.errorbar(rows[:, 0], 100 * rows[:, 1], 100 * rows[:, 2], marker="o", capsize=3)
+    plt.xlabel("residual branches removed")
+    plt.ylabel("test accuracy (%)")
+    plt.title(model.name)
+    plt.savefig(options.output, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

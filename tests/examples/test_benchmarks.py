@@ -1,0 +1,148 @@
+"""Every benchmark at a tiny size: it runs, measures both sides, and gives no ratio that its noise forbids."""
+import json
+import pathlib
+import runpy
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import reskeras
+
+BENCHMARKS = pathlib.Path(__file__).parents[2] / "examples" / "benchmarks"
+NET = ["--nets", "CifarResNet20", "--size", "32", "--seconds", "0"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def started(script, *arguments):
+        path = tmp_path / "figures.json"
+        monkeypatch.setattr(sys, "argv", [script, *arguments, "--json", str(path)])
+        runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
+        stored = json.loads(path.read_text())
+        assert stored["versions"]["keras"] and stored["machine"]["cores"] and stored["command"].startswith("python ")
+        return stored["rows"], capsys.readouterr().out.splitlines()
+    return started
+
+
+@pytest.fixture
+def timing(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import timing
+    return timing
+
+
+def test_a_wrong_net_is_named(run, capsys):
+    with pytest.raises(SystemExit):
+        run("export.py", "--net", "wrong")
+    assert "argument --net: invalid choice: 'wrong' (choose from" in capsys.readouterr().err
+    for script, *options in (("input.py", "--images", "4", "--batch", "2", "--net"), ("inference.py", "--nets")):
+        with pytest.raises(AttributeError, match="Resnet50.*did you mean 'ResNet50'"):
+            run(script, *options, "Resnet50")
+
+
+def test_sides_take_turns_and_their_runs_are_compared(timing):
+    order, calls = [], {"a": iter([9, 9, 1.0, 3.0, 1.0, 3.0, 1.0, 3.0]), "b": iter([9, 9, 2.0, 2.0, 2.1, 2.0, 2.0, 2.0])}
+
+    def side(name):
+        return lambda: order.append(name) or next(calls[name])
+    found = timing.in_turns({"a": side("a"), "b": side("b")}, seconds=0)
+    assert order[4:] == ["a", "b"] * 6
+    assert found["a"] == timing.Timed((1, 3, 1, 3, 1, 3)) and found["a"].ms == 2 and not found["a"].quiet
+    assert found["b"].quiet and timing.ratio(found["b"], found["b"]) == 1 and timing.ratio(found["a"], found["b"]) is None
+    assert timing.figures(found)["noisy"] == ["a"] and timing.shown(None) == "noisy" and timing.shown(1 / 3) == "0.333"
+
+
+def test_a_slower_machine_changes_times_and_a_slower_side_the_ratio(timing):
+    slow, steady = timing.Timed((1.0,) * 6 + (1.2,) * 6), timing.Timed((2.0,) * 12)
+    both = timing.Timed((2.0,) * 6 + (2.4,) * 6)
+    assert slow.quiet and timing.figures({"a": slow})["unsteady"] == ["a"] and not timing.figures({"a": steady})["unsteady"]
+    assert timing.ratio(both, slow) == 2 and timing.ratio(slow, steady) is None
+
+
+def test_export(run, monkeypatch):
+    for where in (keras.applications, reskeras):        # a small net in the place of the large one
+        monkeypatch.setattr(where, "ResNet50", reskeras.CifarResNet20)
+    rows, lines = run("export.py", "--size", "32", "--seconds", "0", "--targets", "TFLite float32")
+    assert [row["target"] for row in rows] == ["TFLite float32"]
+    assert rows[0]["plain_ms"] > 0 and rows[0]["ours_ms"] > 0
+    assert lines[-1].split()[-1] == ("noisy" if rows[0]["ratio"] is None else f"{rows[0]['ratio']:.3f}")
+
+
+def test_inference_before_and_after_optimize(run):
+    (row,), lines = run("inference.py", *NET, "--batches", "1", "--runtimes", "graph")
+    assert row["runtime"] == "graph" and row["before_ms"] > 0 and row["after_ms"] > 0
+    assert lines[-1].split()[-1] == ("noisy" if row["ratio"] is None else f"{row['ratio']:.3f}")
+
+
+def test_inference_against_others(run):
+    (row,), _ = run("inference_timm.py", *NET, "--batches", "1", "--ways", "optimized")
+    assert set(row["ms"]) == {"optimized", "matmul"} and row["best"] == "optimized"
+    assert 0 < row["share_of_matmul_rate"]["optimized"]
+
+
+def test_train_step(run, timing):
+    (row,), _ = run("train_step.py", *NET, "--batch", "2", "--policies", "float32", "--stock", "CifarResNet20", "--profile")
+    assert set(row["ms"]) == {"reskeras", "matmul", "stock, one step"}
+    assert set(row["times_faster"]) == {"stock, one step"}
+    assert any("FusedBatchNormGrad" in op for op in row["profile_ms"])
+
+
+def test_a_stock_net_is_the_same_net(timing):
+    stock = runpy.run_path(str(BENCHMARKS / "train_step.py"))["stock"]
+    net = reskeras.ResNeXt50_32x4d(weights=None, depths=(1, 1, 1, 1), input_shape=(32, 32, 3))
+    other = keras.models.clone_model(net, clone_function=stock)
+    other.set_weights(net.get_weights())
+    kinds = {type(layer).__module__.split(".")[0] for layer in other.layers}
+    assert kinds == {"keras"} and type(other.get_layer("conv1_bn")).__module__ != "keras.layers"
+    x = np.random.default_rng(0).standard_normal((1, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(other(x), net(x), atol=1e-6)
+
+
+def test_build(run):
+    rows, _ = run("build.py", "--nets", "--calls", "1")
+    assert [row["what"] for row in rows] == ["import reskeras", "reskeras list"]
+    assert all(row["ms"]["reskeras"] > 0 and row["peak_mib"]["reskeras"] > 5 for row in rows)
+
+
+def test_input(run):
+    rows, lines = run("input.py", "--images", "8", "--batch", "4", "--size", "32", "--seconds", "0", "--net", "CifarResNet20")
+    assert [row["side"] for row in rows][:3] == ["decode, crop", "+ RandAugment", "+ mixup"]
+    assert all(row["images_per_second_and_core"] > 0 for row in rows) and "images that the net takes" in lines[-1]
+
+
+@pytest.mark.parametrize("page, end", [("speed", "end of speed"), ("optimize", "end of latencies"),
+                                       ("exports", "end of exports")])
+def test_the_page_has_the_stored_figures(holds, timing, page, end):
+    table = runpy.run_path(str(BENCHMARKS / "table.py"))["text"](BENCHMARKS / "figures", page).strip()
+    holds(f"docs/{page}.md", "python examples/benchmarks/table.py examples/benchmarks/figures", end, table)
+
+
+def test_scaling(run):
+    rows, _ = run("scaling.py", "--depths", "20", "--batches", "64")
+    assert rows[0]["predicted_bytes"] > 0 and rows[0]["added_bytes"] >= 0
+
+
+@pytest.mark.slow
+def test_replicas(run):
+    (row,), lines = run("replicas.py", "--net", "mlperf_tiny_resnet8", "--images", "64", "--batch", "16", "--epochs", "2",
+                        "--runs", "1", "--size", "16")
+    assert set(row["images_per_second"]) == {"1 process", "2 workers"} and row["losses_apart"] < 1e-5
+    assert lines[-1].startswith("2 workers take ")
+
+
+@pytest.mark.slow
+def test_gpu_under_jax(tmp_path):
+    pytest.importorskip("jax")
+    import os
+    import subprocess
+    path = tmp_path / "figures.json"
+    subprocess.run([sys.executable, str(BENCHMARKS / "gpu.py"), "--nets", "ResNet50V1_5", "--batch", "2", "--size", "32",
+                    "--seconds", "0", "--json", str(path)], check=True,
+                   env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(BENCHMARKS.parents[1])})
+    stored = json.loads(path.read_text())
+    assert [row["what"] for row in stored["rows"]] == ["training", "inference", "inference"]
+    assert "cpu" in stored["device"].lower()

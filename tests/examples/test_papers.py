@@ -1,0 +1,66 @@
+"""The papers' claims: every script in its tiny form, and that docstrings and the tour say what the full runs found."""
+import importlib
+import json
+import pathlib
+import re
+
+import pytest
+
+from reskeras.tasks.study import Study
+from reskeras.tasks.tour import CHAPTERS, markdown, studies
+
+FOLDER = pathlib.Path(__file__).parents[2] / "examples" / "papers"
+FACTS = FOLDER.parents[2] / "shared" / "facts" / "papers.json"
+SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in ("common", "all"))
+
+
+@pytest.fixture
+def script(request, monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module(request.param)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, indirect=True)
+def test_runs_in_its_tiny_form(script, tmp_path, capsys):
+    from common import main
+    file = tmp_path / "study.json"
+    main(script.study, script.__file__, ["--tiny", "--output", str(tmp_path / "plot.png"), "--json", str(file)])
+    found, said = Study.of(json.loads(file.read_text())), capsys.readouterr().out
+    kept = studies().get(script.__name__, found)
+    assert (tmp_path / "plot.png").stat().st_size > 5000
+    assert [table.header for table in found.tables] == [table.header for table in kept.tables]      # the full run is of it
+    assert found.claim == kept.claim and len(found.charts) == len(kept.charts)
+    for table in found.tables:
+        assert table.markdown() in said and "nan" not in table.markdown()
+        assert {len(row) for row in table.rows} == {len(table.header)}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_docstring_has_the_full_run(name):
+    source = (FOLDER / f"{name}.py").read_text()
+    _, document, code = source.split('"""', 2)
+    kept = studies()[name].text() if name in studies() else "Full run: not done yet, about "
+    assert document.endswith(f"\n\n{kept}\n") if name in studies() else f"\n\n{kept}" in document
+    assert len([line for line in code.splitlines() if line.strip()]) <= 80
+
+
+def test_the_page_has_the_claims(holds):
+    holds("docs/seeing.md", "reskeras.tasks.tour.markdown()", "end of tour", markdown())
+
+
+def test_every_script_is_a_chapter():
+    assert sorted(CHAPTERS) == SCRIPTS and len(studies()) == 10
+
+
+@pytest.mark.skipif(not FACTS.is_file(), reason=f"there is no {FACTS}")
+def test_the_papers_figures_are_the_papers():
+    """Every error beside ours is in the collected tables, or its accuracy is."""
+    known = {float(number) for number in re.findall(r"\d+\.\d+", FACTS.read_text())}
+    checked = 0
+    for study in studies().values():
+        for table in study.tables:
+            columns = [i for i, head in enumerate(table.header) if head.startswith("paper") or head == "error (%)"]
+            for figure in (f for row in table.rows for i in columns for f in re.findall(r"\d+\.\d\d?", row[i])):
+                assert {float(figure), round(100 - float(figure), 2)} & known, (study.title, figure)
+                checked += 1
+    assert checked > 40
