@@ -1,7 +1,8 @@
-"""The shape of the package: floors, light imports, frozen names, the README's generated table."""
+"""The shape of the package: floors, light imports, frozen names, the generated tables of README and docs."""
 import ast
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -21,7 +22,8 @@ FLOORS = {"spec": 1, "parts": 2, "weights": 2, "graph": 2, "net": 3, "build": 3,
           "train": 5, "exporters": 5, "tasks": 6, "cli": 7}
 # one floor, but not strangers: the row, the table of rows, and the ways to find and to use one
 NEIGHBOURS = [{"variant", "variants", "catalog", "levels"}, {"net", "build"}]
-FRAMEWORK_FREE = ["spec", "variant", "variants", "catalog", "cli", "weights/table", "weights/rules"]
+FRAMEWORK_FREE = ["spec", "variant", "variants", "catalog", "cli", "weights/table", "weights/rules", "train/recipe",
+                  "train/recipes"]
 ONE_PER_FAMILY = ["plainnet18", "resnet18", "resnet50", "resnet50v2", "resnetv2_50d", "resnetv2_50x1_bit", "wide_resnet50_2",
                   "resnext50_32x4d", "seresnet18", "ecaresnet26t", "skresnet18", "resnest14", "resnetrs50", "inception_v4",
                   "inception_resnet_v2", "cifar_resnet20", "mlperf_tiny_resnet8"]
@@ -97,23 +99,20 @@ def test_names_are_frozen(accept):
         assert found["layers"][name] == known["layers"][name], name
 
 
-def test_readme_has_the_family_table(accept):
-    readme = ROOT / "README.md"
-    text, table = readme.read_text(), catalog.markdown(catalog.list_models())
-    begin, end = "<!-- reskeras list --markdown -->\n", "\n<!-- end -->"
-    before, after = text.split(begin)[0], text.split(end)[-1]
-    if accept:
-        readme.write_text(before + begin + table + end + after)
-    assert readme.read_text() == before + begin + table + end + after
+GENERATED = [("README.md", "reskeras list --families", "end", catalog.families_markdown),
+             ("docs/nets.md", "reskeras list --markdown", "end", lambda: catalog.markdown(catalog.list_models())),
+             ("docs/weights.md", "reskeras weights list --markdown", "end of weights", catalog.weights_markdown)]
 
 
-def test_readme_has_the_weights_table(accept):
-    readme = ROOT / "README.md"
-    text, begin, end = readme.read_text(), "<!-- reskeras weights list --markdown -->\n", "\n<!-- end of weights -->"
-    wanted = text.split(begin)[0] + begin + catalog.weights_markdown() + end + text.split(end)[-1]
-    if accept:
-        readme.write_text(wanted)
-    assert readme.read_text() == wanted
+@pytest.mark.parametrize("page, command, end, table", GENERATED, ids=[page for page, *_ in GENERATED])
+def test_generated_tables(page, command, end, table, holds):
+    holds(page, command, end, table())
+
+
+def test_links_between_pages():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).is_file(), f"{page.name}: {target}"
 
 
 def test_no_room_has_a_public_name():
@@ -123,5 +122,5 @@ def test_no_room_has_a_public_name():
 
 def test_files_are_short():
     for file in FILES:
-        if file.stem not in ("variants", "rules"):
+        if file.stem not in ("variants", "rules", "cli"):     # tables: of nets, names and commands
             assert len(file.read_text().splitlines()) <= 340, file

@@ -23,7 +23,7 @@ def randomize(model):
             v.assign(0.1 * r.standard_normal(v.shape))
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [pytest.param(row, marks=[pytest.mark.slow] * ("101" in row or "152" in row)) for row in ROWS])
 def test_drop_in(name, tmp_path):
     keras.utils.clear_session()     # Keras numbers some of its layers by what the process built before
     size = 107 if name == "InceptionResNetV2" else 65

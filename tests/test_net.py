@@ -5,6 +5,7 @@ import pathlib
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -13,9 +14,9 @@ from keras import layers
 
 import reskeras
 from reskeras.graph.graph import Graph
-from reskeras.net import Memory, Net, class_names, remember
+from reskeras.net import Memory, Net, class_names, recalled, remember
 from reskeras.weights.labels import decode_predictions
-from reskeras.weights.preprocess import preprocess
+from reskeras.weights.preprocess import preprocess, preprocess_input
 from reskeras.weights.table import get_weights
 
 ROW = "cifar_resnet20.cifar10"
@@ -90,7 +91,7 @@ def test_through_optimize():
     assert Graph.of(own).build().memory == MEMORY
     assert type(Graph.of(net(None)).build()) is type(keras.Model(own.input, own.output))
     fast, certificate = reskeras.optimize(own)
-    assert fast.memory == MEMORY and certificate.layers_after < certificate.layers_before
+    assert fast.memory == MEMORY and certificate.after.layers < certificate.before.layers
 
 
 def test_the_shape_of_what_it_remembers():
@@ -103,11 +104,16 @@ def test_the_shape_of_what_it_remembers():
     assert Memory.from_config({"weights": "x", "later": 1}) == Memory("x")
 
 
-def test_remember():
+def test_remember(tmp_path, monkeypatch):
     own = net(memory=None)
     assert remember(own, preprocess=ROW) is own and own.memory.preprocessing == preprocess(ROW) and not own.memory.labels
     remember(own, labels="cifar10")
     assert own.memory.preprocessing == preprocess(ROW) and class_names(own)[3] == "cat"
+    (tmp_path / "names.txt").write_text("\n".join(map(str, range(10))))
+    (tmp_path / "cifar10").write_text("a set's name is the set, whatever lies about")
+    monkeypatch.chdir(tmp_path)
+    assert recalled(own, labels="names.txt").labels == tuple(map(str, range(10)))
+    assert recalled(own, labels="cifar10").labels == "cifar10"
     remember(own, labels=[f"kind {i}" for i in range(10)])
     assert class_names(own)[9] == "kind 9"
     plain = keras.Model(own.input, own.output, name="plain")
@@ -115,6 +121,54 @@ def test_remember():
     assert type(new) is Net and new.name == "plain" and new.layers == plain.layers and new.memory.labels == "digits"
     assert new.memory.preprocessing == own.memory.preprocessing and own.memory.labels[0] == "kind 0"
     assert class_names(plain) == () == class_names(net(memory=None))
+
+
+def scaled():
+    """A net of the row with its preprocessing inside."""
+    image = keras.Input((32, 32, 3))
+    x = layers.Rescaling(1 / 255, name="preprocessing")(image)
+    x = layers.Dense(10, name="predictions")(layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(x)))
+    return Net(image, x, name="scaled", memory=Memory.of_row(get_weights(ROW), inside=True))
+
+
+def sequential(parts):
+    return keras.Sequential([keras.Input((32, 32, 3)), *parts])
+
+
+def test_a_model_around_a_net_knows_what_it_does():
+    own = MEMORY.preprocessing
+    for model in (sequential([net()]), sequential([layers.RandomFlip(), net(), layers.Softmax()])):
+        memory = recalled(model)
+        assert memory == MEMORY and class_names(model)[3] == "cat" and preprocess(model) == own
+        assert decode_predictions(np.eye(10)[[3]], 1, model) == [[("3", "cat", 1.0)]]
+    tuned = recalled(sequential([net(), layers.Dense(10)]))       # ten classes of another kind
+    assert tuned == replace(MEMORY, labels=()) and class_names(sequential([net(), layers.Dense(10)])) == ()
+    image = keras.Input((32, 32, 3))
+    by_hand = keras.Model(image, net()(preprocess_input(image, ROW)))
+    for model in (scaled(), sequential([scaled()]), sequential([sequential([scaled()])]),
+                  sequential([*own.layers(), net()]), by_hand,
+                  sequential([sequential([layers.RandomFlip(), layers.Rescaling(1 / 255)]), net()])):
+        assert recalled(model).scales and recalled(model).preprocessing == own.raw()
+        assert recalled(model, preprocess=ROW).preprocessing == own.raw()       # not twice
+        assert remember(model, preprocess=ROW).memory.preprocessing == own.raw()
+
+
+@pytest.mark.parametrize("before", [layers.Lambda(lambda x: x / 255), layers.Conv2D(3, 1), layers.ReLU()])
+def test_what_comes_between_is_not_guessed(before):
+    model = keras.Sequential([keras.Input((32, 32, 3)), before, net()])
+    assert recalled(model) == Memory()
+    with pytest.raises(ValueError, match="remembers no preprocessing"):
+        preprocess(model)
+    assert recalled(model, preprocess=ROW).preprocessing == MEMORY.preprocessing
+
+
+def test_a_net_that_scales_inside_tells_another_by_its_weights():
+    assert recalled(net(None), preprocess=scaled()).preprocessing == MEMORY.preprocessing
+    assert recalled(scaled(), preprocess=scaled()).preprocessing == MEMORY.preprocessing.raw()
+    unknown = scaled()
+    unknown.memory = replace(unknown.memory, weights="")
+    with pytest.raises(ValueError, match="scaled: it scales its pixels inside and does not say how; give the weights row"):
+        recalled(net(None), preprocess=unknown)
 
 
 @pytest.mark.parametrize("labels, message", [(["cat", "dog"], "2 names, the net has 10"), ("cifar100", "100 names"),

@@ -1,21 +1,24 @@
-"""The README's Python runs as it stands."""
+"""The Python of the README and of docs/ runs as it stands; the commands there are commands."""
 import pathlib
 import re
+import shlex
 
 import pytest
 
-TEXT = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = {page.name: page.read_text() for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+BLOCKS = {f"{name}-{number}": code for name, text in PAGES.items()
+          for number, code in enumerate(re.findall(r"```python\n(.*?)```", text, flags=re.S))}
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_block(number, tmp_path, monkeypatch):
+@pytest.mark.parametrize("block", BLOCKS)
+def test_block(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code = BLOCKS[number] if "import reskeras" in BLOCKS[number] else "import reskeras\n" + BLOCKS[number]
-    exec(compile(code, f"README block {number + 1}", "exec"), {})
+    code = BLOCKS[block] if "import reskeras" in BLOCKS[block] else "import reskeras\n" + BLOCKS[block]
+    exec(compile(code, block, "exec"), {})
 
 
-MOVES = re.findall(r"^\| `[^`]+`(?: \(\w+\))? \| `(reskeras[^`]+)`", TEXT.split("## Coming from")[1], flags=re.M)
+MOVES = re.findall(r"^\| `[^`]+`(?: \(\w+\))? \| `(reskeras[^`]+)`", PAGES["nets.md"].split("## Coming from")[1], flags=re.M)
 
 
 @pytest.mark.parametrize("code", MOVES)
@@ -34,6 +37,16 @@ def test_the_table_of_moves_is_read():
 
 
 def test_both_commands_are_one_line_each():
-    commands = re.findall(r"^```\n([^`]*?)\n```$", TEXT, flags=re.M)
+    commands = re.findall(r"^```\n([^`]*?)\n```$", PAGES["README.md"], flags=re.M)
     assert commands == ['python -m pip install ".[demo]" && reskeras demo',
                         "python -m pip install tox && python -m tox run -e py"]
+
+
+COMMANDS = sorted({" ".join("".join(found).split()) for text in PAGES.values()
+                   for found in re.findall(r"`(reskeras [^`]+)`|^\$ (reskeras .+)$", text, flags=re.M)})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_commands(command):
+    from reskeras import cli
+    cli.parser().parse_args(shlex.split(command, comments=True)[1:])       # exits where there is no such command or option
