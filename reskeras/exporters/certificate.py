@@ -6,6 +6,7 @@ import json
 import pathlib
 import time
 from dataclasses import asdict, dataclass, field, replace
+from types import NoneType
 from typing import Any, Callable, Mapping
 
 import numpy as np
@@ -16,6 +17,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 # Images whose two best classes lie closer than this are undecided: 8 bits over the output's range cannot tell.
 MARGIN = 0.02
+NOT_FINITE = ("max_relative_difference", "mean_relative_difference")     # of a Measured, where they are null in its JSON
 LEAST = 1e-30           # probabilities below it say nothing: runtimes flush them to zero at different places
 
 
@@ -119,13 +121,15 @@ class Certificate:
         return replace(self, passed=not faults, fault="; ".join(faults))
 
     def write(self, path: pathlib.Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        path.write_text(as_json(asdict(self)) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: pathlib.Path) -> Certificate:
         """Raises: ValueError for a file that is no certificate."""
         try:
             held = json.loads(path.read_text(encoding="utf-8"))
+            for m in held["runtimes"].values():
+                m |= {name: float("inf") for name in NOT_FINITE if m[name] is None}
             held["runtimes"] = {name: Measured(**m) for name, m in held["runtimes"].items()}
             held["thresholds"] = {name: Threshold(**t) for name, t in held["thresholds"].items()}
             numbers = [held["scale"], *(n for t in held["thresholds"].values() for n in (t.difference, t.agreement))]
@@ -137,9 +141,22 @@ class Certificate:
             raise ValueError(f"{path} is no certificate ({type(error).__name__}: {error})") from error
 
 
+def as_json(facts: Any) -> str:
+    """With null for numbers that are not finite, which JSON does not have."""
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: finite(part) for name, part in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [finite(part) for part in value]
+        return None if isinstance(value, float) and not np.isfinite(value) else value
+    return json.dumps(finite(facts), indent=2, allow_nan=False)
+
+
 def threshold(kind: str, trained: bool, asked: Mapping[str, float] | None = None) -> Threshold:
     """The rule for files that compute in `kind`; `asked` overrides its fields.  Raises: ValueError for another field."""
     own = THRESHOLDS[kind]
+    if not isinstance(asked, (Mapping, NoneType)):
+        raise ValueError(f"thresholds={asked!r}: expected a dictionary, such as {{'difference': 0.01}}")
     if own.agreement is not None and not trained:
         own = UNTRAINED
     for name, value in (asked or {}).items():

@@ -16,6 +16,7 @@ from ..graph.optimize import optimize as optimized
 from ..graph.proof import logits
 from ..net import class_names, remember
 from ..spec import nearest
+from ..weights.opening import opening
 from ..weights.table import get_weights
 from . import probe
 from .calibration import enough, samples
@@ -54,7 +55,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         validation: images to compare on, of the same kinds; those of the calibration where not given, else random ones.  With
             classes the certificate has the accuracy before and after.
         batch: images per call; 1 in a .tflite, open elsewhere, where not given.
-        size: (height, width) of the images, where the model leaves it open.
+        size: (height, width) of the images, where the model leaves it open; `.keras` takes neither of the two.
         io: type of an int8 file's input and output: "int8", "uint8" or "float32".
         preprocess: for a net that does not remember it: a weights row, its name, or a `Preprocessing`.
         labels: for a net that does not remember them: a label set, or the names of the classes.
@@ -71,7 +72,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     """
     target = pathlib.Path(path)
     form = format_of(target)
-    check(model, target, form, quantize, calibration, batch, io, float_layers, threads)
+    check(model, target, form, quantize, calibration, batch, size, io, float_layers, threads)
     if cc and form.name != "TFLite":
         raise ValueError(f"cc=True is defined for .tflite; {target.name!r} would be a {form.name}")
     others(target, form.files(target)[1:])
@@ -97,7 +98,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     measure = "outputs" if not ends_in_softmax(model) else "logits" if quantize == "int8" else "log-probabilities"
     graph = None if measure == "outputs" else logits(Graph.of(model))
     inner = Runtime(keras_run(graph.build()), judge.shape) if graph else None
-    images = given or random_images(pixels, prepare)
+    images = given or random_images(pixels, prepare, opening(model)[1])
     if validation is not None:
         images = samples(validation, prepare, pixels, progress=progress)
     elif given is None and inner:
@@ -171,7 +172,7 @@ def accuracy(scores: np.ndarray, truth: np.ndarray | None) -> float | None:
 
 
 def check(model: keras.Model, target: pathlib.Path, form: Format, quantize: str | None, calibration: Any, batch: int | None,
-          io: str, float_layers: Sequence[str], threads: int) -> None:
+          size: Any, io: str, float_layers: Sequence[str], threads: int) -> None:
     """Raises: ValueError for arguments that do not fit together, TypeError for what is no model."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"{model!r} is a {type(model).__name__}: expected a keras.Model, as reskeras.create gives")
@@ -194,10 +195,15 @@ def check(model: keras.Model, target: pathlib.Path, form: Format, quantize: str 
         raise ValueError(f"io={io!r} is defined for quantize='int8'")
     if batch is not None:
         whole("batch", batch)
+    if form.name == "Keras" and (batch, size) != (None, None):
+        raise ValueError(f"batch and size are fixed in files of other kinds; {target.name!r} holds the net's own shape, "
+                         f"{model.input_shape}")
     whole("threads", threads)
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
         raise ValueError(f"{model.name}: a net of one input (batch, height, width, channels) and one output is expected")
     layers = [layer.name for layer in model.layers]
+    if isinstance(float_layers, str):
+        raise ValueError(f"float_layers={float_layers!r}: expected a list of names, [{float_layers!r}]")
     for name in float_layers:
         if quantize != "int8" or name not in layers:
             raise ValueError(f"float_layers={name!r}: expected layers of the net, for quantize='int8'{nearest(name, layers)}")

@@ -15,12 +15,17 @@ COUNT = 8
 LARGEST = 30.0      # of the logits: the probability of e^-60 is a float32 yet
 
 
-def random_images(shape: tuple[int, int, int], prepare: Preprocessing | None) -> Samples:
-    """Of a generator whose numbers NumPy never changes: pixels where the preprocessing is known, else a normal distribution."""
+def random_images(shape: tuple[int, int, int], prepare: Preprocessing | None, scales: bool = False) -> Samples:
+    """Of a generator whose numbers NumPy never changes: a normal distribution, or pixels where the preprocessing is known.
+
+    Arguments:
+        scales: whether the net scales pixels itself.
+    """
     random = np.random.RandomState(0)
-    if prepare is None:
+    if prepare is None and not scales:
         return Samples(random.standard_normal((COUNT, *shape)).astype("float32"))
-    return Samples(np.asarray(prepare.normalize(random.randint(0, 256, (COUNT, *shape)).astype("float32")), "float32"))
+    pixels = random.randint(0, 256, (COUNT, *shape)).astype("float32")
+    return Samples(np.asarray(prepare.normalize(pixels), "float32") if prepare else pixels)
 
 
 def undecided(images: Samples, logits: Run) -> Samples:

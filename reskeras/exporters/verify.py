@@ -1,7 +1,6 @@
 """An exported file checked again on the machine that will run it: NumPy and the file's own runtime are all it needs."""
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 from dataclasses import asdict, dataclass, replace
@@ -9,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from . import probe
-from .certificate import Certificate, Measured, Threshold, compared, latency, relative, size_and_hash
+from .certificate import Certificate, Measured, Threshold, as_json, compared, latency, relative, size_and_hash
 from .formats import Runtime, format_of, open_file
 from .tflite import before_softmax
 
@@ -35,7 +34,8 @@ class Verified:
         return f"{self.file}: {'passed' if self.passed else 'FAILED: ' + ', '.join(self.faults)} ({self.images} images{times})"
 
     def json(self) -> str:
-        return json.dumps(asdict(self), indent=2)
+        """With null where a difference is not finite."""
+        return as_json(asdict(self))
 
 
 def verify(path: str | os.PathLike[str], threads: int = 1) -> Verified:

@@ -34,12 +34,15 @@ def artefact(name: str, output: str | os.PathLike[str] | None = None, *, command
     target = pathlib.Path(output) if output else SHELF / f"{stem}.{kind + '.' if kind else ''}tflite"
     format_of(target)       # a wrong suffix or name is said before anything is loaded
     known(name)
+    shelved = target.parent.resolve() == SHELF.resolve()
+    if shelved:
+        index.read(SHELF)   # a broken one is said before, too
     from ..exporters.export import export
     net = weighted(name)
     if debug:
         print(debugged(net, options))
     certificate = export(net, target, **options)
-    if target.parent.resolve() == SHELF.resolve():
+    if shelved:
         accuracy = certificate.first.accuracy
         index.record(SHELF, {
             "variant": certificate.variant, "file": target.name, "sha256": certificate.sha256, "bytes": certificate.bytes,

@@ -52,6 +52,15 @@ def test_what_was_asked_for_is_obeyed(tmp_path):
         reskeras.export(cancelling(1e-3), tmp_path / "net.tflite", thresholds={"difference": 1e-7})
 
 
+def test_a_net_that_scales_pixels_is_compared_on_pixels(tmp_path):
+    """Of a normal distribution it would see next to nothing."""
+    keras.utils.set_random_seed(1)
+    image = keras.Input((4, 4, 3))
+    net = keras.Model(image, keras.layers.Dense(5)(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image))))
+    reskeras.export(net, tmp_path / "net.tflite")
+    assert np.ptp(probe.read(tmp_path / "net.tflite.npz").images) > 200
+
+
 def test_random_images_leave_the_classes_undecided(tmp_path):
     """A softmax of logits of some thousands agrees with anything; a wrong file is seen."""
     keras.utils.set_random_seed(1)

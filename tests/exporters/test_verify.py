@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from tiny import tiny
@@ -126,6 +127,21 @@ def test_a_file_that_fell_short_fails_again(folder, tmp_path):
     certificate = reskeras.export(net, tmp_path / "net.tflite", thresholds={"agreement": 1.5}, strict=False)
     found = verify(tmp_path / "net.tflite")
     assert not certificate.passed and not found.passed and f"at its export {certificate.fault}" in found.faults
+
+
+def test_json_has_no_infinity(folder, tmp_path):
+    """Where the outputs are not finite, which `strict=False` keeps, and where the file is another."""
+    def refuse(name):
+        raise ValueError(name)
+    image = keras.Input((4, 4, 3))
+    net = keras.Model(image, keras.layers.Rescaling(float("inf"))(image))
+    certificate = reskeras.export(net, tmp_path / "net.tflite", strict=False)
+    text = (tmp_path / "net.tflite.json").read_text()
+    assert json.loads(text, parse_constant=refuse)["runtimes"]["LiteRT"]["max_relative_difference"] is None
+    assert Certificate.read(tmp_path / "net.tflite.json") == certificate and "not finite" in certificate.fault
+    for suffix in (".json", ".npz"):
+        shutil.copy(folder / f"net.tflite{suffix}", tmp_path / f"net.tflite{suffix}")
+    assert json.loads(verify(tmp_path / "net.tflite").json(), parse_constant=refuse)["difference_from_export"] is None
 
 
 def test_certificate_file_is_read_back(folder):

@@ -86,6 +86,15 @@ def test_a_broken_index_is_named_and_kept(tmp_path, text):
     assert (tmp_path / "INDEX.tsv").read_text() == text
 
 
+def test_a_broken_index_is_said_before_the_net_is_exported(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "saved_models").mkdir()
+    (tmp_path / "saved_models" / "INDEX.tsv").write_text("no table\n")
+    assert main(["export", DIGITS]) == 2
+    assert "INDEX.tsv, line 1: expected the columns" in capsys.readouterr().err
+    assert [f.name for f in (tmp_path / "saved_models").iterdir()] == ["INDEX.tsv"]
+
+
 def test_debug_quantization_prints_layers(pictures, tmp_path, capsys):
     assert main(["export", DIGITS, str(tmp_path / "net.tflite"), "--quantize", "int8", "--calibrate", str(pictures),
                  "--debug-quantization", "--float-layers", "predictions"]) == 0
