@@ -25,8 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 # Arguments of the functions, as their errors name them -> options of the commands.
 OPTIONS = {"preprocess": "--preprocess", "labels": "--labels", "quantize": "--quantize", "calibration": "--calibrate",
-           "validation": "--validate", "float_layers": "--float-layers", "threads": "--threads", "top": "--top", "cc": "--cc",
-           "size": "--size", "batch": "--batch", "io": "--io", "family": "--family", "passes": "--passes"}
+           "validation": "--validate", "calibration_method": "--calibration-method", "float_layers": "--float-layers",
+           "threads": "--threads", "top": "--top", "cc": "--cc", "size": "--size", "batch": "--batch", "io": "--io",
+           "family": "--family", "passes": "--passes"}
 
 
 def as_options(message: str) -> str:
@@ -135,6 +136,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--io", choices=("int8", "uint8", "float32"), default="int8", help="input and output of int8 (%(default)s)")
     sub.add_argument("--preprocess", metavar="NAME.TAG", help="of a net that does not say: the weights it began with")
     sub.add_argument("--labels", help="of a net that does not say: a label set")
+    sub.add_argument("--calibration-method", choices=("minmax", "percentile", "mse"), default="minmax", help="a range in "
+                     "int8: all that was seen, 99.99 %% of it, or that of least error (%(default)s)")
     sub.add_argument("--float-layers", type=lambda text: text.split(","), default=(), metavar="LAYER,LAYER",
                      help="that stay in floating point in int8")
     sub.add_argument("--debug-quantization", dest="debug", action="store_true", help="print what int8 does to each layer")

@@ -83,6 +83,7 @@ class Certificate:
     thresholds: dict[str, Threshold]            # by runtime
     versions: dict[str, str]
     memory: dict[str, Any] | None = None    # the net's preprocessing and class names, where it remembers them
+    calibration_method: str | None = None   # of an int8 file
     rounding: float | None = None           # of Keras in float32 against float64, where the thresholds rest on it
 
     @property

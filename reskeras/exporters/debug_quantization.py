@@ -1,4 +1,4 @@
-"""Where an int8 file loses its accuracy, layer by layer, and layers kept in floating point."""
+"""Where an int8 file loses its accuracy, layer by layer."""
 from __future__ import annotations
 
 import csv
@@ -7,9 +7,8 @@ import pathlib
 import re
 import tempfile
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from . import flatbuffer
 from .job import Job
 
 if TYPE_CHECKING:
@@ -63,21 +62,6 @@ def layer_of(tensor: str, layers: list[str]) -> str:
         return layers[-1]
     parts = tensor.partition(";")[0].split("/")
     return next((name for part in parts for name in (part, re.sub(r"_\d+$", "", part)) if name in layers), tensor)
-
-
-def converted_with_floats(converter: Any, job: Job) -> bytes:
-    """The converter's int8 file with the job's `float_layers` left as they are."""
-    import tensorflow as tf
-    from tensorflow.lite.python.convert import mlir_quantize     # as QuantizationDebugger has it; it has no say in io types
-    converter._experimental_calibrate_only = True
-    calibrated = converter.convert()
-    graph = flatbuffer.schema().ModelT.InitFromPackedBuf(calibrated, 0).subgraphs[0]
-    made = [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
-    kept = [name for name in made if layer_of(name, list(job.float_layers)) in job.float_layers]
-    if not kept:
-        raise ValueError(f"float_layers={job.float_layers}: the converter fused them into others; name the layers before them")
-    return mlir_quantize(calibrated, input_data_type=getattr(tf, job.io), output_data_type=getattr(tf, job.io),
-                         denylisted_nodes=kept)
 
 
 def table(errors: list[LayerError], most: int = 20) -> str:

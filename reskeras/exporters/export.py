@@ -32,15 +32,17 @@ from .tflite import before_softmax
 
 HALF = ("float16", "bfloat16")
 IO = ("int8", "uint8", "float32")
+METHODS = ("minmax", "percentile", "mse")
 SIDE = 96               # pixels to compare on where the net leaves its size open: any net of the family takes it
 LOGITS = 32             # images whose logits are compared: the plain kernels that show them are slow
 
 
 def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | None = None, calibration: Any = None,
            validation: Any = None, batch: int | None = None, size: int | tuple[int, int] | None = None, io: str = "int8",
-           preprocess: Any = None, labels: str | Sequence[str] | None = None, float_layers: Sequence[str] = (),
-           optimize: bool = True, threads: int = 1, thresholds: Mapping[str, float] | None = None, strict: bool = True,
-           progress: bool = False, cc: bool = False) -> Certificate:
+           preprocess: Any = None, labels: str | Sequence[str] | None = None, calibration_method: str = "minmax",
+           float_layers: Sequence[str] = (), optimize: bool = True, threads: int = 1,
+           thresholds: Mapping[str, float] | None = None, strict: bool = True, progress: bool = False,
+           cc: bool = False) -> Certificate:
     """Writes `model` to `path`, runs the file in its own runtime, and returns the proof; `<path>.json` holds it too.
 
     Batch normalization is folded first.  A net of mixed precision is rebuilt in float32, but for Keras files and SavedModels.
@@ -59,6 +61,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         io: type of an int8 file's input and output: "int8", "uint8" or "float32".
         preprocess: for a net that does not remember it: a weights row, its name, or a `Preprocessing`.
         labels: for a net that does not remember them: a label set, or the names of the classes.
+        calibration_method: the range of a tensor in an int8 file: "minmax" (all that the calibration has seen), "percentile"
+            (99.99 % of it), or "mse" (the least mean squared error of rounding and clipping together).
         float_layers: names of layers that stay in floating point in an int8 file.
         optimize: whether to write the net with its batch normalization folded; compared is the net as it was given.
         threads: of the runtimes, in the timing.
@@ -72,7 +76,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     """
     target = pathlib.Path(path)
     form = format_of(target)
-    check(model, target, form, quantize, calibration, batch, size, io, float_layers, threads)
+    check(model, target, form, quantize, calibration, batch, size, io, calibration_method, float_layers, threads)
     if cc and form.name != "TFLite":
         raise ValueError(f"cc=True is defined for .tflite; {target.name!r} would be a {form.name}")
     others(target, form.files(target)[1:])
@@ -93,7 +97,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     if quantize == "int8":
         assert given is not None
         enough(given.images, job.shape[0])
-        job = replace(job, samples=given.images)
+        job = replace(job, samples=given.images, calibration_method=calibration_method)
     judge = Runtime(keras_run(original), tuple(model.input_shape))
     measure = "outputs" if not ends_in_softmax(model) else "logits" if quantize == "int8" else "log-probabilities"
     graph = None if measure == "outputs" else logits(Graph.of(model))
@@ -131,7 +135,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
             left_to_cpu=form.module.left_to_cpu(new) if hasattr(form.module, "left_to_cpu") else {},
             thresholds={name: threshold(kind, trained, thresholds) for name, kind in kinds.items()},
             versions={"reskeras": __version__, "keras": keras.__version__} | form.module.version(),
-            memory=memory.get_config() if memory else None)
+            memory=memory.get_config() if memory else None,
+            calibration_method=calibration_method if quantize == "int8" else None)
         if not thresholds:
             certificate = allowing(certificate, lambda: rounding(graph or Graph.of(model), some, answers))
         certificate = certificate.judged()
@@ -172,7 +177,7 @@ def accuracy(scores: np.ndarray, truth: np.ndarray | None) -> float | None:
 
 
 def check(model: keras.Model, target: pathlib.Path, form: Format, quantize: str | None, calibration: Any, batch: int | None,
-          size: Any, io: str, float_layers: Sequence[str], threads: int) -> None:
+          size: Any, io: str, calibration_method: str, float_layers: Sequence[str], threads: int) -> None:
     """Raises: ValueError for arguments that do not fit together, TypeError for what is no model."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"{model!r} is a {type(model).__name__}: expected a keras.Model, as reskeras.create gives")
@@ -189,10 +194,11 @@ def check(model: keras.Model, target: pathlib.Path, form: Format, quantize: str 
     if quantize == "int8" and "float" not in model.inputs[0].dtype:
         raise ValueError(f"quantize='int8': {model.name} takes images of {model.inputs[0].dtype}, the converter scales floats "
                          "alone: export the net without its first cast, io='uint8' makes the file take pixels")
-    if io not in IO:
-        raise ValueError(f"io={io!r}: expected one of {', '.join(IO)}{nearest(io, IO)}")
-    if io != IO[0] and quantize != "int8":
-        raise ValueError(f"io={io!r} is defined for quantize='int8'")
+    for name, value, choices in (("io", io, IO), ("calibration_method", calibration_method, METHODS)):
+        if value not in choices:
+            raise ValueError(f"{name}={value!r}: expected one of {', '.join(choices)}{nearest(value, choices)}")
+        if value != choices[0] and quantize != "int8":
+            raise ValueError(f"{name}={value!r} is defined for quantize='int8'")
     if batch is not None:
         whole("batch", batch)
     if form.name == "Keras" and (batch, size) != (None, None):

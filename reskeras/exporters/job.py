@@ -17,6 +17,7 @@ class Job:
     samples: np.ndarray | None = None           # (N, height, width, channels), as the net takes them, to calibrate on
     io: str = "int8"                            # type of the input and output of an int8 file
     float_layers: tuple[str, ...] = ()          # that stay in floating point in an int8 file
+    calibration_method: str = "minmax"          # how an int8 file's ranges come from the samples
     progress: bool = False                      # whether calibrating shows a bar
     labels: tuple[str, ...] = ()                # names of the classes
     metadata: dict[str, Any] = field(default_factory=dict)      # about the net, for inside the file

@@ -32,9 +32,9 @@ def write(model: keras.Model, path: pathlib.Path, job: Job) -> None:
 
 def converted(folder: str, job: Job) -> bytes:
     converter = converter_of(folder, job)
-    if job.float_layers:
-        from .debug_quantization import converted_with_floats
-        return converted_with_floats(converter, job)
+    if job.float_layers or job.calibration_method != "minmax":
+        from .quantizing import quantize
+        return quantize(converter, job)
     return converter.convert()
 
 

@@ -137,6 +137,8 @@ def test_quantization_that_loses_the_classes_is_refused(net, tmp_path, monkeypat
     ("net.onx", {}, "did you mean '.onnx'"),
     ("net.tflit", {}, "did you mean '.tflite'"),
     ("net.keras", {"quantize": "int8"}, "defined for .tflite"),
+    ("net.tflite", {"calibration_method": "mse"}, "calibration_method='mse' is defined for quantize='int8'"),
+    ("net.tflite", {"quantize": "int8", "calibration": IMAGES, "calibration_method": "mean"}, "minmax, percentile, mse"),
     ("net.tflite", {"quantize": "int4"}, "did you mean 'int8'"),
     ("net.tflite", {"quantize": "int8"}, "needs calibration"),
     ("net.tflite", {"quantize": "int8", "calibration": IMAGES[:, :5]}, "expected \\(N, 12, 10, 3\\)"),

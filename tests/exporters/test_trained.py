@@ -54,13 +54,17 @@ def test_akamaster(depth, tmp_path):
 
 @cifar
 def test_mlperf_tiny(tmp_path):
-    """MLPerf Tiny's ResNet-8 from its .h5, against the benchmark's own int8 file: error and bytes."""
+    """MLPerf Tiny's ResNet-8 from its .h5, against the benchmark's own int8 file: error and bytes; ranges of least error."""
     images, truth = split("test_first1000")
     pixels, _ = split("train_first4000")
     net = reskeras.MLPerfTinyResNet8(weights=DATA / "mlperf_tiny_resnet8.h5")
-    found = reskeras.export(net, tmp_path / "int8.tflite", quantize="int8", calibration=pixels[:500], labels="cifar10",
-                            preprocess=Preprocessing((32, 32), "raw", crop_pct=1.0), validation=(images, truth))
+    options = {"quantize": "int8", "calibration": pixels[:500], "labels": "cifar10", "validation": (images, truth),
+               "preprocess": Preprocessing((32, 32), "raw", crop_pct=1.0)}
+    found = reskeras.export(net, tmp_path / "int8.tflite", **options)
+    least = reskeras.export(net, tmp_path / "mse.tflite", calibration_method="mse", **options)
     theirs = accuracy(DATA / THEIRS, images.astype("float32"), truth)
     assert round(100 * (1 - theirs), 1) == 12.2
     assert found.first.accuracy >= theirs - 0.003
     assert found.bytes <= (DATA / THEIRS).stat().st_size == 98_496
+    assert least.first.mean_relative_difference <= 0.9 * found.first.mean_relative_difference
+    assert least.first.accuracy >= theirs - 0.003

@@ -1,0 +1,70 @@
+"""Ranges of int8 that leave out a few values far from all others."""
+import json
+
+import keras
+import numpy as np
+import pytest
+from tiny import tiny
+
+import reskeras
+from reskeras.exporters.formats import open_file
+from reskeras.exporters.quantizing import BINS, SHARES, by_mse, by_percentile
+
+LOW, HIGH = -1.0, 3.0
+
+
+def counts_of(values):
+    return np.histogram(values, BINS, (LOW, HIGH))[0]
+
+
+def error(values, low, high):
+    """Of 256 levels from `low` to `high`, which are moved so that zero is one of them."""
+    step = (high - low) / 255
+    levels = np.clip(np.round(values / step), np.round(low / step), np.round(high / step))
+    return np.mean((levels * step - values) ** 2)
+
+
+def test_percentile_leaves_out_as_much_at_either_end():
+    values = np.clip(np.random.default_rng(0).laplace(0, 0.08, 1_000_000), LOW, HIGH)
+    low, high = by_percentile(counts_of(values), LOW, HIGH)
+    assert 0.4e-4 < (values < low).mean() <= 0.5e-4 and 0.4e-4 < (values > high).mean() <= 0.5e-4
+    assert by_percentile(counts_of([LOW, HIGH]), LOW, HIGH) == (LOW, HIGH)
+
+
+def test_mse_is_the_least_of_its_choices():
+    """Measured by rounding the values themselves."""
+    values = np.clip(np.random.default_rng(0).laplace(0, 0.1, 200_000), LOW, HIGH)
+    values[:2] = LOW, HIGH
+    best = by_mse(counts_of(values), LOW, HIGH)
+    measured = {share: error(values, share * LOW, share * HIGH) for share in SHARES}
+    assert best[1] < HIGH and error(values, *best) <= 1.02 * min(measured.values()) < 0.9 * measured[1.0]
+    assert by_mse(counts_of([LOW, HIGH]), LOW, HIGH) == (LOW, HIGH)
+
+
+@pytest.mark.parametrize("method, most", [("percentile", 0.5), ("mse", 0.9)])
+def test_an_outlier_of_the_calibration_does_less_harm(tmp_path, method, most):
+    """One pixel of one image a hundred times as bright: all that was seen is no range for the others."""
+    keras.utils.set_random_seed(0)
+    net = tiny("cifar_resnet20", classifier_activation=None)
+    images = np.random.default_rng(0).normal(size=(64, *net.input_shape[1:])).astype("float32")
+    calibration = images.copy()
+    calibration[0, 5, 5] = 100
+    expected, errors = net.predict(images, verbose=0), {}
+    for name in ("minmax", method):
+        path = tmp_path / f"{name}.tflite"
+        certificate = reskeras.export(net, path, quantize="int8", calibration=calibration, validation=images, strict=False,
+                                      calibration_method=name)
+        assert certificate.calibration_method == json.loads(path.with_name(f"{path.name}.json").read_text())[
+            "calibration_method"] == name
+        errors[name] = np.abs(open_file(path)(images) - expected).mean()
+    assert errors[method] < most * errors["minmax"]
+
+
+def test_ranges_and_float_layers_together(tmp_path):
+    """In a file of batches of 2 that takes pixels."""
+    net = tiny("seresnet18", classifier_activation=None)
+    images = np.random.default_rng(0).normal(size=(40, *net.input_shape[1:])).astype("float32")
+    kept = next(layer.name for layer in net.layers if isinstance(layer, keras.layers.Conv2D))
+    certificate = reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration=images, batch=2, io="uint8",
+                                  calibration_method="mse", float_layers=[kept])
+    assert certificate.passed and "DEQUANTIZE" in certificate.operators
