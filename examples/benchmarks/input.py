@@ -1,9 +1,10 @@
-"""The input pipeline: images a second and core of decoding, RandAugment and mixup, on JPEGs made here.
+"""The input pipeline: images a second of one core: decoding, RandAugment and mixup, on JPEGs made here.
 
     python examples/benchmarks/input.py --images 256 --json input.json
 
 `reskeras.train.data.Data` against torchvision's transforms on PIL (in another environment with `--timm`, in one process of one
-thread) and PIL alone, and against what a net takes in training.  Stops where an operation falls back to a loop over images.
+thread) and PIL alone, and against what a net takes in training; all of them on the same core, where the system can say which.
+Stops where an operation falls back to a loop over images.
 """
 from __future__ import annotations
 
@@ -72,6 +73,14 @@ def training_rate(net: str, size: int, batch: int) -> Any:
     return lambda: model.train_on_batch(images, labels)
 
 
+def pinned() -> int:
+    """This process, its threads and its children from now on to one core; how many cores they have."""
+    if not hasattr(os, "sched_setaffinity"):
+        return os.cpu_count() or 1
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    return 1
+
+
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--images", type=int, default=256)
@@ -80,7 +89,7 @@ def main() -> None:
     options.add_argument("--timm", help="a Python that has torchvision")
     given = options.parse_args()
     warnings.filterwarnings("error", message=".*(while_loop|pfor).*")
-    cores = os.cpu_count() or 1
+    cores = pinned()
     peer = Peer(given.timm) if given.timm else None
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -97,11 +106,10 @@ def main() -> None:
     whole = (given.images // given.batch - 1) * given.batch
     rows = []
     for side in sides:
-        count, used = {**dict.fromkeys(PIPELINES, (whole, cores)), "training": (8, 1)}.get(side, (given.images, 1))
+        count = {**dict.fromkeys(PIPELINES, whole), "training": 8}.get(side, given.images)
         rate = 1000 * count / found[side].ms
-        rows.append({"side": side, "images_per_second_and_core": rate / used, "quiet": found[side].quiet})
-        where = f", {given.net} on {cores} cores" if side == "training" else " and core"
-        print(f"{side:26} {rate / used:8.1f} images/s{where}"
+        rows.append({"side": side, "cores": cores, "images_per_second": rate, "quiet": found[side].quiet})
+        print(f"{side:26} {rate:8.1f} images/s" + f", {given.net}" * (side == "training")
               + ("" if found[side].quiet else ", noisy"), flush=True)
     share = ratio(found["training"], found["+ mixup"])
     keeps = None if share is None else share * whole / 8

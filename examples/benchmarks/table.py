@@ -91,8 +91,8 @@ def build(files: list[dict[str, Any]]) -> list[str]:
 
 
 def images(files: list[dict[str, Any]]) -> list[str]:
-    found = lines(["images per second", ""], [[row["side"], f"{row['images_per_second_and_core']:.0f}" + (
-        ", all cores" if row["side"] == "training" else " per core") + ("" if row["quiet"] else ", noisy")]
+    found = lines(["images per second", "by one core"], [[
+        row["side"], f"{row['images_per_second']:.0f}" if row["quiet"] else f"({row['images_per_second']:.0f})"]
         for file in files for row in file["rows"]])
     return found + [f"| an epoch's first batch, {kind} | after {ms} ms |" for file in files
                     for kind, ms in file["first_batch_ms"].items()]

@@ -1,5 +1,6 @@
 """Every benchmark at a tiny size: it runs, measures both sides, and gives no ratio that its noise forbids."""
 import json
+import os
 import pathlib
 import runpy
 import sys
@@ -117,10 +118,12 @@ def test_build(run):
     assert all(row["ms"]["reskeras"] > 0 and row["peak_mib"]["reskeras"] > 5 for row in rows)
 
 
-def test_input(run):
+def test_input(run, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: asked.append(cores), raising=False)
     rows, lines = run("input.py", "--images", "8", "--batch", "4", "--size", "32", "--seconds", "0", "--net", "CifarResNet20")
     assert [row["side"] for row in rows][:3] == ["decode, crop", "+ RandAugment", "+ mixup"]
-    assert all(row["images_per_second_and_core"] > 0 for row in rows) and "images that the net takes" in lines[-1]
+    assert all(row["images_per_second"] > 0 for row in rows) and len(asked[0]) == rows[0]["cores"] == 1 and "images that the net takes" in lines[-1]
 
 
 @pytest.mark.parametrize("page, end", [("speed", "end of speed"), ("optimize", "end of latencies"),
