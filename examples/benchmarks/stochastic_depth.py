@@ -1,66 +1,61 @@
-"""Stochastic depth: the time of a training step against the survival probability, by batch and by sample.
+"""Stochastic depth: the time of a training step against the survival probability, by batch and by sample, in turns in one run.
 
-    python examples/benchmarks/stochastic_depth.py
+    python examples/benchmarks/stochastic_depth.py --json stochastic_depth.json
 
 By batch, a branch that falls is not computed, forward or backward, so the time falls with the share that survives; by sample,
-every branch is computed, and the time stays.  "survival" is the mean over the blocks, of a rate that grows linearly with depth.
+every branch is computed, and the time stays.  "survival" is the mean over the blocks, of a rate that grows linearly with depth;
+the ratio is to the net whose blocks all survive.
 """
 from __future__ import annotations
 
-import argparse
-import os
-import time
+from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from timing import Side, clock, figures, in_turns, parser, ratio, shown, write
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import reskeras
+from reskeras.parts.layers import StochasticDepth
 
 
-def step(net: str, rate: float, mode: str, size: int, batch: int, steps: int, width: float, seed: int = 0) -> tuple[float, float]:
-    """(mean survival probability, seconds per training step), after one step that is not counted."""
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
-    import reskeras
-    from reskeras.parts.layers import StochasticDepth
-
-    keras.utils.set_random_seed(seed)
-    rng = np.random.default_rng(seed)
+def steps(net: str, rate: float, mode: str, size: int, batch: int, count: int, width: float) -> tuple[float, Side]:
+    """(mean survival probability, `count` training steps on one batch): how many branches fall differs from step to step."""
     model = reskeras.create(net, weights=None, input_shape=(size, size, 3), classes=10, width=width, drop_path_rate=rate,
                             drop_path_mode=mode)
     rates = [layer.rate for layer in model.layers if isinstance(layer, StochasticDepth)]
     same = reskeras.distributable(model)
     same.compile("sgd", "sparse_categorical_crossentropy")
-    images, labels = rng.normal(size=(batch, size, size, 3)).astype("float32"), rng.integers(0, 10, batch)
-    data = tf.data.Dataset.from_tensors((images, labels)).repeat()
-    times: list[float] = []
-
-    class Clock(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            times.append(time.perf_counter())
-    same.fit(data, steps_per_epoch=steps + 1, shuffle=False, verbose=0, callbacks=[Clock()])
-    keras.utils.clear_session()
-    return float(1 - np.mean(rates or [0.0])), (times[-1] - times[0]) / steps
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.normal(size=(batch, size, size, 3)), tf.float32)
+    labels = tf.constant(rng.integers(0, 10, batch))
+    return float(1 - np.mean(rates or [0.0])), clock(lambda: [same.train_on_batch(images, labels) for _ in range(count)])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--net", default="cifar_resnet20")
-    parser.add_argument("--width", type=float, default=2.0)
-    parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--rates", type=float, nargs="+", default=[0.0, 0.5, 0.9], help="of the last block")
-    given = parser.parse_args()
-    print(f"{given.net}, width {given.width:g}, batch {given.batch} at {given.size} px: seconds per training step")
-    print(f"{'survival':>10}{'batch':>10}{'ratio':>8}{'sample':>10}{'ratio':>8}", flush=True)
-    whole: dict[str, float] = {}
-    for rate in given.rates:
-        line = ""
-        for mode in ("batch", "sample"):
-            survival, seconds = step(given.net, rate, mode, given.size, given.batch, given.steps, given.width)
-            whole.setdefault(mode, seconds)
-            line += f"{seconds:10.4f}{seconds / whole[mode]:8.2f}"
-        print(f"{survival:10.2f}{line}", flush=True)
+    options = parser(__doc__, size=32, seconds=60.0)
+    options.add_argument("--net", default="cifar_resnet20")
+    options.add_argument("--width", type=float, default=2.0)
+    options.add_argument("--batch", type=int, default=32)
+    options.add_argument("--steps", type=int, default=10, help="of a call")
+    options.add_argument("--rates", type=float, nargs="+", default=[0.5, 0.9], help="of the last block")
+    given = options.parse_args()
+    keras.utils.set_random_seed(0)
+    what: dict[str, Any] = {"size": given.size, "batch": given.batch, "count": given.steps, "width": given.width}
+    made = {(rate, mode): steps(given.net, rate, mode, **what) for rate in given.rates for mode in ("batch", "sample")}
+    sides = {"all survive": steps(given.net, 0.0, "sample", **what)[1]}
+    sides |= {f"{mode} {survival:.2f}": side for (_, mode), (survival, side) in made.items()}
+    found = in_turns(sides, given.seconds)
+    rows = []
+    for (_, mode), (survival, _) in made.items():
+        side = f"{mode} {survival:.2f}"
+        share = ratio(found[side], found["all survive"])
+        rows.append({"net": given.net, "width": given.width, "batch": given.batch, "mode": mode, "survival": survival,
+                     "side": side, "ratio": share, **figures(found)})
+        print(f"mean survival {survival:.2f}, by {mode}: {found[side].ms / given.steps:.1f} ms a step, {shown(share, 2)} of "
+              f"{found['all survive'].ms / given.steps:.1f}", flush=True)
+    write(given.json, rows, steps=given.steps)
 
 
 if __name__ == "__main__":

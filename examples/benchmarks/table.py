@@ -111,6 +111,13 @@ def replicas(files: list[dict[str, Any]]) -> list[str]:
                   for file in files for row in file["rows"]])
 
 
+def stochastic_depth(files: list[dict[str, Any]]) -> list[str]:
+    return lines(["stochastic depth, a training step, ms", "mean survival", "all survive", "with it", "with it ÷ all survive"],
+                 [[f"`{row['net']}`, width {row['width']:g}, by {row['mode']}", f"{row['survival']:.2f}",
+                   time_of(row, "all survive", file["steps"]), time_of(row, row["side"], file["steps"]), value(row["ratio"])]
+                  for file in files for row in file["rows"]])
+
+
 def latencies(files: list[dict[str, Any]]) -> list[str]:
     """Before and after `optimize`; of a cell that was measured again the first figures that were quiet."""
     found: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -136,7 +143,7 @@ def exports(files: list[dict[str, Any]]) -> list[str]:
 
 PAGES: dict[str, dict[str, Any]] = {
     "speed": {"train_step": train, "inference_timm": inference, "build": build, "input": images, "scaling": memory,
-              "replicas": replicas},
+              "replicas": replicas, "stochastic_depth": stochastic_depth},
     "optimize": {"inference": latencies}, "exports": {"export": exports}}
 
 

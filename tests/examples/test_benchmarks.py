@@ -123,7 +123,15 @@ def test_input(run, monkeypatch):
     monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: asked.append(cores), raising=False)
     rows, lines = run("input.py", "--images", "8", "--batch", "4", "--size", "32", "--seconds", "0", "--net", "CifarResNet20")
     assert [row["side"] for row in rows][:3] == ["decode, crop", "+ RandAugment", "+ mixup"]
-    assert all(row["images_per_second"] > 0 for row in rows) and len(asked[0]) == rows[0]["cores"] == 1 and "images that the net takes" in lines[-1]
+    assert all(row["images_per_second"] > 0 for row in rows) and len(asked[0]) == rows[0]["cores"] == 1
+    assert "images that the net takes" in lines[-1]
+
+
+def test_stochastic_depth(run):
+    rows, lines = run("stochastic_depth.py", "--net", "mlperf_tiny_resnet8", "--width", "1", "--size", "8", "--batch", "2",
+                      "--steps", "2", "--rates", "0.6", "--seconds", "0")
+    assert [(row["mode"], row["side"]) for row in rows] == [("batch", "batch 0.60"), ("sample", "sample 0.60")]
+    assert all(row["ms"][row["side"]] > 0 and row["survival"] == pytest.approx(0.6) for row in rows) and len(lines) == 2
 
 
 @pytest.mark.parametrize("page, end", [("speed", "end of speed"), ("optimize", "end of latencies"),

@@ -31,13 +31,3 @@ def test_tpu_says_that_there_is_none(run, tmp_path):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("strategy='tpu': no TPU can be reached from this machine")
     assert not (tmp_path / "run").exists()
-
-
-def test_stochastic_depth_benchmark(run):
-    """Runs and prints a line for each rate; what it measures is in docs/training.md."""
-    done = run("benchmarks/stochastic_depth.py", "--net", "mlperf_tiny_resnet8", "--width", "1", "--size", "8", "--batch", "2",
-               "--steps", "2", "--rates", "0", "0.6")
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = [line.split() for line in done.stdout.splitlines()]
-    assert lines[1] == ["survival", "batch", "ratio", "sample", "ratio"]
-    assert [line[0] for line in lines[2:]] == ["1.00", "0.60"] and [line[2] for line in lines[2:3]] == ["1.00"]
