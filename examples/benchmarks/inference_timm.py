@@ -2,8 +2,8 @@
 
     python examples/benchmarks/inference_timm.py --nets ResNet50 --batches 1 8 --timm ../timm-env/bin/python --json timm.json
 
-The ratios are of the best float32 way here to timm's best, of the best bfloat16 way to timm's bfloat16, and of `predict` to the
-best way in bfloat16.  The share of the matmul rate counts the net's published operations, also where `optimize` took some away.
+The ratios are of timm's best float32 way to the best here, of timm's bfloat16 to the best bfloat16 here, and of keras.applications'
+`predict` to the best way in bfloat16 or int8.  The share of the matmul rate counts the net's published operations, also where `optimize` took some away.
 """
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import importlib.util
 import os
 import pathlib
 import tempfile
+from typing import Any
 
 from inference import graph, tflite
 from timing import NETS, TIMM, Peer, Side, Timed, clock, figures, in_turns, matmul, parser, ratio, shown, write
@@ -22,6 +23,7 @@ import reskeras
 from reskeras.exporters.formats import open_file
 
 HALF = ("mixed_bfloat16", "OpenVINO bf16")
+INT8 = "TFLite int8"
 THEIRS = {"float32": ("eager", "channels_last", "compile"), "bfloat16": ("bf16",)}
 
 
@@ -42,6 +44,15 @@ def openvino(net: keras.Model, images: np.ndarray, folder: pathlib.Path) -> dict
     return {kind: clock(lambda run=run: run(images)) for kind, run in runs.items()}     # type: ignore[misc]
 
 
+def int8(net: keras.Model, images: np.ndarray, folder: pathlib.Path) -> Any:
+    """The exported file's call, from floats to scores; what it is calibrated on changes no time."""
+    path = folder / "int8.tflite"
+    calibration = np.random.default_rng(1).standard_normal((32, *images.shape[1:])).astype("float32")
+    reskeras.export(net, path, quantize="int8", calibration=calibration, batch=len(images), strict=False)
+    run = open_file(path, os.cpu_count() or 1).run
+    return lambda: run(images)
+
+
 def ours(name: str, batch: int, size: int, folder: pathlib.Path, ways: list[str] | None) -> dict[str, Side]:
     """Way -> its side; a compiled, converted or rewritten net is made only where it is asked for."""
     net = built(name, size)
@@ -49,7 +60,8 @@ def ours(name: str, batch: int, size: int, folder: pathlib.Path, ways: list[str]
     fast, _ = reskeras.optimize(net, proof=False)
     makers = {"TF graph": lambda: graph(net, images), "optimized": lambda: graph(fast, images),
               "XLA": lambda: graph(net, images, xla=True), "TFLite": lambda: tflite(fast, images),
-              "mixed_bfloat16": lambda: graph(built(name, size, "mixed_bfloat16"), images)}
+              "mixed_bfloat16": lambda: graph(built(name, size, "mixed_bfloat16"), images),
+              INT8: lambda: int8(net, images, folder)}
     sides = {way: clock(make()) for way, make in makers.items() if not ways or way in ways}
     if not ways or any(way.startswith("OpenVINO") for way in ways):
         sides |= openvino(net, images, folder)
@@ -86,11 +98,12 @@ def main() -> None:
             rate = gflop / found["matmul"].ms
             row = {"net": name, "batch": batch, **figures(found),
                    "share_of_matmul_rate": {way: 2e-9 * macs * batch / found[way].ms / rate for way in own}}
-            first = best(found, [way for way in own if way not in HALF])
+            first = best(found, [way for way in own if way not in (*HALF, INT8)] or own)
             half = best(found, [way for way in own if way in HALF] or own)
-            row["best"], row["best_half"], row["ratio"] = first, half, {}
+            low = best(found, [way for way in own if way in (*HALF, INT8)] or own)
+            row["best"], row["best_half"], row["best_low"], row["ratio"] = first, half, low, {}
             if "keras.applications" in found:
-                row["ratio"]["predict / best bf16"] = ratio(found["keras.applications"], found[half])
+                row["ratio"]["predict / best bf16 or int8"] = ratio(found["keras.applications"], found[low])
             if peer:
                 for mine, kind in ((first, "float32"), (half, "bfloat16")):
                     names = [f"timm {mode}" for mode in THEIRS[kind] if f"timm {mode}" in found]

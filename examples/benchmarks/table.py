@@ -147,6 +147,41 @@ PAGES: dict[str, dict[str, Any]] = {
     "optimize": {"inference": latencies}, "exports": {"export": exports}}
 
 
+def summary(folder: pathlib.Path) -> str:
+    """README's table: over all nets, how many times as fast, where the machine was quiet enough to say."""
+    ratios: dict[tuple[str, str], list[float | None]] = {}
+
+    def note(what: str, against: str, times: float | None) -> None:
+        ratios.setdefault((what, against), []).append(times)
+
+    def inverse(number: float | None) -> float | None:
+        return None if number is None else 1 / number
+    names = {"timm": "timm, channels_last", "stock, one step": "Keras' own layers (grouped convolutions)"}
+    kinds = {"best timm / best, float32": ("inference, float32", "timm's best: eager, channels_last, torch.compile"),
+             "best timm / best, bfloat16": ("inference, bfloat16", "timm, bfloat16"),
+             "predict / best bf16 or int8": ("inference, bfloat16 or int8", "keras.applications' `predict`")}
+    rows = {name: [row for file in stored(folder, name) for row in file["rows"]]
+            for name in ("train_step", "inference_timm", "export", "build")}
+    for row in rows["train_step"]:
+        for side in [side for side in row["ms"] if side not in ("reskeras", "matmul")]:
+            note(f"a training step, {row['policy']}", names.get(side, side), row["times_faster"].get(side))
+    for row in rows["inference_timm"]:
+        for kind in row["ratio"]:
+            what, against = kinds[kind]
+            note(f"{what}, batch {row['batch']}", against, row["ratio"][kind])
+    for row in rows["export"]:
+        note("an exported file", "the plain converter's", inverse(row["ratio"]))
+    for row in rows["build"]:
+        for side, share in row["ratio"].items():
+            note("building", side, inverse(share))
+    first = stored(folder, "train_step")[0]
+    return "\n".join([*lines(["", "against", "times as fast", "nets or targets"], [
+        [what, against, f"{min(known):.2f} - {max(known):.2f}" if len(known) > 1 else value(known[0] if known else None),
+         f"{len(known)} of {len(all_)}"]
+        for (what, against), all_ in sorted(ratios.items()) if (known := [n for n in all_ if n is not None]) or True]),
+        "", f"`tox -e bench`: {source([first])}"])
+
+
 def text(folder: pathlib.Path, page: str) -> str:
     """The tables of a page, each with its command, machine and versions."""
     parts = []
@@ -159,5 +194,6 @@ def text(folder: pathlib.Path, page: str) -> str:
 
 
 if __name__ == "__main__":
+    print(summary(pathlib.Path(sys.argv[1])))
     for page in PAGES:
         print(text(pathlib.Path(sys.argv[1]), page))

@@ -1,25 +1,29 @@
 """An int8 file in two steps, the converter's calibration and its quantizer; between them, ranges and layers of one's own."""
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from . import flatbuffer
+from .calibration import spread
 from .debug_quantization import layer_of
 from .job import Job
 
-PERCENTILE = 99.99      # of a tensor's values that stay within its range
+PERCENTILE = 99.99      # of a tensor's values other than zero that stay within its range
 BINS = 2048
 SHARES = np.linspace(1, 0.02, 50)    # of the range seen: those that "mse" chooses from
 MOST_IMAGES = 128       # whose tensors are looked at
 Range = tuple[float, float]
 
 
-def quantize(converter: Any, job: Job) -> bytes:
+def quantize(converter: Any, job: Job, layers: list[str]) -> bytes:
     """The converter's int8 file with the job's `float_layers` as they are, and ranges by its `calibration_method`.
 
-    Raises: ValueError where no layer of those names is left in the file.
+    Arguments:
+        layers: names of the net's, the last of them that of its output.
+    Raises: ValueError where nothing in the file is one of the `float_layers`.
     """
     import tensorflow as tf
     from tensorflow.lite.python.convert import mlir_quantize     # as QuantizationDebugger has it; it has no say in io types
@@ -27,19 +31,20 @@ def quantize(converter: Any, job: Job) -> bytes:
     calibrated = converter.convert()
     if job.calibration_method != "minmax":
         calibrated = clipped(calibrated, job)
-    kept = in_float(calibrated, job.float_layers) if job.float_layers else None
+    kept = in_float(calibrated, job.float_layers, layers) if job.float_layers else None
     return mlir_quantize(calibrated, input_data_type=getattr(tf, job.io), output_data_type=getattr(tf, job.io),
                          denylisted_nodes=kept)
 
 
-def in_float(calibrated: bytes, layers: tuple[str, ...]) -> list[str]:
-    """The tensors that the layers make."""
+def in_float(calibrated: bytes, wanted: tuple[str, ...], layers: list[str]) -> list[str]:
+    """The tensors that the `wanted` layers make, alone or with others that the converter fused with them."""
     graph = flatbuffer.schema().ModelT.InitFromPackedBuf(calibrated, 0).subgraphs[0]
     made = [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
-    kept = [name for name in made if layer_of(name, list(layers)) in layers]
-    if not kept:
-        raise ValueError(f"float_layers={layers}: the converter fused them into others; name the layers before them")
-    return kept
+    makers = {name: {layer_of(part, layers) for part in name.split(";")} for name in made}
+    if lost := set(wanted).difference(*makers.values()):
+        raise ValueError(f"float_layers: {', '.join(sorted(lost))} is no operator of its own in the file, such as a batch "
+                         "normalization that was folded; name the layer before it")
+    return [name for name in made if makers[name] & set(wanted)]
 
 
 def clipped(calibrated: bytes, job: Job) -> bytes:
@@ -52,6 +57,8 @@ def clipped(calibrated: bytes, job: Job) -> bytes:
               if (q := t.quantization) is not None and q.min is not None and len(q.min) == 1 and q.min[0] < q.max[0]}
     method = {"percentile": by_percentile, "mse": by_mse}[job.calibration_method]
     for i, counts in histograms(calibrated, job, ranges).items():
+        if not counts.any():
+            continue
         low, high = method(counts, *ranges[i])
         tensors[i].quantization.min, tensors[i].quantization.max = [min(low, 0.0)], [max(high, 0.0)]
     builder = flatbuffers.Builder(len(calibrated))
@@ -60,19 +67,23 @@ def clipped(calibrated: bytes, job: Job) -> bytes:
 
 
 def histograms(calibrated: bytes, job: Job, ranges: dict[int, Range]) -> dict[int, np.ndarray]:
-    """How many of each tensor's values lie in each of BINS parts of its range, on the first images of the job."""
+    """How many of each tensor's values lie in each of BINS parts of its range, on images from all over the job's.
+
+    But for zeros, most of what a ReLU gives: they are one of the levels of any range, and have no error.
+    """
     from .tflite import batches, interpreter_class
     reader = interpreter_class()(model_content=calibrated, experimental_preserve_all_tensors=True)
     reader.allocate_tensors()
     (before,) = reader.get_input_details()
     counts = {i: np.zeros(BINS, int) for i in ranges}
-    for number, images in enumerate(batches(job)):
-        if number * len(images) >= MOST_IMAGES:
-            break
+    assert job.samples is not None
+    places = spread(list(range(len(job.samples))), max(MOST_IMAGES, job.shape[0] or 1))
+    for images in batches(replace(job, samples=job.samples[places], progress=False)):
         reader.set_tensor(before["index"], images)
         reader.invoke()
         for i, found in counts.items():
-            found += np.histogram(reader.get_tensor(i), BINS, ranges[i])[0]
+            values = reader.get_tensor(i)
+            found += np.histogram(values[values != 0], BINS, ranges[i])[0]
     return counts
 
 

@@ -27,14 +27,14 @@ def write(model: keras.Model, path: pathlib.Path, job: Job) -> None:
     from . import saved_model
     with tempfile.TemporaryDirectory() as folder:
         saved_model.write_plain(model, pathlib.Path(folder), job.shape)
-        path.write_bytes(flatbuffer.with_metadata(converted(folder, job), job.metadata))
+        path.write_bytes(flatbuffer.with_metadata(converted(folder, job, [layer.name for layer in model.layers]), job.metadata))
 
 
-def converted(folder: str, job: Job) -> bytes:
+def converted(folder: str, job: Job, layers: list[str]) -> bytes:
     converter = converter_of(folder, job)
     if job.float_layers or job.calibration_method != "minmax":
         from .quantizing import quantize
-        return quantize(converter, job)
+        return quantize(converter, job, layers)
     return converter.convert()
 
 

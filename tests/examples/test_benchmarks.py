@@ -80,8 +80,9 @@ def test_inference_before_and_after_optimize(run):
 
 
 def test_inference_against_others(run):
-    (row,), _ = run("inference_timm.py", *NET, "--batches", "1", "--ways", "optimized")
-    assert set(row["ms"]) == {"optimized", "matmul"} and row["best"] == "optimized"
+    (row,), _ = run("inference_timm.py", *NET, "--batches", "1", "--ways", "optimized", "TFLite int8")
+    assert set(row["ms"]) == {"optimized", "TFLite int8", "matmul"}
+    assert row["best"] == "optimized" and row["best_low"] == "TFLite int8"
     assert 0 < row["share_of_matmul_rate"]["optimized"]
 
 
@@ -132,6 +133,11 @@ def test_stochastic_depth(run):
                       "--steps", "2", "--rates", "0.6", "--seconds", "0")
     assert [(row["mode"], row["side"]) for row in rows] == [("batch", "batch 0.60"), ("sample", "sample 0.60")]
     assert all(row["ms"][row["side"]] > 0 and row["survival"] == pytest.approx(0.6) for row in rows) and len(lines) == 2
+
+
+def test_the_readme_has_their_summary(holds, timing):
+    table = runpy.run_path(str(BENCHMARKS / "table.py"))["summary"](BENCHMARKS / "figures")
+    holds("README.md", "python examples/benchmarks/table.py examples/benchmarks/figures", "end of speed", table)
 
 
 @pytest.mark.parametrize("page, end", [("speed", "end of speed"), ("optimize", "end of latencies"),

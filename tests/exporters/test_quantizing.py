@@ -7,6 +7,7 @@ import pytest
 from tiny import tiny
 
 import reskeras
+from reskeras.exporters import flatbuffer
 from reskeras.exporters.formats import open_file
 from reskeras.exporters.quantizing import BINS, SHARES, by_mse, by_percentile
 
@@ -15,6 +16,14 @@ LOW, HIGH = -1.0, 3.0
 
 def counts_of(values):
     return np.histogram(values, BINS, (LOW, HIGH))[0]
+
+
+def open_floats(path):
+    """Names of what convolutions and dense layers make in floating point."""
+    model, kinds = flatbuffer.opened(path), ("CONV_2D", "FULLY_CONNECTED")
+    graph, names = model.Subgraphs(0), list(flatbuffer.names(model))
+    outputs = [graph.Tensors(graph.Operators(i).Outputs(0)) for i, name in enumerate(names) if name in kinds]
+    return {tensor.Name().decode() for tensor in outputs if tensor.Type() == flatbuffer.schema().TensorType.FLOAT32}
 
 
 def error(values, low, high):
@@ -31,13 +40,16 @@ def test_percentile_leaves_out_as_much_at_either_end():
     assert by_percentile(counts_of([LOW, HIGH]), LOW, HIGH) == (LOW, HIGH)
 
 
-def test_mse_is_the_least_of_its_choices():
-    """Measured by rounding the values themselves."""
+@pytest.mark.parametrize("zeros", [0.0, 0.95])
+def test_mse_is_the_least_of_its_choices(zeros):
+    """Measured by rounding the values themselves, also where a ReLU made most of them zero."""
     values = np.clip(np.random.default_rng(0).laplace(0, 0.1, 200_000), LOW, HIGH)
     values[:2] = LOW, HIGH
+    values = values[values != 0]
+    whole = np.concatenate([values, np.zeros(int(len(values) * zeros / (1 - zeros)))])
     best = by_mse(counts_of(values), LOW, HIGH)
-    measured = {share: error(values, share * LOW, share * HIGH) for share in SHARES}
-    assert best[1] < HIGH and error(values, *best) <= 1.02 * min(measured.values()) < 0.9 * measured[1.0]
+    measured = {share: error(whole, share * LOW, share * HIGH) for share in SHARES}
+    assert best[1] < HIGH and error(whole, *best) <= 1.02 * min(measured.values()) < 0.9 * measured[1.0]
     assert by_mse(counts_of([LOW, HIGH]), LOW, HIGH) == (LOW, HIGH)
 
 
@@ -67,4 +79,27 @@ def test_ranges_and_float_layers_together(tmp_path):
     kept = next(layer.name for layer in net.layers if isinstance(layer, keras.layers.Conv2D))
     certificate = reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration=images, batch=2, io="uint8",
                                   calibration_method="mse", float_layers=[kept])
-    assert certificate.passed and "DEQUANTIZE" in certificate.operators
+    assert certificate.passed and certificate.operators["DEQUANTIZE"] >= 1
+    made = open_floats(tmp_path / "net.tflite")
+    assert len(made) == 1 and kept in made.pop()
+
+
+def test_a_layer_that_is_no_operator_any_more_is_named(tmp_path):
+    net = tiny("cifar_resnet20", classifier_activation=None)
+    images = np.random.default_rng(0).normal(size=(40, *net.input_shape[1:])).astype("float32")
+    with pytest.raises(ValueError, match="float_layers: conv1_bn is no operator of its own"):
+        reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration=images,
+                        float_layers=["conv1_conv", "conv1_bn"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_ranges_are_those_of_all_images(tmp_path):
+    """Dim ones first, as a folder of classes may have them."""
+    keras.utils.set_random_seed(0)
+    net = tiny("cifar_resnet20", classifier_activation=None)
+    images = np.random.default_rng(0).normal(size=(256, *net.input_shape[1:])).astype("float32")
+    images[:128] *= 0.1
+    for method in ("percentile", "mse"):
+        certificate = reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration=images,
+                                      calibration_method=method)
+        assert certificate.max_relative_difference < 0.1
