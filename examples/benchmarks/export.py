@@ -24,6 +24,8 @@ import reskeras
 from reskeras.exporters.formats import open_file
 
 NETS = ("ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2", "InceptionResNetV2")
+TARGETS = ("predict", "TF graph", "TF optimized", "SavedModel", "TFLite float32", "TFLite dynamic", "TFLite int8", "OpenVINO f32",
+           "OpenVINO bf16", "ONNX Runtime")
 Call = Callable[[], Any]
 
 
@@ -34,6 +36,13 @@ def saved(net: keras.Model, folder: pathlib.Path, batch: int) -> str:
     archive.add_endpoint("serve", net.__call__, input_signature=[tf.TensorSpec((batch, *net.input_shape[1:]))])
     archive.write_out(str(folder / "plain"), verbose=False)
     return str(folder / "plain")
+
+
+def plain_saved_model(source: str, images: np.ndarray) -> Call:
+    held = tf.saved_model.load(source)
+    call, x = held.signatures["serving_default"], tf.constant(images)
+    (name,) = call.structured_input_signature[1]
+    return lambda: [output.numpy() for output in call(**{name: x}).values()]
 
 
 def plain_tflite(source: str, images: np.ndarray, threads: int, kind: str | None) -> Call:
@@ -98,7 +107,7 @@ def pairs(name: str, folder: pathlib.Path, size: int, batch: int, threads: int) 
         "predict": lambda: (lambda: theirs.predict_on_batch(images), lambda: net.predict_on_batch(images)),
         "TF graph": lambda: (graph(theirs, images), graph(net, images)),
         "TF optimized": lambda: (graph(theirs, images), graph(reskeras.optimize(net, proof=False)[0], images)),
-        "SavedModel": lambda: (graph(theirs, images), ours(net, folder / "net", images, threads)),
+        "SavedModel": lambda: (plain_saved_model(source(), images), ours(net, folder / "net", images, threads)),
     }
     for kind in (None, "dynamic", "int8"):
         extra = {"calibration": samples(shape)} if kind == "int8" else {}
@@ -118,7 +127,7 @@ def pairs(name: str, folder: pathlib.Path, size: int, batch: int, threads: int) 
 def main() -> None:
     given = parser(__doc__)
     given.add_argument("--net", default="ResNet50", choices=NETS, help="of keras.applications and ours")
-    given.add_argument("--targets", nargs="+", help="of those that are printed; all by default")
+    given.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS, help="all by default")
     given.add_argument("--batch", type=int, default=1)
     given.add_argument("--threads", type=int, default=os.cpu_count())
     options = given.parse_args()
@@ -130,7 +139,7 @@ def main() -> None:
           f"{'target':16} {'plain ms':>10} {'ours ms':>10} {'ours / plain':>13}")
     with tempfile.TemporaryDirectory() as folder:
         for target, sides in pairs(options.net, pathlib.Path(folder), options.size, options.batch, options.threads).items():
-            if options.targets and target not in options.targets:
+            if target not in options.targets:
                 continue
             plain, own = sides()
             found = in_turns({"plain": clock(plain), "ours": clock(own)}, options.seconds)

@@ -2,8 +2,9 @@
 
     python examples/benchmarks/inference_timm.py --nets ResNet50 --batches 1 8 --timm ../timm-env/bin/python --json timm.json
 
-The ratios are of timm's best float32 way to the best here, of timm's bfloat16 to the best bfloat16 here, and of keras.applications'
-`predict` to the best way in bfloat16 or int8.  The share of the matmul rate counts the net's published operations, also where `optimize` took some away.
+The ratios are of timm's best float32 way to the best here, of timm's bfloat16 to the best bfloat16 here (both for as many
+multiply-accumulates), and of keras.applications' `predict` to the best way in bfloat16 or int8.  The share of the matmul rate
+counts the net's published operations, also where `optimize` took some away.
 """
 from __future__ import annotations
 
@@ -11,10 +12,10 @@ import importlib.util
 import os
 import pathlib
 import tempfile
-from typing import Any
+from typing import Any, Iterable, Sequence
 
 from inference import graph, tflite
-from timing import NETS, TIMM, Peer, Side, Timed, clock, figures, in_turns, matmul, parser, ratio, shown, write
+from timing import NETS, TIMM, Peer, Side, Timed, clock, figures, in_turns, matmul, parser, per_mac, ratio, shown, write
 
 import keras
 import numpy as np
@@ -22,8 +23,10 @@ import numpy as np
 import reskeras
 from reskeras.exporters.formats import open_file
 
+FLOAT = ("TF graph", "optimized", "XLA", "TFLite", "OpenVINO f32")
 HALF = ("mixed_bfloat16", "OpenVINO bf16")
 INT8 = "TFLite int8"
+WAYS = (*FLOAT, *HALF, INT8)
 THEIRS = {"float32": ("eager", "channels_last", "compile"), "bfloat16": ("bf16",)}
 
 
@@ -53,7 +56,7 @@ def int8(net: keras.Model, images: np.ndarray, folder: pathlib.Path) -> Any:
     return lambda: run(images)
 
 
-def ours(name: str, batch: int, size: int, folder: pathlib.Path, ways: list[str] | None) -> dict[str, Side]:
+def ours(name: str, batch: int, size: int, folder: pathlib.Path, ways: Sequence[str]) -> dict[str, Side]:
     """Way -> its side; a compiled, converted or rewritten net is made only where it is asked for."""
     net = built(name, size)
     images = np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype("float32")
@@ -62,26 +65,28 @@ def ours(name: str, batch: int, size: int, folder: pathlib.Path, ways: list[str]
               "XLA": lambda: graph(net, images, xla=True), "TFLite": lambda: tflite(fast, images),
               "mixed_bfloat16": lambda: graph(built(name, size, "mixed_bfloat16"), images),
               INT8: lambda: int8(net, images, folder)}
-    sides = {way: clock(make()) for way, make in makers.items() if not ways or way in ways}
-    if not ways or any(way.startswith("OpenVINO") for way in ways):
-        sides |= openvino(net, images, folder)
+    sides = {way: clock(make()) for way, make in makers.items() if way in ways}
+    if any(way.startswith("OpenVINO") for way in ways):
+        sides |= {way: side for way, side in openvino(net, images, folder).items() if way in ways}
     if hasattr(keras.applications, name):
         plain = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3))
         sides["keras.applications"] = clock(lambda: plain.predict(images, verbose=0))
     return sides
 
 
-def best(found: dict[str, Timed], names: list[str]) -> str:
-    return min(names, key=lambda name: found[name].ms)
+def best(found: dict[str, Timed], names: Iterable[str]) -> str:
+    """The fastest of those that were measured, "" where none was."""
+    return min((name for name in names if name in found), key=lambda name: found[name].ms, default="")
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--nets", nargs="+", default=NETS)
     options.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32])
-    options.add_argument("--ways", nargs="+", help="of ours; all by default")
+    options.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="of ours; all by default")
     options.add_argument("--timm", help="a Python that has torch and timm")
-    options.add_argument("--modes", nargs="+", default=[mode for modes in THEIRS.values() for mode in modes], help="of timm")
+    modes = [mode for kind in THEIRS.values() for mode in kind]
+    options.add_argument("--modes", nargs="+", choices=modes, default=modes, help="of timm")
     given = options.parse_args()
     peer, rows = Peer(given.timm) if given.timm else None, []
     product, gflop = matmul()
@@ -98,17 +103,15 @@ def main() -> None:
             rate = gflop / found["matmul"].ms
             row = {"net": name, "batch": batch, **figures(found),
                    "share_of_matmul_rate": {way: 2e-9 * macs * batch / found[way].ms / rate for way in own}}
-            first = best(found, [way for way in own if way not in (*HALF, INT8)] or own)
-            half = best(found, [way for way in own if way in HALF] or own)
-            low = best(found, [way for way in own if way in (*HALF, INT8)] or own)
+            first, half, low = best(found, FLOAT), best(found, HALF), best(found, (*HALF, INT8))
             row["best"], row["best_half"], row["best_low"], row["ratio"] = first, half, low, {}
-            if "keras.applications" in found:
+            if low and "keras.applications" in found:
                 row["ratio"]["predict / best bf16 or int8"] = ratio(found["keras.applications"], found[low])
+            for mine, kind in ((first, "float32"), (half, "bfloat16")):
+                their = best(found, [f"timm {mode}" for mode in THEIRS[kind]])
+                if mine and their:
+                    row["ratio"][f"best timm / best, {kind}"] = per_mac(name, ratio(found[their], found[mine]))
             if peer:
-                for mine, kind in ((first, "float32"), (half, "bfloat16")):
-                    names = [f"timm {mode}" for mode in THEIRS[kind] if f"timm {mode}" in found]
-                    if names:
-                        row["ratio"][f"best timm / best, {kind}"] = ratio(found[best(found, names)], found[mine])
                 peer.drop()
             rows.append(row)
             print(f"{name} {batch}: " + ", ".join(f"{way} {found[way].ms:.1f}" for way in sides) + " ms; "

@@ -14,6 +14,9 @@ from timing import NETS
 from reskeras.tasks import markdown
 
 
+SHOWN = ("keras", "tensorflow", "ai-edge-litert", "onnxruntime", "openvino", "torch", "timm")
+
+
 def stored(folder: pathlib.Path, name: str) -> list[dict[str, Any]]:
     """All files NAME.json and NAME.*.json, in the order of their names."""
     return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json")) if path.name.split(".")[0] == name]
@@ -29,8 +32,7 @@ def value(number: float | None, digits: int = 2) -> str:
 
 def source(files: list[dict[str, Any]]) -> str:
     first = files[0]
-    versions = ", ".join(f"{name} {first['versions'][name]}" for name in ("keras", "tensorflow", "openvino", "torch", "timm")
-                         if name in first["versions"])
+    versions = ", ".join(f"{name} {first['versions'][name]}" for name in SHOWN if name in first["versions"])
     return f"{first['machine']['processor']}, {first['machine']['cores']} cores, {first['date']}; {versions}."
 
 
@@ -39,26 +41,27 @@ def time_of(row: dict[str, Any], side: str, images: int = 1) -> str:
     if side not in row["ms"]:
         return ""
     text = f"{row['ms'][side] / images:.{0 if row['ms'][side] / images >= 100 else 1}f}"
-    return f"({text})" if side in row["noisy"] + row.get("unsteady", []) else text
+    return f"({text})" if side in row["noisy"] + row["unsteady"] else text
 
 
 def train(files: list[dict[str, Any]]) -> list[str]:
     return lines(["training step, ms/image", "policy", "reskeras", "keras.applications", "timm", "keras.applications ÷ reskeras",
-                  "timm ÷ reskeras", "stock layers, a step, ÷ reskeras", "of the matmul rate"],
+                  "timm ÷ reskeras", "stock layers ÷ reskeras", "strided slices ÷ reskeras", "of the matmul rate"],
                  [[f"`{row['net']}`", row["policy"], *(time_of(row, side, row["batch"]) for side in (
                      "reskeras", "keras.applications", "timm")), value(row["times_faster"].get("keras.applications")),
-                   value(row["times_faster"].get("timm")), value(row["times_faster"].get("stock, one step"), 0),
+                   value(row["times_faster"].get("timm")), value(row["times_faster"].get("stock"), 0),
+                   value(row["times_faster"].get("strided slices")),
                    "–" if {"reskeras", "matmul"} & set(row["noisy"]) else f"{row['share_of_matmul_rate']:.0%}"]
                   for file in files for row in file["rows"]])
 
 
 KINDS = {"convolution": "Conv2D", "gradient for its input": "Conv2DBackpropInput", "for its kernel": "Conv2DBackpropFilter",
          "normalization, both ways": "FusedBatchNorm", "gradient of ReLU": "ReluGrad", "gates, products": "Mul",
-         "slices": "StridedSlice", "casts": "Cast"}
+         "slices": "StridedSlice", "casts": "Cast", "pads": "Pad", "the update": "Assign"}
 
 
 def profiles(files: list[dict[str, Any]]) -> list[str]:
-    """Milliseconds of a step's operations in all threads, of the dozen that took most."""
+    """Milliseconds of a step's operations in all threads."""
     def kind(op: str) -> str:
         name = op.replace("_MklNative", "").replace("FusedConv2D", "Conv2D").replace("WithBias", "")
         return next((said for said, known in KINDS.items()
@@ -68,8 +71,10 @@ def profiles(files: list[dict[str, Any]]) -> list[str]:
         sums: dict[str, float] = dict.fromkeys([*KINDS, "other"], 0.0)
         for op, ms in row["profile_ms"].items():
             sums[kind(op)] += ms
-        rows.append([f"`{row['net']}`", row["policy"], *(f"{ms:.0f}" if ms else "" for ms in sums.values())])
-    return lines(["where a step of 8 images goes, ms", "policy", *KINDS, "other"], rows)
+        convolutions = sum(list(sums.values())[:3]) / sum(sums.values())
+        rows.append([f"`{row['net']}`", row["policy"], *(f"{ms:.0f}" if ms else "" for ms in sums.values()),
+                     f"{convolutions:.0%}"])
+    return lines(["where a step of 8 images goes, ms", "policy", *KINDS, "other", "convolutions, of all"], rows)
 
 
 def inference(files: list[dict[str, Any]]) -> list[str]:
@@ -156,7 +161,7 @@ def summary(folder: pathlib.Path) -> str:
 
     def inverse(number: float | None) -> float | None:
         return None if number is None else 1 / number
-    names = {"timm": "timm, channels_last", "stock, one step": "Keras' own layers (grouped convolutions)"}
+    names = {"timm": "timm, channels_last", "stock": "Keras' own layers", "strided slices": "the same, slices without a split"}
     kinds = {"best timm / best, float32": ("inference, float32", "timm's best: eager, channels_last, torch.compile"),
              "best timm / best, bfloat16": ("inference, bfloat16", "timm, bfloat16"),
              "predict / best bf16 or int8": ("inference, bfloat16 or int8", "keras.applications' `predict`")}
@@ -189,7 +194,7 @@ def text(folder: pathlib.Path, page: str) -> str:
         files = stored(folder, name)
         if files:
             more = [*profiles(files), ""] if table is train else []
-            parts += [*table(files), "", *more, f"`{files[0]['command'].split(' --')[0]}`: {source(files)}", ""]
+            parts += [*table(files), "", *more, f"`{files[0]['command'].split(' --json')[0]}`: {source(files)}", ""]
     return "\n".join(parts)
 
 

@@ -9,6 +9,7 @@ second.  A machine that as a whole becomes slower meanwhile changes milliseconds
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -18,6 +19,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from typing import Any, Callable, Sequence
@@ -27,6 +29,7 @@ NOISE = 0.10
 TIMM = {"ResNet50": "resnet50", "ResNet50V1_5": "resnet50", "ResNet50V2": "resnetv2_50", "ResNeXt50_32x4d": "resnext50_32x4d",
         "SEResNeXt50_32x4d": "seresnext50_32x4d", "ResNeSt50": "resnest50d", "ResNetRS50": "resnetrs50"}
 NETS = tuple(TIMM)
+LIKE = {"ResNet50": "resnet50v1_5", "ResNet50V2": "resnetv2_50"}    # which row timm's net is, where the one of Keras' name is not
 PACKAGES = ("reskeras", "keras", "tensorflow", "numpy", "jax", "openvino", "ai-edge-litert", "onnxruntime", "keras-cv", "torch",
             "timm")
 Side = Callable[[], float]
@@ -85,6 +88,15 @@ def ratio(over: Timed, under: Timed) -> float | None:
     return over.ms / under.ms if over.quiet and under.quiet and agree(first, second) else None
 
 
+def per_mac(net: str, times: float | None) -> float | None:
+    """How many times timm's net takes of ours, for as many multiply-accumulates of both: Keras' own nets have fewer."""
+    if times is None or net not in LIKE:
+        return times
+    from reskeras import catalog
+    sizes = catalog.sizes()
+    return times * sizes[net.lower()].macs / sizes[LIKE[net]].macs
+
+
 def shown(value: float | None, digits: int = 3) -> str:
     return "noisy" if value is None else f"{value:.{digits}f}"
 
@@ -109,17 +121,21 @@ class Peer:
     """timm in the Python of another environment, one call at a time, timed there: `timm_side.py` beside this file."""
 
     def __init__(self, python: str):
+        self.said = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen([python, str(pathlib.Path(__file__).with_name("timm_side.py"))], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said)
         self.versions = self.ask({"do": "versions"})
 
     def ask(self, what: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps(what) + "\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps(what) + "\n")
+            self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"timm's process ended at {what} with {self.process.wait()}")
+            code = self.process.wait()
+            self.said.seek(0)
+            raise RuntimeError(f"timm's process ended at {what} with {code}: {self.said.read().strip().splitlines()[-1:]}")
         return json.loads(line)
 
     def side(self, **what: Any) -> Side:
@@ -145,9 +161,16 @@ def parser(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     found.add_argument("--size", type=int, default=224, help="pixels on a side")
     found.add_argument("--seconds", type=float, default=8, help="of each comparison")
-    found.add_argument("--json", help="a file for the figures")
+    found.add_argument("--json", type=writable, help="a file for the figures")
     found.set_defaults(**defaults)
     return found
+
+
+def writable(path: str) -> str:
+    """Said before hours of measuring, not after."""
+    if not pathlib.Path(path).absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path}: there is no such folder")
+    return path
 
 
 def command() -> str:

@@ -3,29 +3,40 @@
     python examples/benchmarks/train_step.py --nets ResNet50 ResNeXt50_32x4d --timm ../timm-env/bin/python --json train_step.json
 
 Forward, cross-entropy, backward and SGD with momentum on one batch, in milliseconds per image.  "stock" is the same net of Keras'
-own layers (a step of its grouped convolutions takes minutes: `--stock` names the nets, each measured once).  `--profile` prints
-where a step's time goes.
+own layers (a step of its grouped convolutions takes minutes: `--stock` names the nets, each measured twice); "strided slices" is
+the same net with TensorFlow's gradient of a slice.  `--profile` stores where a step's time goes.
 """
 from __future__ import annotations
 
 import collections
 import glob
 import tempfile
-import time
 from typing import Any
 
-from timing import NETS, TIMM, Peer, Side, clock, figures, in_turns, matmul, parser, ratio, shown, write
+from timing import NETS, TIMM, Peer, Side, Timed, clock, figures, in_turns, matmul, parser, per_mac, ratio, shown, write
 
 import keras
 import tensorflow as tf
 
 import reskeras
+from reskeras.parts.layers import ChannelSlice
 
 
 def stock(layer: keras.layers.Layer) -> keras.layers.Layer:
     """Keras' own layer in place of ours."""
     own = {"GroupedConv2D": keras.layers.Conv2D, "BatchNormalization": keras.layers.BatchNormalization}
     return own.get(type(layer).__name__, type(layer)).from_config(layer.get_config())
+
+
+class Strided(ChannelSlice):
+    """A slice in training too."""
+
+    def call(self, inputs, training=False):
+        return super().call(inputs)
+
+
+def strided(layer: keras.layers.Layer) -> keras.layers.Layer:
+    return (Strided if isinstance(layer, ChannelSlice) else type(layer)).from_config(layer.get_config())
 
 
 def step(net: keras.Model, batch: int, jit: bool = False) -> Any:
@@ -36,8 +47,8 @@ def step(net: keras.Model, batch: int, jit: bool = False) -> Any:
     return lambda: net.train_on_batch(images, labels)
 
 
-def profile(run: Any, top: int = 12) -> dict[str, float]:
-    """Milliseconds of a step by kind of operation, of all threads together."""
+def profile(run: Any) -> dict[str, float]:
+    """Milliseconds of a step by kind of operation, of all threads together; those of less than 0.1 ms are left out."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
     run()
     with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +65,7 @@ def profile(run: Any, top: int = 12) -> dict[str, float]:
                 kind = name.rsplit(":", 1)[-1]      # of "path/of/the/op:Kind"
                 if kind != name and (kind.startswith("_Mkl") or hasattr(tf.raw_ops, kind)):
                     total[kind] += event.duration_ps / 1e9
-    return {name: round(ms, 1) for name, ms in total.most_common(top)}
+    return {name: round(ms, 1) for name, ms in total.most_common() if ms >= 0.1}
 
 
 def main() -> None:
@@ -81,22 +92,24 @@ def main() -> None:
                 sides["reskeras, XLA"] = clock(step(getattr(reskeras, name)(**make), given.batch, jit=True))
             if hasattr(keras.applications, name):
                 sides["keras.applications"] = clock(step(getattr(keras.applications, name)(**make), given.batch))
+            if any(isinstance(layer, ChannelSlice) for layer in net.layers):
+                sides["strided slices"] = clock(step(keras.models.clone_model(net, clone_function=strided), given.batch))
             if peer:
                 mode = "bf16" if policy == "mixed_bfloat16" else "channels_last"
                 sides["timm"] = peer.side(net=TIMM[name], mode=mode, train=True, batch=given.batch, size=given.size)
             found = in_turns({**sides, "matmul": product}, given.seconds)
             speed = {side: ratio(found[side], found["reskeras"]) for side in sides if side != "reskeras"}
+            if peer:
+                speed["timm"] = per_mac(name, speed["timm"])
             row = {"net": name, "policy": policy, "batch": given.batch, **figures(found), "times_faster": speed,
                    "share_of_matmul_rate": 6e-9 * reskeras.cost(net).macs * given.batch / found["reskeras"].ms
                    / (gflop / found["matmul"].ms)}
             if name in given.stock:
                 other = step(keras.models.clone_model(net, clone_function=stock), given.batch)
                 other()                                             # traces, and compiles
-                start = time.perf_counter()
-                other()
-                row["ms"]["stock, one step"] = 1000 * (time.perf_counter() - start)
-                one = row["ms"]["stock, one step"] / found["reskeras"].ms
-                speed["stock, one step"] = one if found["reskeras"].quiet else None
+                two = Timed((clock(other)(), clock(other)()))
+                row["ms"]["stock"] = two.ms
+                speed["stock"] = two.ms / found["reskeras"].ms if two.quiet and found["reskeras"].quiet else None
             if given.profile:
                 row["profile_ms"] = profile(ours)
             rows.append(row)

@@ -113,28 +113,47 @@ def test_every_part(row, tmp_path, accept):
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_in_a_fresh_process(row, tmp_path):
-    code = ("import pathlib, sys; sys.path[:0] = sys.argv[3:]; from test_tflite import check_row; "
-            "check_row(sys.argv[1], pathlib.Path(sys.argv[2]))")
-    subprocess.run([sys.executable, "-c", code, row, str(tmp_path), *sys.path], check=True, cwd=pathlib.Path(__file__).parent)
+    in_a_fresh_process("check_row", row, tmp_path)
+
+
+def in_a_fresh_process(check, row, folder):
+    code = (f"import pathlib, sys; sys.path[:0] = sys.argv[3:]; from test_tflite import {check}; "
+            f"{check}(sys.argv[1], pathlib.Path(sys.argv[2]))")
+    subprocess.run([sys.executable, "-c", code, row, str(folder), *sys.path], check=True, cwd=pathlib.Path(__file__).parent)
 
 
 FULL = ("plainnet18", "resnet50", "resnet50v2", "wide_resnet50_2", "resnext50_32x4d", "seresnet50", "ecaresnet50d", "skresnet18",
-        "resnest50", "resnetrs50", "inception_v4", "inception_resnet_v2", "cifar_resnet110", "mlperf_tiny_resnet8")
+        "resnest50", "resnetrs50", "resnetv2_50x1_bit", "inception_v4", "inception_resnet_v2", "cifar_resnet56",
+        "cifar_resnet110", "mlperf_tiny_resnet8")
+TOO_DEEP = {"cifar_resnet110"}      # where nothing was trained, the rounding of 54 blocks comes to a third of the logits
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", FULL)
 def test_full_size(row, tmp_path):
-    """As published, at 224 pixels (CIFAR's at 32): a float and an int8 file of a net that was never trained."""
+    in_a_fresh_process("check_full", row, tmp_path)
+
+
+def check_full(row, folder):
+    """As published, at 224 pixels (CIFAR's at 32), never trained: SavedModel, float32, float16 and int8."""
     size = 32 if ROWS[row].spec.input_size < 100 else 224
     keras.utils.set_random_seed(0)
     net = ROWS[row](weights=None, input_shape=(size, size, 3))
-    assert export(net, tmp_path / "a.tflite").passed
-    assert_for_phones(tmp_path / "a.tflite")
+    for file, (kind, worst) in FLOATS.items():
+        certificate = export(net, folder / file, quantize=kind)
+        assert certificate.passed and (certificate.rounding or certificate.max_relative_difference <= worst)
+        if file != "net":
+            assert_for_phones(folder / file)
     inner = keras_run(logits(Graph.of(net)).build())        # at full contrast the attention of an untrained ResNeSt saturates
     images = undecided(Samples(pictures(32, size, size, 3)), inner).images
-    assert export(net, tmp_path / "c.tflite", quantize="int8", calibration=images).passed
-    assert (tmp_path / "c.tflite").stat().st_size <= 0.3 * (tmp_path / "a.tflite").stat().st_size
+    if row in NO_INT8 | TOO_DEEP:
+        with pytest.raises(RuntimeError, match="differ from Keras by .* relative, more than 0.1"):
+            export(net, folder / "c.tflite", quantize="int8", calibration=images)
+        assert not (folder / "c.tflite").exists()
+    else:
+        assert export(net, folder / "c.tflite", quantize="int8", calibration=images).passed
+        assert_for_phones(folder / "c.tflite", integers=True)
+        assert (folder / "c.tflite").stat().st_size <= 0.3 * (folder / "a.tflite").stat().st_size
 
 
 def test_cases_cover_every_part():
