@@ -146,10 +146,18 @@ def exports(files: list[dict[str, Any]]) -> list[str]:
                   for file in files for row in file["rows"]])
 
 
+def mlperf_tiny(files: list[dict[str, Any]]) -> list[str]:
+    return lines(["MLPerf Tiny's ResNet-8, int8", "theirs", "ours", "ours ÷ theirs"], [
+        line for file in files for row in file["rows"] for line in (
+            ["ms, one image, one thread", f"{row['ms']['theirs']:.3f}", f"{row['ms']['ours']:.3f}", value(row["ratio"], 3)],
+            ["bytes", *(f"{row['bytes'][side]:,}" for side in ("theirs", "ours")),
+             value(row["bytes"]["ours"] / row["bytes"]["theirs"], 3)])])
+
+
 PAGES: dict[str, dict[str, Any]] = {
     "speed": {"train_step": train, "inference_timm": inference, "build": build, "input": images, "scaling": memory,
               "replicas": replicas, "stochastic_depth": stochastic_depth},
-    "optimize": {"inference": latencies}, "exports": {"export": exports}}
+    "optimize": {"inference": latencies}, "exports": {"export": exports, "mlperf_tiny": mlperf_tiny}}
 
 
 def summary(folder: pathlib.Path) -> str:

@@ -177,7 +177,10 @@ def command() -> str:
     """As it was given, without the paths of one machine."""
     words = list(sys.argv)
     for i, word in enumerate(words[:-1]):
-        words[i + 1] = {"--timm": "PYTHON", "--json": pathlib.Path(words[i + 1]).name}.get(word, words[i + 1])
+        if word in ("--json", "--weights", "--theirs"):
+            words[i + 1] = pathlib.Path(words[i + 1]).name
+        elif word == "--timm":
+            words[i + 1] = "PYTHON"
     words[0] = f"examples/benchmarks/{pathlib.Path(words[0]).name}"
     return " ".join(["python", *words])
 

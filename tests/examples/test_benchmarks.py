@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import reskeras
+from reskeras.weights.preprocessing import Preprocessing
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "examples" / "benchmarks"
 NET = ["--nets", "CifarResNet20", "--size", "32", "--seconds", "0"]
@@ -126,6 +127,18 @@ def test_build(run):
     rows, _ = run("build.py", "--nets", "--calls", "1")
     assert [row["what"] for row in rows] == ["import reskeras", "reskeras list"]
     assert all(row["ms"]["reskeras"] > 0 and row["peak_mib"]["reskeras"] > 5 for row in rows)
+
+
+def test_mlperf_tiny(run, tmp_path):
+    """Against itself."""
+    net = reskeras.MLPerfTinyResNet8(weights=None)
+    net.save_weights(tmp_path / "net.weights.h5")
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3)).astype("float32")
+    reskeras.export(net, tmp_path / "theirs.tflite", quantize="int8", calibration=pixels, strict=False,
+                    preprocess=Preprocessing((32, 32), "raw"))
+    (row,), (line,) = run("mlperf_tiny.py", "--weights", str(tmp_path / "net.weights.h5"), "--theirs",
+                          str(tmp_path / "theirs.tflite"), "--seconds", "0")
+    assert row["ms"]["ours"] > 0 and row["bytes"]["ours"] == pytest.approx(row["bytes"]["theirs"], rel=0.01)
 
 
 def test_input(run, monkeypatch):

@@ -1,0 +1,42 @@
+"""MLPerf Tiny's ResNet-8 in int8: the benchmark's own file against ours of the same weights, in turns in one run.
+
+    python examples/benchmarks/mlperf_tiny.py --weights mlperf_tiny_resnet8.h5 --theirs mlperf_tiny_resnet8_int8.tflite
+
+Milliseconds of one image by one thread in LiteRT, and bytes; `tests/exporters/test_trained.py` compares the errors.
+"""
+from __future__ import annotations
+
+import pathlib
+import tempfile
+
+from timing import clock, figures, in_turns, parser, ratio, shown, write
+
+import numpy as np
+
+import reskeras
+from reskeras.exporters.formats import open_file
+from reskeras.weights.preprocessing import Preprocessing
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--weights", required=True, help="the benchmark's trained .h5")
+    options.add_argument("--theirs", required=True, help="the benchmark's int8 .tflite")
+    given = options.parse_args()
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), "uint8")    # what it is calibrated on changes no time
+    image = pixels[:1].astype("float32")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {"ours": pathlib.Path(folder, "ours.tflite"), "theirs": pathlib.Path(given.theirs)}
+        reskeras.export(reskeras.MLPerfTinyResNet8(weights=given.weights), paths["ours"], quantize="int8", calibration=pixels,
+                        preprocess=Preprocessing((32, 32), "raw", crop_pct=1.0), strict=False)
+        runs = {name: open_file(path).run for name, path in paths.items()}
+        found = in_turns({name: clock(lambda run=run: run(image)) for name, run in runs.items()}, given.seconds, warm=50)
+        size = {name: path.stat().st_size for name, path in paths.items()}
+    share = ratio(found["ours"], found["theirs"])
+    print(", ".join(f"{name} {timed.ms:.3f} ms, {size[name]:,} bytes" for name, timed in found.items())
+          + f"; ours / theirs {shown(share)}")
+    write(given.json, [{"ratio": share, "bytes": size, **figures(found)}])
+
+
+if __name__ == "__main__":
+    main()
