@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pathlib
 import sys
 from typing import Any, Iterable
@@ -195,6 +196,43 @@ def summary(folder: pathlib.Path) -> str:
         "", f"`tox -e bench`: {source([first])}"])
 
 
+def goals(folder: pathlib.Path) -> str:
+    """Each goal, what was measured of it, and whether it is met wherever the machine was quiet enough to say."""
+    rows = {name: [row for file in stored(folder, name) for row in file["rows"]]
+            for name in ("train_step", "inference_timm", "build", "scaling")}
+    built = {row["what"]: row for row in rows["build"]}
+
+    def steps(side: str, *nets: str) -> dict[str, float | None]:
+        return {f"{row['net']}, {row['policy']}": row["times_faster"][side] for row in rows["train_step"]
+                if side in row["times_faster"] and (not nets or row["net"] in nets)}
+
+    def runs(kind: str) -> dict[str, float | None]:
+        return {f"{row['net']}, batch {row['batch']}": row["ratio"].get(kind) for row in rows["inference_timm"]
+                if kind in row["ratio"]}
+    deep = built["CifarResNet1202"]
+    asked: list[tuple[str, dict[str, float | None], float, float]] = [
+        ("a training step of ResNeXt-50, times as fast as Keras' own layers, at least 30", steps("stock"), 30, math.inf),
+        ("of ResNet50, as keras.applications, at least 1", steps("keras.applications", "ResNet50"), 1, math.inf),
+        ("of all nets, as timm, at least 1 / 1.3", steps("timm"), 1 / 1.3, math.inf),
+        ("the best float32 inference, as timm's best, at least 1", runs("best timm / best, float32"), 1, math.inf),
+        ("the best bfloat16 or int8 inference, as `predict`, at least 4", runs("predict / best bf16 or int8"), 4, math.inf),
+        ("`import reskeras`, seconds, less than 0.2", {"": built["import reskeras"]["ms"]["reskeras"] / 1000}, 0, 0.2),
+        ("building ResNet50, times keras.applications', at most 1.1",
+         {"": built["ResNet50"]["ratio"]["keras.applications"]}, 0, 1.1),
+        ("building 1202 layers, seconds, at most 45", {"": deep["ms"]["reskeras"] / 1000}, 0, 45),
+        ("and GiB, less than 3", {"": deep["peak_mib"]["reskeras"] / 1024}, 0, 3),
+        ("memory of a step over what `cost` predicts, the same throughout",
+         {f"{row['depth']} layers, batch {row['batch']}": row["ratio"] for row in rows["scaling"]}, 0, math.inf)]
+    found = []
+    for goal, all_, low, high in asked:
+        known = {name: number for name, number in all_.items() if number is not None}
+        missed = [name or "it" for name, number in known.items() if not low <= number <= high]
+        span = "–" if not known else " - ".join(dict.fromkeys(value(n) for n in (min(known.values()), max(known.values()))))
+        found.append([goal, span + (f", {len(known)} of {len(all_)}" if len(all_) > 1 else ""),
+                      "not measured" if not known else f"not by {', '.join(missed)}" if missed else "yes"])
+    return "\n".join(lines(["goal", "measured", "met"], found))
+
+
 def text(folder: pathlib.Path, page: str) -> str:
     """The tables of a page, each with its command, machine and versions."""
     parts = []
@@ -207,6 +245,7 @@ def text(folder: pathlib.Path, page: str) -> str:
 
 
 if __name__ == "__main__":
-    print(summary(pathlib.Path(sys.argv[1])))
+    for whole in (summary, goals):
+        print(whole(pathlib.Path(sys.argv[1])), end="\n\n")
     for page in PAGES:
         print(text(pathlib.Path(sys.argv[1]), page))

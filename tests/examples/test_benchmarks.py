@@ -162,6 +162,11 @@ def test_the_readme_has_their_summary(holds, timing):
     holds("README.md", "python examples/benchmarks/table.py examples/benchmarks/figures", "end of speed", table)
 
 
+def test_the_goals_are_judged_by_the_figures(holds, timing):
+    table = runpy.run_path(str(BENCHMARKS / "table.py"))["goals"](BENCHMARKS / "figures")
+    holds("docs/speed.md", "goals, python examples/benchmarks/table.py examples/benchmarks/figures", "end of goals", table)
+
+
 @pytest.mark.parametrize("page, end", [("speed", "end of speed"), ("optimize", "end of latencies"),
                                        ("exports", "end of exports")])
 def test_the_page_has_the_stored_figures(holds, timing, page, end):
