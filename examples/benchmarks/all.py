@@ -11,7 +11,7 @@ SHORT = {
     "build": ["--nets", "ResNet50"], "train_step": ["--nets", "ResNet50", "ResNeXt50_32x4d", "--policies", "float32"],
     "inference": ["--nets", "ResNet50", "--batches", "1", "--runtimes", "graph"],
     "inference_timm": ["--nets", "ResNet50", "--batches", "1"], "export": ["--targets", "TF graph", "TFLite float32"],
-    "input": ["--images", "128"], "scaling": ["--depths", "20", "56", "--batches", "64", "128"],
+    "input": [], "scaling": ["--depths", "20", "56", "--batches", "64", "128"],
     "replicas": ["--runs", "1"], "stochastic_depth": ["--rates", "0.9"]}
 TIMM = ("build", "train_step", "inference_timm", "input")
 

@@ -85,7 +85,7 @@ def pinned() -> int:
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--images", type=int, default=512)
+    options.add_argument("--images", type=int, default=512, help="of few, those in the making at the start count too much")
     options.add_argument("--batch", type=int, default=32)
     options.add_argument("--net", default="ResNet50", help="whose training rate it has to keep up with")
     options.add_argument("--timm", help="a Python that has torchvision")

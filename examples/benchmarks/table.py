@@ -200,7 +200,10 @@ def goals(folder: pathlib.Path) -> str:
     """Each goal, what was measured of it, and whether it is met wherever the machine was quiet enough to say."""
     rows = {name: [row for file in stored(folder, name) for row in file["rows"]]
             for name in ("train_step", "inference_timm", "build", "scaling")}
-    built = {row["what"]: row for row in rows["build"]}
+    built: dict[str, dict[str, Any]] = {}
+    for row in rows["build"]:           # what was measured again where it was noisy
+        if row["what"] not in built or None in built[row["what"]]["ratio"].values():
+            built[row["what"]] = row
 
     def steps(side: str, *nets: str) -> dict[str, float | None]:
         return {f"{row['net']}, {row['policy']}": row["times_faster"][side] for row in rows["train_step"]
