@@ -105,20 +105,31 @@ def metadata(path: pathlib.Path) -> dict[str, Any]:
     return {}
 
 
-def with_metadata(data: bytes, about: dict[str, Any]) -> bytes:
-    """The file with `about` inside, and with tensor names of one layer each.
+def unpacked(data: bytes) -> Any:
+    """The file as objects that can be changed."""
+    return schema().ModelT.InitFromPackedBuf(data, 0)
 
-    The buffers of the result are aligned to 16 bytes, as the schema wants it: the generated Python code aligns none.
+
+def packed(model: Any) -> bytes:
+    """What `unpacked` gave as a file again.
+
+    Its buffers are aligned to 16 bytes, as the schema wants it: the generated Python code aligns none.
     """
     import flatbuffers
-    import numpy as np
 
     class Builder(flatbuffers.Builder):
         def StartVector(self, size, count, alignment):
             return super().StartVector(size, count, 16 if size == 1 else alignment)
 
-    own = schema()
-    model = own.ModelT.InitFromPackedBuf(data, 0)
+    builder = Builder()
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def with_metadata(data: bytes, about: dict[str, Any]) -> bytes:
+    """The file with `about` inside, and with tensor names of one layer each."""
+    import numpy as np
+    own, model = schema(), unpacked(data)
     taken: set[bytes] = set()
     for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
         tensor.name = short(tensor.name)
@@ -130,9 +141,7 @@ def with_metadata(data: bytes, about: dict[str, Any]) -> bytes:
     entry.name, entry.buffer = METADATA, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
-    builder = Builder(len(data))
-    builder.Finish(model.Pack(builder), IDENTIFIER)
-    return bytes(builder.Output())
+    return packed(model)
 
 
 def short(name: bytes) -> bytes:

@@ -38,7 +38,7 @@ def quantize(converter: Any, job: Job, layers: list[str]) -> bytes:
 
 def in_float(calibrated: bytes, wanted: tuple[str, ...], layers: list[str]) -> list[str]:
     """The tensors that the `wanted` layers make, alone or with others that the converter fused with them."""
-    graph = flatbuffer.schema().ModelT.InitFromPackedBuf(calibrated, 0).subgraphs[0]
+    graph = flatbuffer.unpacked(calibrated).subgraphs[0]
     made = [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
     makers = {name: {layer_of(part, layers) for part in name.split(";")} for name in made}
     if lost := set(wanted).difference(*makers.values()):
@@ -49,9 +49,7 @@ def in_float(calibrated: bytes, wanted: tuple[str, ...], layers: list[str]) -> l
 
 def clipped(calibrated: bytes, job: Job) -> bytes:
     """The calibrated file with a narrower range for each tensor whose few outermost values cost all others their digits."""
-    import flatbuffers
-    own = flatbuffer.schema()
-    model = own.ModelT.InitFromPackedBuf(calibrated, 0)
+    model = flatbuffer.unpacked(calibrated)
     tensors = model.subgraphs[0].tensors
     ranges = {i: (float(q.min[0]), float(q.max[0])) for i, t in enumerate(tensors)
               if (q := t.quantization) is not None and q.min is not None and len(q.min) == 1 and q.min[0] < q.max[0]}
@@ -61,9 +59,7 @@ def clipped(calibrated: bytes, job: Job) -> bytes:
             continue
         low, high = method(counts, *ranges[i])
         tensors[i].quantization.min, tensors[i].quantization.max = [min(low, 0.0)], [max(high, 0.0)]
-    builder = flatbuffers.Builder(len(calibrated))
-    builder.Finish(model.Pack(builder), flatbuffer.IDENTIFIER)
-    return bytes(builder.Output())
+    return flatbuffer.packed(model)
 
 
 def histograms(calibrated: bytes, job: Job, ranges: dict[int, Range]) -> dict[int, np.ndarray]:

@@ -1,7 +1,6 @@
 """Exported files side by side: latency, throughput, bytes, agreement."""
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import time
@@ -10,6 +9,7 @@ from typing import Sequence
 
 import numpy as np
 
+from ..exporters import certificate
 from ..exporters.certificate import agreement, latency, max_relative_difference, size_and_hash
 from ..exporters.formats import Runtime, format_of, open_file
 
@@ -107,4 +107,4 @@ def table(lines: list[Line]) -> str:
 
 
 def as_json(lines: list[Line]) -> str:
-    return json.dumps([vars(line) for line in lines], indent=2)
+    return certificate.as_json([vars(line) for line in lines])
