@@ -14,6 +14,7 @@ import pathlib
 import tempfile
 from typing import Any, Callable
 
+from inference import graph
 from timing import clock, figures, in_turns, parser, ratio, shown, write
 
 import keras
@@ -88,11 +89,6 @@ def ours(net: keras.Model, path: pathlib.Path, images: np.ndarray, threads: int,
         reskeras.export(net, path, batch=len(images), threads=threads, strict=False, **options)
     run = open_file(path, threads, runtime).run
     return lambda: run(images)
-
-
-def graph(net: keras.Model, images: np.ndarray) -> Call:
-    call, x = tf.function(lambda x: net(x, training=False), autograph=False), tf.constant(images)
-    return lambda: call(x).numpy()
 
 
 def pairs(name: str, folder: pathlib.Path, size: int, batch: int, threads: int) -> dict[str, Callable[[], tuple[Call, Call]]]:

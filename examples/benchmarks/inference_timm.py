@@ -12,8 +12,9 @@ import importlib.util
 import os
 import pathlib
 import tempfile
-from typing import Any, Iterable, Sequence
+from typing import Any, Callable, Iterable, Sequence
 
+from export import ours, samples
 from inference import graph, tflite
 from timing import NETS, TIMM, Peer, Side, Timed, clock, figures, in_turns, matmul, parser, per_mac, ratio, shown, write
 
@@ -21,7 +22,6 @@ import keras
 import numpy as np
 
 import reskeras
-from reskeras.exporters.formats import open_file
 
 FLOAT = ("TF graph", "optimized", "XLA", "TFLite", "OpenVINO f32")
 HALF = ("mixed_bfloat16", "OpenVINO bf16")
@@ -38,36 +38,20 @@ def built(name: str, size: int, policy: str = "float32") -> keras.Model:
         keras.config.set_dtype_policy("float32")
 
 
-def openvino(net: keras.Model, images: np.ndarray, folder: pathlib.Path) -> dict[str, Side]:
-    if not importlib.util.find_spec("openvino"):
-        return {}
-    path = folder / f"{len(images)}.xml"
-    reskeras.export(net, path, batch=len(images), strict=False)
-    runs = {kind: open_file(path, os.cpu_count() or 1, kind).run for kind in ("OpenVINO f32", "OpenVINO bf16")}
-    return {kind: clock(lambda run=run: run(images)) for kind, run in runs.items()}     # type: ignore[misc]
-
-
-def int8(net: keras.Model, images: np.ndarray, folder: pathlib.Path) -> Any:
-    """The exported file's call, from floats to scores; what it is calibrated on changes no time."""
-    path = folder / "int8.tflite"
-    calibration = np.random.default_rng(1).standard_normal((32, *images.shape[1:])).astype("float32")
-    reskeras.export(net, path, quantize="int8", calibration=calibration, batch=len(images), strict=False)
-    run = open_file(path, os.cpu_count() or 1).run
-    return lambda: run(images)
-
-
-def ours(name: str, batch: int, size: int, folder: pathlib.Path, ways: Sequence[str]) -> dict[str, Side]:
+def sides_of(name: str, batch: int, size: int, folder: pathlib.Path, ways: Sequence[str]) -> dict[str, Side]:
     """Way -> its side; a compiled, converted or rewritten net is made only where it is asked for."""
     net = built(name, size)
     images = np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype("float32")
-    fast, _ = reskeras.optimize(net, proof=False)
-    makers = {"TF graph": lambda: graph(net, images), "optimized": lambda: graph(fast, images),
-              "XLA": lambda: graph(net, images, xla=True), "TFLite": lambda: tflite(fast, images),
-              "mixed_bfloat16": lambda: graph(built(name, size, "mixed_bfloat16"), images),
-              INT8: lambda: int8(net, images, folder)}
+    fast, threads = reskeras.optimize(net, proof=False)[0], os.cpu_count() or 1
+    makers: dict[str, Callable[[], Any]] = {
+        "TF graph": lambda: graph(net, images), "optimized": lambda: graph(fast, images),
+        "XLA": lambda: graph(net, images, xla=True), "TFLite": lambda: tflite(fast, images),
+        "mixed_bfloat16": lambda: graph(built(name, size, "mixed_bfloat16"), images),
+        INT8: lambda: ours(net, folder / "int8.tflite", images, threads, quantize="int8", calibration=samples(images.shape[1:]))}
+    if importlib.util.find_spec("openvino"):
+        makers |= {way: lambda way=way: ours(net, folder / "net.xml", images, threads, way)     # type: ignore[misc]
+                   for way in ("OpenVINO f32", "OpenVINO bf16")}
     sides = {way: clock(make()) for way, make in makers.items() if way in ways}
-    if any(way.startswith("OpenVINO") for way in ways):
-        sides |= {way: side for way, side in openvino(net, images, folder).items() if way in ways}
     if hasattr(keras.applications, name):
         plain = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3))
         sides["keras.applications"] = clock(lambda: plain.predict(images, verbose=0))
@@ -94,7 +78,7 @@ def main() -> None:
         macs = reskeras.cost(built(name, given.size)).macs
         for batch in given.batches:
             with tempfile.TemporaryDirectory() as folder:
-                sides = ours(name, batch, given.size, pathlib.Path(folder), given.ways)
+                sides = sides_of(name, batch, given.size, pathlib.Path(folder), given.ways)
                 own = [way for way in sides if way != "keras.applications"]
                 for mode in given.modes if peer else ():
                     assert peer
