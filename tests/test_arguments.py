@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from tiny import CLASSES, images, tiny, trained
+from tiny import CLASSES, images, policy, tiny, trained
 
 import reskeras
 from reskeras.catalog import find
@@ -403,16 +403,13 @@ def test_list_models_names_the_families():
 
 
 @pytest.mark.parametrize("row", ["resnet50", "resnet50v2", "resnet18"])
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_preprocessing_keeps_its_digits_in_half_precision(row, policy):
+@pytest.mark.parametrize("half", ["mixed_float16", "mixed_bfloat16"])
+def test_preprocessing_keeps_its_digits_in_half_precision(row, half):
     pixels = np.random.default_rng(0).integers(0, 256, (1, 40, 40, 3)).astype("float32")
 
     def prepared():
         model = tiny(row, input_shape=(40, 40, 3), include_preprocessing=True)
         return np.array(keras.Model(model.inputs, model.get_layer("preprocessing").output)(pixels))
-    exact, before = prepared(), keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
+    exact = prepared()
+    with policy(half):
         np.testing.assert_array_equal(prepared(), exact)
-    finally:
-        keras.config.set_dtype_policy(before)

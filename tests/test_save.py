@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tiny import images, tiny, trained
+from tiny import images, policy, tiny, trained
 
 import reskeras
 from reskeras.parts import grouped, layers
@@ -69,12 +69,8 @@ def test_loads_in_a_fresh_process(order, folder):
 
 
 def test_keeps_its_policy(tmp_path):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with policy("mixed_bfloat16"):
         model = trained(tiny("resnext50_32x4d", drop_path_rate=0.1))
-    finally:
-        keras.config.set_dtype_policy(before)
     model.save(tmp_path / "net.keras")
     loaded = reskeras.load(tmp_path / "net.keras")
     # all but the input layer, which computes nothing

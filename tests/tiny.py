@@ -1,8 +1,9 @@
 """Any row of the table in a tiny form: as few blocks and channels as keep every axis of the row at work."""
 from __future__ import annotations
 
+import contextlib
 import zlib
-from typing import Any
+from typing import Any, Iterator
 
 import keras
 import numpy as np
@@ -42,6 +43,17 @@ def small(spec: Spec | InceptionSpec) -> dict[str, Any]:
 def size(spec: Spec | InceptionSpec) -> int:
     """Pixels: the last map of an ImageNet net keeps 2 x 2 cells, so that a normalization has something to do."""
     return 75 if isinstance(spec, InceptionSpec) else 32 if spec.stem == "cifar" else 64
+
+
+@contextlib.contextmanager
+def policy(name: str) -> Iterator[None]:
+    """Keras' dtype policy inside."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def images(model: keras.Model, count: int = 2) -> np.ndarray:

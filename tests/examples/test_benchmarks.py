@@ -8,6 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from tiny import policy
 
 import reskeras
 from reskeras.weights.preprocessing import Preprocessing
@@ -93,18 +94,11 @@ def test_train_step(run, timing):
     assert any("FusedBatchNormGrad" in op for op in row["profile_ms"])
 
 
-@pytest.fixture
-def float64():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_dtype_policy(before)
-
-
-def test_a_stock_net_is_the_same_net(timing, float64):
+def test_a_stock_net_is_the_same_net(timing):
     """In float64: the two add in another order, and a net of random weights makes much of float32's rounding."""
     stock = runpy.run_path(str(BENCHMARKS / "train_step.py"))["stock"]
-    net = reskeras.ResNeXt50_32x4d(weights=None, depths=(1, 1, 1, 1), input_shape=(32, 32, 3))
+    with policy("float64"):
+        net = reskeras.ResNeXt50_32x4d(weights=None, depths=(1, 1, 1, 1), input_shape=(32, 32, 3))
     other = keras.models.clone_model(net, clone_function=stock)
     other.set_weights(net.get_weights())
     kinds = {type(layer).__module__.split(".")[0] for layer in other.layers}

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import tiny, trained
+from tiny import policy, tiny, trained
 
 import reskeras
 from reskeras.exporters import saved_model
@@ -110,13 +110,8 @@ def test_signatures_follow_what_is_known(tmp_path):
 
 
 def test_mixed_precision_stays(tmp_path):
-    import keras
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with policy("mixed_bfloat16"):
         net = tiny("cifar_resnet20")
-    finally:
-        keras.config.set_dtype_policy(before)
     certificate = reskeras.export(net, tmp_path / "net")
     assert certificate.first.kind == "bfloat16"
     assert b"DT_BFLOAT16" in pathlib.Path(tmp_path / "net" / "saved_model.pb").read_bytes() or "Cast" in certificate.operators

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from tiny import tiny, trained
+from tiny import policy, tiny, trained
 
 import reskeras
 from reskeras import catalog
@@ -190,11 +190,8 @@ def test_memory_by_hand():
     assert (found.peak_bytes, found.total_bytes) == (3 * 1024, 4 * 1024 + 16)
     eight = cost(net_by_hand(), batch=8)
     assert eight.peak_bytes == 8 * found.peak_bytes and eight.total_bytes == 8 * found.total_bytes and eight == found
-    keras.config.set_dtype_policy("float16")
-    try:
+    with policy("float16"):
         assert cost(net_by_hand()).peak_bytes == 3 * 512
-    finally:
-        keras.config.set_dtype_policy("float32")
 
 
 def test_memory_of_outputs_and_of_what_nobody_reads():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 from small import chain, randomized
-from tiny import tiny, trained
+from tiny import policy, tiny, trained
 
 import reskeras
 from reskeras.graph.graph import Graph
@@ -206,11 +206,8 @@ def test_mixed_precision_and_memory_survive():
     model = reskeras.create("cifar_resnet20.digits")
     fast, certificate = reskeras.optimize(model)
     assert fast.memory == model.memory and certificate.proof.holds
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with policy("mixed_bfloat16"):
         half = tiny("seresnet18")
-    finally:
-        keras.config.set_dtype_policy("float32")
     fast, certificate = reskeras.optimize(half)
     assert {layer.dtype_policy.name for layer in fast.layers} == {layer.dtype_policy.name for layer in half.layers}
     assert certificate.proof.holds
