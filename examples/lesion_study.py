@@ -16,12 +16,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import reskeras
-from reskeras.graph.lesions import blocks_of, lesion
+from reskeras.graph.remove_blocks import blocks_of, lesion
 
 
 # %% The trained net and its test images
 def digits_net(_: argparse.Namespace) -> tuple[keras.Model, np.ndarray, np.ndarray]:
-    from reskeras.tasks.digits import digits
+    from reskeras.commands.digits import digits
     test = digits()[2]
     return reskeras.create("cifar_resnet20.digits"), test.images, test.labels
 

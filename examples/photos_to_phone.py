@@ -11,8 +11,8 @@ import argparse
 import pathlib
 
 import reskeras
-from reskeras.tasks.evaluate import evaluate
-from reskeras.tasks.predict import predict
+from reskeras.commands.evaluate import evaluate
+from reskeras.commands.predict import predict
 
 arguments = argparse.ArgumentParser()
 arguments.add_argument("photos", help="photos/CLASS/IMAGE.jpg")

@@ -13,11 +13,11 @@ from typing import Any
 __version__ = "0.1.0"
 
 # Public name -> the room that it comes from; the builders come from `variants`.
-_ROOMS = {"create": "catalog", "list_models": "catalog", "features": "levels", "list_weights": "weights.table",
-          "get_weights": "weights.table", "load": "build", "cost": "graph.cost", "optimize": "graph.optimize",
-          "export": "exporters.export", "preprocess": "weights.preprocess", "preprocess_input": "weights.preprocess",
-          "decode_predictions": "weights.labels", "remember": "net", "fit": "tasks.train",
-          "distributable": "train.distribute"}
+_ROOMS = {"create": "catalog", "list_models": "catalog", "features": "backbone", "list_weights": "weights.table",
+          "get_weights": "weights.table", "load": "build", "cost": "graph.cost.cost", "optimize": "graph.optimize",
+          "export": "exporters.export", "preprocess": "images.get_preprocessing", "preprocess_input": "images.get_preprocessing",
+          "decode_predictions": "images.labels", "remember": "model_metadata", "fit": "commands.train",
+          "distributable": "train.strategy"}
 
 
 def __getattr__(name: str) -> Any:
@@ -67,7 +67,7 @@ class _AfterKeras(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def _register() -> None:
-    for room in ("parts.layers", "weights.resample", "net"):
+    for room in ("blocks.layers", "images.resize", "model_metadata"):
         importlib.import_module(f"{__name__}.{room}")
 
 

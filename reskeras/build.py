@@ -10,16 +10,16 @@ import keras
 from keras import layers
 
 from .graph.graph import deep
-from .net import Memory, Net
-from .parts.basics import Tensor, head
-from .parts.batch_norm import BatchNormalization
-from .parts.blocks import stages
-from .parts.inception import inception
-from .parts.stems import stem
+from .model_metadata import Memory, Net
+from .blocks.ops import Tensor, head
+from .blocks.batch_norm import BatchNormalization
+from .blocks.residual import stages
+from .blocks.inception import inception
+from .blocks.stems import stem
 from .spec import AnySpec, InceptionSpec, Spec, nearest, whole
 from .weights.load import load_weights
-from .weights.preprocess import of_row
-from .weights.preprocessing import Preprocessing
+from .images.get_preprocessing import of_row
+from .images.preprocessing import Preprocessing
 from .weights.table import Weights
 
 STEM_STRIDE = {"conv7": 2, "deep": 2, "tiered": 2, "cifar": 1}
@@ -31,7 +31,7 @@ def build(spec: AnySpec, *, include_top: bool = True, weights: Weights | str | o
           include_preprocessing: bool = False, name: str = "model") -> keras.Model:
     """The net that `spec` describes, as a functional model on (N, H, W, C) images.
 
-    Arguments: those of a builder (`reskeras.variant.Variant`).
+    Arguments: those of a builder (`reskeras.builder.Variant`).
     Raises: ValueError for a bad argument; the message names it and what was expected.
     """
     classes = spec.classes if classes is None else classes

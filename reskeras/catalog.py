@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import variants
 from .spec import InceptionSpec, Spec, override
-from .variant import Variant
+from .builder import Variant
 from .weights.table import Weights, default_tag, nets, table
 from .weights.table import find as weights_of
 
@@ -28,7 +28,7 @@ def create(name: str, /, **kwargs: Any) -> keras.Model:
     Arguments:
         name: a row ("resnet50v1_5"), a row with a checkpoint ("cifar_resnet20.digits"), or another package's name for the
             structure ("timm/resnet50", "torchvision/resnet50", "keras/ResNet50", "akamaster/resnet20").
-        **kwargs: as every builder takes, see `reskeras.variant.Variant`.
+        **kwargs: as every builder takes, see `reskeras.builder.Variant`.
     Raises: ValueError that names the nearest spelling for a name that nobody has; whatever the builder raises.
     """
     row, tag, fields = find(name)

@@ -241,7 +241,7 @@ def run_show(options: argparse.Namespace) -> int:
     if tag:
         find(row.name, tag)     # an unknown one is an error
     if options.page:
-        from .tasks.family import family
+        from .commands.family_page import family
         print(family(options.name, options.page))
         return 0
     if options.diff:
@@ -262,8 +262,8 @@ def run_show(options: argparse.Namespace) -> int:
 
 
 def run_compare(options: argparse.Namespace) -> int:
-    from .tasks.compare import comma_separated, compare, markdown, plain, points
-    from .tasks.hush import hushed
+    from .commands.compare import comma_separated, compare, markdown, plain, points
+    from .commands.quiet import hushed
     with hushed():
         found = points(options.nets, options.family, options.labels, options.latency)
         written = compare(found, options.output) if options.output else None
@@ -283,8 +283,8 @@ def present(images: Sequence[str]) -> None:
 def run_cost(options: argparse.Namespace) -> int:
     import json
 
-    from .tasks.bill import bill, text
-    from .tasks.hush import hushed
+    from .commands.cost import bill, text
+    from .commands.quiet import hushed
     with hushed():
         found = bill(options.net, options.size, options.batch)
     print(json.dumps(found.as_dict(options.per_layer), indent=2) if options.json else text(found, options.per_layer))
@@ -292,9 +292,9 @@ def run_cost(options: argparse.Namespace) -> int:
 
 
 def run_demo(options: argparse.Namespace) -> int:
-    from .tasks.hush import hushed
+    from .commands.quiet import hushed
     with hushed():
-        from .tasks.demo import demo
+        from .commands.demo import demo
     demo(options.output, fast=options.fast, seed=options.seed, quiet=options.quiet, keep=options.keep)
     return 0
 
@@ -302,11 +302,11 @@ def run_demo(options: argparse.Namespace) -> int:
 def run_evaluate(options: argparse.Namespace) -> int:
     import json
 
-    from .tasks.hush import hushed
-    from .tasks.nets import known
+    from .commands.quiet import hushed
+    from .commands.open_model import known
     known(options.model)
     with hushed():
-        from .tasks.evaluate import evaluate
+        from .commands.evaluate import evaluate
         found = evaluate(options.model, options.data, split=options.split, crops=options.crops, scales=options.scales,
                          batch=options.batch, preprocess=options.preprocess, labels=options.labels, limit=options.limit)
     print(json.dumps(found.as_dict(), indent=2) if options.json else found)
@@ -314,12 +314,12 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 
 def run_explain(options: argparse.Namespace) -> int:
-    from .tasks.hush import hushed
-    from .tasks.nets import known
+    from .commands.quiet import hushed
+    from .commands.open_model import known
     known(options.model)
     present([options.image])
     with hushed():
-        from .tasks.explain import explain
+        from .commands.explain import explain
         written = explain(options.image, options.model, options.output, top=options.top, preprocess=options.preprocess,
                           labels=options.labels)
     print(written)
@@ -327,16 +327,16 @@ def run_explain(options: argparse.Namespace) -> int:
 
 
 def run_page(options: argparse.Namespace) -> int:
-    from .tasks.hush import hushed
+    from .commands.quiet import hushed
     with hushed():
-        from .tasks.page import page
+        from .commands.page import page
         written = page(options.net, options.output, options.size)
     print(written)
     return 0
 
 
 def run_tour(options: argparse.Namespace) -> int:
-    from .tasks.tour import tour
+    from .commands.tour import tour
     print(tour(options.output))
     return 0
 
@@ -361,7 +361,7 @@ def run_recipes_show(options: argparse.Namespace) -> int:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    from .tasks.train import train
+    from .commands.train import train
     given = {name: value for name, value in vars(options).items() if name != "run"}
     print(train(**given))
     return 0
@@ -411,8 +411,8 @@ def run_optimize(options: argparse.Namespace) -> int:
     from . import catalog
     from .build import save
     from .graph.optimize import optimize
-    from .tasks.hush import hushed
-    from .tasks.nets import FILES, loaded
+    from .commands.quiet import hushed
+    from .commands.open_model import FILES, loaded
     if options.output and not options.output.endswith(".keras"):
         raise ValueError(f"--output {options.output!r}: expected a name that ends in .keras; "
                          "`reskeras export` writes other forms")
@@ -424,7 +424,7 @@ def run_optimize(options: argparse.Namespace) -> int:
                                      latency=options.latency, input_shape=shape)
         print(certificate)
         if options.report:
-            from .tasks.fusions import report
+            from .commands.fusion_report import report
             print(report(model, fast, certificate))
         if options.output:
             save(fast, options.output)
@@ -434,8 +434,8 @@ def run_optimize(options: argparse.Namespace) -> int:
 
 
 def run_export(options: argparse.Namespace) -> int:
-    from .tasks.artefact import artefact, command_line
-    from .tasks.hush import hushed
+    from .commands.export import artefact, command_line
+    from .commands.quiet import hushed
     given = {name: value for name, value in vars(options).items() if name not in ("run", "model", "output")}
     with hushed():
         path, found = artefact(options.model, options.output, command=command_line(sys.argv[1:]),
@@ -452,8 +452,8 @@ def run_verify(options: argparse.Namespace) -> int:
 
 
 def run_benchmark(options: argparse.Namespace) -> int:
-    from .tasks.benchmark import as_json, benchmark, table
-    from .tasks.hush import hushed
+    from .commands.benchmark import as_json, benchmark, table
+    from .commands.quiet import hushed
     with hushed():
         lines = benchmark(options.files, options.threads, size=(options.size,) * 2 if options.size else None)
     print(as_json(lines) if options.json else table(lines))
@@ -463,12 +463,12 @@ def run_benchmark(options: argparse.Namespace) -> int:
 def run_predict(options: argparse.Namespace) -> int:
     import json
 
-    from .tasks.hush import hushed
-    from .tasks.nets import known
+    from .commands.quiet import hushed
+    from .commands.open_model import known
     known(options.model)
     present(options.images)
     with hushed():
-        from .tasks.predict import predict
+        from .commands.predict import predict
         results = predict(options.images, options.model, top=options.top, preprocess=options.preprocess,
                           labels=options.labels)
     if options.json:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .spec import ECA, SE, SK, InceptionSpec, Spec, Split
-from .variant import Variant, variant
+from .spec import ECA, InceptionSpec, SE, SK, Spec, Split
+from .builder import Variant, variant
 
 
 def part(**fields: Any) -> dict[str, Any]:

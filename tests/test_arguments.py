@@ -9,7 +9,7 @@ from tiny import CLASSES, images, policy, tiny, trained
 
 import reskeras
 from reskeras.catalog import find
-from reskeras.parts.layers import StochasticDepth
+from reskeras.blocks.layers import StochasticDepth
 from reskeras.spec import SE
 from reskeras.variants import ROWS
 

@@ -11,18 +11,18 @@ import pytest
 
 import reskeras
 from reskeras import catalog, variants
-from reskeras.parts import attention, basics, blocks, mixers, shortcuts, stems
+from reskeras.blocks import attention, ops, residual, shortcuts, spatial, stems
 from reskeras.spec import CHOICES
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "reskeras"
 NAMES = pathlib.Path(__file__).parent / "golden" / "names.json"
-FLOORS = {"spec": 1, "parts": 2, "weights": 2, "graph": 2, "net": 3, "build": 3,
-          "variant": 4, "variants": 4, "catalog": 4, "levels": 4,
-          "train": 5, "exporters": 5, "tasks": 6, "cli": 7}
+FLOORS = {"spec": 1, "blocks": 2, "images": 2, "weights": 2, "graph": 2, "model_metadata": 3, "build": 3,
+          "builder": 4, "variants": 4, "catalog": 4, "backbone": 4,
+          "train": 5, "exporters": 5, "commands": 6, "cli": 7}
 # one floor, but not strangers: the row, the table of rows, and the ways to find and to use one
-NEIGHBOURS = [{"variant", "variants", "catalog", "levels"}, {"net", "build"}]
-FRAMEWORK_FREE = ["spec", "variant", "variants", "catalog", "cli", "weights/table", "weights/rules", "train/recipe",
+NEIGHBOURS = [{"builder", "variants", "catalog", "backbone"}, {"model_metadata", "build"}, {"images", "weights"}]
+FRAMEWORK_FREE = ["spec", "builder", "variants", "catalog", "cli", "weights/table", "weights/name_rules", "train/recipe",
                   "train/recipes"]
 ONE_PER_FAMILY = ["plainnet18", "resnet18", "resnet50", "resnet50v2", "resnetv2_50d", "resnetv2_50x1_bit", "wide_resnet50_2",
                   "resnext50_32x4d", "seresnet18", "ecaresnet26t", "skresnet18", "resnest14", "resnetrs50", "inception_v4",
@@ -60,17 +60,17 @@ def test_imports_go_down(file):
         friends = any({room, own} <= n for n in NEIGHBOURS) or own == "cli"
         below = FLOORS[room] < FLOORS[own] or friends
         assert below, f"{name} imports {room}"
-    if FLOORS[own] < 5 and name != "parts/grouped":
+    if FLOORS[own] < 5 and name != "blocks/grouped_conv":
         assert "tensorflow" not in file.read_text().replace("# tensorflow", "") or "tensorflow" not in frameworks
 
 
 def test_every_axis_has_its_functions():
-    tables = {"block": blocks.CHAINS, "order": blocks.ORDERS, "form": blocks.FORMS, "stem": stems.STEM_WIDTHS,
-              "pool": stems.POOLS, "shortcut": shortcuts.SHORTCUTS, "norm": basics.NORMS}
+    tables = {"block": residual.CHAINS, "order": residual.ORDERS, "form": residual.FORMS, "stem": stems.STEM_WIDTHS,
+              "pool": stems.POOLS, "shortcut": shortcuts.SHORTCUTS, "norm": ops.NORMS}
     for axis, table in tables.items():
         assert set(table) == set(CHOICES[axis]), axis
-    assert set(mixers.ANTIALIAS) == set(CHOICES["antialias"]) - {None}
-    assert len(attention.ATTENTIONS) == 3 and len(mixers.MIXERS) == 3
+    assert set(spatial.ANTIALIAS) == set(CHOICES["antialias"]) - {None}
+    assert len(attention.ATTENTIONS) == 3 and len(spatial.MIXERS) == 3
 
 
 def test_import_is_light():
@@ -83,7 +83,7 @@ def test_import_is_light():
 def test_names_are_frozen(accept):
     """Public names, layer names of one net per family, registered names: changing one breaks somebody's code or files."""
     from keras.saving import get_registered_object
-    from reskeras.parts import layers
+    from reskeras.blocks import layers
     own = [n for n in vars(layers) if isinstance(getattr(layers, n), type) and get_registered_object(f"reskeras>{n}")]
     found = {"public": dir(reskeras), "registered": sorted(f"reskeras>{n}" for n in own), "layers": {}}
     for name in ONE_PER_FAMILY:
@@ -122,5 +122,5 @@ def test_no_room_has_a_public_name():
 
 def test_files_are_short():
     for file in FILES:
-        if file.stem not in ("variants", "rules", "cli"):     # tables: of nets, names and commands
+        if file.stem not in ("variants", "name_rules", "cli"):     # tables: of nets, names and commands
             assert len(file.read_text().splitlines()) <= 340, file

@@ -14,9 +14,9 @@ from keras import layers
 
 import reskeras
 from reskeras.graph.graph import Graph
-from reskeras.net import Memory, Net, class_names, recalled, remember
-from reskeras.weights.labels import decode_predictions
-from reskeras.weights.preprocess import preprocess, preprocess_input
+from reskeras.model_metadata import Memory, Net, class_names, recalled, remember
+from reskeras.images.labels import decode_predictions
+from reskeras.images.get_preprocessing import preprocess, preprocess_input
 from reskeras.weights.table import get_weights
 
 ROW = "cifar_resnet20.cifar10"
@@ -63,7 +63,7 @@ print(type(net).__name__, memory and (memory.weights, memory.labels, memory.prep
 """
 
 
-@pytest.mark.parametrize("imports, remembers", [("import reskeras.net, keras", True), ("import keras, reskeras.net", True),
+@pytest.mark.parametrize("imports, remembers", [("import reskeras.model_metadata, keras", True), ("import keras, reskeras.model_metadata", True),
                                                 ("import keras", False)])
 def test_in_a_fresh_process(imports, remembers, tmp_path):
     """Keras alone opens the file too: then it is a functional model without memory."""

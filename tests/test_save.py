@@ -11,7 +11,7 @@ import pytest
 from tiny import images, policy, tiny, trained
 
 import reskeras
-from reskeras.parts import grouped, layers
+from reskeras.blocks import grouped_conv, layers
 
 ROOT = Path(reskeras.__file__).parents[1]
 # together these hold every layer that the package registers
@@ -57,7 +57,7 @@ def folder(tmp_path_factory):
 
 
 def test_nets_hold_every_registered_layer():
-    registered = {c for module in (layers, grouped) for _, c in inspect.getmembers(module, inspect.isclass)
+    registered = {c for module in (layers, grouped_conv) for _, c in inspect.getmembers(module, inspect.isclass)
                   if keras.saving.get_registered_name(c).startswith("reskeras>")}
     saved = {type(layer) for row, fields in NETS.values() for layer in tiny(row, **fields).layers}
     assert registered and registered <= saved
@@ -109,7 +109,7 @@ def test_a_thousand_layers(tmp_path):
     assert fresh(code, tmp_path / "deep.keras") == "equal\n"
 
 
-@pytest.mark.parametrize("first", ["graph.graph", "weights.preprocess", "weights.resample", "tasks.demo", "net"])
+@pytest.mark.parametrize("first", ["graph.graph", "images.get_preprocessing", "images.resize", "commands.demo", "model_metadata"])
 def test_any_room_may_be_the_first(first):
     """Each brings Keras in, which brings our layers in, one of which may be the room itself."""
     code = (f"import reskeras.{first}, keras; "

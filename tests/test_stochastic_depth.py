@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny import images, tiny
 
-from reskeras.parts.layers import DropBlock2D, StochasticDepth
+from reskeras.blocks.layers import DropBlock2D, StochasticDepth
 
 DTYPES = ["float32", "mixed_float16", "mixed_bfloat16"]
 EXACT = {"float32": 1e-6, "mixed_float16": 1e-3, "mixed_bfloat16": 8e-3}

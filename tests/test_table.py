@@ -8,7 +8,7 @@ import pytest
 
 import reskeras
 from reskeras import catalog, variants
-from reskeras.graph.cost import Cost, cost, numbers
+from reskeras.graph.cost.cost import Cost, cost, numbers
 
 FACTS = pathlib.Path(__file__).parent / "facts" / "variants.csv"
 LINES = [line for line in csv.DictReader(FACTS.open(newline="")) if line["row"]]

@@ -7,7 +7,7 @@ import pytest
 from tiny import images, tiny, tiny_spec, trained
 
 import reskeras
-from reskeras.spec import CHOICES, ECA, SE, SK, InceptionSpec, Spec, Split
+from reskeras.spec import CHOICES, ECA, InceptionSpec, SE, SK, Spec, Split
 from reskeras.variants import ROWS
 
 if keras.config.backend() != "tensorflow":

@@ -6,7 +6,7 @@ from safetensors.numpy import save_file
 
 import reskeras
 from reskeras.weights.convert import named, pairs
-from reskeras.weights.rules import RULES, foreign_names
+from reskeras.weights.name_rules import RULES, foreign_names
 
 
 def net(**fields):

@@ -53,7 +53,7 @@ def plain_tflite(source: str, images: np.ndarray, threads: int, kind: str | None
     if kind == "int8":
         converter.representative_dataset = lambda: ([image] for image in samples(images.shape))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    from reskeras.exporters.tflite import interpreter_class     # the same runtime for both sides
+    from reskeras.exporters.tflite.tflite import interpreter_class     # the same runtime for both sides
     interpreter = interpreter_class()(model_content=converter.convert(), num_threads=threads)
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)

@@ -15,7 +15,7 @@ import numpy as np
 
 import reskeras
 from reskeras.exporters.formats import open_file
-from reskeras.weights.preprocessing import Preprocessing
+from reskeras.images.preprocessing import Preprocessing
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Iterable
 
 from timing import NETS
 
-from reskeras.tasks import markdown
+from reskeras.commands import tables
 
 
 SHOWN = ("keras", "tensorflow", "ai-edge-litert", "onnxruntime", "openvino", "torch", "timm")
@@ -24,7 +24,7 @@ def stored(folder: pathlib.Path, name: str) -> list[dict[str, Any]]:
 
 
 def lines(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    return markdown.table(list(head), map(list, rows)).splitlines()
+    return tables.table(list(head), map(list, rows)).splitlines()
 
 
 def value(number: float | None, digits: int = 2) -> str:

@@ -19,7 +19,7 @@ import keras
 import tensorflow as tf
 
 import reskeras
-from reskeras.parts.layers import ChannelSlice
+from reskeras.blocks.layers import ChannelSlice
 
 
 def stock(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 import sys
 
-from reskeras.tasks.tour import CHAPTERS
+from reskeras.commands.tour import CHAPTERS
 
 if __name__ == "__main__":
     for name in CHAPTERS:       # a process each: TensorFlow gives no memory back

@@ -42,10 +42,10 @@ import keras
 import numpy as np
 import reskeras
 from common import main, net, train
-from reskeras.parts.attention import squeeze_excite
-from reskeras.parts.mixers import Step, split_attention
+from reskeras.blocks.attention import squeeze_excite
+from reskeras.blocks.spatial import Step, split_attention
 from reskeras.spec import SE, SK, Spec, Split
-from reskeras.tasks.study import Chart, Study, Table
+from reskeras.commands.study import Chart, Study, Table
 
 # Top-1 error (%) of 50 layers at 224 pixels and where it is from
 NETS = {"none": ({}, "23.30 (SENet Table 10)"), "SE": ({"attention": SE(1 / 4)}, "22.28 (SENet Table 10)"),

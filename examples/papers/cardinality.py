@@ -52,7 +52,7 @@ import keras
 from common import main, net, train
 from reskeras.catalog import sizes
 from reskeras.graph.optimize import optimize
-from reskeras.tasks.study import Chart, Study, Table
+from reskeras.commands.study import Chart, Study, Table
 
 # Top-1 error (%) at 224 pixels: Tables 3 and 4.  Net, at the cost of which, paper.
 EQUAL = (("1x64d", "resnet50v1_5", 23.9), ("2x40d", "resnext50_2x40d", 23.0), ("4x24d", "resnext50_4x24d", 22.6),

@@ -26,10 +26,10 @@ import timing  # noqa: E402
 from timing import Timed  # noqa: E402
 
 import reskeras  # noqa: E402
-from reskeras.tasks.study import Study, drawing  # noqa: E402
+from reskeras.commands.study import Study, drawing  # noqa: E402
 from reskeras.train.sources import source  # noqa: E402
 
-TOUR = pathlib.Path(__file__).parents[2] / "reskeras" / "tasks" / "tour.json"
+TOUR = pathlib.Path(__file__).parents[2] / "reskeras" / "commands" / "tour.json"
 
 
 # %% Command line

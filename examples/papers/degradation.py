@@ -31,8 +31,8 @@ import argparse
 import keras
 import numpy as np
 from common import images, main, net, train
-from reskeras.graph.lesions import blocks_of
-from reskeras.tasks.study import Chart, Study, Table
+from reskeras.graph.remove_blocks import blocks_of
+from reskeras.commands.study import Chart, Study, Table
 
 PAPER = {"CifarPlain20": "below plain-56 (Figure 6)", "CifarPlain56": "above plain-20 (Figure 6)",
          "CifarResNet20": "8.75 test (Table 6)", "CifarResNet56": "6.97 test (Table 6)"}

@@ -48,8 +48,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from common import images, in_turns, main, net
-from reskeras.graph.lesions import blocks_of
-from reskeras.tasks.study import Chart, Study, Table
+from reskeras.graph.remove_blocks import blocks_of
+from reskeras.commands.study import Chart, Study, Table
 
 KINDS = {"plain, BN": ("Plain", "batch"), "plain": ("Plain", "none"), "residual, BN": ("ResNet", "batch"),
          "residual": ("ResNet", "none")}

@@ -21,7 +21,7 @@ import argparse
 import keras
 import reskeras
 from common import in_turns, infer, main, ratio
-from reskeras.tasks.study import Chart, Study, Table
+from reskeras.commands.study import Chart, Study, Table
 
 # Row, pixels (ResNeXt's so that the costs are equal), top-1 error (%) of ResNeXt's Table 5 and the pixels that it is of
 NETS = {"Inception-v4": ("inception_v4", 299, "20.0 at 299"), "Inception-ResNet-v2": ("inception_resnet_v2", 299, "19.9 at 299"),

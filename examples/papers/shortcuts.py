@@ -44,7 +44,7 @@ from __future__ import annotations
 import argparse
 
 from common import Result, main, net, train
-from reskeras.tasks.study import Chart, Study, Table
+from reskeras.commands.study import Chart, Study, Table
 
 # Top-1 error (%) of ResNet-34, 10 crops
 OPTIONS = {"A: zero padding": ({"shortcut": "pad"}, "25.03"),

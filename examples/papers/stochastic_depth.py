@@ -31,7 +31,7 @@ import argparse
 import keras
 import reskeras
 from common import in_turns, main, net, ratio, step, train
-from reskeras.tasks.study import Chart, Study, Table
+from reskeras.commands.study import Chart, Study, Table
 
 LAST = (1.0, 0.5, 0.2)     # survival probability of the last block; it falls linearly from 1
 PAPER = {1.0: "6.41", 0.5: "5.25 (v1), 5.23"}   # test error (%) of ResNet-110 on CIFAR-10, Table 1

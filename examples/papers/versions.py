@@ -22,7 +22,7 @@ import argparse
 import reskeras
 from common import in_turns, infer, main, ratio, step
 from reskeras.catalog import sizes
-from reskeras.tasks.study import Chart, Study, Table
+from reskeras.commands.study import Chart, Study, Table
 
 NETS = {"v1": "resnet50v1", "v1.5": "resnet50v1_5", "v2": "resnetv2_50"}
 # README of official/resnet in tensorflow/models: "~12% more compute to train and has 6% reduced throughput for inference"

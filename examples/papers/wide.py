@@ -39,7 +39,7 @@ import keras
 import reskeras
 from common import in_turns, infer, main, net, ratio, step, train
 from reskeras.catalog import sizes
-from reskeras.tasks.study import Chart, Study, Table
+from reskeras.commands.study import Chart, Study, Table
 
 # Test error (%) on CIFAR-10, Table 5; of pre-activation nets.  ImageNet: Table 8, ms for a batch of 16 on a Titan X
 CIFAR = {"cifar_preresnet164": "5.46", "cifar_preresnet1001": "4.92", "cifar_wide_resnet40_4": "4.53",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..weights.preprocessing import Preprocessing
+    from ..images.preprocessing import Preprocessing
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 MOST = 256          # images of a folder or data set; TensorFlow's guide asks for 100 to 500

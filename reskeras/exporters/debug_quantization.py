@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .job import Job
+from .options import Job
 
 if TYPE_CHECKING:
     import keras
@@ -33,7 +33,8 @@ def layer_errors(model: keras.Model, job: Job) -> list[LayerError]:
     """
     import tensorflow as tf
 
-    from . import saved_model, tflite
+    from . import saved_model
+    from .tflite import tflite
     assert job.samples is not None
     with tempfile.TemporaryDirectory() as folder:
         saved_model.write_plain(model, pathlib.Path(folder), job.shape)

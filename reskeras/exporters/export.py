@@ -13,22 +13,22 @@ import numpy as np
 from .. import __version__
 from ..graph.graph import Graph
 from ..graph.optimize import optimize as optimized
-from ..graph.proof import logits
-from ..net import class_names, remember
+from ..graph.equivalence import logits
+from ..model_metadata import class_names, remember
 from ..spec import nearest
-from ..weights.opening import opening
+from ..images.model_opening import opening
 from ..weights.table import get_weights
-from . import probe
+from . import reference_outputs
 from .calibration import enough, samples
-from .cc import forget_cc, write_cc
-from .certificate import Certificate, compared, latency, size_and_hash, threshold
+from .c_array import forget_cc, write_cc
+from .report import Certificate, compared, latency, size_and_hash, threshold
 from .formats import FORMATS, Format, Runtime, format_of, open_file, require, whole
-from .job import Job
+from .options import Job
 from .keras_file import keras_run
 from .random_images import random_images, undecided
-from .replacing import others, replacing
-from .rounding import allowing, rounding
-from .tflite import before_softmax
+from .replace import others, replacing
+from .float32_error import allowing, rounding
+from .tflite.tflite import before_softmax
 
 HALF = ("float16", "bfloat16")
 IO = ("int8", "uint8", "float32")
@@ -145,7 +145,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         certificate.write(new.with_name(f"{target.name}.json"))
         if cc:
             write_cc(new, new.with_name(f"{target.name}.cc"))
-        probe.write(new.with_name(f"{target.name}.npz"), judge, next(iter(runs.values())), images.images,
+        reference_outputs.write(new.with_name(f"{target.name}.npz"), judge, next(iter(runs.values())), images.images,
                     inner if measure == "logits" else None)
     if not cc:
         forget_cc(target)

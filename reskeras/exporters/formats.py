@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..spec import nearest
-from .certificate import Run
+from .report import Run
 
 Shape = tuple[int | None, ...]      # (batch, height, width, channels); None is open
 
@@ -38,7 +38,7 @@ class Format:
 
 
 FORMATS = {
-    ".tflite": Format("TFLite", "tflite", (None, "float16", "dynamic", "int8"), target="tflite"),
+    ".tflite": Format("TFLite", "tflite.tflite", (None, "float16", "dynamic", "int8"), target="tflite"),
     ".onnx": Format("ONNX", "onnx", needs=("onnx", "onnxruntime", "tf2onnx"), extra="onnx"),
     ".xml": Format("OpenVINO", "openvino", needs=("openvino",), extra="openvino", target="openvino", companions=(".bin",)),
     ".keras": Format("Keras", "keras_file", half=True),

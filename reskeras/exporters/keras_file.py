@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .certificate import Run
+from .report import Run
 
 if TYPE_CHECKING:
     import keras
 
     from .formats import Shape
-    from .job import Job
+    from .options import Job
 
 RUNTIMES: dict[str, dict[str, str]] = {"Keras": {}}
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .certificate import Run
+from .report import Run
 
 if TYPE_CHECKING:
     import keras
 
     from .formats import Shape
-    from .job import Job
+    from .options import Job
 
 RUNTIMES: dict[str, dict[str, str]] = {"ONNX Runtime": {}}
 OPSET = 17          # the newest that tf2onnx writes without a warning, and every runtime since 2022 reads

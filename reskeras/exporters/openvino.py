@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .certificate import Run
+from .report import Run
 
 if TYPE_CHECKING:
     import keras
 
     from .formats import Shape
-    from .job import Job
+    from .options import Job
 
 # One file, two precisions of its arithmetic; a processor without bfloat16 computes the second in float32.
 RUNTIMES = {"OpenVINO f32": {"precision": "f32"}, "OpenVINO bf16": {"precision": "bf16"}}

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .calibration import Samples
-from .certificate import Run
+from .report import Run
 
 if TYPE_CHECKING:
-    from ..weights.preprocessing import Preprocessing
+    from ..images.preprocessing import Preprocessing
 
 COUNT = 8
 LARGEST = 30.0      # of the logits: the probability of e^-60 is a float32 yet

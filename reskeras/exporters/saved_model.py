@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
-from .certificate import Run, max_relative_difference
+from .report import Run, max_relative_difference
 from .signatures import signatures
 
 if TYPE_CHECKING:
     import keras
 
     from .formats import Shape
-    from .job import Job
+    from .options import Job
 
 RUNTIMES: dict[str, dict[str, str]] = {"TensorFlow": {}}
 DEFAULT = "serving_default"

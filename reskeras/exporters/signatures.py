@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
-    from .job import Job
+    from .options import Job
 
 TOP = 5
 
@@ -55,7 +55,7 @@ def signatures(model: keras.Model, job: Job) -> dict[str, Any]:
 
 
 def decoded(data: Any) -> Any:
-    """RGB pixels of a file's bytes, the same as `reskeras.weights.decode` but for EXIF."""
+    """RGB pixels of a file's bytes, the same as `reskeras.images.decode` but for EXIF."""
     import tensorflow as tf
     pixels = tf.cond(tf.io.is_jpeg(data),
                      lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),

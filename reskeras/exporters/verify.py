@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from . import probe
-from .certificate import Certificate, Measured, Threshold, as_json, compared, latency, relative, size_and_hash
+from . import reference_outputs
+from .report import Certificate, Measured, Threshold, as_json, compared, latency, relative, size_and_hash
 from .formats import Runtime, format_of, open_file
-from .tflite import before_softmax
+from .tflite.tflite import before_softmax
 
 SAME = 0.05     # integer kernels of two machines may round the last bit apart, and a net carries that on
 
@@ -53,7 +53,7 @@ def verify(path: str | os.PathLike[str], threads: int = 1) -> Verified:
         if not needed.exists():
             raise FileNotFoundError(f"{needed}: no such file; reskeras.export writes it beside the net")
     held = Certificate.read(beside[0])
-    kept = probe.read(beside[1])
+    kept = reference_outputs.read(beside[1])
     images = kept.images
     if size_and_hash(*form.files(file)) != (held.bytes, held.sha256):       # what runs it may crash
         return Verified(file.name, False, ("it is not the file of the certificate: its sha256 is another",), 0, {},

@@ -5,6 +5,6 @@ import keras  # noqa: F401  Keras first: importing it registers our layers, whic
 
 def __getattr__(name: str) -> Any:
     if name == "lesion":    # reskeras.graph.lesion(model, blocks)
-        from .lesions import lesion
+        from .remove_blocks import lesion
         return lesion
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

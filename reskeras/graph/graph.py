@@ -12,7 +12,8 @@ from typing import Any, Iterator, Mapping, Sequence
 import keras
 import numpy as np
 
-from .serialised import Ref, functions_of, map_refs, map_tensors, put_tensors, refs_in, tensor, tensors_in, with_dtype
+from .keras_config import (Ref, functions_of, map_refs, map_tensors, put_tensors, refs_in, tensor, tensors_in,
+                           with_dtype)
 
 Key = tuple[str, int]           # a call
 Shape = tuple[int | None, ...]

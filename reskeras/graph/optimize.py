@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from ..spec import nearest
-from .certificate import Certificate, PassReport, Size, milliseconds, top1_agreement
+from .report import Certificate, PassReport, Size, milliseconds, top1_agreement
 from .graph import Graph, Shape
 from .passes.drop_noops import drop_noops
 from .passes.fold_bn import fold_bn
@@ -21,8 +21,8 @@ from .passes.push_stride import push_stride
 from .passes.rewrite_groups import rewrite_groups
 from .passes.standardize_kernels import standardize_kernels
 from .passes.static_shapes import static_shapes
-from .proof import Proof, Reference, copied, sized
-from .rewritten import Pass, Rewritten
+from .equivalence import Proof, Reference, copied, sized
+from .pass_result import Pass, Rewritten
 
 PASSES: dict[str, Callable[..., Rewritten]] = {
     "inline": inline, "drop_noops": drop_noops, "standardize_kernels": standardize_kernels, "fold_bn": fold_bn,

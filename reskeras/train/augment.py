@@ -13,7 +13,7 @@ from typing import Any, Callable
 import tensorflow as tf
 
 from ..spec import nearest
-from . import policies
+from . import randaugment as policies
 from .recipe import typed
 
 # AlexNet's principal components of ImageNet's colours, as in fb.resnet.torch: deviations in 0..1, and RGB columns

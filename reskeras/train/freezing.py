@@ -6,7 +6,7 @@ from typing import Any, Iterator
 
 import keras
 
-from .conform import layers_of
+from .model_check import layers_of
 
 
 class Freezing:

@@ -1,238 +1,329 @@
-"""`fit`: a net, data and a recipe."""
+"""Epoch by epoch: each is a `fit` of its own on the batches of its number, from any step on."""
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import os
-from typing import Any, Iterable, Mapping
+import math
+import warnings
+from dataclasses import asdict, dataclass, field
+from typing import Any, Callable, Iterator
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from ..build import load
-from ..net import recalled
-from . import checkpoint, distribute
-from .asked import Asked
-from .augment import Pipeline, parse
+from ..build import save
+from . import checkpoint, strategy
+from .input_timer import Clock
 from .data import Data
-from .recipe import Fields, Recipe, Training, learning_rate
-from .recipes import find
-from .run import CHECKPOINT, LAST, Run
-from .session import Job, Session, State, restored
-from .sources import Source, source
-from .trainee import spec_of, trainee
+from .freezing import Freezing, swapped
+from .losses import loss, metrics
+from .optimizers import averages, optimizer
+from .phase import Phase
+from .recipe import Training
+from .run_folder import BEST, CHECKPOINT, LAST, Run
+from .schedule import plateaus
+from .sigterm import Termination
+from .model import ending
 
 
-def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = None, recipe: str | Recipe = "finetune", *,
-        validation: Any = None, validation_split: float = 0.0, output: str | os.PathLike[str] | None = None,
-        resume: str | os.PathLike[str] | None = None, strategy: Any = "auto", policy: str | None = None, jit: bool = False,
-        accumulate: int = 1, deterministic: bool = False, seed: int = 0, set: Fields | Iterable[str] = (),
-        model_set: Fields | Iterable[str] = (), classes: int | None = None, preprocess: Any = None, limit: int = 100,
-        save_every: int = 1000, callbacks: Iterable[keras.callbacks.Callback] = (),
-        quiet: bool = False) -> keras.callbacks.History:
-    """Trains a net by a recipe.
-
-    Arguments:
-        model: a net's name, built with the recipe's model part; with a checkpoint ("resnet50v1_5.a1_in1k") it begins there, and
-            for recipe="finetune" it begins with its default one.  Or a `.keras` file, or a functional model, which must be as
-            the recipe's model part says.
-        data: "folder:PATH", "tfrecord:GLOB", "tfds:NAME", "npz:FILE", "cifar10", "digits" ... or arrays (images, labels), see
-            `reskeras.train.sources.source`.
-        recipe: a name (`reskeras recipes list`) or a `Recipe`.
-        validation: images to validate on after each epoch, in the same ways; where they have both, their test images.
-        validation_split: or a share of each class of `data`.
-        output: a new folder: run.json, log.csv, TensorBoard events, last.keras, best.keras (by validation accuracy), and a
-            checkpoint, at the end of every epoch and each `save_every` batches.  None writes nothing.
-        resume: such a folder, to go on with; everything else is then as it was, and need not be given.
-        strategy: "auto", "none", "mirrored", "multi_worker", "tpu" or a `tf.distribute.Strategy`.
-        policy: of a name, such as "mixed_bfloat16".
-        jit: whether to compile with XLA.
-        accumulate: batches whose gradients make one update; the recipe's batch is divided into so many.
-        deterministic: whether the same run gives the same weights to the bit, on the same machine; slower.  It also holds for
-            the rest of the process.
-        seed: of weights, order and augmentation; also of Keras' and NumPy's global generators.
-        set, model_set: values of the recipe's training and model parts, as {"epochs": 10} or ["epochs=10"].
-        classes: how many, where the data do not say it.
-        preprocess: of a model that does not say it, as `reskeras.remember` takes it.
-        limit: unreadable images that may be left out.
-        callbacks: of Keras.
-        quiet: a line for each epoch instead of a progress bar.
-    Returns: Keras' History, whose `model` is the net: with its preprocessing and class names, and the averaged weights where
-        the recipe averages.  It is `model` itself, where that was a net that remembers (`reskeras.remember`); else the two
-        share their weights.
-    Raises: ValueError, TypeError for what does not fit together; FileNotFoundError, OSError, ImportError as sources and
-        checkpoints do.  After a SIGTERM with an `output`: SystemExit(0), when the state is saved.
-    """
-    asked = Asked(model, data, recipe, validation, validation_split, policy, jit, accumulate, deterministic, seed,
-                  set if isinstance(set, str) else dict(set) if isinstance(set, Mapping) else list(set),
-                  model_set if isinstance(model_set, (str, Mapping)) else list(model_set), classes, preprocess, limit)
-    run: Run | None = None
-    about: dict[str, Any] | None = None
-    saved = None
-    if resume is not None:
-        if output is not None and os.fspath(output) != os.fspath(resume):
-            raise ValueError(f"output={os.fspath(output)!r}, resume={os.fspath(resume)!r}: a training goes on in its own folder")
-        run, about = Run.open(resume)
-        asked, saved = asked.resumed(about["arguments"], run.folder), checkpoint.load(run[CHECKPOINT])
-        print(f"going on with {run.folder}, as it was begun: {asked.said}", flush=True)
-    elif model is None or data is None:
-        raise TypeError("fit() needs a model and data, or resume=")
-    keras.utils.set_random_seed(asked.seed)
-    if asked.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    if about and strategy == "auto":
-        strategy = about["asked_strategy"] or "auto"
-    over = strategy_of(asked.model, strategy)
-    place = distribute.place(over)
-    images, held = divided(asked)
-    number = count_classes(images, asked.classes)
-    if held is not None and held.stream is None and held.labels.max() >= number:
-        raise ValueError(f"{held.name} has a class {held.labels.max()}; {images.name} has {number}, from 0 on")
-    names = list(images.classes) or number
-    check_same(about, images, "classes", names)
-    with over.scope() if over else contextlib.nullcontext():
-        if run and about and not isinstance(asked.model, keras.Model):
-            net, training = load(run[LAST]), trained_by(about)
-        else:
-            chosen = find(asked.recipe).override(asked.set, asked.model_set, spec_of(asked.model))
-            if about:       # a Recipe that was an object is in no argument
-                chosen = dataclasses.replace(chosen, training=trained_by(about))
-            net, chosen = trainee(asked.model, chosen, images, number, policy=asked.policy, preprocess=asked.preprocess)
-            training = chosen.training
-    if output is not None and run is None:
-        Run.vacant(output, chief=place[0] == 0)
-    state = restored(saved[1]) if saved else State()
-    train, validation = batches(asked, training, net, images, held, number, state.unreadable, place)
-    distribute.per_replica(over, train.batch)
-    rate, total = learning_rate(training), count(images, number)
-    check_same(about, images, "images", total)
-    if total < train.batch:
-        raise ValueError(f"batch={train.batch}: {images.name} has {total} images, less than one batch")
-    if output is not None and run is None:
-        run = Run.create(output, chief=place[0] == 0)
-    if run:
-        run.chief = place[0] == 0
-    about = about or {
-        "arguments": asked.as_dict(), "asked_strategy": strategy if isinstance(strategy, str) else None, "net": net.name,
-        "data": {"name": images.name, "images": total, "classes": names},
-        "recipe": chosen.as_dict(), "learning_rate": rate.reason, "seed": asked.seed}
-    job = Job(net, training, train, validation, over, total // train.batch, rate.value, asked.accumulate, asked.jit, number,
-              save_every, quiet, list(callbacks), run, about)
-    with run.alone() if run else contextlib.nullcontext():
-        if run and resume is None:
-            Run.vacant(run.folder, run.chief)       # another process may have begun there since
-        session = Session(job, state, saved)
-        history = session.go()
-        if run and session.trainer is None and isinstance(asked.model, keras.Model):      # over before, and the model is new
-            net.set_weights(load(run[LAST]).get_weights())
-        return history
+@dataclass(frozen=True)
+class Job:
+    """What is trained on what, and how."""
+    net: keras.Model
+    training: Training
+    data: Data
+    validation: Data | None
+    strategy: tf.distribute.Strategy | None
+    steps: int                      # batches in an epoch
+    rate: float                     # after the warm-up
+    accumulate: int
+    jit: bool
+    classes: int
+    save_every: int                 # batches between checkpoints; 0 is at the end of an epoch only
+    quiet: bool
+    callbacks: list[Any]
+    run: Run | None
+    about: dict[str, Any]           # for run.json
 
 
-def strategy_of(model: Any, strategy: Any) -> tf.distribute.Strategy | None:
-    """What is asked for; a model has its own.  Raises: ValueError where that is another one, as `choose`."""
-    if not isinstance(model, keras.Model):
-        return distribute.choose(strategy)
-    own = model.distribute_strategy
-    own = None if own is tf.distribute.get_strategy() and not tf.distribute.has_strategy() else own
-    if strategy != "auto" and distribute.choose(strategy) is not own:
-        said = strategy if isinstance(strategy, str) else type(strategy).__name__
-        raise ValueError(f"strategy={said!r}: {model.name} was built outside of its scope; build it inside and give the strategy "
-                         "as an object, or give the net's name")
-    return own
+@dataclass
+class State:
+    """How far it is.  `logs`: what the epoch's training found, where that is over and its validation is not."""
+    epoch: int = 0
+    step: int = 0
+    logs: dict[str, float] | None = None
+    best: float = -math.inf
+    epochs: list[int] = field(default_factory=list)
+    history: dict[str, list[float]] = field(default_factory=dict)
+    unreadable: list[int] = field(default_factory=list)
 
 
-def check_same(about: Mapping[str, Any] | None, images: Source, what: str, now: Any) -> None:
-    """Raises: ValueError where a training that goes on would do so with other data than it began with."""
-    if about and about["data"][what] != now:
-        raise ValueError(f"{images.name}: {what} are {now}, and the training was begun with {about['data'][what]}; begin anew in "
-                         "another folder")
+class Session:
+    """A training at work.  Raises: ValueError where a classifier, a checkpoint or XLA is not as asked for."""
+
+    def __init__(self, job: Job, state: State | None = None, saved: tuple[dict[str, Any], dict[str, Any]] | None = None):
+        self.job, self.state, self.saved = job, state or State(), saved
+        self.phases = Phase.all(job.training, job.steps, job.rate, job.accumulate)
+        self.freezing, self.clock = Freezing(job.net), Clock()
+        self.history = keras.callbacks.History()
+        self.history.epoch, self.history.history = self.state.epochs, self.state.history
+        self.callbacks = keras.callbacks.CallbackList(
+            [self.history, *job.callbacks], add_progbar=not job.quiet, verbose=1, epochs=self.phases[-1].epochs.stop,
+            steps=job.steps)
+        self.trainer: Any = None
+        self.pending: Callable[[], None] | None = None      # restores the metrics of a half epoch, once they are there
+
+    def scope(self) -> Any:
+        return self.job.strategy.scope() if self.job.strategy else contextlib.nullcontext()
+
+    def go(self) -> keras.callbacks.History:
+        """Trains to the end; afterwards the net has the averaged weights where the recipe averages.  A training that was over
+        before leaves the net as it is given."""
+        with Termination(self.job.run is not None) as self.termination:
+            try:
+                for phase in self.phases:
+                    if self.state.epoch < phase.epochs.stop and not self.through(phase):
+                        break
+            finally:
+                self.freezing.thaw()
+        if self.trainer:
+            for variable, average in zip(self.trained, averages(self.trainer.optimizer)):
+                variable.assign(average)
+            self.callbacks.on_train_end()
+        self.history.set_model(self.job.net)
+        return self.history
+
+    def through(self, phase: Phase) -> bool:
+        """Whether the next phase is to follow: it came to its end, or was stopped early."""
+        self.prepare(phase)
+        while self.state.epoch < phase.epochs.stop:
+            self.epoch(phase)
+            if self.trainer.stop_training:
+                return phase is not self.phases[-1] and self.stopped_early(phase)
+        return True
+
+    def stopped_early(self, phase: Phase) -> bool:
+        """Whether it was EarlyStopping that stopped the phase, of which it has seen enough; it begins anew with the next one.
+
+        Any other callback, such as TerminateOnNaN, means the whole training.
+        """
+        early = [c for c in self.job.callbacks if isinstance(c, keras.callbacks.EarlyStopping) and c.stopped_epoch]
+        for callback in early:
+            callback.on_train_end()
+            callback.on_train_begin()
+        if early:
+            self.state.epoch = phase.epochs.stop
+            self.save()
+        return bool(early)
+
+    def prepare(self, phase: Phase) -> None:
+        job, first = self.job, self.trainer is None
+        self.freezing.freeze(phase.head, phase.statistics)
+        with self.scope():
+            self.trainer = strategy.distributable(job.net)
+            # by this Keras decides whether to scale the loss; a model around layers, or from a file, has it not of them
+            self.trainer.dtype_policy = next(layer.dtype_policy for layer in self.freezing.layers if layer.weights)
+            self.optimizer = optimizer(job.training, phase.rate, job.accumulate)
+            self.found = metrics(job.classes)
+            self.trainer.compile(self.optimizer, loss(job.training, ending(job.net)), metrics=self.found, jit_compile=job.jit)
+            self.trainer.optimizer.build(self.trainer.trainable_variables)
+        self.trained = self.trainer.trainable_variables
+        if self.saved:
+            arrays, about = self.saved
+            assert job.run
+            path, self.saved = job.run[CHECKPOINT], None
+            begun = self.state.epoch > phase.epochs.start or self.state.step > 0      # else the optimizer is the last phase's
+            groups = self.groups(metrics=False)
+            checkpoint.restore(groups if begun else {"model": groups["model"]}, arrays, about, path)
+            if self.state.step and self.state.logs is None:
+                counts = arrays if job.run.chief else {name: value * 0 for name, value in arrays.items()}   # workers' add up
+                self.pending = lambda: checkpoint.restore({"metrics": self.metrics()}, counts, about, path)
+        self.callbacks.set_model(self.trainer)
+        if first:
+            self.say_how()
+        print(f"training {phase.name}: {sum(math.prod(v.shape) for v in self.trained):,} parameters", flush=True)
+        if first:
+            self.callbacks.on_train_begin()
+            self.history.epoch = self.state.epochs      # which it has just emptied
+            if job.run and not self.state.epoch and not self.state.step:
+                job.run.begin(job.about | {"strategy": self.described})
+                self.keep(LAST)
+                self.save()
+
+    def epoch(self, phase: Phase) -> None:
+        job, state = self.job, self.state
+        self.callbacks.on_epoch_begin(state.epoch)
+        if isinstance(phase.rate, float) and not phase.head:
+            past = [-a for a in state.history.get("val_accuracy", [])] or state.history.get("loss", [])
+            self.optimizer.learning_rate = phase.rate * job.training.factor ** plateaus(past, job.training.patience)
+        if state.logs is None:
+            self.train(phase)
+            if job.validation is not None or self.termination.asked and self.alone:
+                self.save()
+                self.stop_if_asked()
+        logs = dict(state.logs or {})
+        with swapped(self.trained, averages(self.trainer.optimizer)):
+            if job.validation is not None:
+                # anew for each epoch: an image that cannot be read is found, and counted, once
+                images = self.spread(shares(job.validation.epoch(), job.classes))
+                with job.validation.named(), uncounted():
+                    found = self.trainer.evaluate(images, verbose=0, return_dict=True, callbacks=[Bridge(self)])
+                logs |= {f"val_{name}": float(value) for name, value in found.items()}
+            self.keep(LAST)
+            if logs.get("val_accuracy", -math.inf) > state.best:
+                state.best = logs["val_accuracy"]
+                self.keep(BEST)
+        self.callbacks.on_epoch_end(state.epoch, logs)
+        if job.quiet:
+            print(line(state.epoch, self.phases[-1].epochs.stop, logs), flush=True)
+        if job.run:
+            job.run.log(state.epochs, state.history)
+        state.epoch, state.step, state.logs = state.epoch + 1, 0, None
+        self.save()
+        self.stop_if_asked()
+
+    def train(self, phase: Phase) -> None:
+        """One epoch, from the state's step on."""
+        bridge = Bridge(self)
+        self.clock.begin(cold=not getattr(self.trainer, "train_function", None))
+        try:
+            with self.job.data.named(), uncounted():
+                self.trainer.fit(self.batches(phase), epochs=1, verbose=0, shuffle=False, callbacks=[bridge])
+        except ValueError as error:     # of Keras, which has no metrics then
+            data = self.job.data
+            if self.state.step or data.source.stream is not None or len(data.source) - len(data.broken) >= data.batch:
+                raise
+            raise ValueError(f"batch={data.batch}: {data.source.name} has no whole batch of images that can be read; those "
+                             f"cannot: {', '.join(data.broken)}") from error
+        self.state.logs = {name: float(value) for name, value in bridge.logs.items()} | {
+            "learning_rate": self.last_rate(phase)} | self.clock.found
+
+    def last_rate(self, phase: Phase) -> float:
+        """Of the update that was the last."""
+        steps = next(v for v in self.optimizer.variables if v.name == "iteration")
+        rate = self.optimizer.learning_rate if isinstance(phase.rate, float) else phase.rate(steps - 1)
+        return float(keras.ops.convert_to_numpy(rate))
+
+    def batches(self, phase: Phase) -> tf.data.Dataset:
+        state = self.state
+        self.length = phase.rest if state.epoch == phase.epochs.stop - 1 else self.job.steps
+        # also of a stream, of which one worker may have a batch more than the others
+        data = self.job.data.epoch(state.epoch, state.step).take(self.length - state.step)
+        return self.spread(self.clock.stamped(shares(data, self.job.classes)))
+
+    def spread(self, data: tf.data.Dataset) -> Any:
+        return strategy.spread(self.job.strategy, data, self.job.data.batch)
+
+    def metrics(self) -> list[Any]:
+        """The variables of the loss' mean and of the metrics; Keras lists the latter only once it has run."""
+        means = [metric for metric in self.trainer.metrics if metric.name == "loss"]
+        return [v for metric in means + self.found for v in metric.variables]
+
+    def groups(self, metrics: bool = True) -> dict[str, Any]:
+        found = {"model": self.job.net.variables, "optimizer": self.trainer.optimizer.variables}
+        return found | ({"metrics": self.metrics()} if metrics else {})
+
+    def save(self) -> None:
+        """The checkpoint; every worker comes here, the first one writes."""
+        if self.job.run is None:
+            return
+        self.state.unreadable = strategy.union(self.job.strategy, self.job.data.unreadable)
+        groups = self.groups()
+        arrays = checkpoint.values(groups)
+        if self.job.run.chief:
+            checkpoint.save(self.job.run[CHECKPOINT], arrays, asdict(self.state) | {"variables": checkpoint.said(groups)})
+
+    def keep(self, name: str) -> None:
+        """The net as a file of its own."""
+        if self.job.run is not None and self.job.run.chief:
+            with self.freezing.thawed():
+                save(self.job.net, self.job.run[name])
+
+    @property
+    def alone(self) -> bool:
+        """Whether it can save at any step; several workers must do it together, at the steps that all know of."""
+        return self.job.data.workers == 1
+
+    def stop_if_asked(self) -> None:
+        """Ends the process where somebody wants it and the state is saved."""
+        if not self.termination.asked:
+            return
+        assert self.job.run is not None
+        print(f"terminated in epoch {self.state.epoch + 1} after {self.state.step} batches"
+              + ("" if self.alone else ", with the last common checkpoint") + f"; to go on: {self.job.run.command}", flush=True)
+        raise SystemExit(0)
+
+    def say_how(self) -> None:
+        """How it computes.  Raises: ValueError where XLA was asked for and is not at work."""
+        self.described = strategy.describe(self.job.strategy, self.trainer)
+        if self.job.jit and self.described["xla"] == "off":
+            raise ValueError("jit=True: XLA was asked for, and the step would run without it here")
+        print("\n".join(f"{name}: {value}" for name, value in self.described.items()), flush=True)
+        print(self.job.about["learning_rate"], flush=True)
 
 
-def trained_by(about: Mapping[str, Any]) -> Training:
-    """The recipe's training part, from run.json."""
-    own: dict[str, Any] = about["recipe"]["training"]
-    return Training(**{**own, "milestones": tuple(own["milestones"])})
+class Bridge(keras.callbacks.Callback):
+    """Between the `fit` of one epoch and the callbacks of the whole training."""
+
+    def __init__(self, session: Session):
+        super().__init__()
+        self.session, self.start = session, session.state.step
+        self.logs: dict[str, Any] = {}
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self.session.pending:
+            self.session.pending()
+            self.session.pending = None
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.session.callbacks.on_train_batch_begin(self.start + batch, logs)
+        self.session.clock.step_begins()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        session = self.session
+        session.state.step = self.start + batch + 1
+        session.clock.step_ends(session.job.data.batch)
+        session.callbacks.on_train_batch_end(self.start + batch, logs)
+        if session.state.step < session.length:     # else the epoch's end is near
+            due = session.job.save_every and session.state.step % session.job.save_every == 0
+            if due or session.termination.asked and session.alone:
+                session.save()
+            session.stop_if_asked()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.logs = logs or {}
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.session.callbacks.on_test_begin(logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.session.callbacks.on_test_batch_begin(batch, logs)
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.session.callbacks.on_test_batch_end(batch, logs)
+        self.session.stop_if_asked()
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self.session.callbacks.on_test_end(logs)
 
 
-def batches(asked: Asked, training: Training, net: keras.Model, images: Source, held: Source | None, classes: int,
-            without: Iterable[int], place: tuple[int, int]) -> tuple[Data, Data | None]:
-    """What the net is trained on, and validated on.  Raises: ValueError for a batch that cannot be divided."""
-    if training.batch % asked.accumulate:
-        raise ValueError(f"accumulate={asked.accumulate}: expected a divisor of the batch, {training.batch}")
-    prepare = recalled(net).prepare(tuple(net.input_shape[1:]), net.name)
-    batch = training.batch // asked.accumulate
-    train = Data(images, batch, pipeline(training, images), normalize=prepare.normalize, classes=classes, seed=asked.seed,
-                 worker=place[0], workers=place[1], deterministic=asked.deterministic, repeats=training.repeats,
-                 limit=asked.limit, without=without)
-    if held is None:
-        return train, None
-    return train, Data(held, batch, prepare=prepare, worker=place[0], workers=place[1], limit=asked.limit)
+@contextlib.contextmanager
+def uncounted() -> Iterator[None]:
+    """Without Keras' warning that the data end, where it cannot know how many batches there are."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Your input ran out of data")
+        yield
 
 
-def pipeline(training: Training, images: Source) -> Pipeline:
-    """The recipe's augmentation; images in memory of another size are resized before it where it does not do so itself."""
-    found = parse(training.augment)
-    size = training.size
-    if found.size is None and not images.files and images.images is not None and images.images.shape[1:3] != (size, size):
-        return parse(f"resize({size})|{training.augment}".rstrip("|"))
-    if found.size not in (None, size):
-        raise ValueError(f"augment={training.augment!r} makes images of {found.size} pixels, and size={size}; set both")
-    return found
+def shares(data: tf.data.Dataset, classes: int) -> tf.data.Dataset:
+    """Labels as shares of classes (N, classes)."""
+    def share(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return x, tf.one_hot(y, classes) if y.dtype.is_integer else y
+    return data.map(tf.autograph.experimental.do_not_convert(share))
 
 
-def divided(asked: Asked) -> tuple[Source, Source | None]:
-    """The images to train on, and those to validate on.  Raises: ValueError where their classes differ."""
-    images = source(asked.data)
-    if asked.validation_split:
-        return split(images, asked.validation_split, asked.seed)
-    if asked.validation is None:
-        return images, None
-    held = source(asked.validation, "test")
-    if images.classes and held.classes and images.classes != held.classes:
-        odd = sorted({*images.classes} ^ {*held.classes})
-        raise ValueError(f"{held.name} has other classes than {images.name}: {', '.join(odd[:5]) or 'in another order'}")
-    return images, held
+def line(epoch: int, epochs: int, logs: dict[str, float]) -> str:
+    return f"epoch {epoch + 1}/{epochs}: " + ", ".join(f"{name} {value:.4g}" for name, value in logs.items())
 
 
-def split(images: Source, share: float, seed: int) -> tuple[Source, Source]:
-    """A share of each class apart, at least one image.  Raises: ValueError for a stream, or a class of one image."""
-    if images.stream is not None:
-        raise ValueError(f"validation_split={share}: {images.name} is a stream; give validation=")
-    rng, held = np.random.default_rng(seed), np.zeros(len(images), bool)
-    for c in np.unique(images.labels):
-        own = rng.permutation(np.flatnonzero(images.labels == c))
-        if len(own) < 2:
-            raise ValueError(f"validation_split={share}: class {c} of {images.name} has one image, which cannot be divided")
-        held[own[:min(max(round(len(own) * share), 1), len(own) - 1)]] = True
-    return part(images, ~held), part(images, held)
-
-
-def part(images: Source, chosen: np.ndarray) -> Source:
-    own = [path for path, wanted in zip(images.images, chosen) if wanted] if images.files else images.images[chosen]
-    return dataclasses.replace(images, images=own, labels=images.labels[chosen])
-
-
-def count(images: Source, classes: int) -> int:
-    """How many; of a stream by reading through it once.  Raises: ValueError where it has a label beyond the classes."""
-    if images.stream is None:
-        return len(images)
-    total, highest = images.stream().reduce((np.int64(0), np.int64(0)), lambda found, example: (
-        found[0] + 1, tf.maximum(found[1], tf.cast(example[1], tf.int64))))
-    if highest >= classes:
-        raise ValueError(f"{images.name} has a class {int(highest)}; expected {classes}, from 0 on")
-    return int(total)
-
-
-def count_classes(images: Source, given: int | None) -> int:
-    """Raises: ValueError where nobody says it, or the labels are more."""
-    known = len(images.classes) or given or (int(images.labels.max()) + 1 if images.stream is None else 0)
-    if not known:
-        raise ValueError(f"{images.name} does not say how many classes it has; give classes=")
-    if given not in (None, known):
-        raise ValueError(f"classes={given}: {images.name} has {known}")
-    if known < 2:
-        raise ValueError(f"{images.name} has one class: expected two or more to tell apart")
-    if images.stream is None and images.labels.max() >= known:
-        raise ValueError(f"classes={given}: {images.name} has a class {images.labels.max()}, from 0 on")
-    return known
+def restored(about: dict[str, Any]) -> State:
+    return State(**{name: value for name, value in about.items() if name != "variables"})

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..spec import nearest
-from ..weights.labels import label_set
+from ..images.labels import label_set
 from . import tfrecord
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")

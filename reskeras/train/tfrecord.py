@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from ..weights.decode import decode
+from ..images.decode import decode
 
 if TYPE_CHECKING:
     from .sources import Source

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from .rules import HEAD, IGNORED, foreign_names, our_layer
+from .name_rules import HEAD, IGNORED, foreign_names, our_layer
 
 Arrays = Mapping[str, np.ndarray]
 # PyTorch's axes to Keras', by rank: dense, 1-D and 2-D kernels

@@ -11,8 +11,8 @@ import numpy as np
 
 from .convert import Arrays, assign, headless, is_keras_key, named, pairs, slots
 from .fetch import fetch
-from .files import read, require
-from .rules import HEAD
+from .readers import read, require
+from .name_rules import HEAD
 from .table import Weights
 
 SAID: set[str] = set()

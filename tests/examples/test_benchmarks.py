@@ -11,7 +11,7 @@ import pytest
 from tiny import policy
 
 import reskeras
-from reskeras.weights.preprocessing import Preprocessing
+from reskeras.images.preprocessing import Preprocessing
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "examples" / "benchmarks"
 NET = ["--nets", "CifarResNet20", "--size", "32", "--seconds", "0"]

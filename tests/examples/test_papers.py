@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from reskeras.tasks.study import Study
-from reskeras.tasks.tour import CHAPTERS, markdown, studies
+from reskeras.commands.study import Study
+from reskeras.commands.tour import CHAPTERS, markdown, studies
 
 FOLDER = pathlib.Path(__file__).parents[2] / "examples" / "papers"
 FACTS = FOLDER.parents[2] / "shared" / "facts" / "papers.json"
@@ -45,7 +45,7 @@ def test_the_docstring_has_the_full_run(name):
 
 
 def test_the_page_has_the_claims(holds):
-    holds("docs/seeing.md", "reskeras.tasks.tour.markdown()", "end of tour", markdown())
+    holds("docs/seeing.md", "reskeras.commands.tour.markdown()", "end of tour", markdown())
 
 
 def test_every_script_is_a_chapter():

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from reskeras.exporters.calibration import samples
-from reskeras.weights.preprocessing import Preprocessing
+from reskeras.images.preprocessing import Preprocessing
 
 SHAPE = (16, 20, 3)
 PREPARE = Preprocessing(SHAPE[:2], "torch")

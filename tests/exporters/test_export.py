@@ -9,9 +9,10 @@ from keras import layers
 
 import reskeras
 from reskeras.exporters import export as exporter
-from reskeras.exporters import formats, tflite
-from reskeras.exporters.certificate import agreement, size_and_hash
-from reskeras.weights.preprocessing import Preprocessing
+from reskeras.exporters import formats
+from reskeras.exporters.tflite import tflite
+from reskeras.exporters.report import agreement, size_and_hash
+from reskeras.images.preprocessing import Preprocessing
 
 IMAGES = np.random.default_rng(1).uniform(size=(40, 12, 10, 3)).astype("float32")
 

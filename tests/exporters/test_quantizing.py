@@ -7,9 +7,9 @@ import pytest
 from tiny import tiny
 
 import reskeras
-from reskeras.exporters import flatbuffer
+from reskeras.exporters.tflite import flatbuffer
 from reskeras.exporters.formats import open_file
-from reskeras.exporters.quantizing import BINS, SHARES, by_mse, by_percentile
+from reskeras.exporters.tflite.quantize import BINS, SHARES, by_mse, by_percentile
 
 LOW, HIGH = -1.0, 3.0
 

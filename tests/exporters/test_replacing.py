@@ -10,8 +10,8 @@ import pytest
 from tiny import tiny
 
 import reskeras
-from reskeras.exporters import replacing as room
-from reskeras.exporters.replacing import replacing
+from reskeras.exporters import replace as room
+from reskeras.exporters.replace import replacing
 
 
 def content(folder):
@@ -69,7 +69,7 @@ def test_a_disk_that_fills_up(tmp_path, monkeypatch, file):
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(reskeras.exporters.certificate.Certificate, "write", full)
+    monkeypatch.setattr(reskeras.exporters.report.Certificate, "write", full)
     with pytest.raises(OSError, match="No space left"):
         reskeras.export(net, tmp_path / file)
     assert content(tmp_path) == before

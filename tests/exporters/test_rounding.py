@@ -5,9 +5,10 @@ import pytest
 from keras import layers
 
 import reskeras
-from reskeras.exporters import probe, tflite
+from reskeras.exporters import reference_outputs
+from reskeras.exporters.tflite import tflite
 from reskeras.exporters.random_images import LARGEST
-from reskeras.exporters.rounding import FACTOR, MOST
+from reskeras.exporters.float32_error import FACTOR, MOST
 
 
 def cancelling(step):
@@ -58,7 +59,7 @@ def test_a_net_that_scales_pixels_is_compared_on_pixels(tmp_path):
     image = keras.Input((4, 4, 3))
     net = keras.Model(image, keras.layers.Dense(5)(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image))))
     reskeras.export(net, tmp_path / "net.tflite")
-    assert np.ptp(probe.read(tmp_path / "net.tflite.npz").images) > 200
+    assert np.ptp(reference_outputs.read(tmp_path / "net.tflite.npz").images) > 200
 
 
 def test_random_images_leave_the_classes_undecided(tmp_path):
@@ -68,5 +69,5 @@ def test_random_images_leave_the_classes_undecided(tmp_path):
     head = layers.Dense(5, activation="softmax", kernel_initializer=keras.initializers.RandomNormal(stddev=500), use_bias=False)
     net = keras.Model(image, head(layers.Flatten()(image)))
     certificate = reskeras.export(net, tmp_path / "net.tflite")
-    held = probe.read(tmp_path / "net.tflite.npz")
+    held = reference_outputs.read(tmp_path / "net.tflite.npz")
     assert 10 < certificate.scale <= LARGEST and held.keras.min() > 1e-30

@@ -11,8 +11,8 @@ from tiny import policy, tiny, trained
 
 import reskeras
 from reskeras.exporters import saved_model
-from reskeras.exporters.job import Job
-from reskeras.weights.preprocessing import Preprocessing
+from reskeras.exporters.options import Job
+from reskeras.images.preprocessing import Preprocessing
 
 LABELS = [f"class {i}" for i in range(7)]
 SERVER = """

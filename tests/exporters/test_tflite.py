@@ -13,19 +13,19 @@ import tensorflow as tf
 from tiny import tiny, trained
 
 import reskeras
-from reskeras.exporters import flatbuffer, tflite
+from reskeras.exporters.tflite import flatbuffer, tflite
 from reskeras.exporters.calibration import Samples
 from reskeras.exporters.debug_quantization import layer_errors
-from reskeras.exporters.delegates import left_to_cpu
+from reskeras.exporters.tflite.delegates import left_to_cpu
 from reskeras.exporters.export import export, job_of
 from reskeras.exporters.formats import format_of, open_file
 from reskeras.exporters.keras_file import keras_run
 from reskeras.exporters.random_images import undecided
 from reskeras.graph.graph import Graph
-from reskeras.graph.proof import logits
+from reskeras.graph.equivalence import logits
 from reskeras.spec import SE
 from reskeras.variants import ROWS
-from reskeras.weights.preprocessing import Preprocessing
+from reskeras.images.preprocessing import Preprocessing
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "exports.md"
 LABELS = [f"class {i}" for i in range(7)]

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import reskeras
-from reskeras.exporters import flatbuffer
+from reskeras.exporters.tflite import flatbuffer
 from reskeras.exporters.formats import open_file
-from reskeras.weights.preprocessing import Preprocessing
+from reskeras.images.preprocessing import Preprocessing
 
 DATA = pathlib.Path(__file__).parents[3] / "shared" / "data"
 cifar = pytest.mark.skipif(not DATA.is_dir(), reason=f"the trained nets are not in {DATA}")
@@ -25,7 +25,7 @@ def accuracy(path, images, truth):
 
 def test_digits(tmp_path):
     pytest.importorskip("sklearn")
-    from reskeras.tasks.digits import digits
+    from reskeras.commands.digits import digits
     train, _, test = digits()
     net = reskeras.create("cifar_resnet20.digits")
     validation = (test.images, test.labels)

@@ -10,8 +10,8 @@ import pytest
 from tiny import tiny
 
 import reskeras
-from reskeras.exporters import probe
-from reskeras.exporters.certificate import Certificate, Measured, Threshold, compared, threshold
+from reskeras.exporters import reference_outputs
+from reskeras.exporters.report import Certificate, Measured, Threshold, compared, threshold
 from reskeras.exporters.verify import verify
 
 BLOCKED = """
@@ -116,7 +116,7 @@ def test_damaged_images_are_an_error(folder, tmp_path):
     for place in random.integers(0, len(whole), 150):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << random.integers(8)]) + whole[place + 1:])
         try:
-            probe.read(path)
+            reference_outputs.read(path)
         except ValueError as error:
             assert "net.tflite.npz holds no images to compare" in str(error)
 

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 
 from reskeras.graph.graph import Graph
-from reskeras.graph.proof import prove
+from reskeras.graph.equivalence import prove
 
 
 def chain(*parts, shape=(8, 8, 4)):

@@ -11,7 +11,7 @@ from tiny import policy, tiny, trained
 
 import reskeras
 from reskeras import catalog
-from reskeras.graph.cost import CONVENTION, Cost, cost
+from reskeras.graph.cost.cost import CONVENTION, Cost, cost
 
 FACTS = pathlib.Path(__file__).parents[1] / "facts"
 

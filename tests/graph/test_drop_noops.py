@@ -5,7 +5,7 @@ from small import chain, rewritten, unchanged, words
 
 from reskeras.graph.graph import Graph
 from reskeras.graph.passes.drop_noops import drop_noops
-from reskeras.parts.layers import DropBlock2D, StochasticDepth
+from reskeras.blocks.layers import DropBlock2D, StochasticDepth
 
 
 class Identity(layers.Identity):

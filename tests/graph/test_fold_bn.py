@@ -6,8 +6,8 @@ from small import chain, randomized, rewritten, unchanged, words
 
 from reskeras.graph.graph import Graph
 from reskeras.graph.passes.fold_bn import fold_bn
-from reskeras.parts.grouped import GroupedConv2D
-from reskeras.parts.layers import StandardizedConv2D
+from reskeras.blocks.grouped_conv import GroupedConv2D
+from reskeras.blocks.layers import StandardizedConv2D
 
 BN, Conv = layers.BatchNormalization, layers.Conv2D
 

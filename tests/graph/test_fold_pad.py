@@ -4,7 +4,7 @@ from keras import layers
 from small import chain, randomized, rewritten, unchanged, words
 
 from reskeras.graph.passes.fold_pad import fold_pad
-from reskeras.parts.grouped import GroupedConv2D
+from reskeras.blocks.grouped_conv import GroupedConv2D
 
 Pad, Conv, Pool = layers.ZeroPadding2D, layers.Conv2D, layers.MaxPooling2D
 

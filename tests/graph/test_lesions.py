@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny import images, tiny, trained
 
-from reskeras.graph.lesions import blocks_of, lesion
+from reskeras.graph.remove_blocks import blocks_of, lesion
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 

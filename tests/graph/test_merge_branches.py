@@ -6,8 +6,8 @@ from small import randomized, rewritten, unchanged, words
 import reskeras
 from reskeras.graph.graph import Graph
 from reskeras.graph.passes.merge_branches import merge_branches
-from reskeras.graph.proof import prove
-from reskeras.parts.grouped import GroupedConv2D
+from reskeras.graph.equivalence import prove
+from reskeras.blocks.grouped_conv import GroupedConv2D
 
 Conv = layers.Conv2D
 

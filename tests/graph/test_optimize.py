@@ -14,8 +14,8 @@ from tiny import policy, tiny, trained
 import reskeras
 from reskeras.graph.graph import Graph
 from reskeras.graph.passes.fold_bn import fold_bn
-from reskeras.graph.proof import Proof, prove
-from reskeras.graph.rewritten import Rewritten
+from reskeras.graph.equivalence import Proof, prove
+from reskeras.graph.pass_result import Rewritten
 from reskeras.variants import ROWS
 
 Conv, BN = layers.Conv2D, layers.BatchNormalization

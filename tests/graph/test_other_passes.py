@@ -12,9 +12,9 @@ from reskeras.graph.graph import Graph, call
 from reskeras.graph.passes.inline import inline
 from reskeras.graph.passes.standardize_kernels import standardize_kernels
 from reskeras.graph.passes.static_shapes import static_shapes
-from reskeras.graph.proof import prove
-from reskeras.graph.rewritten import Rewritten
-from reskeras.parts.layers import StandardizedConv2D
+from reskeras.graph.equivalence import prove
+from reskeras.graph.pass_result import Rewritten
+from reskeras.blocks.layers import StandardizedConv2D
 
 
 def inner(shape=(8, 8, 4), training=False):

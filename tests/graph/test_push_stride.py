@@ -6,7 +6,7 @@ from small import chain, randomized, rewritten, unchanged, words
 import reskeras
 from reskeras.graph.graph import Graph
 from reskeras.graph.passes.push_stride import push_stride
-from reskeras.parts.grouped import GroupedConv2D
+from reskeras.blocks.grouped_conv import GroupedConv2D
 
 Conv = layers.Conv2D
 
@@ -144,7 +144,7 @@ def test_a_pool_reader_goes():
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])
 def test_macs_of_keras_nets(name):
     """The 3x3 and the last 1x1 of the last block of three stages, at a quarter of their cells each."""
-    from reskeras.graph.certificate import Size
+    from reskeras.graph.report import Size
     model = getattr(keras.applications, name)(weights=None)
     graph = Graph.of(model)
     before, after = Size.of(graph).macs, Size.of(push_stride(graph).graph).macs

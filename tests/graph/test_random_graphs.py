@@ -11,9 +11,9 @@ from small import randomized
 
 from reskeras.graph.graph import Graph
 from reskeras.graph.optimize import PASSES, TARGETS
-from reskeras.graph.proof import Reference, sized
-from reskeras.parts.grouped import GroupedConv2D
-from reskeras.parts.layers import ChannelSlice, StandardizedConv2D, StochasticDepth
+from reskeras.graph.equivalence import Reference, sized
+from reskeras.blocks.grouped_conv import GroupedConv2D
+from reskeras.blocks.layers import ChannelSlice, StandardizedConv2D, StochasticDepth
 
 CHANNELS = 4
 EVERYTHING = (*TARGETS[None], "merge_branches", "groups_to_sum", "rewrite_groups")

@@ -9,8 +9,8 @@ from tiny import tiny, trained
 import reskeras
 from reskeras.graph.graph import Graph
 from reskeras.graph.passes.rewrite_groups import rewrite_groups
-from reskeras.parts.grouped import GroupedConv2D
-from reskeras.parts.layers import ChannelSlice
+from reskeras.blocks.grouped_conv import GroupedConv2D
+from reskeras.blocks.layers import ChannelSlice
 
 Conv = layers.Conv2D
 FORMS = ("grouped", "concat", "sum")

@@ -15,7 +15,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 import reskeras  # noqa: E402
-from reskeras.train.distribute import choose, describe, distributable, place, union  # noqa: E402
+from reskeras.train.strategy import choose, describe, distributable, place, union  # noqa: E402
 
 SAMPLES, VALIDATION, CLASSES, BATCH = 22, 15, 4, 10     # batches of 10, 10 and 2; 10 and 5
 SGD, ENTROPY = keras.optimizers.SGD, keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from reskeras.train import augment, policies
+from reskeras.train import augment, randaugment
 from reskeras.train.augment import BATCH, IMAGE, parse
 from reskeras.train.recipes import RECIPES, RESNET_RS_SCALING
 
@@ -20,7 +20,7 @@ def photo(height=48, width=40, channels=3):
 
 def has_keras_cv():
     try:
-        policies.layers()
+        randaugment.layers()
     except ImportError:
         return False
     return True
@@ -70,12 +70,12 @@ def test_every_recipe_parses():
 
 def test_without_keras_cv(monkeypatch):
     import sys
-    policies.layers.cache_clear()
+    randaugment.layers.cache_clear()
     monkeypatch.setitem(sys.modules, "keras_cv", None)
     with pytest.raises(ImportError, match=r'pip install "reskeras\[train\]"'):
         parse("crop(32)|randaugment(2, 9)")
     assert parse("inception_crop(224, 0.35)|flip|erase(0.1)|mixup(0.2)").size == 224    # what FINETUNE needs, and more
-    policies.layers.cache_clear()
+    randaugment.layers.cache_clear()
 
 
 def kinds(concrete):
@@ -189,7 +189,7 @@ def test_beta():
 @needs_keras_cv
 def test_operations_are_pillows():
     x = photo(64, 64) // 2 + np.arange(64, dtype="uint8")[:, None, None]
-    image, ops, one = Image.fromarray(x), policies.OPS, tf.ones([])
+    image, ops, one = Image.fromarray(x), randaugment.OPS, tf.ones([])
 
     def run(name, strength):
         return tf.convert_to_tensor(ops[name](tf.constant(x[None], tf.float32), strength * one))[0].numpy()
@@ -203,18 +203,18 @@ def test_operations_are_pillows():
         np.testing.assert_allclose(run(name, 0.0), x, atol=1e-3)
     assert np.abs(run("color", 0.0) - np.asarray(image.convert("L"), "float32")[..., None]).max() <= 1.5
     np.testing.assert_allclose(run("translate_x", 0.25)[:, 16:], x[:, :48], atol=1e-3)
-    assert (run("translate_y", -0.25)[48:] == policies.GREY).all()
+    assert (run("translate_y", -0.25)[48:] == randaugment.GREY).all()
 
 
 @needs_keras_cv
-@pytest.mark.parametrize("space", [policies.RAND, policies.TRIVIAL])
+@pytest.mark.parametrize("space", [randaugment.RAND, randaugment.TRIVIAL])
 def test_strengths_grow(space):
     """At magnitude 0 an operation of degree does nothing, or least; both signs are drawn."""
     x = tf.constant(photo()[None], tf.float32)
     for name, strength in space.items():
         if name in ("identity", "autocontrast", "equalize"):
             continue
-        change = [float(tf.reduce_mean(abs(policies.OPS[name](x, strength(tf.constant(m), tf.constant(1.0))) - x)))
+        change = [float(tf.reduce_mean(abs(randaugment.OPS[name](x, strength(tf.constant(m), tf.constant(1.0))) - x)))
                   for m in (0.0, 1.0)]
         assert change[0] < change[1] and (change[0] < 1e-3 or name in ("posterize", "solarize")), (name, change)
 

@@ -10,7 +10,7 @@ from PIL import Image
 from reskeras.train import tfrecord
 from reskeras.train.data import Data
 from reskeras.train.sources import Source, source
-from reskeras.weights.decode import decode
+from reskeras.images.decode import decode
 
 PIPELINE = "inception_crop(16)|flip|erase(0.25)|mixup(0.2)"
 
@@ -103,7 +103,7 @@ def test_cifar_binaries_and_npz(tmp_path, kind, head):
 
 def test_digits_are_the_demo_s():
     pytest.importorskip("sklearn")
-    from reskeras.tasks.digits import digits
+    from reskeras.commands.digits import digits
     train, _, test = digits()
     for split, part in (("train", train), ("test", test)):
         found = source("digits", split)
@@ -276,7 +276,7 @@ def test_a_broken_image_costs_no_batch_while_there_are_others(photos, damaged):
 
 
 def test_pillow_s_errors_are_skipped_too(photos, damaged):
-    from reskeras.weights.preprocess import preprocess
+    from reskeras.images.get_preprocessing import preprocess
     data = Data(f"folder:{photos}", 32, prepare=preprocess("resnet50v1_5.a1_in1k"))
     assert [len(y) for _, y in batches(data.epoch())] == [17] and data.broken == damaged
 

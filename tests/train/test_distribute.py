@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from reskeras.train import distribute
-from reskeras.train.distribute import choose, describe, distributable, place, spread
+from reskeras.train import strategy
+from reskeras.train.strategy import choose, describe, distributable, place, spread
 
 SCRIPT = pathlib.Path(__file__).parent / "on_devices.py"
 ROOT = pathlib.Path(__file__).parents[2]
@@ -226,7 +226,7 @@ def test_names_of_strategies(monkeypatch):
 
 
 def test_auto_reads_tf_config(monkeypatch):
-    monkeypatch.setattr(distribute, "multi_worker", lambda timeout: "many")
+    monkeypatch.setattr(strategy, "multi_worker", lambda timeout: "many")
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}))
     assert choose("auto") == "many"
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}))
@@ -235,7 +235,7 @@ def test_auto_reads_tf_config(monkeypatch):
 
 def test_says_what_runs(model):
     assert describe(None, model) == {"policy": "float32", "strategy": "none", "replicas": 1, "workers": 1, "xla": "off",
-                                     "devices": [distribute.short(tf.config.list_logical_devices()[0].name)]}
+                                     "devices": [strategy.short(tf.config.list_logical_devices()[0].name)]}
     same = distributable(model)
     same.compile("sgd", "mse", jit_compile=True)
     assert describe(None, same)["xla"] == "per replica" and place(None) == (0, 1)
@@ -259,18 +259,18 @@ def two():
 
 
 def test_refuses_on_many_replicas(two):
-    from reskeras.train import trainer
+    from reskeras.train import distributed_model
     with pytest.raises(ValueError, match="reduction='sum': expected 'sum_over_batch_size'"):
-        trainer.check_loss(keras.losses.MeanSquaredError(reduction="sum"), two)
+        distributed_model.check_loss(keras.losses.MeanSquaredError(reduction="sum"), two)
     with pytest.raises(ValueError, match="made outside of the model's strategy"):
-        trainer.check_optimizer(keras.optimizers.SGD(), two)
+        distributed_model.check_optimizer(keras.optimizers.SGD(), two)
     with pytest.raises(ValueError, match="batch=9: expected a multiple of the 2 replicas"):
         spread(two, None, 9)
     image = keras.Input((4, 4, 1))
     model = keras.Model(image, keras.layers.BatchNormalization(synchronized=True, name="bn1")(image))
     monkey = type("Many", (), {"layers": model.layers, "distribute_strategy": two})()
     with pytest.raises(ValueError, match="bn1 needs the others' samples.*norm='batch' or 'group'"):
-        trainer.check_compilable(monkey, False)
+        distributed_model.check_compilable(monkey, False)
 
 
 def test_refuses_the_scope(model):

@@ -11,18 +11,18 @@ from PIL import Image
 
 import reskeras
 from reskeras import cli
-from reskeras.tasks.evaluate import evaluate
-from reskeras.tasks.predict import predict
-from reskeras.train import loop
-from reskeras.train.asked import Asked
-from reskeras.train.conform import FIELDS
+from reskeras.commands.evaluate import evaluate
+from reskeras.commands.predict import predict
+from reskeras.train import fit
+from reskeras.train.arguments import Asked
+from reskeras.train.model_check import FIELDS
 from reskeras.train.data import Data
-from reskeras.train.loop import split
+from reskeras.train.fit import split
 from reskeras.train.recipes import CIFAR_HE, RECIPES
-from reskeras.train.run import Run
-from reskeras.train.session import Job, Session
+from reskeras.train.run_folder import Run
+from reskeras.train.fit import Job, Session
 from reskeras.train.sources import source
-from reskeras.train.trainee import computing
+from reskeras.train.model import computing
 
 COLOURS = {"amber": (255, 190, 0), "blue": (0, 0, 255), "green": (0, 128, 0)}
 TINY = {"depths": (1, 1, 1), "width": 0.5}
@@ -94,7 +94,7 @@ def test_class_names_and_preprocessing_travel(tuned, photos, capsys):
 def test_a_finished_training_goes_on_to_nothing(tuned, photos, capsys, monkeypatch):
     _, history, output = tuned
     read = []
-    monkeypatch.setattr(loop, "load", lambda path: read.append(path) or reskeras.load(path))
+    monkeypatch.setattr(fit, "load", lambda path: read.append(path) or reskeras.load(path))
     again = reskeras.fit(resume=output, quiet=True, validation_split=0.0)
     assert read == [output / "last.keras"]
     # what is given as it is by default anyhow cannot be told from what is not given: it is said how the training was begun

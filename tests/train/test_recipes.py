@@ -125,7 +125,7 @@ def test_rsb():
 
 
 def test_digits_is_what_the_demo_does():
-    from reskeras.tasks import demo, digits
+    from reskeras.commands import demo, digits
     t = recipes.DIGITS.training
     assert (t.batch, t.rate, t.weight_decay, t.epochs, t.size) == (
         digits.BATCH, digits.RATE, digits.DECAY, demo.EPOCHS, digits.SIZE)

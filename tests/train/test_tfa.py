@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from reskeras.parts.layers import StochasticDepth
+from reskeras.blocks.layers import StochasticDepth
 from reskeras.train import optimizers
 from reskeras.train.augment import box
 

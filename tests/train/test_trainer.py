@@ -8,8 +8,8 @@ import sys
 import keras
 import numpy as np
 
-from reskeras.train import trainer
-from reskeras.train.trainer import Distributable
+from reskeras.train import distributed_model
+from reskeras.train.distributed_model import Distributable
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -27,9 +27,9 @@ def test_one_private_method_is_replaced():
 
 def test_only_one_file_knows_them():
     """The private names of Keras' trainer are in trainer.py alone."""
-    package = pathlib.Path(trainer.__file__).parents[1]
+    package = pathlib.Path(distributed_model.__file__).parents[1]
     files = [f for f in package.rglob("*.py") if "_symbolic_build" in f.read_text()]
-    assert files == [pathlib.Path(trainer.__file__)]
+    assert files == [pathlib.Path(distributed_model.__file__)]
 
 
 def test_keras_calls_what_is_replaced(monkeypatch):

@@ -178,7 +178,7 @@ def test_a_path_stays_strict(tmp_path):
 
 AFTERWARDS = """
 import sys, keras, reskeras, hashlib
-from reskeras.net import recalled
+from reskeras.model_metadata import recalled
 model = keras.saving.load_model(sys.argv[1])
 nets = [layer for layer in model.layers if isinstance(layer, keras.Model)] or [model]
 frozen = [v for layer in nets[0].layers if not layer.trainable for v in layer.weights]

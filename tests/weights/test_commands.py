@@ -8,7 +8,7 @@ from PIL import Image
 
 import reskeras
 from reskeras import cli
-from reskeras.weights.labels import label_set
+from reskeras.images.labels import label_set
 
 NAME = "resnet10t.c3_in1k"
 

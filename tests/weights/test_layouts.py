@@ -11,7 +11,7 @@ from checkpoints import SMALL, FakeTensor, legacy_h5, npz, randomized, same, tor
 from test_names import NAMES
 
 import reskeras
-from reskeras.weights.rules import THEIRS
+from reskeras.weights.name_rules import THEIRS
 from reskeras.weights.table import get_weights
 
 LETTERS = {"1": "a", "2": "b", "3": "c"}

@@ -11,7 +11,8 @@ from reskeras import catalog
 from reskeras.spec import override
 from reskeras.variants import ROWS
 from reskeras.weights import fetch
-from reskeras.weights.table import SUFFIXES, TABLE, Weights, compact, default, default_tag, find, get_weights, table
+from reskeras.weights.table import (SUFFIXES, TABLE, Weights, compact, default, default_tag, find,
+                                    get_weights, table)
 
 DEFAULTS = pathlib.Path(__file__).parents[1] / "golden" / "default_weights.json"
 KINDS = {"timm": 193, "torchvision": 19, "keras": 18, "tf_keras": 22, "resnest": 11, "akamaster": 6, "chenyaofo": 8,

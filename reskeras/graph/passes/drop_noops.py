@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from ..rewritten import Rewritten
-from ..words import NOOPS, activation
+from ..pass_result import Rewritten
+from ..layer_traits import NOOPS, activation
 
 
 def drop_noops(graph: Graph) -> Rewritten:

@@ -11,8 +11,8 @@ from math import prod
 import numpy as np
 
 from ..graph import Graph, Node
-from ..rewritten import Rewritten
-from ..words import GROUPED, LINEAR, STANDARDIZED, TRANSPOSED, alone
+from ..pass_result import Rewritten
+from ..layer_traits import GROUPED, LINEAR, STANDARDIZED, TRANSPOSED, alone
 
 Array = np.ndarray
 DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D")

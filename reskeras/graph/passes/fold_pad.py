@@ -6,8 +6,8 @@ of n cells.  A max pool has minus infinity there, or behind a ReLU just as well 
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from ..rewritten import Rewritten
-from ..words import CONVS, never_negative
+from ..pass_result import Rewritten
+from ..layer_traits import CONVS, never_negative
 
 
 def fold_pad(graph: Graph) -> Rewritten:

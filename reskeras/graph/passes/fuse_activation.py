@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from ..rewritten import Rewritten
-from ..words import ACTIVATIONS, LINEAR, activation, alone
+from ..pass_result import Rewritten
+from ..layer_traits import ACTIVATIONS, LINEAR, activation, alone
 
 
 def fuse_activation(graph: Graph) -> Rewritten:

@@ -7,8 +7,8 @@ from typing import Any, Iterable
 import keras
 
 from ..graph import Graph, Node
-from ..rewritten import Rewritten
-from ..serialised import Ref, is_tensor, map_tensors, refs_in, tensors_in
+from ..pass_result import Rewritten
+from ..keras_config import Ref, is_tensor, map_tensors, refs_in, tensors_in
 
 
 def inline(graph: Graph) -> Rewritten:

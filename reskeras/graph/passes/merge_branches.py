@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from ..graph import Graph, Key, Node, call
-from ..rewritten import Rewritten
-from ..words import SLICE, elementwise
+from ..pass_result import Rewritten
+from ..layer_traits import SLICE, elementwise
 
 SAME = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "data_format", "dtype")
 

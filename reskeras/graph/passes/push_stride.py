@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import keras
 
 from ..graph import Graph, Key, Node, call
-from ..rewritten import Rewritten
-from ..serialised import Ref
-from ..words import GROUPED, MERGES, cellwise, keras_own
+from ..pass_result import Rewritten
+from ..keras_config import Ref
+from ..layer_traits import GROUPED, MERGES, cellwise, keras_own
 
 POOLS = ("MaxPooling2D", "AveragePooling2D")
 Stride = tuple[int, int]

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 from ..graph import Graph, Key, Node, call
-from ..rewritten import Rewritten
-from ..serialised import Ref
-from ..words import GROUPED, SLICE, alone, elementwise
+from ..pass_result import Rewritten
+from ..keras_config import Ref
+from ..layer_traits import GROUPED, SLICE, alone, elementwise
 
 GEOMETRY = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "use_bias", "data_format", "dtype",
             "filters")

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from ..graph import Graph, Node
-from ..rewritten import Rewritten
-from ..words import GROUPED, STANDARDIZED
+from ..pass_result import Rewritten
+from ..layer_traits import GROUPED, STANDARDIZED
 
 
 def standardize_kernels(graph: Graph) -> Rewritten:

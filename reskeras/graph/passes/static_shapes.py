@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 
 from ..graph import Graph, Node, Shape
-from ..rewritten import Rewritten
+from ..pass_result import Rewritten
 
 
 def static_shapes(graph: Graph, input_shape: Shape | None = None, batch: int = 1) -> Rewritten:

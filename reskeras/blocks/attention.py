@@ -1,0 +1,43 @@
+"""Channel attention at the end of a residual branch."""
+from __future__ import annotations
+
+import math
+
+from keras import layers
+
+from ..spec import ECA, SE, Spec, make_divisible
+from .ops import Tensor, act
+
+
+def attend(x: Tensor, spec: Spec, name: str) -> Tensor:
+    return ATTENTIONS[type(spec.attention)](x, spec, name)
+
+
+def squeeze_excite(x: Tensor, spec: Spec, name: str) -> Tensor:
+    channels, se = x.shape[-1], spec.attention
+    assert isinstance(se, SE)
+    # round_limit 0: SE rounds to the nearest multiple, even where that takes a tenth away
+    hidden = make_divisible(channels * se.ratio, se.divisor, round_limit=0)
+    gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_squeeze")(x)
+    gate = layers.Conv2D(hidden, 1, kernel_initializer=spec.initializer, name=f"{name}_se_reduce")(gate)
+    gate = act(gate, spec, f"{name}_se_relu")
+    gate = layers.Conv2D(channels, 1, kernel_initializer=spec.initializer, name=f"{name}_se_expand")(gate)
+    gate = layers.Activation("sigmoid", name=f"{name}_se_sigmoid")(gate)
+    return layers.Multiply(name=f"{name}_se_scale")([x, gate])
+
+
+def efficient_channel(x: Tensor, spec: Spec, name: str) -> Tensor:
+    channels, eca = x.shape[-1], spec.attention
+    assert isinstance(eca, ECA)
+    kernel = int(abs(math.log2(channels) + eca.beta) / eca.gamma)
+    kernel = max(kernel + 1 - kernel % 2, 3)
+    gate = layers.GlobalAveragePooling2D(name=f"{name}_eca_squeeze")(x)
+    gate = layers.Reshape((channels, 1), name=f"{name}_eca_line")(gate)
+    gate = layers.Conv1D(1, kernel, padding="same", use_bias=False, kernel_initializer=spec.initializer,
+                         name=f"{name}_eca_conv")(gate)
+    gate = layers.Reshape((1, 1, channels), name=f"{name}_eca_point")(gate)
+    gate = layers.Activation("sigmoid", name=f"{name}_eca_sigmoid")(gate)
+    return layers.Multiply(name=f"{name}_eca_scale")([x, gate])
+
+
+ATTENTIONS = {type(None): lambda x, spec, name: x, SE: squeeze_excite, ECA: efficient_channel}

@@ -1,0 +1,130 @@
+"""Comparisons: the figures are the tables' and the library's, the front is a front, the literature is as published."""
+import csv
+import io
+import pathlib
+import re
+import sys
+
+import keras
+import pytest
+from browser import opened
+
+from reskeras import catalog, cli, variants
+from reskeras.graph.cost.cost import cost
+from reskeras.commands import compare as room
+from reskeras.commands.compare import Point, compare, front, points
+from reskeras.commands.published_costs import LITERATURE
+from reskeras.weights.table import get_weights
+
+FACTS = pathlib.Path(__file__).parents[1] / "facts"
+
+
+def test_points_are_the_tables_and_the_librarys():
+    found = points(["resnet50v1_5", "resnetv2_50x1_bit", "timm/legacy_seresnext50_32x4d.in1k"])
+    assert [p.name for p in found[:3]] == ["ResNet50V1_5", "ResNetV2_50x1BiT", "SEResNeXt50_32x4d"]
+    for p in found[:3]:
+        row = catalog.builders()[p.name]
+        w = get_weights(f"{row}.{p.tag}")
+        assert (p.top1, p.size, p.data, p.source, p.family) == (w.top1, w.top1_size, w.dataset, w.id, variants.ROWS[row].family)
+        with keras.StatelessScope(initialize_variables=False):      # without the memory
+            made = cost(variants.ROWS[row](weights=None, **w.fields), (p.size, p.size, 3))
+        assert (p.params, p.macs) == (made.params, made.macs)
+    assert [p.name for p in found[3:]] == [x.name for x in LITERATURE]
+
+
+def test_literature_is_as_published():
+    with (FACTS / "torchvision.csv").open(newline="") as file:
+        known = {line["name"]: line for line in csv.DictReader(file)}
+    ours = {"AlexNet": "alexnet", "VGG-16": "vgg16", "VGG-19": "vgg19", "GoogLeNet": "googlenet", "Inception-v3": "inception_v3"}
+    for x in LITERATURE:
+        if x.name in ours:
+            line = known[ours[x.name]]
+            assert (x.params, x.size, x.top1) == (int(line["params"]), int(line["size"]), float(line["top1"]))
+            assert x.macs == pytest.approx(1e9 * float(line["gmacs"]), abs=1)
+    (v4,) = [x for x in LITERATURE if x.name not in ours]
+    size = catalog.sizes()["inception_v4"]
+    assert v4.top1 == 100 - 20.0 and v4.params == size.params and v4.macs == pytest.approx(size.macs, abs=5e5)
+
+
+def test_front():
+    costs, top1 = [1, 2, 2, 3, 4, None, 1], [50, 60, 61, 61, 70, 99, 50]
+    members = front(costs, top1)
+    known = [i for i, c in enumerate(costs) if c is not None]
+    better = {i for i in known if any(costs[j] <= costs[i] and top1[j] >= top1[i] and (costs[j], top1[j]) != (costs[i], top1[i])
+                                      for j in known)}
+    assert members == set(known) - better == {0, 2, 4, 6}
+
+
+def test_families_and_labels():
+    found = points(family="resnext")
+    assert {p.family for p in found} == {"resnext", "literature"}
+    cifar = points(family="resnet", labels="cifar10")
+    assert {p.size for p in cifar} == {32} and "literature" not in {p.family for p in cifar}
+    for bad, said in ((dict(family="resnexts"), "did you mean 'resnext'"), (dict(), "nothing to compare"),
+                      (dict(nets=["resnet50.nope"]), "no checkpoint 'nope'"), (dict(nets=["resnet5O"]), "did you mean"),
+                      (dict(nets=["plainnet18"]), "nobody has published"), (dict(family="plain"), "no net of it"),
+                      (dict(nets=["cifar_resnet20"]), "are on cifar10")):
+        with pytest.raises(ValueError, match=said):
+            points(**bad)
+
+
+def test_tables(capsys):
+    assert cli.main(["compare", "resnet50v1_5", "--markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("| net | checkpoint | size |") and len(lines) == 2 + 1 + len(LITERATURE)
+    assert "| ResNet50V1_5 | a1_in1k | 224 | in1k | 80.38 | 25.56 | 4.089 | MACs, parameters | timm/resnet50.a1_in1k |" in lines
+    assert cli.main(["compare", "resnet50v1_5", "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [float(row["top-1 (%)"]) for row in rows] == sorted((float(row["top-1 (%)"]) for row in rows), reverse=True)
+    assert cli.main(["compare", "resnet50v1_5"]) == 0
+    assert capsys.readouterr().out.startswith("net ")
+
+
+def test_latency_is_measured(monkeypatch):
+    asked = []
+    monkeypatch.setattr(room, "time_one", lambda p: asked.append(p.name) or 7.0)
+    found = points(["resnet18"], latency=True)
+    assert asked == ["ResNet18"] and found[0].latency_ms == 7.0 and "latency_ms" in found[0].best
+    assert found[-1].latency_ms is None and "| 7.0 |" in room.markdown(found)
+
+
+def test_timing_runs():
+    assert 0 < room.time_one(Point("CifarResNet20", "resnet", "cifar10", 32, "cifar10", 90.0, 1, 1.0, "x")) < 10_000
+
+
+def test_chart_and_page(tmp_path):
+    pytest.importorskip("matplotlib")
+    found = points(["resnet18", "resnet50v1_5", "resnext50_32x4d"])
+    assert compare(found, tmp_path / "new" / "c.png").read_bytes().startswith(b"\x89PNG")
+    text = compare(found, tmp_path / "c.html").read_text(encoding="utf-8")
+    for p in found:
+        assert f"<td>{p.top1:.2f}</td>" in text and f"{p.macs / 1e9:.3f} G MACs</title>" in text and p.name in text
+    assert not re.search(r"https?:|<link|@import|url\((?!#)|src=", text)
+    with pytest.raises(ValueError, match=".html or a .png"):
+        compare(found, tmp_path / "c.pdf")
+    assert {f.name for f in tmp_path.iterdir()} == {"new", "c.html"}
+
+
+@pytest.mark.parametrize("command", [["compare", "resnet18", "-o"], ["tour", "-o"]], ids=["compare", "tour"])
+def test_without_matplotlib_one_line_says_what_to_install(tmp_path, monkeypatch, capsys, command):
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert cli.main([*command, str(tmp_path / "c.html")]) == 2
+    err = capsys.readouterr().err
+    assert "needs matplotlib: pip install \"reskeras[pictures]\"" in err and len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
+def test_in_the_browser(tmp_path, width, scheme):
+    pytest.importorskip("matplotlib")
+    file = compare(points(["resnet18", "resnet50v1_5", "resnext50_32x4d"]), tmp_path / "c.html")
+    with opened(file, width, scheme=scheme) as (tab, complaints):
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        column = "cells => cells.map(cell => cell.textContent)"
+        tab.click("#nets th:nth-child(7) button")
+        macs = [float(text) for text in tab.eval_on_selector_all("#nets tbody td:nth-child(7)", column)]
+        assert macs == sorted(macs, reverse=True)
+        tab.fill("input[type=search]", "vgg")
+        assert tab.eval_on_selector_all("#nets tbody tr:not([hidden]) td:first-child", column) == ["VGG-19", "VGG-16"]
+        assert complaints == []

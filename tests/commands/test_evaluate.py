@@ -1,0 +1,191 @@
+"""`reskeras.commands.evaluate`: accuracies that are counted elsewhere too, classes by name, crops, what cannot be read."""
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import reskeras
+from reskeras import cli
+from reskeras.model_metadata import Memory, Net
+from reskeras.commands.evaluate import classes_in_net, evaluate, published
+from reskeras.commands.html import png
+from reskeras.train.sources import Source, arrays
+from reskeras.images.labels import label_set
+from reskeras.images.get_preprocessing import preprocess
+from reskeras.images.preprocessing import Preprocessing
+from reskeras.weights.table import get_weights
+
+DATA = pathlib.Path(__file__).parents[3] / "shared" / "data"
+SHELF = pathlib.Path(__file__).parents[2] / "saved_models"
+NET = "cifar_resnet20.digits"
+GREY = Preprocessing((16, 16), "torch", (0.0,), (1.0,), "bilinear", 0.8)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    pytest.importorskip("sklearn")
+    from reskeras.commands.digits import digits
+    return digits()[2]
+
+
+@pytest.fixture(scope="module")
+def expected(digits):
+    scores = reskeras.create(NET).predict(digits.images, verbose=0)
+    order = np.argsort(-scores, 1)
+    return 100 * np.mean(order[:, 0] == digits.labels), 100 * np.mean((order[:, :5] == digits.labels[:, None]).any(1))
+
+
+@pytest.mark.parametrize("batch", [32, 100, 1000])
+def test_digits(digits, expected, batch):
+    found = evaluate(NET, "digits", batch=batch)
+    assert (found.top1, found.top5) == pytest.approx(expected) and found.images == len(digits) == 364
+    assert found.images_per_s > 0 and found.size == (16, 16) and found.skipped == [] and found.published is None
+    assert evaluate(reskeras.create(NET), (digits.pixels, digits.labels)).top1 == found.top1
+
+
+def test_a_file_of_one_image_at_a_time(digits, expected):
+    pytest.importorskip("ai_edge_litert")
+    some = (digits.pixels[:40], digits.labels[:40])
+    files = sorted(SHELF.glob(f"{NET}*.tflite"))
+    assert files
+    for file in files:
+        assert evaluate(file, some, preprocess=NET, labels="digits").top1 == evaluate(NET, some).top1
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"the trained nets are not in {DATA}")
+@pytest.mark.parametrize("depth, error", [(32, 7.2), (44, 6.7)])
+def test_akamaster(depth, error):
+    net = reskeras.create(f"akamaster/resnet{depth}", weights=DATA / f"akamaster_resnet{depth}.safetensors")
+    found = evaluate(net, f"npz:{DATA}/cifar10_test_first1000.npz", preprocess=f"cifar_resnet{depth}.cifar10", labels="cifar10",
+                     batch=128)
+    assert found.images == 1000 and round(100 - found.top1, 1) == error and found.top5 > 98
+
+
+@pytest.fixture
+def folder(tmp_path, digits):
+    for c in range(10):
+        (tmp_path / str(c)).mkdir()
+    for i in range(60):
+        (tmp_path / str(digits.labels[i]) / f"{i}.png").write_bytes(png(digits.pixels[i]))
+    return tmp_path
+
+
+def test_folder(folder, digits, capsys):
+    found = evaluate(NET, f"folder:{folder}")
+    assert found.images == 60 and found.top1 == evaluate(NET, (digits.pixels[:60], digits.labels[:60])).top1
+    assert cli.main(["evaluate", NET, "--data", f"folder:{folder}", "--batch", "7", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["top1"] == found.top1 and told["images"] == 60 and told["model"] == NET
+    assert cli.main(["evaluate", NET, "--data", f"folder:{folder}"]) == 0
+    assert f"top-1 {found.top1:.2f} %" in capsys.readouterr().out
+
+
+def test_what_cannot_be_read_is_named(folder):
+    bad = folder / "3" / "bad.png"
+    bad.write_bytes(b"no image")
+    found = evaluate(NET, f"folder:{folder}")
+    assert found.images == 60 and found.skipped == [str(bad)] and str(bad) in str(found)
+    with pytest.raises(ValueError, match="more than limit=0 images cannot be read: .*bad.png"):
+        evaluate(NET, f"folder:{folder}", limit=0)
+
+
+def test_a_class_that_the_net_lacks_is_refused(folder, capsys):
+    (folder / "eleven").mkdir()
+    (folder / "eleven" / "a.png").write_bytes(b"")
+    assert cli.main(["evaluate", NET, "--data", f"folder:{folder}"]) == 2
+    assert "1 of its 11 classes are none of the net's, such as 'eleven'" in capsys.readouterr().err
+
+
+def named(*classes):
+    return Source("photos", classes=classes)
+
+
+def test_classes_by_wordnet_id_and_name():
+    memory = Memory(labels="imagenet-1k")
+    names = label_set("imagenet-1k")
+    assert list(classes_in_net(named("n01440764", "Great_white_shark", names[9][1]), memory, 1000)) == [0, 2, 9]
+    assert list(classes_in_net(named("n01440764", "n01443537"), memory, 1001)) == [1, 2]    # one for the background
+    assert list(classes_in_net(named(), memory, 1001)) == list(range(1, 1001))
+    with pytest.raises(ValueError, match="did you mean 'tench'"):
+        classes_in_net(named("tensh", "goldfish"), memory, 1000)
+    twice = [name for _, name in names if [n for _, n in names].count(name) > 1]
+    if twice:
+        with pytest.raises(ValueError, match="use WordNet ids"):
+            classes_in_net(named(twice[0]), memory, 1000)
+    with pytest.raises(ValueError, match="give labels="):
+        classes_in_net(named("cat"), Memory(), 3)
+
+
+def test_a_class_beyond_the_net_is_an_error(digits):
+    with pytest.raises(ValueError, match="it has a class 10; the net has 10, from 0 on"):
+        evaluate(NET, (digits.pixels[:2], [0, 10]))
+
+
+def centred():
+    """A net of which each pixel moves the scores, so that they differ by crop."""
+    image = keras.Input((16, 16, 1))
+    net = Net(image, layers.Dense(7, name="predictions")(layers.Flatten()(image)), name="corners",
+              memory=Memory(preprocessing=GREY, labels=tuple("abcdefg")))
+    net.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in net.weights])
+    return net
+
+
+def test_ten_crops():
+    """As by hand: the image resized to 20 pixels, ten views of 16, the mean of the softmax."""
+    net = centred()
+    x = np.random.default_rng(1).integers(0, 256, (30, 20, 20, 1)).astype("uint8")
+    views = [v for i, j in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)) for v in (x[:, i:i + 16, j:j + 16],)]
+    views += [v[:, :, ::-1] for v in views]
+    mean = sum(keras.ops.softmax(net.predict(v.astype("float32") / 255, verbose=0)) for v in views)
+    y = np.argmax(mean, 1)
+    found = evaluate(net, (x, y), crops=10, batch=8)
+    assert found.top1 == 100 and found.crops == 10 and found.top5 is not None
+    single = evaluate(net, (x, y))
+    assert single.top1 == pytest.approx(100 * np.mean(net.predict(x[:, 2:18, 2:18] / 255., verbose=0).argmax(1) == y))
+    assert single.top1 < 100
+    with pytest.raises(ValueError, match="nothing to crop"):
+        evaluate(NET, (x, y), crops=10)
+    with pytest.raises(ValueError, match="expected 1 or 10"):
+        evaluate(net, (x, y), crops=5)
+
+
+def test_scales():
+    """As by hand: the square at each scale, the mean of the softmax; alone, a scale is a single crop of that size."""
+    image = keras.Input((None, None, 1))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(image))
+    net = Net(image, layers.Dense(7, name="predictions")(x), memory=Memory(preprocessing=GREY, labels=tuple("abcdefg")))
+    net.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in net.weights])
+    x = np.random.default_rng(1).integers(0, 256, (30, 20, 24, 1)).astype("uint8")
+    seen = [Preprocessing((s, s), "torch", (0.0,), (1.0,), "bilinear", 1.0)(x) for s in (20, 28, 40)]
+    net.layers[-1].bias.assign_sub(np.mean([net.predict(v, verbose=0).mean(0) for v in seen], 0))   # else one class wins all
+    by_scale = [keras.ops.softmax(net.predict(v, verbose=0)) for v in seen]
+    y = np.argmax(sum(by_scale), 1)
+    found = evaluate(net, (x, y), scales=(20, 28, 40), batch=8)
+    assert found.top1 == 100 and found.scales == (20, 28, 40) and "20, 28, 40 pixels" in str(found)
+    alone = [evaluate(net, (x, y), scales=[s]).top1 for s in (20, 28, 40)]
+    assert alone == [pytest.approx(100 * np.mean(np.argmax(one, 1) == y)) for one in by_scale] and min(alone) < 100
+    with pytest.raises(ValueError, match="crops=1 with them"):
+        evaluate(net, (x, y), scales=[20], crops=10)
+    with pytest.raises(ValueError, match=r"takes images of \(16, 16\) pixels alone"):
+        evaluate(centred(), (x, y), scales=[20])
+    assert evaluate(NET, "digits", scales=(16, 20)).top1 > 95        # by name it is built for any size
+
+
+def test_the_published_figure_is_the_row_s():
+    row = get_weights("resnet50v1_5.a1_in1k")
+    found = published(Memory.of_row(row))
+    assert found == {"name": row.name, "top1": row.top1, "top5": row.top5, "size": row.top1_size, "labels": "imagenet-1k"}
+    assert published(Memory()) is None and published(Memory.of_row(get_weights(NET))) is None
+
+
+def test_a_net_that_says_nothing_is_refused(digits):
+    image = keras.Input((8, 8, 1))
+    silent = keras.Model(image, layers.Dense(10)(layers.Flatten()(image)))
+    with pytest.raises(ValueError, match="does not say how its images are prepared"):
+        evaluate(silent, "digits")
+    with pytest.raises(ValueError, match="give labels="):
+        evaluate(silent, arrays("named", digits.pixels, digits.labels, tuple("abcdefghij")), preprocess=preprocess(NET))
+    assert evaluate(silent, "digits", preprocess=preprocess(NET)).images == 364     # "0" to "9" are its numbers

@@ -1,0 +1,110 @@
+"""decode_predictions: as keras.applications, with every label set, and no guess where the number of classes is ambiguous."""
+import sys
+
+import numpy as np
+import pytest
+
+from reskeras.model_metadata import Memory
+from reskeras.images.labels import decode_predictions, known, label_set
+from reskeras.weights.table import get_weights, table
+
+SIZES = {"imagenet-1k": 1000, "imagenet-12k": 11821, "imagenet-21k": 21843, "cifar10": 10, "cifar100": 100, "digits": 10}
+
+
+def test_the_bundled_sets():
+    assert set(known()) == set(SIZES)
+    for name, size in SIZES.items():
+        classes = label_set(name)
+        assert len(classes) == len({i for i, _ in classes}) == size and all(n and n == n.strip() for _, n in classes)
+    imagenet = label_set("imagenet-1k")
+    synsets = [i for i, _ in imagenet]
+    assert all(len(i) == 9 and i[0] == "n" for i in synsets) and synsets == sorted(synsets)
+    # Keras' spelling
+    assert [imagenet[i] for i in (0, 15, 285, 386, 985, 999)] == [
+        ("n01440764", "tench"), ("n01558993", "robin"), ("n02124075", "Egyptian_cat"), ("n02504458", "African_elephant"),
+        ("n11939491", "daisy"), ("n15075141", "toilet_tissue")]
+    assert label_set("cifar10")[3] == ("3", "cat") and label_set("cifar100")[99] == ("99", "worm")
+
+
+def test_the_large_sets():
+    """12k's classes are 21k's in the same order; both hold the 1k's, but for the few that were left out of the release."""
+    small, middle, large = (label_set(f"imagenet-{n}") for n in ("1k", "12k", "21k"))
+    within = set(middle)
+    assert [c for c in large if c in within] == list(middle)
+    assert len(set(small) & within) == 993 and len(set(small) & set(large)) == 999
+    assert large[0] == ("n00004475", "organism") and [s for s, _ in large] == sorted(s for s, _ in large)
+    for classes, place in ((large, large.index(("n01443537", "goldfish"))), (middle, 0)):
+        scores = np.zeros((1, len(classes)))
+        scores[0, place] = 1
+        assert decode_predictions(scores, 1) == [[(*classes[place], 1.0)]]      # the number says which
+    sets = {w.labels for w in table()} - {""}
+    assert sets <= set(known()) and all(len(label_set(w.labels)) == w.classes for w in table() if w.labels)
+
+
+def test_cifar_names_are_keras():
+    """The order of keras.datasets' labels, whose names the archives have."""
+    assert [n for _, n in label_set("cifar10")] == (
+        "airplane automobile bird cat deer dog frog horse ship truck".split())
+    assert [n for _, n in label_set("cifar100")] == sorted(n for _, n in label_set("cifar100"))
+
+
+def test_as_keras_applications():
+    import keras
+    imagenet_utils = sys.modules[keras.applications.imagenet_utils.decode_predictions.__module__]
+    scores = np.random.default_rng(0).random((3, 1000), "float32")
+    before = imagenet_utils.CLASS_INDEX
+    # it would be downloaded
+    imagenet_utils.CLASS_INDEX = {str(i): list(c) for i, c in enumerate(label_set("imagenet-1k"))}
+    try:
+        expected = keras.applications.imagenet_utils.decode_predictions(scores, top=7)
+    finally:
+        imagenet_utils.CLASS_INDEX = before
+    assert decode_predictions(scores, top=7) == expected
+    assert len(decode_predictions(scores)[0]) == 5 and isinstance(decode_predictions(scores)[0][0][2], float)
+
+
+def test_ties_top_and_background():
+    assert decode_predictions([[1, 3, 3]], labels=["a", "b", "c"], top=9) == [
+        [("1", "b", 3.0), ("2", "c", 3.0), ("0", "a", 1.0)]]
+    scores = np.eye(1001)[[0, 1]]
+    assert [sample[0][1] for sample in decode_predictions(scores)] == ["background", "tench"]
+
+
+class Remembering:
+    name = "net"
+
+    def __init__(self, labels):
+        self.memory = Memory(labels=labels)
+
+
+def test_whose_labels():
+    scores = np.eye(10)[[3]]
+    found = {labels: decode_predictions(scores, top=1, labels=labels)[0][0][1] for labels in ("cifar10", "digits")}
+    assert found == {"cifar10": "cat", "digits": "3"}
+    assert decode_predictions(scores, 1, get_weights("cifar_resnet20.digits")) == [[("3", "3", 1.0)]]
+    assert decode_predictions(scores, 1, Remembering("cifar10")) == [[("3", "cat", 1.0)]]
+    assert decode_predictions(scores, 1, Remembering(tuple("abcdefghij"))) == [[("3", "d", 1.0)]]
+
+
+@pytest.mark.parametrize("scores, options, message", [
+    (np.zeros(1000), {}, r"\(samples, classes\); for one sample give p\[None\]"),
+    (np.zeros((1, 7, 7, 1000)), {}, r"shape \(1, 7, 7, 1000\)"),
+    (np.zeros((1, 0)), {}, "shape"),
+    (np.zeros((1, 10)), {}, "10 classes may be any.*'cifar10'.*'digits'"),
+    (np.zeros((1, 100)), {}, "100 classes may be any.*'cifar100'"),
+    (np.zeros((1, 7)), {}, r"labels=\[...\] with 7 names"),
+    (np.zeros((1, 10)), dict(labels="cifar100"), "cifar100 has 100 names, the net has 10 classes"),
+    (np.zeros((1, 10)), dict(labels=["cat", "dog"]), "labels has 2 names"),
+    (np.zeros((1, 10)), dict(labels="imagenet-22k"), "do not come with the package"),
+    (np.zeros((1, 10)), dict(labels=Remembering(())), "net remembers no class names"),
+    (np.zeros((1, 10)), dict(labels=object()), "remembers no class names"),
+    (np.zeros((1, 1000)), dict(top=0), "top=0"),
+])
+def test_clear_errors(scores, options, message):
+    with pytest.raises(ValueError, match=message):
+        decode_predictions(scores, **options)
+
+
+@pytest.mark.parametrize("dtype, scores", [("uint8", [0, 200, 10]), ("int8", [-128, 100, 10])])
+def test_the_integers_of_a_quantized_net(dtype, scores):
+    assert decode_predictions(np.array([scores], dtype), top=1, labels=("a", "b", "c"))[0][0][-1] == max(scores)
