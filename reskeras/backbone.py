@@ -34,9 +34,9 @@ def features(model_or_name: keras.Model | str, levels: Sequence[int] | int = (2,
         raise TypeError(f"{', '.join(kwargs)}: arguments of a builder need a name, not a built model")
     if not isinstance(model, keras.Model):
         raise TypeError(f"{model!r}: expected a net's name or a built keras.Model")
-    graph, wanted = Graph.of(model, weights=False), levels_of(levels)
+    graph, wanted = Graph.of(model, weights=False), _levels_of(levels)
     stride = strides(graph)
-    known = stage_outputs(model, stride)
+    known = _stage_outputs(model, stride)
     missing = [level for level in wanted if level not in known]
     if missing or not wanted:
         raise ValueError(f"levels={wanted}: {model.name} has the levels {tuple(known)}")
@@ -47,7 +47,7 @@ def features(model_or_name: keras.Model | str, levels: Sequence[int] | int = (2,
     return result
 
 
-def levels_of(levels: Sequence[int] | int) -> tuple[int, ...]:
+def _levels_of(levels: Sequence[int] | int) -> tuple[int, ...]:
     return (levels,) if isinstance(levels, int) else tuple(levels)
 
 
@@ -61,7 +61,7 @@ def strides(graph: Graph) -> dict[str, int]:
     return total
 
 
-def stage_outputs(model: keras.Model, stride: dict[str, int]) -> dict[int, keras.layers.Layer]:
+def _stage_outputs(model: keras.Model, stride: dict[str, int]) -> dict[int, keras.layers.Layer]:
     """Level -> the layer that leaves it: the last one before the stage strides (keras.applications' V2 strides at its end)."""
     found: dict[int, keras.layers.Layer] = {}
     for layer in model.layers:

@@ -50,7 +50,7 @@ def build(spec: AnySpec, *, include_top: bool = True, weights: Weights | str | o
         elif pooling == "max":
             x = layers.GlobalMaxPooling2D(name="max_pool")(x)
         own = inputs is image       # no layers of the caller's before the net
-        memory = remembered(spec, weights, classes, include_top, include_preprocessing) if own else None
+        memory = _remembered(spec, weights, classes, include_top, include_preprocessing) if own else None
         model = Net(inputs, x, name=name, memory=memory) if memory else keras.Model(inputs, x, name=name)
         # what lies before an input_tensor is the caller's, and no weights file has it
         net = model if own else keras.Model(image, x, name=name)
@@ -124,7 +124,7 @@ def image_shape(spec: AnySpec, input_tensor: Tensor | None, input_shape: tuple[i
     return tuple(s if s is None else whole(s) for s in shape)
 
 
-def remembered(spec: AnySpec, weights: Any, classes: int | None, include_top: bool, inside: bool) -> Memory | None:
+def _remembered(spec: AnySpec, weights: Any, classes: int | None, include_top: bool, inside: bool) -> Memory | None:
     """What a net with a checkpoint's weights knows of images and classes: its own, and the names while the head is."""
     if not isinstance(weights, Weights):
         return None

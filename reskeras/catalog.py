@@ -152,7 +152,7 @@ def markdown(names: list[str]) -> str:
         rows = [variants.ROWS[name] for name in names if variants.ROWS[name].family == family]
         if rows:
             listed = ", ".join(f"`{row.builder}`" for row in rows)
-            lines.append(f"| **{title}** ({len(rows)}) | {listed} | {spreads(rows)} |")
+            lines.append(f"| **{title}** ({len(rows)}) | {listed} | {_spreads(rows)} |")
     return "\n".join(lines)
 
 
@@ -163,17 +163,17 @@ def families_markdown() -> str:
         rows = [row for row in variants.ROWS.values() if row.family == family]
         shown = ", ".join(f"`{row.builder}`" for row in dict.fromkeys((rows[0], rows[len(rows) // 2], rows[-1])))
         published = sum(variants.ROWS[w.row].family == family for w in table())
-        lines.append(f"| **{title}** | {len(rows)} | {shown} | {spreads(rows)} | {published} |")
+        lines.append(f"| **{title}** | {len(rows)} | {shown} | {_spreads(rows)} | {published} |")
     return "\n".join(lines)
 
 
-def spreads(rows: list[Variant]) -> str:
+def _spreads(rows: list[Variant]) -> str:
     """Two cells: from the fewest to the most millions of parameters, and billions of multiply-accumulates."""
     own = [sizes()[row.name] for row in rows]
-    return f"{spread([size.params / 1e6 for size in own])} | {spread([size.macs / 1e9 for size in own])}"
+    return f"{_spread([size.params / 1e6 for size in own])} | {_spread([size.macs / 1e9 for size in own])}"
 
 
-def spread(values: list[float]) -> str:
+def _spread(values: list[float]) -> str:
     low, high = f"{min(values):.3g}", f"{max(values):.3g}"
     return low if low == high else f"{low} - {high}"
 

@@ -61,15 +61,15 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    sub = command("list", run_list, "the nets, with parameters and multiply-accumulates")
+    sub = command("list", _run_list, "the nets, with parameters and multiply-accumulates")
     sub.add_argument("pattern", nargs="?", help='a shell pattern, such as "resnest*"')
     sub.add_argument("--markdown", action="store_true", help="the table of docs/nets.md")
     sub.add_argument("--families", action="store_true", help="a line for each family, the table of the README")
-    sub = command("show", run_show, "one row of the table: what the net is made of")
+    sub = command("show", _run_show, "one row of the table: what the net is made of")
     sub.add_argument("name")
     sub.add_argument("--diff", metavar="OTHER", help="only the fields in which it differs from another net")
     sub.add_argument("--page", metavar="FILE.html", help="its family as a page: papers, what it changes, cost, accuracy, weights")
-    sub = command("compare", run_compare, "published accuracy against operations, parameters and time")
+    sub = command("compare", _run_compare, "published accuracy against operations, parameters and time")
     sub.add_argument("nets", nargs="*", metavar="NAME[.TAG]")
     sub.add_argument("--family", metavar="FAMILY|all", help="every net of it that has a published accuracy")
     sub.add_argument("--labels", default="imagenet-1k", help="whose validation images (%(default)s)")
@@ -77,19 +77,19 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("-o", "--output", metavar="FILE.html|FILE.png", help="chart and table, or the chart")
     sub.add_argument("--markdown", action="store_true")
     sub.add_argument("--csv", action="store_true")
-    sub = command("cost", run_cost, "parameters, operations, memory and receptive field, by stage or layer")
+    sub = command("cost", _run_cost, "parameters, operations, memory and receptive field, by stage or layer")
     sub.add_argument("net", metavar="NAME[.TAG]|FILE", help="such as resnet50d, or a .keras file")
     sub.add_argument("--size", type=int, help="pixels on a side; the net's own by default")
     sub.add_argument("--batch", type=int, default=1, help="images, for the memory")
     sub.add_argument("--per-layer", action="store_true")
     sub.add_argument("--json", action="store_true", help="for programs")
-    sub = command("demo", run_demo, "train, optimize, export and use a net on real images, in two minutes")
+    sub = command("demo", _run_demo, "train, optimize, export and use a net on real images, in two minutes")
     sub.add_argument("--fast", action="store_true", help="seconds instead of minutes: a smaller net, few epochs")
     sub.add_argument("--output", default="saved_models/demo", help="folder of the artefacts (%(default)s)")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--quiet", action="store_true", help="print nothing")
     sub.add_argument("--keep", action="store_true", help="make it the net that comes with the package (in a checkout)")
-    sub = command("optimize", run_optimize, "the same net with less work, for inference, and the proof")
+    sub = command("optimize", _run_optimize, "the same net with less work, for inference, and the proof")
     sub.add_argument("model", metavar="NAME[.TAG]|FILE")
     sub.add_argument("-o", "--output", metavar="FILE.keras")
     sub.add_argument("--certificate", metavar="FILE.json", help="per pass what was rewritten and what not, and the proof")
@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--no-proof", action="store_true", help="do not compare the two in float64")
     sub.add_argument("--latency", action="store_true", help="time one image before and after")
     sub.add_argument("--report", action="store_true", help="which fusion happens where: here, in TensorFlow, TFLite, OpenVINO")
-    sub = command("evaluate", run_evaluate, "accuracy on labelled images, beside the published one")
+    sub = command("evaluate", _run_evaluate, "accuracy on labelled images, beside the published one")
     sub.add_argument("model", metavar="NAME[.TAG]|FILE", help="such as cifar_resnet20.digits")
     sub.add_argument("--data", required=True, metavar="SOURCE", help="folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, "
                      "cifar10, cifar100 or digits")
@@ -111,20 +111,20 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--labels", help="of a file that does not say: a label set, or a text file with a name per line")
     sub.add_argument("--limit", type=int, default=100, help="unreadable images that may be left out (%(default)s)")
     sub.add_argument("--json", action="store_true", help="for programs")
-    sub = command("explain", run_explain, "where a net looks in an image, its maps and first filters, as an HTML page")
+    sub = command("explain", _run_explain, "where a net looks in an image, its maps and first filters, as an HTML page")
     sub.add_argument("image", metavar="IMAGE")
     sub.add_argument("--model", required=True, metavar="NAME[.TAG]|FILE", help="such as cifar_resnet20.digits")
     sub.add_argument("-o", "--output", default="explain.html", help="the page (%(default)s)")
     sub.add_argument("--top", type=int, default=3, help="classes (%(default)s)")
     sub.add_argument("--preprocess", metavar="NAME.TAG", help="of a file that does not say: the weights it began with")
     sub.add_argument("--labels", help="of a file that does not say: a label set, or a text file with a name per line")
-    sub = command("page", run_page, "a net as one HTML page: its graph, its layers, what they cost")
+    sub = command("page", _run_page, "a net as one HTML page: its graph, its layers, what they cost")
     sub.add_argument("net", metavar="NAME[.TAG]|FILE", help="such as resnest50, or a .keras file")
     sub.add_argument("-o", "--output", default="net.html", help="the page (%(default)s)")
     sub.add_argument("--size", type=int, help="pixels on a side; the net's own by default")
-    sub = command("tour", run_tour, "the papers' claims, rerun small, as one HTML page")
+    sub = command("tour", _run_tour, "the papers' claims, rerun small, as one HTML page")
     sub.add_argument("-o", "--output", default="tour.html", help="the page (%(default)s)")
-    sub = command("export", run_export, "a net to a file for another runtime, checked there")
+    sub = command("export", _run_export, "a net to a file for another runtime, checked there")
     sub.add_argument("model", metavar="NAME[.TAG]|FILE.keras")
     sub.add_argument("output", nargs="?", metavar="OUT", help=".tflite, .onnx, .xml (OpenVINO), .keras, or a new folder's name "
                      "for a SavedModel; saved_models/NAME.tflite if not given")
@@ -144,33 +144,33 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--cc", action="store_true", help="write the .tflite as C++ source too, for microcontrollers")
     sub.add_argument("--threads", type=int, default=1, help="of the runtimes, in the timing (%(default)s)")
     sub.add_argument("--keep-failed", dest="strict", action="store_false", help="keep a file that falls short: passed: false")
-    for name, run, text in (("verify", run_verify, "check exported files on this machine, with their own runtime alone"),
-                            ("benchmark", run_benchmark, "exported files side by side: latency, bytes, agreement")):
+    for name, run, text in (("verify", _run_verify, "check exported files on this machine, with their own runtime alone"),
+                            ("benchmark", _run_benchmark, "exported files side by side: latency, bytes, agreement")):
         sub = command(name, run, text)
         sub.add_argument("files", nargs="+", metavar="FILE")
         sub.add_argument("--threads", type=int, default=1)
         sub.add_argument("--json", action="store_true", help="for programs")
     sub.add_argument("--size", type=int, help="of the images in pixels, where the files leave it open")
-    sub = command("predict", run_predict, "classify images")
+    sub = command("predict", _run_predict, "classify images")
     sub.add_argument("images", nargs="+", metavar="IMAGE")
     sub.add_argument("--model", required=True, metavar="NAME[.TAG]|FILE", help="such as cifar_resnet20.digits")
     sub.add_argument("--preprocess", metavar="NAME.TAG", help="of a file that does not say: the weights it began with")
     sub.add_argument("--labels", help="of a file that does not say: a label set, or a text file with a name per line")
     sub.add_argument("--top", type=int, default=5)
     sub.add_argument("--json", action="store_true", help="for programs")
-    sub = command("recipes", run_recipes_list, "how the papers train: list, show")
+    sub = command("recipes", _run_recipes_list, "how the papers train: list, show")
     actions = sub.add_subparsers(metavar="ACTION", required=True)
     action = actions.add_parser("list", help="the recipes", description="the recipes")
-    action.set_defaults(run=run_recipes_list)
+    action.set_defaults(run=_run_recipes_list)
     action = actions.add_parser("show", help="every value, and where its paper says so",
                                 description="every value, and where its paper says so")
-    action.set_defaults(run=run_recipes_show)
+    action.set_defaults(run=_run_recipes_show)
     action.add_argument("name", metavar="NAME", help="such as RESNET_RS, or RESNET_RS/152@256 of its scaling table")
     action.add_argument("--diff", metavar="OTHER", help="only the values in which it differs from another recipe")
     action.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the training, such as epochs=10")
     action.add_argument("--model-set", action="append", default=[], metavar="FIELD=VALUE",
                         help="of the net, such as drop_path_rate=0.1")
-    sub = command("train", run_train, "train a net by a recipe, or go on with a training")
+    sub = command("train", _run_train, "train a net by a recipe, or go on with a training")
     sub.add_argument("model", nargs="?", metavar="NAME[.TAG]|FILE.keras", help="such as resnet50d; with --resume not needed")
     sub.add_argument("--recipe", default="finetune", help="reskeras recipes list (%(default)s)")
     sub.add_argument("--data", metavar="SOURCE", help="folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, "
@@ -192,12 +192,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--save-every", type=int, default=1000, metavar="N", help="batches between checkpoints (%(default)s)")
     sub.add_argument("--limit", type=int, default=100, help="unreadable images that may be left out (%(default)s)")
     sub.add_argument("--quiet", action="store_true", help="a line for each epoch instead of a progress bar")
-    sub = command("weights", run_weights_list, "published checkpoints: list, show, fetch, verify")
+    sub = command("weights", _run_weights_list, "published checkpoints: list, show, fetch, verify")
     actions = sub.add_subparsers(metavar="ACTION", required=True)
-    for name, run, text in (("list", run_weights_list, "the checkpoints, with licence and published accuracy"),
-                            ("show", run_weights_show, "all that is known of one"),
-                            ("fetch", run_weights_fetch, "download and check, print where the files are"),
-                            ("verify", run_weights_verify, "read the files in the cache again, print their sha256")):
+    for name, run, text in (("list", _run_weights_list, "the checkpoints, with licence and published accuracy"),
+                            ("show", _run_weights_show, "all that is known of one"),
+                            ("fetch", _run_weights_fetch, "download and check, print where the files are"),
+                            ("verify", _run_weights_verify, "read the files in the cache again, print their sha256")):
         action = actions.add_parser(name, help=text, description=text)
         action.set_defaults(run=run)
         if name == "list":
@@ -215,7 +215,7 @@ def version() -> str:
     return f"reskeras {__version__}"
 
 
-def run_list(options: argparse.Namespace) -> int:
+def _run_list(options: argparse.Namespace) -> int:
     from . import catalog
     if options.families:
         print(catalog.families_markdown())
@@ -233,7 +233,7 @@ def run_list(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_show(options: argparse.Namespace) -> int:
+def _run_show(options: argparse.Namespace) -> int:
     from . import catalog
     from .spec import differences
     from .weights.table import find
@@ -261,7 +261,7 @@ def run_show(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_compare(options: argparse.Namespace) -> int:
+def _run_compare(options: argparse.Namespace) -> int:
     from .commands.compare import comma_separated, compare, markdown, plain, points
     from .commands.quiet import hushed
     with hushed():
@@ -274,13 +274,13 @@ def run_compare(options: argparse.Namespace) -> int:
     return 0
 
 
-def present(images: Sequence[str]) -> None:
+def _present(images: Sequence[str]) -> None:
     """Raises: FileNotFoundError where none of the images is there, which is known before Keras starts."""
     if not any(map(os.path.exists, images)):
         raise FileNotFoundError(f"{', '.join(images)}: no such file")
 
 
-def run_cost(options: argparse.Namespace) -> int:
+def _run_cost(options: argparse.Namespace) -> int:
     import json
 
     from .commands.cost import bill, text
@@ -291,7 +291,7 @@ def run_cost(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_demo(options: argparse.Namespace) -> int:
+def _run_demo(options: argparse.Namespace) -> int:
     from .commands.quiet import hushed
     with hushed():
         from .commands.demo import demo
@@ -299,7 +299,7 @@ def run_demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_evaluate(options: argparse.Namespace) -> int:
+def _run_evaluate(options: argparse.Namespace) -> int:
     import json
 
     from .commands.quiet import hushed
@@ -313,11 +313,11 @@ def run_evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_explain(options: argparse.Namespace) -> int:
+def _run_explain(options: argparse.Namespace) -> int:
     from .commands.quiet import hushed
     from .commands.open_model import known
     known(options.model)
-    present([options.image])
+    _present([options.image])
     with hushed():
         from .commands.explain import explain
         written = explain(options.image, options.model, options.output, top=options.top, preprocess=options.preprocess,
@@ -326,7 +326,7 @@ def run_explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_page(options: argparse.Namespace) -> int:
+def _run_page(options: argparse.Namespace) -> int:
     from .commands.quiet import hushed
     with hushed():
         from .commands.page import page
@@ -335,19 +335,19 @@ def run_page(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_tour(options: argparse.Namespace) -> int:
+def _run_tour(options: argparse.Namespace) -> int:
     from .commands.tour import tour
     print(tour(options.output))
     return 0
 
 
-def run_recipes_list(options: argparse.Namespace) -> int:
+def _run_recipes_list(options: argparse.Namespace) -> int:
     from .train.recipes import listed
     print(listed())
     return 0
 
 
-def run_recipes_show(options: argparse.Namespace) -> int:
+def _run_recipes_show(options: argparse.Namespace) -> int:
     from .train.recipe import learning_rate
     from .train.recipes import find
     recipe = find(options.name).override(options.set, options.model_set)
@@ -360,14 +360,14 @@ def run_recipes_show(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_train(options: argparse.Namespace) -> int:
+def _run_train(options: argparse.Namespace) -> int:
     from .commands.train import train
     given = {name: value for name, value in vars(options).items() if name != "run"}
     print(train(**given))
     return 0
 
 
-def run_weights_list(options: argparse.Namespace) -> int:
+def _run_weights_list(options: argparse.Namespace) -> int:
     from . import catalog
     from .weights.table import get_weights, list_weights
     if options.markdown:
@@ -383,7 +383,7 @@ def run_weights_list(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_weights_show(options: argparse.Namespace) -> int:
+def _run_weights_show(options: argparse.Namespace) -> int:
     from .weights.table import get_weights
     for row in map(get_weights, options.names):
         for field, value in {**vars(row), "note": row.note}.items():
@@ -391,7 +391,7 @@ def run_weights_show(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_weights_fetch(options: argparse.Namespace) -> int:
+def _run_weights_fetch(options: argparse.Namespace) -> int:
     from .weights.fetch import fetch
     from .weights.table import get_weights
     for row in [get_weights(name) for name in options.names]:
@@ -399,7 +399,7 @@ def run_weights_fetch(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_weights_verify(options: argparse.Namespace) -> int:
+def _run_weights_verify(options: argparse.Namespace) -> int:
     from .weights.fetch import verify
     from .weights.table import get_weights
     for row in [get_weights(name) for name in options.names]:
@@ -407,7 +407,7 @@ def run_weights_verify(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_optimize(options: argparse.Namespace) -> int:
+def _run_optimize(options: argparse.Namespace) -> int:
     from . import catalog
     from .build import save
     from .graph.optimize import optimize
@@ -433,7 +433,7 @@ def run_optimize(options: argparse.Namespace) -> int:
     return int(bool(certificate.refused))
 
 
-def run_export(options: argparse.Namespace) -> int:
+def _run_export(options: argparse.Namespace) -> int:
     from .commands.export import artefact, command_line
     from .commands.quiet import hushed
     given = {name: value for name, value in vars(options).items() if name not in ("run", "model", "output")}
@@ -444,14 +444,14 @@ def run_export(options: argparse.Namespace) -> int:
     return int(not found.passed)
 
 
-def run_verify(options: argparse.Namespace) -> int:
+def _run_verify(options: argparse.Namespace) -> int:
     from .exporters.verify import verify
     found = [verify(file, options.threads) for file in options.files]
     print("[" + ",\n".join(v.json() for v in found) + "]" if options.json else "\n".join(v.summary() for v in found))
     return int(not all(v.passed for v in found))
 
 
-def run_benchmark(options: argparse.Namespace) -> int:
+def _run_benchmark(options: argparse.Namespace) -> int:
     from .commands.benchmark import as_json, benchmark, table
     from .commands.quiet import hushed
     with hushed():
@@ -460,13 +460,13 @@ def run_benchmark(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_predict(options: argparse.Namespace) -> int:
+def _run_predict(options: argparse.Namespace) -> int:
     import json
 
     from .commands.quiet import hushed
     from .commands.open_model import known
     known(options.model)
-    present(options.images)
+    _present(options.images)
     with hushed():
         from .commands.predict import predict
         results = predict(options.images, options.model, top=options.top, preprocess=options.preprocess,

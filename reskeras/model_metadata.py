@@ -60,10 +60,10 @@ class Memory:
         """With what is said here in the place of what is remembered; as `recalled`."""
         told = self
         if preprocess is not None:
-            given = settled(preprocess, self.scales)
+            given = _settled(preprocess, self.scales)
             told = replace(told, preprocessing=given.raw() if self.scales else given)
         if labels is not None:
-            told = replace(told, labels=listed(labels))
+            told = replace(told, labels=_listed(labels))
         return told
 
     def prepare(self, shape: tuple[int | None, ...], name: str, test: bool = False) -> Preprocessing:
@@ -101,10 +101,10 @@ class Net(keras.Model):
 
     def __reduce__(self):       # Keras' own looks the class up by its name, which is another's, see below
         function, arguments = super().__reduce__()
-        return unpickled, (function.__name__, arguments)
+        return _unpickled, (function.__name__, arguments)
 
 
-def unpickled(function: str, arguments: tuple) -> Net:
+def _unpickled(function: str, arguments: tuple) -> Net:
     return getattr(Net, function)(*arguments)
 
 
@@ -150,7 +150,7 @@ def recalled(model: keras.Model, preprocess: Any = None, labels: Any = None) -> 
     return found
 
 
-def settled(what: Any, scales: bool) -> Preprocessing:
+def _settled(what: Any, scales: bool) -> Preprocessing:
     """The preprocessing of a row, a name or a model, with both of its sizes.
 
     Arguments:
@@ -170,7 +170,7 @@ def settled(what: Any, scales: bool) -> Preprocessing:
     return memory.preprocessing or preprocess(what)
 
 
-def listed(labels: Any) -> Labels:
+def _listed(labels: Any) -> Labels:
     """A label set's name as it is, else the names of the classes; those in a text file, where `labels` is its path."""
     from .images.labels import known
     if isinstance(labels, (str, os.PathLike)) and labels not in known() and pathlib.Path(labels).is_file():

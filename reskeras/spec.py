@@ -122,14 +122,14 @@ class Spec:
     def __post_init__(self):
         for field in ("attention", "mixer"):
             if isinstance(getattr(self, field), str):
-                object.__setattr__(self, field, shorthand(field, getattr(self, field)))
-        check_choices(self, CHOICES)
-        check_numbers(self)
+                object.__setattr__(self, field, _shorthand(field, getattr(self, field)))
+        _check_choices(self, CHOICES)
+        _check_numbers(self)
         if not len(self.depths) == len(self.widths) <= len(self.strides):
             raise ValueError(f"depths={self.depths} and widths={self.widths}: one entry per stage expected in both, "
                              f"and a stride for each (strides={self.strides})")
-        check_type(self, "attention", (SE, ECA, type(None)))
-        check_type(self, "mixer", (SK, Split, type(None)))
+        _check_type(self, "attention", (SE, ECA, type(None)))
+        _check_type(self, "mixer", (SK, Split, type(None)))
         if self.shortcut == "none" and self.drop_path_rate:
             raise ValueError(f"drop_path_rate={self.drop_path_rate}: a plain net (shortcut='none') has no other path")
         if self.zero_init_residual and self.order in ("relu_before_add", "relu_around_add"):
@@ -184,8 +184,8 @@ class InceptionSpec:
     pixels: str = "tf"
 
     def __post_init__(self):
-        check_choices(self, {"version": ("v4", "resnet_v2"), "pixels": CHOICES["pixels"]})
-        check_numbers(self)
+        _check_choices(self, {"version": ("v4", "resnet_v2"), "pixels": CHOICES["pixels"]})
+        _check_numbers(self)
         if len(self.depths) != 3:
             raise ValueError(f"depths={self.depths}: expected three numbers, of the blocks A, B and C")
 
@@ -231,21 +231,21 @@ def nearest(word: object, known: Any) -> str:
     return f"; did you mean {lower[found[0]]!r}?" if found else ""
 
 
-def shorthand(field: str, word: str) -> Any:
+def _shorthand(field: str, word: str) -> Any:
     if word not in SHORTHANDS:
         raise ValueError(f"{field}={word!r}: expected None or one of {', '.join(map(repr, SHORTHANDS))}"
                          f"{nearest(word, SHORTHANDS)}")
     return SHORTHANDS[word]()
 
 
-def check_choices(spec: Any, choices: Mapping[str, tuple[Any, ...]]) -> None:
+def _check_choices(spec: Any, choices: Mapping[str, tuple[Any, ...]]) -> None:
     for field, known in choices.items():
         value = getattr(spec, field)
         if value not in known or type(value) not in map(type, known):     # True is no output stride
             raise ValueError(f"{field}={value!r}: expected one of {', '.join(map(repr, known))}{nearest(value, known)}")
 
 
-def check_type(spec: Any, field: str, types: tuple[type, ...]) -> None:
+def _check_type(spec: Any, field: str, types: tuple[type, ...]) -> None:
     value = getattr(spec, field)
     if not isinstance(value, types):
         names = ", ".join("None" if t is type(None) else t.__name__ + "()" for t in types)
@@ -260,7 +260,7 @@ def whole(value: Any) -> int:
         return -1
 
 
-def check_numbers(spec: Any) -> None:
+def _check_numbers(spec: Any) -> None:
     """Rates, whole numbers and tuples of them; the latter become Python's own."""
     for field in dataclasses.fields(spec):
         name, value = field.name, getattr(spec, field.name)

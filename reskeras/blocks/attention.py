@@ -26,7 +26,7 @@ def squeeze_excite(x: Tensor, spec: Spec, name: str) -> Tensor:
     return layers.Multiply(name=f"{name}_se_scale")([x, gate])
 
 
-def efficient_channel(x: Tensor, spec: Spec, name: str) -> Tensor:
+def _efficient_channel(x: Tensor, spec: Spec, name: str) -> Tensor:
     channels, eca = x.shape[-1], spec.attention
     assert isinstance(eca, ECA)
     kernel = int(abs(math.log2(channels) + eca.beta) / eca.gamma)
@@ -40,4 +40,4 @@ def efficient_channel(x: Tensor, spec: Spec, name: str) -> Tensor:
     return layers.Multiply(name=f"{name}_eca_scale")([x, gate])
 
 
-ATTENTIONS = {type(None): lambda x, spec, name: x, SE: squeeze_excite, ECA: efficient_channel}
+ATTENTIONS = {type(None): lambda x, spec, name: x, SE: squeeze_excite, ECA: _efficient_channel}

@@ -39,7 +39,7 @@ CONV = re.compile(r"(\d+) (\d)x(\d)(?:/(\d))?( V)?$")
 
 def inception(x: Tensor, spec: InceptionSpec) -> Tensor:
     """Everything between the image and the head."""
-    return {"v4": v4, "resnet_v2": resnet_v2}[spec.version](x, spec)
+    return {"v4": v4, "resnet_v2": _resnet_v2}[spec.version](x, spec)
 
 
 def v4(x: Tensor, spec: InceptionSpec) -> Tensor:
@@ -55,7 +55,7 @@ def v4(x: Tensor, spec: InceptionSpec) -> Tensor:
     return x
 
 
-def resnet_v2(x: Tensor, spec: InceptionSpec) -> Tensor:
+def _resnet_v2(x: Tensor, spec: InceptionSpec) -> Tensor:
     for name, step in (("conv2d_1a", "32 3x3/2 V"), ("conv2d_2a", "32 3x3 V"), ("conv2d_2b", "64 3x3")):
         x = conv(x, spec, step, name)
     x = layers.MaxPooling2D(3, strides=2, name="maxpool_3a")(x)
@@ -73,7 +73,7 @@ def resnet_v2(x: Tensor, spec: InceptionSpec) -> Tensor:
 
 
 def residual(x: Tensor, spec: InceptionSpec, kind: str, name: str, scale: float, activate: bool) -> Tensor:
-    y = layers.Concatenate(name=f"{name}_mixed")(branches(x, spec, kind, name))
+    y = layers.Concatenate(name=f"{name}_mixed")(_branches(x, spec, kind, name))
     y = layers.Conv2D(x.shape[-1], 1, kernel_initializer=spec.initializer, name=f"{name}_conv")(y)
     if scale != 1.0:
         y = layers.Rescaling(scale, name=f"{name}_scale")(y)
@@ -82,23 +82,23 @@ def residual(x: Tensor, spec: InceptionSpec, kind: str, name: str, scale: float,
 
 
 def module(x: Tensor, spec: InceptionSpec, kind: str, name: str) -> Tensor:
-    return layers.Concatenate(name=name)(branches(x, spec, kind, name))
+    return layers.Concatenate(name=name)(_branches(x, spec, kind, name))
 
 
-def branches(x: Tensor, spec: InceptionSpec, kind: str, name: str) -> list[Tensor]:
+def _branches(x: Tensor, spec: InceptionSpec, kind: str, name: str) -> list[Tensor]:
     ends = []
     for i, branch in enumerate(MODULES[kind]):
         *steps, last = branch.split(" | ")
         y, prefix = x, f"{name}_branch{i}"
         for n, step in enumerate(steps):
-            y = apply(y, spec, step, f"{prefix}_{n}")
+            y = _apply(y, spec, step, f"{prefix}_{n}")
         twins = last.split(" & ")
-        ends += [apply(y, spec, end, f"{prefix}_{len(steps)}{'ab'[t] if len(twins) > 1 else ''}")
+        ends += [_apply(y, spec, end, f"{prefix}_{len(steps)}{'ab'[t] if len(twins) > 1 else ''}")
                  for t, end in enumerate(twins)]
     return ends
 
 
-def apply(x: Tensor, spec: InceptionSpec, step: str, name: str) -> Tensor:
+def _apply(x: Tensor, spec: InceptionSpec, step: str, name: str) -> Tensor:
     if step == "max/2":
         return layers.MaxPooling2D(3, strides=2, name=f"{name}_pool")(x)
     if step == "avg":

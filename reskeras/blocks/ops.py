@@ -65,7 +65,7 @@ def act(x: Tensor, spec: AnySpec, name: str) -> Tensor:
 
 def conv_norm_act(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, late: bool = False, **options: Any) -> Tensor:
     x = norm(conv(x, spec, filters, kernel, name, **options), spec, name)
-    return act(drop_block(x, spec, late, name), spec, f"{name}_relu")
+    return act(_drop_block(x, spec, late, name), spec, f"{name}_relu")
 
 
 def edge_pad(x: Tensor, spec: Spec, amount: tuple[int, int], bare: bool, name: str) -> Tensor:
@@ -75,7 +75,7 @@ def edge_pad(x: Tensor, spec: Spec, amount: tuple[int, int], bare: bool, name: s
     return layers.ZeroPadding2D((amount, amount), name=name)(x)
 
 
-def drop_block(x: Tensor, spec: Spec, late: bool, name: str) -> Tensor:
+def _drop_block(x: Tensor, spec: Spec, late: bool, name: str) -> Tensor:
     if not (spec.drop_block_rate and late):
         return x
     return DropBlock2D(spec.drop_block_rate, spec.drop_block_size, name=f"{name}_drop_block")(x)

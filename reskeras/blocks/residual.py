@@ -52,12 +52,12 @@ def stages(x: Tensor, spec: Spec, stem_stride: int) -> Tensor:
             site = Site(f"conv{s + 2}_block{b + 1}", planes, planes * spec.expansion, step, wanted > 1, (before, dilation),
                         spec.drop_path_rate * number / total, s >= len(spec.depths) - 2, s + 2)
             x = block(x, spec, site)
-    return chain(x, spec, ORDERS[spec.order].first, "post")
+    return _chain(x, spec, ORDERS[spec.order].first, "post")
 
 
 def block(x: Tensor, spec: Spec, site: Site) -> Tensor:
     order = ORDERS[spec.order]
-    entry = chain(x, spec, order.first, f"{site.name}_preact")
+    entry = _chain(x, spec, order.first, f"{site.name}_preact")
     y = FORMS[spec.form](entry, spec, site)
     y = drop_path(attend(y, spec, site.name), spec, site.drop_path, site.name)
     if not order.end:
@@ -68,7 +68,7 @@ def block(x: Tensor, spec: Spec, site: Site) -> Tensor:
     return act(x, spec, f"{site.name}_out")
 
 
-def chain(x: Tensor, spec: Spec, kinds: tuple[str, ...], name: str) -> Tensor:
+def _chain(x: Tensor, spec: Spec, kinds: tuple[str, ...], name: str) -> Tensor:
     x = norm(x, spec, name) if "bn" in kinds else x
     return act(x, spec, f"{name}_relu") if "relu" in kinds else x
 
@@ -81,7 +81,7 @@ def grouped(x: Tensor, spec: Spec, site: Site) -> Tensor:
         if step.mixes and spec.block_dropout_rate:
             x = layers.Dropout(spec.block_dropout_rate, name=f"{site.name}_dropout")(x)
     return close(conv(x, spec, last.filters, last.kernel, last.name, dilation=last.dilation,
-                      normed="bn" in ORDERS[spec.order].last, zeros=zero_conv(spec)), spec, last)
+                      normed="bn" in ORDERS[spec.order].last, zeros=_zero_conv(spec)), spec, last)
 
 
 def close(x: Tensor, spec: Spec, last: Step) -> Tensor:
@@ -90,26 +90,26 @@ def close(x: Tensor, spec: Spec, last: Step) -> Tensor:
     return act(x, spec, f"{last.name}_relu") if "relu" in kinds else x
 
 
-def zero_conv(spec: Spec) -> bool:
+def _zero_conv(spec: Spec) -> bool:
     return spec.zero_init_residual and (spec.norm == "none" or "bn" not in ORDERS[spec.order].last)
 
 
-def concatenated(x: Tensor, spec: Spec, site: Site) -> Tensor:
+def _concatenated(x: Tensor, spec: Spec, site: Site) -> Tensor:
     """ResNeXt's form b: every path has a 1x1 and a 3x3 of its own, then they are concatenated."""
     _, _, last = CHAINS[spec.block](spec, site)
-    paths = layers.Concatenate(name=f"{site.name}_paths")(narrow_paths(x, spec, site))
+    paths = layers.Concatenate(name=f"{site.name}_paths")(_narrow_paths(x, spec, site))
     return close(conv(paths, spec, last.filters, 1, last.name), spec, last)
 
 
-def sum_of_paths(x: Tensor, spec: Spec, site: Site) -> Tensor:
+def _sum_of_paths(x: Tensor, spec: Spec, site: Site) -> Tensor:
     """ResNeXt's form a: the sum of the paths' own three convolutions."""
     _, _, last = CHAINS[spec.block](spec, site)
     paths = [conv(path, spec, last.filters, 1, f"{site.name}_path{i}_3", bias=False)
-             for i, path in enumerate(narrow_paths(x, spec, site), 1)]
+             for i, path in enumerate(_narrow_paths(x, spec, site), 1)]
     return close(add(paths, f"{site.name}_paths") if len(paths) > 1 else paths[0], spec, last)
 
 
-def narrow_paths(x: Tensor, spec: Spec, site: Site) -> list[Tensor]:
+def _narrow_paths(x: Tensor, spec: Spec, site: Site) -> list[Tensor]:
     first, second, _ = CHAINS[spec.block](spec, site)
     paths = []
     for i in range(1, spec.groups + 1):
@@ -137,5 +137,5 @@ def bottleneck(spec: Spec, site: Site) -> list[Step]:
             Step(f"{name}_3", site.out, 1)]
 
 
-FORMS = {"grouped": grouped, "concat": concatenated, "sum": sum_of_paths}
+FORMS = {"grouped": grouped, "concat": _concatenated, "sum": _sum_of_paths}
 CHAINS = {"basic": basic, "bottleneck": bottleneck}

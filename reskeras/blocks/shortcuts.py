@@ -32,7 +32,7 @@ def join(x: Tensor, entry: Tensor, y: Tensor, spec: Spec, site: Site, name: str)
     return add(pair, name) if pair else layers.Identity(name=name)(y)
 
 
-def project(entry: Tensor, spec: Spec, site: Site, pool: bool = False) -> Tensor:
+def _project(entry: Tensor, spec: Spec, site: Site, pool: bool = False) -> Tensor:
     """A 1x1 convolution (B); where `pool`, after an average pool that loses nothing (ResNet-D, arXiv:1812.01187)."""
     name, stride = f"{site.name}_0", site.stride
     if pool and site.strides:
@@ -45,20 +45,20 @@ def project(entry: Tensor, spec: Spec, site: Site, pool: bool = False) -> Tensor
     return norm(entry, spec, name) if normed else entry
 
 
-def convolutional(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
+def _convolutional(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
     """Identity, or a projection where the shape changes."""
     if x.shape[-1] == site.out and spec.stride_at == "last":
-        return subsample(x, site)
-    return project(entry, spec, site) if site.strides or x.shape[-1] != site.out else x
+        return _subsample(x, site)
+    return _project(entry, spec, site) if site.strides or x.shape[-1] != site.out else x
 
 
-def subsample(x: Tensor, site: Site) -> Tensor:
+def _subsample(x: Tensor, site: Site) -> Tensor:
     # Keras' V2 nets leave these layers to its counter; in a fresh process they get the names of this scheme.
     name = "max_pooling2d" + (f"_{site.stage - 2}" if site.stage > 2 else "")
     return layers.MaxPooling2D(1, strides=site.stride, name=name)(x) if site.stride > 1 else x
 
 
-def padded(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
+def _padded(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
     """A: every other cell, and zeros for the new channels."""
     new = site.out - x.shape[-1]
     if new < 0:
@@ -68,41 +68,41 @@ def padded(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
     return ChannelPadding(new // 2, new - new // 2, name=f"{site.name}_0_pad")(x) if new else x
 
 
-def averaged(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
-    return project(entry, spec, site, pool=True) if site.strides or x.shape[-1] != site.out else x
+def _averaged(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
+    return _project(entry, spec, site, pool=True) if site.strides or x.shape[-1] != site.out else x
 
 
-def halved(x: Tensor, entry: Tensor, y: Tensor, spec: Spec, site: Site) -> tuple[Tensor, Tensor]:
-    x = convolutional(x, entry, spec, site)
+def _halved(x: Tensor, entry: Tensor, y: Tensor, spec: Spec, site: Site) -> tuple[Tensor, Tensor]:
+    x = _convolutional(x, entry, spec, site)
     return (layers.Rescaling(0.5, name=f"{site.name}_0_scale")(x), layers.Rescaling(0.5, name=f"{site.name}_scale")(y))
 
 
-def gated(exclusive: bool) -> Join:
+def _gated(exclusive: bool) -> Join:
     """1 - g(x) on the shortcut, g(x) = sigmoid(W x + b) on the residual branch where `exclusive` (else 1)."""
     def join(x: Tensor, entry: Tensor, y: Tensor, spec: Spec, site: Site) -> tuple[Tensor, Tensor]:
         gate = layers.Conv2D(site.out, 1, strides=site.stride, kernel_initializer=spec.initializer,
                              bias_initializer=keras.initializers.Constant(spec.gate_bias), name=f"{site.name}_gate_conv")(entry)
         gate = layers.Activation("sigmoid", name=f"{site.name}_gate")(gate)
         rest = layers.Rescaling(-1.0, offset=1.0, name=f"{site.name}_gate_rest")(gate)
-        x = layers.Multiply(name=f"{site.name}_0_scale")([convolutional(x, entry, spec, site), rest])
+        x = layers.Multiply(name=f"{site.name}_0_scale")([_convolutional(x, entry, spec, site), rest])
         return x, (layers.Multiply(name=f"{site.name}_scale")([y, gate]) if exclusive else y)
     return join
 
 
-def dropped(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
-    return layers.Dropout(0.5, name=f"{site.name}_0_dropout")(convolutional(x, entry, spec, site))
+def _dropped(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
+    return layers.Dropout(0.5, name=f"{site.name}_0_dropout")(_convolutional(x, entry, spec, site))
 
 
 Join = Callable[[Tensor, Tensor, Tensor, Spec, Site], "tuple[Tensor, Tensor] | None"]
 
 
-def beside(shortcut: Callable[[Tensor, Tensor, Spec, Site], Tensor]) -> Join:
+def _beside(shortcut: Callable[[Tensor, Tensor, Spec, Site], Tensor]) -> Join:
     """A shortcut that leaves the residual branch alone."""
     return lambda x, entry, y, spec, site: (shortcut(x, entry, spec, site), y)
 
 
 SHORTCUTS: dict[str, Join] = {
-    "conv": beside(convolutional), "pad": beside(padded), "avg": beside(averaged), "dropout": beside(dropped),
-    "all_conv": beside(lambda x, entry, spec, site: project(entry, spec, site)), "none": lambda *_: None,
-    "constant": halved, "exclusive_gate": gated(True), "shortcut_gate": gated(False),
+    "conv": _beside(_convolutional), "pad": _beside(_padded), "avg": _beside(_averaged), "dropout": _beside(_dropped),
+    "all_conv": _beside(lambda x, entry, spec, site: _project(entry, spec, site)), "none": lambda *_: None,
+    "constant": _halved, "exclusive_gate": _gated(True), "shortcut_gate": _gated(False),
 }

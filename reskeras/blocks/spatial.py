@@ -29,7 +29,7 @@ def mix(x: Tensor, spec: Spec, step: Step) -> Tensor:
     stride = step.stride
     mixer = MIXERS[type(spec.mixer) if step.mixes else type(None)]
     if step.mixes and stride > 1 and spec.downsample != "conv":
-        return average_downsampled(x, spec, step)
+        return _average_downsampled(x, spec, step)
     if step.strides and spec.antialias:
         return ANTIALIAS[spec.antialias](mixer(x, spec, step, 1), stride, f"{step.name}_{spec.antialias}")
     return mixer(x, spec, step, stride)
@@ -42,15 +42,15 @@ ANTIALIAS = {
 }
 
 
-def average_downsampled(x: Tensor, spec: Spec, step: Step) -> Tensor:
+def _average_downsampled(x: Tensor, spec: Spec, step: Step) -> Tensor:
     """ResNeSt's 3x3 average pool carries the stride, behind the split attention or (the "fast" nets) before it."""
     before = spec.downsample == "pool_before"
-    x = average_pool(x, step) if before else x
+    x = _average_pool(x, step) if before else x
     x = MIXERS[type(spec.mixer)](x, spec, step, 1)
-    return x if before else average_pool(x, step)
+    return x if before else _average_pool(x, step)
 
 
-def average_pool(x: Tensor, step: Step) -> Tensor:
+def _average_pool(x: Tensor, step: Step) -> Tensor:
     x = layers.ZeroPadding2D(1, name=f"{step.name}_avd_pad")(x)      # the zeros count in the mean, as in PyTorch
     return layers.AveragePooling2D(3, strides=step.stride, name=f"{step.name}_avd")(x)
 
@@ -60,7 +60,7 @@ def plain(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
                          groups=step.groups)
 
 
-def selective_kernel(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
+def _selective_kernel(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
     sk = spec.mixer
     assert isinstance(sk, SK)
     half = x.shape[-1] // 2
@@ -75,7 +75,7 @@ def selective_kernel(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
     gate = conv(gate, spec, step.filters * 2, 1, f"{step.name}_sk_select", bias=False)
     gate = RadixSoftmax(2, name=f"{step.name}_sk_softmax")(gate)
     gated = [layers.Multiply(name=f"{step.name}_path{i}_scale")([path, part])
-             for i, (path, part) in enumerate(zip(paths, slices(gate, 2, f"{step.name}_sk_gate")), 1)]
+             for i, (path, part) in enumerate(zip(paths, _slices(gate, 2, f"{step.name}_sk_gate")), 1)]
     return add(gated, f"{step.name}_sk_out")
 
 
@@ -88,21 +88,21 @@ def split_attention(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
                       dilation=step.dilation, groups=groups * radix)
     # the mean of the sum of the parts is the sum of the parts of the mean, and that is one pixel
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{step.name}_split_squeeze")(x)
-    gate = summed(gate, radix, f"{step.name}_split_fuse")
+    gate = _summed(gate, radix, f"{step.name}_split_fuse")
     gate = conv_norm_act(gate, spec, hidden, 1, f"{step.name}_split_reduce", groups=groups, bias=True)
     gate = conv(gate, spec, step.filters * radix, 1, f"{step.name}_split_select", groups=groups, bias=True)
     gate = RadixSoftmax(radix, groups, name=f"{step.name}_split_softmax")(gate)
     x = layers.Multiply(name=f"{step.name}_split_scale")([x, gate])
-    return summed(x, radix, f"{step.name}_split_out")
+    return _summed(x, radix, f"{step.name}_split_out")
 
 
-def slices(x: Tensor, parts: int, name: str) -> list[Tensor]:
+def _slices(x: Tensor, parts: int, name: str) -> list[Tensor]:
     size = x.shape[-1] // parts
     return [ChannelSlice(size * i, size * (i + 1), name=f"{name}{i + 1}")(x) for i in range(parts)]
 
 
-def summed(x: Tensor, parts: int, name: str) -> Tensor:
-    return add(slices(x, parts, f"{name}_part"), name) if parts > 1 else x
+def _summed(x: Tensor, parts: int, name: str) -> Tensor:
+    return add(_slices(x, parts, f"{name}_part"), name) if parts > 1 else x
 
 
-MIXERS = {type(None): plain, SK: selective_kernel, Split: split_attention}
+MIXERS = {type(None): plain, SK: _selective_kernel, Split: split_attention}

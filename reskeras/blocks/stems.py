@@ -30,7 +30,7 @@ STEM_WIDTHS = {
 }
 
 
-def antialiased(x: Tensor, spec: Spec) -> Tensor:
+def _antialiased(x: Tensor, spec: Spec) -> Tensor:
     """The stem's pool of an anti-aliased net: it looks at every cell, then subsamples smoothly."""
     if spec.antialias == "average":
         return layers.AveragePooling2D(2, name="pool1_pool")(x)
@@ -41,27 +41,27 @@ def antialiased(x: Tensor, spec: Spec) -> Tensor:
 def max_pool(x: Tensor, spec: Spec) -> Tensor:
     """As PyTorch: one cell that cannot win on each side."""
     if spec.antialias:
-        return antialiased(x, spec)
+        return _antialiased(x, spec)
     x = edge_pad(x, spec, (1, 1), not spec.stem_norm, "pool1_pad")
     return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
 
 
-def max_pool_zero_pad(x: Tensor, spec: Spec) -> Tensor:
+def _max_pool_zero_pad(x: Tensor, spec: Spec) -> Tensor:
     """As keras.applications' V2 and BiT: zeros, which do win over negative values."""
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
     return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
 
 
-def max_pool_ceil(x: Tensor, spec: Spec) -> Tensor:
+def _max_pool_ceil(x: Tensor, spec: Spec) -> Tensor:
     """As the SENet release (Caffe's rule): no padding, but the last window may hang over the edge."""
     x = edge_pad(x, spec, (0, 1), not spec.stem_norm, "pool1_pad")
     return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
 
 
-def conv_pool(x: Tensor, spec: Spec) -> Tensor:
+def _conv_pool(x: Tensor, spec: Spec) -> Tensor:
     """As ResNet-RS (arXiv:2103.07579): a 3x3 convolution subsamples."""
     return conv_norm_act(x, spec, x.shape[-1], 3, "pool1", stride=2)
 
 
-POOLS = {"max": max_pool, "max_zero_pad": max_pool_zero_pad, "max_ceil": max_pool_ceil, "conv": conv_pool,
+POOLS = {"max": max_pool, "max_zero_pad": _max_pool_zero_pad, "max_ceil": _max_pool_ceil, "conv": _conv_pool,
          "none": lambda x, spec: x}

@@ -44,10 +44,10 @@ def benchmark(files: Sequence[str | os.PathLike[str]], threads: int = 1, images:
     """
     if not files:
         raise ValueError("no files: give at least one exported file")
-    one_thread_count(files, threads)
+    _one_thread_count(files, threads)
     opened = [(pathlib.Path(file), name, open_file(file, threads, name))
               for file in files for name in format_of(file).module.RUNTIMES]
-    shape = common([run for _, _, run in opened], size)
+    shape = _common([run for _, _, run in opened], size)
     batch = np.random.RandomState(0).standard_normal((images, *shape)).astype("float32")
     base_outputs, base_median, lines = None, 0.0, []
     for file, name, run in opened:
@@ -57,13 +57,13 @@ def benchmark(files: Sequence[str | os.PathLike[str]], threads: int = 1, images:
         times = latency(run.run, one, CALLS, SECONDS)
         base_median = base_median or times["median"]
         number, _ = size_and_hash(*format_of(file).files(file))
-        lines.append(Line(str(file), name, number, times["median"], times["p90"], throughput(run, many),
+        lines.append(Line(str(file), name, number, times["median"], times["p90"], _throughput(run, many),
                           times["median"] / base_median, agreement(found, base_outputs),
                           max_relative_difference(found, base_outputs)))
     return lines
 
 
-def one_thread_count(files: Sequence[str | os.PathLike[str]], threads: int) -> None:
+def _one_thread_count(files: Sequence[str | os.PathLike[str]], threads: int) -> None:
     if any(format_of(file).half for file in files):
         import tensorflow as tf
         try:
@@ -72,7 +72,7 @@ def one_thread_count(files: Sequence[str | os.PathLike[str]], threads: int) -> N
             pass
 
 
-def common(runs: list[Runtime], size: tuple[int, int] | None) -> tuple[int, ...]:
+def _common(runs: list[Runtime], size: tuple[int, int] | None) -> tuple[int, ...]:
     """The image's shape that all files take.  Raises: ValueError where there is none, or nobody knows it."""
     shapes = [run.shape[1:] for run in runs]
     found = tuple(next((side for side in sides if side), None) for sides in zip(*shapes))
@@ -85,7 +85,7 @@ def common(runs: list[Runtime], size: tuple[int, int] | None) -> tuple[int, ...]
     return tuple(side for side in found if side)
 
 
-def throughput(run: Runtime, images: np.ndarray) -> float:
+def _throughput(run: Runtime, images: np.ndarray) -> float:
     run.run(images)
     start, count = time.perf_counter(), 0
     while count < 3 or time.perf_counter() - start < 1:

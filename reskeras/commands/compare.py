@@ -50,7 +50,7 @@ def points(nets: Iterable[str] = (), family: str | None = None, labels: str = IM
         latency: whether to time single images here.
     Raises: ValueError for an unknown name or family, a net without such an accuracy, or nothing to compare.
     """
-    chosen = [named(net, labels) for net in nets] + (of_family(family, labels) if family else [])
+    chosen = [named(net, labels) for net in nets] + (_of_family(family, labels) if family else [])
     if not chosen:
         raise ValueError("nothing to compare: give the names of nets or a family, such as family='resnext'")
     found = [point(w) for w in dict.fromkeys(chosen)]
@@ -75,7 +75,7 @@ def named(net: str, labels: str) -> Weights:
     return found[0]
 
 
-def of_family(family: str, labels: str) -> list[Weights]:
+def _of_family(family: str, labels: str) -> list[Weights]:
     if family != "all" and family not in FAMILIES:
         raise ValueError(f"family={family!r}: expected 'all' or one of {', '.join(FAMILIES)}"
                          f"{nearest(family, [*FAMILIES, 'all'])}")
@@ -172,10 +172,10 @@ def compare(found: Sequence[Point], output: str | os.PathLike[str]) -> pathlib.P
         with replaced(file) as new:
             drawing.savefig(new, format="png", dpi=160)
         return file
-    return write_page(found, drawing, file)
+    return _write_page(found, drawing, file)
 
 
-def write_page(found: Sequence[Point], drawing: Figure, file: pathlib.Path) -> pathlib.Path:
+def _write_page(found: Sequence[Point], drawing: Figure, file: pathlib.Path) -> pathlib.Path:
     from . import html
     header, lines = rows(found)
     timed = [p for p in found if p.latency_ms]

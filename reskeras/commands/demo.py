@@ -41,7 +41,7 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
         "predictions", "history", "seconds" (by step, and in all), "files" (by artefact), "report".
     Raises: ImportError where scikit-learn or matplotlib is missing; OSError where `output` cannot be written; ValueError.
     """
-    require_extras()
+    _require_extras()
     if keep and (fast or not (CHECKOUT / "saved_models").is_dir()):
         raise ValueError("keep=True: only a full run in a checkout of the repository makes the net that comes with the package")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -85,9 +85,9 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
 
     with clock("predict"), hushed():
         ten = [int(np.flatnonzero(test.labels == c)[0]) for c in range(CLASSES)]
-        samples = write_samples(test.pixels[ten], folder / "samples")
+        samples = _write_samples(test.pixels[ten], folder / "samples")
         predictions = predict(samples, paths["TFLite int8"], top=3)
-    say("\nTen test images through the int8 file\n" + strokes(test.pixels[ten]) + "\n"
+    say("\nTen test images through the int8 file\n" + _strokes(test.pixels[ten]) + "\n"
         + "".join(f"{said(p)[0]:^9}" for p in predictions))
 
     page = folder / "report.html"
@@ -98,11 +98,11 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
     say(f"\nReport  {page}\nTry     reskeras predict {samples[3]} --model {paths['TFLite int8']}\n"
         f"Done in {clock.total():.0f} s")
     if keep:
-        keep_embedded(paths, accuracy)
+        _keep_embedded(paths, accuracy)
     return result
 
 
-def write_samples(pixels: np.ndarray, folder: pathlib.Path) -> list[pathlib.Path]:
+def _write_samples(pixels: np.ndarray, folder: pathlib.Path) -> list[pathlib.Path]:
     """Images to PNG files, 0.png and on."""
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{i}.png" for i in range(len(pixels))]
@@ -111,7 +111,7 @@ def write_samples(pixels: np.ndarray, folder: pathlib.Path) -> list[pathlib.Path
     return paths
 
 
-def strokes(pixels: np.ndarray) -> str:
+def _strokes(pixels: np.ndarray) -> str:
     """8x8 images side by side as text, two rows of pixels in one of characters; empty where the terminal has no such signs."""
     if not (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf"):
         return ""
@@ -121,7 +121,7 @@ def strokes(pixels: np.ndarray) -> str:
     return "\n".join(lines)
 
 
-def keep_embedded(paths: dict[str, pathlib.Path], accuracy: dict[str, float]) -> None:
+def _keep_embedded(paths: dict[str, pathlib.Path], accuracy: dict[str, float]) -> None:
     """Copies the net to where the package and the repository have it, and writes its lines of their index."""
     from ..exporters import index
     from ..exporters.report import size_and_hash
@@ -156,7 +156,7 @@ class Clock:
         self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - start
 
 
-def require_extras() -> None:
+def _require_extras() -> None:
     """Raises: ImportError that says what to install."""
     import importlib.util
     missing = [name for name, module in (("scikit-learn", "sklearn"), ("matplotlib", "matplotlib"))

@@ -27,7 +27,7 @@ def report(result: dict[str, Any], model: keras.Model, cost: Any, test: Digits, 
                    (f"{cost.macs / 1e6:.1f} M", "multiply-accumulates"),
                    (kilobytes(certificates["TFLite int8"].bytes), "as int8 TFLite"),
                    (f"{seconds['train']:.0f} s", f"training, {len(history['loss'])} epochs")),
-        html.section("Learning curves", curves(history), html.tag(
+        html.section("Learning curves", _curves(history), html.tag(
             "p", "Training images are augmented, so they are harder than those of the validation.", class_="small")),
         html.section("Artefacts", html.table(
             ("artefact", "size", "one image", "test accuracy", "same class as Keras", "largest difference"),
@@ -37,23 +37,23 @@ def report(result: dict[str, Any], model: keras.Model, cost: Any, test: Digits, 
                      "the convolutions first, except in the Keras file. Differences are relative to the largest output. "
                      "Latency is the median of single calls on this machine.", class_="small")),
         html.section("Ten test images through the int8 file", html.tag("div", class_="tiles", *(
-            digit(test, i, *said(p)) for i, p in zip(ten, result["predictions"])))),
+            _digit(test, i, *said(p)) for i, p in zip(ten, result["predictions"])))),
         html.section("Confusion matrix", html.heat(counts, labels, "true"),
                      html.tag("p", "Rows are the true digit, columns what the trained net says.", class_="small")),
         html.section("What it gets wrong", html.tag("div", class_="tiles", *(
-            digit(test, i, f"{test.labels[i]}, taken", f"for {guess[i]}") for i in wrong[:40]))
+            _digit(test, i, f"{test.labels[i]}, taken", f"for {guess[i]}") for i in wrong[:40]))
             if len(wrong) else html.tag("p", "Nothing, of the test images.")),
         html.section("Time", html.table(("step", "seconds"), [(step, f"{s:.1f}") for step, s in seconds.items()]), html.tag(
             "p", " · ".join(f"{k} {v}" for k, v in certificates["TFLite"].versions.items()), class_="small")),
         lead=f"{len(test)} test images of scikit-learn's digits, {SIZE}x{SIZE} pixels.")
 
 
-def digit(test: Digits, i: int, *caption: str) -> html.Html:
+def _digit(test: Digits, i: int, *caption: str) -> html.Html:
     image = html.picture(test.pixels[i], 88, f"a handwritten {test.labels[i]}")
     return html.tag("figure", image, html.tag("figcaption", *(html.tag("div", line) for line in caption)))
 
 
-def curves(history: dict[str, list[float]]) -> html.Html:
+def _curves(history: dict[str, list[float]]) -> html.Html:
     """Error and loss by epoch, on a logarithmic scale above the smallest tick: what is left to learn."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

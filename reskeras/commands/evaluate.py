@@ -85,15 +85,15 @@ def evaluate(model: str | os.PathLike[str] | keras.Model, data: Any, *, split: s
     memory = net.memory.told(preprocess, labels)
     prepare = memory.prepare(net.shape, net.name)
     views = [replace(prepare, size=(s, s), crop_pct=1.0) for s in scales] or [
-        widened(prepare, net.name) if crops > 1 else prepare]
+        _widened(prepare, net.name) if crops > 1 else prepare]
     found, *others = [Data(images, batch, prepare=view, limit=limit) for view in views]
-    number = scores_of(net, np.zeros((1, *prepare.size, len(prepare.mean)), "float32")).shape[1]     # a first call compiles
+    number = _scores_of(net, np.zeros((1, *prepare.size, len(prepare.mean)), "float32")).shape[1]     # a first call compiles
     mapping = classes_in_net(images, memory, number)
     hits, count, begin = np.zeros(2, int), 0, time.perf_counter()
     for (x, y), *more in zip(found.batches(), *(other.batches() for other in others)):
-        truth = truths(y.numpy(), mapping, number, images.name)
+        truth = _truths(y.numpy(), mapping, number, images.name)
         seen = ten(x.numpy(), prepare.size) if crops > 1 else [x.numpy(), *(other.numpy() for other, _ in more)]
-        scores: Any = sum(probable(scores_of(net, view)) for view in seen)
+        scores: Any = sum(_probable(_scores_of(net, view)) for view in seen)
         order = np.argsort(-np.asarray(scores, "float64"), axis=1, kind="stable")[:, :5]
         hits += [(order[:, 0] == truth).sum(), (order == truth[:, None]).any(1).sum()]
         count += len(truth)
@@ -133,13 +133,13 @@ def plain(name: str) -> str:
     return name.lower().replace("_", " ").strip()
 
 
-def truths(y: np.ndarray, mapping: np.ndarray, number: int, name: str) -> np.ndarray:
+def _truths(y: np.ndarray, mapping: np.ndarray, number: int, name: str) -> np.ndarray:
     if y.min() < 0 or y.max() >= len(mapping):
         raise ValueError(f"{name}: it has a class {y.max() if y.min() >= 0 else y.min()}; the net has {number}, from 0 on")
     return mapping[y]
 
 
-def scores_of(net: Classifier, x: np.ndarray) -> np.ndarray:
+def _scores_of(net: Classifier, x: np.ndarray) -> np.ndarray:
     """Scores (N, classes); a file that takes a fixed number of images gets so many at a time."""
     fixed = getattr(net.run, "shape", (None,))[0]
     if not fixed:
@@ -159,7 +159,7 @@ def two(scores: np.ndarray, name: str) -> np.ndarray:
     return scores
 
 
-def probable(scores: np.ndarray) -> np.ndarray:
+def _probable(scores: np.ndarray) -> np.ndarray:
     """`scores` where they are probabilities, else their softmax."""
     if scores.min() >= 0 and scores.max() <= 1:
         return scores
@@ -167,7 +167,7 @@ def probable(scores: np.ndarray) -> np.ndarray:
     return powers / powers.sum(1, keepdims=True)
 
 
-def widened(prepare: Preprocessing, name: str) -> Preprocessing:
+def _widened(prepare: Preprocessing, name: str) -> Preprocessing:
     """The same without the crop: the square of which it is the centre.  Raises: ValueError where it is the whole image."""
     if prepare.target == prepare.size:
         raise ValueError(f"crops=10: {name} takes the whole image (crop_pct=1), so there is nothing to crop")

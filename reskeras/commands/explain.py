@@ -46,8 +46,8 @@ def explain(image: Path, model: Path | keras.Model, output: Path, *, top: int = 
     classes = memory.classes(len(scores))
     shown = np.clip(prepare.raw()(pixels)[0], 0, 255).astype("uint8")
     filters = first_filters(net)
-    cams = [captioned(shown, "the image as the net takes it")]
-    cams += [captioned(overlay(shown, cam), f"{classes[i][1]} {scores[i]:.1%}") for i, cam in inside.cams.items()]
+    cams = [_captioned(shown, "the image as the net takes it")]
+    cams += [_captioned(_overlay(shown, cam), f"{classes[i][1]} {scores[i]:.1%}") for i, cam in inside.cams.items()]
     return html.write(output, html.page(
         f"{net.name} on {pathlib.Path(image).name}",
         html.section("Where it looks", html.tag("div", *cams, class_="pictures"),
@@ -63,13 +63,13 @@ def note(text: str) -> html.Html:
     return html.tag("p", text, class_="small")
 
 
-def captioned(pixels: np.ndarray, caption: str) -> html.Html:
+def _captioned(pixels: np.ndarray, caption: str) -> html.Html:
     return html.tag("figure", html.picture(pixels, 240, caption), html.tag("figcaption", caption))
 
 
 def stage(name: str, maps: np.ndarray, channels: int) -> html.Html:
     strongest = np.argsort(-maps.mean((0, 1)), kind="stable")[:channels]
-    tiles = [coloured(scaled(maps[..., i])) for i in strongest]
+    tiles = [coloured(_scaled(maps[..., i])) for i in strongest]
     height, width, number = maps.shape
     return html.tag("figure", html.picture(mosaic(tiles), 560, f"maps of {name}"),
                     html.tag("figcaption", f"{name}: {len(tiles)} of {number} maps of {height}x{width}"))
@@ -82,7 +82,7 @@ def first(name: str, kernel: np.ndarray, reverses: bool) -> html.Html:
                         note(f"{name}: {len(tiles)} of {number} filters of {height}x{width}; grey is 0."))
 
 
-def scaled(values: np.ndarray) -> np.ndarray:
+def _scaled(values: np.ndarray) -> np.ndarray:
     """To 0 .. 1; a constant becomes 0."""
     low, high = values.min(), values.max()
     return (values - low) / ((high - low) or 1)
@@ -95,7 +95,7 @@ def coloured(values: np.ndarray) -> np.ndarray:
     return (HEAT[low] + (place - low)[..., None] * (HEAT[low + 1] - HEAT[low])).astype("uint8")
 
 
-def overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
+def _overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
     """The image in grey under the cam in colour, both of the image's size."""
     grey = image.astype("float32").mean(-1, keepdims=True)
     return (0.5 * grey + 0.5 * coloured(resized(cam, image.shape[:2]))).astype("uint8")

@@ -40,7 +40,7 @@ def artefact(name: str, output: str | os.PathLike[str] | None = None, *, command
     from ..exporters.export import export
     net = weighted(name)
     if debug:
-        print(debugged(net, options))
+        print(_debugged(net, options))
     certificate = export(net, target, **options)
     if shelved:
         accuracy = certificate.first.accuracy
@@ -51,7 +51,7 @@ def artefact(name: str, output: str | os.PathLike[str] | None = None, *, command
     return target, certificate
 
 
-def debugged(net: keras.Model, options: dict[str, Any]) -> str:
+def _debugged(net: keras.Model, options: dict[str, Any]) -> str:
     """The table of what int8 does to each layer."""
     from dataclasses import replace
 

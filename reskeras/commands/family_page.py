@@ -36,7 +36,7 @@ def family(name: str, output: str | os.PathLike[str]) -> pathlib.Path:
     nets = [other for other in ROWS.values() if other.family == row.family]
     search = html.tag("input", type="search", data_filters="nets", placeholder="filter", aria_label="filter")
     return html.write(output, html.page(
-        title, *(html.tag("p", "Paper: ", *linked(papers)),) * bool(papers), ancestry(row),
+        title, *(html.tag("p", "Paper: ", *_linked(papers)),) * bool(papers), _ancestry(row),
         html.section("Nets", html.tag("div", search, class_="tools"),
                      html.sortable(("net", "pixels", "parameters (M)", "MACs (G)", "checkpoints", "top-1 (%)", "of"),
                                    map(line, nets), "nets"),
@@ -46,12 +46,12 @@ def family(name: str, output: str | os.PathLike[str]) -> pathlib.Path:
         lead=f"{len(nets)} nets; {row.builder} among them.", style="tour.css net.css", script="table.js"))
 
 
-def linked(papers: list[str]) -> list[Any]:
+def _linked(papers: list[str]) -> list[Any]:
     links = (re.fullmatch(r"\[(.*)\]\((.*)\)", paper) for paper in papers)
     return [part for link in links if link for part in (html.tag("a", f"arXiv:{link[1]}", href=link[2]), " ")]
 
 
-def ancestry(row: Variant) -> html.Html:
+def _ancestry(row: Variant) -> html.Html:
     other = parent(row)
     if other is None:
         return html.section("What it changes", html.tag("p", "It is made of no other family's nets."))

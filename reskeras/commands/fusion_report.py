@@ -28,21 +28,21 @@ class Fusion:
     in_name: bool = False           # whether a pass does it in name alone: one layer, which a runtime must still make one kernel
 
 
-def all_of(*words: str, no: tuple[str, ...] = ()) -> Callable[[Kernel], bool]:
+def _all_of(*words: str, no: tuple[str, ...] = ()) -> Callable[[Kernel], bool]:
     return lambda kernel: kernel.does.issuperset(words) and kernel.does.isdisjoint(no)
 
 
 FUSIONS = (
-    Fusion("BN folding", "normalizing multiplications", all_of("norm"), "fold_bn", fewer=True),
-    Fusion("conv + ReLU", "kernels that do both", all_of("conv", "act", no=("add", "pool")), "fuse_activation",
+    Fusion("BN folding", "normalizing multiplications", _all_of("norm"), "fold_bn", fewer=True),
+    Fusion("conv + ReLU", "kernels that do both", _all_of("conv", "act", no=("add", "pool")), "fuse_activation",
            in_name=True),
-    Fusion("conv + ReLU + pool", "kernels that do all three", all_of("conv", "act", "pool")),
-    Fusion("conv + add + ReLU", "kernels that do all three", all_of("conv", "add", "act")),
-    Fusion("multi-branch (siblings)", "convolutions", all_of("conv"), "merge_branches", fewer=True),
+    Fusion("conv + ReLU + pool", "kernels that do all three", _all_of("conv", "act", "pool")),
+    Fusion("conv + add + ReLU", "kernels that do all three", _all_of("conv", "add", "act")),
+    Fusion("multi-branch (siblings)", "convolutions", _all_of("conv"), "merge_branches", fewer=True),
     Fusion("topology compression", "convolutions that stride", lambda k: "conv" in k.does and k.strides, "push_stride",
            fewer=True),
     Fusion("kernel-1 pooling", "pools of one cell", lambda k: "pool" in k.does and k.window == 1, "push_stride"),
-    Fusion("padding", "paddings by themselves", all_of("pad"), "fold_pad", fewer=True))
+    Fusion("padding", "paddings by themselves", _all_of("pad"), "fold_pad", fewer=True))
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def fusions(model: keras.Model, fast: keras.Model, certificate: Certificate) -> 
     Raises: ValueError where `certificate` is another model's.
     """
     check(model, fast, certificate)
-    return rows(kernels(model), kernels(fast))
+    return _rows(kernels(model), kernels(fast))
 
 
 def check(model: keras.Model, fast: keras.Model, certificate: Certificate) -> None:
@@ -80,7 +80,7 @@ def check(model: keras.Model, fast: keras.Model, certificate: Certificate) -> No
                          "expected fast, certificate = reskeras.optimize(model)")
 
 
-def rows(before: Ran, after: Ran) -> list[Row]:
+def _rows(before: Ran, after: Ran) -> list[Row]:
     return [row(fusion, by, before[by], after[by]) for fusion in FUSIONS for by in before]
 
 
@@ -94,7 +94,7 @@ def report(model: keras.Model, fast: keras.Model, certificate: Certificate) -> s
     """The table as text, and below it every runtime's own names for the kernels that were counted."""
     check(model, fast, certificate)
     before, after = kernels(model), kernels(fast)
-    lines = [*aligned(cells(rows(before, after), model, certificate)), "", caption(model), *filter(None, [certificate.refused])]
+    lines = [*_aligned(_cells(_rows(before, after), model, certificate)), "", caption(model), *filter(None, [certificate.refused])]
     for by, counted in COUNTED.items():
         lines += ["", f"{by}: {counted}", f"  before  {names(before[by])}", f"  after   {names(after[by])}"]
     return "\n".join(lines)
@@ -102,11 +102,11 @@ def report(model: keras.Model, fast: keras.Model, certificate: Certificate) -> s
 
 def markdown(found: list[Row], model: keras.Model, certificate: Certificate) -> str:
     """The table of docs/optimize.md."""
-    head, *body = cells(found, model, certificate)
+    head, *body = _cells(found, model, certificate)
     return "\n".join([table(head, body), "", caption(model)])
 
 
-def cells(found: list[Row], model: keras.Model, certificate: Certificate) -> list[list[str]]:
+def _cells(found: list[Row], model: keras.Model, certificate: Certificate) -> list[list[str]]:
     lines = [["fusion", "counted", *COUNTED, "done by"]]
     for fusion in FUSIONS:
         own = {r.by: r for r in found if r.fusion is fusion}
@@ -145,7 +145,7 @@ def siblings(model: keras.Model) -> int:
     return len(merge_branches(Graph.of(model)).done)
 
 
-def aligned(lines: list[list[str]]) -> list[str]:
+def _aligned(lines: list[list[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*lines)]
     return ["  ".join(f"{cell:{width}}" for cell, width in zip(line, widths)).rstrip() for line in lines]
 

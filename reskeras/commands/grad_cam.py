@@ -31,9 +31,9 @@ def look(net: keras.Model, image: np.ndarray, classes: Sequence[int] | None = No
     Raises: ValueError for a net without a map or classes, or a class that it has not.
     """
     found = cost(net, image.shape[1:])
-    last = last_map(net, found)
-    ends = stage_ends(found)
-    tensors = {name: tensor_of(net, name) for name in dict.fromkeys([last, *ends])}
+    last = _last_map(net, found)
+    ends = _stage_ends(found)
+    tensors = {name: _tensor_of(net, name) for name in dict.fromkeys([last, *ends])}
     score, before = logits(net)
     with deep():
         watched = keras.Model(net.inputs, [*tensors.values(), before, net.outputs[0]])
@@ -42,14 +42,14 @@ def look(net: keras.Model, image: np.ndarray, classes: Sequence[int] | None = No
         values = score(hidden)
         if len(values.shape) != 2 or values.shape[1] < 1:
             raise ValueError(f"{net.name}: its output is {tuple(values.shape)}; a classifier gives one number per class")
-        chosen = check(classes, np.argsort(-values[0].numpy(), kind="stable")[:top], values.shape[1], net.name)
+        chosen = _check(classes, np.argsort(-values[0].numpy(), kind="stable")[:top], values.shape[1], net.name)
         evidence = {i: values[0, i] for i in chosen}
     by_name = dict(zip(tensors, maps))
     cams = {i: cam(by_name[last], tape.gradient(value, by_name[last])) for i, value in evidence.items()}
     return Inside(output[0].numpy(), cams, last, {name: by_name[name][0].numpy() for name in ends})
 
 
-def check(classes: Sequence[int] | None, likeliest: np.ndarray, number: int, name: str) -> list[int]:
+def _check(classes: Sequence[int] | None, likeliest: np.ndarray, number: int, name: str) -> list[int]:
     chosen = [int(i) for i in (likeliest if classes is None else classes)]
     wrong = [i for i in chosen if not 0 <= i < number]
     if wrong:
@@ -67,7 +67,7 @@ def cam(maps: Any, gradient: Any) -> np.ndarray:
     return evidence / (evidence.max() or 1.0)
 
 
-def last_map(net: keras.Model, found: Cost) -> str:
+def _last_map(net: keras.Model, found: Cost) -> str:
     """The layer that the head reads: the last whose output still has a place in the image, by its receptive field.
 
     Raises: ValueError where the net has none.
@@ -78,13 +78,13 @@ def last_map(net: keras.Model, found: Cost) -> str:
     return last.name
 
 
-def stage_ends(found: Cost) -> list[str]:
+def _stage_ends(found: Cost) -> list[str]:
     """The last layer of each stage that has a map of the image."""
     ends = {layer.stage: layer.name for layer in found.layers if len(layer.output) == 3 and layer.field and layer.reads}
     return list(ends.values())
 
 
-def tensor_of(net: keras.Model, name: str) -> Any:
+def _tensor_of(net: keras.Model, name: str) -> Any:
     """The output of a layer.  Raises: ValueError for one in a nested model, or one of several calls of a shared layer."""
     if "/" in name or "#" in name:
         raise ValueError(f"{net.name}: {name} lies in a nested model or is a shared layer; give the nested model itself")

@@ -56,7 +56,7 @@ def document(model: keras.Model, size: int | None = None) -> html.Html:
                    *([(seen(last), "pixels seen by a cell"), (times(last.stride), "pixels from cell to cell")] if last else []),
                    (megabytes(before.peak_bytes), "of activations at once"),
                    (f"{len(before.layers)} → {len(after.layers)}", "layers, as built and optimized")),
-        html.tag("div", html.section("The net", *graph_pane()), html.section("Layers", *layers_pane()), class_="both"),
+        html.tag("div", html.section("The net", *_graph_pane()), html.section("Layers", *_layers_pane()), class_="both"),
         html.section("Stages", html.table(("stage", "layers", "output", "parameters", "MACs", "activations", "field", "stride"),
                                           [(s.name, s.layers, *figures(s)) for s in before.stages])),
         html.section("As built and optimized", html.table(("", "as built", "optimized"), comparison(before, after)),
@@ -74,7 +74,7 @@ def small(text: str) -> html.Html:
     return html.tag("p", text, class_="small")
 
 
-def graph_pane() -> list[html.Html]:
+def _graph_pane() -> list[html.Html]:
     button = {"type": "button"}
     colours = [html.tag("span", html.tag("i", class_=group), name) for group, name in GROUPS.items()]
     return [
@@ -83,16 +83,16 @@ def graph_pane() -> list[html.Html]:
                  html.tag("button", "open all", id="expand", **button), html.tag("button", "close all", id="collapse", **button),
                  class_="tools"),
         html.tag("div", id="graph", class_="pane"),
-        html.tag("div", html.tag("span", stroke("identity"), "identity shortcut"),
-                 html.tag("span", stroke("projection"), "projection shortcut"), *colours, class_="key")]
+        html.tag("div", html.tag("span", _stroke("identity"), "identity shortcut"),
+                 html.tag("span", _stroke("projection"), "projection shortcut"), *colours, class_="key")]
 
 
-def stroke(kind: str) -> html.Html:
+def _stroke(kind: str) -> html.Html:
     line = html.tag("path", d="M0 5H34", class_=kind)
     return html.tag("svg", line, width=34, height=10)
 
 
-def layers_pane() -> list[html.Html]:
+def _layers_pane() -> list[html.Html]:
     return [
         html.tag("div", html.tag("input", id="search", type="search", placeholder="search layers ( / )", aria_label="search"),
                  html.tag("select", id="stage", aria_label="stage"), html.tag("select", id="kind", aria_label="kind"),
@@ -107,31 +107,31 @@ def comparison(before: Cost, after: Cost) -> list[tuple[Any, ...]]:
                                    for name, key in (("parameters", "params"), ("MACs", "macs"), ("activations", "activations"))]
     rows += [(name, *(megabytes(getattr(c, key)) for c in (before, after)))
              for name, key in (("memory at once", "peak_bytes"), ("memory of all activations", "total_bytes"))]
-    counts = [(name, *(sum(group_of(layer.kind) == group for layer in c.layers) for c in (before, after)))
+    counts = [(name, *(sum(_group_of(layer.kind) == group for layer in c.layers) for c in (before, after)))
               for group, name in GROUPS.items()]
     return rows + [(f"layers: {name}", *numbers) for name, *numbers in counts if any(numbers)]
 
 
 def version(model: keras.Model, found: Cost) -> dict[str, Any]:
     """What the page's script draws."""
-    words = described(model)
-    layers = [(layer.name, layer.kind, group_of(layer.kind), words.get(re.sub(r"#\d+", "", layer.name), ""), layer.stage,
+    words = _described(model)
+    layers = [(layer.name, layer.kind, _group_of(layer.kind), words.get(re.sub(r"#\d+", "", layer.name), ""), layer.stage,
                layer.block, " x ".join(map(str, layer.output)), math.prod(layer.output), layer.params, layer.macs,
                layer.activations, seen(layer), times(layer.stride), layer.reads) for layer in found.layers]
     return {"layers": layers, "shortcuts": {block: vars(s) for block, s in shortcuts(found.layers).items()}}
 
 
-def group_of(kind: str) -> str:
+def _group_of(kind: str) -> str:
     return next((group for mark, group in MARKS if mark in kind), "other")
 
 
-def described(model: keras.Model, prefix: str = "") -> dict[str, str]:
+def _described(model: keras.Model, prefix: str = "") -> dict[str, str]:
     """Layer -> what it does, such as "3x3, stride 2, 32 groups"; inside nested models too."""
     found = {}
     for layer in model.layers:
         found[prefix + layer.name] = words(layer)
         if hasattr(layer, "layers"):
-            found |= described(layer, f"{prefix}{layer.name}/")
+            found |= _described(layer, f"{prefix}{layer.name}/")
     return found
 
 

@@ -46,12 +46,12 @@ def kernels(model: keras.Model) -> dict[str, list[Kernel] | str]:
     Of a copy of `model` in which no variable is all zeros: TensorFlow folds a bias of zeros away, and then fuses nothing.
     """
     with tf.device("CPU"):
-        copy = alive(model)
-        function = concrete(copy)
-        return {name: read(reader, copy, function) for name, reader in READERS.items()}
+        copy = _alive(model)
+        function = _concrete(copy)
+        return {name: _read(reader, copy, function) for name, reader in READERS.items()}
 
 
-def read(reader: Reader, model: keras.Model, function: Function) -> list[Kernel] | str:
+def _read(reader: Reader, model: keras.Model, function: Function) -> list[Kernel] | str:
     try:
         return reader(model, function)
     except ImportError as error:
@@ -60,7 +60,7 @@ def read(reader: Reader, model: keras.Model, function: Function) -> list[Kernel]
         return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
 
 
-def alive(model: keras.Model) -> keras.Model:
+def _alive(model: keras.Model) -> keras.Model:
     graph, random = Graph.of(model), np.random.default_rng(0)
 
     def number(w: np.ndarray) -> np.ndarray:
@@ -69,17 +69,17 @@ def alive(model: keras.Model) -> keras.Model:
     return replace(graph, nodes=nodes).build("float32")
 
 
-def concrete(model: keras.Model) -> Function:
+def _concrete(model: keras.Model) -> Function:
     specs = [tf.TensorSpec((t.shape[0] or 1, *(s or SIZE for s in t.shape[1:])), t.dtype) for t in model.inputs]
     call = tf.function(lambda *flat: model(keras.tree.pack_sequence_as(model.input, flat), training=False), autograph=False)
     return call.get_concrete_function(*specs)
 
 
-def keras_kernels(model: keras.Model, function: Function) -> list[Kernel]:
-    return [found for node in Graph.of(model, weights=False).nodes if (found := keras_kernel(node))]
+def _keras_kernels(model: keras.Model, function: Function) -> list[Kernel]:
+    return [found for node in Graph.of(model, weights=False).nodes if (found := _keras_kernel(node))]
 
 
-def keras_kernel(node: Node) -> Kernel | None:
+def _keras_kernel(node: Node) -> Kernel | None:
     config = node.config
     strides = math.prod(np.atleast_1d(config.get("strides") or 1)) > 1
     if node.word in LINEAR and node.word != "Dense":
@@ -91,7 +91,7 @@ def keras_kernel(node: Node) -> Kernel | None:
     return kernel(node.word, does) if does else None
 
 
-def tensorflow_kernels(model: keras.Model, function: Function) -> list[Kernel]:
+def _tensorflow_kernels(model: keras.Model, function: Function) -> list[Kernel]:
     """Of the partition graphs that ran: behind grappler's optimization and, where TensorFlow has it, oneDNN's rewriting."""
     images = [tf.zeros(t.shape, t.dtype) for t in function.inputs[:len(model.inputs)]]      # its variables come behind
     context.enable_graph_collection()
@@ -104,10 +104,10 @@ def tensorflow_kernels(model: keras.Model, function: Function) -> list[Kernel]:
     nodes = [node for graph in ran for part in graph.partition_graphs for node in part.node]
     # the scope of tf.nn.batch_normalization, which every BatchNormalization of Keras calls
     norms = {node.name.split("/batchnorm/")[0] for node in nodes if node.op == "Mul" and "/batchnorm/" in node.name}
-    return [*(kernel("batchnorm/Mul", "norm") for _ in norms), *filter(None, map(tensorflow_kernel, nodes))]
+    return [*(kernel("batchnorm/Mul", "norm") for _ in norms), *filter(None, map(_tensorflow_kernel, nodes))]
 
 
-def tensorflow_kernel(node: Any) -> Kernel | None:
+def _tensorflow_kernel(node: Any) -> Kernel | None:
     fused = [name.decode() for name in node.attr["fused_ops"].list.s]
     strides = max(node.attr["strides"].list.i, default=1) > 1
     word = node.op.lower()
@@ -121,11 +121,11 @@ def tensorflow_kernel(node: Any) -> Kernel | None:
     return kernel(node.op, does) if does else None
 
 
-def frozen_kernels(model: keras.Model, function: Function) -> list[Kernel]:
-    return tensorflow_kernels(model, convert_variables_to_constants_v2(function))
+def _frozen_kernels(model: keras.Model, function: Function) -> list[Kernel]:
+    return _tensorflow_kernels(model, convert_variables_to_constants_v2(function))
 
 
-def tflite_kernels(model: keras.Model, function: Function) -> list[Kernel]:
+def _tflite_kernels(model: keras.Model, function: Function) -> list[Kernel]:
     """Of the file that TensorFlow's converter writes."""
     frozen = convert_variables_to_constants_v2(function)        # or variables stay, and nothing folds into them
     return operators(tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module()).convert())
@@ -134,10 +134,10 @@ def tflite_kernels(model: keras.Model, function: Function) -> list[Kernel]:
 def operators(data: bytes) -> list[Kernel]:
     """Of a .tflite file."""
     file = schema.ModelT.InitFromPackedBuf(data, 0)
-    return [found for graph in file.subgraphs for operator in graph.operators if (found := tflite_kernel(file, graph, operator))]
+    return [found for graph in file.subgraphs for operator in graph.operators if (found := _tflite_kernel(file, graph, operator))]
 
 
-def tflite_kernel(file: Any, graph: Any, operator: Any) -> Kernel | None:
+def _tflite_kernel(file: Any, graph: Any, operator: Any) -> Kernel | None:
     code, options = file.operatorCodes[operator.opcodeIndex], operator.builtinOptions
     name = WORDS[max(code.builtinCode, code.deprecatedBuiltinCode)]
     act = FUSED[getattr(options, "fusedActivationFunction", 0)]
@@ -159,23 +159,23 @@ WORDS, FUSED = ({code: name for name, code in vars(kind).items() if isinstance(c
                 for kind in (schema.BuiltinOperator, schema.ActivationFunctionType))
 
 
-def openvino_kernels(model: keras.Model, function: Function) -> list[Kernel]:
+def _openvino_kernels(model: keras.Model, function: Function) -> list[Kernel]:
     """Of the executed graph; each names the operations of the converted model that it took up."""
     import openvino
     converted = openvino.convert_model(function)
     operations = {operation.get_friendly_name(): operation for operation in converted.get_ops()}
     compiled = openvino.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return [found for node in compiled.get_runtime_model().get_ordered_ops() if (found := openvino_kernel(node, operations))]
+    return [found for node in compiled.get_runtime_model().get_ordered_ops() if (found := _openvino_kernel(node, operations))]
 
 
-def openvino_kernel(node: Any, operations: dict[str, Any]) -> Kernel | None:
+def _openvino_kernel(node: Any, operations: dict[str, Any]) -> Kernel | None:
     info = {key: value.astype(str) for key, value in node.get_rt_info().items()}
     kind = info["layerType"]
     own = [operations[name] for name in info["originalLayersNames"].split(",") if name in operations]
-    fused = [openvino_word(operation) for operation in own]
+    fused = [_openvino_word(operation) for operation in own]
     does = {word if word in ("add", "norm") else "act" for word in fused if word in ("add", "norm", *ACTIVATIONS)}
     if kind == "Convolution":
-        return kernel(kind, "conv", *does, fused=fused[1:], strides=openvino_strides(node, own[0]))
+        return kernel(kind, "conv", *does, fused=fused[1:], strides=_openvino_strides(node, own[0]))
     if kind == "Pooling":       # one that the model has not is OpenVINO's own subsampling
         window = math.prod(own[0].get_attributes()["kernel"]) if own else 1
         return kernel(kind if own else "Pooling (inserted)", "pool", *does, fused=fused[1:], window=window, strides=True)
@@ -184,7 +184,7 @@ def openvino_kernel(node: Any, operations: dict[str, Any]) -> Kernel | None:
     return kernel(kind, *does, fused=fused) if does and kind in ("Eltwise", "Subgraph", "Relu") else None
 
 
-def openvino_word(operation: Any) -> str:
+def _openvino_word(operation: Any) -> str:
     """The operation's type; "bias" or "norm" for an Add or Multiply by channel, "add" for a sum of two tensors."""
     word = operation.get_type_name()
     constant = any(value.get_node().get_type_name() == "Constant" and math.prod(value.get_shape()) > 1
@@ -192,7 +192,7 @@ def openvino_word(operation: Any) -> str:
     return {"Add": "bias" if constant else "add", "Multiply": "norm" if constant else word}.get(word, word)
 
 
-def openvino_strides(node: Any, convolution: Any) -> bool:
+def _openvino_strides(node: Any, convolution: Any) -> bool:
     """The executed graph has shapes, no strides: at stride 1 the output would be the padded input less the kernel's reach.
 
     An output of one cell does not tell; there the converted model's stride counts.
@@ -204,8 +204,8 @@ def openvino_strides(node: Any, convolution: Any) -> bool:
 
 
 READERS: dict[str, Reader] = {
-    "Keras graph": keras_kernels, "TF graph": tensorflow_kernels, "TF frozen": frozen_kernels, "TFLite": tflite_kernels,
-    "OpenVINO": openvino_kernels}
+    "Keras graph": _keras_kernels, "TF graph": _tensorflow_kernels, "TF frozen": _frozen_kernels, "TFLite": _tflite_kernels,
+    "OpenVINO": _openvino_kernels}
 COUNTED = {"Keras graph": "layers", "TF graph": "kernels of the graph that ran, its weights variables",
            "TF frozen": "kernels of the graph that ran, its weights constants", "TFLite": "operators of the file",
            "OpenVINO": "nodes of the executed graph, with the operations that they took up"}

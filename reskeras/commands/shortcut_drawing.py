@@ -32,9 +32,9 @@ def shortcut(layers: Sequence[LayerCost], members: list[int]) -> Shortcut | None
     if not ends:
         return None
     end = ends[-1]
-    ways = [above(layers, read, inside) for read in layers[end].reads]
+    ways = [_above(layers, read, inside) for read in layers[end].reads]
     short, long = sorted((ways[0] - ways[1], ways[1] - ways[0]), key=len)
-    entries = [read for way, read in zip(ways, layers[end].reads) for read in outside(layers, way or {read}, inside)]
+    entries = [read for way, read in zip(ways, layers[end].reads) for read in _outside(layers, way or {read}, inside)]
     if not long or not entries:
         return None
     start = entries[0]
@@ -42,7 +42,7 @@ def shortcut(layers: Sequence[LayerCost], members: list[int]) -> Shortcut | None
     return Shortcut(not weighted and layers[start].output == layers[end].output, start, end, tuple(sorted(short)))
 
 
-def above(layers: Sequence[LayerCost], layer: int, inside: set[int]) -> set[int]:
+def _above(layers: Sequence[LayerCost], layer: int, inside: set[int]) -> set[int]:
     """The layers of the block that `layer` depends on, with itself where it is one of them."""
     found: set[int] = set()
     waiting = [layer]
@@ -54,6 +54,6 @@ def above(layers: Sequence[LayerCost], layer: int, inside: set[int]) -> set[int]
     return found
 
 
-def outside(layers: Sequence[LayerCost], way: set[int], inside: set[int]) -> list[int]:
+def _outside(layers: Sequence[LayerCost], way: set[int], inside: set[int]) -> list[int]:
     """What a way reads from before the block, the nearest first."""
     return sorted({read for i in way for read in ([i] if i not in inside else layers[i].reads) if read not in inside})[::-1]

@@ -80,7 +80,7 @@ def drawing(charts: Sequence[Chart], ink: str) -> Figure:
     with html.inked(ink):
         figure = Figure(figsize=(7, sum(heights)), layout="constrained")
         for axes, chart in zip(figure.subplots(len(charts), squeeze=False, height_ratios=heights)[:, 0], charts):
-            draw(axes, chart, matplotlib.colormaps["tab10"])
+            _draw(axes, chart, matplotlib.colormaps["tab10"])
     return figure
 
 
@@ -89,7 +89,7 @@ def words(chart: Chart) -> list[str]:
     return list(dict.fromkeys(x for places, _ in chart.lines.values() for x in places if isinstance(x, str)))
 
 
-def draw(axes: Any, chart: Chart, colours: Any) -> None:
+def _draw(axes: Any, chart: Chart, colours: Any) -> None:
     known = words(chart)[::-1]
     for i, (name, (places, values)) in enumerate(chart.lines.items()):
         if known:

@@ -21,7 +21,7 @@ def studies() -> dict[str, Study]:
     return {name: Study.of(known[name]) for name in CHAPTERS if name in known}
 
 
-def missing() -> list[str]:
+def _missing() -> list[str]:
     """The commands of those."""
     return [f"python examples/papers/{name}.py" for name in CHAPTERS if name not in studies()]
 
@@ -32,7 +32,7 @@ def tour(output: str | os.PathLike[str]) -> pathlib.Path:
     Raises: ValueError for another suffix than .html, ImportError without matplotlib, OSError where it cannot be written.
     """
     known = studies()
-    later = [part for command in missing() for part in (" ", html.tag("code", command))]
+    later = [part for command in _missing() for part in (" ", html.tag("code", command))]
     links = (html.tag("li", html.tag("a", study.title, href=f"#{name}")) for name, study in known.items())
     return html.write(output, html.page(
         "The papers' claims, rerun small", html.tag("ol", *links, class_="chapters"),
@@ -44,7 +44,7 @@ def markdown() -> str:
     """For docs/seeing.md: the claims with their commands, and the table of the first."""
     known = studies()
     lines = ["| claim | command |", "|---|---|", *(f"| {study.title} | `{study.command}` |" for study in known.values())]
-    lines += [f"| not run in full yet | `{command}` |" for command in missing()]
+    lines += [f"| not run in full yet | `{command}` |" for command in _missing()]
     first, _ = known["degradation"].tables
     return "\n".join([*lines, "", f"{first.caption} {known['degradation'].run}", "", first.markdown(), "",
                       known["degradation"].found])
@@ -55,10 +55,10 @@ def chapter(name: str, study: Study) -> html.Html:
                                                                           href=f"https://arxiv.org/abs/{number}"))]
     figures = [html.tag("div", html.figure(drawing([chart], html.INK), alone(chart)), class_="wide chart")
                for chart in study.charts]
-    tables = [part for table in study.tables for part in (html.tag("p", *marked(table.caption), class_="small"), cells(table))]
+    tables = [part for table in study.tables for part in (html.tag("p", *_marked(table.caption), class_="small"), cells(table))]
     return html.tag("section", html.tag("h2", study.title, id=name), html.tag("blockquote", study.claim, *papers),
                     html.tag("pre", html.tag("code", study.command)), *figures, *tables,
-                    html.tag("p", *marked(study.found), class_="found"), html.tag("p", study.run, class_="small"))
+                    html.tag("p", *_marked(study.found), class_="found"), html.tag("p", study.run, class_="small"))
 
 
 def alone(chart: Chart) -> str:
@@ -70,6 +70,6 @@ def cells(table: Table) -> html.Html:
     return html.table(table.header, table.rows)
 
 
-def marked(text: str) -> list[Any]:
+def _marked(text: str) -> list[Any]:
     """Text with `code` in it."""
     return [html.tag("code", part) if i % 2 else part for i, part in enumerate(re.split("`", text))]

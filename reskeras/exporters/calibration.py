@@ -44,9 +44,9 @@ def samples(source: Any, prepare: Preprocessing | None, shape: tuple[int, int, i
     if isinstance(source, (str, os.PathLike)):
         source = listed(pathlib.Path(source), most)
     if hasattr(source, "element_spec"):
-        images, truth = of_dataset(source, most)
+        images, truth = _of_dataset(source, most)
     elif isinstance(source, (list, tuple)) and source and isinstance(source[0], (str, os.PathLike)):
-        images = of_files(spread(list(source), most), needed(prepare), progress)
+        images = _of_files(spread(list(source), most), needed(prepare), progress)
     else:
         images = array(source)
     if images.dtype == "uint8" and len(images):
@@ -108,7 +108,7 @@ def spread(items: list[Any], most: int) -> list[Any]:
     return items if len(items) <= most else [items[i] for i in np.linspace(0, len(items) - 1, most).astype(int)]
 
 
-def of_files(files: list[Any], prepare: Preprocessing, progress: bool) -> np.ndarray:
+def _of_files(files: list[Any], prepare: Preprocessing, progress: bool) -> np.ndarray:
     def prepared() -> Iterator[np.ndarray]:
         shown = files
         if progress:
@@ -122,7 +122,7 @@ def of_files(files: list[Any], prepare: Preprocessing, progress: bool) -> np.nda
     return np.concatenate(list(prepared()))
 
 
-def of_dataset(dataset: Any, most: int) -> tuple[np.ndarray, np.ndarray | None]:
+def _of_dataset(dataset: Any, most: int) -> tuple[np.ndarray, np.ndarray | None]:
     """The first images of a tf.data set, and their classes where it has pairs."""
     images: list[np.ndarray] = []
     truth: list[np.ndarray] = []

@@ -85,7 +85,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     if preprocess is not None or labels is not None:
         model = remember(Graph.of(model).build(), preprocess, labels)       # the caller's own net forgets nothing new
     trained = has_learned(model)
-    hashed = weights_hash(model)
+    hashed = _weights_hash(model)
     if not form.half and any(layer.compute_dtype in HALF for layer in model.layers):
         original = model = Graph.of(model).build("float32")     # converters have no bfloat16, and sums in float16 overflow
     precision = next((layer.compute_dtype for layer in model.layers if layer.compute_dtype in HALF), "float32")
@@ -99,7 +99,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         enough(given.images, job.shape[0])
         job = replace(job, samples=given.images, calibration_method=calibration_method)
     judge = Runtime(keras_run(original), tuple(model.input_shape))
-    measure = "outputs" if not ends_in_softmax(model) else "logits" if quantize == "int8" else "log-probabilities"
+    measure = "outputs" if not _ends_in_softmax(model) else "logits" if quantize == "int8" else "log-probabilities"
     graph = None if measure == "outputs" else logits(Graph.of(model))
     inner = Runtime(keras_run(graph.build()), judge.shape) if graph else None
     images = given or random_images(pixels, prepare, opening(model)[1])
@@ -141,7 +141,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
             certificate = allowing(certificate, lambda: rounding(graph or Graph.of(model), some, answers))
         certificate = certificate.judged()
         if strict and not certificate.passed:
-            raise RuntimeError(f"{target}: {certificate.fault}{hint(model, quantize)}; nothing was written")
+            raise RuntimeError(f"{target}: {certificate.fault}{_hint(model, quantize)}; nothing was written")
         certificate.write(new.with_name(f"{target.name}.json"))
         if cc:
             write_cc(new, new.with_name(f"{target.name}.cc"))
@@ -158,7 +158,7 @@ def ready(model: keras.Model, form: Format, job: Job, pixels: tuple[int, int, in
     return optimized(model, for_target=target, proof=False, input_shape=pixels)[0]
 
 
-def hint(model: keras.Model, quantize: str | None) -> str:
+def _hint(model: keras.Model, quantize: str | None) -> str:
     """What is known to be of no use."""
     if quantize == "int8" and any(isinstance(layer, keras.layers.GroupNormalization) for layer in model.layers):
         return (" (group normalization takes its statistics from each image, and leaves a channel too few of 256 levels: "
@@ -247,7 +247,7 @@ def image_size(model: keras.Model, size: int | tuple[int, int] | None, form: For
     return height, width
 
 
-def ends_in_softmax(model: keras.Model) -> bool:
+def _ends_in_softmax(model: keras.Model) -> bool:
     last = model.layers[-1]
     return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax
 
@@ -258,7 +258,7 @@ def has_learned(model: keras.Model) -> bool:
     return not begun or any(np.any(np.asarray(v)) for v in begun)
 
 
-def weights_hash(model: keras.Model) -> str:
+def _weights_hash(model: keras.Model) -> str:
     """SHA-256 of the model's numbers, in the order of its variables."""
     digest = hashlib.sha256()
     for variable in model.variables:

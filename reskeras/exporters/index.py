@@ -16,7 +16,7 @@ def record(shelf: pathlib.Path, entry: dict[str, Any]) -> None:
 
     Of several writers at once none loses another's line (where the system has file locks).
     """
-    with locked(shelf):
+    with _locked(shelf):
         lines = [line for line in read(shelf) if line["file"] != entry["file"] and (shelf / line["file"]).exists()]
         lines.append({field: str(entry.get(field, "")) for field in FIELDS})
         new = shelf / f".{NAME}.new"
@@ -28,7 +28,7 @@ def record(shelf: pathlib.Path, entry: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: pathlib.Path) -> Iterator[None]:
+def _locked(folder: pathlib.Path) -> Iterator[None]:
     """Alone among the programs that do the same."""
     if os.name != "posix":
         yield

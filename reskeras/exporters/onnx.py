@@ -28,13 +28,13 @@ def write(model: keras.Model, path: pathlib.Path, job: Job) -> None:
     given = tf.TensorSpec(job.shape, model.inputs[0].dtype, name="images")
     function = tf.function(lambda images: {"scores": model(images, training=False)}, [given], autograph=False)
     net, _ = tf2onnx.convert.from_function(function, [given], opset=OPSET)
-    name_ends(net.graph)
-    onnx.helper.set_model_props(net, {"reskeras": str(job.metadata["reskeras"]), "metadata": dumped(job.metadata)})
+    _name_ends(net.graph)
+    onnx.helper.set_model_props(net, {"reskeras": str(job.metadata["reskeras"]), "metadata": _dumped(job.metadata)})
     onnx.checker.check_model(net)
     onnx.save(net, str(path))
 
 
-def name_ends(graph: Any) -> None:
+def _name_ends(graph: Any) -> None:
     """The output becomes "scores", whatever TensorFlow called it, and an open batch "batch"."""
     old = graph.output[0].name
     for node in graph.node:
@@ -49,7 +49,7 @@ def name_ends(graph: Any) -> None:
             first.dim_param = "batch"
 
 
-def dumped(about: dict[str, Any]) -> str:
+def _dumped(about: dict[str, Any]) -> str:
     import json
     return json.dumps(about, ensure_ascii=False)
 

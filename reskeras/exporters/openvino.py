@@ -54,11 +54,11 @@ def faults(path: pathlib.Path, job: Job) -> list[str]:
 
 
 def operators(path: pathlib.Path) -> dict[str, int]:
-    nodes: list[Any] = opened(path).get_ops()
+    nodes: list[Any] = _opened(path).get_ops()
     return dict(Counter(name for node in nodes if (name := node.get_type_name()) not in DULL).most_common())
 
 
-def opened(path: pathlib.Path) -> Any:
+def _opened(path: pathlib.Path) -> Any:
     import openvino
     return openvino.Core().read_model(str(path))
 

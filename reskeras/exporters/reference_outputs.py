@@ -17,7 +17,7 @@ def write(path: pathlib.Path, keras: Net, exported: Net, images: np.ndarray, log
     low, high = float(some.min()), float(some.max())
     step = (high - low) / 255 or 1.0
     levels = np.round((some - low) / step).astype("uint8")
-    again = restored(levels, low, step)
+    again = _restored(levels, low, step)
     held = {"images": levels, "low": low, "step": step, "keras": keras(again), "exported": exported(again)}
     if logits:
         held["logits"] = logits(again)
@@ -37,7 +37,7 @@ def read(path: pathlib.Path) -> Probe:
     """Raises: ValueError for another file."""
     try:
         with np.load(path) as held:
-            images = restored(held["images"], float(held["low"]), float(held["step"]))
+            images = _restored(held["images"], float(held["low"]), float(held["step"]))
             if images.ndim != 4 or not len(images):
                 raise ValueError(f"they are of the shape {images.shape}")
             return Probe(images, held["keras"], held["exported"], held.get("logits"))
@@ -45,5 +45,5 @@ def read(path: pathlib.Path) -> Probe:
         raise ValueError(f"{path} holds no images to compare ({type(error).__name__}: {error})") from error
 
 
-def restored(levels: np.ndarray, low: float, step: float) -> np.ndarray:
+def _restored(levels: np.ndarray, low: float, step: float) -> np.ndarray:
     return (low + step * levels).astype("float32")

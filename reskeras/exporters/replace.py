@@ -53,10 +53,10 @@ def replacing(target: pathlib.Path, folder: bool = False) -> Iterator[pathlib.Pa
         new.mkdir()
         old.mkdir()
         yield new / target.name
-        swap(new, old, target.parent)
+        _swap(new, old, target.parent)
 
 
-def swap(new: pathlib.Path, old: pathlib.Path, place: pathlib.Path) -> None:
+def _swap(new: pathlib.Path, old: pathlib.Path, place: pathlib.Path) -> None:
     """Moves what is in `new` to `place`, and what was there to `old`; all of it, or (after an error) none."""
     moved: list[tuple[pathlib.Path, pathlib.Path]] = []
     try:

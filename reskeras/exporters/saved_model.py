@@ -63,10 +63,10 @@ def faults(path: pathlib.Path, job: Job) -> list[str]:
     bad = [node.op for node in nodes(definition) if node.op.startswith("Xla") or node.attr["_XlaMustCompile"].b]
     bad += [f.signature.name for f in definition.library.function if f.attr["_XlaMustCompile"].b]
     found = [f"{', '.join(sorted(set(bad)))} must be compiled by XLA, which servers refuse"] if bad else []
-    return found or disagreements(path, job)
+    return found or _disagreements(path, job)
 
 
-def disagreements(path: pathlib.Path, job: Job) -> list[str]:
+def _disagreements(path: pathlib.Path, job: Job) -> list[str]:
     """Signatures that answer otherwise on pixels and on files than the default one does on the prepared images."""
     import tensorflow as tf
     if job.preprocessing is None:

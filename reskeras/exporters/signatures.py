@@ -42,7 +42,7 @@ def signatures(model: keras.Model, job: Job) -> dict[str, Any]:
         return answer(tf.cast(prepare.transformed(pixels), model.inputs[0].dtype))
 
     def of_file(data: Any) -> Any:
-        return prepare.transformed(decoded(data)[None])[0]
+        return prepare.transformed(_decoded(data)[None])[0]
 
     def of_bytes(image_bytes: Any) -> dict[str, Any]:
         given = tf.TensorSpec((*prepare.size, channels), tf.float32)
@@ -54,7 +54,7 @@ def signatures(model: keras.Model, job: Job) -> dict[str, Any]:
             "serving_bytes": function(of_bytes, (batch,), tf.string, "image_bytes")}
 
 
-def decoded(data: Any) -> Any:
+def _decoded(data: Any) -> Any:
     """RGB pixels of a file's bytes, the same as `reskeras.images.decode` but for EXIF."""
     import tensorflow as tf
     pixels = tf.cond(tf.io.is_jpeg(data),

@@ -71,7 +71,7 @@ def verify(path: str | os.PathLike[str], threads: int = 1) -> Verified:
         logits = None if kept.logits is None else (Runtime(before_softmax(file), run.shape)(images), kept.logits)
         runtimes[name] = measured = compared(found, kept.keras, there.kind, held.measure, None, latency(run.run, one), logits,
                                              held.scale)
-        if fault := measured.fault(looser(held.thresholds[name])):
+        if fault := measured.fault(_looser(held.thresholds[name])):
             faults.append(f"in {name} {fault}")
     assert here is not None
     difference = relative(here, kept.exported, np.max)
@@ -83,6 +83,6 @@ def verify(path: str | os.PathLike[str], threads: int = 1) -> Verified:
     return Verified(file.name, not faults, tuple(faults), len(images), runtimes, difference, operators, form.module.version())
 
 
-def looser(threshold: Threshold) -> Threshold:
+def _looser(threshold: Threshold) -> Threshold:
     """A share of a class cannot be asked of a handful of images; that they differ little from the export's says more."""
     return replace(threshold, agreement=None)

@@ -59,7 +59,7 @@ class Reference:
         found = {}
         for dtype in ("float64", "float32"):
             model = logits(self.graph).build(dtype, scratch=True)
-            found[dtype] = [(images, run(model, images)) for images in random_inputs(model, self.sizes, dtype)]
+            found[dtype] = [(images, run(model, images)) for images in _random_inputs(model, self.sizes, dtype)]
         if not all(np.isfinite(y).all() for _, outputs in found["float64"] for y in outputs):
             raise ValueError(f"{self.graph.name}: its outputs for random inputs are not finite in float64")
         return found
@@ -86,7 +86,7 @@ class Reference:
 def copied(model: keras.Model, graph: Graph, sizes: tuple[int, ...] = SIZES) -> None:
     """Raises: ValueError where the graph read from a model does not compute what the model does, so that no proof helps."""
     copy = graph.build(scratch=True)
-    images = random_inputs(copy, sizes[:1], "float32")[0]
+    images = _random_inputs(copy, sizes[:1], "float32")[0]
     for own, made in zip(run(model, images), run(copy, images), strict=True):
         size = np.abs(own[np.isfinite(own)]).max(initial=0)     # of what did not overflow in its own dtype
         if not np.allclose(made, own, rtol=0, atol=COPY * size, equal_nan=True):
@@ -122,7 +122,7 @@ def run(model: keras.Model, images: Any) -> list[np.ndarray]:
     return [np.asarray(keras.ops.convert_to_numpy(y)) for y in keras.tree.flatten(model(images, training=False))]
 
 
-def random_inputs(model: keras.Model, sizes: tuple[int, ...], dtype: str) -> list[Any]:
+def _random_inputs(model: keras.Model, sizes: tuple[int, ...], dtype: str) -> list[Any]:
     """Inputs for `model(inputs)`, in its own structure; their order of magnitude is that of normalized images.
 
     Raises: ValueError for an input of words.

@@ -148,7 +148,7 @@ class Graph:
         inputs, outputs = (map_refs(config[name], lambda ref: (ref[0], ref[1] - (ref[0] in nested), ref[2]))
                            for name in ("input_layers", "output_layers"))
         extra = {"memory": config["memory"]} if "memory" in config else {}
-        return cls(model.name, in_order(nodes), inputs, outputs, type(model) if extra else keras.Model, extra)
+        return cls(model.name, _in_order(nodes), inputs, outputs, type(model) if extra else keras.Model, extra)
 
     def build(self, dtype: str | None = None, scratch: bool = False) -> keras.Model:
         """A new functional model.
@@ -230,7 +230,7 @@ class Graph:
             return ref
         end = {ref: settled(ref) for ref in moved}
         nodes = [made.reading(end) for node in self.nodes for made in new.get(node.key, (node,))]
-        return replace(self, nodes=in_order(nodes), outputs=map_refs(self.outputs, settled))
+        return replace(self, nodes=_in_order(nodes), outputs=map_refs(self.outputs, settled))
 
     def reachable(self) -> Graph:
         """The graph without what neither an output needs nor an input is."""
@@ -254,7 +254,7 @@ def functional(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, model.outputs, name=model.name)
 
 
-def in_order(nodes: Sequence[Node]) -> tuple[Node, ...]:
+def _in_order(nodes: Sequence[Node]) -> tuple[Node, ...]:
     """Every node behind the nodes that it reads: Keras lists layers, and a shared one has calls far apart."""
     done: dict[Key, Node] = {}
     waiting = list(nodes)

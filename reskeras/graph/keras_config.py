@@ -51,13 +51,13 @@ def map_tensors(value: Any, change: Callable[[Ref], Ref]) -> Any:
     return [map_tensors(v, change) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def is_ref(value: Any) -> bool:
+def _is_ref(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str)
 
 
 def map_refs(value: Any, function: Callable[[Ref], Any]) -> Any:
     """Keras' nesting of [name, call, output], a single one alone, with something else for each of them."""
-    if is_ref(value):
+    if _is_ref(value):
         return function((value[0], value[1], value[2]))
     if isinstance(value, dict):
         return {k: map_refs(value[k], function) for k in sorted(value)}     # as Keras counts them

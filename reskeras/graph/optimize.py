@@ -98,22 +98,22 @@ def proved(model: keras.Model, before: Graph, steps: list[tuple[str, Rewritten]]
         reference.runs      # now: what goes wrong with the net itself is no pass' fault
         copied(model, before)
     except Exception as error:      # somebody's layer that knows no float64, an input of strings
-        return None, f"there is no proof ({brief(error)}); proof=False does without"
-    proof, reason = attempt(reference, last)
+        return None, f"there is no proof ({_brief(error)}); proof=False does without"
+    proof, reason = _attempt(reference, last)
     for name, result in steps if reason else ():
-        if why := attempt(reference, result.graph)[1]:
+        if why := _attempt(reference, result.graph)[1]:
             return proof, f"{name} is refused: {why}"
     return proof, reason
 
 
-def attempt(reference: Reference, graph: Graph) -> tuple[Proof | None, str]:
+def _attempt(reference: Reference, graph: Graph) -> tuple[Proof | None, str]:
     try:
         proof = reference.prove(graph)
     except Exception as error:      # whatever the backend has against the new layers
-        return None, f"its graph does not run ({brief(error)})"
+        return None, f"its graph does not run ({_brief(error)})"
     return proof, "" if proof.holds else f"its graph differs by {proof}"
 
 
-def brief(error: Exception, length: int = 300) -> str:
+def _brief(error: Exception, length: int = 300) -> str:
     text = " ".join(str(error).split())
     return text if len(text) <= length else f"{text[:length]} ..."

@@ -21,7 +21,7 @@ def lesion(model: keras.Model, blocks: str | Sequence[str]) -> keras.Model:
     Raises: ValueError for a block that the model does not have.
     """
     graph = Graph.of(model)
-    known = sums(graph)
+    known = _sums(graph)
     blocks = [blocks] if isinstance(blocks, str) else blocks
     missing = [block for block in blocks if block not in known]
     if missing:
@@ -34,10 +34,10 @@ def lesion(model: keras.Model, blocks: str | Sequence[str]) -> keras.Model:
 
 def blocks_of(model: keras.Model) -> list[str]:
     """The names of a model's residual blocks, in order."""
-    return list(sums(Graph.of(model, weights=False)))
+    return list(_sums(Graph.of(model, weights=False)))
 
 
-def sums(graph: Graph) -> dict[str, Node]:
+def _sums(graph: Graph) -> dict[str, Node]:
     """Block -> its addition."""
     return {node.name[:-4]: node for node in graph.nodes
             if node.word == "Add" and node.name.endswith(SUMS) and len(node.inputs) == 2 and not graph.is_output(node)}

@@ -110,7 +110,7 @@ class Certificate:
         rows = [f"{self.model}: {self.refused or 'optimized'}"]
         for p in self.passes:
             rows.append(f"  {p.name:20} {len(p.rewritten):4} of {p.found:4} rewritten   layers {p.before.layers} -> "
-                        f"{p.after.layers}   MACs {amount(p.before.macs)} -> {amount(p.after.macs)}")
+                        f"{p.after.layers}   MACs {_amount(p.before.macs)} -> {_amount(p.after.macs)}")
             reasons: dict[str, list[str]] = {}
             for name, why in p.declined.items():
                 reasons.setdefault(why, []).append(name)
@@ -124,7 +124,7 @@ class Certificate:
         return "\n".join(rows)
 
 
-def amount(macs: int | None) -> str:
+def _amount(macs: int | None) -> str:
     return "?" if macs is None else f"{macs / 1e9:.3f} G"
 
 

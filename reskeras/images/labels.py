@@ -45,9 +45,9 @@ def decode_predictions(p: Any, top: int = 5, labels: Any = None) -> list[list[tu
 def classes_of(labels: Any, number: int) -> tuple[Class, ...]:
     """The `number` classes that `labels` stands for.  Raises: ValueError where there are none, or others."""
     if labels is None:
-        labels = sized(number)
+        labels = _sized(number)
     elif not isinstance(labels, (str, list, tuple, np.ndarray)):
-        labels = belonging(labels)
+        labels = _belonging(labels)
     if isinstance(labels, str):
         classes = label_set(labels)
         if number == len(classes) + 1:      # TensorFlow's checkpoints keep class 0 for what is none of them
@@ -62,7 +62,7 @@ def classes_of(labels: Any, number: int) -> tuple[Class, ...]:
     return classes
 
 
-def sized(number: int) -> str:
+def _sized(number: int) -> str:
     """The label set of that many classes, where that leaves no doubt."""
     if number in SIZED:
         return SIZED[number]
@@ -71,7 +71,7 @@ def sized(number: int) -> str:
                      + "".join(f", labels={name!r}" for name in near))
 
 
-def belonging(owner: Any) -> str | Sequence[str]:
+def _belonging(owner: Any) -> str | Sequence[str]:
     """The labels of a weights row, or of a model that remembers them.  Raises: ValueError where it has none."""
     memory = opening(owner)[0] if isinstance(owner, keras.Model) else getattr(owner, "memory", owner)
     labels = getattr(memory, "labels", None)

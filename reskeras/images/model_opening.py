@@ -18,7 +18,7 @@ def opening(model: keras.Model) -> tuple[Any, bool]:
     The class names are those of the model only if no layer with weights comes after the net that remembers them.
     """
     own, scales = getattr(model, "memory", None), False
-    layers = steps(model)
+    layers = _steps(model)
     for layer in layers:
         kind, inner = type(layer).__name__, getattr(layer, "memory", None)
         if inner is not None:
@@ -33,10 +33,10 @@ def opening(model: keras.Model) -> tuple[Any, bool]:
     return own, scales or own is not None and own.scales
 
 
-def steps(model: keras.Model) -> Iterator[Any]:
+def _steps(model: keras.Model) -> Iterator[Any]:
     """The layers and operations in order, those of models within it too, but for nets that remember."""
     for layer in getattr(model, "operations", model.layers):
         if isinstance(layer, keras.Model) and getattr(layer, "memory", None) is None:
-            yield from steps(layer)
+            yield from _steps(layer)
         else:
             yield layer

@@ -57,7 +57,7 @@ class Preprocessing:
         Returns: an array (N, height, width, channels); within tf.data a tensor, without N where the image has none.
         Raises: ValueError for what is no image, TypeError for pixels of another type.
         """
-        result = self.tensor(images) if is_symbolic(images) else self.arrays(images)
+        result = self.tensor(images) if _is_symbolic(images) else self.arrays(images)
         return (result, *rest) if rest else result
 
     def arrays(self, images: Any) -> np.ndarray:
@@ -214,6 +214,6 @@ def channels(x: Any, number: int) -> Any:
     return tf.cast(x, tf.float32)
 
 
-def is_symbolic(images: Any) -> bool:
+def _is_symbolic(images: Any) -> bool:
     import tensorflow as tf
     return tf.is_symbolic_tensor(images) if isinstance(images, tf.Tensor) else False

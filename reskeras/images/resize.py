@@ -11,13 +11,13 @@ MODES = ("center", "squash", "border")
 Size = tuple[int, int]
 
 
-def cubic(t: Any) -> Any:
+def _cubic(t: Any) -> Any:
     """Keys 1981 with a = -1/2, as Pillow has it."""
     near, far = (1.5 * t - 2.5) * t * t + 1, ((2.5 - 0.5 * t) * t - 4) * t + 2
     return ops.where(t < 1, near, ops.where(t < 2, far, 0.0))
 
 
-KERNELS: dict[str, Callable[[Any], Any]] = {"bilinear": lambda t: ops.maximum(1 - t, 0.0), "bicubic": cubic}
+KERNELS: dict[str, Callable[[Any], Any]] = {"bilinear": lambda t: ops.maximum(1 - t, 0.0), "bicubic": _cubic}
 
 
 def resized(height: Any, width: Any, target: Size, mode: str, least: Any = min, most: Any = max) -> tuple[Any, Any]:
@@ -79,9 +79,9 @@ class ResizeAndCrop(layers.Layer):
         fill = ops.cast(ops.convert_to_tensor(self.fill), x.dtype)
         across, down = (self.matrix(*sizes, x.dtype) for sizes in ((width, w, self.size[1]), (height, h, self.size[0])))
         # along the rows first and clipped between, as Pillow
-        x = clipped(ops.matmul(across, x - fill) + fill)
+        x = _clipped(ops.matmul(across, x - fill) + fill)
         x = ops.reshape(x - fill, (-1, height, self.size[1] * channels))
-        x = clipped(ops.reshape(ops.matmul(down, x), (-1, *self.size, channels)) + fill)
+        x = _clipped(ops.reshape(ops.matmul(down, x), (-1, *self.size, channels)) + fill)
         return ops.cast(x, self.compute_dtype)
 
     def matrix(self, cells: Any, whole: Any, crop: int, dtype: str) -> Any:
@@ -105,7 +105,7 @@ class ResizeAndCrop(layers.Layer):
                 "interpolation": self.interpolation, "fill": self.fill}
 
 
-def clipped(x: Any) -> Any:
+def _clipped(x: Any) -> Any:
     return ops.clip(x, 0, 255)
 
 

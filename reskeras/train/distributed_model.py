@@ -52,8 +52,8 @@ class Distributable(keras.Model):
                 self.optimizer.build(self.trainable_variables)
         if jit_compile and not self.jit_compile:
             raise ValueError("jit_compile=True: Keras does not compile this model with XLA here")
-        self._differentiate = maybe_compiled(self, self._forward_and_back)
-        self._evaluate = maybe_compiled(self, self._forward)
+        self._differentiate = _maybe_compiled(self, self._forward_and_back)
+        self._evaluate = _maybe_compiled(self, self._forward)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """The one private method of Keras that is replaced: it reduces a batch over replicas, which not every strategy can.
@@ -74,13 +74,13 @@ class Distributable(keras.Model):
         # a scope does not look through to what a regularizer needs
         known = [(v, tf.convert_to_tensor(v)) for v in self.trainable_weights if v.regularizer]
         seeds = [i for i, v in enumerate(self._states) if training and v.name == SEED]
-        known += [(self._states[i], keyed(tf.convert_to_tensor(self._states[i]), key)) for i in seeds]
+        known += [(self._states[i], _keyed(tf.convert_to_tensor(self._states[i]), key)) for i in seeds]
         with keras.StatelessScope(known, collect_losses=True) as scope:
             output = self(x, training=True) if training else self._output(x)
             loss = self.compute_loss(x=x, y=y, y_pred=output, sample_weight=weight, training=training)
             added = sum(self.losses, tf.zeros([]))
         new = {str(i): scope.get_current_value(v) for i, v in enumerate(self._states)}
-        new |= {str(i): keyed(new[str(i)], key) for i in seeds}
+        new |= {str(i): _keyed(new[str(i)], key) for i in seeds}
         return loss, output, added, {i: value for i, value in new.items() if value is not None}
 
     def _output(self, x: Any) -> Any:
@@ -190,7 +190,7 @@ class Distributable(keras.Model):
                 if data is None and logs is None:
                     raise StopIteration
                 if data is not None:
-                    data = present(data)
+                    data = _present(data)
                     self._build_from(data)
                     logs = run_few(data) if few and self._someone_lacks(data) else run(data)
             assert logs is not None
@@ -214,15 +214,15 @@ class Distributable(keras.Model):
             self._symbolic_build(data_batch=local)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        with saying_who_is_lost():
+        with _saying_who_is_lost():
             return super().fit(*args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        with saying_who_is_lost():
+        with _saying_who_is_lost():
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
-        with saying_who_is_lost():
+        with _saying_who_is_lost():
             return super().predict(*args, **kwargs)
 
     def make_train_function(self, force: bool = False) -> None:
@@ -239,12 +239,12 @@ class Distributable(keras.Model):
         return [v for layer in self.layers for v in layer.non_trainable_variables]
 
 
-def maybe_compiled(model: Distributable, function: Callable) -> Callable:
+def _maybe_compiled(model: Distributable, function: Callable) -> Callable:
     return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True) if model.jit_compile else function
 
 
 @contextlib.contextmanager
-def saying_who_is_lost() -> Iterator[None]:
+def _saying_who_is_lost() -> Iterator[None]:
     """Raises: RuntimeError where TensorFlow found that another worker has gone, or waited for it too long."""
     try:
         yield
@@ -253,7 +253,7 @@ def saying_who_is_lost() -> Iterator[None]:
                            f"last checkpoint (TensorFlow says: {error.message})") from error
 
 
-def keyed(seed: Any, key: Any) -> Any:
+def _keyed(seed: Any, key: Any) -> Any:
     """Another seed (2,) for each key; with the same key again, the seed.  Key 0, of the first replica, leaves it."""
     return tf.bitwise.bitwise_xor(seed, tf.cast(tf.stack([key, tf.zeros_like(key)]), seed.dtype))
 
@@ -263,7 +263,7 @@ def samples(data: Any) -> Any:
     return tf.shape(tree.flatten(data)[0])[0]
 
 
-def present(data: Any) -> Any:
+def _present(data: Any) -> Any:
     """Keras' datasets have an empty optional in the place of None."""
     return tree.map_structure(lambda v: None if isinstance(v, tf.experimental.Optional) else v, data)
 

@@ -84,21 +84,21 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         tf.config.experimental.enable_op_determinism()
     if about and strategy == "auto":
         strategy = about["asked_strategy"] or "auto"
-    over = strategy_of(asked.model, strategy)
+    over = _strategy_of(asked.model, strategy)
     place = strategies.place(over)
     images, held = divided(asked)
-    number = count_classes(images, asked.classes)
+    number = _count_classes(images, asked.classes)
     if held is not None and held.stream is None and held.labels.max() >= number:
         raise ValueError(f"{held.name} has a class {held.labels.max()}; {images.name} has {number}, from 0 on")
     names = list(images.classes) or number
     check_same(about, images, "classes", names)
     with over.scope() if over else contextlib.nullcontext():
         if run and about and not isinstance(asked.model, keras.Model):
-            net, training = load(run[LAST]), trained_by(about)
+            net, training = load(run[LAST]), _trained_by(about)
         else:
             chosen = find(asked.recipe).override(asked.set, asked.model_set, spec_of(asked.model))
             if about:       # a Recipe that was an object is in no argument
-                chosen = dataclasses.replace(chosen, training=trained_by(about))
+                chosen = dataclasses.replace(chosen, training=_trained_by(about))
             net, chosen = trainee(asked.model, chosen, images, number, policy=asked.policy, preprocess=asked.preprocess)
             training = chosen.training
     if output is not None and run is None:
@@ -130,7 +130,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         return history
 
 
-def strategy_of(model: Any, strategy: Any) -> tf.distribute.Strategy | None:
+def _strategy_of(model: Any, strategy: Any) -> tf.distribute.Strategy | None:
     """What is asked for; a model has its own.  Raises: ValueError where that is another one, as `choose`."""
     if not isinstance(model, keras.Model):
         return strategies.choose(strategy)
@@ -150,7 +150,7 @@ def check_same(about: Mapping[str, Any] | None, images: Source, what: str, now: 
                          "another folder")
 
 
-def trained_by(about: Mapping[str, Any]) -> Training:
+def _trained_by(about: Mapping[str, Any]) -> Training:
     """The recipe's training part, from run.json."""
     own: dict[str, Any] = about["recipe"]["training"]
     return Training(**{**own, "milestones": tuple(own["milestones"])})
@@ -225,7 +225,7 @@ def count(images: Source, classes: int) -> int:
     return int(total)
 
 
-def count_classes(images: Source, given: int | None) -> int:
+def _count_classes(images: Source, given: int | None) -> int:
     """Raises: ValueError where nobody says it, or the labels are more."""
     known = len(images.classes) or given or (int(images.labels.max()) + 1 if images.stream is None else 0)
     if not known:

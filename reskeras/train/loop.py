@@ -164,8 +164,8 @@ class Session:
         with swapped(self.trained, averages(self.trainer.optimizer)):
             if job.validation is not None:
                 # anew for each epoch: an image that cannot be read is found, and counted, once
-                images = self.spread(shares(job.validation.epoch(), job.classes))
-                with job.validation.named(), uncounted():
+                images = self.spread(_shares(job.validation.epoch(), job.classes))
+                with job.validation.named(), _uncounted():
                     found = self.trainer.evaluate(images, verbose=0, return_dict=True, callbacks=[Bridge(self)])
                 logs |= {f"val_{name}": float(value) for name, value in found.items()}
             self.keep(LAST)
@@ -186,7 +186,7 @@ class Session:
         bridge = Bridge(self)
         self.clock.begin(cold=not getattr(self.trainer, "train_function", None))
         try:
-            with self.job.data.named(), uncounted():
+            with self.job.data.named(), _uncounted():
                 self.trainer.fit(self.batches(phase), epochs=1, verbose=0, shuffle=False, callbacks=[bridge])
         except ValueError as error:     # of Keras, which has no metrics then
             data = self.job.data
@@ -208,7 +208,7 @@ class Session:
         self.length = phase.rest if state.epoch == phase.epochs.stop - 1 else self.job.steps
         # also of a stream, of which one worker may have a batch more than the others
         data = self.job.data.epoch(state.epoch, state.step).take(self.length - state.step)
-        return self.spread(self.clock.stamped(shares(data, self.job.classes)))
+        return self.spread(self.clock.stamped(_shares(data, self.job.classes)))
 
     def spread(self, data: tf.data.Dataset) -> Any:
         return strategy.spread(self.job.strategy, data, self.job.data.batch)
@@ -307,14 +307,14 @@ class Bridge(keras.callbacks.Callback):
 
 
 @contextlib.contextmanager
-def uncounted() -> Iterator[None]:
+def _uncounted() -> Iterator[None]:
     """Without Keras' warning that the data end, where it cannot know how many batches there are."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Your input ran out of data")
         yield
 
 
-def shares(data: tf.data.Dataset, classes: int) -> tf.data.Dataset:
+def _shares(data: tf.data.Dataset, classes: int) -> tf.data.Dataset:
     """Labels as shares of classes (N, classes)."""
     def share(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return x, tf.one_hot(y, classes) if y.dtype.is_integer else y

@@ -40,7 +40,7 @@ def trainee(what: str | os.PathLike[str] | keras.Model, recipe: Recipe, images: 
         net, own, recipe = built(path, recipe, channels(images), classes, policy)
     else:
         net, own = given(load(path) if path else what, recipe, policy), preprocess
-        recipe = fitting(net, recipe, images, classes)
+        recipe = _fitting(net, recipe, images, classes)
         if own is None and recalled(net).preprocessing is None:
             own = guessed(net, recipe)
     return remember(net, preprocess=own, labels=names(images.classes) if images.classes else None), recipe
@@ -64,7 +64,7 @@ def built(name: str, recipe: Recipe, channels: int, classes: int, policy: str | 
         weights = weights_of(row.name, tag)
         assert isinstance(weights, Weights)
         if recipe.sources.get("size") != "given":
-            recipe = at_size(recipe, weights.input_size)
+            recipe = _at_size(recipe, weights.input_size)
         size: Any = recipe.training.size
     else:       # of another size in a test: open
         options["weights"] = None
@@ -89,7 +89,7 @@ def given(model: Any, recipe: Recipe, policy: str | None) -> keras.Model:
     return model
 
 
-def fitting(model: keras.Model, recipe: Recipe, images: Source, classes: int) -> Recipe:
+def _fitting(model: keras.Model, recipe: Recipe, images: Source, classes: int) -> Recipe:
     """The recipe at the model's size.  Raises: ValueError for another size than the recipe's, other classes or channels."""
     height, width, number = model.input_shape[1:]
     if model.output_shape[-1] != classes:
@@ -102,12 +102,12 @@ def fitting(model: keras.Model, recipe: Recipe, images: Source, classes: int) ->
     if height in (None, recipe.training.size):
         return recipe
     if tuned(recipe) and recipe.sources.get("size") != "given":
-        return at_size(recipe, height)
+        return _at_size(recipe, height)
     raise ValueError(f"{model.name} takes images of {height} pixels, and the recipe {recipe.name} trains with "
                      f"{recipe.training.size}: set size={height}, or build it with input_shape=(None, None, {number})")
 
 
-def at_size(recipe: Recipe, size: int) -> Recipe:
+def _at_size(recipe: Recipe, size: int) -> Recipe:
     if recipe.training.size == size:
         return recipe
     told = dict.fromkeys(("size", "test_size", "augment"), "the net's own size")

@@ -16,7 +16,7 @@ def layers_of(model: keras.Model) -> Iterator[Any]:
         yield from layers_of(layer) if isinstance(layer, keras.Model) else [layer]
 
 
-def largest(rates: Iterable[float]) -> float:
+def _largest(rates: Iterable[float]) -> float:
     return max(rates, default=0.0)
 
 
@@ -25,31 +25,31 @@ def order(layers: list[Any]) -> str:
     return "pre" if "_preact_bn" in names else "relu_only_pre" if "_preact_relu" in names else "post"
 
 
-def zero_init(layers: list[Any]) -> bool:
+def _zero_init(layers: list[Any]) -> bool:
     starts = (layer.gamma_initializer for layer in layers if isinstance(layer, keras.layers.BatchNormalization))
     return any(isinstance(start, keras.initializers.Zeros) for start in starts)
 
 
 def initializer(layers: list[Any]) -> Any:
     first = next((layer for layer in layers if hasattr(layer, "kernel_initializer")), None)
-    return first and words(first.kernel_initializer)
+    return first and _words(first.kernel_initializer)
 
 
-def words(initializer: Any) -> str:
+def _words(initializer: Any) -> str:
     """An initializer's class and distribution, "HeNormal"."""
     return type(keras.initializers.get(initializer)).__name__
 
 
 FIELDS: dict[str, Callable[[list[Any]], Any]] = {      # None: nothing there to tell it by
-    "drop_path_rate": lambda layers: largest(one.rate for one in layers if isinstance(one, StochasticDepth)),
+    "drop_path_rate": lambda layers: _largest(one.rate for one in layers if isinstance(one, StochasticDepth)),
     "drop_path_mode": lambda layers: next((one.mode for one in layers if isinstance(one, StochasticDepth)), None),
-    "drop_block_rate": lambda layers: largest(one.rate for one in layers if isinstance(one, DropBlock2D)),
-    "block_dropout_rate": lambda layers: largest(one.rate for one in dropouts(layers) if one.name != "top_dropout"),
-    "dropout_rate": lambda layers: largest(one.rate for one in dropouts(layers) if one.name == "top_dropout"),
-    "zero_init_residual": zero_init, "initializer": initializer, "order": order}
+    "drop_block_rate": lambda layers: _largest(one.rate for one in layers if isinstance(one, DropBlock2D)),
+    "block_dropout_rate": lambda layers: _largest(one.rate for one in _dropouts(layers) if one.name != "top_dropout"),
+    "dropout_rate": lambda layers: _largest(one.rate for one in _dropouts(layers) if one.name == "top_dropout"),
+    "zero_init_residual": _zero_init, "initializer": initializer, "order": order}
 
 
-def dropouts(layers: list[Any]) -> list[Any]:
+def _dropouts(layers: list[Any]) -> list[Any]:
     return [layer for layer in layers if isinstance(layer, keras.layers.Dropout)]
 
 
@@ -61,7 +61,7 @@ def check(model: keras.Model, recipe: Recipe) -> None:
             raise ValueError(f"{field}={expected!r} cannot be read from a built model; give the name of the net, which is built "
                              f"with it, instead of {model.name!r}")
         found = FIELDS[field](layers)
-        if found is not None and not same(found, words(expected) if field == "initializer" else expected):
+        if found is not None and not same(found, _words(expected) if field == "initializer" else expected):
             wrong.append(f"{field}={found!r}, expected {expected!r}")
     if wrong:
         fields = ", ".join(line.partition("=")[0] for line in wrong)

@@ -172,7 +172,7 @@ RESNET_RS = recipe(
     says("tensorflow/tpu resnet_model.py", model={"zero_init_residual": True}))
 
 
-def rsb(name: str, about: str, epochs: int, rate: float, decay: float, smoothing: float, drop_path: float, repeats: int,
+def _rsb(name: str, about: str, epochs: int, rate: float, decay: float, smoothing: float, drop_path: float, repeats: int,
         size: int, layers: str, mix: float) -> Recipe:
     table = "arXiv:2110.00476 Table 2"
     return recipe(
@@ -188,9 +188,9 @@ def rsb(name: str, about: str, epochs: int, rate: float, decay: float, smoothing
 
 
 # timm's rand-m7-mstd0.5-inc1: two operations of strength 7, which Table 2 writes "7 / 0.5"; repeated three times
-RSB_A1 = rsb("rsb_a1", "ResNet strikes back, procedure A1", 600, 5e-3, 0.01, 0.1, 0.05, 3, 224, "2, 7, 0.5", 0.2)
-RSB_A2 = rsb("rsb_a2", "ResNet strikes back, procedure A2", 300, 5e-3, 0.02, 0.0, 0.05, 3, 224, "2, 7, 0.5", 0.1)
-RSB_A3 = rsb("rsb_a3", "ResNet strikes back, procedure A3", 100, 8e-3, 0.02, 0.0, 0.0, 1, 160, "2, 6, 0.5", 0.1)
+RSB_A1 = _rsb("rsb_a1", "ResNet strikes back, procedure A1", 600, 5e-3, 0.01, 0.1, 0.05, 3, 224, "2, 7, 0.5", 0.2)
+RSB_A2 = _rsb("rsb_a2", "ResNet strikes back, procedure A2", 300, 5e-3, 0.02, 0.0, 0.05, 3, 224, "2, 7, 0.5", 0.1)
+RSB_A3 = _rsb("rsb_a3", "ResNet strikes back, procedure A3", 100, 8e-3, 0.02, 0.0, 0.0, 1, 160, "2, 6, 0.5", 0.1)
 
 TV2 = recipe(
     "tv2", "torchvision's IMAGENET1K_V2 weights",

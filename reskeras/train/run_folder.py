@@ -40,7 +40,7 @@ class Run:
         Raises: ValueError where it has something in it, but for what a training leaves that ended before its first checkpoint.
         """
         path = pathlib.Path(folder)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())) and chief and not unborn(path):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())) and chief and not _unborn(path):
             known = (path / RUN).is_file()
             raise ValueError(f"output={os.fspath(folder)!r} is not empty; give a new folder"
                              + (f", or resume={os.fspath(folder)!r} to go on with the training there" if known else ""))
@@ -63,7 +63,7 @@ class Run:
             raise ValueError(f"{file} is damaged ({error}); output=DIR begins anew in another folder") from error
         if not (file.parent / CHECKPOINT).is_file():
             then = f"begin anew in another folder, with its {LAST} as the model to begin with"
-            if unborn(file.parent):
+            if _unborn(file.parent):
                 then = f"the training ended before its first one; the same command with output={str(folder)!r} begins it again"
             raise FileNotFoundError(f"resume={os.fspath(folder)!r}: there is no {CHECKPOINT} to go on from; {then}")
         return cls(file.parent, chief), about
@@ -121,7 +121,7 @@ class Run:
                 tf.summary.write(name, tf.constant(column[-1], tf.float32), epochs[-1] + 1, SCALAR)
 
 
-def unborn(folder: pathlib.Path) -> bool:
+def _unborn(folder: pathlib.Path) -> bool:
     """Whether a training ended there before its first checkpoint: nothing is lost where another one takes the folder."""
     names = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
     return RUN in names and not {name for name in names if not name.startswith(".")} - {RUN, LAST}

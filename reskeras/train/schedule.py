@@ -38,7 +38,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
             "rate", "total", "kind", "milestones", "factor", "warmup", "warmup_rate", "every")}
 
 
-def stepped(schedule: Schedule, step: Any) -> Any:
+def _stepped(schedule: Schedule, step: Any) -> Any:
     passed = sum((ops.cast(step >= m, "float32") for m in schedule.milestones), ops.zeros_like(step))
     return schedule.factor ** passed
 
@@ -48,7 +48,7 @@ def cosine(schedule: Schedule, step: Any) -> Any:
     return 0.5 * (1 + ops.cos(math.pi * ops.clip(share, 0, 1)))
 
 
-SHAPES = {"constant": lambda schedule, step: ops.ones_like(step), "step": stepped, "cosine": cosine}
+SHAPES = {"constant": lambda schedule, step: ops.ones_like(step), "step": _stepped, "cosine": cosine}
 
 
 def schedule(training: Training, rate: float, per_epoch: float, total: int, every: int = 1) -> Schedule | float:

@@ -27,7 +27,7 @@ def plan(model: keras.Model, alone: bool) -> list[Branch] | None:
     operations = list(model.operations)
     readers: dict[int, set[Any]] = {}
     for operation in operations:
-        if not simple(operation):
+        if not _simple(operation):
             return None
         if not isinstance(operation, keras.layers.InputLayer):
             for tensor in tree.flatten(operation.input):
@@ -51,7 +51,7 @@ def plan(model: keras.Model, alone: bool) -> list[Branch] | None:
     return [step for step, operation in zip(steps, operations) if operation is step[-1]]
 
 
-def simple(operation: Any) -> bool:
+def _simple(operation: Any) -> bool:
     """Whether it is a layer with one output, called once on one argument, as `run` calls it."""
     if not isinstance(operation, keras.layers.Layer):
         return False
@@ -69,20 +69,20 @@ def run(model: keras.Model, steps: list[Branch], inputs: Any) -> Any:
     values = {id(t): x for t, x in zip(tree.flatten(model.inputs), tree.flatten(inputs), strict=True)}
     for step in steps:
         if len(step) > 1:
-            values[id(step[-1].output)] = maybe(step, values)
+            values[id(step[-1].output)] = _maybe(step, values)
         else:
-            compute(step, values)
+            _compute(step, values)
     outputs = [values[id(t)] for t in model.outputs]
     return outputs[0] if len(outputs) == 1 else outputs
 
 
-def compute(layers: Branch, values: dict[int, Any]) -> None:
+def _compute(layers: Branch, values: dict[int, Any]) -> None:
     for layer in layers:
         if not isinstance(layer, keras.layers.InputLayer):
             values[id(layer.output)] = layer(tree.map_structure(lambda t: values[id(t)], layer.input))
 
 
-def maybe(branch: Branch, values: dict[int, Any]) -> Any:
+def _maybe(branch: Branch, values: dict[int, Any]) -> Any:
     """The branch's output, or zeros without computing it."""
     *layers, depth = branch
     assert isinstance(depth, StochasticDepth)
@@ -93,7 +93,7 @@ def maybe(branch: Branch, values: dict[int, Any]) -> Any:
         inside = dict(values)
         # what changes inside of a condition leaves it as its result; a scope does not look through to the one around it
         with keras.StatelessScope([(v, tf.convert_to_tensor(v)) for v in states]) as scope:
-            compute(tuple(layers), inside)
+            _compute(tuple(layers), inside)
         new = [scope.get_current_value(v) for v in states]
         return (depth.scaled(tf.cast(inside[id(depth.input)], depth.compute_dtype)),
                 [tf.convert_to_tensor(v if value is None else value) for v, value in zip(states, new)])

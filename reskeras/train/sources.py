@@ -141,7 +141,7 @@ def cifar(name: str, path: str, split: str) -> Source:
     classes = tuple(label for _, label in label_set(kind))
     where = pathlib.Path(path).expanduser()
     if path and where.is_dir():
-        x, y = binaries(where, kind, split)
+        x, y = _binaries(where, kind, split)
         return arrays(name, x, y, classes)
     if path:
         found = npz(name, path, split)
@@ -152,7 +152,7 @@ def cifar(name: str, path: str, split: str) -> Source:
     return arrays(name, x, y, classes)
 
 
-def binaries(where: pathlib.Path, kind: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _binaries(where: pathlib.Path, kind: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """One byte (CIFAR-100: two, of which the second is the class) and 3 x 32 x 32 bytes for each image."""
     names = {"cifar10": {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]},
              "cifar100": {"train": ["train.bin"], "test": ["test.bin"]}}[kind][split]

@@ -68,7 +68,7 @@ def write(source: Source, folder: str | os.PathLike[str], name: str = "train", s
         for shard, path in enumerate(unfinished):
             with tf.io.TFRecordWriter(str(path)) as writer:
                 for index in order[shard::shards]:
-                    writer.write(example_of(source, int(index)).SerializeToString())
+                    writer.write(_example_of(source, int(index)).SerializeToString())
         for new, path in zip(unfinished, paths):
             new.replace(path)
     finally:
@@ -80,7 +80,7 @@ def write(source: Source, folder: str | os.PathLike[str], name: str = "train", s
     return [str(path) for path in paths]
 
 
-def example_of(source: Source, index: int) -> tf.train.Example:
+def _example_of(source: Source, index: int) -> tf.train.Example:
     if source.files:
         encoded = pathlib.Path(source.images[index]).read_bytes()
         try:

@@ -48,7 +48,7 @@ def named(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
         layer, mark, place = key.partition(".#")
         if not CONSTANT.fullmatch(layer):
             known[our_layer(layer) + mark + place if mark else key] = array
-    return renumbered(model, known)
+    return _renumbered(model, known)
 
 
 def pairs(model: keras.Model, wanted: Arrays, source: str, fresh: Sequence[str] = ()) -> list[Pair]:
@@ -64,14 +64,14 @@ def pairs(model: keras.Model, wanted: Arrays, source: str, fresh: Sequence[str] 
         if key is None:
             missing.append(name)
             continue
-        array = to_keras(wanted[key], tuple(variable.shape), foreign=not is_keras_key(key))
+        array = _to_keras(wanted[key], tuple(variable.shape), foreign=not is_keras_key(key))
         if array.shape != tuple(variable.shape):
             unequal.append(f"{name} {tuple(variable.shape)} and {key} {tuple(wanted[key].shape)}")
         if key in used:
             unequal.append(f"{name} and another variable: both are {key}")
         used.add(key)
         found.append(Pair(variable, name, key, array))
-    left = [k for k in wanted if k not in used and not (headless(model) and is_head(k))]
+    left = [k for k in wanted if k not in used and not (headless(model) and _is_head(k))]
     if missing or left or unequal:
         raise ValueError(f"{source} does not fit {model.name}: " + "; ".join(
             f"{len(names)} {what}: {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}" for what, names in (
@@ -95,7 +95,7 @@ def is_keras_key(key: str) -> bool:
     return ".#" in key
 
 
-def is_head(key: str) -> bool:
+def _is_head(key: str) -> bool:
     return key.startswith(f"{HEAD}.#") or key in foreign_names(HEAD, "kernel") + foreign_names(HEAD, "bias")
 
 
@@ -103,11 +103,11 @@ def headless(model: keras.Model) -> bool:
     return all(layer.name != HEAD for layer in model.layers)
 
 
-def to_keras(array: np.ndarray, shape: tuple[int, ...], foreign: bool) -> np.ndarray:
+def _to_keras(array: np.ndarray, shape: tuple[int, ...], foreign: bool) -> np.ndarray:
     """A PyTorch (`foreign`) array in Keras' layout: axes by rank; a 1x1 convolution may stand for a dense layer."""
     rank = len(shape)
     if not foreign:
-        return from_keras(array, shape)
+        return _from_keras(array, shape)
     if array.ndim == 4 and rank == 2 and array.shape[2:] == (1, 1):
         array = array[:, :, 0, 0]
     elif array.ndim == 2 and rank == 4:
@@ -115,7 +115,7 @@ def to_keras(array: np.ndarray, shape: tuple[int, ...], foreign: bool) -> np.nda
     return array.transpose(TRANSPOSED[array.ndim]) if array.ndim in TRANSPOSED else array
 
 
-def from_keras(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _from_keras(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """An array of Keras' layout in `shape`: a dense layer for a 1x1 convolution, or back; a grouped one for a depthwise."""
     if array.ndim == 4 and len(shape) == 2 and array.shape[:2] == (1, 1):
         return array[0, 0]
@@ -129,36 +129,36 @@ def from_keras(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def renumbered(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
+def _renumbered(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
     """Keys of layers that Keras numbered as they were made ("conv2d_17.#0"), under our names in the same order."""
     names: dict[str, str] = {}
     for base, kind in NUMBERED.items():
         pattern = re.compile(rf"{base}(?:_(\d+))?")
         known = {key.partition(".#")[0] for key in arrays if is_keras_key(key)}
         theirs = sorted((int(m[1] or 0), layer) for layer in known if (m := pattern.fullmatch(layer)))
-        ours = [layer.name for layer in as_made(model) if isinstance(layer, kind) and layer.name not in known]
+        ours = [layer.name for layer in _as_made(model) if isinstance(layer, kind) and layer.name not in known]
         if len(ours) == len(theirs):
             names.update((t, o) for (_, t), o in zip(theirs, ours))
-    return {renamed(key, names): array for key, array in arrays.items()}
+    return {_renamed(key, names): array for key, array in arrays.items()}
 
 
-def renamed(key: str, names: Mapping[str, str]) -> str:
+def _renamed(key: str, names: Mapping[str, str]) -> str:
     layer, mark, place = key.partition(".#")
     return names.get(layer, layer) + mark + place
 
 
-def as_made(model: keras.Model) -> list[keras.layers.Layer]:
+def _as_made(model: keras.Model) -> list[keras.layers.Layer]:
     """The layers in the order in which Keras' own code makes them: module by module, branch by branch.
 
     model.layers is sorted by depth, which interleaves the branches of a module.  Projections come last in a block there.
     """
     rank: dict[str, int] = {}
     for i, layer in enumerate(model.layers):
-        rank.setdefault(module_of(layer.name), i)
-    return sorted(model.layers, key=lambda layer: (rank[module_of(layer.name)], PROJECTION.sub(r"\1_9_", layer.name)))
+        rank.setdefault(_module_of(layer.name), i)
+    return sorted(model.layers, key=lambda layer: (rank[_module_of(layer.name)], PROJECTION.sub(r"\1_9_", layer.name)))
 
 
-def module_of(layer: str) -> str:
+def _module_of(layer: str) -> str:
     """The module or block that the layer is part of, else the layer."""
     match = MODULE.match(layer)
     return match[0] if match else layer

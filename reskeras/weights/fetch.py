@@ -41,14 +41,14 @@ def fetch(weights: Weights) -> pathlib.Path:
         return found
     from filelock import FileLock
     place = place_of(weights)
-    if found and not writable(place.parent):    # nothing can be noted: the bytes are read each time
-        examine(found, weights)
+    if found and not _writable(place.parent):    # nothing can be noted: the bytes are read each time
+        _examine(found, weights)
         return found
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):     # of processes that start at once, one downloads
         found = cached(weights)
         if found is None:
-            found = retried(weights, from_hub if weights.repo else from_url)
+            found = _retried(weights, _from_hub if weights.repo else _from_url)
         return checked(found, weights)
 
 
@@ -83,70 +83,70 @@ def verify(weights: Weights) -> str:
     found = cached(weights)
     if found is None:
         raise FileNotFoundError(f"{weights.name} is not in the cache; reskeras weights fetch {weights.name} gets it")
-    return digest(found)[0] if weights.source == "reskeras" else remember(found, weights)
+    return digest(found)[0] if weights.source == "reskeras" else _remember(found, weights)
 
 
 def checked(file: pathlib.Path, weights: Weights) -> pathlib.Path:
     """`file`, if its bytes are those expected; they are read once, until the file changes."""
     if not known(file, weights):
-        remember(file, weights)
+        _remember(file, weights)
     return file
 
 
 def known(file: pathlib.Path, weights: Weights) -> bool:
     """Whether the bytes were checked since the file last changed."""
     note = memory(weights)
-    return note.get("stamp") == stamp(file) and weights.sha256 in ("", note.get("sha256"))
+    return note.get("stamp") == _stamp(file) and weights.sha256 in ("", note.get("sha256"))
 
 
-def writable(folder: pathlib.Path) -> bool:
+def _writable(folder: pathlib.Path) -> bool:
     """Whether a file can be made in a folder that may not exist yet."""
     nearest = next(f for f in (folder, *folder.parents) if f.exists())
     return nearest.is_dir() and os.access(nearest, os.W_OK)
 
 
-def remember(file: pathlib.Path, weights: Weights) -> str:
+def _remember(file: pathlib.Path, weights: Weights) -> str:
     """Checks every byte against all that is known, and notes their sha256."""
-    sha256 = examine(file, weights)
-    note = {"sha256": sha256, "stamp": stamp(file), "url": weights.url}
+    sha256 = _examine(file, weights)
+    note = {"sha256": sha256, "stamp": _stamp(file), "url": weights.url}
     if weights.repo and file.parent.parent.name == "snapshots":
         note["commit"] = file.parent.name
-    new = note_file(weights).with_suffix(f".{os.getpid()}")
+    new = _note_file(weights).with_suffix(f".{os.getpid()}")
     new.write_text(json.dumps(note))
-    os.replace(new, note_file(weights))
+    os.replace(new, _note_file(weights))
     return sha256
 
 
-def examine(file: pathlib.Path, weights: Weights) -> str:
+def _examine(file: pathlib.Path, weights: Weights) -> str:
     """The sha256 of a file.  Raises: WrongBytes where anything that is known says otherwise; it is then deleted."""
     first = memory(weights).get("sha256", "")
     sha256, md5 = digest(file)
     expected = {"sha256": weights.sha256, "sha256 (beginning)": weights.sha256_prefix, "md5": weights.md5,
-                "sha256 by the server": etag(file),
-                f"sha256, as first received ({note_file(weights)} remembers it),": first}
+                "sha256 by the server": _etag(file),
+                f"sha256, as first received ({_note_file(weights)} remembers it),": first}
     for what, value in expected.items():
         got = md5 if what == "md5" else sha256
         if value and not got.startswith(value.lower()):
             for path in {file, file.resolve()}:     # the hub's cache has a link to the file
                 path.unlink(missing_ok=True)
-            raise WrongBytes(f"{weights.name}: the bytes of {address(weights)} are not those published: "
+            raise WrongBytes(f"{weights.name}: the bytes of {_address(weights)} are not those published: "
                              f"expected {what} {value}, got {got}; the file was deleted")
     return sha256
 
 
 def memory(weights: Weights) -> dict[str, Any]:
     try:
-        return json.loads(note_file(weights).read_text())
+        return json.loads(_note_file(weights).read_text())
     except (OSError, ValueError):
         return {}
 
 
-def note_file(weights: Weights) -> pathlib.Path:
+def _note_file(weights: Weights) -> pathlib.Path:
     place = place_of(weights)
     return place.with_name(place.name + ".json")
 
 
-def stamp(file: pathlib.Path) -> list[int]:
+def _stamp(file: pathlib.Path) -> list[int]:
     return [file.stat().st_size, file.stat().st_mtime_ns]
 
 
@@ -160,42 +160,42 @@ def digest(file: pathlib.Path) -> tuple[str, str]:
     return sha256.hexdigest(), md5.hexdigest()
 
 
-def etag(file: pathlib.Path) -> str:
+def _etag(file: pathlib.Path) -> str:
     """The server's sha256: the hub's cache names a large file by it."""
     name = file.resolve().name
     return name if re.fullmatch("[0-9a-f]{64}", name) else ""
 
 
-def address(weights: Weights) -> str:
+def _address(weights: Weights) -> str:
     """The URL that is asked."""
     parts = urlsplit(weights.url)
     other = os.environ.get("HF_ENDPOINT" if weights.repo else "RESKERAS_MIRROR")
     return other.rstrip("/") + parts.path if other else weights.url
 
 
-def offline() -> bool:
+def _offline() -> bool:
     from huggingface_hub import constants
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def from_url(weights: Weights) -> pathlib.Path:
+def _from_url(weights: Weights) -> pathlib.Path:
     place = place_of(weights)
     part = place.with_name(place.name + ".part")
-    if offline():
+    if _offline():
         raise ConnectionError("HF_HUB_OFFLINE is set")
-    transfer(address(weights), part, weights.name)
-    remember(part, weights)
+    transfer(_address(weights), part, weights.name)
+    _remember(part, weights)
     os.replace(part, place)
     return place
 
 
-def from_hub(weights: Weights) -> pathlib.Path:
+def _from_hub(weights: Weights) -> pathlib.Path:
     from huggingface_hub import hf_hub_download
     commit = weights.revision or memory(weights).get("commit")
     return pathlib.Path(hf_hub_download(weights.repo, weights.file, revision=commit))
 
 
-def retried(weights: Weights, action: Callable[[Weights], pathlib.Path]) -> pathlib.Path:
+def _retried(weights: Weights, action: Callable[[Weights], pathlib.Path]) -> pathlib.Path:
     """`action`, again where the server or the connection failed it, with growing pauses.
 
     Raises: OSError that says where the file is and where to put it.
@@ -207,9 +207,9 @@ def retried(weights: Weights, action: Callable[[Weights], pathlib.Path]) -> path
             raise
         except Exception as error:  # the libraries' errors have no common class below it
             chain = list(causes(error))
-            if offline() or attempt >= patience(chain, bool(weights.repo)):
+            if _offline() or attempt >= patience(chain, bool(weights.repo)):
                 reason = " ".join(str(chain[-1]).split())
-                raise OSError(f"{weights.name} is not in the cache and cannot be downloaded from {address(weights)} "
+                raise OSError(f"{weights.name} is not in the cache and cannot be downloaded from {_address(weights)} "
                               f"({reason}); put the file at {place_of(weights)}, or give weights=None") from error
             time.sleep(BACKOFF * 2 ** (attempt - 1))
     raise AssertionError

@@ -33,7 +33,7 @@ def load_weights(model: keras.Model, weights: Weights | str | os.PathLike[str]) 
         return assign(model, read(weights), os.fspath(weights))
     require(f".{weights.format}", weights.name)
     if not weights.commercial:
-        warn(weights)
+        _warn(weights)
     arrays = named(model, read(fetch(weights)))
     arrays, fresh, notes = adapted(model, arrays, weights)
     try:
@@ -54,12 +54,12 @@ def adapted(model: keras.Model, arrays: Arrays, weights: Weights) -> tuple[dict[
     Raises: ValueError where the file has not the classes that the table says.
     """
     arrays, fresh, notes = dict(arrays), [], []
-    head, stem = keys_of(model, arrays, HEAD), keys_of(model, arrays, first_convolution(model))
+    head, stem = _keys_of(model, arrays, HEAD), _keys_of(model, arrays, _first_convolution(model))
     if not headless(model):
         units = model.get_layer(HEAD).units
         if head:
-            arrays.update(trimmed(head, arrays, weights))
-            size = arrays[head[0]].shape[class_axis(head[0])]
+            arrays.update(_trimmed(head, arrays, weights))
+            size = arrays[head[0]].shape[_class_axis(head[0])]
             if size != weights.classes:
                 raise ValueError(f"{weights.name}: its file has {size} classes, and {weights.classes} are expected")
         if head and size != units or not head and not weights.include_top:
@@ -69,7 +69,7 @@ def adapted(model: keras.Model, arrays: Arrays, weights: Weights) -> tuple[dict[
             notes.append(f"{weights.name}: the classifier of {units} classes starts at random (the file has "
                          f"{weights.classes or 'none'})")
     if stem:
-        axis, channels = (2 if is_keras_key(stem[0]) else 1), image_channels(model)
+        axis, channels = (2 if is_keras_key(stem[0]) else 1), _image_channels(model)
         have = arrays[stem[0]].shape[axis]
         if have != channels:
             arrays[stem[0]] = with_channels(arrays[stem[0]], channels, axis)
@@ -77,7 +77,7 @@ def adapted(model: keras.Model, arrays: Arrays, weights: Weights) -> tuple[dict[
     return arrays, fresh, notes
 
 
-def keys_of(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:
+def _keys_of(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:
     """The keys in a file of the variables of our `layer`, its kernel first; none where there is no kernel.
 
     A net without its classifier has no such layer, and its file's goes unused.
@@ -87,24 +87,24 @@ def keys_of(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:
     return [key for key in keys if key] if keys and keys[0] else []
 
 
-def first_convolution(model: keras.Model) -> str:
+def _first_convolution(model: keras.Model) -> str:
     kernels = (layer.name for layer in model.layers for v in layer.weights if v.name == "kernel" and len(v.shape) == 4)
     return next(kernels, "")
 
 
-def image_channels(model: keras.Model) -> int:
-    layer = model.get_layer(first_convolution(model))
+def _image_channels(model: keras.Model) -> int:
+    layer = model.get_layer(_first_convolution(model))
     return next(v.shape[2] for v in layer.weights if v.name == "kernel")
 
 
-def class_axis(key: str) -> int:
+def _class_axis(key: str) -> int:
     """PyTorch's classes come first, Keras' last."""
     return -1 if is_keras_key(key) else 0
 
 
-def trimmed(keys: list[str], arrays: Arrays, weights: Weights) -> dict[str, np.ndarray]:
+def _trimmed(keys: list[str], arrays: Arrays, weights: Weights) -> dict[str, np.ndarray]:
     """A classifier without the classes before the label set's first (TensorFlow's background)."""
-    axis = class_axis(keys[0])
+    axis = _class_axis(keys[0])
     if not weights.label_offset or arrays[keys[0]].shape[axis] == weights.classes:
         return {}
     return {key: np.delete(arrays[key], np.s_[:weights.label_offset], axis) for key in keys}
@@ -123,7 +123,7 @@ def with_channels(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
     return (repeated * (have / channels)).astype(kernel.dtype)
 
 
-def warn(weights: Weights) -> None:
+def _warn(weights: Weights) -> None:
     """Once: that the licence forbids commercial use, or that there is none."""
     if weights.name not in SAID:
         SAID.add(weights.name)

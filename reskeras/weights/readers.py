@@ -48,12 +48,12 @@ def require(suffix: str, name: str) -> None:
                           "pip install 'reskeras[torch]', or give weights=None")
 
 
-def read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
+def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
-    return unwrapped(load_file(file))
+    return _unwrapped(load_file(file))
 
 
-def read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
+def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
     """torch.save's pickle, by PyTorch's reader that builds tensors and containers and runs nothing else.
 
     Raises: ImportError for a PyTorch before 2.6, whose reader could be made to run code (CVE-2025-32434).
@@ -64,24 +64,24 @@ def read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
     content = torch.load(file, map_location="cpu", weights_only=True)
     for key in ("state_dict", "model"):
         content = content[key] if isinstance(content.get(key), dict) else content
-    return unwrapped({name: tensor.detach().numpy() for name, tensor in content.items() if hasattr(tensor, "numpy")})
+    return _unwrapped({name: tensor.detach().numpy() for name, tensor in content.items() if hasattr(tensor, "numpy")})
 
 
-def unwrapped(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _unwrapped(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Without the "module." of torch's DataParallel."""
     if all(name.startswith("module.") for name in arrays):
         return {name.removeprefix("module."): array for name, array in arrays.items()}
     return arrays
 
 
-def read_npz(file: pathlib.Path) -> dict[str, np.ndarray]:
+def _read_npz(file: pathlib.Path) -> dict[str, np.ndarray]:
     """Big Transfer's: "resnet/root_block/standardized_conv2d/kernel", in Keras' layout."""
     with np.load(file, allow_pickle=False) as arrays:
         named = ((key.rpartition("/"), arrays[key]) for key in arrays)
         return {f"{layer}.#{PLACES[variable]}": array for (layer, _, variable), array in named}
 
 
-def read_h5(file: Any) -> dict[str, np.ndarray]:
+def _read_h5(file: Any) -> dict[str, np.ndarray]:
     """Keras 3's layout (groups by class, the layer's name in an attribute), or the legacy one (groups by layer)."""
     arrays: dict[str, np.ndarray] = {}
     with h5py.File(file, "r") as h5:
@@ -101,9 +101,9 @@ def read_h5(file: Any) -> dict[str, np.ndarray]:
     return arrays
 
 
-def read_keras(file: pathlib.Path) -> dict[str, np.ndarray]:
+def _read_keras(file: pathlib.Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(file) as archive:
-        return read_h5(io.BytesIO(archive.read("model.weights.h5")))
+        return _read_h5(io.BytesIO(archive.read("model.weights.h5")))
 
 
 def names(group: Any, attribute: str) -> list[str]:
@@ -116,5 +116,5 @@ def names(group: Any, attribute: str) -> list[str]:
     return [n.decode() if isinstance(n, bytes) else str(n) for n in found]
 
 
-READERS = {".safetensors": read_safetensors, ".weights.h5": read_h5, ".h5": read_h5, ".keras": read_keras, ".npz": read_npz,
-           **{suffix: read_torch for suffix in TORCH}}
+READERS = {".safetensors": _read_safetensors, ".weights.h5": _read_h5, ".h5": _read_h5, ".keras": _read_keras, ".npz": _read_npz,
+           **{suffix: _read_torch for suffix in TORCH}}

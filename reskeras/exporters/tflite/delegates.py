@@ -29,12 +29,12 @@ def gpu(path: pathlib.Path) -> Counter[str]:
     found: Counter[str] = Counter()
     for i, name in enumerate(flatbuffer.names(model)):
         operator = graph.Operators(i) if i < graph.OperatorsLength() else None      # other subgraphs are not looked at
-        if operator and not (name in GPU and RULES.get(name, fits)(operator, graph)):
+        if operator and not (name in GPU and RULES.get(name, _fits)(operator, graph)):
             found[name] += 1
     return found
 
 
-def fits(operator: Any, graph: Any, ranks: tuple[int, ...] = (0, 1, 2, 3, 4)) -> bool:
+def _fits(operator: Any, graph: Any, ranks: tuple[int, ...] = (0, 1, 2, 3, 4)) -> bool:
     """`IsAllAllowedTensors` of the same file: at most four dimensions."""
     used = [operator.Inputs(i) for i in range(operator.InputsLength())] + [
         operator.Outputs(i) for i in range(operator.OutputsLength())]
@@ -42,27 +42,27 @@ def fits(operator: Any, graph: Any, ranks: tuple[int, ...] = (0, 1, 2, 3, 4)) ->
         graph.Tensors(operator.Inputs(0)).ShapeLength() in ranks)
 
 
-def slice_fits(operator: Any, graph: Any) -> bool:
-    options = option(operator, "StridedSliceOptions")
-    return fits(operator, graph, (3, 4)) and not (options.EllipsisMask() or options.NewAxisMask() or options.ShrinkAxisMask())
+def _slice_fits(operator: Any, graph: Any) -> bool:
+    options = _option(operator, "StridedSliceOptions")
+    return _fits(operator, graph, (3, 4)) and not (options.EllipsisMask() or options.NewAxisMask() or options.ShrinkAxisMask())
 
 
-def mirror_fits(operator: Any, graph: Any) -> bool:
-    return fits(operator, graph) and option(operator, "MirrorPadOptions").Mode() == flatbuffer.schema().MirrorPadMode.REFLECT
+def _mirror_fits(operator: Any, graph: Any) -> bool:
+    return _fits(operator, graph) and _option(operator, "MirrorPadOptions").Mode() == flatbuffer.schema().MirrorPadMode.REFLECT
 
 
 # Of LiteRT's tflite/tools/versioning/gpu_compatibility.cc, those that our nets can meet.
-RULES: dict[str, Callable[[Any, Any], bool]] = {"STRIDED_SLICE": slice_fits, "MIRROR_PAD": mirror_fits}
+RULES: dict[str, Callable[[Any, Any], bool]] = {"STRIDED_SLICE": _slice_fits, "MIRROR_PAD": _mirror_fits}
 
 
-def option(operator: Any, kind: str) -> Any:
+def _option(operator: Any, kind: str) -> Any:
     table = operator.BuiltinOptions()
     found = getattr(flatbuffer.schema(), kind)()
     found.Init(table.Bytes, table.Pos)
     return found
 
 
-def xnnpack(path: pathlib.Path) -> Counter[str]:
+def _xnnpack(path: pathlib.Path) -> Counter[str]:
     """The interpreter plans the file with XNNPACK; a part of the plan says what goes in and what comes out of it."""
     interpreter = interpreter_class()(model_path=str(path))
     interpreter.allocate_tensors()
@@ -82,4 +82,4 @@ def xnnpack(path: pathlib.Path) -> Counter[str]:
     return Counter(node["op_name"] for node in own if node["index"] not in taken)
 
 
-DELEGATES: dict[str, Callable[[pathlib.Path], Counter[str]]] = {"GPU": gpu, "XNNPACK": xnnpack}
+DELEGATES: dict[str, Callable[[pathlib.Path], Counter[str]]] = {"GPU": gpu, "XNNPACK": _xnnpack}

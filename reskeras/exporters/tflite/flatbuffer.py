@@ -64,10 +64,10 @@ def faults(path: pathlib.Path, integers: bool = False) -> list[str]:
                 found.append(f"{tensor.Name().decode()} has the shape {shape}: rank {RANK} is the most that delegates take")
             if integers and tensor.Type() == floats:
                 found.append(f"{tensor.Name().decode()} is in floating point, in a file of integers")
-    return found + dead(model)
+    return found + _dead(model)
 
 
-def dead(model: Any) -> list[str]:
+def _dead(model: Any) -> list[str]:
     """Integer layers whose output was always zero: their scale is next to nothing, and XNNPACK would not load the file.
 
     Its limit: input scale times weight scale over output scale is less than 256 (xnn_define_convolution_2d).
@@ -76,14 +76,14 @@ def dead(model: Any) -> list[str]:
     for i in range(graph.OperatorsLength()):
         operator = graph.Operators(i)
         if operator.InputsLength() == 3 and operator.Inputs(2) >= 0:       # convolutions and dense layers
-            before, weights, after = (scales(graph.Tensors(n)) for n in (*operator.InputsAsNumpy()[:2], operator.Outputs(0)))
+            before, weights, after = (_scales(graph.Tensors(n)) for n in (*operator.InputsAsNumpy()[:2], operator.Outputs(0)))
             if len(before) and len(weights) and len(after) and max(weights) * before[0] >= 256 * after[0]:
                 name = graph.Tensors(operator.Outputs(0)).Name().decode()
                 found.append(f"{name} is zero on every image of the calibration, and has no scale; calibrate on other images")
     return found
 
 
-def scales(tensor: Any) -> Any:
+def _scales(tensor: Any) -> Any:
     """Of a quantized tensor, one or one for each channel; () of another."""
     quantization = tensor.Quantization()
     return quantization.ScaleAsNumpy() if quantization and quantization.ScaleLength() else ()

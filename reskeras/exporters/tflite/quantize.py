@@ -30,13 +30,13 @@ def quantize(converter: Any, job: Job, layers: list[str]) -> bytes:
     converter._experimental_calibrate_only = True
     calibrated = converter.convert()
     if job.calibration_method != "minmax":
-        calibrated = clipped(calibrated, job)
-    kept = in_float(calibrated, job.float_layers, layers) if job.float_layers else None
+        calibrated = _clipped(calibrated, job)
+    kept = _in_float(calibrated, job.float_layers, layers) if job.float_layers else None
     return mlir_quantize(calibrated, input_data_type=getattr(tf, job.io), output_data_type=getattr(tf, job.io),
                          denylisted_nodes=kept)
 
 
-def in_float(calibrated: bytes, wanted: tuple[str, ...], layers: list[str]) -> list[str]:
+def _in_float(calibrated: bytes, wanted: tuple[str, ...], layers: list[str]) -> list[str]:
     """The tensors that the `wanted` layers make, alone or with others that the converter fused with them."""
     graph = flatbuffer.unpacked(calibrated).subgraphs[0]
     made = [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
@@ -47,14 +47,14 @@ def in_float(calibrated: bytes, wanted: tuple[str, ...], layers: list[str]) -> l
     return [name for name in made if makers[name] & set(wanted)]
 
 
-def clipped(calibrated: bytes, job: Job) -> bytes:
+def _clipped(calibrated: bytes, job: Job) -> bytes:
     """The calibrated file with a narrower range for each tensor whose few outermost values cost all others their digits."""
     model = flatbuffer.unpacked(calibrated)
     tensors = model.subgraphs[0].tensors
     ranges = {i: (float(q.min[0]), float(q.max[0])) for i, t in enumerate(tensors)
               if (q := t.quantization) is not None and q.min is not None and len(q.min) == 1 and q.min[0] < q.max[0]}
     method = {"percentile": by_percentile, "mse": by_mse}[job.calibration_method]
-    for i, counts in histograms(calibrated, job, ranges).items():
+    for i, counts in _histograms(calibrated, job, ranges).items():
         if not counts.any():
             continue
         low, high = method(counts, *ranges[i])
@@ -62,7 +62,7 @@ def clipped(calibrated: bytes, job: Job) -> bytes:
     return flatbuffer.packed(model)
 
 
-def histograms(calibrated: bytes, job: Job, ranges: dict[int, Range]) -> dict[int, np.ndarray]:
+def _histograms(calibrated: bytes, job: Job, ranges: dict[int, Range]) -> dict[int, np.ndarray]:
     """How many of each tensor's values lie in each of BINS parts of its range, on images from all over the job's.
 
     But for zeros, most of what a ReLU gives: they are one of the levels of any range, and have no error.

@@ -46,20 +46,20 @@ def converter_of(folder: str, job: Job) -> Any:
     return converter
 
 
-def in_float16(converter: Any, job: Job) -> None:
+def _in_float16(converter: Any, job: Job) -> None:
     import tensorflow as tf
-    in_dynamic(converter, job)
+    _in_dynamic(converter, job)
     converter.target_spec.supported_types = [tf.float16]
 
 
-def in_dynamic(converter: Any, job: Job) -> None:
+def _in_dynamic(converter: Any, job: Job) -> None:
     import tensorflow as tf
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
 
 
-def in_int8(converter: Any, job: Job) -> None:
+def _in_int8(converter: Any, job: Job) -> None:
     import tensorflow as tf
-    in_dynamic(converter, job)
+    _in_dynamic(converter, job)
     converter.representative_dataset = lambda: ([batch] for batch in batches(job))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     if job.float_layers:
@@ -67,7 +67,7 @@ def in_int8(converter: Any, job: Job) -> None:
     converter.inference_input_type = converter.inference_output_type = getattr(tf, job.io)
 
 
-NUMBERS = {None: lambda converter, job: None, "float16": in_float16, "dynamic": in_dynamic, "int8": in_int8}
+NUMBERS = {None: lambda converter, job: None, "float16": _in_float16, "dynamic": _in_dynamic, "int8": _in_int8}
 
 HELD = {"float16": "FLOAT16", "int8": "INT8"}     # of what was asked for; the converter leaves small weights alone in "dynamic"
 
@@ -93,7 +93,7 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[Run, Shape]:
     def run(images: np.ndarray) -> np.ndarray:
         interpreter.set_tensor(before["index"], quantized(images, before))
         interpreter.invoke()
-        return dequantized(interpreter.get_tensor(after["index"]), after)
+        return _dequantized(interpreter.get_tensor(after["index"]), after)
     return run, tuple(int(n) for n in before["shape"])
 
 
@@ -113,7 +113,7 @@ def before_softmax(path: pathlib.Path) -> Run:
     def run(images: np.ndarray) -> np.ndarray:
         interpreter.set_tensor(before["index"], quantized(images, before))
         interpreter.invoke()
-        return dequantized(interpreter.get_tensor(index), logits)
+        return _dequantized(interpreter.get_tensor(index), logits)
     return run
 
 
@@ -125,7 +125,7 @@ def quantized(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
     return np.clip(np.round(array / scale) + zero, limits.min, limits.max).astype(tensor["dtype"])
 
 
-def dequantized(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+def _dequantized(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
     scale, zero = tensor["quantization"]
     return (array.astype("float32") - zero) * scale if scale else array
 

@@ -110,16 +110,16 @@ def cost(model: keras.Model, input_shape: tuple[int, ...] | None = None, batch: 
     layers = tuple(LayerCost(**values, reads=tuple(maker[tensor] for tensor in step.reads))
                    for values, step in zip(rows, made.steps))
     peak, kept = memory(made)
-    uncounted = tuple(layer.name for step, layer in zip(made.steps, layers) if not layer.macs and has_kernel(step.layer))
+    uncounted = tuple(layer.name for step, layer in zip(made.steps, layers) if not layer.macs and _has_kernel(step.layer))
     return Cost(numbers(model.trainable_variables), numbers(model.non_trainable_variables),
                 sum(layer.macs for layer in layers), batch, batch * peak, batch * kept, layers, uncounted)
 
 
 def row(made: Plan, step: Step, section: tuple[str, str], views: Sequence[View | None]) -> dict[str, Any]:
     after, view = made.after(step), views[step.makes[0]]
-    macs = layer_macs(step.layer, made.before(step), after)
+    macs = _layer_macs(step.layer, made.before(step), after)
     return {"name": step.name, "kind": type(step.layer).__name__, "stage": section[0], "block": section[1],
-            "output": after[1:], "macs": macs, "activations": layer_activations(step.layer, after) if macs else 0,
+            "output": after[1:], "macs": macs, "activations": _layer_activations(step.layer, after) if macs else 0,
             "params": numbers(getattr(step.layer, "trainable_variables", [])) if step.first else 0,
             "stats": numbers(getattr(step.layer, "non_trainable_variables", [])) if step.first else 0,
             "field": view.size if view else (), "whole": view is None or view.whole,
@@ -134,15 +134,15 @@ def dense(layer: Any, before: Shape, after: Shape) -> int:
     return math.prod(before[1:]) * after[-1]
 
 
-def each_output_cell(layer: Any, before: Shape, after: Shape) -> int:
+def _each_output_cell(layer: Any, before: Shape, after: Shape) -> int:
     return math.prod(layer.kernel.shape) * cells(layer, after)
 
 
-def each_input_cell(layer: Any, before: Shape, after: Shape) -> int:
+def _each_input_cell(layer: Any, before: Shape, after: Shape) -> int:
     return math.prod(layer.kernel.shape) * cells(layer, before)
 
 
-def separable(layer: Any, before: Shape, after: Shape) -> int:
+def _separable(layer: Any, before: Shape, after: Shape) -> int:
     return (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)) * cells(layer, after)
 
 
@@ -151,21 +151,21 @@ def cells(layer: Any, shape: Shape) -> int:
 
 
 MACS: dict[str, Callable[[Any, Shape, Shape], int]] = {
-    "Dense": dense, "BaseConv": each_output_cell, "BaseDepthwiseConv": each_output_cell, "BaseConvTranspose": each_input_cell,
-    "BaseSeparableConv": separable}
+    "Dense": dense, "BaseConv": _each_output_cell, "BaseDepthwiseConv": _each_output_cell, "BaseConvTranspose": _each_input_cell,
+    "BaseSeparableConv": _separable}
 
 
-def layer_macs(layer: keras.layers.Layer, before: list[Shape], after: Shape) -> int:
+def _layer_macs(layer: keras.layers.Layer, before: list[Shape], after: Shape) -> int:
     rule = next((MACS[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in MACS), None)
     return rule(layer, before[0], after) if rule else 0
 
 
-def layer_activations(layer: Any, after: Shape) -> int:
+def _layer_activations(layer: Any, after: Shape) -> int:
     between = math.prod(layer.depthwise_kernel.shape[-2:]) * cells(layer, after) if hasattr(layer, "depthwise_kernel") else 0
     return math.prod(after[1:]) + between       # a separable convolution is two
 
 
-def has_kernel(layer: Any) -> bool:
+def _has_kernel(layer: Any) -> bool:
     return any("kernel" in v.name and len(v.shape) > 1 for v in getattr(layer, "trainable_variables", []))
 
 

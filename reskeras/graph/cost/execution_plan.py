@@ -45,11 +45,11 @@ def plan(model: keras.Model, input_shape: Shape | None = None) -> Plan:
     Raises: ValueError where a size is missing, or where the model has no graph.
     """
     made = Plan()
-    made.outputs = tuple(unroll(model, None, "", made, set(), input_shape))
+    made.outputs = tuple(_unroll(model, None, "", made, set(), input_shape))
     return made
 
 
-def unroll(model: keras.Model, inputs: Sequence[int] | None, prefix: str, made: Plan, seen: set[int],
+def _unroll(model: keras.Model, inputs: Sequence[int] | None, prefix: str, made: Plan, seen: set[int],
            input_shape: Shape | None = None) -> list[int]:
     """Appends the model's steps to `made`, and gives its output tensors.  Arguments: `inputs` of a nested model."""
     graph, known = Graph.of(model, weights=False), {layer.name: layer for layer in functional(model).operations}
@@ -61,13 +61,13 @@ def unroll(model: keras.Model, inputs: Sequence[int] | None, prefix: str, made: 
         layer, reads = known[node.name], tuple(tensors[ref] for ref in node.inputs)
         name = prefix + node.name + (f"#{node.call + 1}" if node.call else "")
         if isinstance(layer, keras.layers.InputLayer):
-            shapes = [entry_shape(model, layer, input_shape, alone=len(entries) == 1)]
-        elif has_graph(layer):
-            outputs = unroll(layer, reads, f"{name}/", made, seen)
+            shapes = [_entry_shape(model, layer, input_shape, alone=len(entries) == 1)]
+        elif _has_graph(layer):
+            outputs = _unroll(layer, reads, f"{name}/", made, seen)
             tensors.update({(node.name, node.call, i): tensor for i, tensor in enumerate(outputs)})
             continue
         else:
-            shapes = output_shapes(layer, node, lambda ref: made.shapes[tensors[ref]])
+            shapes = _output_shapes(layer, node, lambda ref: made.shapes[tensors[ref]])
         makes = tuple(range(len(made.shapes), len(made.shapes) + len(shapes)))
         made.shapes += shapes
         made.steps.append(Step(name, layer, id(layer) not in seen, reads, makes))
@@ -76,12 +76,12 @@ def unroll(model: keras.Model, inputs: Sequence[int] | None, prefix: str, made: 
     return [tensors[ref] for ref in refs_in(graph.outputs)]
 
 
-def has_graph(layer: keras.layers.Layer) -> bool:
+def _has_graph(layer: keras.layers.Layer) -> bool:
     """Whether a layer is a model with layers of its own to count; a subclassed model is one opaque step."""
     return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None))
 
 
-def entry_shape(model: keras.Model, layer: keras.layers.InputLayer, given: Shape | None, alone: bool) -> Shape:
+def _entry_shape(model: keras.Model, layer: keras.layers.InputLayer, given: Shape | None, alone: bool) -> Shape:
     own = tuple(layer.batch_shape[1:])
     shape = tuple(given) if given and (alone or None in own) else own
     if None in shape:
@@ -91,7 +91,7 @@ def entry_shape(model: keras.Model, layer: keras.layers.InputLayer, given: Shape
     return (1, *shape)
 
 
-def output_shapes(layer: Any, node: Node, known: Callable[[Ref], Shape]) -> list[Shape]:
+def _output_shapes(layer: Any, node: Node, known: Callable[[Ref], Shape]) -> list[Shape]:
     inputs = [known(ref) for ref in node.inputs]
     if isinstance(layer, keras.layers.Layer):
         with contextlib.suppress(NotImplementedError, TypeError):

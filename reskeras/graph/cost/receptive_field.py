@@ -62,17 +62,17 @@ def view(layer: Any, inputs: list[View | None], before: list[Shape], after: Shap
     axes = len(after) - 2
     if isinstance(layer, keras.layers.InputLayer):
         return View((0,) * axes, (0,) * axes, (1,) * axes) if axes > 0 else None
-    met = meet(inputs)
+    met = _meet(inputs)
     if met is None or axes != len(met.low):
         return None
     rule = next((RULES[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in RULES), None)
     if rule:
-        return rule(layer, met, spatial(layer, before[0]), spatial(layer, after))
+        return rule(layer, met, _spatial(layer, before[0]), _spatial(layer, after))
     # what is not known here works on each cell alone, where it keeps the map's size, and sees everything where it does not
-    return met if spatial(layer, before[0]) == spatial(layer, after) or len(inputs) > 1 else None
+    return met if _spatial(layer, before[0]) == _spatial(layer, after) or len(inputs) > 1 else None
 
 
-def meet(inputs: list[View | None]) -> View | None:
+def _meet(inputs: list[View | None]) -> View | None:
     """What a cell sees through any of several tensors."""
     views = [v for v in inputs if v]
     if not views:
@@ -83,7 +83,7 @@ def meet(inputs: list[View | None]) -> View | None:
                 first.stride, any(v.whole for v in views) or len(views) < len(inputs))
 
 
-def spatial(layer: Any, shape: Shape) -> Shape:
+def _spatial(layer: Any, shape: Shape) -> Shape:
     return shape[2:] if getattr(layer, "data_format", None) == "channels_first" else shape[1:-1]
 
 
@@ -92,14 +92,14 @@ def each(value: Any, axes: int) -> tuple[int, ...]:
 
 
 def convolution(layer: Any, met: View, before: Shape, after: Shape) -> View:
-    return slid(layer, layer.kernel_size, met, before, after)
+    return _slid(layer, layer.kernel_size, met, before, after)
 
 
 def pooling(layer: Any, met: View, before: Shape, after: Shape) -> View:
-    return slid(layer, layer.pool_size, met, before, after)
+    return _slid(layer, layer.pool_size, met, before, after)
 
 
-def slid(layer: Any, kernel: Any, met: View, before: Shape, after: Shape) -> View:
+def _slid(layer: Any, kernel: Any, met: View, before: Shape, after: Shape) -> View:
     axes = len(before)
     kernel, stride = each(kernel, axes), each(layer.strides, axes)
     dilation = each(getattr(layer, "dilation_rate", 1), axes)
@@ -110,63 +110,63 @@ def slid(layer: Any, kernel: Any, met: View, before: Shape, after: Shape) -> Vie
     return met.moved(tuple(pads[layer.padding])).through(window, stride)
 
 
-def transposed(layer: Any, met: View, before: Shape, after: Shape) -> View:
+def _transposed(layer: Any, met: View, before: Shape, after: Shape) -> View:
     axes = len(before)
     kernel, stride = each(layer.kernel_size, axes), each(layer.strides, axes)
     return met.finer(stride, tuple(-(-k // s) for k, s in zip(kernel, stride)))
 
 
-def upsampling(layer: Any, met: View, before: Shape, after: Shape) -> View:
+def _upsampling(layer: Any, met: View, before: Shape, after: Shape) -> View:
     taps = 1 if getattr(layer, "interpolation", "nearest") == "nearest" else 2
     return met.finer(each(layer.size, len(before)), (taps,) * len(before))
 
 
 def padding(layer: Any, met: View, before: Shape, after: Shape) -> View:
-    return met.moved(tuple(p if isinstance(p, int) else p[0] for p in pairs(layer.padding, len(before))))
+    return met.moved(tuple(p if isinstance(p, int) else p[0] for p in _pairs(layer.padding, len(before))))
 
 
-def cropping(layer: Any, met: View, before: Shape, after: Shape) -> View:
-    return met.moved(tuple(-(p if isinstance(p, int) else p[0]) for p in pairs(layer.cropping, len(before))))
+def _cropping(layer: Any, met: View, before: Shape, after: Shape) -> View:
+    return met.moved(tuple(-(p if isinstance(p, int) else p[0]) for p in _pairs(layer.cropping, len(before))))
 
 
-def pairs(value: Any, axes: int) -> Any:
+def _pairs(value: Any, axes: int) -> Any:
     """Keras keeps (before, behind) for one axis, a pair of pairs for two."""
     return [value] if axes == 1 else value
 
 
-def blurred(layer: Any, met: View, before: Shape, after: Shape) -> View:
+def _blurred(layer: Any, met: View, before: Shape, after: Shape) -> View:
     axes = len(before)
     return met.moved((1,) * axes).through((3,) * axes, (layer.stride,) * axes)
 
 
-def edge(layer: Any, met: View, before: Shape, after: Shape) -> View:
+def _edge(layer: Any, met: View, before: Shape, after: Shape) -> View:
     return met.moved((layer.padding[0],) * len(before))
 
 
-def over_the_map(layer: Any, met: View, before: Shape, after: Shape) -> View:
+def _over_the_map(layer: Any, met: View, before: Shape, after: Shape) -> View:
     return replace(met, whole=True)
 
 
-def layer_norm(layer: Any, met: View, before: Shape, after: Shape) -> View:
+def _layer_norm(layer: Any, met: View, before: Shape, after: Shape) -> View:
     axis = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
-    return met if list(axis) in ([-1], [len(before) + 1]) else over_the_map(layer, met, before, after)
+    return met if list(axis) in ([-1], [len(before) + 1]) else _over_the_map(layer, met, before, after)
 
 
-def placeless(layer: Any, met: View, before: Shape, after: Shape) -> None:
+def _placeless(layer: Any, met: View, before: Shape, after: Shape) -> None:
     return None
 
 
-def reshaped(layer: Any, met: View, before: Shape, after: Shape) -> View | None:
+def _reshaped(layer: Any, met: View, before: Shape, after: Shape) -> View | None:
     return met if before == after else None
 
 
 Rule = Callable[[Any, View, Shape, Shape], "View | None"]
 RULES: dict[str, Rule] = {
     "BaseConv": convolution, "BaseDepthwiseConv": convolution, "BaseSeparableConv": convolution,
-    "BaseConvTranspose": transposed, "BasePooling": pooling, "BaseGlobalPooling": placeless, "Flatten": placeless,
-    "Reshape": reshaped, "Permute": placeless, "UpSampling1D": upsampling, "UpSampling2D": upsampling,
-    "UpSampling3D": upsampling, "ZeroPadding1D": padding, "ZeroPadding2D": padding, "ZeroPadding3D": padding,
-    "Cropping1D": cropping, "Cropping2D": cropping, "Cropping3D": cropping, "GroupNormalization": over_the_map,
-    "LayerNormalization": layer_norm, "MultiHeadAttention": over_the_map, "Attention": over_the_map,
-    "BlurPool2D": blurred, "EdgePadding2D": edge,
+    "BaseConvTranspose": _transposed, "BasePooling": pooling, "BaseGlobalPooling": _placeless, "Flatten": _placeless,
+    "Reshape": _reshaped, "Permute": _placeless, "UpSampling1D": _upsampling, "UpSampling2D": _upsampling,
+    "UpSampling3D": _upsampling, "ZeroPadding1D": padding, "ZeroPadding2D": padding, "ZeroPadding3D": padding,
+    "Cropping1D": _cropping, "Cropping2D": _cropping, "Cropping3D": _cropping, "GroupNormalization": _over_the_map,
+    "LayerNormalization": _layer_norm, "MultiHeadAttention": _over_the_map, "Attention": _over_the_map,
+    "BlurPool2D": _blurred, "EdgePadding2D": _edge,
 }

@@ -50,7 +50,7 @@ def found(plan: Plan, views: Sequence[View | None]) -> list[Section]:
     used: dict[str, int] = {}
     result: list[Section] = []
     for part in parts(plan, views):
-        common = Counter(filter(None, map(token, part))).most_common(1)
+        common = Counter(filter(None, map(_token, part))).most_common(1)
         label = common[0][0] if common else own(part[-1])
         used[label] = used.get(label, 0) + 1
         label += f" ({used[label]})" if used[label] > 1 else ""
@@ -60,7 +60,7 @@ def found(plan: Plan, views: Sequence[View | None]) -> list[Section]:
     return result
 
 
-def token(step: Step) -> str:
+def _token(step: Step) -> str:
     """What the names of a block's layers begin with, "" where they do not say."""
     match = TOKEN.match(own(step))
     return match[1] if match else ""
@@ -74,13 +74,13 @@ def parts(plan: Plan, views: Sequence[View | None]) -> list[list[Step]]:
     """The steps cut into branching parts and plain runs; parts of one name are one."""
     joined: list[list[Step]] = []
     branching = False
-    for cut in between_cuts(plan):
+    for cut in _between_cuts(plan):
         last, runs_on = (joined[-1] if joined else None), False
         if last is not None and len(cut) == 1:
             tail = not getattr(cut[0].layer, "weights", ()) and branching      # the activation behind an addition
-            run = not branching and not token(cut[0])
-            runs_on = is_entry(last) or (stage(views[last[-1].makes[0]]) == stage(views[cut[0].makes[0]]) and (tail or run))
-        if last is not None and (runs_on or same_token(last, cut)):
+            run = not branching and not _token(cut[0])
+            runs_on = _is_entry(last) or (stage(views[last[-1].makes[0]]) == stage(views[cut[0].makes[0]]) and (tail or run))
+        if last is not None and (runs_on or _same_token(last, cut)):
             last += cut
             branching = branching or len(cut) > 1
         else:
@@ -89,16 +89,16 @@ def parts(plan: Plan, views: Sequence[View | None]) -> list[list[Step]]:
     return joined
 
 
-def is_entry(part: list[Step]) -> bool:
+def _is_entry(part: list[Step]) -> bool:
     return len(part) == 1 and not part[0].reads
 
 
-def same_token(last: list[Step], cut: list[Step]) -> bool:
-    mine, theirs = ({token(step) for step in part if step.reads} for part in (last, cut))
+def _same_token(last: list[Step], cut: list[Step]) -> bool:
+    mine, theirs = ({_token(step) for step in part if step.reads} for part in (last, cut))
     return len(mine) == 1 and mine == theirs and mine != {""}
 
 
-def between_cuts(plan: Plan) -> list[list[Step]]:
+def _between_cuts(plan: Plan) -> list[list[Step]]:
     """Each part ends with a step that no tensor of an earlier one passes by."""
     steps = plan.steps
     last_read = {tensor: i for i, step in enumerate(steps) for tensor in step.reads} | {t: len(steps) for t in plan.outputs}

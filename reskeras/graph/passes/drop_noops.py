@@ -13,13 +13,13 @@ def drop_noops(graph: Graph) -> Rewritten:
     policy than the layer before it, and so casts.
     """
     sites = [node for node in graph.nodes if node.word in NOOPS or activation(node) == "linear"]
-    declined = {node.name: reason for node in sites if (reason := why_not(graph, node))}
+    declined = {node.name: reason for node in sites if (reason := _why_not(graph, node))}
     gone = [node for node in sites if node.name not in declined]
     return Rewritten(graph.edit({node.key: () for node in gone}, {node.output: node.inputs[0] for node in gone}),
                      tuple(node.name for node in gone), declined)
 
 
-def why_not(graph: Graph, node: Node) -> str:
+def _why_not(graph: Graph, node: Node) -> str:
     if graph.is_output(node):
         return "it is an output of the model"
     if node.trains:

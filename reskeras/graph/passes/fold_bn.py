@@ -34,7 +34,7 @@ def fold_bn(graph: Graph) -> Rewritten:
         for norm in graph.nodes:
             if norm.word != "BatchNormalization":
                 continue
-            layers, reason = folded(graph, norm)
+            layers, reason = _folded(graph, norm)
             if reason:
                 declined[norm.name] = reason
             elif all(layer.key not in new for layer in layers):     # else in the next round
@@ -47,24 +47,24 @@ def fold_bn(graph: Graph) -> Rewritten:
         graph = graph.edit(new, moved)
 
 
-def folded(graph: Graph, norm: Node) -> tuple[list[Node], str]:
+def _folded(graph: Graph, norm: Node) -> tuple[list[Node], str]:
     """The layers that take `norm` up, or the reason why none does."""
     if graph.is_output(norm) or graph.shared(norm) or norm.trains:
         return [], "it is an output of the model" if graph.is_output(norm) else \
             "it is shared" if graph.shared(norm) else "it is called with training=True"
     source = graph.node(norm.inputs[0])
-    a, shift = affine(norm)
-    reason = not_behind(graph, source, norm)
+    a, shift = _affine(norm)
+    reason = _not_behind(graph, source, norm)
     if not reason:
         return [behind(source, a, shift)], ""
     readers = graph.readers(norm)
-    reasons = [not_before(graph, reader, norm, shift) for reader in readers]
+    reasons = [_not_before(graph, reader, norm, shift) for reader in readers]
     if not any(reasons):
         return [before(reader, a, shift) for reader in readers], ""
     return [], f"{reason}; {next(filter(None, reasons))}"
 
 
-def affine(norm: Node) -> tuple[Array, Array]:
+def _affine(norm: Node) -> tuple[Array, Array]:
     """a and beta - a mean, in float64: the rounding to a layer's own dtype happens once, when the graph is built."""
     values = [w.astype(np.float64) for w in norm.weights]
     variance, mean = values.pop(), values.pop()
@@ -73,7 +73,7 @@ def affine(norm: Node) -> tuple[Array, Array]:
     return a, (values.pop(0) if norm.config["center"] else 0.0) - a * mean
 
 
-def not_linear(node: Node, norm: Node) -> str:
+def _not_linear(node: Node, norm: Node) -> str:
     if node.word not in LINEAR:
         return f"{node.word or node.kind.__name__} is not linear"
     if node.word == STANDARDIZED:
@@ -90,8 +90,8 @@ def not_linear(node: Node, norm: Node) -> str:
     return "" if channels_last else "its axis is not the channels'"
 
 
-def not_behind(graph: Graph, source: Node, norm: Node) -> str:
-    return not_linear(source, norm) or alone(graph, source)
+def _not_behind(graph: Graph, source: Node, norm: Node) -> str:
+    return _not_linear(source, norm) or alone(graph, source)
 
 
 def behind(node: Node, a: Array, shift: Array) -> Node:
@@ -102,11 +102,11 @@ def behind(node: Node, a: Array, shift: Array) -> Node:
         kernel = kernel * a.reshape(kernel.shape[-2:])      # channels in, multiplier
     else:
         kernel = kernel * (a[:, None] if node.word in TRANSPOSED else a)
-    return biased(node, (*weights[:-1], kernel), a * bias + shift)
+    return _biased(node, (*weights[:-1], kernel), a * bias + shift)
 
 
-def not_before(graph: Graph, reader: Node, norm: Node, shift: Array) -> str:
-    reason = not_linear(replace(reader, config={**reader.config, "activation": "linear"}), norm)
+def _not_before(graph: Graph, reader: Node, norm: Node, shift: Array) -> str:
+    reason = _not_linear(replace(reader, config={**reader.config, "activation": "linear"}), norm)
     if reason or reader.word not in BEFORE:
         return reason or f"{reader.name} is no layer that takes a normalization up"
     if graph.shared(reader):
@@ -127,8 +127,8 @@ def before(node: Node, a: Array, shift: Array) -> Node:
         groups, (wide, out) = node.config.get("groups", 1), kernel.shape[-2:]
         own, shifts = (v.reshape(groups, wide).T.repeat(out // groups, axis=1) for v in (a, shift))
         added = (kernel * shifts).sum(axis=tuple(range(kernel.ndim - 1)))
-    return biased(node, (kernel * own,), bias + added)
+    return _biased(node, (kernel * own,), bias + added)
 
 
-def biased(node: Node, kernels: tuple[Array, ...], bias: Array) -> Node:
+def _biased(node: Node, kernels: tuple[Array, ...], bias: Array) -> Node:
     return replace(node, config={**node.config, "use_bias": True}, weights=(*kernels, bias))

@@ -22,7 +22,7 @@ def fold_pad(graph: Graph) -> Rewritten:
         if pad.word != "ZeroPadding2D":
             continue
         readers = graph.readers(pad)
-        if reason := why_not(graph, pad) or next(filter(None, (unequal(graph, pad, reader) for reader in readers)), ""):
+        if reason := _why_not(graph, pad) or next(filter(None, (_unequal(graph, pad, reader) for reader in readers)), ""):
             declined[pad.name] = reason
             continue
         new |= {pad.key: ()} | {reader.key: (reader.of(padding="same"),) for reader in readers}
@@ -31,13 +31,13 @@ def fold_pad(graph: Graph) -> Rewritten:
     return Rewritten(graph.edit(new, moved), tuple(done), declined)
 
 
-def why_not(graph: Graph, pad: Node) -> str:
+def _why_not(graph: Graph, pad: Node) -> str:
     if graph.is_output(pad) or graph.shared(pad):
         return "it is an output of the model" if graph.is_output(pad) else "it is shared"
     return "" if pad.config["data_format"] == "channels_last" else "its channels are not last"
 
 
-def unequal(graph: Graph, pad: Node, reader: Node) -> str:
+def _unequal(graph: Graph, pad: Node, reader: Node) -> str:
     """Why `reader` cannot pad itself."""
     pool = reader.word == "MaxPooling2D"
     if reader.word not in CONVS and not pool:

@@ -18,7 +18,7 @@ def fuse_activation(graph: Graph) -> Rewritten:
         if node.word not in ACTIVATIONS or len(node.inputs) != 1:
             continue
         source = graph.node(node.inputs[0])
-        if reason := why_not(graph, node, source):
+        if reason := _why_not(graph, node, source):
             declined[node.name] = reason
             continue
         new |= {source.key: (source.of(activation=activation(node)),), node.key: ()}
@@ -27,7 +27,7 @@ def fuse_activation(graph: Graph) -> Rewritten:
     return Rewritten(graph.edit(new, moved), tuple(done), declined)
 
 
-def why_not(graph: Graph, node: Node, source: Node) -> str:
+def _why_not(graph: Graph, node: Node, source: Node) -> str:
     if source.word not in LINEAR:
         return f"it reads {source.word or source.kind.__name__}, which is not linear"
     if source.config["activation"] != "linear":

@@ -24,17 +24,17 @@ def inline(graph: Graph) -> Rewritten:
         for node in graph.nodes:
             if not issubclass(node.kind, keras.Model):
                 continue
-            if reason := why_not(graph, node):
+            if reason := _why_not(graph, node):
                 declined[node.name] = reason
                 continue
-            graph = spliced(graph, node)
+            graph = _spliced(graph, node)
             done.append(node.name)
             break
         else:
             return Rewritten(graph, tuple(done), declined)
 
 
-def why_not(graph: Graph, node: Node) -> str:
+def _why_not(graph: Graph, node: Node) -> str:
     if graph.shared(node) or graph.is_output(node):
         return "it is shared" if graph.shared(node) else "it is an output of the model"
     if node.trains:
@@ -53,7 +53,7 @@ def casts(graph: Graph, node: Node) -> bool:
     return bool(inside) and inside != types(graph.node(ref).config for ref in node.inputs)
 
 
-def spliced(graph: Graph, node: Node) -> Graph:
+def _spliced(graph: Graph, node: Node) -> Graph:
     model = node.layer()
     node.fill(model)
     inner = Graph.of(model)
@@ -64,7 +64,7 @@ def spliced(graph: Graph, node: Node) -> Graph:
     def ours(ref: Ref) -> Ref:
         return names[ref[0]], ref[1], ref[2]
     entries = [inner.node(ref).key for ref in refs_in(inner.inputs)]
-    nodes = [renamed(n, names[n.name], ours) for n in inner.nodes if n.key not in entries]
+    nodes = [_renamed(n, names[n.name], ours) for n in inner.nodes if n.key not in entries]
     moved = {ours((*key, 0)): ref for key, ref in zip(entries, given(node, inner), strict=True)}
     moved |= {(*node.key, i): ours(ref) for i, ref in enumerate(refs_in(inner.outputs))}
     return graph.edit({node.key: nodes}, moved)
@@ -79,6 +79,6 @@ def given(node: Node, inner: Graph) -> list[Ref]:
     return [ref for key in keys for ref in tensors_in(tensors[key])]
 
 
-def renamed(node: Node, name: str, ours) -> Node:
+def _renamed(node: Node, name: str, ours) -> Node:
     return replace(node, name=name, config={**node.config, "name": name},
                    args=map_tensors(node.args, ours), kwargs=map_tensors(node.kwargs, ours))

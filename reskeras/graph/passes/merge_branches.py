@@ -23,7 +23,7 @@ def merge_branches(graph: Graph) -> Rewritten:
     declined: dict[str, str] = {}
     for node in graph.nodes:
         if node.word == "Conv2D":
-            if reason := why_not(graph, node):
+            if reason := _why_not(graph, node):
                 declined[node.name] = reason
             else:
                 families.setdefault((node.inputs[0], *(str(node.config[f]) for f in SAME)), []).append(node)
@@ -44,7 +44,7 @@ def merge_branches(graph: Graph) -> Rewritten:
     return Rewritten(graph.edit(new, {}), tuple(done), declined)
 
 
-def why_not(graph: Graph, node: Node) -> str:
+def _why_not(graph: Graph, node: Node) -> str:
     if graph.shared(node):
         return "it is shared"
     if node.config["groups"] > 1:

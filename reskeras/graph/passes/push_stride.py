@@ -30,13 +30,13 @@ def push_stride(graph: Graph) -> Rewritten:
         declined: dict[str, str] = {}
         for node in graph.nodes:
             readers = graph.readers(node)
-            strides = {subsampling(reader) for reader in readers}
+            strides = {_subsampling(reader) for reader in readers}
             if strides <= {None}:
                 continue
             push = Push(graph, next(filter(None, strides)))
             reason = push.why_not(node, readers, strides)
             if reason:
-                declined |= {reader.name: reason for reader in readers if subsampling(reader)}
+                declined |= {reader.name: reason for reader in readers if _subsampling(reader)}
                 continue
             graph = push.made(node, readers)
             done += [reader.name for reader in readers if reader.name not in done]
@@ -45,7 +45,7 @@ def push_stride(graph: Graph) -> Rewritten:
             return Rewritten(graph, tuple(done), {name: why for name, why in declined.items() if name not in done})
 
 
-def subsampling(node: Node) -> Stride | None:
+def _subsampling(node: Node) -> Stride | None:
     """The stride of a layer that reads but every s-th cell of its input; None for any other."""
     config = node.config
     window = {"Conv2D": "kernel_size", GROUPED: "kernel_size"} | {pool: "pool_size" for pool in POOLS}
@@ -66,7 +66,7 @@ class Push:
 
     def why_not(self, node: Node, readers: list[Node], strides: set[Stride | None]) -> str:
         if len(strides) > 1:
-            full = [reader.name for reader in readers if subsampling(reader) != self.stride]
+            full = [reader.name for reader in readers if _subsampling(reader) != self.stride]
             return f"{full[0]} reads {node.name} at another stride"
         for reader in (node, *readers):
             if self.graph.is_output(reader) and (reader is node or reader.word in POOLS):

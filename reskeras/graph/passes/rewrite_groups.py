@@ -38,14 +38,14 @@ def rewrite_groups(graph: Graph, form: str = "grouped") -> Rewritten:
     return Rewritten(graph, tuple(done), declined)
 
 
-def split_groups(graph: Graph) -> Rewritten:
+def _split_groups(graph: Graph) -> Rewritten:
     """c => b: a convolution for each group, on a slice of the channels.  Their concatenation takes the layer's name."""
     new: dict[Key, list[Node]] = {}
     declined = {}
     for node in graph.nodes:
         if node.word not in ("Conv2D", GROUPED) or node.config["groups"] == 1:
             continue
-        if graph.shared(node) or not of_channels(node):
+        if graph.shared(node) or not _of_channels(node):
             reason = "its channels are not last, or its activation sees all"
             declined[node.name] = "it is shared" if graph.shared(node) else reason
             continue
@@ -66,12 +66,12 @@ def split_groups(graph: Graph) -> Rewritten:
     return Rewritten(graph.edit(new, {}), tuple(name for name, _ in new), declined)
 
 
-def of_channels(node: Node) -> bool:
+def _of_channels(node: Node) -> bool:
     """Whether a convolution can be computed by groups of its last axis."""
     return node.config["data_format"] == "channels_last" and elementwise(node.config["activation"])
 
 
-def join_groups(graph: Graph) -> Rewritten:
+def _join_groups(graph: Graph) -> Rewritten:
     """b => c: the concatenation of equal convolutions of the successive slices of one tensor."""
     new: dict[Key, list[Node]] = {}
     declined, done = {}, []
@@ -79,10 +79,10 @@ def join_groups(graph: Graph) -> Rewritten:
         if node.word != "Concatenate":
             continue
         paths = [graph.node(ref) for ref in node.inputs]
-        if reason := no_groups(graph, node, paths):
+        if reason := _no_groups(graph, node, paths):
             declined[node.name] = reason
             continue
-        pads = padded(graph, paths)
+        pads = _padded(graph, paths)
         slices = [graph.node(layer.inputs[0]) for layer in pads or paths]
         filters = len(paths) * paths[0].config["filters"]
         config = {**paths[0].config, "name": node.name, "groups": len(paths), "filters": filters}
@@ -96,23 +96,23 @@ def join_groups(graph: Graph) -> Rewritten:
     return Rewritten(graph.edit(new, {}), tuple(done), declined)
 
 
-def padded(graph: Graph, paths: list[Node]) -> list[Node]:
+def _padded(graph: Graph, paths: list[Node]) -> list[Node]:
     """The zero paddings before the paths, where each has the same."""
     pads = [graph.node(path.inputs[0]) for path in paths]
     same = all(pad.word == "ZeroPadding2D" and pad.config["padding"] == pads[0].config["padding"] for pad in pads)
     return pads if same and not any(alone(graph, pad) for pad in pads) else []
 
 
-def no_groups(graph: Graph, node: Node, paths: list[Node]) -> str:
+def _no_groups(graph: Graph, node: Node, paths: list[Node]) -> str:
     if node.config["axis"] not in (-1, 3) or len(paths) < 2 or graph.shared(node):
         return "it is no concatenation of the channels of several paths"
     if any(path.word != "Conv2D" or path.config["groups"] > 1 or alone(graph, path) for path in paths):
         return "its inputs are not convolutions that it alone reads"
-    if not all(map(of_channels, paths)):
+    if not all(map(_of_channels, paths)):
         return "the channels of its paths are not last, or their activation sees all"
     if any(str(path.config[f]) != str(paths[0].config[f]) for path in paths for f in GEOMETRY):
         return "its paths are not of equal geometry"
-    slices = [graph.node(layer.inputs[0]) for layer in padded(graph, paths) or paths]
+    slices = [graph.node(layer.inputs[0]) for layer in _padded(graph, paths) or paths]
     if any(part.word != SLICE or alone(graph, part) or part.inputs != slices[0].inputs for part in slices):
         return "its paths do not read slices of one tensor, each its own"
     ends = [0, *(part.config["stop"] for part in slices)]
@@ -123,15 +123,15 @@ def no_groups(graph: Graph, node: Node, paths: list[Node]) -> str:
     return "" if in_turn and equal and whole[-1] == ends[-1] else "the slices are not all of the channels in equal parts"
 
 
-def split_sums(graph: Graph) -> Rewritten:
+def _split_sums(graph: Graph) -> Rewritten:
     """b => a: a 1x1 convolution of a concatenation becomes the sum of one of each path, under its name."""
     new: dict[Key, list[Node]] = {}
     declined, done = {}, []
     for node in graph.nodes:
         paths = graph.node(node.inputs[0]) if node.word == "Conv2D" else None
-        if paths is None or paths.word != "Concatenate" or not concat_of_paths(graph, paths):
+        if paths is None or paths.word != "Concatenate" or not _concat_of_paths(graph, paths):
             continue
-        if reason := no_sum(graph, node, paths):
+        if reason := _no_sum(graph, node, paths):
             declined[node.name] = reason
             continue
         kernel, *bias = node.weights
@@ -149,11 +149,11 @@ def split_sums(graph: Graph) -> Rewritten:
     return Rewritten(graph.edit(new, {}), tuple(done), declined)
 
 
-def concat_of_paths(graph: Graph, node: Node) -> bool:
+def _concat_of_paths(graph: Graph, node: Node) -> bool:
     return all(graph.node(ref).word == "Conv2D" for ref in node.inputs) and node.config["axis"] in (-1, 3)
 
 
-def no_sum(graph: Graph, node: Node, paths: Node) -> str:
+def _no_sum(graph: Graph, node: Node, paths: Node) -> str:
     if tuple(node.config["kernel_size"]) != (1, 1) or node.config["groups"] > 1 or graph.shared(node):
         return "it is no 1x1 convolution of its own"
     if node.config["activation"] != "linear":
@@ -161,7 +161,7 @@ def no_sum(graph: Graph, node: Node, paths: Node) -> str:
     return alone(graph, paths)
 
 
-def join_sums(graph: Graph) -> Rewritten:
+def _join_sums(graph: Graph) -> Rewritten:
     """a => b: the sum of equal 1x1 convolutions, each of a convolution's output, becomes one of their concatenation."""
     new: dict[Key, list[Node]] = {}
     declined, done = {}, []
@@ -169,7 +169,7 @@ def join_sums(graph: Graph) -> Rewritten:
         if node.word != "Add" or len(node.inputs) < 2:
             continue
         ends = [graph.node(ref) for ref in node.inputs]
-        if reason := no_paths(graph, ends):
+        if reason := _no_paths(graph, ends):
             declined[node.name] = reason
             continue
         both = call(keras.layers.Concatenate, graph.free(f"{node.name}_paths"), [end.inputs[0] for end in ends], node)
@@ -183,7 +183,7 @@ def join_sums(graph: Graph) -> Rewritten:
     return Rewritten(graph.edit(new, {}), tuple(done), declined)
 
 
-def no_paths(graph: Graph, ends: list[Node]) -> str:
+def _no_paths(graph: Graph, ends: list[Node]) -> str:
     for end in ends:
         linear = end.word == "Conv2D" and end.config["activation"] == "linear" and tuple(end.config["kernel_size"]) == (1, 1)
         if not linear or end.config["groups"] > 1 or alone(graph, end):
@@ -196,4 +196,4 @@ def no_paths(graph: Graph, ends: list[Node]) -> str:
     return "its paths are not of one size" if len(sizes) > 1 or None in sizes else ""
 
 
-FORMS = {"grouped": (join_sums, join_groups), "concat": (join_sums, split_groups), "sum": (split_groups, split_sums)}
+FORMS = {"grouped": (_join_sums, _join_groups), "concat": (_join_sums, _split_groups), "sum": (_split_groups, _split_sums)}
