@@ -1,0 +1,118 @@
+"""Errors that say which value was wrong, what was expected instead, and the nearest right spelling."""
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+import operator
+import reprlib
+from typing import Any, Iterable
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
+
+
+class ArgumentError(ValueError):
+    """An argument has a value that it cannot take.
+
+    The command line shows the same error with the spelling of its own option instead of `name`.
+
+    Args:
+        name: the argument, spelled as in the function's signature.
+        value: the value that was given.
+        expected: a phrase that follows the word "expected", such as "a whole number of at least 1".
+        known: the values that are allowed, where these are words; the nearest one is suggested.
+        hint: how to get what was wanted; a phrase of its own, without a full stop.
+
+    Example:
+        >>> raise ArgumentError("quantize", "int9", "one of 'float16', 'int8'", known=("float16", "int8"))
+        ArgumentError: quantize='int9': expected one of 'float16', 'int8'; did you mean 'int8'?
+    """
+
+    def __init__(self, name: str, value: Any, expected: str, known: Iterable[Any] = (), hint: str = ""):
+        self.name, self.value = name, value
+        self.reason = f"expected {expected}{nearest(value, known)}" + (f"; {hint}" if hint else "")
+        super().__init__(f"{name}={short_repr(value)}: {self.reason}")
+
+    def __reduce__(self):       # the message is made of other arguments than Exception keeps
+        return _restored, (self.name, self.value, self.reason)
+
+
+def _restored(name: str, value: Any, reason: str) -> ArgumentError:
+    return ArgumentError(name, value, reason.removeprefix("expected "))
+
+
+def unknown_argument(name: str, value: Any, known: Iterable[str], owner: str) -> TypeError:
+    """The error for a keyword that does not exist; it names the nearest one.
+
+    Args:
+        name: the keyword that was given.
+        value: its value.
+        known: the keywords that exist.
+        owner: what takes them, such as "Spec".
+    Returns: a TypeError to raise.
+    """
+    names = sorted(known)
+    return TypeError(f"unknown argument {name}={short_repr(value)}{nearest(name, names)}; "
+                     f"{owner} takes {', '.join(names)}")
+
+
+def nearest(word: object, known: Iterable[Any], cutoff: float = 0.5) -> str:
+    """The end of an error message that suggests a spelling.
+
+    Args:
+        word: what was given.
+        known: what would have been right.
+        cutoff: how alike two words must be, from 0 (anything) to 1 (equal).
+    Returns: "; did you mean 'x'?", or "" where no known word is near.
+    """
+    spelling = {str(k).lower(): k for k in known}
+    close = difflib.get_close_matches(str(word).lower(), list(spelling), n=1, cutoff=cutoff)
+    return f"; did you mean {spelling[close[0]]!r}?" if close else ""
+
+
+def short_repr(value: Any) -> str:
+    """`repr(value)`, shortened where it is long; an array is described by its shape and type."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"<{type(value).__name__} of shape {tuple(value.shape)}, {value.dtype}>"
+    return _SHORT.repr(value)
+
+
+def to_whole_number(value: Any) -> int | None:
+    """`value` as a Python int, NumPy's integers too; None for anything else, True and False included."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
+def check_whole_number(name: str, value: Any, minimum: int = 1) -> int:
+    """`value` as a Python int.  Raises: ArgumentError for anything but a whole number of at least `minimum`."""
+    number = to_whole_number(value)
+    if number is None or number < minimum:
+        raise ArgumentError(name, value, f"a whole number of at least {minimum}")
+    return number
+
+
+def check_number(name: str, value: Any, minimum: float = -math.inf, below: float = math.inf,
+                 expected: str = "a number") -> float:
+    """`value` as a Python float.
+
+    Args:
+        minimum: the least value that is allowed.
+        below: the value must be less than this; infinity allows every finite number.
+        expected: the phrase of the error, such as "a probability in [0, 1)".
+    Raises: ArgumentError for anything but a finite number within these bounds.
+    """
+    good = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or not minimum <= float(value) < below:
+        raise ArgumentError(name, value, expected)
+    return float(value)
+
+
+def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
+    """Raises: ArgumentError where `value` is not one of `choices`; it lists them and names the nearest."""
+    known = list(choices)
+    if not any(value == choice and type(value) is type(choice) for choice in known):   # True is not 1
+        raise ArgumentError(name, value, f"one of {', '.join(map(repr, known))}", known)

@@ -1,0 +1,111 @@
+"""Files and folders that appear whole or not at all, and locks between processes."""
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import tempfile
+from typing import Iterator
+
+Path = str | os.PathLike[str]
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[pathlib.Path]:
+    """A path to write a file or a folder to; it takes the place of `path` when the block succeeds.
+
+    Whatever else the block writes beside it takes its place in the same folder, all of it together.  Where the
+    block fails (an error, a full disk, an interrupt), nothing has changed.
+
+    Args:
+        path: the file or the folder to write or to replace; missing parent folders are made.
+    Raises: OSError where it cannot be written.
+    Example:
+        >>> with atomic_write("net.keras") as new:
+        ...     model.save(new)
+    """
+    target = pathlib.Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise OSError(error.errno, f"{target} cannot be written: {error.strerror}") from error
+    with temporary as name:
+        new, old = pathlib.Path(name, "new"), pathlib.Path(name, "old")
+        new.mkdir()
+        old.mkdir()
+        yield new / target.name
+        for file in new.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        _swap(new, old, target.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all.  Raises: OSError."""
+    with atomic_write(path) as new:
+        new.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in UTF-8, whole or not at all.  Raises: OSError."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def _sync(file: pathlib.Path) -> None:
+    """Waits until the bytes are on the disk, so that a name never stands for bytes that are not."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _swap(new: pathlib.Path, old: pathlib.Path, place: pathlib.Path) -> None:
+    """Moves what is in `new` to `place`, and what was there to `old`; all of it, or (after an error) none."""
+    files = sorted(new.iterdir())
+    if len(files) == 1 and files[0].is_file() and not (place / files[0].name).is_dir():
+        os.replace(files[0], place / files[0].name)     # in one step, so that a reader always sees a file
+        return
+
+    moved: list[tuple[pathlib.Path, pathlib.Path]] = []
+    try:
+        for file in files:
+            for source, goal in ((place / file.name, old / file.name), (file, place / file.name)):
+                if os.path.lexists(source):
+                    moved.append((source, goal))    # before the move: an interrupt may come between the two
+                    os.replace(source, goal)
+    except BaseException:
+        for source, goal in reversed(moved):
+            if os.path.lexists(goal) and not os.path.lexists(source):
+                os.replace(goal, source)
+        raise
+
+
+@contextlib.contextmanager
+def locked(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Inside the block no other process holds the lock of this folder, where the system has file locks.
+
+    The lock belongs to the process: it ends with it, also when the process is killed.
+
+    Args:
+        folder: an existing folder.
+        wait: whether to wait for another process that holds the lock.
+    Raises: BlockingIOError where another process holds it and `wait` is False.
+    """
+    try:
+        import fcntl
+    except ImportError:     # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError:     # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
