@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 # Public name -> the room that it comes from; the builders come from `variants`.
 _ROOMS = {"create": "catalog", "list_models": "catalog", "features": "backbone", "list_weights": "weights.table",
           "get_weights": "weights.table", "load": "build", "cost": "graph.cost.cost", "optimize": "graph.optimize",
-          "export": "exporters.export", "preprocess": "images.get_preprocessing", "preprocess_input": "images.get_preprocessing",
+          "export": "exporters.export", "preprocessing": "images.get_preprocessing", "preprocess_input": "images.get_preprocessing",
           "decode_predictions": "images.labels", "remember": "model_metadata", "fit": "commands.train",
           "distributable": "train.strategy"}
 
@@ -27,12 +27,12 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if "/" not in name and importlib.util.find_spec(f"{__name__}.{name}"):
         return importlib.import_module(f"{__name__}.{name}")    # a room: reskeras.spec.SE without an import of its own
-    return importlib.import_module(f"{__name__}.catalog").builder(name)
+    return importlib.import_module(f"{__name__}.catalog").get_builder(name)
 
 
 def __dir__() -> list[str]:
     from . import catalog
-    return sorted([*_ROOMS, *catalog.builders(), "__version__"])
+    return sorted([*_ROOMS, *catalog.list_builders(), "__version__"])
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -7,10 +7,10 @@ from typing import Any, Sequence
 import keras
 
 from .catalog import create
-from .graph.graph import Graph, deep
+from .graph.graph import Graph, high_recursion_limit
 
 # Level -> the layers that leave it, the last of them counts.  Inception has no stages of our name: its modules by stride.
-INCEPTION = {1: r"conv3_ac|conv2d_2b_ac", 2: r"mixed_4a|conv2d_4a_ac", 3: r"inception_a\d+|block35_\d+_ac",
+_INCEPTION_LEVELS = {1: r"conv3_ac|conv2d_2b_ac", 2: r"mixed_4a|conv2d_4a_ac", 3: r"inception_a\d+|block35_\d+_ac",
              4: r"inception_b\d+|block17_\d+_ac", 5: r"inception_c\d+|conv_7b_ac"}
 
 
@@ -34,24 +34,24 @@ def features(model_or_name: keras.Model | str, levels: Sequence[int] | int = (2,
         raise TypeError(f"{', '.join(kwargs)}: arguments of a builder need a name, not a built model")
     if not isinstance(model, keras.Model):
         raise TypeError(f"{model!r}: expected a net's name or a built keras.Model")
-    graph, wanted = Graph.of(model, weights=False), _levels_of(levels)
-    stride = strides(graph)
+    graph, wanted = Graph.of(model, weights=False), _to_levels(levels)
+    stride = compute_strides(graph)
     known = _stage_outputs(model, stride)
     missing = [level for level in wanted if level not in known]
     if missing or not wanted:
         raise ValueError(f"levels={wanted}: {model.name} has the levels {tuple(known)}")
-    with deep():
+    with high_recursion_limit():
         result = keras.Model(model.inputs, [known[level].output for level in wanted], name=f"{model.name}_features")
     result.strides = tuple(stride[known[level].name] for level in wanted)
     result.channels = tuple(tensor.shape[-1] for tensor in result.outputs)
     return result
 
 
-def _levels_of(levels: Sequence[int] | int) -> tuple[int, ...]:
+def _to_levels(levels: Sequence[int] | int) -> tuple[int, ...]:
     return (levels,) if isinstance(levels, int) else tuple(levels)
 
 
-def strides(graph: Graph) -> dict[str, int]:
+def compute_strides(graph: Graph) -> dict[str, int]:
     """Of each layer's output against the image: the product of the strides on the way, exact at any size."""
     total: dict[str, int] = {}
     for node in graph.nodes:
@@ -66,7 +66,7 @@ def _stage_outputs(model: keras.Model, stride: dict[str, int]) -> dict[int, kera
     found: dict[int, keras.layers.Layer] = {}
     for layer in model.layers:
         match = re.fullmatch(r"conv(\d+)_block\d+_out", layer.name)
-        levels = [int(match[1])] if match else [n for n, names in INCEPTION.items() if re.fullmatch(names, layer.name)]
+        levels = [int(match[1])] if match else [n for n, names in _INCEPTION_LEVELS.items() if re.fullmatch(names, layer.name)]
         for level in levels:
             if level not in found or stride[layer.name] <= stride[found[level].name]:
                 found[level] = layer

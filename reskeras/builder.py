@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .spec import InceptionSpec, Spec, override
-from .weights.table import Weights, default_tag, find
+from .weights.table import Checkpoint, get_default_weights, find_checkpoint
 
 if TYPE_CHECKING:
     import keras
 
-OWN = "the row's own"
+DEFAULT_WEIGHTS = "the row's own"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Variant:
     sources: tuple[str, ...] = ()
     builder: str = field(default="", compare=False)     # the name it is assigned to
 
-    def __call__(self, include_top: bool = True, weights: str | os.PathLike[str] | Weights | None = OWN,
+    def __call__(self, include_top: bool = True, weights: str | os.PathLike[str] | Checkpoint | None = DEFAULT_WEIGHTS,
                  input_tensor: Any = None, input_shape: tuple[int | None, ...] | None = None,
                  pooling: str | None = None, classes: int | None = None,
                  classifier_activation: Any = "softmax", include_preprocessing: bool = False, name: str | None = None,
@@ -50,9 +50,9 @@ class Variant:
             OSError where they cannot be had, ImportError where only PyTorch could read them.
         """
         from .build import build
-        chosen = find(self.name, default_tag(self.name) if weights is OWN else weights)
-        if isinstance(chosen, Weights):     # the checkpoint's own net, head and image, unless something else is asked for
-            overrides = {**chosen.fields, **overrides}
+        chosen = find_checkpoint(self.name, get_default_weights(self.name) if weights is DEFAULT_WEIGHTS else weights)
+        if isinstance(chosen, Checkpoint):     # the checkpoint's own net, head and image, unless something else is asked for
+            overrides = {**chosen.spec_fields, **overrides}
             classes = (chosen.classes or None) if classes is None else classes
             if input_tensor is None and input_shape is None:
                 input_shape = (chosen.input_size, chosen.input_size, chosen.channels)
@@ -73,7 +73,7 @@ class Variant:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        own = {"weights": default_tag(self.name), "classes": self.spec.classes, "name": self.name}
+        own = {"weights": get_default_weights(self.name), "classes": self.spec.classes, "name": self.name}
         known = inspect.signature(type(self).__call__)
         parameters = [p.replace(default=own.get(p.name, p.default)) for p in list(known.parameters.values())[1:]]
         return known.replace(parameters=parameters)

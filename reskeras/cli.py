@@ -7,7 +7,7 @@ import re
 import sys
 from typing import Any, NoReturn, Sequence
 
-from .spec import nearest
+from .errors import nearest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,14 +24,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 # Arguments of the functions, as their errors name them -> options of the commands.
-OPTIONS = {"preprocess": "--preprocess", "labels": "--labels", "quantize": "--quantize", "calibration": "--calibrate",
+OPTIONS = {"preprocessing": "--preprocessing", "labels": "--labels", "quantize": "--quantize", "calibration": "--calibrate",
            "validation": "--validate", "calibration_method": "--calibration-method", "float_layers": "--float-layers",
            "threads": "--threads", "top": "--top", "cc": "--cc", "size": "--size", "batch": "--batch", "io": "--io",
            "family": "--family", "passes": "--passes"}
 
 
 def as_options(message: str) -> str:
-    """An error of a function in the words of the command line: "preprocess='x'" is "--preprocess x"."""
+    """An error of a function in the words of the command line: "preprocessing='x'" is "--preprocessing x"."""
     message = re.sub(r"[;,] (or )?give weights=None( for a net that was meant to differ)?", "", message)
     spelled = re.compile(rf"(?<![\w.{{-])({'|'.join(OPTIONS)})=(?:'([^']*)'|True\b)?(?=([^\s,;.:)]?))")
 
@@ -107,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--crops", type=int, choices=(1, 10), default=1, help="of each image (%(default)s)")
     sub.add_argument("--scales", type=int, nargs="+", default=(), metavar="PIXELS", help="instead: shorter sides of each image")
     sub.add_argument("--batch", type=int, default=32, help="images at once (%(default)s)")
-    sub.add_argument("--preprocess", metavar="NAME.TAG", help="of a file that does not say: the weights it began with")
+    sub.add_argument("--preprocessing", metavar="NAME.TAG", help="of a file that does not say: the weights it began with")
     sub.add_argument("--labels", help="of a file that does not say: a label set, or a text file with a name per line")
     sub.add_argument("--limit", type=int, default=100, help="unreadable images that may be left out (%(default)s)")
     sub.add_argument("--json", action="store_true", help="for programs")
@@ -116,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--model", required=True, metavar="NAME[.TAG]|FILE", help="such as cifar_resnet20.digits")
     sub.add_argument("-o", "--output", default="explain.html", help="the page (%(default)s)")
     sub.add_argument("--top", type=int, default=3, help="classes (%(default)s)")
-    sub.add_argument("--preprocess", metavar="NAME.TAG", help="of a file that does not say: the weights it began with")
+    sub.add_argument("--preprocessing", metavar="NAME.TAG", help="of a file that does not say: the weights it began with")
     sub.add_argument("--labels", help="of a file that does not say: a label set, or a text file with a name per line")
     sub = command("page", _run_page, "a net as one HTML page: its graph, its layers, what they cost")
     sub.add_argument("net", metavar="NAME[.TAG]|FILE", help="such as resnest50, or a .keras file")
@@ -134,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--size", type=int, help="of the images in pixels, where the net leaves it open")
     sub.add_argument("--batch", type=int, help="images per call; 1 in a .tflite, any number elsewhere, if not given")
     sub.add_argument("--io", choices=("int8", "uint8", "float32"), default="int8", help="input and output of int8 (%(default)s)")
-    sub.add_argument("--preprocess", metavar="NAME.TAG", help="of a net that does not say: the weights it began with")
+    sub.add_argument("--preprocessing", metavar="NAME.TAG", help="of a net that does not say: the weights it began with")
     sub.add_argument("--labels", help="of a net that does not say: a label set")
     sub.add_argument("--calibration-method", choices=("minmax", "percentile", "mse"), default="minmax", help="a range in "
                      "int8: all that was seen, 99.99 %% of it, or that of least error (%(default)s)")
@@ -154,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command("predict", _run_predict, "classify images")
     sub.add_argument("images", nargs="+", metavar="IMAGE")
     sub.add_argument("--model", required=True, metavar="NAME[.TAG]|FILE", help="such as cifar_resnet20.digits")
-    sub.add_argument("--preprocess", metavar="NAME.TAG", help="of a file that does not say: the weights it began with")
+    sub.add_argument("--preprocessing", metavar="NAME.TAG", help="of a file that does not say: the weights it began with")
     sub.add_argument("--labels", help="of a file that does not say: a label set, or a text file with a name per line")
     sub.add_argument("--top", type=int, default=5)
     sub.add_argument("--json", action="store_true", help="for programs")
@@ -194,7 +194,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--quiet", action="store_true", help="a line for each epoch instead of a progress bar")
     sub = command("weights", _run_weights_list, "published checkpoints: list, show, fetch, verify")
     actions = sub.add_subparsers(metavar="ACTION", required=True)
-    for name, run, text in (("list", _run_weights_list, "the checkpoints, with licence and published accuracy"),
+    for name, run, text in (("list", _run_weights_list, "the checkpoints, with license and published accuracy"),
                             ("show", _run_weights_show, "all that is known of one"),
                             ("fetch", _run_weights_fetch, "download and check, print where the files are"),
                             ("verify", _run_weights_verify, "read the files in the cache again, print their sha256")):
@@ -203,7 +203,7 @@ def parser() -> argparse.ArgumentParser:
         if name == "list":
             action.add_argument("pattern", nargs="?", help='a shell pattern, such as "resnet50*"')
             action.add_argument("--dataset")
-            action.add_argument("--licence")
+            action.add_argument("--license")
             action.add_argument("--markdown", action="store_true", help="the table of docs/weights.md")
         else:
             action.add_argument("names", nargs="+", metavar="NAME.TAG")
@@ -218,53 +218,53 @@ def version() -> str:
 def _run_list(options: argparse.Namespace) -> int:
     from . import catalog
     if options.families:
-        print(catalog.families_markdown())
+        print(catalog.format_families())
         return 0
     names = catalog.list_models(options.pattern)
     if not names:
         raise ValueError(f"no net is named {options.pattern!r}{nearest(options.pattern, catalog.list_models())}")
     if options.markdown:
-        print(catalog.markdown(names))
+        print(catalog.format_variants(names))
         return 0
     for name in names:
-        size = catalog.sizes()[name]
+        size = catalog.read_costs()[name]
         print(f"{name:28} {size.params / 1e6:8.2f} M parameters {size.macs / 1e9:8.3f} G MACs   "
-              f"{catalog.variants.ROWS[name].family}")
+              f"{catalog.variants.VARIANTS[name].family}")
     return 0
 
 
 def _run_show(options: argparse.Namespace) -> int:
     from . import catalog
-    from .spec import differences
-    from .weights.table import find
-    row, tag, fields = catalog.find(options.name)
+    from .spec import find_differences
+    from .weights.table import find_checkpoint
+    row, tag, fields = catalog.find_variant(options.name)
     if tag:
-        find(row.name, tag)     # an unknown one is an error
+        find_checkpoint(row.name, tag)     # an unknown one is an error
     if options.page:
-        from .commands.family_page import family
-        print(family(options.name, options.page))
+        from .commands.family_page import write_family_page
+        print(write_family_page(options.name, options.page))
         return 0
     if options.diff:
-        other, _, other_fields = catalog.find(options.diff)
-        pairs = differences(catalog.spec_of(row, fields), catalog.spec_of(other, other_fields))
+        other, _, other_fields = catalog.find_variant(options.diff)
+        pairs = find_differences(catalog.apply_fields(row, fields), catalog.apply_fields(other, other_fields))
         for field, (mine, theirs) in pairs.items():
             print(f"{field:24} {mine!s:32} {theirs}")
         return 0
-    size = catalog.sizes()[row.name]
+    size = catalog.read_costs()[row.name]
     print(f"{row.builder}: {row.name}, {catalog.variants.FAMILIES[row.family]}")
     side = row.spec.input_size
     print(f"{size.params:,} parameters, {size.macs:,} multiply-accumulates at {side} x {side} pixels")
-    known = [source for source, (name, _) in catalog.sources().items() if name == row.name]
+    known = [source for source, (name, _) in catalog.get_source_names().items() if name == row.name]
     print("also known as: " + (", ".join(known) or "nothing else"))
-    for field, value in vars(catalog.spec_of(row, fields)).items():
+    for field, value in vars(catalog.apply_fields(row, fields)).items():
         print(f"{field:24} {value}")
     return 0
 
 
 def _run_compare(options: argparse.Namespace) -> int:
     from .commands.compare import comma_separated, compare, markdown, plain, points
-    from .commands.quiet import hushed
-    with hushed():
+    from .commands.quiet import quiet_tensorflow
+    with quiet_tensorflow():
         found = points(options.nets, options.family, options.labels, options.latency)
         written = compare(found, options.output) if options.output else None
     if options.markdown or options.csv or not written:
@@ -284,16 +284,16 @@ def _run_cost(options: argparse.Namespace) -> int:
     import json
 
     from .commands.cost import bill, text
-    from .commands.quiet import hushed
-    with hushed():
+    from .commands.quiet import quiet_tensorflow
+    with quiet_tensorflow():
         found = bill(options.net, options.size, options.batch)
     print(json.dumps(found.as_dict(options.per_layer), indent=2) if options.json else text(found, options.per_layer))
     return 0
 
 
 def _run_demo(options: argparse.Namespace) -> int:
-    from .commands.quiet import hushed
-    with hushed():
+    from .commands.quiet import quiet_tensorflow
+    with quiet_tensorflow():
         from .commands.demo import demo
     demo(options.output, fast=options.fast, seed=options.seed, quiet=options.quiet, keep=options.keep)
     return 0
@@ -302,33 +302,33 @@ def _run_demo(options: argparse.Namespace) -> int:
 def _run_evaluate(options: argparse.Namespace) -> int:
     import json
 
-    from .commands.quiet import hushed
-    from .commands.open_model import known
-    known(options.model)
-    with hushed():
+    from .commands.quiet import quiet_tensorflow
+    from .commands.open_model import check_model
+    check_model(options.model)
+    with quiet_tensorflow():
         from .commands.evaluate import evaluate
         found = evaluate(options.model, options.data, split=options.split, crops=options.crops, scales=options.scales,
-                         batch=options.batch, preprocess=options.preprocess, labels=options.labels, limit=options.limit)
+                         batch=options.batch, preprocessing=options.preprocessing, labels=options.labels, limit=options.limit)
     print(json.dumps(found.as_dict(), indent=2) if options.json else found)
     return 0
 
 
 def _run_explain(options: argparse.Namespace) -> int:
-    from .commands.quiet import hushed
-    from .commands.open_model import known
-    known(options.model)
+    from .commands.quiet import quiet_tensorflow
+    from .commands.open_model import check_model
+    check_model(options.model)
     _present([options.image])
-    with hushed():
+    with quiet_tensorflow():
         from .commands.explain import explain
-        written = explain(options.image, options.model, options.output, top=options.top, preprocess=options.preprocess,
+        written = explain(options.image, options.model, options.output, top=options.top, preprocessing=options.preprocessing,
                           labels=options.labels)
     print(written)
     return 0
 
 
 def _run_page(options: argparse.Namespace) -> int:
-    from .commands.quiet import hushed
-    with hushed():
+    from .commands.quiet import quiet_tensorflow
+    with quiet_tensorflow():
         from .commands.page import page
         written = page(options.net, options.output, options.size)
     print(written)
@@ -348,15 +348,15 @@ def _run_recipes_list(options: argparse.Namespace) -> int:
 
 
 def _run_recipes_show(options: argparse.Namespace) -> int:
-    from .train.recipe import learning_rate
-    from .train.recipes import find
-    recipe = find(options.name).override(options.set, options.model_set)
+    from .train.recipe import scale_learning_rate
+    from .train.recipes import get_recipe
+    recipe = get_recipe(options.name).override(options.set, options.model_set)
     if options.diff:
-        for field, (mine, theirs) in recipe.differences(find(options.diff)).items():
+        for field, (mine, theirs) in recipe.differences(get_recipe(options.diff)).items():
             print(f"{field:24} {mine!s:56} {theirs}")
         return 0
     print(recipe.text())
-    print(learning_rate(recipe.training).reason)
+    print(scale_learning_rate(recipe.training).reason)
     return 0
 
 
@@ -371,15 +371,15 @@ def _run_weights_list(options: argparse.Namespace) -> int:
     from . import catalog
     from .weights.table import get_weights, list_weights
     if options.markdown:
-        print(catalog.weights_markdown())
+        print(catalog.format_checkpoints())
         return 0
-    names = list_weights(options.pattern, dataset=options.dataset, licence=options.licence)
+    names = list_weights(options.pattern, dataset=options.dataset, license=options.license)
     if not names:
         raise ValueError(f"no checkpoint is named {options.pattern!r}; `reskeras weights list` names all")
     for name in names:
         w = get_weights(name)
         accuracy = f"{w.top1:6.2f} % top-1 at {w.top1_size or w.input_size}" if w.top1 else ""
-        print(f"{name:48} {w.dataset:18} {w.licence or 'no licence given':18} {accuracy}{'  default' * w.default}")
+        print(f"{name:48} {w.dataset:18} {w.license or 'no license given':18} {accuracy}{'  default' * w.is_default}")
     return 0
 
 
@@ -392,40 +392,40 @@ def _run_weights_show(options: argparse.Namespace) -> int:
 
 
 def _run_weights_fetch(options: argparse.Namespace) -> int:
-    from .weights.fetch import fetch
+    from .weights.fetch import fetch_checkpoint
     from .weights.table import get_weights
     for row in [get_weights(name) for name in options.names]:
-        print(fetch(row))
+        print(fetch_checkpoint(row))
     return 0
 
 
 def _run_weights_verify(options: argparse.Namespace) -> int:
-    from .weights.fetch import verify
+    from .weights.fetch import verify_cached_file
     from .weights.table import get_weights
     for row in [get_weights(name) for name in options.names]:
-        print(f"{verify(row)}  {row.name}")
+        print(f"{verify_cached_file(row)}  {row.name}")
     return 0
 
 
 def _run_optimize(options: argparse.Namespace) -> int:
     from . import catalog
     from .build import save
-    from .graph.optimize import optimize
-    from .commands.quiet import hushed
-    from .commands.open_model import FILES, loaded
+    from .graph.optimize import optimize_model
+    from .commands.quiet import quiet_tensorflow
+    from .commands.open_model import FILES, load_keras_file
     if options.output and not options.output.endswith(".keras"):
         raise ValueError(f"--output {options.output!r}: expected a name that ends in .keras; "
                          "`reskeras export` writes other forms")
     passes = options.passes.split(",") if options.passes else None
-    with hushed():
-        model = loaded(options.model) if options.model.endswith(FILES) else catalog.create(options.model)
+    with quiet_tensorflow():
+        model = load_keras_file(options.model) if options.model.endswith(FILES) else catalog.create(options.model)
         shape = (options.size, options.size, model.input_shape[-1]) if options.size else None
-        fast, certificate = optimize(model, passes=passes, for_target=options.target, proof=not options.no_proof,
+        fast, certificate = optimize_model(model, passes=passes, for_target=options.target, proof=not options.no_proof,
                                      latency=options.latency, input_shape=shape)
         print(certificate)
         if options.report:
-            from .commands.fusion_report import report
-            print(report(model, fast, certificate))
+            from .commands.fusion_report import format_report
+            print(format_report(model, fast, certificate))
         if options.output:
             save(fast, options.output)
         if options.certificate:
@@ -435,9 +435,9 @@ def _run_optimize(options: argparse.Namespace) -> int:
 
 def _run_export(options: argparse.Namespace) -> int:
     from .commands.export import artefact, command_line
-    from .commands.quiet import hushed
+    from .commands.quiet import quiet_tensorflow
     given = {name: value for name, value in vars(options).items() if name not in ("run", "model", "output")}
-    with hushed():
+    with quiet_tensorflow():
         path, found = artefact(options.model, options.output, command=command_line(sys.argv[1:]),
                                progress=sys.stderr.isatty(), **given)
     print(f"{path}: {found.summary()}")
@@ -453,8 +453,8 @@ def _run_verify(options: argparse.Namespace) -> int:
 
 def _run_benchmark(options: argparse.Namespace) -> int:
     from .commands.benchmark import as_json, benchmark, table
-    from .commands.quiet import hushed
-    with hushed():
+    from .commands.quiet import quiet_tensorflow
+    with quiet_tensorflow():
         lines = benchmark(options.files, options.threads, size=(options.size,) * 2 if options.size else None)
     print(as_json(lines) if options.json else table(lines))
     return 0
@@ -463,13 +463,13 @@ def _run_benchmark(options: argparse.Namespace) -> int:
 def _run_predict(options: argparse.Namespace) -> int:
     import json
 
-    from .commands.quiet import hushed
-    from .commands.open_model import known
-    known(options.model)
+    from .commands.quiet import quiet_tensorflow
+    from .commands.open_model import check_model
+    check_model(options.model)
     _present(options.images)
-    with hushed():
+    with quiet_tensorflow():
         from .commands.predict import predict
-        results = predict(options.images, options.model, top=options.top, preprocess=options.preprocess,
+        results = predict(options.images, options.model, top=options.top, preprocessing=options.preprocessing,
                           labels=options.labels)
     if options.json:
         print(json.dumps(results, indent=2))

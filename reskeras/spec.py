@@ -2,12 +2,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
-import numbers
-import operator
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Mapping
+
+from .errors import (ArgumentError, check_choice, check_number, check_whole_number, to_whole_number,
+                     unknown_argument)
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,15 @@ class SK:
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitAttention:
     """Split attention, arXiv:2004.08955: `radix` feature-map groups, recombined by a softmax over them."""
     radix: int = 2
     ratio: float = 1 / 4
 
 
 Attention = SE | ECA | None
-Mixer = SK | Split | None
-SHORTHANDS: dict[str, Callable[[], Any]] = {"se": SE, "eca": ECA, "sk": SK, "split": Split}
+Mixer = SK | SplitAttention | None
+SHORTHANDS: dict[str, Callable[[], Any]] = {"se": SE, "eca": ECA, "sk": SK, "split": SplitAttention}
 
 # Every axis that is a word, with all of its words.  `parts` holds one small function for each; a test compares the two.
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -122,14 +121,14 @@ class Spec:
     def __post_init__(self):
         for field in ("attention", "mixer"):
             if isinstance(getattr(self, field), str):
-                object.__setattr__(self, field, _shorthand(field, getattr(self, field)))
+                object.__setattr__(self, field, _parse_shorthand(field, getattr(self, field)))
         _check_choices(self, CHOICES)
         _check_numbers(self)
         if not len(self.depths) == len(self.widths) <= len(self.strides):
             raise ValueError(f"depths={self.depths} and widths={self.widths}: one entry per stage expected in both, "
                              f"and a stride for each (strides={self.strides})")
         _check_type(self, "attention", (SE, ECA, type(None)))
-        _check_type(self, "mixer", (SK, Split, type(None)))
+        _check_type(self, "mixer", (SK, SplitAttention, type(None)))
         if self.shortcut == "none" and self.drop_path_rate:
             raise ValueError(f"drop_path_rate={self.drop_path_rate}: a plain net (shortcut='none') has no other path")
         if self.zero_init_residual and self.order in ("relu_before_add", "relu_around_add"):
@@ -149,7 +148,7 @@ class Spec:
             raise ValueError(f"shortcut_kernel={self.shortcut_kernel}: expected an odd number")
         if self.block == "basic" and (self.groups, self.base_width) != (1, 64):
             raise ValueError(f"groups={self.groups}, base_width={self.base_width}: defined for block='bottleneck' only")
-        if isinstance(self.mixer, Split) and self.block != "bottleneck":
+        if isinstance(self.mixer, SplitAttention) and self.block != "bottleneck":
             raise ValueError(f"mixer={self.mixer}: split attention is defined for block='bottleneck'")
         if self.weight_standardization and self.mixer:
             raise ValueError(f"weight_standardization=True is not defined with mixer={self.mixer}")
@@ -161,7 +160,7 @@ class Spec:
     @property
     def stages(self) -> tuple[int, ...]:
         """Planes per stage, after the width multiplier."""
-        return tuple(scaled(w, self.width) for w in self.widths)
+        return tuple(scale_channels(w, self.width) for w in self.widths)
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ class InceptionSpec:
 AnySpec = Spec | InceptionSpec
 
 
-def scaled(channels: int, width: float) -> int:
+def scale_channels(channels: int, width: float) -> int:
     """`channels * width`, rounded to a multiple of 8 where that changes it (a multiplier, never a published net)."""
     exact = channels * width
     return int(exact) if exact == int(exact) else max(8, int(exact + 4) // 8 * 8)
@@ -206,84 +205,85 @@ def make_divisible(value: float, divisor: int, minimum: int = 0, round_limit: fl
 
 
 def override(spec: AnySpec, overrides: Mapping[str, Any], also: Iterable[str] = ()) -> AnySpec:
-    """`spec` with some fields replaced.
+    """A copy of a spec with some fields replaced.
 
-    Raises: TypeError for a field that it lacks; it names the nearest, of those and of `also`.
+    Args:
+        spec: the spec to begin with; it stays as it is.
+        overrides: field name -> new value.
+        also: other words that the caller takes beside the fields; an error may suggest one of them.
+    Returns:
+        A spec of the same class.
+    Raises:
+        TypeError: for a field that the spec does not have; the message names the nearest one.
+        ArgumentError: for a value that the field cannot take.
     """
     names = [f.name for f in dataclasses.fields(spec)]
-    for name in overrides:
+    for name, value in overrides.items():
         if name not in names:
-            raise TypeError(f"unknown argument {name}={overrides[name]!r}{nearest(name, [*also, *names])}; "
-                            f"the fields of {type(spec).__name__} are {', '.join(sorted(names))}")
+            raise unknown_argument(name, value, [*also, *names], type(spec).__name__)
     return dataclasses.replace(spec, **overrides)
 
 
-def differences(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
+def find_differences(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
     """The fields in which two specs differ, with both values; "-" where one has no such field."""
     mine, theirs = vars(a), vars(b)
     return {f: (mine.get(f, "-"), theirs.get(f, "-")) for f in {**mine, **theirs} if mine.get(f, "-") != theirs.get(f, "-")}
 
 
-def nearest(word: object, known: Any) -> str:
-    """"; did you mean 'x'?", or nothing where no known word is near."""
-    lower = {str(k).lower(): k for k in known}
-    found = difflib.get_close_matches(str(word).lower(), list(lower), n=1, cutoff=0.5)
-    return f"; did you mean {lower[found[0]]!r}?" if found else ""
-
-
-def _shorthand(field: str, word: str) -> Any:
+def _parse_shorthand(field: str, word: str) -> Any:
     if word not in SHORTHANDS:
-        raise ValueError(f"{field}={word!r}: expected None or one of {', '.join(map(repr, SHORTHANDS))}"
-                         f"{nearest(word, SHORTHANDS)}")
+        raise ArgumentError(field, word, f"None or one of {', '.join(map(repr, SHORTHANDS))}", SHORTHANDS)
     return SHORTHANDS[word]()
 
 
 def _check_choices(spec: Any, choices: Mapping[str, tuple[Any, ...]]) -> None:
     for field, known in choices.items():
-        value = getattr(spec, field)
-        if value not in known or type(value) not in map(type, known):     # True is no output stride
-            raise ValueError(f"{field}={value!r}: expected one of {', '.join(map(repr, known))}{nearest(value, known)}")
+        check_choice(field, getattr(spec, field), known)
 
 
 def _check_type(spec: Any, field: str, types: tuple[type, ...]) -> None:
     value = getattr(spec, field)
     if not isinstance(value, types):
         names = ", ".join("None" if t is type(None) else t.__name__ + "()" for t in types)
-        raise ValueError(f"{field}={value!r}: expected one of {names}")
-
-
-def whole(value: Any) -> int:
-    """`value` as a Python int, NumPy's too, or -1 for anything that is no whole number."""
-    try:
-        return -1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        return -1
+        raise ArgumentError(field, value, f"one of {names}")
 
 
 def _check_numbers(spec: Any) -> None:
-    """Rates, whole numbers and tuples of them; the latter become Python's own."""
+    """Rates, whole numbers and tuples of them, which become Python's own types."""
     for field in dataclasses.fields(spec):
-        name, value = field.name, getattr(spec, field.name)
-        if name.endswith("_rate") and not (isinstance(value, numbers.Real) and 0 <= float(value) < 1):
-            raise ValueError(f"{name}={value!r}: expected a probability in [0, 1)")
-        if field.type == "int":
-            if whole(value) < 1:
-                raise ValueError(f"{name}={value!r}: expected a whole number of at least 1")
-            object.__setattr__(spec, name, whole(value))
-        elif field.type == "tuple[int, ...]":
-            if not isinstance(value, Iterable) or isinstance(value, str) or any(whole(v) < 1 for v in value):
-                raise ValueError(f"{name}={value!r}: expected whole numbers of at least 1, such as (3, 4, 6, 3)")
-            object.__setattr__(spec, name, tuple(whole(v) for v in value))
-        elif field.type == "bool" and not isinstance(value, bool):
-            raise ValueError(f"{name}={value!r}: expected True or False")
-        elif field.type == "float":
-            if not isinstance(value, numbers.Real) or not math.isfinite(value):
-                raise ValueError(f"{name}={value!r}: expected a number")
-            object.__setattr__(spec, name, float(value))
+        value = getattr(spec, field.name)
+        check = _CHECKS_BY_TYPE.get(str(field.type))
+        if field.name.endswith("_rate"):
+            check = _check_probability
+        if check:
+            object.__setattr__(spec, field.name, check(field.name, value))
+
     if not isinstance(spec.activation, str):
-        raise ValueError(f"activation={spec.activation!r}: expected the name of a Keras activation, such as 'relu'")
-    for name, good, said in (("width", spec.width > 0, "a positive multiplier"),
-                             ("bn_epsilon", spec.bn_epsilon > 0, "a positive number"),
-                             ("bn_momentum", 0 <= spec.bn_momentum < 1, "a number in [0, 1)")):
-        if not good:
-            raise ValueError(f"{name}={getattr(spec, name)!r}: expected {said}")
+        raise ArgumentError("activation", spec.activation, "the name of a Keras activation, such as 'relu'")
+    for name, is_good, expected in (("width", spec.width > 0, "a positive multiplier"),
+                                    ("bn_epsilon", spec.bn_epsilon > 0, "a positive number"),
+                                    ("bn_momentum", 0 <= spec.bn_momentum < 1, "a number in [0, 1)")):
+        if not is_good:
+            raise ArgumentError(name, getattr(spec, name), expected)
+
+
+def _check_probability(name: str, value: Any) -> float:
+    return check_number(name, value, minimum=0, below=1, expected="a probability in [0, 1)")
+
+
+def _check_whole_numbers(name: str, value: Any) -> tuple[int, ...]:
+    items = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [None]
+    numbers = [to_whole_number(item) for item in items]
+    if any(number is None or number < 1 for number in numbers):
+        raise ArgumentError(name, value, "whole numbers of at least 1, such as (3, 4, 6, 3)")
+    return tuple(number for number in numbers if number is not None)
+
+
+def _check_boolean(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ArgumentError(name, value, "True or False")
+    return value
+
+
+_CHECKS_BY_TYPE: dict[str, Callable[[str, Any], Any]] = {
+    "int": check_whole_number, "tuple[int, ...]": _check_whole_numbers, "bool": _check_boolean, "float": check_number}

@@ -8,58 +8,58 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .spec import ECA, InceptionSpec, SE, SK, Spec, Split
+from .spec import ECA, InceptionSpec, SE, SK, Spec, SplitAttention
 from .builder import Variant, variant
 
 
-def part(**fields: Any) -> dict[str, Any]:
+def _fields(**fields: Any) -> dict[str, Any]:
     """Fields of a Spec, to be combined."""
     return fields
 
 
 # Depths: blocks per stage.  B*: basic blocks, R*: bottlenecks.
-B10, B18, B34 = (part(block="basic", depths=d) for d in ((1, 1, 1, 1), (2, 2, 2, 2), (3, 4, 6, 3)))
-R14, R26, R50, R101, R152, R200, R269 = (part(depths=d) for d in (
+B10, B18, B34 = (_fields(block="basic", depths=d) for d in ((1, 1, 1, 1), (2, 2, 2, 2), (3, 4, 6, 3)))
+R14, R26, R50, R101, R152, R200, R269 = (_fields(depths=d) for d in (
     (1, 1, 1, 1), (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3), (3, 24, 36, 3), (3, 30, 48, 8)))
 
 # What changes a ResNet into another family.
-C = part(stem="deep")                                           # Bag of Tricks, arXiv:1812.01187
-D = part(**C, shortcut="avg")
-T = part(stem="tiered", shortcut="avg")                         # timm
-S = part(**C, stem_width=128)
-V1 = part(stride_on="1x1")                                      # He et al. 2015
-PRE = part(order="pre", stem_norm=False)                        # He et al. 2016
-KERAS = part(bn_epsilon=1.001e-5, bn_momentum=0.99, initializer="glorot_uniform")
-KERAS_V1 = part(**KERAS, **V1, conv_bias=True, pixels="caffe")
-KERAS_V2 = part(**KERAS, **PRE, conv_bias="unnormed", padding="explicit", pool="max_zero_pad", strides=(2, 2, 2, 1),
+C = _fields(stem="deep")                                           # Bag of Tricks, arXiv:1812.01187
+D = _fields(**C, shortcut="avg")
+T = _fields(stem="tiered", shortcut="avg")                         # timm
+S = _fields(**C, stem_width=128)
+V1 = _fields(stride_on="1x1")                                      # He et al. 2015
+PRE = _fields(order="pre", stem_norm=False)                        # He et al. 2016
+KERAS = _fields(bn_epsilon=1.001e-5, bn_momentum=0.99, initializer="glorot_uniform")
+KERAS_V1 = _fields(**KERAS, **V1, conv_bias=True, pixels="caffe")
+KERAS_V2 = _fields(**KERAS, **PRE, conv_bias="unnormed", padding="explicit", pool="max_zero_pad", strides=(2, 2, 2, 1),
                 stride_at="last", pixels="tf")
-GN = part(norm="group")
-BIT = part(**PRE, **GN, weight_standardization=True, pool="max_zero_pad", pixels="tf")
-AA, BLUR = part(antialias="average"), part(antialias="blur")
-X32x4, X32x8, X64x4 = (part(groups=g, base_width=w) for g, w in ((32, 4), (32, 8), (64, 4)))
-SE16, SE_V1, ECA_ = part(attention=SE()), part(attention=SE(divisor=1), pool="max_ceil"), part(attention=ECA())
-SK_NARROW, SK_HALF, SK_FULL = (part(mixer=sk) for sk in (SK(1 / 8, 16), SK(), SK(divisor=32, split_input=False)))
-RS = part(**D, pool="conv", attention=SE(1 / 4))                # arXiv:2103.07579
-ST = part(**D, mixer=Split(2), downsample="pool_after")         # arXiv:2004.08955
-ST_WIDE = part(**ST, stem_width=128)
+GN = _fields(norm="group")
+BIT = _fields(**PRE, **GN, weight_standardization=True, pool="max_zero_pad", pixels="tf")
+AA, BLUR = _fields(antialias="average"), _fields(antialias="blur")
+X32x4, X32x8, X64x4 = (_fields(groups=g, base_width=w) for g, w in ((32, 4), (32, 8), (64, 4)))
+SE16, SE_V1, ECA_ = _fields(attention=SE()), _fields(attention=SE(divisor=1), pool="max_ceil"), _fields(attention=ECA())
+SK_NARROW, SK_HALF, SK_FULL = (_fields(mixer=sk) for sk in (SK(1 / 8, 16), SK(), SK(divisor=32, split_input=False)))
+RS = _fields(**D, pool="conv", attention=SE(1 / 4))                # arXiv:2103.07579
+ST = _fields(**D, mixer=SplitAttention(2), downsample="pool_after")         # arXiv:2004.08955
+ST_WIDE = _fields(**ST, stem_width=128)
 
 
-def fast(radix: int, groups: int, width: int) -> Spec:
+def _resnest_fast(radix: int, groups: int, width: int) -> Spec:
     """ResNeSt's ablations "{radix}s{groups}x{width}d": the average pool goes before the split attention."""
-    return Spec(**R50, **D, mixer=Split(radix), downsample="pool_before", groups=groups, base_width=width)
+    return Spec(**R50, **D, mixer=SplitAttention(radix), downsample="pool_before", groups=groups, base_width=width)
 
 
-def cifar(depth: int, **fields: Any) -> Spec:
+def _cifar(depth: int, **fields: Any) -> Spec:
     """The 6n + 2 layers of He et al. 2015, section 4.2; 9n + 2 of bottlenecks."""
     per_block = 9 if fields.get("block") == "bottleneck" else 6
-    base = part(depths=((depth - 2) // per_block,) * 3, widths=(16, 32, 64), strides=(1, 2, 2), block="basic",
+    base = _fields(depths=((depth - 2) // per_block,) * 3, widths=(16, 32, 64), strides=(1, 2, 2), block="basic",
                 stem="cifar", stem_width=16, pool="none", shortcut="pad", classes=10, input_size=32)
     return Spec(**{**base, **fields})
 
 
-def wide(depth: int, k: int) -> Spec:
+def _wide_resnet(depth: int, k: int) -> Spec:
     """WRN-d-k, arXiv:1605.07146: 6n + 4 layers, k times as wide."""
-    return cifar(depth - 2, **PRE, shortcut="conv", widths=(16 * k, 32 * k, 64 * k))
+    return _cifar(depth - 2, **PRE, shortcut="conv", widths=(16 * k, 32 * k, 64 * k))
 
 
 FAMILIES = {
@@ -80,18 +80,18 @@ FAMILIES = {
 }
 plain, resnet, v2, bit, wrn, resnext, senet, eca, sk, resnest, rs, inception, tiny = (
     partial(variant, family=f) for f in FAMILIES)
-NOWHERE = ""    # no other package has the net under a name of its own
+NO_SOURCE = ""    # no other package has the net under a name of its own
 
 # He et al. 2015, arXiv:1512.03385: plain nets, shortcuts A and C, v1 as published and as Keras has it, v1.5
-PlainNet18 = plain("plainnet18", Spec(**B18, shortcut="none"), sources=NOWHERE)
-PlainNet34 = plain("plainnet34", Spec(**B34, shortcut="none"), sources=NOWHERE)
-ResNet18OptionA = resnet("resnet18_option_a", Spec(**B18, shortcut="pad"), sources=NOWHERE)
-ResNet18OptionC = resnet("resnet18_option_c", Spec(**B18, shortcut="all_conv"), sources=NOWHERE)
-ResNet34OptionA = resnet("resnet34_option_a", Spec(**B34, shortcut="pad"), sources=NOWHERE)
-ResNet34OptionC = resnet("resnet34_option_c", Spec(**B34, shortcut="all_conv"), sources=NOWHERE)
-ResNet50V1 = resnet("resnet50v1", Spec(**R50, **V1), sources=NOWHERE)
-ResNet101V1 = resnet("resnet101v1", Spec(**R101, **V1), sources=NOWHERE)
-ResNet152V1 = resnet("resnet152v1", Spec(**R152, **V1), sources=NOWHERE)
+PlainNet18 = plain("plainnet18", Spec(**B18, shortcut="none"), sources=NO_SOURCE)
+PlainNet34 = plain("plainnet34", Spec(**B34, shortcut="none"), sources=NO_SOURCE)
+ResNet18OptionA = resnet("resnet18_option_a", Spec(**B18, shortcut="pad"), sources=NO_SOURCE)
+ResNet18OptionC = resnet("resnet18_option_c", Spec(**B18, shortcut="all_conv"), sources=NO_SOURCE)
+ResNet34OptionA = resnet("resnet34_option_a", Spec(**B34, shortcut="pad"), sources=NO_SOURCE)
+ResNet34OptionC = resnet("resnet34_option_c", Spec(**B34, shortcut="all_conv"), sources=NO_SOURCE)
+ResNet50V1 = resnet("resnet50v1", Spec(**R50, **V1), sources=NO_SOURCE)
+ResNet101V1 = resnet("resnet101v1", Spec(**R101, **V1), sources=NO_SOURCE)
+ResNet152V1 = resnet("resnet152v1", Spec(**R152, **V1), sources=NO_SOURCE)
 ResNet50 = resnet("resnet50", Spec(**R50, **KERAS_V1), sources="keras/ResNet50")
 ResNet101 = resnet("resnet101", Spec(**R101, **KERAS_V1), sources="keras/ResNet101")
 ResNet152 = resnet("resnet152", Spec(**R152, **KERAS_V1), sources="keras/ResNet152")
@@ -135,7 +135,7 @@ ResNetBlur101D = resnet("resnetblur101d", Spec(**R101, **D, **BLUR))
 ResNet50V2 = v2("resnet50v2", Spec(**R50, **KERAS_V2), sources="keras/ResNet50V2")
 ResNet101V2 = v2("resnet101v2", Spec(**R101, **KERAS_V2), sources="keras/ResNet101V2")
 ResNet152V2 = v2("resnet152v2", Spec(**R152, **KERAS_V2), sources="keras/ResNet152V2")
-PreResNet200 = v2("preresnet200", Spec(**R200, order="pre"), sources=NOWHERE)
+PreResNet200 = v2("preresnet200", Spec(**R200, order="pre"), sources=NO_SOURCE)
 ResNetV2_18 = v2("resnetv2_18", Spec(**B18, **PRE))
 ResNetV2_18D = v2("resnetv2_18d", Spec(**B18, **PRE, **D))
 ResNetV2_34 = v2("resnetv2_34", Spec(**B34, **PRE))
@@ -170,18 +170,18 @@ ResNeXt101_32x8d = resnext("resnext101_32x8d", Spec(**R101, **X32x8),
                            sources="timm/resnext101_32x8d torchvision/resnext101_32x8d")
 ResNeXt101_32x16d = resnext("resnext101_32x16d", Spec(**R101, groups=32, base_width=16))
 ResNeXt101_32x32d = resnext("resnext101_32x32d", Spec(**R101, groups=32, base_width=32))
-ResNeXt101_32x48d = resnext("resnext101_32x48d", Spec(**R101, groups=32, base_width=48), sources=NOWHERE)
+ResNeXt101_32x48d = resnext("resnext101_32x48d", Spec(**R101, groups=32, base_width=48), sources=NO_SOURCE)
 ResNeXt101_64x4d = resnext("resnext101_64x4d", Spec(**R101, **X64x4),
                            sources="timm/resnext101_64x4d torchvision/resnext101_64x4d")
-ResNeXt152_32x4d = resnext("resnext152_32x4d", Spec(**R152, **X32x4), sources=NOWHERE)
-ResNeXt50_2x40d = resnext("resnext50_2x40d", Spec(**R50, groups=2, base_width=40), sources=NOWHERE)
-ResNeXt50_4x24d = resnext("resnext50_4x24d", Spec(**R50, groups=4, base_width=24), sources=NOWHERE)
-ResNeXt50_8x14d = resnext("resnext50_8x14d", Spec(**R50, groups=8, base_width=14), sources=NOWHERE)
-ResNeXt101_2x40d = resnext("resnext101_2x40d", Spec(**R101, groups=2, base_width=40), sources=NOWHERE)
-ResNeXt101_4x24d = resnext("resnext101_4x24d", Spec(**R101, groups=4, base_width=24), sources=NOWHERE)
-ResNeXt101_8x14d = resnext("resnext101_8x14d", Spec(**R101, groups=8, base_width=14), sources=NOWHERE)
-ResNeXt101_2x64d = resnext("resnext101_2x64d", Spec(**R101, groups=2, base_width=64), sources=NOWHERE)
-ResNet101_1x100d = resnext("resnet101_1x100d", Spec(**R101, base_width=100), sources=NOWHERE)
+ResNeXt152_32x4d = resnext("resnext152_32x4d", Spec(**R152, **X32x4), sources=NO_SOURCE)
+ResNeXt50_2x40d = resnext("resnext50_2x40d", Spec(**R50, groups=2, base_width=40), sources=NO_SOURCE)
+ResNeXt50_4x24d = resnext("resnext50_4x24d", Spec(**R50, groups=4, base_width=24), sources=NO_SOURCE)
+ResNeXt50_8x14d = resnext("resnext50_8x14d", Spec(**R50, groups=8, base_width=14), sources=NO_SOURCE)
+ResNeXt101_2x40d = resnext("resnext101_2x40d", Spec(**R101, groups=2, base_width=40), sources=NO_SOURCE)
+ResNeXt101_4x24d = resnext("resnext101_4x24d", Spec(**R101, groups=4, base_width=24), sources=NO_SOURCE)
+ResNeXt101_8x14d = resnext("resnext101_8x14d", Spec(**R101, groups=8, base_width=14), sources=NO_SOURCE)
+ResNeXt101_2x64d = resnext("resnext101_2x64d", Spec(**R101, groups=2, base_width=64), sources=NO_SOURCE)
+ResNet101_1x100d = resnext("resnet101_1x100d", Spec(**R101, base_width=100), sources=NO_SOURCE)
 
 # Squeeze-and-excitation, arXiv:1709.01507: on v1.5 and ResNeXt, the original release ("v1" where it strides on the 1x1)
 SEResNet18 = senet("seresnet18", Spec(**B18, **SE16))
@@ -212,11 +212,11 @@ SEResNeXt26_32x4d = senet("seresnext26_32x4d", Spec(**R26, **X32x4, **SE_V1), so
 SENet154 = senet("senet154", Spec(**R152, **X64x4, **S, **SE16, reduce_first=2, shortcut_kernel=3, dropout_rate=0.2))
 
 # Efficient channel attention, arXiv:1910.03151
-ECAResNet18 = eca("ecaresnet18", Spec(**B18, **ECA_), sources=NOWHERE)
-ECAResNet34 = eca("ecaresnet34", Spec(**B34, **ECA_), sources=NOWHERE)
-ECAResNet50 = eca("ecaresnet50", Spec(**R50, **ECA_), sources=NOWHERE)
-ECAResNet101 = eca("ecaresnet101", Spec(**R101, **ECA_), sources=NOWHERE)
-ECAResNet152 = eca("ecaresnet152", Spec(**R152, **ECA_), sources=NOWHERE)
+ECAResNet18 = eca("ecaresnet18", Spec(**B18, **ECA_), sources=NO_SOURCE)
+ECAResNet34 = eca("ecaresnet34", Spec(**B34, **ECA_), sources=NO_SOURCE)
+ECAResNet50 = eca("ecaresnet50", Spec(**R50, **ECA_), sources=NO_SOURCE)
+ECAResNet101 = eca("ecaresnet101", Spec(**R101, **ECA_), sources=NO_SOURCE)
+ECAResNet152 = eca("ecaresnet152", Spec(**R152, **ECA_), sources=NO_SOURCE)
 ECAResNet26T = eca("ecaresnet26t", Spec(**R26, **T, **ECA_))
 ECAResNet50D = eca("ecaresnet50d", Spec(**R50, **D, **ECA_))
 ECAResNet50T = eca("ecaresnet50t", Spec(**R50, **T, **ECA_))
@@ -233,7 +233,7 @@ SKResNet34 = sk("skresnet34", Spec(**B34, **SK_NARROW))
 SKResNet50 = sk("skresnet50", Spec(**R50, **SK_HALF))
 SKResNet50D = sk("skresnet50d", Spec(**R50, **D, **SK_HALF))
 SKResNeXt50_32x4d = sk("skresnext50_32x4d", Spec(**R50, **X32x4, **SK_FULL))
-SKNet101 = sk("sknet101", Spec(**R101, **X32x4, **SK_FULL), sources=NOWHERE)
+SKNet101 = sk("sknet101", Spec(**R101, **X32x4, **SK_FULL), sources=NO_SOURCE)
 
 # ResNeSt, arXiv:2004.08955, and its ablations
 ResNeSt14 = resnest("resnest14", Spec(**R14, **ST), sources="timm/resnest14d")
@@ -242,13 +242,13 @@ ResNeSt50 = resnest("resnest50", Spec(**R50, **ST), sources="timm/resnest50d")
 ResNeSt101 = resnest("resnest101", Spec(**R101, **ST_WIDE, input_size=256), sources="timm/resnest101e")
 ResNeSt200 = resnest("resnest200", Spec(**R200, **ST_WIDE, input_size=320), sources="timm/resnest200e")
 ResNeSt269 = resnest("resnest269", Spec(**R269, **ST_WIDE, input_size=416), sources="timm/resnest269e")
-ResNeSt50Fast_1s1x64d = resnest("resnest50_fast_1s1x64d", fast(1, 1, 64), sources=NOWHERE)
-ResNeSt50Fast_2s1x64d = resnest("resnest50_fast_2s1x64d", fast(2, 1, 64), sources=NOWHERE)
-ResNeSt50Fast_4s1x64d = resnest("resnest50_fast_4s1x64d", fast(4, 1, 64), sources=NOWHERE)
-ResNeSt50Fast_1s2x40d = resnest("resnest50_fast_1s2x40d", fast(1, 2, 40), sources=NOWHERE)
-ResNeSt50Fast_2s2x40d = resnest("resnest50_fast_2s2x40d", fast(2, 2, 40), sources=NOWHERE)
-ResNeSt50Fast_4s2x40d = resnest("resnest50_fast_4s2x40d", fast(4, 2, 40), sources="timm/resnest50d_4s2x40d")
-ResNeSt50Fast_1s4x24d = resnest("resnest50_fast_1s4x24d", fast(1, 4, 24), sources="timm/resnest50d_1s4x24d")
+ResNeSt50Fast_1s1x64d = resnest("resnest50_fast_1s1x64d", _resnest_fast(1, 1, 64), sources=NO_SOURCE)
+ResNeSt50Fast_2s1x64d = resnest("resnest50_fast_2s1x64d", _resnest_fast(2, 1, 64), sources=NO_SOURCE)
+ResNeSt50Fast_4s1x64d = resnest("resnest50_fast_4s1x64d", _resnest_fast(4, 1, 64), sources=NO_SOURCE)
+ResNeSt50Fast_1s2x40d = resnest("resnest50_fast_1s2x40d", _resnest_fast(1, 2, 40), sources=NO_SOURCE)
+ResNeSt50Fast_2s2x40d = resnest("resnest50_fast_2s2x40d", _resnest_fast(2, 2, 40), sources=NO_SOURCE)
+ResNeSt50Fast_4s2x40d = resnest("resnest50_fast_4s2x40d", _resnest_fast(4, 2, 40), sources="timm/resnest50d_4s2x40d")
+ResNeSt50Fast_1s4x24d = resnest("resnest50_fast_1s4x24d", _resnest_fast(1, 4, 24), sources="timm/resnest50d_1s4x24d")
 
 # ResNet-RS, arXiv:2103.07579
 ResNetRS50 = rs("resnetrs50", Spec(**R50, **RS, input_size=160))
@@ -268,44 +268,44 @@ InceptionResNetV2Gamma = inception("inception_resnet_v2_gamma", InceptionSpec(),
 
 # CIFAR: He et al. 2015, section 4.2 (A); B; bottlenecks
 CifarPlain20, CifarPlain32, CifarPlain44, CifarPlain56, CifarPlain110 = (
-    plain(f"cifar_plain{n}", cifar(n, shortcut="none"), sources=NOWHERE) for n in (20, 32, 44, 56, 110))
+    plain(f"cifar_plain{n}", _cifar(n, shortcut="none"), sources=NO_SOURCE) for n in (20, 32, 44, 56, 110))
 CifarResNet20, CifarResNet32, CifarResNet44, CifarResNet56, CifarResNet110, CifarResNet1202 = (
-    resnet(f"cifar_resnet{n}", cifar(n), sources=f"akamaster/resnet{n}") for n in (20, 32, 44, 56, 110, 1202))
+    resnet(f"cifar_resnet{n}", _cifar(n), sources=f"akamaster/resnet{n}") for n in (20, 32, 44, 56, 110, 1202))
 CifarResNet20B, CifarResNet32B, CifarResNet44B, CifarResNet56B, CifarResNet110B, CifarResNet1202B = (
-    resnet(f"cifar_resnet{n}b", cifar(n, shortcut="conv"), sources=NOWHERE) for n in (20, 32, 44, 56, 110, 1202))
+    resnet(f"cifar_resnet{n}b", _cifar(n, shortcut="conv"), sources=NO_SOURCE) for n in (20, 32, 44, 56, 110, 1202))
 CifarResNet164, CifarResNet272, CifarResNet542, CifarResNet1001 = (
-    resnet(f"cifar_resnet{n}", cifar(n, block="bottleneck", shortcut="conv"), sources=NOWHERE) for n in (164, 272, 542, 1001))
+    resnet(f"cifar_resnet{n}", _cifar(n, block="bottleneck", shortcut="conv"), sources=NO_SOURCE) for n in (164, 272, 542, 1001))
 
 # CIFAR: He et al. 2016; Wide ResNet; ResNeXt-29
 CifarPreResNet20, CifarPreResNet32, CifarPreResNet44, CifarPreResNet56, CifarPreResNet110, CifarPreResNet1202 = (
-    v2(f"cifar_preresnet{n}", cifar(n, **PRE, shortcut="conv"), sources=NOWHERE) for n in (20, 32, 44, 56, 110, 1202))
+    v2(f"cifar_preresnet{n}", _cifar(n, **PRE, shortcut="conv"), sources=NO_SOURCE) for n in (20, 32, 44, 56, 110, 1202))
 CifarPreResNet164, CifarPreResNet272, CifarPreResNet542, CifarPreResNet1001 = (
-    v2(f"cifar_preresnet{n}", cifar(n, **PRE, block="bottleneck", shortcut="conv"), sources=NOWHERE)
+    v2(f"cifar_preresnet{n}", _cifar(n, **PRE, block="bottleneck", shortcut="conv"), sources=NO_SOURCE)
     for n in (164, 272, 542, 1001))
 CifarWideResNet16_4, CifarWideResNet16_8, CifarWideResNet16_10 = (
-    wrn(f"cifar_wide_resnet16_{k}", wide(16, k), sources=NOWHERE) for k in (4, 8, 10))
+    wrn(f"cifar_wide_resnet16_{k}", _wide_resnet(16, k), sources=NO_SOURCE) for k in (4, 8, 10))
 CifarWideResNet22_2, CifarWideResNet22_8, CifarWideResNet22_10 = (
-    wrn(f"cifar_wide_resnet22_{k}", wide(22, k), sources=NOWHERE) for k in (2, 8, 10))
+    wrn(f"cifar_wide_resnet22_{k}", _wide_resnet(22, k), sources=NO_SOURCE) for k in (2, 8, 10))
 CifarWideResNet28_2, CifarWideResNet28_10, CifarWideResNet28_12 = (
-    wrn(f"cifar_wide_resnet28_{k}", wide(28, k), sources=NOWHERE) for k in (2, 10, 12))
+    wrn(f"cifar_wide_resnet28_{k}", _wide_resnet(28, k), sources=NO_SOURCE) for k in (2, 10, 12))
 CifarWideResNet40_1, CifarWideResNet40_2, CifarWideResNet40_4, CifarWideResNet40_8, CifarWideResNet40_10 = (
-    wrn(f"cifar_wide_resnet40_{k}", wide(40, k), sources=NOWHERE) for k in (1, 2, 4, 8, 10))
-CifarWideResNet52_1 = wrn("cifar_wide_resnet52_1", wide(52, 1), sources=NOWHERE)
+    wrn(f"cifar_wide_resnet40_{k}", _wide_resnet(40, k), sources=NO_SOURCE) for k in (1, 2, 4, 8, 10))
+CifarWideResNet52_1 = wrn("cifar_wide_resnet52_1", _wide_resnet(52, 1), sources=NO_SOURCE)
 CifarResNeXt29_8x64d, CifarResNeXt29_16x64d, CifarResNeXt29_32x4d = (
     resnext(f"cifar_resnext29_{g}x{w}d",
-            cifar(29, block="bottleneck", shortcut="conv", widths=(64, 128, 256), stem_width=64, groups=g, base_width=w),
-            sources=NOWHERE) for g, w in ((8, 64), (16, 64), (32, 4)))
+            _cifar(29, block="bottleneck", shortcut="conv", widths=(64, 128, 256), stem_width=64, groups=g, base_width=w),
+            sources=NO_SOURCE) for g, w in ((8, 64), (16, 64), (32, 4)))
 
 # MLPerf Tiny's image classifier: one block per stage, biased convolutions, bare projections, raw pixels
-MLPerfTinyResNet8 = tiny("mlperf_tiny_resnet8", cifar(8, shortcut="conv", shortcut_norm=False, conv_bias=True, padding="same",
+MLPerfTinyResNet8 = tiny("mlperf_tiny_resnet8", _cifar(8, shortcut="conv", shortcut_norm=False, conv_bias=True, padding="same",
                                                       bn_epsilon=1e-3, bn_momentum=0.99, pixels="raw"),
                          sources="mlperf/resnet8")
 
 # Nets of other packages that are a row of ours but for a Spec field.
-ALMOST = {
+SOURCES_WITH_OTHER_FIELDS = {
     f"timm/legacy_{name}": (name, {"pool": "max_ceil"}) for name in ("senet154", "seresnext50_32x4d", "seresnext101_32x4d")}
 
 for _name, _row in list(globals().items()):
     if isinstance(_row, Variant):
         _row.publish(_name, FAMILIES[_row.family])
-ROWS = {row.name: row for row in list(globals().values()) if isinstance(row, Variant)}
+VARIANTS = {row.name: row for row in list(globals().values()) if isinstance(row, Variant)}

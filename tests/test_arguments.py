@@ -8,10 +8,10 @@ import pytest
 from tiny import CLASSES, images, policy, tiny, trained
 
 import reskeras
-from reskeras.catalog import find
+from reskeras.catalog import find_variant
 from reskeras.blocks.layers import StochasticDepth
 from reskeras.spec import SE
-from reskeras.variants import ROWS
+from reskeras.variants import VARIANTS
 
 SAMPLE = ["resnet18", "resnet50v2", "resnext50_32x4d", "resnetblur50d", "skresnet50", "resnest50"]
 
@@ -37,14 +37,14 @@ def test_has_the_arguments_of_keras_applications(ours, theirs):
         assert mine[name].default == known[name].default
     assert mine["include_preprocessing"].default is False
     assert mine["classes"].default == (10 if ours.startswith("Cifar") else 1000)
-    assert mine["name"].default == find(mine["name"].default)[0].name
+    assert mine["name"].default == find_variant(mine["name"].default)[0].name
     assert list(mine.values())[-1].kind is inspect.Parameter.VAR_KEYWORD
 
 
 def test_builders_are_named_after_themselves():
     assert reskeras.ResNet50D.__name__ == "ResNet50D"
-    assert all(getattr(reskeras, row.builder) is row for row in ROWS.values())
-    assert set(dir(reskeras)) > {row.builder for row in ROWS.values()}
+    assert all(getattr(reskeras, row.builder) is row for row in VARIANTS.values())
+    assert set(dir(reskeras)) > {row.builder for row in VARIANTS.values()}
     assert "arguments" in reskeras.ResNet50D.__call__.__doc__.lower()
 
 
@@ -87,7 +87,7 @@ def test_classes(classes):
 @pytest.mark.parametrize("row", ["resnet18", "cifar_resnet20", "inception_v4"])
 def test_rows_have_their_own_size_and_classes(row):
     own = {"classes": None, "input_shape": None}
-    spec = ROWS[row].spec
+    spec = VARIANTS[row].spec
     model = tiny(row, **own)
     assert model.input_shape == (None, spec.input_size, spec.input_size, 3)
     assert model.output_shape == (None, spec.classes)
@@ -283,15 +283,15 @@ def test_a_name_near_no_other_gets_no_guess():
     ("timm/resnetv2_50", "resnetv2_50"), ("timm/legacy_seresnet50", "seresnet50v1"),
     ("keras/InceptionResNetV2", "inception_resnet_v2")])
 def test_create_knows_other_packages_names(name, row):
-    assert find(name)[0].name == row
-    assert find(f"{name}.some_tag")[:2] == (ROWS[row], "some_tag")
+    assert find_variant(name)[0].name == row
+    assert find_variant(f"{name}.some_tag")[:2] == (VARIANTS[row], "some_tag")
 
 
 def test_create_has_one_row_for_a_source():
-    sources = [source for row in ROWS.values() for source in row.sources]
+    sources = [source for row in VARIANTS.values() for source in row.sources]
     assert len(sources) == len(set(sources))
     for source in sources:
-        assert source in find(source)[0].sources
+        assert source in find_variant(source)[0].sources
 
 
 # The axes at the call
@@ -388,12 +388,12 @@ def test_overrides_win_over_the_row():
 
 def test_list_models():
     everything = reskeras.list_models()
-    assert everything == list(ROWS)
-    assert reskeras.list_models("resnest*") == [r for r in ROWS if r.startswith("resnest")]
+    assert everything == list(VARIANTS)
+    assert reskeras.list_models("resnest*") == [r for r in VARIANTS if r.startswith("resnest")]
     assert reskeras.list_models("RESNEST50") == ["resnest50"]
     assert set(reskeras.list_models("*50*", family="senet")) < set(reskeras.list_models("se*"))
     assert reskeras.list_models("nothing*") == []
-    families = {row.family for row in ROWS.values()}
+    families = {row.family for row in VARIANTS.values()}
     assert sorted(name for family in families for name in reskeras.list_models(family=family)) == sorted(everything)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import reskeras
 from reskeras import catalog, cli, variants
-from reskeras.spec import Spec, differences, make_divisible, override
+from reskeras.spec import Spec, find_differences, make_divisible, override
 
 FACTS = pathlib.Path(__file__).parent / "facts" / "variants.csv"
 
@@ -18,25 +18,25 @@ def test_other_packages_names_are_those_of_the_facts():
     for line in csv.DictReader(FACTS.open(newline="")):
         if line["row"]:
             for name in filter(None, (n.strip() for n in line["timm_name"].split(";"))):
-                assert catalog.find(f"timm/{name}")[0].name == line["row"]
+                assert catalog.find_variant(f"timm/{name}")[0].name == line["row"]
             if line["torchvision_name"]:
-                assert catalog.find(f"torchvision/{line['torchvision_name']}")[0].name == line["row"]
+                assert catalog.find_variant(f"torchvision/{line['torchvision_name']}")[0].name == line["row"]
             if line["count_source"].startswith("keras"):
-                assert catalog.find(f"keras/{line['keras_name']}")[0].name == line["row"]
+                assert catalog.find_variant(f"keras/{line['keras_name']}")[0].name == line["row"]
 
 
 @pytest.mark.parametrize("name, row", [("timm/resnet50", "resnet50v1_5"), ("torchvision/resnet50", "resnet50v1_5"),
                                        ("keras/ResNet50", "resnet50"), ("akamaster/resnet20", "cifar_resnet20"),
                                        ("timm/resnest50d", "resnest50"), ("resnet50", "resnet50")])
 def test_find(name, row):
-    assert catalog.find(name) == (variants.ROWS[row], "", {})
-    assert catalog.find(f"{name}.a1_in1k")[1] == "a1_in1k"
+    assert catalog.find_variant(name) == (variants.VARIANTS[row], "", {})
+    assert catalog.find_variant(f"{name}.a1_in1k")[1] == "a1_in1k"
 
 
 def test_legacy_pool_differs():
     """The SENet release's nets differ from timm's resnet.py in the pool, by nothing that a file of weights shows."""
-    assert catalog.find("timm/legacy_seresnext50_32x4d")[2] == {"pool": "max_ceil"}
-    assert catalog.find("timm/seresnext50_32x4d")[2] == {}
+    assert catalog.find_variant("timm/legacy_seresnext50_32x4d")[2] == {"pool": "max_ceil"}
+    assert catalog.find_variant("timm/seresnext50_32x4d")[2] == {}
 
 
 @pytest.mark.parametrize("wrong, right", [("ResNeXt50", "resnext50_32x4d"), ("ResNet50V15", "resnet50v1_5"),
@@ -46,22 +46,22 @@ def test_legacy_pool_differs():
 def test_right_spelling(wrong, right):
     with pytest.raises(ValueError, match=f"did you mean '{right}'"):
         reskeras.create(wrong)
-    with pytest.raises(AttributeError, match=f"did you mean '{variants.ROWS[right].builder}'"):
+    with pytest.raises(AttributeError, match=f"did you mean '{variants.VARIANTS[right].builder}'"):
         getattr(reskeras, wrong)
 
 
 def test_list_models():
-    assert reskeras.list_models() == list(variants.ROWS)
+    assert reskeras.list_models() == list(variants.VARIANTS)
     assert reskeras.list_models("ResNeSt50*")[0] == "resnest50"
     small = reskeras.list_models(family="resnext", max_params=26e6, max_macs=4.3e9)
     assert "resnext50_32x4d" in small and "resnext101_32x4d" not in small
-    assert all(catalog.sizes()[name].params <= 1e6 for name in reskeras.list_models(max_params=1e6))
+    assert all(catalog.read_costs()[name].params <= 1e6 for name in reskeras.list_models(max_params=1e6))
     with pytest.raises(ValueError, match="'resnext'"):
         reskeras.list_models(family="resnexts")
 
 
 def test_differences_and_overrides():
-    assert differences(variants.ResNet50D.spec, variants.ResNet50C.spec) == {"shortcut": ("avg", "conv")}
+    assert find_differences(variants.ResNet50D.spec, variants.ResNet50C.spec) == {"shortcut": ("avg", "conv")}
     assert override(Spec(), {"attention": "se"}).attention == variants.SEResNet50.spec.attention
     with pytest.raises(TypeError, match="did you mean 'drop_path_rate'"):
         override(Spec(), {"drop_path": 0.1})
@@ -102,5 +102,5 @@ def test_no_traceback_from_the_shell():
 
 
 def test_json_list_of_costs_is_complete():
-    assert list(catalog.sizes()) == list(variants.ROWS)
-    assert json.dumps([vars(s) for s in catalog.sizes().values()])
+    assert list(catalog.read_costs()) == list(variants.VARIANTS)
+    assert json.dumps([vars(s) for s in catalog.read_costs().values()])

@@ -27,7 +27,7 @@ def test_the_line_is_a_row(table):
     row = table.ROWS["seresnet101d"]
     assert row is table.SEResNet101D and row.builder == "SEResNet101D" and row.family == "senet"
     assert row.sources == ("timm/seresnet101d",) and "seresnet101d" in row.__doc__
-    assert set(table.ROWS) == set(variants.ROWS) | {"seresnet101d"}
+    assert set(table.ROWS) == set(variants.VARIANTS) | {"seresnet101d"}
 
 
 def test_the_block_builds_the_same_net(table, capsys):

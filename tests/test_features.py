@@ -4,7 +4,7 @@ import pytest
 from tiny import tiny
 
 import reskeras
-from reskeras.variants import FAMILIES, ROWS
+from reskeras.variants import FAMILIES, VARIANTS
 
 SAMPLE = ["plainnet18", "resnet50", "resnet50v1_5", "resnet50v2", "resnetv2_50d", "resnetv2_50x1_bit", "wide_resnet50_2",
           "resnext50_32x4d", "seresnet18v1", "ecaresnet26t", "skresnet18", "resnest50", "resnetrs50", "resnetblur18",
@@ -13,7 +13,7 @@ CIFAR = ["cifar_resnet20", "cifar_preresnet20", "mlperf_tiny_resnet8"]
 
 
 def test_every_family_is_there():
-    assert {ROWS[row].family for row in SAMPLE + CIFAR} == set(FAMILIES)
+    assert {VARIANTS[row].family for row in SAMPLE + CIFAR} == set(FAMILIES)
 
 
 @pytest.mark.parametrize("row", SAMPLE + CIFAR)

@@ -65,7 +65,7 @@ def test_imports_go_down(file):
 
 
 def test_every_axis_has_its_functions():
-    tables = {"block": residual.CHAINS, "order": residual.ORDERS, "form": residual.FORMS, "stem": stems.STEM_WIDTHS,
+    tables = {"block": residual.BLOCKS, "order": residual.ORDERS, "form": residual.FORMS, "stem": stems.STEM_WIDTHS,
               "pool": stems.POOLS, "shortcut": shortcuts.SHORTCUTS, "norm": ops.NORMS}
     for axis, table in tables.items():
         assert set(table) == set(CHOICES[axis]), axis
@@ -93,15 +93,15 @@ def test_names_are_frozen(accept):
     if accept:
         NAMES.write_text(json.dumps(found, indent=0) + "\n")
     known = json.loads(NAMES.read_text())
-    assert {variants.ROWS[n].family for n in ONE_PER_FAMILY} == set(variants.FAMILIES)
+    assert {variants.VARIANTS[n].family for n in ONE_PER_FAMILY} == set(variants.FAMILIES)
     assert found["public"] == known["public"] and found["registered"] == known["registered"]
     for name in ONE_PER_FAMILY:
         assert found["layers"][name] == known["layers"][name], name
 
 
-GENERATED = [("README.md", "reskeras list --families", "end", catalog.families_markdown),
-             ("docs/nets.md", "reskeras list --markdown", "end", lambda: catalog.markdown(catalog.list_models())),
-             ("docs/weights.md", "reskeras weights list --markdown", "end of weights", catalog.weights_markdown)]
+GENERATED = [("README.md", "reskeras list --families", "end", catalog.format_families),
+             ("docs/nets.md", "reskeras list --markdown", "end", lambda: catalog.format_variants(catalog.list_models())),
+             ("docs/weights.md", "reskeras weights list --markdown", "end of weights", catalog.format_checkpoints)]
 
 
 @pytest.mark.parametrize("page, command, end, table", GENERATED, ids=[page for page, *_ in GENERATED])

@@ -13,7 +13,7 @@ import pytest
 from tiny import images, tiny, trained
 
 import reskeras
-from reskeras.variants import ROWS
+from reskeras.variants import VARIANTS
 
 ROOT = Path(reskeras.__file__).parents[1]
 NETS = {
@@ -58,7 +58,7 @@ def stored(tmp_path_factory):
 
 
 def test_a_net_of_every_family():
-    assert {ROWS[row].family for row in NETS} == {row.family for row in ROWS.values()}
+    assert {VARIANTS[row].family for row in NETS} == {row.family for row in VARIANTS.values()}
 
 
 @pytest.mark.parametrize("row", NETS)

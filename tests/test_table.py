@@ -17,15 +17,15 @@ LINES = [line for line in csv.DictReader(FACTS.open(newline="")) if line["row"]]
 def counted(row, sizes, **kwargs):
     """The cost of a row at each size, without the memory: in a stateless scope Keras makes variables but no values."""
     with keras.StatelessScope(initialize_variables=False):
-        model = variants.ROWS[row](weights=None, input_shape=(None, None, 3), **kwargs)
+        model = variants.VARIANTS[row](weights=None, input_shape=(None, None, 3), **kwargs)
         result = {size: cost(model, (size, size, 3)) for size in sizes}
     keras.utils.clear_session()
     return result
 
 
 def test_every_line_of_the_facts_is_a_row():
-    assert {(line["row"], line["builder"]) for line in LINES} == {(r.name, r.builder) for r in variants.ROWS.values()}
-    assert len(variants.ROWS) == 205
+    assert {(line["row"], line["builder"]) for line in LINES} == {(r.name, r.builder) for r in variants.VARIANTS.values()}
+    assert len(variants.VARIANTS) == 205
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line["variant"])
@@ -35,7 +35,7 @@ def test_counts(line, accept):
         fields["classes"] = 100
     counts = ((224, line["macs_224"]), (line["default_input"], line["macs_default_input"]))
     wanted = {int(size): int(macs) for size, macs in counts if macs}
-    size = variants.ROWS[row].spec.input_size
+    size = variants.VARIANTS[row].spec.input_size
     costs = counted(row, {size, *wanted}, **fields)
     own = costs[size]
     if line["params_trainable"]:
@@ -47,19 +47,19 @@ def test_counts(line, accept):
     for size, macs in wanted.items():
         assert costs[size].macs == pytest.approx(macs, rel=1e-3)
     if not fields:
-        found = catalog.Size(own.params, own.macs)
+        found = catalog.VariantCost(own.params, own.macs)
         if accept:
-            write_costs({**catalog.sizes(), row: found})
-        assert catalog.sizes()[row] == found
+            write_costs({**catalog.read_costs(), row: found})
+        assert catalog.read_costs()[row] == found
 
 
 def write_costs(known):
     """costs.csv, which `list_models` and the README read: `pytest tests/test_table.py --accept` (one process) makes it."""
-    with catalog.COSTS.open("w", newline="") as file:
+    with catalog.COSTS_FILE.open("w", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(["row", "params", "macs"])
-        out.writerows([row, known[row].params, known[row].macs] for row in variants.ROWS if row in known)
-    catalog.sizes.cache_clear()
+        out.writerows([row, known[row].params, known[row].macs] for row in variants.VARIANTS if row in known)
+    catalog.read_costs.cache_clear()
 
 
 def test_cost_needs_a_size():

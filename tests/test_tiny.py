@@ -7,8 +7,8 @@ import pytest
 from tiny import images, tiny, tiny_spec, trained
 
 import reskeras
-from reskeras.spec import CHOICES, ECA, InceptionSpec, SE, SK, Spec, Split
-from reskeras.variants import ROWS
+from reskeras.spec import CHOICES, ECA, InceptionSpec, SE, SK, Spec, SplitAttention
+from reskeras.variants import VARIANTS
 
 if keras.config.backend() != "tensorflow":
     pytest.skip("a train step is written for each backend", allow_module_level=True)
@@ -37,7 +37,7 @@ CASES = [
     ("inception_resnet_v2", dict(activation="silu", dropout_rate=0.2)),
 ]
 CASES = [(case, {}) if isinstance(case, str) else case for case in CASES]
-REST = [(row, {}) for row in ROWS if (row, {}) not in CASES]
+REST = [(row, {}) for row in VARIANTS if (row, {}) not in CASES]
 
 
 def param(row, fields, marks=()):
@@ -52,8 +52,8 @@ def test_cases_cover_every_value_of_every_axis():
     nets = [spec for spec in specs if isinstance(spec, Spec)]
     seen = {axis: {getattr(spec, axis) for spec in nets} for axis in CHOICES}
     assert {axis: set(values) - seen[axis] for axis, values in CHOICES.items()} == {axis: set() for axis in CHOICES}
-    assert {type(spec.mixer) for spec in nets} == {SK, Split, type(None)}
-    assert {spec.mixer.radix for spec in nets if isinstance(spec.mixer, Split)} >= {1, 2, 4}
+    assert {type(spec.mixer) for spec in nets} == {SK, SplitAttention, type(None)}
+    assert {spec.mixer.radix for spec in nets if isinstance(spec.mixer, SplitAttention)} >= {1, 2, 4}
     assert {type(spec.attention) for spec in nets} == {SE, ECA, type(None)}
     inceptions = [spec for spec in specs if isinstance(spec, InceptionSpec)]
     assert {spec.version for spec in inceptions} == {"v4", "resnet_v2"}

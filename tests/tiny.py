@@ -8,8 +8,8 @@ from typing import Any, Iterator
 import keras
 import numpy as np
 
-from reskeras.spec import InceptionSpec, Spec, Split, override
-from reskeras.variants import ROWS
+from reskeras.spec import InceptionSpec, Spec, SplitAttention, override
+from reskeras.variants import VARIANTS
 
 CLASSES = 7
 # Mean and spread, as of a trained net; other variables stay as they were made.
@@ -21,20 +21,20 @@ def tiny(row: str, **arguments: Any) -> keras.Model:
 
     Arguments: those of a builder, and they win.
     """
-    spec = ROWS[row].spec
+    spec = VARIANTS[row].spec
     head_and_input = {"weights": None, "classes": CLASSES, "input_shape": (size(spec), size(spec), 3)}
-    return ROWS[row](**{**head_and_input, **small(spec), **arguments})
+    return VARIANTS[row](**{**head_and_input, **small(spec), **arguments})
 
 
 def tiny_spec(row: str, **fields: Any) -> Spec | InceptionSpec:
     """What `tiny` builds."""
-    return override(ROWS[row].spec, {**small(ROWS[row].spec), **fields})
+    return override(VARIANTS[row].spec, {**small(VARIANTS[row].spec), **fields})
 
 
 def small(spec: Spec | InceptionSpec) -> dict[str, Any]:
     if isinstance(spec, InceptionSpec):     # the last block of Inception-ResNet-v2 differs from the others
         return {"depths": (1, 1, 2 if spec.version == "resnet_v2" else 1), "width": 0.25}
-    parts = spec.reduce_first * (spec.mixer.radix if isinstance(spec.mixer, Split) else 1)
+    parts = spec.reduce_first * (spec.mixer.radix if isinstance(spec.mixer, SplitAttention) else 1)
     # a group of a bottleneck must be divisible into its parts
     planes = next(p for p in (16, 32, 64) if (p * spec.base_width // 64) % parts == 0)
     return {"depths": (2,) + (1,) * (len(spec.depths) - 1), "width": planes / spec.widths[0]}    # 2: an identity block too

@@ -93,7 +93,7 @@ def per_mac(net: str, times: float | None) -> float | None:
     if times is None or net not in LIKE:
         return times
     from reskeras import catalog
-    sizes = catalog.sizes()
+    sizes = catalog.read_costs()
     return times * sizes[net.lower()].macs / sizes[LIKE[net]].macs
 
 

@@ -44,22 +44,22 @@ import reskeras
 from common import main, net, train
 from reskeras.blocks.attention import squeeze_excite
 from reskeras.blocks.spatial import Step, split_attention
-from reskeras.spec import SE, SK, Spec, Split
+from reskeras.spec import SE, SK, Spec, SplitAttention
 from reskeras.commands.study import Chart, Study, Table
 
 # Top-1 error (%) of 50 layers at 224 pixels and where it is from
 NETS = {"none": ({}, "23.30 (SENet Table 10)"), "SE": ({"attention": SE(1 / 4)}, "22.28 (SENet Table 10)"),
         "ECA": ({"attention": "eca"}, "22.58 (ECA-Net's README)"), "SK": ({"mixer": SK(1 / 4)}, "20.79 (SKNet Table 2, 32x4d)"),
-        "split, radix 1": ({"mixer": Split(1)}, "19.65 (ResNeSt Table 2, fast)"),
-        "split, radix 2": ({"mixer": Split(2)}, "19.36 (ResNeSt Table 2, fast)")}
+        "split, radix 1": ({"mixer": SplitAttention(1)}, "19.65 (ResNeSt Table 2, fast)"),
+        "split, radix 2": ({"mixer": SplitAttention(2)}, "19.36 (ResNeSt Table 2, fast)")}
 RATIOS = {2: 45.7, 4: 35.7, 8: 30.7, 16: 28.1, 32: 26.9}     # SENet Table 10: parameters of SE-ResNet-50 (M)
 
 
 # %% Split attention of one radix is squeeze and excitation, one sigmoid for each channel, behind the 3x3
 def one_radix() -> float:
     """The largest difference, over the largest value, of the two on the same map with the same weights."""
-    spec, image = Spec(mixer=Split(1), attention=SE(1 / 2)), keras.Input((8, 8, 64))
-    split = keras.Model(image, split_attention(image, spec, Step("a", 64, 3, mixes=True), 1))
+    spec, image = Spec(mixer=SplitAttention(1), attention=SE(1 / 2)), keras.Input((8, 8, 64))
+    split = keras.Model(image, split_attention(image, spec, Step("a", 64, 3, is_mixed=True), 1))
     se = keras.Model(image, squeeze_excite(split.get_layer("a_relu").output, spec, "b"))
     for mine, theirs in (("b_se_reduce", "a_split_reduce_conv"), ("b_se_expand", "a_split_select_conv")):
         se.get_layer(mine).set_weights(split.get_layer(theirs).get_weights())

@@ -50,8 +50,8 @@ import argparse
 
 import keras
 from common import main, net, train
-from reskeras.catalog import sizes
-from reskeras.graph.optimize import optimize
+from reskeras.catalog import read_costs
+from reskeras.graph.optimize import optimize_model
 from reskeras.commands.study import Chart, Study, Table
 
 # Top-1 error (%) at 224 pixels: Tables 3 and 4.  Net, at the cost of which, paper.
@@ -72,7 +72,7 @@ def small(options: argparse.Namespace, groups: int, width: int, depth: int) -> k
 
 
 def cost(row: str) -> tuple[str, str]:
-    return f"{sizes()[row].params / 1e6:.1f}", f"{sizes()[row].macs / 1e9:.2f}"
+    return f"{read_costs()[row].params / 1e6:.1f}", f"{read_costs()[row].macs / 1e9:.2f}"
 
 
 def study(options: argparse.Namespace) -> Study:
@@ -80,7 +80,7 @@ def study(options: argparse.Namespace) -> Study:
     runs = {name: train(lambda: small(options, *shape), options) for name, shape in chosen.items()}
     nets = {name: small(options, *shape) for name, shape in chosen.items()}
     grouped = small(options, 4 if options.tiny else 32, 4, 1)
-    forms = {form: optimize(grouped, passes=["fold_bn", "fuse_activation", f"groups_to_{form}"]) for form in ("concat", "sum")}
+    forms = {form: optimize_model(grouped, passes=["fold_bn", "fuse_activation", f"groups_to_{form}"]) for form in ("concat", "sum")}
     errors = {name: run.curve[-1] for name, run in runs.items()}
     return Study(
         "Cardinality",

@@ -21,7 +21,7 @@ import argparse
 
 import reskeras
 from common import in_turns, infer, main, ratio, step
-from reskeras.catalog import sizes
+from reskeras.catalog import read_costs
 from reskeras.commands.study import Chart, Study, Table
 
 NETS = {"v1": "resnet50v1", "v1.5": "resnet50v1_5", "v2": "resnetv2_50"}
@@ -36,7 +36,7 @@ def study(options: argparse.Namespace) -> Study:
     models = {name: reskeras.create(row, weights=None, input_shape=(size, size, 3), **fields) for name, row in NETS.items()}
     inference = in_turns({name: infer(model, 4, size) for name, model in models.items()}, 2 * options.seconds)
     training = in_turns({name: step(model, 8, size) for name, model in models.items()}, 4 * options.seconds)
-    macs = {name: sizes()[row].macs / 1e9 for name, row in NETS.items()}
+    macs = {name: read_costs()[row].macs / 1e9 for name, row in NETS.items()}
     shares = {name: (ratio(training, name, "v1"), ratio(inference, name, "v1")) for name in NETS}
     return Study(
         "v1, v1.5 and v2",

@@ -38,7 +38,7 @@ import argparse
 import keras
 import reskeras
 from common import in_turns, infer, main, net, ratio, step, train
-from reskeras.catalog import sizes
+from reskeras.catalog import read_costs
 from reskeras.commands.study import Chart, Study, Table
 
 # Test error (%) on CIFAR-10, Table 5; of pre-activation nets.  ImageNet: Table 8, ms for a batch of 16 on a Titan X
@@ -67,14 +67,14 @@ def study(options: argparse.Namespace) -> Study:
         wide layers keep a processor busy, and layers wait for each other.""",
         [Table("CIFAR nets: parameters and cost counted here, test error of arXiv:1605.07146, Table 5 (%).",
                ("net", "parameters (M)", "MACs (G)", "paper's error"),
-               [(row, f"{sizes()[row].params / 1e6:.1f}", f"{sizes()[row].macs / 1e9:.2f}", error)
+               [(row, f"{read_costs()[row].params / 1e6:.1f}", f"{read_costs()[row].macs / 1e9:.2f}", error)
                 for row, error in CIFAR.items()]),
          Table(f"Of as many parameters: after {options.epochs} epochs, error (%), and a training step of 64 images in turns.",
                ("net", "parameters", "step (ms)", "training error", "test error"),
                [(name, f"{small(name).count_params():,}", f"{steps[name].ms:.0f}", *run.cells()) for name, run in runs.items()]),
          Table("Inference of ImageNet nets of equal cost, 4 images in turns; paper: Table 8.",
                ("net", "MACs (G)", "here (ms)", "paper (ms)", "paper's error (%)"),
-               [(row, f"{sizes()[row].macs / 1e9:.1f}", f"{large[row].ms:.0f}", str(ms), error)
+               [(row, f"{read_costs()[row].macs / 1e9:.1f}", f"{large[row].ms:.0f}", str(ms), error)
                 for row, (ms, error) in IMAGENET.items()])],
         [Chart("epoch", "training error (%)",
                {name: (list(range(1, options.epochs + 1)), run.curve) for name, run in runs.items()})],

@@ -9,7 +9,7 @@ from ..spec import ECA, SE, Spec, make_divisible
 from .ops import Tensor, act
 
 
-def attend(x: Tensor, spec: Spec, name: str) -> Tensor:
+def apply_attention(x: Tensor, spec: Spec, name: str) -> Tensor:
     return ATTENTIONS[type(spec.attention)](x, spec, name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-FUSED = ("float32", "bfloat16", "float16")
+_FUSED_TYPES = ("float32", "bfloat16", "float16")
 
 
 class BatchNormalization(layers.BatchNormalization):
@@ -38,7 +38,7 @@ class BatchNormalization(layers.BatchNormalization):
     def fused(self, inputs) -> bool:
         return (keras.config.backend() == "tensorflow" and len(inputs.shape) == 4 and self.axis in (-1, 3)
                 and not self.synchronized and not getattr(self, "renorm", False) and inputs.dtype == self.compute_dtype
-                and self.compute_dtype in FUSED)
+                and self.compute_dtype in _FUSED_TYPES)
 
 
 # A file of a net names Keras' layer, which anyone can load.

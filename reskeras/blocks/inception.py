@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import layers
 
-from ..spec import InceptionSpec, scaled
+from ..spec import InceptionSpec, scale_channels
 from .ops import Tensor, act, add
 from .batch_norm import BatchNormalization
 
@@ -34,45 +34,45 @@ MODULES: dict[str, tuple[str, ...]] = {
     "mixed_7a": ("256 1x1 | 384 3x3/2 V", "256 1x1 | 288 3x3/2 V", "256 1x1 | 288 3x3 | 320 3x3/2 V", "max/2"),
     "block8": ("192 1x1", "192 1x1 | 224 1x3 | 256 3x1"),
 }
-CONV = re.compile(r"(\d+) (\d)x(\d)(?:/(\d))?( V)?$")
+_CONVOLUTION = re.compile(r"(\d+) (\d)x(\d)(?:/(\d))?( V)?$")
 
 
-def inception(x: Tensor, spec: InceptionSpec) -> Tensor:
+def build_inception(x: Tensor, spec: InceptionSpec) -> Tensor:
     """Everything between the image and the head."""
-    return {"v4": v4, "resnet_v2": _resnet_v2}[spec.version](x, spec)
+    return {"v4": _inception_v4, "resnet_v2": _inception_resnet_v2}[spec.version](x, spec)
 
 
-def v4(x: Tensor, spec: InceptionSpec) -> Tensor:
+def _inception_v4(x: Tensor, spec: InceptionSpec) -> Tensor:
     for name, step in (("conv1", "32 3x3/2 V"), ("conv2", "32 3x3 V"), ("conv3", "64 3x3")):
-        x = conv(x, spec, step, name)
+        x = _conv_norm_act(x, spec, step, name)
     for name in ("mixed_3a", "mixed_4a", "mixed_5a"):
-        x = module(x, spec, name, name)
+        x = _module(x, spec, name, name)
     for kind, depth in zip("abc", spec.depths):
         for i in range(1, depth + 1):
-            x = module(x, spec, f"inception_{kind}", f"inception_{kind}{i}")
+            x = _module(x, spec, f"inception_{kind}", f"inception_{kind}{i}")
         if kind != "c":
-            x = module(x, spec, f"reduction_{kind}", f"reduction_{kind}")
+            x = _module(x, spec, f"reduction_{kind}", f"reduction_{kind}")
     return x
 
 
-def _resnet_v2(x: Tensor, spec: InceptionSpec) -> Tensor:
+def _inception_resnet_v2(x: Tensor, spec: InceptionSpec) -> Tensor:
     for name, step in (("conv2d_1a", "32 3x3/2 V"), ("conv2d_2a", "32 3x3 V"), ("conv2d_2b", "64 3x3")):
-        x = conv(x, spec, step, name)
+        x = _conv_norm_act(x, spec, step, name)
     x = layers.MaxPooling2D(3, strides=2, name="maxpool_3a")(x)
     for name, step in (("conv2d_3b", "80 1x1"), ("conv2d_4a", "192 3x3 V")):
-        x = conv(x, spec, step, name)
+        x = _conv_norm_act(x, spec, step, name)
     x = layers.MaxPooling2D(3, strides=2, name="maxpool_5a")(x)
     kinds = (("mixed_5b", "block35", 0.17), ("mixed_6a", "block17", 0.1), ("mixed_7a", "block8", 0.2))
     for (reduction, kind, scale), depth in zip(kinds, spec.depths):
-        x = module(x, spec, reduction, reduction)
+        x = _module(x, spec, reduction, reduction)
         for i in range(1, depth + 1):
             # the last block of the net adds its branch unscaled, and leaves the sum linear
             bare = kind == "block8" and i == depth
-            x = residual(x, spec, kind, f"{kind}_{i}", 1.0 if bare else scale, not bare)
-    return conv(x, spec, "1536 1x1", "conv_7b", "conv_7b")
+            x = _residual_module(x, spec, kind, f"{kind}_{i}", 1.0 if bare else scale, not bare)
+    return _conv_norm_act(x, spec, "1536 1x1", "conv_7b", "conv_7b")
 
 
-def residual(x: Tensor, spec: InceptionSpec, kind: str, name: str, scale: float, activate: bool) -> Tensor:
+def _residual_module(x: Tensor, spec: InceptionSpec, kind: str, name: str, scale: float, activate: bool) -> Tensor:
     y = layers.Concatenate(name=f"{name}_mixed")(_branches(x, spec, kind, name))
     y = layers.Conv2D(x.shape[-1], 1, kernel_initializer=spec.initializer, name=f"{name}_conv")(y)
     if scale != 1.0:
@@ -81,7 +81,7 @@ def residual(x: Tensor, spec: InceptionSpec, kind: str, name: str, scale: float,
     return act(x, spec, f"{name}_ac") if activate else x
 
 
-def module(x: Tensor, spec: InceptionSpec, kind: str, name: str) -> Tensor:
+def _module(x: Tensor, spec: InceptionSpec, kind: str, name: str) -> Tensor:
     return layers.Concatenate(name=name)(_branches(x, spec, kind, name))
 
 
@@ -91,28 +91,28 @@ def _branches(x: Tensor, spec: InceptionSpec, kind: str, name: str) -> list[Tens
         *steps, last = branch.split(" | ")
         y, prefix = x, f"{name}_branch{i}"
         for n, step in enumerate(steps):
-            y = _apply(y, spec, step, f"{prefix}_{n}")
+            y = _apply_step(y, spec, step, f"{prefix}_{n}")
         twins = last.split(" & ")
-        ends += [_apply(y, spec, end, f"{prefix}_{len(steps)}{'ab'[t] if len(twins) > 1 else ''}")
+        ends += [_apply_step(y, spec, end, f"{prefix}_{len(steps)}{'ab'[t] if len(twins) > 1 else ''}")
                  for t, end in enumerate(twins)]
     return ends
 
 
-def _apply(x: Tensor, spec: InceptionSpec, step: str, name: str) -> Tensor:
+def _apply_step(x: Tensor, spec: InceptionSpec, step: str, name: str) -> Tensor:
     if step == "max/2":
         return layers.MaxPooling2D(3, strides=2, name=f"{name}_pool")(x)
     if step == "avg":
         return layers.AveragePooling2D(3, strides=1, padding="same", name=f"{name}_pool")(x)
-    return conv(x, spec, step, name)
+    return _conv_norm_act(x, spec, step, name)
 
 
-def conv(x: Tensor, spec: InceptionSpec, step: str, name: str, conv_name: str = "") -> Tensor:
-    match = CONV.match(step)
+def _conv_norm_act(x: Tensor, spec: InceptionSpec, step: str, name: str, conv_name: str = "") -> Tensor:
+    match = _CONVOLUTION.match(step)
     assert match, step
     filters, height, width, stride, valid = match.groups()
     options: dict[str, Any] = dict(strides=int(stride or 1), padding="valid" if valid else "same", use_bias=False,
                                    kernel_initializer=spec.initializer)
-    x = layers.Conv2D(scaled(int(filters), spec.width), (int(height), int(width)), name=conv_name or f"{name}_conv", **options)(x)
+    x = layers.Conv2D(scale_channels(int(filters), spec.width), (int(height), int(width)), name=conv_name or f"{name}_conv", **options)(x)
     x = BatchNormalization(epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, scale=spec.norm_scale,
                            name=f"{name}_bn")(x)
     return act(x, spec, f"{name}_ac")

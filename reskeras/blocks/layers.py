@@ -8,10 +8,10 @@ from keras import layers, ops
 
 from .grouped_conv import GroupedConv2D
 
-register = keras.saving.register_keras_serializable("reskeras")
+_register = keras.saving.register_keras_serializable("reskeras")
 
 
-@register
+@_register
 class StandardizedConv2D(GroupedConv2D):
     """Convolution with weight standardization: each filter has mean 0 and variance 1 (arXiv:1903.10520; BiT, arXiv:1912.11370).
 
@@ -33,7 +33,7 @@ class StandardizedConv2D(GroupedConv2D):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
-@register
+@_register
 class GroupNormalization(layers.GroupNormalization):
     """Group normalization (Wu & He 2018, arXiv:1803.08494) at rank 4, where edge runtimes stop, and centred first.
 
@@ -60,7 +60,7 @@ class GroupNormalization(layers.GroupNormalization):
         return ops.reshape(ops.repeat(ops.mean(x, axis=2), size, axis=1), (-1, 1, 1, channels))
 
 
-@register
+@_register
 class StochasticDepth(layers.Layer):
     """Drops the residual branch with probability `rate` in training, and is exactly the identity in inference.
 
@@ -104,7 +104,7 @@ class StochasticDepth(layers.Layer):
         return {**super().get_config(), "rate": self.rate, "mode": self.mode, "seed": self.seed}
 
 
-@register
+@_register
 class DropBlock2D(layers.Layer):
     """Drops contiguous squares of a feature map in training (Ghiasi et al. 2018, arXiv:1810.12890).
 
@@ -130,7 +130,7 @@ class DropBlock2D(layers.Layer):
         # A square is centred on a seed anywhere on the map (the border cuts it, where the paper keeps it inside); a cell
         # stays if no seed of the `area` around it, less at the border, falls: (1 - gamma) ^ area = 1 - rate.
         shape = ops.shape(inputs)
-        area = seen(size, shape[1]) * seen(size, shape[2])
+        area = _mean_cells_in_reach(size, shape[1]) * _mean_cells_in_reach(size, shape[2])
         gamma = 1 - (1 - self.rate) ** (1 / area)
         seeds = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator) < gamma
         dropped = ops.max_pool(ops.cast(seeds, "float32"), size, strides=1, padding="same", data_format="channels_last")
@@ -145,14 +145,14 @@ class DropBlock2D(layers.Layer):
         return {**super().get_config(), "rate": self.rate, "block_size": self.block_size, "seed": self.seed}
 
 
-def seen(size: int, length: Any) -> Any:
+def _mean_cells_in_reach(size: int, length: Any) -> Any:
     """How many of a line's `length` cells stand within the `size` around a cell, in the mean over the line."""
     before, after = (size - 1) // 2, size // 2
     beyond = (before * (before + 1) + after * (after + 1)) / 2      # both ends together
     return ops.maximum(size - beyond / ops.cast(length, "float32"), 1.0)
 
 
-@register
+@_register
 class ChannelSlice(layers.Layer):
     """The channels `start` to `stop` of its input: a plain slice, since a split op keeps GPU delegates from a net.
 
@@ -176,7 +176,7 @@ class ChannelSlice(layers.Layer):
         return {**super().get_config(), "start": self.start, "stop": self.stop}
 
 
-@register
+@_register
 class ChannelPadding(layers.Layer):
     """Zero channels before and after: the shortcut A of He et al. 2015."""
 
@@ -194,7 +194,7 @@ class ChannelPadding(layers.Layer):
         return {**super().get_config(), "before": self.before, "after": self.after}
 
 
-@register
+@_register
 class EdgePadding2D(layers.Layer):
     """Pads with cells of the same 3x3 windows: to a max pool the same as minus infinity, without an infinity to quantize.
 
@@ -217,7 +217,7 @@ class EdgePadding2D(layers.Layer):
         return {**super().get_config(), "padding": self.padding}
 
 
-@register
+@_register
 class BlurPool2D(layers.Layer):
     """Anti-aliased subsampling: the binomial kernel [1, 2, 1] on a reflected border (Zhang 2019, arXiv:1904.11486)."""
 
@@ -242,7 +242,7 @@ class BlurPool2D(layers.Layer):
         return {**super().get_config(), "stride": self.stride}
 
 
-@register
+@_register
 class RadixSoftmax(layers.Layer):
     """Softmax over the `radix` competitors for each channel: the gates of SK (`groups` = 1) and of split attention.
 

@@ -25,7 +25,7 @@ NORMS = {
 }
 
 # Zero padding cannot win over these, so the plain layer serves; elsewhere the border is repeated.
-NON_NEGATIVE = ("relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "exponential")
+_NON_NEGATIVE = ("relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "exponential")
 
 
 def conv(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, *, stride: int = 1, dilation: int = 1,
@@ -68,9 +68,9 @@ def conv_norm_act(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, l
     return act(_drop_block(x, spec, late, name), spec, f"{name}_relu")
 
 
-def edge_pad(x: Tensor, spec: Spec, amount: tuple[int, int], bare: bool, name: str) -> Tensor:
+def pad_for_max_pool(x: Tensor, spec: Spec, amount: tuple[int, int], bare: bool, name: str) -> Tensor:
     """Padding that a max pool cannot see: zeros behind an activation that is never negative, else the border again."""
-    if bare or spec.activation not in NON_NEGATIVE:
+    if bare or spec.activation not in _NON_NEGATIVE:
         return EdgePadding2D(amount, name=name)(x)
     return layers.ZeroPadding2D((amount, amount), name=name)(x)
 
@@ -89,7 +89,7 @@ def add(tensors: Sequence[Tensor], name: str) -> Tensor:
     return layers.Add(name=name)(list(tensors))
 
 
-def head(x: Tensor, spec: AnySpec, classes: int, activation: Any) -> Tensor:
+def build_head(x: Tensor, spec: AnySpec, classes: int, activation: Any) -> Tensor:
     """Average pool, dropout, classifier; float32 where the policy computes in half precision."""
     half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
     dtype = "float32" if half else None

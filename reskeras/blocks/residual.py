@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from keras import layers
 
 from ..spec import Spec
-from .attention import attend
+from .attention import apply_attention
 from .ops import Tensor, act, add, conv, drop_path, norm
-from .spatial import Step, mix, plain
-from .shortcuts import Site, join
+from .spatial import Step, apply_mixer, plain_convolution
+from .shortcuts import Site, add_shortcut
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ ORDERS = {  # "Identity Mappings", arXiv:1603.05027, Figure 4 a-e
 }
 
 
-def stages(x: Tensor, spec: Spec, stem_stride: int) -> Tensor:
+def build_stages(x: Tensor, spec: Spec, stem_stride: int) -> Tensor:
     """All blocks, and the activation that pre-activation nets owe the head.
 
     Raises: ValueError where `output_stride` is less than the stem's own stride.
@@ -51,91 +51,91 @@ def stages(x: Tensor, spec: Spec, stem_stride: int) -> Tensor:
             stride *= step
             site = Site(f"conv{s + 2}_block{b + 1}", planes, planes * spec.expansion, step, wanted > 1, (before, dilation),
                         spec.drop_path_rate * number / total, s >= len(spec.depths) - 2, s + 2)
-            x = block(x, spec, site)
-    return _chain(x, spec, ORDERS[spec.order].first, "post")
+            x = _build_block(x, spec, site)
+    return _apply_order(x, spec, ORDERS[spec.order].first, "post")
 
 
-def block(x: Tensor, spec: Spec, site: Site) -> Tensor:
+def _build_block(x: Tensor, spec: Spec, site: Site) -> Tensor:
     order = ORDERS[spec.order]
-    entry = _chain(x, spec, order.first, f"{site.name}_preact")
+    entry = _apply_order(x, spec, order.first, f"{site.name}_preact")
     y = FORMS[spec.form](entry, spec, site)
-    y = drop_path(attend(y, spec, site.name), spec, site.drop_path, site.name)
+    y = drop_path(apply_attention(y, spec, site.name), spec, site.drop_path, site.name)
     if not order.end:
-        return join(x, entry, y, spec, site, f"{site.name}_out")
+        return add_shortcut(x, entry, y, spec, site, f"{site.name}_out")
     plain_net = spec.shortcut == "none"
-    x = y if plain_net else join(x, entry, y, spec, site, f"{site.name}_add")
+    x = y if plain_net else add_shortcut(x, entry, y, spec, site, f"{site.name}_add")
     x = norm(x, spec, f"{site.name}_out") if "bn" in order.end else x
     return act(x, spec, f"{site.name}_out")
 
 
-def _chain(x: Tensor, spec: Spec, kinds: tuple[str, ...], name: str) -> Tensor:
+def _apply_order(x: Tensor, spec: Spec, kinds: tuple[str, ...], name: str) -> Tensor:
     x = norm(x, spec, name) if "bn" in kinds else x
     return act(x, spec, f"{name}_relu") if "relu" in kinds else x
 
 
-def grouped(x: Tensor, spec: Spec, site: Site) -> Tensor:
+def _grouped_branch(x: Tensor, spec: Spec, site: Site) -> Tensor:
     """The residual branch as it is; where the net has cardinality, by grouped convolution."""
-    *steps, last = CHAINS[spec.block](spec, site)
+    *steps, last = BLOCKS[spec.block](spec, site)
     for step in steps:
-        x = mix(x, spec, step)
-        if step.mixes and spec.block_dropout_rate:
+        x = apply_mixer(x, spec, step)
+        if step.is_mixed and spec.block_dropout_rate:
             x = layers.Dropout(spec.block_dropout_rate, name=f"{site.name}_dropout")(x)
-    return close(conv(x, spec, last.filters, last.kernel, last.name, dilation=last.dilation,
-                      normed="bn" in ORDERS[spec.order].last, zeros=_zero_conv(spec)), spec, last)
+    return _end_branch(conv(x, spec, last.filters, last.kernel, last.name, dilation=last.dilation,
+                      normed="bn" in ORDERS[spec.order].last, zeros=_starts_at_zero(spec)), spec, last)
 
 
-def close(x: Tensor, spec: Spec, last: Step) -> Tensor:
+def _end_branch(x: Tensor, spec: Spec, last: Step) -> Tensor:
     kinds = ORDERS[spec.order].last
     x = norm(x, spec, last.name, zeros=spec.zero_init_residual) if "bn" in kinds else x
     return act(x, spec, f"{last.name}_relu") if "relu" in kinds else x
 
 
-def _zero_conv(spec: Spec) -> bool:
+def _starts_at_zero(spec: Spec) -> bool:
     return spec.zero_init_residual and (spec.norm == "none" or "bn" not in ORDERS[spec.order].last)
 
 
-def _concatenated(x: Tensor, spec: Spec, site: Site) -> Tensor:
+def _concatenated_paths_branch(x: Tensor, spec: Spec, site: Site) -> Tensor:
     """ResNeXt's form b: every path has a 1x1 and a 3x3 of its own, then they are concatenated."""
-    _, _, last = CHAINS[spec.block](spec, site)
+    _, _, last = BLOCKS[spec.block](spec, site)
     paths = layers.Concatenate(name=f"{site.name}_paths")(_narrow_paths(x, spec, site))
-    return close(conv(paths, spec, last.filters, 1, last.name), spec, last)
+    return _end_branch(conv(paths, spec, last.filters, 1, last.name), spec, last)
 
 
-def _sum_of_paths(x: Tensor, spec: Spec, site: Site) -> Tensor:
+def _summed_paths_branch(x: Tensor, spec: Spec, site: Site) -> Tensor:
     """ResNeXt's form a: the sum of the paths' own three convolutions."""
-    _, _, last = CHAINS[spec.block](spec, site)
+    _, _, last = BLOCKS[spec.block](spec, site)
     paths = [conv(path, spec, last.filters, 1, f"{site.name}_path{i}_3", bias=False)
              for i, path in enumerate(_narrow_paths(x, spec, site), 1)]
-    return close(add(paths, f"{site.name}_paths") if len(paths) > 1 else paths[0], spec, last)
+    return _end_branch(add(paths, f"{site.name}_paths") if len(paths) > 1 else paths[0], spec, last)
 
 
 def _narrow_paths(x: Tensor, spec: Spec, site: Site) -> list[Tensor]:
-    first, second, _ = CHAINS[spec.block](spec, site)
+    first, second, _ = BLOCKS[spec.block](spec, site)
     paths = []
     for i in range(1, spec.groups + 1):
         path = x
         for n, step in enumerate((first, second), 1):
             step = Step(f"{site.name}_path{i}_{n}", step.filters // spec.groups, step.kernel, step.stride, step.dilation)
-            path = plain(path, spec, step, step.stride)
+            path = plain_convolution(path, spec, step, step.stride)
         paths.append(path)
     return paths
 
 
-def basic(spec: Spec, site: Site) -> list[Step]:
-    name, late = site.name, site.late
-    return [Step(f"{name}_1", site.planes // spec.reduce_first, 3, site.stride, site.dilation[0], 1, site.strides, True, late),
-            Step(f"{name}_2", site.out, 3, dilation=site.dilation[1])]
+def _basic_steps(spec: Spec, site: Site) -> list[Step]:
+    name, late = site.name, site.is_late
+    return [Step(f"{name}_1", site.planes // spec.reduce_first, 3, site.stride, site.dilation[0], 1, site.is_strided, True, late),
+            Step(f"{name}_2", site.out_channels, 3, dilation=site.dilation[1])]
 
 
-def bottleneck(spec: Spec, site: Site) -> list[Step]:
+def _bottleneck_steps(spec: Spec, site: Site) -> list[Step]:
     width = max(1, int(site.planes * (spec.base_width / 64))) * spec.groups
-    name, late, early = site.name, site.late, spec.stride_on == "1x1"
+    name, late, early = site.name, site.is_late, spec.stride_on == "1x1"
     return [Step(f"{name}_1", width // spec.reduce_first, 1, site.stride if early else 1,
-                 strides=early and site.strides, late=late),
+                 is_strided=early and site.is_strided, is_late=late),
             Step(f"{name}_2", width, 3, 1 if early else site.stride, site.dilation[early], spec.groups,
-                 not early and site.strides, True, late),
-            Step(f"{name}_3", site.out, 1)]
+                 not early and site.is_strided, True, late),
+            Step(f"{name}_3", site.out_channels, 1)]
 
 
-FORMS = {"grouped": grouped, "concat": _concatenated, "sum": _sum_of_paths}
-CHAINS = {"basic": basic, "bottleneck": bottleneck}
+FORMS = {"grouped": _grouped_branch, "concat": _concatenated_paths_branch, "sum": _summed_paths_branch}
+BLOCKS = {"basic": _basic_steps, "bottleneck": _bottleneck_steps}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from keras import layers
 
-from ..spec import SK, Spec, Split, make_divisible
+from ..spec import SK, Spec, SplitAttention, make_divisible
 from .ops import Tensor, add, conv, conv_norm_act
 from .layers import BlurPool2D, ChannelSlice, RadixSoftmax
 
@@ -19,18 +19,18 @@ class Step:
     stride: int = 1
     dilation: int = 1
     groups: int = 1
-    strides: bool = False   # as published: `output_stride` may have left stride 1 of it
-    mixes: bool = False     # the one that the mixer stands for
-    late: bool = False      # in the last two stages, where DropBlock acts
+    is_strided: bool = False   # as published: `output_stride` may have left stride 1 of it
+    is_mixed: bool = False     # the one that the mixer stands for
+    is_late: bool = False      # in the last two stages, where DropBlock acts
 
 
-def mix(x: Tensor, spec: Spec, step: Step) -> Tensor:
+def apply_mixer(x: Tensor, spec: Spec, step: Step) -> Tensor:
     """Convolution, normalization and activation of a step that is not the last, subsampled as the spec says."""
     stride = step.stride
-    mixer = MIXERS[type(spec.mixer) if step.mixes else type(None)]
-    if step.mixes and stride > 1 and spec.downsample != "conv":
-        return _average_downsampled(x, spec, step)
-    if step.strides and spec.antialias:
+    mixer = MIXERS[type(spec.mixer) if step.is_mixed else type(None)]
+    if step.is_mixed and stride > 1 and spec.downsample != "conv":
+        return _mix_and_average_pool(x, spec, step)
+    if step.is_strided and spec.antialias:
         return ANTIALIAS[spec.antialias](mixer(x, spec, step, 1), stride, f"{step.name}_{spec.antialias}")
     return mixer(x, spec, step, stride)
 
@@ -42,7 +42,7 @@ ANTIALIAS = {
 }
 
 
-def _average_downsampled(x: Tensor, spec: Spec, step: Step) -> Tensor:
+def _mix_and_average_pool(x: Tensor, spec: Spec, step: Step) -> Tensor:
     """ResNeSt's 3x3 average pool carries the stride, behind the split attention or (the "fast" nets) before it."""
     before = spec.downsample == "pool_before"
     x = _average_pool(x, step) if before else x
@@ -55,8 +55,8 @@ def _average_pool(x: Tensor, step: Step) -> Tensor:
     return layers.AveragePooling2D(3, strides=step.stride, name=f"{step.name}_avd")(x)
 
 
-def plain(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
-    return conv_norm_act(x, spec, step.filters, step.kernel, step.name, step.late, stride=stride, dilation=step.dilation,
+def plain_convolution(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
+    return conv_norm_act(x, spec, step.filters, step.kernel, step.name, step.is_late, stride=stride, dilation=step.dilation,
                          groups=step.groups)
 
 
@@ -67,7 +67,7 @@ def _selective_kernel(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
     paths = []
     for i in (1, 2):
         part = ChannelSlice(half * (i - 1), half * i, name=f"{step.name}_path{i}_in")(x) if sk.split_input else x
-        paths.append(conv_norm_act(part, spec, step.filters, 3, f"{step.name}_path{i}", step.late, stride=stride,
+        paths.append(conv_norm_act(part, spec, step.filters, 3, f"{step.name}_path{i}", step.is_late, stride=stride,
                                    dilation=step.dilation * i, groups=min(step.groups, step.filters)))
     hidden = make_divisible(step.filters * sk.ratio, sk.divisor)
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{step.name}_sk_squeeze")(add(paths, f"{step.name}_sk_fuse"))
@@ -81,19 +81,19 @@ def _selective_kernel(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
 
 def split_attention(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
     split = spec.mixer
-    assert isinstance(split, Split)
+    assert isinstance(split, SplitAttention)
     radix, groups, channels = split.radix, step.groups, x.shape[-1]
     hidden = make_divisible(channels * radix * split.ratio, 8, minimum=32)
-    x = conv_norm_act(x, spec, step.filters * radix, step.kernel, step.name, step.late, stride=stride,
+    x = conv_norm_act(x, spec, step.filters * radix, step.kernel, step.name, step.is_late, stride=stride,
                       dilation=step.dilation, groups=groups * radix)
     # the mean of the sum of the parts is the sum of the parts of the mean, and that is one pixel
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{step.name}_split_squeeze")(x)
-    gate = _summed(gate, radix, f"{step.name}_split_fuse")
+    gate = _sum_slices(gate, radix, f"{step.name}_split_fuse")
     gate = conv_norm_act(gate, spec, hidden, 1, f"{step.name}_split_reduce", groups=groups, bias=True)
     gate = conv(gate, spec, step.filters * radix, 1, f"{step.name}_split_select", groups=groups, bias=True)
     gate = RadixSoftmax(radix, groups, name=f"{step.name}_split_softmax")(gate)
     x = layers.Multiply(name=f"{step.name}_split_scale")([x, gate])
-    return _summed(x, radix, f"{step.name}_split_out")
+    return _sum_slices(x, radix, f"{step.name}_split_out")
 
 
 def _slices(x: Tensor, parts: int, name: str) -> list[Tensor]:
@@ -101,8 +101,8 @@ def _slices(x: Tensor, parts: int, name: str) -> list[Tensor]:
     return [ChannelSlice(size * i, size * (i + 1), name=f"{name}{i + 1}")(x) for i in range(parts)]
 
 
-def _summed(x: Tensor, parts: int, name: str) -> Tensor:
+def _sum_slices(x: Tensor, parts: int, name: str) -> Tensor:
     return add(_slices(x, parts, f"{name}_part"), name) if parts > 1 else x
 
 
-MIXERS = {type(None): plain, SK: _selective_kernel, Split: split_attention}
+MIXERS = {type(None): plain_convolution, SK: _selective_kernel, SplitAttention: split_attention}

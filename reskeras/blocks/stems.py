@@ -3,15 +3,15 @@ from __future__ import annotations
 
 from keras import layers
 
-from ..spec import Spec, scaled
-from .ops import Tensor, act, conv, conv_norm_act, edge_pad, norm
+from ..spec import Spec, scale_channels
+from .ops import Tensor, act, conv, conv_norm_act, pad_for_max_pool, norm
 from .layers import BlurPool2D
 
 
-def stem(x: Tensor, spec: Spec) -> Tensor:
+def build_stem(x: Tensor, spec: Spec) -> Tensor:
     """The image after `conv1` and, where the net has one, `pool1`."""
     name = "conv1"
-    *inner, out = STEM_WIDTHS[spec.stem](scaled(spec.stem_width, spec.width))
+    *inner, out = STEM_WIDTHS[spec.stem](scale_channels(spec.stem_width, spec.width))
     kernel, stride = (7, 2) if spec.stem == "conv7" else (3, 1 if spec.stem == "cifar" else 2)
     for i, filters in enumerate(inner, 1):
         x = conv_norm_act(x, spec, filters, kernel, f"conv1_{i}", stride=stride)
@@ -38,11 +38,11 @@ def _antialiased(x: Tensor, spec: Spec) -> Tensor:
     return BlurPool2D(name="pool1_blur")(x)
 
 
-def max_pool(x: Tensor, spec: Spec) -> Tensor:
+def _max_pool(x: Tensor, spec: Spec) -> Tensor:
     """As PyTorch: one cell that cannot win on each side."""
     if spec.antialias:
         return _antialiased(x, spec)
-    x = edge_pad(x, spec, (1, 1), not spec.stem_norm, "pool1_pad")
+    x = pad_for_max_pool(x, spec, (1, 1), not spec.stem_norm, "pool1_pad")
     return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
 
 
@@ -54,7 +54,7 @@ def _max_pool_zero_pad(x: Tensor, spec: Spec) -> Tensor:
 
 def _max_pool_ceil(x: Tensor, spec: Spec) -> Tensor:
     """As the SENet release (Caffe's rule): no padding, but the last window may hang over the edge."""
-    x = edge_pad(x, spec, (0, 1), not spec.stem_norm, "pool1_pad")
+    x = pad_for_max_pool(x, spec, (0, 1), not spec.stem_norm, "pool1_pad")
     return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
 
 
@@ -63,5 +63,5 @@ def _conv_pool(x: Tensor, spec: Spec) -> Tensor:
     return conv_norm_act(x, spec, x.shape[-1], 3, "pool1", stride=2)
 
 
-POOLS = {"max": max_pool, "max_zero_pad": _max_pool_zero_pad, "max_ceil": _max_pool_ceil, "conv": _conv_pool,
+POOLS = {"max": _max_pool, "max_zero_pad": _max_pool_zero_pad, "max_ceil": _max_pool_ceil, "conv": _conv_pool,
          "none": lambda x, spec: x}

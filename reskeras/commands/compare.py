@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Iterable, Sequence
 
 from .. import catalog
-from ..spec import nearest
-from ..variants import FAMILIES, ROWS
-from ..weights.table import Weights, tags
-from .published_costs import LITERATURE
-from .tables import table
+from ..errors import nearest
+from ..variants import FAMILIES, VARIANTS
+from ..weights.table import Checkpoint, checkpoints_by_tag
+from .published_costs import PUBLISHED_NETS
+from .tables import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,14 +57,14 @@ def points(nets: Iterable[str] = (), family: str | None = None, labels: str = IM
     if latency:
         found = [replace(p, latency_ms=time_one(p)) for p in found]
     if labels == IMAGENET:
-        found += [Point(x.name, "literature", "", x.size, "in1k", x.top1, x.params, x.macs, x.source) for x in LITERATURE]
+        found += [Point(x.name, "literature", "", x.size, "in1k", x.top1, x.params, x.macs, x.source) for x in PUBLISHED_NETS]
     fronts = {key: front([getattr(p, key) for p in found], [p.top1 for p in found]) for key in COSTS}
     return [replace(p, best=tuple(key for key, members in fronts.items() if i in members)) for i, p in enumerate(found)]
 
 
-def named(net: str, labels: str) -> Weights:
-    row, tag, _ = catalog.find(net)
-    known = tags(row.name)
+def named(net: str, labels: str) -> Checkpoint:
+    row, tag, _ = catalog.find_variant(net)
+    known = checkpoints_by_tag(row.name)
     if tag and tag not in known:
         raise ValueError(f"{row.name} has no checkpoint {tag!r}{nearest(tag, known)}")
     found = measured([known[tag]] if tag else known.values(), labels)
@@ -75,29 +75,29 @@ def named(net: str, labels: str) -> Weights:
     return found[0]
 
 
-def _of_family(family: str, labels: str) -> list[Weights]:
+def _of_family(family: str, labels: str) -> list[Checkpoint]:
     if family != "all" and family not in FAMILIES:
         raise ValueError(f"family={family!r}: expected 'all' or one of {', '.join(FAMILIES)}"
                          f"{nearest(family, [*FAMILIES, 'all'])}")
     rows = catalog.list_models() if family == "all" else catalog.list_models(family=family)
-    best = [measured(tags(row).values(), labels) for row in rows]
+    best = [measured(checkpoints_by_tag(row).values(), labels) for row in rows]
     found = [ws[0] for ws in best if ws]
     if not found:
         raise ValueError(f"family={family!r}: no net of it has a published accuracy on {labels}")
     return found
 
 
-def measured(checkpoints: Iterable[Weights], labels: str) -> list[Weights]:
+def measured(checkpoints: Iterable[Checkpoint], labels: str) -> list[Checkpoint]:
     """Those with an accuracy on `labels`, the net's default first."""
-    return sorted((w for w in checkpoints if w.top1 and w.labels == labels), key=lambda w: not w.default)
+    return sorted((w for w in checkpoints if w.top1 and w.labels == labels), key=lambda w: not w.is_default)
 
 
-def point(w: Weights) -> Point:
-    row = ROWS[w.row]
+def point(w: Checkpoint) -> Point:
+    row = VARIANTS[w.variant]
     size = w.top1_size or w.input_size
-    known = catalog.sizes()[w.row]
+    known = catalog.read_costs()[w.variant]
     params, macs = known.params, known.macs
-    if size != row.spec.input_size or w.classes != row.spec.classes or set(w.fields) - STRUCTURE:
+    if size != row.spec.input_size or w.classes != row.spec.classes or set(w.spec_fields) - STRUCTURE:
         from .cost import bill
         found = bill(w.name, size)
         params, macs = found.params, found.macs
@@ -109,12 +109,12 @@ def time_one(p: Point) -> float:
     """Milliseconds of one image: the median of single calls of the compiled net here, with random weights."""
     import numpy as np
 
-    from ..exporters.report import latency
-    from ..exporters.keras_file import keras_run
-    from .open_model import opened
-    net = opened(f"{catalog.builders()[p.name]}.{p.tag}", p.size)
+    from ..exporters.report import measure_latency
+    from ..exporters.keras_file import make_array_function
+    from .open_model import open_model
+    net = open_model(f"{catalog.list_builders()[p.name]}.{p.tag}", p.size)
     images = np.random.default_rng(0).normal(size=(1, p.size, p.size, net.input_shape[-1])).astype("float32")
-    return latency(keras_run(net), images)["median"]
+    return measure_latency(make_array_function(net), images)["median"]
 
 
 def front(costs: Sequence[float | None], top1: Sequence[float]) -> set[int]:
@@ -141,7 +141,7 @@ def rows(found: Sequence[Point]) -> tuple[list[str], list[list[str]]]:
 
 
 def markdown(found: Sequence[Point]) -> str:
-    return table(*rows(found))
+    return markdown_table(*rows(found))
 
 
 def comma_separated(found: Sequence[Point]) -> str:
@@ -165,8 +165,8 @@ def compare(found: Sequence[Point], output: str | os.PathLike[str]) -> pathlib.P
     file = pathlib.Path(output)
     if file.suffix not in (".html", ".png"):
         raise ValueError(f"{os.fspath(output)!r}: a comparison is an .html or a .png file")
-    from .chart import chart
-    drawing = chart(found, "#333333" if file.suffix == ".png" else None)
+    from .chart import draw_chart
+    drawing = draw_chart(found, "#333333" if file.suffix == ".png" else None)
     if file.suffix == ".png":
         from .html import replaced
         with replaced(file) as new:
@@ -183,13 +183,13 @@ def _write_page(found: Sequence[Point], drawing: Figure, file: pathlib.Path) -> 
     titles = {f"point{i}": f"{p.name} {p.tag}: {p.top1:.2f} % at {p.size} pixels, {p.params / 1e6:.2f} M parameters, "
               f"{p.macs / 1e9:.3f} G MACs" for i, p in enumerate(found)}
     search = html.tag("input", type="search", data_filters="nets", placeholder="filter", aria_label="filter")
-    return html.write(file, html.page(
+    return html.write_page(file, html.page(
         "Accuracy against cost",
         html.tag("div", html.figure(drawing, "Top-1 accuracy as published, each at its own image size; the line is the Pareto "
                                     "front; the area of a point in the first chart grows with its parameters. Hollow: other "
                                     "families, from the literature.", titles), class_="wide chart"),
         html.section("Nets", html.tag("div", search, class_="tools"),
-                     html.sortable(header, lines, "nets")),
+                     html.sortable_table(header, lines, "nets")),
         lead=f"{sum(p.family != 'literature' for p in found)} nets with published accuracies, "
              f"{sum(p.family == 'literature' for p in found)} from the literature.{about if timed else ''}",
         style="net.css", script="table.js"))

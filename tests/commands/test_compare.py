@@ -13,7 +13,7 @@ from reskeras import catalog, cli, variants
 from reskeras.graph.cost.cost import cost
 from reskeras.commands import compare as room
 from reskeras.commands.compare import Point, compare, front, points
-from reskeras.commands.published_costs import LITERATURE
+from reskeras.commands.published_costs import PUBLISHED_NETS
 from reskeras.weights.table import get_weights
 
 FACTS = pathlib.Path(__file__).parents[1] / "facts"
@@ -23,26 +23,26 @@ def test_points_are_the_tables_and_the_librarys():
     found = points(["resnet50v1_5", "resnetv2_50x1_bit", "timm/legacy_seresnext50_32x4d.in1k"])
     assert [p.name for p in found[:3]] == ["ResNet50V1_5", "ResNetV2_50x1BiT", "SEResNeXt50_32x4d"]
     for p in found[:3]:
-        row = catalog.builders()[p.name]
+        row = catalog.list_builders()[p.name]
         w = get_weights(f"{row}.{p.tag}")
-        assert (p.top1, p.size, p.data, p.source, p.family) == (w.top1, w.top1_size, w.dataset, w.id, variants.ROWS[row].family)
+        assert (p.top1, p.size, p.data, p.source, p.family) == (w.top1, w.top1_size, w.dataset, w.id, variants.VARIANTS[row].family)
         with keras.StatelessScope(initialize_variables=False):      # without the memory
-            made = cost(variants.ROWS[row](weights=None, **w.fields), (p.size, p.size, 3))
+            made = cost(variants.VARIANTS[row](weights=None, **w.spec_fields), (p.size, p.size, 3))
         assert (p.params, p.macs) == (made.params, made.macs)
-    assert [p.name for p in found[3:]] == [x.name for x in LITERATURE]
+    assert [p.name for p in found[3:]] == [x.name for x in PUBLISHED_NETS]
 
 
 def test_literature_is_as_published():
     with (FACTS / "torchvision.csv").open(newline="") as file:
         known = {line["name"]: line for line in csv.DictReader(file)}
     ours = {"AlexNet": "alexnet", "VGG-16": "vgg16", "VGG-19": "vgg19", "GoogLeNet": "googlenet", "Inception-v3": "inception_v3"}
-    for x in LITERATURE:
+    for x in PUBLISHED_NETS:
         if x.name in ours:
             line = known[ours[x.name]]
             assert (x.params, x.size, x.top1) == (int(line["params"]), int(line["size"]), float(line["top1"]))
             assert x.macs == pytest.approx(1e9 * float(line["gmacs"]), abs=1)
-    (v4,) = [x for x in LITERATURE if x.name not in ours]
-    size = catalog.sizes()["inception_v4"]
+    (v4,) = [x for x in PUBLISHED_NETS if x.name not in ours]
+    size = catalog.read_costs()["inception_v4"]
     assert v4.top1 == 100 - 20.0 and v4.params == size.params and v4.macs == pytest.approx(size.macs, abs=5e5)
 
 
@@ -71,7 +71,7 @@ def test_families_and_labels():
 def test_tables(capsys):
     assert cli.main(["compare", "resnet50v1_5", "--markdown"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("| net | checkpoint | size |") and len(lines) == 2 + 1 + len(LITERATURE)
+    assert lines[0].startswith("| net | checkpoint | size |") and len(lines) == 2 + 1 + len(PUBLISHED_NETS)
     assert "| ResNet50V1_5 | a1_in1k | 224 | in1k | 80.38 | 25.56 | 4.089 | MACs, parameters | timm/resnet50.a1_in1k |" in lines
     assert cli.main(["compare", "resnet50v1_5", "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

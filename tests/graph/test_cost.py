@@ -38,7 +38,7 @@ QUICK = {"legacy_seresnet50", "resnet50_gn", "resnetv2_50x1_bit", "ecaresnet26t"
 def test_activations_are_timms(line):
     """fvcore's count of the outputs of convolutions and dense layers, as timm publishes it in millions
     (results/benchmark-infer-amp-nchw-pt113-cu117-rtx3090.csv)."""
-    row, _, fields = catalog.find(f"timm/{line['timm']}")
+    row, _, fields = catalog.find_variant(f"timm/{line['timm']}")
     size = int(line["size"])
     found = empty(lambda: row(weights=None, input_shape=(size, size, 3), **fields))
     assert found.activations / 1e6 == pytest.approx(float(line["macts"]), abs=0.0051)
@@ -62,8 +62,8 @@ def test_any_net(name):
 @pytest.mark.parametrize("line", [x for x in lines("torchvision.csv") if "res" in x["name"]], ids=lambda line: line["name"])
 def test_published_operations_are_torchvisions(line):
     """`_ops` of torchvision 0.29's weights: multiply-accumulates, in 10^9."""
-    row, _, _ = catalog.find(f"torchvision/{line['name']}")
-    known = catalog.sizes()[row.name]       # which tests/test_table.py recomputes
+    row, _, _ = catalog.find_variant(f"torchvision/{line['name']}")
+    known = catalog.read_costs()[row.name]       # which tests/test_table.py recomputes
     assert known.params == int(line["params"]) and known.macs / 1e9 == pytest.approx(float(line["gmacs"]), abs=0.0006)
 
 
@@ -77,7 +77,7 @@ PAPERS = {"resnet18_option_a": 1.8, "resnet34_option_a": 3.6, "resnet101v1": 7.6
 
 @pytest.mark.parametrize("row", PAPERS)
 def test_published_operations_are_the_papers(row):
-    assert catalog.sizes()[row].macs / 1e9 == pytest.approx(PAPERS[row], rel=0.015)
+    assert catalog.read_costs()[row].macs / 1e9 == pytest.approx(PAPERS[row], rel=0.015)
 
 
 # End of each stage or module: (field, stride).  Slim's nets stride in a stage's last block, as Keras' V2 nets do.  From
