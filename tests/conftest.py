@@ -6,6 +6,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest  # noqa: E402
 
+ROOT = pathlib.Path(__file__).parents[1]
+
 
 def pytest_addoption(parser):
     parser.addoption("--accept", action="store_true", help="write golden files instead of comparing with them")
@@ -18,6 +20,28 @@ def unseen_by_the_garbage_collector():
     gc.freeze()
 
 
+def find_external_file(name):
+    """The file `name` in one of the folders with data from outside the repository, or None.
+
+    The environment variable RESKERAS_TEST_DATA names the folder; its subfolders `data` and `facts` and the folder `facts`
+    beside it are read too.  Without the variable it is `../shared/data`, seen from the checkout.
+    """
+    place = pathlib.Path(os.environ.get("RESKERAS_TEST_DATA") or ROOT.parent / "shared" / "data")
+    folders = [place, place / "data", place / "facts", place.parent / "facts"]
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+@pytest.fixture(scope="session")
+def external_file():
+    """external_file(name): the path of a file from outside the repository.  Without it the test is skipped, and says so."""
+    def find(name):
+        file = find_external_file(name)
+        if file is None:
+            pytest.skip(f"{name} was not found: set RESKERAS_TEST_DATA to the folder that holds it")
+        return file
+    return find
+
+
 @pytest.fixture
 def accept(request):
     return request.config.getoption("--accept")
@@ -27,7 +51,7 @@ def accept(request):
 def holds(accept):
     """Holds a page of the repository to what it has between the comments `mark` and `end`; --accept writes it there."""
     def check(page, mark, end, text):
-        file, begin, end = pathlib.Path(__file__).parents[1] / page, f"<!-- {mark} -->\n", f"<!-- {end} -->"
+        file, begin, end = ROOT / page, f"<!-- {mark} -->\n", f"<!-- {end} -->"
         before, after = file.read_text().split(begin)[0], file.read_text().split(end)[1]
         wanted = before + begin + text + "\n" + end + after
         if accept:

@@ -7,10 +7,9 @@ import re
 import pytest
 
 from reskeras.commands.study import Study
-from reskeras.commands.tour import CHAPTERS, markdown, studies
+from reskeras.commands.tour import CHAPTERS, tour_markdown, load_studies
 
 FOLDER = pathlib.Path(__file__).parents[2] / "examples" / "papers"
-FACTS = FOLDER.parents[2] / "shared" / "facts" / "papers.json"
 SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in ("common", "all"))
 
 
@@ -26,7 +25,7 @@ def test_runs_in_its_tiny_form(script, tmp_path, capsys):
     file = tmp_path / "study.json"
     main(script.study, script.__file__, ["--tiny", "--output", str(tmp_path / "plot.png"), "--json", str(file)])
     found, said = Study.of(json.loads(file.read_text())), capsys.readouterr().out
-    kept = studies().get(script.__name__, found)
+    kept = load_studies().get(script.__name__, found)
     assert (tmp_path / "plot.png").stat().st_size > 5000
     assert [table.header for table in found.tables] == [table.header for table in kept.tables]      # the full run is of it
     assert found.claim == kept.claim and len(found.charts) == len(kept.charts)
@@ -39,25 +38,24 @@ def test_runs_in_its_tiny_form(script, tmp_path, capsys):
 def test_the_docstring_has_the_full_run(name):
     source = (FOLDER / f"{name}.py").read_text()
     _, document, code = source.split('"""', 2)
-    kept = studies()[name].text() if name in studies() else "Full run: not done yet, about "
-    assert document.endswith(f"\n\n{kept}\n") if name in studies() else f"\n\n{kept}" in document
+    kept = load_studies()[name].text() if name in load_studies() else "Full run: not done yet, about "
+    assert document.endswith(f"\n\n{kept}\n") if name in load_studies() else f"\n\n{kept}" in document
     assert len([line for line in code.splitlines() if line.strip()]) <= 80
 
 
 def test_the_page_has_the_claims(holds):
-    holds("docs/seeing.md", "reskeras.commands.tour.markdown()", "end of tour", markdown())
+    holds("docs/seeing.md", "reskeras.commands.tour.markdown()", "end of tour", tour_markdown())
 
 
 def test_every_script_is_a_chapter():
-    assert sorted(CHAPTERS) == SCRIPTS and len(studies()) == 10
+    assert sorted(CHAPTERS) == SCRIPTS and len(load_studies()) == 10
 
 
-@pytest.mark.skipif(not FACTS.is_file(), reason=f"there is no {FACTS}")
-def test_the_papers_figures_are_the_papers():
+def test_the_papers_figures_are_the_papers(external_file):
     """Every error beside ours is in the collected tables, or its accuracy is."""
-    known = {float(number) for number in re.findall(r"\d+\.\d+", FACTS.read_text())}
+    known = {float(number) for number in re.findall(r"\d+\.\d+", external_file("papers.json").read_text())}
     checked = 0
-    for study in studies().values():
+    for study in load_studies().values():
         for table in study.tables:
             columns = [i for i, head in enumerate(table.header) if head.startswith("paper") or head == "error (%)"]
             for figure in (f for row in table.rows for i in columns for f in re.findall(r"\d+\.\d\d?", row[i])):

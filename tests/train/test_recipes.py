@@ -8,12 +8,11 @@ import pytest
 from reskeras import cli, variants
 from reskeras.spec import Spec, override
 from reskeras.train import recipes
-from reskeras.train.recipe import Training, learning_rate
-from reskeras.train.recipes import RECIPES, find
+from reskeras.train.recipe import Training, scale_learning_rate
+from reskeras.train.recipes import RECIPES, get_recipe
 
 ROOT = pathlib.Path(__file__).parents[2]
 TABLES = {(t["paper"], t["table"]): t for t in json.loads((ROOT / "tests/facts/recipes.json").read_text())}
-PAPERS = ROOT.parent / "shared/facts/papers.json"
 IMAGENET = 1_281_167
 ISSUE = ("FINETUNE HE2015 FB_RESNET_TORCH CIFAR_HE PREACT WRN RESNEXT STOCHASTIC_DEPTH BAG_OF_TRICKS RESNEST RESNET_RS "
          "RSB_A1 RSB_A2 RSB_A3 TV2 DIGITS").split()
@@ -33,7 +32,7 @@ def test_every_recipe_is_a_row_with_sources():
     assert [name.lower() for name in ISSUE] == list(RECIPES)
     for name in ISSUE:
         recipe = getattr(recipes, name)
-        assert find(name) is recipe is find(recipe) is find(name.lower().replace("_", "-"))
+        assert get_recipe(name) is recipe is get_recipe(recipe) is get_recipe(name.lower().replace("_", "-"))
         said = {f for f, value in recipe.values.items() if value != vars(Training(epochs=1)).get(f)}
         assert said - {"epochs"} <= set(recipe.sources), name       # every value that is not silence has its source
         assert {"batch", "rate", "schedule", "optimizer", "augment", "weight_decay"} <= set(recipe.sources) or name == "FINETUNE"
@@ -48,9 +47,8 @@ def test_rows_cannot_change():
         recipes.WRN.training.epochs = 1
 
 
-@pytest.mark.skipif(not PAPERS.is_file(), reason="the tables of the papers are not at hand")
-def test_the_tables_are_the_papers():
-    papers = json.loads(PAPERS.read_text())["papers"]
+def test_the_tables_are_the_papers(external_file):
+    papers = json.loads(external_file("papers.json").read_text())["papers"]
     known = {(p["key"], t["table"]): t for p in papers for t in p["tables"]}
     for key, table in TABLES.items():
         assert all(known[key][field] == table[field] for field in ("caption", "columns", "rows", "source"))
@@ -98,7 +96,7 @@ def test_bag_of_tricks():
 @pytest.mark.parametrize("line", TABLES["resnetrs2021", "released configs"]["rows"], ids=lambda line: line[0])
 def test_resnet_rs(line):
     config, size, dropout, drop_path, magnitude = line
-    recipe, depth = find(f"RESNET_RS/{config}"), config.split("@")[0]
+    recipe, depth = get_recipe(f"RESNET_RS/{config}"), config.split("@")[0]
     assert (recipe.training.size, recipe.training.test_size) == (size, size)
     assert recipe.model["dropout_rate"] == dropout and recipe.model["drop_path_rate"] == (drop_path or 0)
     assert recipe.training.augment == f"inception_crop({size})|flip|randaugment(2, {magnitude})"
@@ -109,19 +107,19 @@ def test_resnet_rs(line):
     assert numbers(r"label smoothing ([\d.]+), RandAugment 2 layers, wd (\S+), momentum ([\d.]+), EMA ([\d.]+),", text) == (
         t.label_smoothing, t.weight_decay, t.momentum, t.ema)
     assert numbers(r"lr ([\d.]+) per (\d+)", text) == (t.rate, t.rate_batch)
-    assert learning_rate(t).value == pytest.approx(1.6)
+    assert scale_learning_rate(t).value == pytest.approx(1.6)
     blocks = dict(TABLES["resnetrs2021", "depths"]["rows"])[depth]
-    assert list(variants.ROWS[f"resnetrs{depth}"].spec.depths) == json.loads(blocks)
+    assert list(variants.VARIANTS[f"resnetrs{depth}"].spec.depths) == json.loads(blocks)
 
 
 def test_resnet_rs_has_its_whole_table():
     assert list(recipes.RESNET_RS_SCALING) == [line[0] for line in TABLES["resnetrs2021", "released configs"]["rows"]]
-    assert not recipes.RESNET_RS.differences(find("RESNET_RS/50@160"))
+    assert not recipes.RESNET_RS.differences(get_recipe("RESNET_RS/50@160"))
 
 
 def test_rsb():
     for procedure, _, epochs in TABLES["rsb2021", "headline"]["rows"]:
-        assert find(f"RSB_{procedure}").training.epochs == epochs
+        assert get_recipe(f"RSB_{procedure}").training.epochs == epochs
 
 
 def test_digits_is_what_the_demo_does():
@@ -189,19 +187,19 @@ def test_model_override_says_what_was_expected(given, message):
 def test_unknown_names_get_the_nearest():
     for name, near in (("RESNETRS", "resnet_rs"), ("bag-of-trick", "bag_of_tricks"), ("RESNET_RS/152@255", "152@256")):
         with pytest.raises(ValueError, match=f"did you mean '{near}'"):
-            find(name)
+            get_recipe(name)
     with pytest.raises(ValueError, match="wrn has no scaling table"):
-        find("WRN/28")
+        get_recipe("WRN/28")
 
 
 def test_learning_rate_says_what_it_did():
-    rate = learning_rate(recipes.BAG_OF_TRICKS.training)
+    rate = scale_learning_rate(recipes.BAG_OF_TRICKS.training)
     assert rate.value == pytest.approx(0.4) and rate.reason == "learning rate 0.4 at batch 1024: 0.1 at 256, times 1024/256"
-    rate = learning_rate(recipes.RSB_A2.training, 512)
+    rate = scale_learning_rate(recipes.RSB_A2.training, 512)
     assert rate.value == pytest.approx(2.5e-3) and "the square root of 512/2048" in rate.reason
-    assert learning_rate(recipes.FINETUNE.training, 64).value == 1e-4
-    assert "does not scale" in learning_rate(recipes.FINETUNE.training, 64).reason
-    assert learning_rate(recipes.WRN.training).reason.endswith("the recipe's batch")
+    assert scale_learning_rate(recipes.FINETUNE.training, 64).value == 1e-4
+    assert "does not scale" in scale_learning_rate(recipes.FINETUNE.training, 64).reason
+    assert scale_learning_rate(recipes.WRN.training).reason.endswith("the recipe's batch")
 
 
 def test_commands(capsys):

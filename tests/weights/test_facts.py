@@ -1,27 +1,25 @@
 """The table against the collected facts, where these are at hand: what each source published of its checkpoints."""
 import json
-import pathlib
 
 import pytest
 
-from reskeras.weights.table import table
-
-FACTS = pathlib.Path(__file__).parents[3] / "shared" / "facts" / "weights.json"
-pytestmark = pytest.mark.skipif(not FACTS.is_file(), reason=f"there is no {FACTS}")
+from reskeras.weights.table import list_checkpoints
 
 
-def facts():
-    return {fact["url"]: fact for fact in json.loads(FACTS.read_text())["weights"]}
+@pytest.fixture(scope="module")
+def facts(external_file):
+    """What is published of a checkpoint, by its URL."""
+    return {fact["url"]: fact for fact in json.loads(external_file("weights.json").read_text())["weights"]}
 
 
-def test_every_row_is_as_published():
+def test_every_row_is_as_published(facts):
     """Fact by fact; what a source does not say is null there, and the table's own convention."""
-    known, checked = facts(), 0
-    for w in table():
+    known, checked = facts, 0
+    for w in list_checkpoints():
         if w.source == "reskeras":
             continue
         fact = known[w.url.replace(f"/resolve/{w.revision}/", "/resolve/main/") if w.revision else w.url]
-        found = {"row": w.row, "dataset": w.dataset, "num_classes": w.classes, "include_top": w.include_top,
+        found = {"row": w.variant, "dataset": w.dataset, "num_classes": w.classes, "include_top": w.include_top,
                  "mean": list(w.mean), "std": list(w.std), "interpolation": w.interpolation, "crop_pct": w.crop_pct,
                  "test_crop_pct": w.test_crop_pct, "crop_mode": w.crop_mode, "label_offset": w.label_offset or None,
                  "input_size": [w.channels, w.input_size, w.input_size],
@@ -32,18 +30,18 @@ def test_every_row_is_as_published():
                 checked += 1
         measured = [fact["top1"], *(e["top1"] for e in fact["eval"])]
         assert {w.top1, w.test_top1} <= {*measured, None}, w.id
-        assert (fact["license"] or "").lower().startswith(w.licence) and bool(w.licence) == bool(fact["license"]), w.id
+        assert (fact["license"] or "").lower().startswith(w.license) and bool(w.license) == bool(fact["license"]), w.id
         full = fact["sha256_full"]
         assert not (full and w.sha256) or full == w.sha256, w.id
     assert checked > 2500
 
 
-def test_what_is_left_out_is_said():
+def test_what_is_left_out_is_said(facts):
     """Google's .h5 twins, files that the same source replaced, and nets that no row is."""
-    urls = {w.url for w in table()}
+    urls = {w.url for w in list_checkpoints()}
     sources = {"timm-hub", "timm-url", "torchvision-url", "keras-applications", "keras-applications (tf_keras only)",
                "resnest-release", "akamaster-cifar", "chenyaofo-cifar", "google-bit"}
-    left = [f for f in facts().values() if f["url"] not in urls and f["source_kind"] in sources]
+    left = [f for f in facts.values() if f["url"] not in urls and f["source_kind"] in sources]
     unknown = [f["id"] for f in left if f["row"] and not (f["source_kind"] == "google-bit" and f["format"] == "h5")]
     assert unknown == []
     assert len([f for f in left if f["format"] == "h5"]) == 18

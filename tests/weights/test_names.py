@@ -12,11 +12,10 @@ from golden_rule import generator, images, tensor
 from safetensors.numpy import save
 
 import reskeras
-from reskeras.weights.convert import named, pairs
-from reskeras.weights.table import get_weights, table
+from reskeras.weights.convert import rename_tensors, match_tensors
+from reskeras.weights.table import get_weights, list_checkpoints
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
-DATA = pathlib.Path(__file__).parents[3] / "shared" / "data"
 
 SHORT = (2, 1, 1, 1)
 # a checkpoint -> its net by the source's code, fewer blocks, pixels
@@ -50,11 +49,10 @@ def test_equals_the_source(name, published, torch):
     assert np.abs(model.predict_on_batch(x) - expected).max() <= 3e-5 * np.abs(expected).max()
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"the trained nets are not in {DATA}")
 @pytest.mark.parametrize("blocks", [5, 7])
-def test_akamaster_names_are_those_of_the_real_files(blocks):
+def test_akamaster_names_are_those_of_the_real_files(blocks, external_file):
     from safetensors.numpy import load_file
-    real = load_file(DATA / f"akamaster_resnet{6 * blocks + 2}.safetensors")
+    real = load_file(external_file(f"akamaster_resnet{6 * blocks + 2}.safetensors"))
     found = sources.shapes(sources.akamaster, 32, blocks=blocks)
     assert {k: v.shape for k, v in real.items()} == {k: v.shape for k, v in found.items() if "num_batches" not in k}
 
@@ -288,16 +286,16 @@ def net(row, fields, include_top, classes):
 
 
 def test_some_are_rows_of_every_source():
-    assert {get_weights(name).source for name in SOME} == set(NAMES) == {w.source for w in table()} - {"reskeras"}
+    assert {get_weights(name).source for name in SOME} == set(NAMES) == {w.source for w in list_checkpoints()} - {"reskeras"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(w.id, marks=[] if w.id in SOME else pytest.mark.slow)
-                                  for w in table() if w.source != "reskeras"])
+                                  for w in list_checkpoints() if w.source != "reskeras"])
 def test_every_row_is_a_bijection(name):
     """The names and shapes of the whole checkpoint, as its source's code has them, without its numbers."""
     weights = get_weights(name)
-    arrays = NAMES[weights.source](weights.net.partition("/")[2], weights)
-    model = net(weights.row, tuple(weights.fields.items()), weights.include_top, weights.classes)
-    found = pairs(model, named(model, arrays), name)
+    arrays = NAMES[weights.source](weights.source_net.partition("/")[2], weights)
+    model = net(weights.variant, tuple(weights.spec_fields.items()), weights.include_top, weights.classes)
+    found = match_tensors(model, rename_tensors(model, arrays), name)
     assert len(found) == len([v for layer in model.layers for v in layer.weights if "seed_generator" not in v.path])
-    assert {v.key for v in found} == set(named(model, arrays))
+    assert {v.key for v in found} == set(rename_tensors(model, arrays))
