@@ -16,13 +16,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import reskeras
-from reskeras.graph.remove_blocks import blocks_of, lesion
+from reskeras.graph.remove_blocks import list_blocks, remove_blocks
 
 
 # %% The trained net and its test images
 def digits_net(_: argparse.Namespace) -> tuple[keras.Model, np.ndarray, np.ndarray]:
-    from reskeras.commands.digits import digits
-    test = digits()[2]
+    from reskeras.commands.digits import load_digits
+    test = load_digits()[2]
     return reskeras.create("cifar_resnet20.digits"), test.images, test.labels
 
 
@@ -37,8 +37,8 @@ def cifar_net(options: argparse.Namespace) -> tuple[keras.Model, np.ndarray, np.
 # %% Which blocks, and what is left
 def removable(model: keras.Model) -> list[str]:
     """The blocks whose shortcut is the identity: without the branch of another one, its stage would have no new features."""
-    first = {block.partition("_")[0]: block for block in reversed(blocks_of(model))}
-    return [block for block in blocks_of(model) if block not in list(first.values())[:-1]]
+    first = {block.partition("_")[0]: block for block in reversed(list_blocks(model))}
+    return [block for block in list_blocks(model) if block not in list(first.values())[:-1]]
 
 
 def accuracy(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
@@ -51,7 +51,7 @@ def study(model: keras.Model, x: np.ndarray, y: np.ndarray, draws: int, seed: in
     rows = []
     for count in range(len(known) + 1):
         choices = [random.choice(known, count, replace=False) for _ in range(draws if 0 < count < len(known) else 1)]
-        found = [accuracy(lesion(model, list(choice)), x, y) for choice in choices]
+        found = [accuracy(remove_blocks(model, list(choice)), x, y) for choice in choices]
         rows.append((count, float(np.mean(found)), float(np.std(found))))
         print("{:3} of {} blocks removed: {:6.2%} +- {:.2%}".format(count, len(known), *rows[-1][1:]), flush=True)
     return rows

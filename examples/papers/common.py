@@ -26,7 +26,7 @@ import timing  # noqa: E402
 from timing import Timed  # noqa: E402
 
 import reskeras  # noqa: E402
-from reskeras.commands.study import Study, drawing  # noqa: E402
+from reskeras.commands.study import Study, draw_charts  # noqa: E402
 from reskeras.train.sources import source  # noqa: E402
 
 TOUR = pathlib.Path(__file__).parents[2] / "reskeras" / "commands" / "tour.json"
@@ -61,7 +61,7 @@ def main(study: Callable[[argparse.Namespace], Study], file: str, argv: Sequence
     found = dataclasses.replace(found, claim=" ".join(found.claim.split()), found=" ".join(found.found.split()), run=about,
                                 command=command)
     print(found.text())
-    drawing(found.charts, "#333333").savefig(options.output, dpi=120)
+    draw_charts(found.charts, "#333333").savefig(options.output, dpi=120)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(dataclasses.asdict(found)), encoding="utf-8")
     if options.keep:

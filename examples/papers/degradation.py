@@ -31,7 +31,7 @@ import argparse
 import keras
 import numpy as np
 from common import images, main, net, train
-from reskeras.graph.remove_blocks import blocks_of
+from reskeras.graph.remove_blocks import list_blocks
 from reskeras.commands.study import Chart, Study, Table
 
 PAPER = {"CifarPlain20": "below plain-56 (Figure 6)", "CifarPlain56": "above plain-20 (Figure 6)",
@@ -45,13 +45,13 @@ def deepened(shallow: keras.Model, deep: keras.Model) -> keras.Model:
     for layer in deep.layers:
         if layer.name in known:
             layer.set_weights(shallow.get_layer(layer.name).get_weights())
-        elif layer.name.endswith("_2_bn") and blocks_of(deep):
+        elif layer.name.endswith("_2_bn") and list_blocks(deep):
             layer.gamma.assign(np.zeros(layer.gamma.shape))     # a residual branch of zeros
-        elif layer.name.endswith("_conv") and not blocks_of(deep):
+        elif layer.name.endswith("_conv") and not list_blocks(deep):
             kernel = np.zeros(layer.kernel.shape)
             kernel[1, 1] = np.eye(kernel.shape[-1])             # behind a ReLU the next ReLU changes nothing either
             layer.kernel.assign(kernel)
-        elif layer.name.endswith("_bn") and not blocks_of(deep):
+        elif layer.name.endswith("_bn") and not list_blocks(deep):
             layer.gamma.assign(np.sqrt(layer.moving_variance + layer.epsilon))
     return deep
 

@@ -48,7 +48,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from common import images, in_turns, main, net
-from reskeras.graph.remove_blocks import blocks_of
+from reskeras.graph.remove_blocks import list_blocks
 from reskeras.commands.study import Chart, Study, Table
 
 KINDS = {"plain, BN": ("Plain", "batch"), "plain": ("Plain", "none"), "residual, BN": ("ResNet", "batch"),
@@ -64,7 +64,7 @@ def deep(options: argparse.Namespace, kind: str, depth: int, **fields: str) -> k
 
 def ends(model: keras.Model) -> list[str]:
     """The layers that end the blocks."""
-    return [layer.name for layer in model.layers if layer.name.endswith("_out")] or [f"{b}_add" for b in blocks_of(model)]
+    return [layer.name for layer in model.layers if layer.name.endswith("_out")] or [f"{b}_add" for b in list_blocks(model)]
 
 
 # %% The norms, of every block's output and of the loss's gradient there

@@ -10,8 +10,8 @@ from typing import Sequence
 import numpy as np
 
 from ..exporters import report
-from ..exporters.report import agreement, latency, max_relative_difference, size_and_hash
-from ..exporters.formats import Runtime, format_of, open_file
+from ..exporters.report import compute_agreement, measure_latency, max_relative_difference, compute_size_and_hash
+from ..exporters.formats import BatchRunner, find_format, open_file
 
 CALLS, SECONDS = 50, 3.0
 MANY = 16       # images of a throughput call, where a file takes any number
@@ -46,7 +46,7 @@ def benchmark(files: Sequence[str | os.PathLike[str]], threads: int = 1, images:
         raise ValueError("no files: give at least one exported file")
     _one_thread_count(files, threads)
     opened = [(pathlib.Path(file), name, open_file(file, threads, name))
-              for file in files for name in format_of(file).module.RUNTIMES]
+              for file in files for name in find_format(file).module.RUNTIMES]
     shape = _common([run for _, _, run in opened], size)
     batch = np.random.RandomState(0).standard_normal((images, *shape)).astype("float32")
     base_outputs, base_median, lines = None, 0.0, []
@@ -54,17 +54,17 @@ def benchmark(files: Sequence[str | os.PathLike[str]], threads: int = 1, images:
         found = run(batch)
         base_outputs = found if base_outputs is None else base_outputs
         one, many = (np.resize(batch, (run.shape[0] or n, *shape)) for n in (1, MANY))
-        times = latency(run.run, one, CALLS, SECONDS)
+        times = measure_latency(run.run, one, CALLS, SECONDS)
         base_median = base_median or times["median"]
-        number, _ = size_and_hash(*format_of(file).files(file))
+        number, _ = compute_size_and_hash(*find_format(file).files(file))
         lines.append(Line(str(file), name, number, times["median"], times["p90"], _throughput(run, many),
-                          times["median"] / base_median, agreement(found, base_outputs),
+                          times["median"] / base_median, compute_agreement(found, base_outputs),
                           max_relative_difference(found, base_outputs)))
     return lines
 
 
 def _one_thread_count(files: Sequence[str | os.PathLike[str]], threads: int) -> None:
-    if any(format_of(file).half for file in files):
+    if any(find_format(file).half for file in files):
         import tensorflow as tf
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -72,7 +72,7 @@ def _one_thread_count(files: Sequence[str | os.PathLike[str]], threads: int) -> 
             pass
 
 
-def _common(runs: list[Runtime], size: tuple[int, int] | None) -> tuple[int, ...]:
+def _common(runs: list[BatchRunner], size: tuple[int, int] | None) -> tuple[int, ...]:
     """The image's shape that all files take.  Raises: ValueError where there is none, or nobody knows it."""
     shapes = [run.shape[1:] for run in runs]
     found = tuple(next((side for side in sides if side), None) for sides in zip(*shapes))
@@ -85,7 +85,7 @@ def _common(runs: list[Runtime], size: tuple[int, int] | None) -> tuple[int, ...
     return tuple(side for side in found if side)
 
 
-def _throughput(run: Runtime, images: np.ndarray) -> float:
+def _throughput(run: BatchRunner, images: np.ndarray) -> float:
     run.run(images)
     start, count = time.perf_counter(), 0
     while count < 3 or time.perf_counter() - start < 1:
@@ -107,4 +107,4 @@ def table(lines: list[Line]) -> str:
 
 
 def as_json(lines: list[Line]) -> str:
-    return report.as_json([vars(line) for line in lines])
+    return report.to_json([vars(line) for line in lines])

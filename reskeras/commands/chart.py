@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def chart(found: Sequence[Point], ink: str | None = None) -> Figure:
+def draw_chart(found: Sequence[Point], ink: str | None = None) -> Figure:
     """Accuracy over each of the costs, on a logarithmic axis; drawn in `ink`, by default in the page's own colour."""
     try:
         import matplotlib
@@ -22,21 +22,21 @@ def chart(found: Sequence[Point], ink: str | None = None) -> Figure:
     keys = [key for key in COSTS if any(getattr(p, key) for p in found)]
     families = list(dict.fromkeys(p.family for p in found if p.family != "literature"))
     colours = {f: matplotlib.colormaps["tab20" if len(families) > 10 else "tab10"](i) for i, f in enumerate(families)}
-    with html.inked(ink):
+    with html.use_ink(ink):
         drawing = Figure(figsize=(9, 5.2 * len(keys)), layout="constrained")
         for axes, key in zip(drawing.subplots(len(keys), squeeze=False)[:, 0], keys):
-            draw(axes, found, key, colours, ink)
+            _draw_points(axes, found, key, colours, ink)
         handles, names = drawing.axes[0].get_legend_handles_labels()
         legend = drawing.legend(handles, names, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
         for handle in legend.legend_handles:
             handle.set_sizes([36])      # type: ignore[union-attr]
         drawing.draw_without_rendering()        # the layout is settled only then
         for axes, key in zip(drawing.axes, keys):
-            label(axes, found, key)
+            _label_points(axes, found, key)
     return drawing
 
 
-def draw(axes: Any, found: Sequence[Point], key: str, colours: dict[str, Any], ink: str) -> None:
+def _draw_points(axes: Any, found: Sequence[Point], key: str, colours: dict[str, Any], ink: str) -> None:
     title, unit = COSTS[key]
     largest = max(p.params for p in found)
     known: set[str] = set()
@@ -60,7 +60,7 @@ def draw(axes: Any, found: Sequence[Point], key: str, colours: dict[str, Any], i
 PLACES = ((-6, 6, "right"), (7, -9, "left"), (7, 4, "left"), (-6, 18, "right"), (7, -21, "left"), (-6, 30, "right"))
 
 
-def label(axes: Any, found: Sequence[Point], key: str) -> None:
+def _label_points(axes: Any, found: Sequence[Point], key: str) -> None:
     """Names the literature and the front, and of a few nets all, each where it covers no other name; else the table has it."""
     ours = sum(p.family != "literature" for p in found)
     wanted = [p for p in found if getattr(p, key) and (p.family == "literature" or key in p.best or ours <= 12)]

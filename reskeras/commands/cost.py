@@ -3,12 +3,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Sequence
 
-from .open_model import Net, image_shape, opened
+from .open_model import Net, get_image_shape, open_model
 
 if TYPE_CHECKING:
     import keras
 
-    from ..graph.cost.cost import Cost, LayerCost, Total
+    from ..graph.cost.cost import Cost, LayerCost, StageCost
 
 HEADER = ("output", "parameters", "MACs", "activations", "field", "stride")
 
@@ -19,9 +19,9 @@ def bill(what: Net | keras.Model, size: int | None = None, batch: int = 1) -> Co
     Arguments: those of `reskeras.commands.open_model.opened`; `batch` is of the memory.
     Raises: as `opened` and `reskeras.cost`.
     """
-    model = opened(what, size, values=False)
-    from ..graph.cost.cost import cost
-    return cost(model, image_shape(model, size), batch)
+    model = open_model(what, size, values=False)
+    from ..graph.cost.cost import measure_cost
+    return measure_cost(model, get_image_shape(model, size), batch)
 
 
 def text(found: Cost, per_layer: bool = False) -> str:
@@ -47,7 +47,7 @@ def text(found: Cost, per_layer: bool = False) -> str:
     return "\n".join(lines)
 
 
-def figures(part: LayerCost | Total) -> tuple[str, ...]:
+def figures(part: LayerCost | StageCost) -> tuple[str, ...]:
     return (times(part.output), f"{part.params:,}", f"{part.macs:,}", f"{part.activations:,}", seen(part), times(part.stride))
 
 
@@ -57,7 +57,7 @@ def times(numbers: Sequence[float]) -> str:
     return f"{numbers[0]:g}" if equal else " x ".join(f"{n:g}" for n in numbers)
 
 
-def seen(part: LayerCost | Total) -> str:
+def seen(part: LayerCost | StageCost) -> str:
     """The receptive field, and whether a gate sees the rest; "all" for what has no place in the image."""
     return times(part.field) + (" + all" if part.whole else "") if part.field else "all"
 

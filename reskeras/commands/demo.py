@@ -13,10 +13,10 @@ import numpy as np
 
 import reskeras
 
-from .demo_page import kilobytes, report, said
-from .digits import CLASSES, SIZE, WEIGHTS, digits, fit
-from .quiet import hushed
-from .html import png
+from .demo_page import format_kilobytes, build_report, format_top_labels
+from .digits import CLASSES, SIZE, WEIGHTS, load_digits, train_digits
+from .quiet import quiet_tensorflow
+from .html import encode_png
 from .predict import predict
 
 VARIANT, EPOCHS = "cifar_resnet20", 20
@@ -50,23 +50,23 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
     folder.mkdir(parents=True, exist_ok=True)
 
     say("Loading TensorFlow and scikit-learn's handwritten digits")
-    with clock("load"), hushed():
+    with clock("load"), quiet_tensorflow():
         import keras
-        train, validation, test = digits()
+        train, validation, test = load_digits()
         keras.utils.set_random_seed(seed)
         model = reskeras.create(VARIANT, weights=None, input_shape=(SIZE, SIZE, 1), classes=CLASSES, **(FAST if fast else {}))
-        model = reskeras.remember(model, preprocess=WEIGHTS, labels="digits")      # goes into every file it becomes
+        model = reskeras.set_metadata(model, preprocessing=WEIGHTS, labels="digits")      # goes into every file it becomes
         cost = reskeras.cost(model)
     say(f"  {len(train)} images to train, {len(validation)} to validate, {len(test)} to test; {SIZE}x{SIZE} pixels\n"
         f"  {model.name}: {cost.params:,} parameters, {cost.macs / 1e6:.1f} million multiply-accumulates\n")
 
-    with clock("train"), hushed():
-        history = fit(model, train, validation, FAST_EPOCHS if fast else EPOCHS, seed, verbose=0 if quiet else 1)
+    with clock("train"), quiet_tensorflow():
+        history = train_digits(model, train, validation, FAST_EPOCHS if fast else EPOCHS, seed, verbose=0 if quiet else 1)
         expected = model.predict(test.images, verbose=0)
     right = expected.argmax(1) == test.labels
     say(f"\nTest accuracy {right.mean():.2%} ({right.sum()} of {len(test)}) after {clock.seconds['train']:.0f} s of training\n")
 
-    with clock("optimize"), hushed():
+    with clock("optimize"), quiet_tensorflow():
         optimized, proof = reskeras.optimize(model)
     say(f"Folded batch normalization into the convolutions: {len(model.layers)} layers became {len(optimized.layers)}, "
         f"equal to {proof.max_relative_difference:.0e} in float64\n")
@@ -75,25 +75,25 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
     paths = {name: folder / file for name, file in FILES.items()}
     certificates, accuracy, agreement = {}, {"trained net": float(right.mean())}, {}
     for name, path in paths.items():
-        with clock("export"), hushed():
+        with clock("export"), quiet_tensorflow():
             certificates[name] = done = reskeras.export(
                 model, path, quantize="int8" if "int8" in name else None, optimize=name != "Keras",
                 calibration=(train.images[:200], train.labels[:200]), validation=(test.images, test.labels))
         accuracy[name], agreement[name] = done.first.accuracy, done.top1_agreement
-        say(f"{path.name + '/' * path.is_dir():24}{kilobytes(done.bytes):>10}{done.latency_ms:>9.2f} ms{accuracy[name]:>11.2%}"
+        say(f"{path.name + '/' * path.is_dir():24}{format_kilobytes(done.bytes):>10}{done.latency_ms:>9.2f} ms{accuracy[name]:>11.2%}"
             f"{agreement[name]:>11.2%}")
 
-    with clock("predict"), hushed():
+    with clock("predict"), quiet_tensorflow():
         ten = [int(np.flatnonzero(test.labels == c)[0]) for c in range(CLASSES)]
         samples = _write_samples(test.pixels[ten], folder / "samples")
         predictions = predict(samples, paths["TFLite int8"], top=3)
     say("\nTen test images through the int8 file\n" + _strokes(test.pixels[ten]) + "\n"
-        + "".join(f"{said(p)[0]:^9}" for p in predictions))
+        + "".join(f"{format_top_labels(p)[0]:^9}" for p in predictions))
 
     page = folder / "report.html"
     result = {"accuracy": accuracy, "agreement": agreement, "certificates": certificates, "predictions": predictions,
               "history": history, "seconds": clock.seconds, "files": paths, "report": page}
-    page.write_text(report(result, model, cost, test, expected, ten), encoding="utf-8")
+    page.write_text(build_report(result, model, cost, test, expected, ten), encoding="utf-8")
     result["seconds"] = clock.seconds | {"in all": clock.total()}
     say(f"\nReport  {page}\nTry     reskeras predict {samples[3]} --model {paths['TFLite int8']}\n"
         f"Done in {clock.total():.0f} s")
@@ -107,7 +107,7 @@ def _write_samples(pixels: np.ndarray, folder: pathlib.Path) -> list[pathlib.Pat
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{i}.png" for i in range(len(pixels))]
     for path, image in zip(paths, pixels):
-        path.write_bytes(png(image))
+        path.write_bytes(encode_png(image))
     return paths
 
 
@@ -124,14 +124,14 @@ def _strokes(pixels: np.ndarray) -> str:
 def _keep_embedded(paths: dict[str, pathlib.Path], accuracy: dict[str, float]) -> None:
     """Copies the net to where the package and the repository have it, and writes its lines of their index."""
     from ..exporters import index
-    from ..exporters.report import size_and_hash
+    from ..exporters.report import compute_size_and_hash
     shelf = CHECKOUT / "saved_models"
     for name in ("Keras", "TFLite int8"):
         file = shelf / f"{VARIANT}.{paths[name].name}"
         for suffix in ("",) if name == "Keras" else ("", ".json", ".npz"):
             shutil.copyfile(f"{paths[name]}{suffix}", f"{file}{suffix}")
-        number, digest = size_and_hash(file)
-        index.record(shelf, {"variant": VARIANT, "file": file.name, "sha256": digest, "bytes": number,
+        number, digest = compute_size_and_hash(file)
+        index.update_index(shelf, {"variant": VARIANT, "file": file.name, "sha256": digest, "bytes": number,
                              "data": "scikit-learn digits", "accuracy": f"{accuracy[name]:.4f}",
                              "command": "reskeras demo --keep"})
     embedded = CHECKOUT / "reskeras" / "weights" / "embedded"

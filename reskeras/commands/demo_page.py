@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import keras
 
 
-def report(result: dict[str, Any], model: keras.Model, cost: Any, test: Digits, expected: np.ndarray,
+def build_report(result: dict[str, Any], model: keras.Model, cost: Any, test: Digits, expected: np.ndarray,
            ten: list[int]) -> html.Html:
     """The page of the run; every number on it was measured in the run."""
     accuracy, certificates, history, seconds = (result[k] for k in ("accuracy", "certificates", "history", "seconds"))
@@ -25,20 +25,20 @@ def report(result: dict[str, Any], model: keras.Model, cost: Any, test: Digits, 
         f"{model.name} on handwritten digits",
         html.tiles((f"{accuracy['trained net']:.2%}", f"of {len(test)} test images"), (f"{cost.params:,}", "parameters"),
                    (f"{cost.macs / 1e6:.1f} M", "multiply-accumulates"),
-                   (kilobytes(certificates["TFLite int8"].bytes), "as int8 TFLite"),
+                   (format_kilobytes(certificates["TFLite int8"].bytes), "as int8 TFLite"),
                    (f"{seconds['train']:.0f} s", f"training, {len(history['loss'])} epochs")),
         html.section("Learning curves", _curves(history), html.tag(
             "p", "Training images are augmented, so they are harder than those of the validation.", class_="small")),
         html.section("Artefacts", html.table(
             ("artefact", "size", "one image", "test accuracy", "same class as Keras", "largest difference"),
-            [(name, kilobytes(c.bytes), f"{c.latency_ms:.2f} ms", f"{accuracy[name]:.2%}", f"{result['agreement'][name]:.2%}",
+            [(name, format_kilobytes(c.bytes), f"{c.latency_ms:.2f} ms", f"{accuracy[name]:.2%}", f"{result['agreement'][name]:.2%}",
               f"{c.max_relative_difference:.0e}") for name, c in certificates.items()]),
             html.tag("p", "Each file was loaded by its own runtime and compared with Keras. Batch normalization was folded into "
                      "the convolutions first, except in the Keras file. Differences are relative to the largest output. "
                      "Latency is the median of single calls on this machine.", class_="small")),
         html.section("Ten test images through the int8 file", html.tag("div", class_="tiles", *(
-            _digit(test, i, *said(p)) for i, p in zip(ten, result["predictions"])))),
-        html.section("Confusion matrix", html.heat(counts, labels, "true"),
+            _digit(test, i, *format_top_labels(p)) for i, p in zip(ten, result["predictions"])))),
+        html.section("Confusion matrix", html.confusion_matrix(counts, labels, "true"),
                      html.tag("p", "Rows are the true digit, columns what the trained net says.", class_="small")),
         html.section("What it gets wrong", html.tag("div", class_="tiles", *(
             _digit(test, i, f"{test.labels[i]}, taken", f"for {guess[i]}") for i in wrong[:40]))
@@ -58,7 +58,7 @@ def _curves(history: dict[str, list[float]]) -> html.Html:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
     figures = []
-    with html.inked(html.INK, 11):
+    with html.use_ink(html.INK, 11):
         for key, name in (("accuracy", "error (%)"), ("loss", "loss")):
             drawing = Figure(figsize=(4.8, 3.2), layout="constrained")
             axes = drawing.subplots()
@@ -76,10 +76,10 @@ def _curves(history: dict[str, list[float]]) -> html.Html:
     return html.tag("div", *figures, class_="pair")
 
 
-def said(prediction: dict[str, Any]) -> list[str]:
+def format_top_labels(prediction: dict[str, Any]) -> list[str]:
     """["3 99%", "5 1%"]: the two likeliest, but none below half a percent."""
     return [f"{p['label']} {p['score']:.0%}" for p in prediction["predictions"][:2] if p["score"] >= 0.005]
 
 
-def kilobytes(number: int) -> str:
+def format_kilobytes(number: int) -> str:
     return f"{number / 1000:,.0f} kB"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..images.get_preprocessing import preprocess
+from ..model_metadata import get_preprocessing
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +29,7 @@ class Digits:
         return len(self.labels)
 
 
-def digits() -> tuple[Digits, Digits, Digits]:
+def load_digits() -> tuple[Digits, Digits, Digits]:
     """scikit-learn's 1,797 digits (UCI's test set of Optical Recognition of Handwritten Digits) for training, validation, test.
 
     The split is a rule, not a draw: of every ten images of a class, in the order of the file, the first and the sixth are
@@ -38,7 +38,7 @@ def digits() -> tuple[Digits, Digits, Digits]:
     from sklearn.datasets import load_digits
     bunch = load_digits()
     pixels = np.round(bunch.images * (255 / 16)).astype("uint8")[..., None]
-    images = preprocess(WEIGHTS)(pixels)
+    images = get_preprocessing(WEIGHTS)(pixels)
     rank = np.zeros(len(pixels), int)
     for c in range(CLASSES):
         rank[bunch.target == c] = np.arange((bunch.target == c).sum()) % 10
@@ -47,12 +47,12 @@ def digits() -> tuple[Digits, Digits, Digits]:
     return train, validation, test
 
 
-def fit(model: keras.Model, train: Digits, validation: Digits, epochs: int, seed: int, verbose: int) -> dict[str, list[float]]:
+def train_digits(model: keras.Model, train: Digits, validation: Digits, epochs: int, seed: int, verbose: int) -> dict[str, list[float]]:
     """SGD with Nesterov momentum, a tenth of the steps of warmup, a cosine to zero; the loss and accuracy of each epoch."""
     import keras
     import tensorflow as tf
     data = (tf.data.Dataset.from_tensor_slices((train.images, train.labels)).shuffle(len(train), seed=seed)
-            .batch(BATCH, drop_remainder=True).map(lambda images, labels: (augment(images), labels)).prefetch(2))
+            .batch(BATCH, drop_remainder=True).map(lambda images, labels: (augment_digits(images), labels)).prefetch(2))
     steps = epochs * len(data)
     rate = keras.optimizers.schedules.CosineDecay(RATE / 20, steps - steps // 10, warmup_target=RATE, warmup_steps=steps // 10)
     # XLA would take longer to compile than the training takes
@@ -62,7 +62,7 @@ def fit(model: keras.Model, train: Digits, validation: Digits, epochs: int, seed
                      shuffle=False).history     # the data shuffles itself
 
 
-def augment(images: tf.Tensor) -> tf.Tensor:
+def augment_digits(images: tf.Tensor) -> tf.Tensor:
     """Each image turned, shifted and scaled at random, by one bilinear resampling; what comes in at the edge is black."""
     import tensorflow as tf
     n, centre = tf.shape(images)[0], (SIZE - 1) / 2

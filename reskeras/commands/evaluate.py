@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Iterable
 
 import numpy as np
 
-from ..model_metadata import Memory
-from ..spec import nearest
+from ..model_metadata import ModelMetadata
+from ..errors import nearest
 from ..train.data import Data
 from ..train.sources import Source, source
 from ..images.preprocessing import Preprocessing
 from ..weights.table import get_weights
-from .predict import Classifier, classifier
+from .predict import Classifier, open_classifier
 
 if TYPE_CHECKING:
     import keras
@@ -56,12 +56,12 @@ class Evaluation:
 
 
 def evaluate(model: str | os.PathLike[str] | keras.Model, data: Any, *, split: str = "test", crops: int = 1,
-             scales: Iterable[int] = (), batch: int = 32, preprocess: Any = None, labels: Any = None,
+             scales: Iterable[int] = (), batch: int = 32, preprocessing: Any = None, labels: Any = None,
              limit: int = 100) -> Evaluation:
     """Top-1 and top-5 accuracy, each image once, prepared as the net's weights expect.
 
     Arguments:
-        model, preprocess, labels: as in `reskeras.commands.predict.predict`.
+        model, preprocessing, labels: as in `reskeras.commands.predict.predict`.
         data: as `reskeras.train.sources.source` takes it: "folder:PATH", "cifar10" ..., or arrays (images, labels).
         split: "test" or "train", where the data have both.
         crops: 1, or 10 as AlexNet's and He et al.'s tables: the corners and the centre of the square of which the single crop is
@@ -78,21 +78,21 @@ def evaluate(model: str | os.PathLike[str] | keras.Model, data: Any, *, split: s
     if scales and crops > 1 or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in scales):
         raise ValueError(f"scales={scales!r}, crops={crops}: expected pixels of the shorter side, and crops=1 with them")
     images = source(data, split)
-    net = classifier(model, open_size=bool(scales))
+    net = open_classifier(model, open_size=bool(scales))
     if scales and net.shape[:2] != (None, None):
         raise ValueError(f"scales={scales!r}: {net.name} takes images of {net.shape[:2]} pixels alone; build it with "
                          f"input_shape=(None, None, {net.shape[2]})")
-    memory = net.memory.told(preprocess, labels)
+    memory = net.metadata.override(preprocessing, labels)
     prepare = memory.prepare(net.shape, net.name)
     views = [replace(prepare, size=(s, s), crop_pct=1.0) for s in scales] or [
         _widened(prepare, net.name) if crops > 1 else prepare]
     found, *others = [Data(images, batch, prepare=view, limit=limit) for view in views]
     number = _scores_of(net, np.zeros((1, *prepare.size, len(prepare.mean)), "float32")).shape[1]     # a first call compiles
-    mapping = classes_in_net(images, memory, number)
+    mapping = map_classes(images, memory, number)
     hits, count, begin = np.zeros(2, int), 0, time.perf_counter()
     for (x, y), *more in zip(found.batches(), *(other.batches() for other in others)):
         truth = _truths(y.numpy(), mapping, number, images.name)
-        seen = ten(x.numpy(), prepare.size) if crops > 1 else [x.numpy(), *(other.numpy() for other, _ in more)]
+        seen = _ten_crops(x.numpy(), prepare.size) if crops > 1 else [x.numpy(), *(other.numpy() for other, _ in more)]
         scores: Any = sum(_probable(_scores_of(net, view)) for view in seen)
         order = np.argsort(-np.asarray(scores, "float64"), axis=1, kind="stable")[:, :5]
         hits += [(order[:, 0] == truth).sum(), (order == truth[:, None]).any(1).sum()]
@@ -102,10 +102,10 @@ def evaluate(model: str | os.PathLike[str] | keras.Model, data: Any, *, split: s
         raise ValueError(f"{images.name}: none of its images can be read; the first is {found.broken[0]}")
     top1, top5 = (100 * float(hit) / count for hit in hits)
     return Evaluation(net.name, images.name, count, top1, top5 if number > 5 else None, count / seconds, prepare.size, crops,
-                      scales, found.broken, published(memory))
+                      scales, found.broken, get_published_accuracy(memory))
 
 
-def classes_in_net(images: Source, memory: Memory, number: int) -> np.ndarray:
+def map_classes(images: Source, metadata: ModelMetadata, number: int) -> np.ndarray:
     """For each class of the data its number in the net; by WordNet id or name where the data have any.
 
     Raises: ValueError that names the classes that the net does not have.
@@ -115,21 +115,21 @@ def classes_in_net(images: Source, memory: Memory, number: int) -> np.ndarray:
         return np.arange(number)[int(known[0][0] == "background"):]
     places: dict[str, list[int]] = {}
     for i, names in enumerate(known):
-        for name in {plain(name) for name in names}:
+        for name in {_normalize_name(name) for name in names}:
             places.setdefault(name, []).append(i)
-    missing = [c for c in images.classes if plain(c) not in places]
+    missing = [c for c in images.classes if _normalize_name(c) not in places]
     if missing:
         hint = "" if memory.labels else "; the net does not say what its classes are called: give labels="
         raise ValueError(f"{images.name}: {len(missing)} of its {len(images.classes)} classes are none of the net's, such as "
                          f"{missing[0]!r}{nearest(missing[0], places) if memory.labels else ''}{hint}")
-    twice = [c for c in images.classes if len(places[plain(c)]) > 1]
+    twice = [c for c in images.classes if len(places[_normalize_name(c)]) > 1]
     if twice:
-        raise ValueError(f"{images.name}: {twice[0]!r} is the name of {len(places[plain(twice[0])])} of the net's classes; "
+        raise ValueError(f"{images.name}: {twice[0]!r} is the name of {len(places[_normalize_name(twice[0])])} of the net's classes; "
                          "use WordNet ids")
-    return np.array([places[plain(c)][0] for c in images.classes])
+    return np.array([places[_normalize_name(c)][0] for c in images.classes])
 
 
-def plain(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return name.lower().replace("_", " ").strip()
 
 
@@ -143,15 +143,15 @@ def _scores_of(net: Classifier, x: np.ndarray) -> np.ndarray:
     """Scores (N, classes); a file that takes a fixed number of images gets so many at a time."""
     fixed = getattr(net.run, "shape", (None,))[0]
     if not fixed:
-        return two(net.run(x), net.name)
+        return _check_scores(net.run(x), net.name)
     parts: list[np.ndarray] = []
     for i in range(0, len(x), fixed):
         part = x[i:i + fixed]
-        parts.append(two(net.run(np.pad(part, [(0, fixed - len(part)), (0, 0), (0, 0), (0, 0)])), net.name)[:len(part)])
+        parts.append(_check_scores(net.run(np.pad(part, [(0, fixed - len(part)), (0, 0), (0, 0), (0, 0)])), net.name)[:len(part)])
     return np.concatenate(parts)
 
 
-def two(scores: np.ndarray, name: str) -> np.ndarray:
+def _check_scores(scores: np.ndarray, name: str) -> np.ndarray:
     scores = np.asarray(scores)
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise ValueError(f"{name}: for an image it gives {scores.shape[1:]}; a classifier gives one number for each of its "
@@ -174,7 +174,7 @@ def _widened(prepare: Preprocessing, name: str) -> Preprocessing:
     return replace(prepare, size=prepare.target, crop_pct=1.0)
 
 
-def ten(x: np.ndarray, size: tuple[int, int]) -> Iterable[np.ndarray]:
+def _ten_crops(x: np.ndarray, size: tuple[int, int]) -> Iterable[np.ndarray]:
     """Corners, centre, and their mirror images: ten batches of that size."""
     down, right = x.shape[1] - size[0], x.shape[2] - size[1]
     for i, j in ((0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)):
@@ -183,7 +183,7 @@ def ten(x: np.ndarray, size: tuple[int, int]) -> Iterable[np.ndarray]:
         yield view[:, :, ::-1]
 
 
-def published(memory: Memory) -> dict[str, Any] | None:
+def get_published_accuracy(metadata: ModelMetadata) -> dict[str, Any] | None:
     row = get_weights(memory.weights) if memory.weights else None
     if row is None or row.top1 is None:
         return None

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import html
-from .open_model import weighted
-from .predict import Path, classifier, probabilities, read
+from .open_model import open_trained_model
+from .predict import Path, open_classifier, to_probabilities, read_image
 
 if TYPE_CHECKING:
     import keras
@@ -18,7 +18,7 @@ TILE, GAP = 56, 2       # pixels of a map in a grid, and between two
 HEAT = np.array([[28, 32, 92], [32, 150, 168], [248, 214, 72], [214, 40, 40]], "float32")
 
 
-def explain(image: Path, model: Path | keras.Model, output: Path, *, top: int = 3, channels: int = 32, preprocess: Any = None,
+def explain(image: Path, model: Path | keras.Model, output: Path, *, top: int = 3, channels: int = 32, preprocessing: Any = None,
             labels: Any = None) -> pathlib.Path:
     """Writes a page with Grad-CAM for the likeliest classes, the strongest maps of every stage, and the first filters.
 
@@ -28,38 +28,38 @@ def explain(image: Path, model: Path | keras.Model, output: Path, *, top: int = 
         output: an .html file.
         top: how many classes.
         channels: how many maps of a stage.
-        preprocess, labels: as in `reskeras.commands.predict.predict`.
+        preprocessing, labels: as in `reskeras.commands.predict.predict`.
     Returns: the path of the page.
     Raises: ValueError for a net that is no image classifier or whose preprocessing nobody knows, or a file that is no image;
         OSError.
     """
-    from .grad_cam import first_filters, look
+    from .grad_cam import get_first_filters, compute_grad_cam
     for name, value in (("top", top), ("channels", channels)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name}={value!r}: expected a whole number of at least 1")
-    net = weighted(model)
-    known = classifier(net)
-    memory, pixels = known.memory.told(preprocess, labels), read(image)
+    net = open_trained_model(model)
+    known = open_classifier(net)
+    memory, pixels = known.metadata.override(preprocessing, labels), read_image(image)
     prepare = memory.prepare(known.shape, known.name)
-    inside = look(net, prepare(pixels), top=top)
-    scores = probabilities(inside.scores, known.name)
+    inside = compute_grad_cam(net, prepare(pixels), top=top)
+    scores = to_probabilities(inside.scores, known.name)
     classes = memory.classes(len(scores))
-    shown = np.clip(prepare.raw()(pixels)[0], 0, 255).astype("uint8")
-    filters = first_filters(net)
+    shown = np.clip(prepare.without_scaling()(pixels)[0], 0, 255).astype("uint8")
+    filters = get_first_filters(net)
     cams = [_captioned(shown, "the image as the net takes it")]
     cams += [_captioned(_overlay(shown, cam), f"{classes[i][1]} {scores[i]:.1%}") for i, cam in inside.cams.items()]
-    return html.write(output, html.page(
+    return html.write_page(output, html.page(
         f"{net.name} on {pathlib.Path(image).name}",
         html.section("Where it looks", html.tag("div", *cams, class_="pictures"),
-                     note(f"Grad-CAM (arXiv:1610.02391) of {inside.layer}: red is what speaks for the class; what speaks against "
+                     _note(f"Grad-CAM (arXiv:1610.02391) of {inside.layer}: red is what speaks for the class; what speaks against "
                           "it is left out.")),
-        html.section("What its stages see", *(stage(name, maps, channels) for name, maps in inside.maps.items()),
-                     note("The maps with the largest mean, each scaled to its own range.")),
-        *([first(*filters, prepare.reverses)] if filters else []),
+        html.section("What its stages see", *(_stage_figure(name, maps, channels) for name, maps in inside.maps.items()),
+                     _note("The maps with the largest mean, each scaled to its own range.")),
+        *([_filters_section(*filters, prepare.is_bgr)] if filters else []),
         lead="Likeliest: " + ", ".join(f"{classes[i][1]} {scores[i]:.1%}" for i in inside.cams), style="look.css"))
 
 
-def note(text: str) -> html.Html:
+def _note(text: str) -> html.Html:
     return html.tag("p", text, class_="small")
 
 
@@ -67,19 +67,19 @@ def _captioned(pixels: np.ndarray, caption: str) -> html.Html:
     return html.tag("figure", html.picture(pixels, 240, caption), html.tag("figcaption", caption))
 
 
-def stage(name: str, maps: np.ndarray, channels: int) -> html.Html:
+def _stage_figure(name: str, maps: np.ndarray, channels: int) -> html.Html:
     strongest = np.argsort(-maps.mean((0, 1)), kind="stable")[:channels]
-    tiles = [coloured(_scaled(maps[..., i])) for i in strongest]
+    tiles = [apply_colormap(_scaled(maps[..., i])) for i in strongest]
     height, width, number = maps.shape
-    return html.tag("figure", html.picture(mosaic(tiles), 560, f"maps of {name}"),
+    return html.tag("figure", html.picture(make_mosaic(tiles), 560, f"maps of {name}"),
                     html.tag("figcaption", f"{name}: {len(tiles)} of {number} maps of {height}x{width}"))
 
 
-def first(name: str, kernel: np.ndarray, reverses: bool) -> html.Html:
+def _filters_section(name: str, kernel: np.ndarray, reverses: bool) -> html.Html:
     height, width, _, number = kernel.shape
     tiles = filter_tiles(kernel, reverses)
-    return html.section("The first filters", html.picture(mosaic(tiles), 560, f"filters of {name}"),
-                        note(f"{name}: {len(tiles)} of {number} filters of {height}x{width}; grey is 0."))
+    return html.section("The first filters", html.picture(make_mosaic(tiles), 560, f"filters of {name}"),
+                        _note(f"{name}: {len(tiles)} of {number} filters of {height}x{width}; grey is 0."))
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
@@ -88,7 +88,7 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     return (values - low) / ((high - low) or 1)
 
 
-def coloured(values: np.ndarray) -> np.ndarray:
+def apply_colormap(values: np.ndarray) -> np.ndarray:
     """0 .. 1 to bytes of HEAT."""
     place = np.clip(values, 0, 1).astype("float32") * (len(HEAT) - 1)
     low = np.minimum(place.astype(int), len(HEAT) - 2)
@@ -98,10 +98,10 @@ def coloured(values: np.ndarray) -> np.ndarray:
 def _overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
     """The image in grey under the cam in colour, both of the image's size."""
     grey = image.astype("float32").mean(-1, keepdims=True)
-    return (0.5 * grey + 0.5 * coloured(resized(cam, image.shape[:2]))).astype("uint8")
+    return (0.5 * grey + 0.5 * apply_colormap(resize_bilinear(cam, image.shape[:2]))).astype("uint8")
 
 
-def resized(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def resize_bilinear(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Bilinear, between the centres of the cells."""
     for axis, size in enumerate(shape[:2]):
         old = values.shape[axis]
@@ -121,7 +121,7 @@ def filter_tiles(kernel: np.ndarray, reverses: bool, number: int = 64) -> list[n
     return [bytes_[..., i] for i in range(min(number, kernel.shape[-1]))]
 
 
-def mosaic(tiles: list[np.ndarray], columns: int = 8) -> np.ndarray:
+def make_mosaic(tiles: list[np.ndarray], columns: int = 8) -> np.ndarray:
     """Tiles (h, w, 3) of one shape side by side, each about TILE pixels wide, on white."""
     height, width = tiles[0].shape[:2]
     times = max(1, round(TILE / max(height, width)))

@@ -7,19 +7,19 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from ..exporters import index
-from ..exporters.formats import format_of
-from .open_model import known, weighted
+from ..exporters.formats import find_format
+from .open_model import check_model, open_trained_model
 
 if TYPE_CHECKING:
     import keras
 
-    from ..exporters.report import Certificate
+    from ..exporters.report import ExportReport
 
 SHELF = pathlib.Path("saved_models")
 
 
 def artefact(name: str, output: str | os.PathLike[str] | None = None, *, command: str = "", debug: bool = False,
-             **options: Any) -> tuple[pathlib.Path, Certificate]:
+             **options: Any) -> tuple[pathlib.Path, ExportReport]:
     """Exports the net that `name` names; a file that lands on the shelf gets its line in the shelf's INDEX.tsv.
 
     Arguments:
@@ -32,19 +32,19 @@ def artefact(name: str, output: str | os.PathLike[str] | None = None, *, command
     """
     stem, kind = pathlib.Path(name).name.removesuffix(".keras"), options.get("quantize")
     target = pathlib.Path(output) if output else SHELF / f"{stem}.{kind + '.' if kind else ''}tflite"
-    format_of(target)       # a wrong suffix or name is said before anything is loaded
-    known(name)
+    find_format(target)       # a wrong suffix or name is said before anything is loaded
+    check_model(name)
     shelved = target.parent.resolve() == SHELF.resolve()
     if shelved:
-        index.read(SHELF)   # a broken one is said before, too
+        index.read_index(SHELF)   # a broken one is said before, too
     from ..exporters.export import export
-    net = weighted(name)
+    net = open_trained_model(name)
     if debug:
         print(_debugged(net, options))
     certificate = export(net, target, **options)
     if shelved:
         accuracy = certificate.first.accuracy
-        index.record(SHELF, {
+        index.update_index(SHELF, {
             "variant": certificate.variant, "file": target.name, "sha256": certificate.sha256, "bytes": certificate.bytes,
             "data": options.get("validation") or options.get("calibration") or "",
             "accuracy": "" if accuracy is None else f"{accuracy:.4f}", "command": command})
@@ -55,18 +55,18 @@ def _debugged(net: keras.Model, options: dict[str, Any]) -> str:
     """The table of what int8 does to each layer."""
     from dataclasses import replace
 
-    from ..exporters.calibration import enough, samples
-    from ..exporters.debug_quantization import layer_errors, table
-    from ..exporters.export import image_size, job_of, ready
-    form = format_of("net.tflite")
+    from ..exporters.calibration import check_image_count, load_images
+    from ..exporters.debug_quantization import measure_layer_errors, format_table
+    from ..exporters.export import choose_image_size, make_options, optimize_for_format
+    form = find_format("net.tflite")
     if options.get("quantize") != "int8" or options.get("calibration") is None:
         raise ValueError("errors by layer are those of int8: give --quantize int8 --calibrate FOLDER")
-    job = job_of(net, form, "int8", 1, options.get("size"), "int8", (), False)
-    pixels = (*image_size(net, options.get("size"), form), net.input_shape[3])
-    prepare = job.preprocessing and job.preprocessing.fitted(pixels)
-    images = samples(options["calibration"], prepare, pixels).images
-    enough(images, options.get("batch"))
-    return table(layer_errors(ready(net, form, job, pixels), replace(job, samples=images)))
+    job = make_options(net, form, "int8", 1, options.get("size"), "int8", (), False)
+    pixels = (*choose_image_size(net, options.get("size"), form), net.input_shape[3])
+    prepare = job.preprocessing and job.preprocessing.for_input_shape(pixels)
+    images = load_images(options["calibration"], prepare, pixels).images
+    check_image_count(images, options.get("batch"))
+    return format_table(measure_layer_errors(optimize_for_format(net, form, job, pixels), replace(job, samples=images)))
 
 
 def command_line(arguments: list[str]) -> str:

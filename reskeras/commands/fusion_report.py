@@ -8,11 +8,11 @@ from typing import Callable
 
 import keras
 
-from ..graph.report import Certificate
+from ..graph.report import OptimizationReport
 from ..graph.graph import Graph
 from ..graph.passes.merge_branches import merge_branches
-from .runtime_kernels import COUNTED, Kernel, SIZE, kernels
-from .tables import table
+from .runtime_kernels import COUNTED, Kernel, SIZE, read_kernels
+from .tables import markdown_table
 
 GRAPH = "Keras graph"           # what the passes change
 
@@ -46,7 +46,7 @@ FUSIONS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class FusionCount:
     """One fusion in one runtime: what is counted, how often in the model as it is and in the optimized one."""
     fusion: Fusion
     by: str                         # a key of kernels.COUNTED, which says of what the counts are
@@ -65,56 +65,56 @@ class Row:
 Ran = dict[str, "list[Kernel] | str"]
 
 
-def fusions(model: keras.Model, fast: keras.Model, certificate: Certificate) -> list[Row]:
+def count_fusions(model: keras.Model, fast: keras.Model, certificate: OptimizationReport) -> list[FusionCount]:
     """Every classic fusion in every runtime, for `model` as it is and for `fast`, which `reskeras.optimize` made of it.
 
     Raises: ValueError where `certificate` is another model's.
     """
-    check(model, fast, certificate)
-    return _rows(kernels(model), kernels(fast))
+    _check(model, fast, certificate)
+    return _rows(read_kernels(model), read_kernels(fast))
 
 
-def check(model: keras.Model, fast: keras.Model, certificate: Certificate) -> None:
+def _check(model: keras.Model, fast: keras.Model, certificate: OptimizationReport) -> None:
     if {model.name, fast.name} != {certificate.model}:
         raise ValueError(f"{model.name}, {fast.name}: the certificate is of {certificate.model!r}; "
                          "expected fast, certificate = reskeras.optimize(model)")
 
 
-def _rows(before: Ran, after: Ran) -> list[Row]:
-    return [row(fusion, by, before[by], after[by]) for fusion in FUSIONS for by in before]
+def _rows(before: Ran, after: Ran) -> list[FusionCount]:
+    return [make_row(fusion, by, before[by], after[by]) for fusion in FUSIONS for by in before]
 
 
-def row(fusion: Fusion, by: str, before: list[Kernel] | str, after: list[Kernel] | str) -> Row:
+def make_row(fusion: Fusion, by: str, before: list[Kernel] | str, after: list[Kernel] | str) -> FusionCount:
     if isinstance(before, str) or isinstance(after, str):
-        return Row(fusion, by, None, None, before if isinstance(before, str) else str(after))
-    return Row(fusion, by, sum(map(fusion.counts, before)), sum(map(fusion.counts, after)))
+        return FusionCount(fusion, by, None, None, before if isinstance(before, str) else str(after))
+    return FusionCount(fusion, by, sum(map(fusion.counts, before)), sum(map(fusion.counts, after)))
 
 
-def report(model: keras.Model, fast: keras.Model, certificate: Certificate) -> str:
+def format_report(model: keras.Model, fast: keras.Model, certificate: OptimizationReport) -> str:
     """The table as text, and below it every runtime's own names for the kernels that were counted."""
-    check(model, fast, certificate)
-    before, after = kernels(model), kernels(fast)
+    _check(model, fast, certificate)
+    before, after = read_kernels(model), read_kernels(fast)
     lines = [*_aligned(_cells(_rows(before, after), model, certificate)), "", caption(model), *filter(None, [certificate.refused])]
     for by, counted in COUNTED.items():
-        lines += ["", f"{by}: {counted}", f"  before  {names(before[by])}", f"  after   {names(after[by])}"]
+        lines += ["", f"{by}: {counted}", f"  before  {_kernel_names(before[by])}", f"  after   {_kernel_names(after[by])}"]
     return "\n".join(lines)
 
 
-def markdown(found: list[Row], model: keras.Model, certificate: Certificate) -> str:
+def markdown(found: list[FusionCount], model: keras.Model, certificate: OptimizationReport) -> str:
     """The table of docs/optimize.md."""
     head, *body = _cells(found, model, certificate)
-    return "\n".join([table(head, body), "", caption(model)])
+    return "\n".join([markdown_table(head, body), "", caption(model)])
 
 
-def _cells(found: list[Row], model: keras.Model, certificate: Certificate) -> list[list[str]]:
+def _cells(found: list[FusionCount], model: keras.Model, certificate: OptimizationReport) -> list[list[str]]:
     lines = [["fusion", "counted", *COUNTED, "done by"]]
     for fusion in FUSIONS:
         own = {r.by: r for r in found if r.fusion is fusion}
-        lines.append([fusion.name, fusion.counted, *(own[by].cell for by in COUNTED), done_by(own, model, certificate)])
+        lines.append([fusion.name, fusion.counted, *(own[by].cell for by in COUNTED), describe_who_fuses(own, model, certificate)])
     return lines
 
 
-def done_by(own: dict[str, Row], model: keras.Model, certificate: Certificate) -> str:
+def describe_who_fuses(own: dict[str, FusionCount], model: keras.Model, certificate: OptimizationReport) -> str:
     """Who does a fusion, as the counts say: a pass, a runtime on the model as it is, a runtime once the passes have run."""
     graph, runtimes = own[GRAPH], [r for by, r in own.items() if by != GRAPH]
     name = graph.fusion.by_pass
@@ -129,18 +129,18 @@ def done_by(own: dict[str, Row], model: keras.Model, certificate: Certificate) -
     if ran and ran.found and not ran.rewritten:
         said.append(f"{name} found {ran.found} and rewrote none")
     if name == "merge_branches" and not ran:
-        said.append(f"merge_branches, which was not asked for, would take {siblings(model)} convolutions")
+        said.append(f"merge_branches, which was not asked for, would take {_count_siblings(model)} convolutions")
     return "; ".join(said)
 
 
-def names(ran: list[Kernel] | str) -> str:
+def _kernel_names(ran: list[Kernel] | str) -> str:
     """How often each kernel ran, by the runtime's own name for it; or why that is not known."""
     if isinstance(ran, str):
         return ran
     return ", ".join(f"{count} {name}" for name, count in sorted(Counter(k.name for k in ran).items()))
 
 
-def siblings(model: keras.Model) -> int:
+def _count_siblings(model: keras.Model) -> int:
     """The convolutions of one tensor that merge_branches would make one."""
     return len(merge_branches(Graph.of(model)).done)
 

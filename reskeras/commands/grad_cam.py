@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..graph.cost.cost import Cost, cost
-from ..graph.graph import deep
+from ..graph.cost.cost import Cost, measure_cost
+from ..graph.graph import high_recursion_limit
 
 
 @dataclass(frozen=True)
-class Inside:
+class GradCam:
     """What a net makes of one image."""
     scores: np.ndarray                      # of the classes, as the net gives them
     cams: dict[int, np.ndarray]             # class -> (h, w), 0 where nothing speaks for it and 1 where most does
@@ -21,7 +21,7 @@ class Inside:
     maps: dict[str, np.ndarray]             # the last layer of each stage -> (h, w, channels)
 
 
-def look(net: keras.Model, image: np.ndarray, classes: Sequence[int] | None = None, top: int = 3) -> Inside:
+def compute_grad_cam(net: keras.Model, image: np.ndarray, classes: Sequence[int] | None = None, top: int = 3) -> GradCam:
     """Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) of the last map that has a place in the image, and each stage's map.
 
     Arguments:
@@ -30,12 +30,12 @@ def look(net: keras.Model, image: np.ndarray, classes: Sequence[int] | None = No
         classes: whose evidence to show; the `top` likeliest ones by default.
     Raises: ValueError for a net without a map or classes, or a class that it has not.
     """
-    found = cost(net, image.shape[1:])
+    found = measure_cost(net, image.shape[1:])
     last = _last_map(net, found)
     ends = _stage_ends(found)
     tensors = {name: _tensor_of(net, name) for name in dict.fromkeys([last, *ends])}
-    score, before = logits(net)
-    with deep():
+    score, before = _find_logits(net)
+    with high_recursion_limit():
         watched = keras.Model(net.inputs, [*tensors.values(), before, net.outputs[0]])
     with tf.GradientTape(persistent=True) as tape:
         *maps, hidden, output = watched([tf.constant(image)], training=False)
@@ -45,8 +45,8 @@ def look(net: keras.Model, image: np.ndarray, classes: Sequence[int] | None = No
         chosen = _check(classes, np.argsort(-values[0].numpy(), kind="stable")[:top], values.shape[1], net.name)
         evidence = {i: values[0, i] for i in chosen}
     by_name = dict(zip(tensors, maps))
-    cams = {i: cam(by_name[last], tape.gradient(value, by_name[last])) for i, value in evidence.items()}
-    return Inside(output[0].numpy(), cams, last, {name: by_name[name][0].numpy() for name in ends})
+    cams = {i: _class_activation_map(by_name[last], tape.gradient(value, by_name[last])) for i, value in evidence.items()}
+    return GradCam(output[0].numpy(), cams, last, {name: by_name[name][0].numpy() for name in ends})
 
 
 def _check(classes: Sequence[int] | None, likeliest: np.ndarray, number: int, name: str) -> list[int]:
@@ -57,7 +57,7 @@ def _check(classes: Sequence[int] | None, likeliest: np.ndarray, number: int, na
     return chosen
 
 
-def cam(maps: Any, gradient: Any) -> np.ndarray:
+def _class_activation_map(maps: Any, gradient: Any) -> np.ndarray:
     """ReLU(sum over channels of mean gradient x map), scaled to 0 .. 1."""
     if gradient is None:
         return np.zeros(maps.shape[1:3], "float32")
@@ -91,7 +91,7 @@ def _tensor_of(net: keras.Model, name: str) -> Any:
     return net.get_layer(name).output
 
 
-def logits(net: keras.Model) -> tuple[Any, Any]:
+def _find_logits(net: keras.Model) -> tuple[Any, Any]:
     """The scores before the softmax or the sigmoid, whose gradients do not vanish: a function, and the tensor to call it on."""
     last = next(layer for layer in reversed(net.layers) if layer.output is net.outputs[0])
     named = getattr(getattr(last, "activation", None), "__name__", "linear")
@@ -105,12 +105,12 @@ def logits(net: keras.Model) -> tuple[Any, Any]:
     return tf.identity, net.outputs[0]
 
 
-def first_filters(net: keras.Model) -> tuple[str, np.ndarray] | None:
+def get_first_filters(net: keras.Model) -> tuple[str, np.ndarray] | None:
     """The first convolution's name and its filters (h, w, channels, number), or None for a net without one."""
     for layer in net.layers:
         kernel = getattr(layer, "kernel", None)
         if kernel is not None and len(kernel.shape) == 4:
             return layer.name, keras.ops.convert_to_numpy(kernel)
-        if isinstance(layer, keras.Model) and (inner := first_filters(layer)):
+        if isinstance(layer, keras.Model) and (inner := get_first_filters(layer)):
             return inner
     return None

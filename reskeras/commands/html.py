@@ -81,13 +81,13 @@ def beside(names: str) -> str:
     return "\n".join(pathlib.Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names.split())
 
 
-def data(id: str, value: Any) -> Html:
+def embed_json(id: str, value: Any) -> Html:
     """Data for the page's script: JSON that no text in it can break out of."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return Html(f'<script type="application/json" id="{id}">{text}</script>')
 
 
-def write(path: str | os.PathLike[str], page: Html) -> pathlib.Path:
+def write_page(path: str | os.PathLike[str], page: Html) -> pathlib.Path:
     """Writes a page: whole, or not at all.  Raises: ValueError for another suffix than .html, OSError."""
     file = pathlib.Path(path)
     if file.suffix not in (".html", ".htm"):
@@ -121,7 +121,7 @@ def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Html:
                           *(tag("tr", *(tag("td", cell) for cell in row)) for row in rows)), class_="wide")
 
 
-def sortable(header: Sequence[Any], rows: Iterable[Sequence[Any]], id: str) -> Html:
+def sortable_table(header: Sequence[Any], rows: Iterable[Sequence[Any]], id: str) -> Html:
     """A table that sorts by a click (with table.js); a cell is a text, or (text, what it is sorted by)."""
     def cell(what: Any) -> Html:
         return tag("td", what[0], data_value=what[1]) if isinstance(what, tuple) else tag("td", what)
@@ -135,7 +135,7 @@ def tiles(*facts: tuple[Any, Any]) -> Html:
     return tag("div", *cards, class_="tiles")
 
 
-def heat(counts: np.ndarray, labels: Sequence[str], corner: str = "") -> Html:
+def confusion_matrix(counts: np.ndarray, labels: Sequence[str], corner: str = "") -> Html:
     """A confusion matrix: rows are the truth; the fuller a cell, the darker."""
     def cell(n: int, whole: int) -> Html:
         shade = f"background: rgba(var(--hue), {0.12 + 0.6 * n / max(whole, 1):.2f})" if n else "color: var(--line)"
@@ -147,10 +147,10 @@ def heat(counts: np.ndarray, labels: Sequence[str], corner: str = "") -> Html:
 
 def picture(pixels: np.ndarray, width: int, alt: str) -> Html:
     """An image (H, W), (H, W, 1) or (H, W, 3) of bytes, `width` CSS pixels wide, inside the page."""
-    return tag("img", src="data:image/png;base64," + base64.b64encode(png(pixels)).decode(), style=f"width: {width}px", alt=alt)
+    return tag("img", src="data:image/png;base64," + base64.b64encode(encode_png(pixels)).decode(), style=f"width: {width}px", alt=alt)
 
 
-def png(pixels: np.ndarray) -> bytes:
+def encode_png(pixels: np.ndarray) -> bytes:
     """The bytes of a PNG file of an image (H, W), (H, W, 1) or (H, W, 3) of uint8."""
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     height, width = pixels.shape[:2]
@@ -162,7 +162,7 @@ def png(pixels: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
 
 
-def inked(ink: str, size: int = 10) -> contextlib.AbstractContextManager[None]:
+def use_ink(ink: str, size: int = 10) -> contextlib.AbstractContextManager[None]:
     """What matplotlib draws inside has that ink, letters of `size` points, and two sides of its frame."""
     import matplotlib
     style: Any = {k: ink for k in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")}

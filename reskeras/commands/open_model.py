@@ -5,9 +5,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from .. import catalog
-from ..weights.table import Weights, default_tag
-from ..weights.table import find as weights_of
-from ..weights.table import get_weights, tags
+from ..weights.table import Checkpoint, get_default_weights
+from ..weights.table import find_checkpoint as weights_of
+from ..weights.table import get_weights, checkpoints_by_tag
 
 if TYPE_CHECKING:
     import keras
@@ -17,7 +17,7 @@ EXPORTED = (".tflite", ".onnx", ".xml")
 Net = str | os.PathLike[str]
 
 
-def opened(what: Net | keras.Model, size: int | None = None, values: bool = True, **fields: Any) -> keras.Model:
+def open_model(what: Net | keras.Model, size: int | None = None, values: bool = True, **fields: Any) -> keras.Model:
     """The net that `what` names, of random weights (a file has its own), or the model that it is.
 
     Arguments:
@@ -34,14 +34,14 @@ def opened(what: Net | keras.Model, size: int | None = None, values: bool = True
         return what
     name = os.fspath(what)
     if name.endswith(FILES):
-        return loaded(name)
-    row, tag, own = catalog.find(name)      # before Keras starts, which takes its time
+        return load_keras_file(name)
+    row, tag, own = catalog.find_variant(name)      # before Keras starts, which takes its time
     import keras
     options: dict[str, Any] = {**own, **fields}
     if tag:
         chosen = weights_of(row.name, tag)
-        assert isinstance(chosen, Weights)
-        options = {**chosen.fields, **options, "input_shape": (chosen.input_size,) * 2 + (chosen.channels,)}
+        assert isinstance(chosen, Checkpoint)
+        options = {**chosen.spec_fields, **options, "input_shape": (chosen.input_size,) * 2 + (chosen.channels,)}
         options |= {"classes": chosen.classes} if chosen.classes else {}
     if size:
         options["input_shape"] = (size, size, options.get("input_shape", (0, 0, 3))[2])
@@ -51,7 +51,7 @@ def opened(what: Net | keras.Model, size: int | None = None, values: bool = True
         return row(weights=None, **options)
 
 
-def weighted(what: Net | keras.Model, open_size: bool = False) -> keras.Model:
+def open_trained_model(what: Net | keras.Model, open_size: bool = False) -> keras.Model:
     """The net that `what` names with its published weights, that of a `.keras` file, or the model that it is.
 
     Arguments:
@@ -62,28 +62,28 @@ def weighted(what: Net | keras.Model, open_size: bool = False) -> keras.Model:
         return what
     name = os.fspath(what)
     if name.endswith(FILES) or os.path.isdir(name):
-        return loaded(name)
-    known(name)
+        return load_keras_file(name)
+    check_model(name)
     shape = {"input_shape": (None, None, get_weights(name).channels)} if open_size else {}
     return catalog.create(name, **shape)
 
 
-def known(name: str) -> None:
+def check_model(name: str) -> None:
     """Raises: ValueError for what is no net with weights, FileNotFoundError for no file; Keras need not start for that."""
     if name.endswith((*FILES, *EXPORTED)):
         if not os.path.exists(name):
             raise FileNotFoundError(f"{name}: no such file")
     elif not os.path.isdir(name):
-        row, tag, _ = catalog.find(name)
+        row, tag, _ = catalog.find_variant(name)
         if tag:
             weights_of(row.name, tag, name.partition(".")[0])
-        elif default_tag(row.name) is None:
-            own = [f"{row.name}.{tag}" for tag in tags(row.name)]
+        elif get_default_weights(row.name) is None:
+            own = [f"{row.name}.{tag}" for tag in checkpoints_by_tag(row.name)]
             raise ValueError(f"{name} has no default weights; " + (f"name one of its own: {', '.join(own)}" if own else
                                                                    "nobody has published any, give a .keras file of yours"))
 
 
-def loaded(name: str) -> keras.Model:
+def load_keras_file(name: str) -> keras.Model:
     from ..build import load
     if not name.endswith(".keras"):
         raise ValueError(f"{name}: a .keras file is expected, which alone has the layers to look at")
@@ -95,7 +95,7 @@ def loaded(name: str) -> keras.Model:
         raise ValueError(f"{name} is no readable Keras file ({type(error).__name__}: {error})") from error
 
 
-def image_shape(model: keras.Model, size: int | None = None) -> tuple[int, ...] | None:
+def get_image_shape(model: keras.Model, size: int | None = None) -> tuple[int, ...] | None:
     """What `cost` takes as input_shape: None for a net of several inputs or none open.
 
     Raises: ValueError where a size is needed.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import html
 from .cost import figures, megabytes, seen, times
-from .open_model import Net, image_shape, opened
-from .shortcut_drawing import shortcuts
+from .open_model import Net, get_image_shape, open_model
+from .shortcut_drawing import find_shortcuts
 
 if TYPE_CHECKING:
     import keras
@@ -37,17 +37,17 @@ def page(what: Net | keras.Model, output: str | os.PathLike[str], size: int | No
     Returns: its path.
     Raises: as `opened` and `reskeras.cost`; ValueError for another suffix, OSError where it cannot be written.
     """
-    model = opened(what, size, initializer="ones")       # the page shows no weights, and random ones take their time
-    return html.write(output, document(model, size))
+    model = open_model(what, size, initializer="ones")       # the page shows no weights, and random ones take their time
+    return html.write_page(output, build_page(model, size))
 
 
-def document(model: keras.Model, size: int | None = None) -> html.Html:
+def build_page(model: keras.Model, size: int | None = None) -> html.Html:
     """The page of a model."""
-    from ..graph.cost.cost import CONVENTION, cost
-    from ..graph.optimize import optimize
-    shape = image_shape(model, size)
-    fast, _ = optimize(model, proof=False)
-    before, after = cost(model, shape), cost(fast, shape)
+    from ..graph.cost.cost import CONVENTION, measure_cost
+    from ..graph.optimize import optimize_model
+    shape = get_image_shape(model, size)
+    fast, _ = optimize_model(model, proof=False)
+    before, after = measure_cost(model, shape), measure_cost(fast, shape)
     last = before.last_map
     return html.page(
         model.name,
@@ -59,18 +59,18 @@ def document(model: keras.Model, size: int | None = None) -> html.Html:
         html.tag("div", html.section("The net", *_graph_pane()), html.section("Layers", *_layers_pane()), class_="both"),
         html.section("Stages", html.table(("stage", "layers", "output", "parameters", "MACs", "activations", "field", "stride"),
                                           [(s.name, s.layers, *figures(s)) for s in before.stages])),
-        html.section("As built and optimized", html.table(("", "as built", "optimized"), comparison(before, after)),
-                     small("Optimized: for inference, the same function in exact arithmetic; reskeras.optimize proves it.")),
-        small(f"{CONVENTION}. Activations are the outputs of convolutions and dense layers. The receptive field is of the layers "
+        html.section("As built and optimized", html.table(("", "as built", "optimized"), _comparison_rows(before, after)),
+                     _small("Optimized: for inference, the same function in exact arithmetic; reskeras.optimize proves it.")),
+        _small(f"{CONVENTION}. Activations are the outputs of convolutions and dense layers. The receptive field is of the layers "
               "on the way, beyond the border too; \"+ all\" where a gate or a norm sees the whole image. Memory is of one "
               "image's activations, each from the layer that makes it to the last that reads it."),
         html.tag("div", id="tip", role="status", hidden=""),
-        html.data("net", {"columns": COLUMNS, "blocks": len({layer.block for layer in before.layers}),
-                          "versions": [version(model, before), version(fast, after)]}),
+        html.embed_json("net", {"columns": COLUMNS, "blocks": len({layer.block for layer in before.layers}),
+                          "versions": [_version_data(model, before), _version_data(fast, after)]}),
         lead=f"One image of {' x '.join(map(str, before.layers[0].output))}.", style="net.css", script="table.js net.js")
 
 
-def small(text: str) -> html.Html:
+def _small(text: str) -> html.Html:
     return html.tag("p", text, class_="small")
 
 
@@ -101,7 +101,7 @@ def _layers_pane() -> list[html.Html]:
                                  html.tag("tbody"), id="layers", class_="sortable"), class_="pane")]
 
 
-def comparison(before: Cost, after: Cost) -> list[tuple[Any, ...]]:
+def _comparison_rows(before: Cost, after: Cost) -> list[tuple[Any, ...]]:
     """The sums, and how many layers of each colour there are."""
     rows: list[tuple[Any, ...]] = [(name, *(f"{getattr(c, key):,}" for c in (before, after)))
                                    for name, key in (("parameters", "params"), ("MACs", "macs"), ("activations", "activations"))]
@@ -112,13 +112,13 @@ def comparison(before: Cost, after: Cost) -> list[tuple[Any, ...]]:
     return rows + [(f"layers: {name}", *numbers) for name, *numbers in counts if any(numbers)]
 
 
-def version(model: keras.Model, found: Cost) -> dict[str, Any]:
+def _version_data(model: keras.Model, found: Cost) -> dict[str, Any]:
     """What the page's script draws."""
     words = _described(model)
     layers = [(layer.name, layer.kind, _group_of(layer.kind), words.get(re.sub(r"#\d+", "", layer.name), ""), layer.stage,
                layer.block, " x ".join(map(str, layer.output)), math.prod(layer.output), layer.params, layer.macs,
                layer.activations, seen(layer), times(layer.stride), layer.reads) for layer in found.layers]
-    return {"layers": layers, "shortcuts": {block: vars(s) for block, s in shortcuts(found.layers).items()}}
+    return {"layers": layers, "shortcuts": {block: vars(s) for block, s in find_shortcuts(found.layers).items()}}
 
 
 def _group_of(kind: str) -> str:
@@ -129,13 +129,13 @@ def _described(model: keras.Model, prefix: str = "") -> dict[str, str]:
     """Layer -> what it does, such as "3x3, stride 2, 32 groups"; inside nested models too."""
     found = {}
     for layer in model.layers:
-        found[prefix + layer.name] = words(layer)
+        found[prefix + layer.name] = describe_layer(layer)
         if hasattr(layer, "layers"):
             found |= _described(layer, f"{prefix}{layer.name}/")
     return found
 
 
-def words(layer: Any) -> str:
+def describe_layer(layer: Any) -> str:
     parts = []
     window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if window:

@@ -9,7 +9,7 @@ from typing import Iterator
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
+def quiet_tensorflow() -> Iterator[None]:
     """Keeps TensorFlow's C++ logging, which no Python setting reaches, off the terminal; shows it where the block fails."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as log:

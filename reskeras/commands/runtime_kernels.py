@@ -36,11 +36,11 @@ class Kernel:
     strides: bool = False
 
 
-def kernel(name: str, *does: str, fused: Sequence[str] = (), window: int = 0, strides: bool = False) -> Kernel:
+def make_kernel(name: str, *does: str, fused: Sequence[str] = (), window: int = 0, strides: bool = False) -> Kernel:
     return Kernel(f"{name}[{', '.join(fused)}]" if fused else name, frozenset(filter(None, does)), window, strides)
 
 
-def kernels(model: keras.Model) -> dict[str, list[Kernel] | str]:
+def read_kernels(model: keras.Model) -> dict[str, list[Kernel] | str]:
     """By runtime; in the place of a runtime's kernels the reason where it is not installed or does not take the model.
 
     Of a copy of `model` in which no variable is all zeros: TensorFlow folds a bias of zeros away, and then fuses nothing.
@@ -84,11 +84,11 @@ def _keras_kernel(node: Node) -> Kernel | None:
     strides = math.prod(np.atleast_1d(config.get("strides") or 1)) > 1
     if node.word in LINEAR and node.word != "Dense":
         act = config["activation"] != "linear"
-        return kernel(node.word, "conv", "act" * act, fused=[str(config["activation"])] * act, strides=strides)
+        return make_kernel(node.word, "conv", "act" * act, fused=[str(config["activation"])] * act, strides=strides)
     if node.word in POOLS:
-        return kernel(node.word, "pool", window=math.prod(config["pool_size"]), strides=strides)
+        return make_kernel(node.word, "pool", window=math.prod(config["pool_size"]), strides=strides)
     does = LAYERS.get(node.word)
-    return kernel(node.word, does) if does else None
+    return make_kernel(node.word, does) if does else None
 
 
 def _tensorflow_kernels(model: keras.Model, function: Function) -> list[Kernel]:
@@ -104,7 +104,7 @@ def _tensorflow_kernels(model: keras.Model, function: Function) -> list[Kernel]:
     nodes = [node for graph in ran for part in graph.partition_graphs for node in part.node]
     # the scope of tf.nn.batch_normalization, which every BatchNormalization of Keras calls
     norms = {node.name.split("/batchnorm/")[0] for node in nodes if node.op == "Mul" and "/batchnorm/" in node.name}
-    return [*(kernel("batchnorm/Mul", "norm") for _ in norms), *filter(None, map(_tensorflow_kernel, nodes))]
+    return [*(make_kernel("batchnorm/Mul", "norm") for _ in norms), *filter(None, map(_tensorflow_kernel, nodes))]
 
 
 def _tensorflow_kernel(node: Any) -> Kernel | None:
@@ -113,12 +113,12 @@ def _tensorflow_kernel(node: Any) -> Kernel | None:
     word = node.op.lower()
     if "conv2d" in word or "conv3d" in word:
         acts = set(fused) - {"BiasAdd", "Add", "FusedBatchNorm"}
-        return kernel(node.op, "conv", "add" * ("Add" in fused), "act" * bool(acts), "norm" * ("FusedBatchNorm" in fused),
+        return make_kernel(node.op, "conv", "add" * ("Add" in fused), "act" * bool(acts), "norm" * ("FusedBatchNorm" in fused),
                       fused=fused, strides=strides)
     if "maxpool" in word or "avgpool" in word:
-        return kernel(node.op, "pool", window=math.prod(node.attr["ksize"].list.i), strides=strides)
+        return make_kernel(node.op, "pool", window=math.prod(node.attr["ksize"].list.i), strides=strides)
     does = {"Pad": "pad", "PadV2": "pad", "Relu": "act", "Relu6": "act"}.get(node.op, "norm" if "fusedbatchnorm" in word else "")
-    return kernel(node.op, does) if does else None
+    return make_kernel(node.op, does) if does else None
 
 
 def _frozen_kernels(model: keras.Model, function: Function) -> list[Kernel]:
@@ -128,10 +128,10 @@ def _frozen_kernels(model: keras.Model, function: Function) -> list[Kernel]:
 def _tflite_kernels(model: keras.Model, function: Function) -> list[Kernel]:
     """Of the file that TensorFlow's converter writes."""
     frozen = convert_variables_to_constants_v2(function)        # or variables stay, and nothing folds into them
-    return operators(tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module()).convert())
+    return read_tflite_operators(tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module()).convert())
 
 
-def operators(data: bytes) -> list[Kernel]:
+def read_tflite_operators(data: bytes) -> list[Kernel]:
     """Of a .tflite file."""
     file = schema.ModelT.InitFromPackedBuf(data, 0)
     return [found for graph in file.subgraphs for operator in graph.operators if (found := _tflite_kernel(file, graph, operator))]
@@ -144,15 +144,15 @@ def _tflite_kernel(file: Any, graph: Any, operator: Any) -> Kernel | None:
     fused, doing = [] if act == "NONE" else [act], "act" * (act != "NONE")
     strides = max(getattr(options, "strideH", 1), getattr(options, "strideW", 1)) > 1
     if "CONV" in name:
-        return kernel(name, "conv", doing, fused=fused, strides=strides)
+        return make_kernel(name, "conv", doing, fused=fused, strides=strides)
     if "POOL_2D" in name:
-        return kernel(name, "pool", doing, fused=fused, window=options.filterHeight * options.filterWidth, strides=strides)
+        return make_kernel(name, "pool", doing, fused=fused, window=options.filterHeight * options.filterWidth, strides=strides)
     tensors = [graph.tensors[i] for i in operator.inputs]
     constant = any(file.buffers[t.buffer].data is not None and math.prod(t.shape) > 1 for t in tensors)
     if name in ("MUL", "ADD") and constant:
-        return kernel(f"{name} by channel", "norm" * (name == "MUL"), doing, fused=fused)
+        return make_kernel(f"{name} by channel", "norm" * (name == "MUL"), doing, fused=fused)
     does = {"PAD": "pad", "PADV2": "pad", "ADD": "add", "RELU": "act", "RELU6": "act"}.get(name)
-    return kernel(name, does, doing, fused=fused) if does else None
+    return make_kernel(name, does, doing, fused=fused) if does else None
 
 
 WORDS, FUSED = ({code: name for name, code in vars(kind).items() if isinstance(code, int)}
@@ -175,13 +175,13 @@ def _openvino_kernel(node: Any, operations: dict[str, Any]) -> Kernel | None:
     fused = [_openvino_word(operation) for operation in own]
     does = {word if word in ("add", "norm") else "act" for word in fused if word in ("add", "norm", *ACTIVATIONS)}
     if kind == "Convolution":
-        return kernel(kind, "conv", *does, fused=fused[1:], strides=_openvino_strides(node, own[0]))
+        return make_kernel(kind, "conv", *does, fused=fused[1:], strides=_openvino_strides(node, own[0]))
     if kind == "Pooling":       # one that the model has not is OpenVINO's own subsampling
         window = math.prod(own[0].get_attributes()["kernel"]) if own else 1
-        return kernel(kind if own else "Pooling (inserted)", "pool", *does, fused=fused[1:], window=window, strides=True)
+        return make_kernel(kind if own else "Pooling (inserted)", "pool", *does, fused=fused[1:], window=window, strides=True)
     if kind == "Pad":
-        return kernel(kind, "pad")
-    return kernel(kind, *does, fused=fused) if does and kind in ("Eltwise", "Subgraph", "Relu") else None
+        return make_kernel(kind, "pad")
+    return make_kernel(kind, *does, fused=fused) if does and kind in ("Eltwise", "Subgraph", "Relu") else None
 
 
 def _openvino_word(operation: Any) -> str:

@@ -17,16 +17,16 @@ class Shortcut:
     path: tuple[int, ...]       # the layers on it, () for a bare identity
 
 
-def shortcuts(layers: Sequence[LayerCost]) -> dict[str, Shortcut]:
+def find_shortcuts(layers: Sequence[LayerCost]) -> dict[str, Shortcut]:
     """Block -> its shortcut, for the blocks that close with an addition of two ways from one input."""
     blocks: dict[str, list[int]] = {}
     for i, layer in enumerate(layers):
         blocks.setdefault(layer.block, []).append(i)
-    found = {block: shortcut(layers, members) for block, members in blocks.items()}
+    found = {block: _find_shortcut(layers, members) for block, members in blocks.items()}
     return {block: known for block, known in found.items() if known}
 
 
-def shortcut(layers: Sequence[LayerCost], members: list[int]) -> Shortcut | None:
+def _find_shortcut(layers: Sequence[LayerCost], members: list[int]) -> Shortcut | None:
     inside = set(members)
     ends = [i for i in members if layers[i].kind == "Add" and len(layers[i].reads) == 2]
     if not ends:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from . import html
-from .tables import table
+from .tables import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WIDTH = 128     # of a docstring's line
+LINE_WIDTH = 128     # of a docstring's line
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
-        return table(self.header, self.rows)
+        return markdown_table(self.header, self.rows)
 
 
 @dataclass(frozen=True)
@@ -65,32 +65,32 @@ class Study:
 
     def text(self) -> str:
         """What was measured and found, in lines of a docstring."""
-        tables = [f"{textwrap.fill(table.caption, WIDTH)}\n\n{table.markdown()}" for table in self.tables]
-        return "\n\n".join([textwrap.fill(f"Full run: {self.run}", WIDTH), *tables, textwrap.fill(self.found, WIDTH)])
+        tables = [f"{textwrap.fill(table.caption, LINE_WIDTH)}\n\n{table.markdown()}" for table in self.tables]
+        return "\n\n".join([textwrap.fill(f"Full run: {self.run}", LINE_WIDTH), *tables, textwrap.fill(self.found, LINE_WIDTH)])
 
 
-def drawing(charts: Sequence[Chart], ink: str) -> Figure:
+def draw_charts(charts: Sequence[Chart], ink: str) -> Figure:
     """The charts under each other.  Raises: ImportError without matplotlib."""
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError('a figure needs matplotlib: pip install "reskeras[pictures]"') from error
-    heights = [max(1.2, 0.36 * len(words(chart)) + 0.9) if words(chart) else 3.4 for chart in charts]
-    with html.inked(ink):
+    heights = [max(1.2, 0.36 * len(_category_names(chart)) + 0.9) if _category_names(chart) else 3.4 for chart in charts]
+    with html.use_ink(ink):
         figure = Figure(figsize=(7, sum(heights)), layout="constrained")
         for axes, chart in zip(figure.subplots(len(charts), squeeze=False, height_ratios=heights)[:, 0], charts):
             _draw(axes, chart, matplotlib.colormaps["tab10"])
     return figure
 
 
-def words(chart: Chart) -> list[str]:
+def _category_names(chart: Chart) -> list[str]:
     """The places, where they are words."""
     return list(dict.fromkeys(x for places, _ in chart.lines.values() for x in places if isinstance(x, str)))
 
 
 def _draw(axes: Any, chart: Chart, colours: Any) -> None:
-    known = words(chart)[::-1]
+    known = _category_names(chart)[::-1]
     for i, (name, (places, values)) in enumerate(chart.lines.items()):
         if known:
             axes.plot(values, [known.index(x) for x in places], "os"[i % 2], color=colours(i), alpha=0.8, label=name)

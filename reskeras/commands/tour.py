@@ -8,22 +8,22 @@ import re
 from typing import Any
 
 from . import html
-from .study import Chart, Study, Table, drawing
+from .study import Chart, Study, Table, draw_charts
 
-KEPT = pathlib.Path(__file__).with_name("tour.json")      # written by the scripts' --keep
+STUDIES_FILE = pathlib.Path(__file__).with_name("tour.json")      # written by the scripts' --keep
 CHAPTERS = ("degradation", "depth", "shortcuts", "versions", "wide", "cardinality", "attention", "stochastic_depth", "inception",
             "scaling")
 
 
-def studies() -> dict[str, Study]:
+def load_studies() -> dict[str, Study]:
     """Script -> what its full run found, in the order of the tour; without those that were not run in full yet."""
-    known = json.loads(KEPT.read_text(encoding="utf-8"))
+    known = json.loads(STUDIES_FILE.read_text(encoding="utf-8"))
     return {name: Study.of(known[name]) for name in CHAPTERS if name in known}
 
 
 def _missing() -> list[str]:
     """The commands of those."""
-    return [f"python examples/papers/{name}.py" for name in CHAPTERS if name not in studies()]
+    return [f"python examples/papers/{name}.py" for name in CHAPTERS if name not in load_studies()]
 
 
 def tour(output: str | os.PathLike[str]) -> pathlib.Path:
@@ -31,18 +31,18 @@ def tour(output: str | os.PathLike[str]) -> pathlib.Path:
 
     Raises: ValueError for another suffix than .html, ImportError without matplotlib, OSError where it cannot be written.
     """
-    known = studies()
+    known = load_studies()
     later = [part for command in _missing() for part in (" ", html.tag("code", command))]
     links = (html.tag("li", html.tag("a", study.title, href=f"#{name}")) for name, study in known.items())
-    return html.write(output, html.page(
+    return html.write_page(output, html.page(
         "The papers' claims, rerun small", html.tag("ol", *links, class_="chapters"),
-        *(chapter(name, study) for name, study in known.items()), *[html.tag("p", "Not run in full yet:", *later)] * bool(later),
+        *(_chapter(name, study) for name, study in known.items()), *[html.tag("p", "Not run in full yet:", *later)] * bool(later),
         lead="Each claim with its figure, the command that measures it again, our numbers and the paper's.", style="tour.css"))
 
 
-def markdown() -> str:
+def tour_markdown() -> str:
     """For docs/seeing.md: the claims with their commands, and the table of the first."""
-    known = studies()
+    known = load_studies()
     lines = ["| claim | command |", "|---|---|", *(f"| {study.title} | `{study.command}` |" for study in known.values())]
     lines += [f"| not run in full yet | `{command}` |" for command in _missing()]
     first, _ = known["degradation"].tables
@@ -50,23 +50,23 @@ def markdown() -> str:
                       known["degradation"].found])
 
 
-def chapter(name: str, study: Study) -> html.Html:
+def _chapter(name: str, study: Study) -> html.Html:
     papers = [part for number in study.sources for part in (" ", html.tag("a", f"arXiv:{number}",
                                                                           href=f"https://arxiv.org/abs/{number}"))]
-    figures = [html.tag("div", html.figure(drawing([chart], html.INK), alone(chart)), class_="wide chart")
+    figures = [html.tag("div", html.figure(draw_charts([chart], html.INK), _chart_caption(chart)), class_="wide chart")
                for chart in study.charts]
-    tables = [part for table in study.tables for part in (html.tag("p", *_marked(table.caption), class_="small"), cells(table))]
+    tables = [part for table in study.tables for part in (html.tag("p", *_marked(table.caption), class_="small"), _cells(table))]
     return html.tag("section", html.tag("h2", study.title, id=name), html.tag("blockquote", study.claim, *papers),
                     html.tag("pre", html.tag("code", study.command)), *figures, *tables,
                     html.tag("p", *_marked(study.found), class_="found"), html.tag("p", study.run, class_="small"))
 
 
-def alone(chart: Chart) -> str:
+def _chart_caption(chart: Chart) -> str:
     """A caption, where the chart has no legend to say what it is of."""
     return "" if len(chart.lines) > 1 else f"{chart.y or chart.x}: {', '.join(chart.lines)}"
 
 
-def cells(table: Table) -> html.Html:
+def _cells(table: Table) -> html.Html:
     return html.table(table.header, table.rows)
 
 

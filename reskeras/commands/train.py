@@ -24,7 +24,7 @@ def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
     history = training.fit(*args, **kwargs)
     folder = kwargs.get("output") or kwargs.get("resume")
     if folder and pathlib.Path(folder, LOG).is_file():
-        report(folder)
+        write_report(folder)
     return history
 
 
@@ -49,7 +49,7 @@ def train(model: str | None, data: str | None, recipe: str = "finetune", output:
     return "\n".join([*lines, *(str(folder / name) for name in files)])
 
 
-def report(folder: str | os.PathLike[str]) -> pathlib.Path:
+def write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
     """Writes curves.png (with matplotlib) and report.html from a training's run.json and log.csv.
 
     Raises: FileNotFoundError where it has none yet; OSError.
@@ -69,7 +69,7 @@ def report(folder: str | os.PathLike[str]) -> pathlib.Path:
     facts += [(f"{float(last['images_per_s']):.0f}", "images per second"), (f"{float(last['waiting']):.0%}", "waiting for input")]
     recipe, strategy = about["recipe"], about["strategy"]
     values = {**recipe["training"], **{f"model.{name}": value for name, value in recipe["model"].items()}}
-    return html.write(place / "report.html", html.page(
+    return html.write_page(place / "report.html", html.page(
         f"{about['net']} on {about['data']['name']}", html.tiles(*facts),
         *([html.section("Curves", html.figure(drawing))] if drawing is not None else []),
         html.section("Epochs", html.table(list(last), [list(row.values()) for row in rows])),
@@ -88,7 +88,7 @@ def curves(rows: list[dict[str, str]], ink: str) -> Figure | None:
     except ImportError:
         return None
     epochs = [int(row["epoch"]) for row in rows]
-    with html.inked(ink):
+    with html.use_ink(ink):
         drawing = Figure(figsize=(9, 7), layout="constrained")
         for axes, (name, title) in zip(drawing.subplots(len(CURVES), sharex=True), CURVES):
             for column, label in ((name, "training"), (f"val_{name}", "validation")):

@@ -16,7 +16,7 @@ from tiny import tiny
 import reskeras
 from reskeras.cli import main
 from reskeras.exporters import c_array, index
-from reskeras.exporters.c_array import arena_size, write_cc
+from reskeras.exporters.c_array import measure_arena_size, write_c_array
 from reskeras.commands.benchmark import benchmark
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -59,10 +59,10 @@ def test_export_to_the_shelf_keeps_its_index(shelf):
 def test_index_lines_are_replaced_and_dropped(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).touch()
-        index.record(tmp_path, {"file": name, "bytes": 1})
+        index.update_index(tmp_path, {"file": name, "bytes": 1})
     (tmp_path / "a").unlink()
-    index.record(tmp_path, {"file": "b", "bytes": 2})
-    assert [(line["file"], line["bytes"]) for line in index.read(tmp_path)] == [("b", "2")]
+    index.update_index(tmp_path, {"file": "b", "bytes": 2})
+    assert [(line["file"], line["bytes"]) for line in index.read_index(tmp_path)] == [("b", "2")]
     assert {f.name for f in tmp_path.iterdir()} == {"b", "INDEX.tsv"}
 
 
@@ -72,8 +72,8 @@ def test_index_of_several_writers(tmp_path):
     for name in names:
         (tmp_path / name).touch()
     with ThreadPoolExecutor(len(names)) as pool:
-        list(pool.map(lambda name: index.record(tmp_path, {"file": name}), names))
-    assert sorted(line["file"] for line in index.read(tmp_path)) == sorted(names)
+        list(pool.map(lambda name: index.update_index(tmp_path, {"file": name}), names))
+    assert sorted(line["file"] for line in index.read_index(tmp_path)) == sorted(names)
     assert {f.name for f in tmp_path.iterdir() if "INDEX" in f.name} <= {"INDEX.tsv", ".INDEX.tsv.lock"}
 
 
@@ -82,7 +82,7 @@ def test_a_broken_index_is_named_and_kept(tmp_path, text):
     (tmp_path / "a.tflite").touch()
     (tmp_path / "INDEX.tsv").write_text(text)
     with pytest.raises(ValueError, match="INDEX.tsv, line [12]: expected the columns variant, file, sha256"):
-        index.record(tmp_path, {"file": "a.tflite"})
+        index.update_index(tmp_path, {"file": "a.tflite"})
     assert (tmp_path / "INDEX.tsv").read_text() == text
 
 
@@ -178,7 +178,7 @@ def test_the_c_array_has_a_name_of_c(shelf, tmp_path, monkeypatch):
     monkeypatch.setattr(c_array, "arena_size", lambda file: 16)
     for name in ("9 é²-net.tflite", "int.tflite"):
         (tmp_path / name).write_bytes((shelf / f"{DIGITS}.tflite").read_bytes())
-        write_cc(tmp_path / name, tmp_path / "net.cc")
+        write_c_array(tmp_path / name, tmp_path / "net.cc")
         names = re.findall(r"(?:int|char) (.*?)(?:\[\])? =", (tmp_path / "net.cc").read_text())
         assert len(names) == 3 and all(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) for name in names), names
 
@@ -186,8 +186,8 @@ def test_the_c_array_has_a_name_of_c(shelf, tmp_path, monkeypatch):
 def test_c_array_is_the_file(shelf, tmp_path):
     pytest.importorskip("tflite_micro")
     file = shelf / f"{DIGITS}.int8.tflite"
-    arena = write_cc(file, tmp_path / "net.cc")
+    arena = write_c_array(file, tmp_path / "net.cc")
     text = (tmp_path / "net.cc").read_text()
     numbers = bytes(int(n, 16) for n in re.findall(r"0x[0-9a-f]+", text))
     assert numbers == file.read_bytes() and f"arena_size = {arena};" in text and "alignas(16)" in text
-    assert arena % 16 == 0 and 16 * 16 * 16 < arena < 10 * file.stat().st_size and arena == arena_size(file)
+    assert arena % 16 == 0 and 16 * 16 * 16 < arena < 10 * file.stat().st_size and arena == measure_arena_size(file)

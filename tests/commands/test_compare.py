@@ -10,7 +10,7 @@ import pytest
 from browser import opened
 
 from reskeras import catalog, cli, variants
-from reskeras.graph.cost.cost import cost
+from reskeras.graph.cost.cost import measure_cost
 from reskeras.commands import compare as room
 from reskeras.commands.compare import Point, compare, front, points
 from reskeras.commands.published_costs import PUBLISHED_NETS
@@ -27,7 +27,7 @@ def test_points_are_the_tables_and_the_librarys():
         w = get_weights(f"{row}.{p.tag}")
         assert (p.top1, p.size, p.data, p.source, p.family) == (w.top1, w.top1_size, w.dataset, w.id, variants.VARIANTS[row].family)
         with keras.StatelessScope(initialize_variables=False):      # without the memory
-            made = cost(variants.VARIANTS[row](weights=None, **w.spec_fields), (p.size, p.size, 3))
+            made = measure_cost(variants.VARIANTS[row](weights=None, **w.spec_fields), (p.size, p.size, 3))
         assert (p.params, p.macs) == (made.params, made.macs)
     assert [p.name for p in found[3:]] == [x.name for x in PUBLISHED_NETS]
 

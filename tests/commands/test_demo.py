@@ -13,8 +13,8 @@ import reskeras
 from reskeras.exporters.formats import open_file
 from reskeras.commands import demo as job
 from reskeras.commands import html
-from reskeras.commands.digits import augment, digits
-from reskeras.weights.table import FOLDER
+from reskeras.commands.digits import augment_digits, load_digits
+from reskeras.weights.table import EMBEDDED_FOLDER
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -85,7 +85,7 @@ def test_html_escapes_text():
 
 
 def test_split_is_fixed_and_stratified():
-    parts = digits()
+    parts = load_digits()
     assert [len(p) for p in parts] == [1255, 178, 364]
     for part, share in zip(parts, (0.7, 0.1, 0.2)):
         counts = np.bincount(part.labels, minlength=10)
@@ -98,9 +98,9 @@ def test_split_is_fixed_and_stratified():
 
 def test_augmentation_moves_images_a_little_and_differently():
     import tensorflow as tf
-    images = digits()[0].images[:64]
+    images = load_digits()[0].images[:64]
     tf.random.set_seed(0)
-    moved = augment(tf.constant(images)).numpy()
+    moved = augment_digits(tf.constant(images)).numpy()
     assert moved.shape == images.shape and moved.min() >= 0 and moved.max() <= 1
     distance = np.abs(moved - images).mean((1, 2, 3))
     assert distance.min() > 0 and np.median(distance) < 0.2 and len(np.unique(distance)) == 64
@@ -133,17 +133,17 @@ def index():
 def test_embedded_net_has_the_accuracy_of_the_index(row):
     file = SHELF / row["file"]
     assert hashlib.sha256(file.read_bytes()).hexdigest() == row["sha256"] and file.stat().st_size == int(row["bytes"])
-    test = digits()[2]
+    test = load_digits()[2]
     accuracy = (open_file(file)(test.images).argmax(1) == test.labels).mean()
     assert accuracy == pytest.approx(float(row["accuracy"]), abs=1.5 / len(test)) and accuracy >= 0.985
 
 
 def test_embedded_net_is_package_data_and_has_a_name():
     name = "cifar_resnet20.digits"
-    assert (FOLDER / f"{name}.keras").read_bytes() == (SHELF / f"{name}.keras").read_bytes()
-    assert (FOLDER / f"{name}.keras").stat().st_size < 1_400_000
-    net, test = reskeras.create(name, input_shape=(16, 16, 1)), digits()[2]
-    np.testing.assert_allclose(net.predict(test.images, verbose=0), open_file(FOLDER / f"{name}.keras")(test.images), atol=1e-5)
+    assert (EMBEDDED_FOLDER / f"{name}.keras").read_bytes() == (SHELF / f"{name}.keras").read_bytes()
+    assert (EMBEDDED_FOLDER / f"{name}.keras").stat().st_size < 1_400_000
+    net, test = reskeras.create(name, input_shape=(16, 16, 1)), load_digits()[2]
+    np.testing.assert_allclose(net.predict(test.images, verbose=0), open_file(EMBEDDED_FOLDER / f"{name}.keras")(test.images), atol=1e-5)
 
 
 def test_embedded_int8_file_is_verified():

@@ -9,12 +9,12 @@ from keras import layers
 
 import reskeras
 from reskeras import cli
-from reskeras.model_metadata import Memory, Net
-from reskeras.commands.evaluate import classes_in_net, evaluate, published
-from reskeras.commands.html import png
+from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
+from reskeras.commands.evaluate import map_classes, evaluate, get_published_accuracy
+from reskeras.commands.html import encode_png
 from reskeras.train.sources import Source, arrays
-from reskeras.images.labels import label_set
-from reskeras.images.get_preprocessing import preprocess
+from reskeras.images.labels import get_label_set
+from reskeras.model_metadata import get_preprocessing
 from reskeras.images.preprocessing import Preprocessing
 from reskeras.weights.table import get_weights
 
@@ -27,8 +27,8 @@ GREY = Preprocessing((16, 16), "torch", (0.0,), (1.0,), "bilinear", 0.8)
 @pytest.fixture(scope="module")
 def digits():
     pytest.importorskip("sklearn")
-    from reskeras.commands.digits import digits
-    return digits()[2]
+    from reskeras.commands.digits import load_digits
+    return load_digits()[2]
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +52,14 @@ def test_a_file_of_one_image_at_a_time(digits, expected):
     files = sorted(SHELF.glob(f"{NET}*.tflite"))
     assert files
     for file in files:
-        assert evaluate(file, some, preprocess=NET, labels="digits").top1 == evaluate(NET, some).top1
+        assert evaluate(file, some, preprocessing=NET, labels="digits").top1 == evaluate(NET, some).top1
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the trained nets are not in {DATA}")
 @pytest.mark.parametrize("depth, error", [(32, 7.2), (44, 6.7)])
 def test_akamaster(depth, error):
     net = reskeras.create(f"akamaster/resnet{depth}", weights=DATA / f"akamaster_resnet{depth}.safetensors")
-    found = evaluate(net, f"npz:{DATA}/cifar10_test_first1000.npz", preprocess=f"cifar_resnet{depth}.cifar10", labels="cifar10",
+    found = evaluate(net, f"npz:{DATA}/cifar10_test_first1000.npz", preprocessing=f"cifar_resnet{depth}.cifar10", labels="cifar10",
                      batch=128)
     assert found.images == 1000 and round(100 - found.top1, 1) == error and found.top5 > 98
 
@@ -69,7 +69,7 @@ def folder(tmp_path, digits):
     for c in range(10):
         (tmp_path / str(c)).mkdir()
     for i in range(60):
-        (tmp_path / str(digits.labels[i]) / f"{i}.png").write_bytes(png(digits.pixels[i]))
+        (tmp_path / str(digits.labels[i]) / f"{i}.png").write_bytes(encode_png(digits.pixels[i]))
     return tmp_path
 
 
@@ -104,19 +104,19 @@ def named(*classes):
 
 
 def test_classes_by_wordnet_id_and_name():
-    memory = Memory(labels="imagenet-1k")
-    names = label_set("imagenet-1k")
-    assert list(classes_in_net(named("n01440764", "Great_white_shark", names[9][1]), memory, 1000)) == [0, 2, 9]
-    assert list(classes_in_net(named("n01440764", "n01443537"), memory, 1001)) == [1, 2]    # one for the background
-    assert list(classes_in_net(named(), memory, 1001)) == list(range(1, 1001))
+    memory = ModelMetadata(labels="imagenet-1k")
+    names = get_label_set("imagenet-1k")
+    assert list(map_classes(named("n01440764", "Great_white_shark", names[9][1]), memory, 1000)) == [0, 2, 9]
+    assert list(map_classes(named("n01440764", "n01443537"), memory, 1001)) == [1, 2]    # one for the background
+    assert list(map_classes(named(), memory, 1001)) == list(range(1, 1001))
     with pytest.raises(ValueError, match="did you mean 'tench'"):
-        classes_in_net(named("tensh", "goldfish"), memory, 1000)
+        map_classes(named("tensh", "goldfish"), memory, 1000)
     twice = [name for _, name in names if [n for _, n in names].count(name) > 1]
     if twice:
         with pytest.raises(ValueError, match="use WordNet ids"):
-            classes_in_net(named(twice[0]), memory, 1000)
+            map_classes(named(twice[0]), memory, 1000)
     with pytest.raises(ValueError, match="give labels="):
-        classes_in_net(named("cat"), Memory(), 3)
+        map_classes(named("cat"), ModelMetadata(), 3)
 
 
 def test_a_class_beyond_the_net_is_an_error(digits):
@@ -127,8 +127,8 @@ def test_a_class_beyond_the_net_is_an_error(digits):
 def centred():
     """A net of which each pixel moves the scores, so that they differ by crop."""
     image = keras.Input((16, 16, 1))
-    net = Net(image, layers.Dense(7, name="predictions")(layers.Flatten()(image)), name="corners",
-              memory=Memory(preprocessing=GREY, labels=tuple("abcdefg")))
+    net = ModelWithMetadata(image, layers.Dense(7, name="predictions")(layers.Flatten()(image)), name="corners",
+              metadata=ModelMetadata(preprocessing=GREY, labels=tuple("abcdefg")))
     net.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in net.weights])
     return net
 
@@ -156,7 +156,7 @@ def test_scales():
     """As by hand: the square at each scale, the mean of the softmax; alone, a scale is a single crop of that size."""
     image = keras.Input((None, None, 1))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(image))
-    net = Net(image, layers.Dense(7, name="predictions")(x), memory=Memory(preprocessing=GREY, labels=tuple("abcdefg")))
+    net = ModelWithMetadata(image, layers.Dense(7, name="predictions")(x), metadata=ModelMetadata(preprocessing=GREY, labels=tuple("abcdefg")))
     net.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in net.weights])
     x = np.random.default_rng(1).integers(0, 256, (30, 20, 24, 1)).astype("uint8")
     seen = [Preprocessing((s, s), "torch", (0.0,), (1.0,), "bilinear", 1.0)(x) for s in (20, 28, 40)]
@@ -176,9 +176,9 @@ def test_scales():
 
 def test_the_published_figure_is_the_row_s():
     row = get_weights("resnet50v1_5.a1_in1k")
-    found = published(Memory.of_row(row))
+    found = get_published_accuracy(ModelMetadata.from_checkpoint(row))
     assert found == {"name": row.name, "top1": row.top1, "top5": row.top5, "size": row.top1_size, "labels": "imagenet-1k"}
-    assert published(Memory()) is None and published(Memory.of_row(get_weights(NET))) is None
+    assert get_published_accuracy(ModelMetadata()) is None and get_published_accuracy(ModelMetadata.from_checkpoint(get_weights(NET))) is None
 
 
 def test_a_net_that_says_nothing_is_refused(digits):
@@ -187,5 +187,5 @@ def test_a_net_that_says_nothing_is_refused(digits):
     with pytest.raises(ValueError, match="does not say how its images are prepared"):
         evaluate(silent, "digits")
     with pytest.raises(ValueError, match="give labels="):
-        evaluate(silent, arrays("named", digits.pixels, digits.labels, tuple("abcdefghij")), preprocess=preprocess(NET))
-    assert evaluate(silent, "digits", preprocess=preprocess(NET)).images == 364     # "0" to "9" are its numbers
+        evaluate(silent, arrays("named", digits.pixels, digits.labels, tuple("abcdefghij")), preprocessing=get_preprocessing(NET))
+    assert evaluate(silent, "digits", preprocessing=get_preprocessing(NET)).images == 364     # "0" to "9" are its numbers

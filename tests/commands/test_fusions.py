@@ -11,8 +11,8 @@ from keras import layers
 from tiny import tiny
 
 import reskeras
-from reskeras.commands.fusion_report import FUSIONS, Row, caption, done_by, fusions, markdown, report, row
-from reskeras.commands.runtime_kernels import COUNTED, kernel, kernels, operators
+from reskeras.commands.fusion_report import FUSIONS, FusionCount, caption, describe_who_fuses, count_fusions, markdown, format_report, make_row
+from reskeras.commands.runtime_kernels import COUNTED, make_kernel, read_kernels, read_tflite_operators
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "optimize.md"
 BEGIN, END = "<!-- pytest -m slow tests/commands/test_fusions.py --accept -->\n", "\n<!-- end of fusions -->"
@@ -28,7 +28,7 @@ def chain(*parts):
 
 def counts(model, name):
     """How often each runtime does a fusion; those that are not installed left out."""
-    return {by: sum(map(BY_NAME[name].counts, ran)) for by, ran in kernels(model).items() if not missing(by, ran)}
+    return {by: sum(map(BY_NAME[name].counts, ran)) for by, ran in read_kernels(model).items() if not missing(by, ran)}
 
 
 def missing(by, ran):
@@ -51,7 +51,7 @@ def test_an_activation_before_the_convolution_is_not_fused():
 def test_the_model_stays_as_it_is():
     model = chain(layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU())
     before = [w.copy() for w in model.get_weights()]
-    kernels(model)
+    read_kernels(model)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
@@ -68,7 +68,7 @@ def test_a_bias_of_zeros_does_not_hide_a_fusion():
 
 def test_a_pool_is_a_kernel_of_its_own():
     model = chain(layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D())
-    for by, ran in kernels(model).items():
+    for by, ran in read_kernels(model).items():
         if not missing(by, ran):
             assert [k.does for k in ran if "pool" in k.does] == [{"pool"}], by
 
@@ -85,13 +85,13 @@ def test_a_stride_is_seen_in_every_runtime(size, strides):
 def resnet50():
     model = tiny("resnet50")
     fast, certificate = reskeras.optimize(model, proof=False)
-    return model, fast, certificate, fusions(model, fast, certificate)
+    return model, fast, certificate, count_fusions(model, fast, certificate)
 
 
 def test_resnet50(resnet50):
     """Five blocks: one stride meets an identity shortcut, which gets a pool; the others a projection, which takes the stride."""
     model, fast, certificate, found = resnet50
-    onednn = any("_Mkl" in k.name for k in kernels(fast)["TF graph"])
+    onednn = any("_Mkl" in k.name for k in read_kernels(fast)["TF graph"])
     add, pad = (5, 1) if onednn else (0, 5)
     expected = {        # Keras, TF graph, TF frozen, TFLite
         "BN folding": [(20, 0), (20, 0), (20, 0), (0, 0)],
@@ -119,8 +119,8 @@ def test_openvino_moves_the_strides_itself(resnet50):
 def test_the_file_that_export_writes_has_the_same_operators(tmp_path):
     model = tiny("resnet50")
     reskeras.export(model, tmp_path / "net.tflite", optimize=False)
-    assert sorted(k.name for k in operators((tmp_path / "net.tflite").read_bytes())) == \
-        sorted(k.name for k in kernels(model)["TFLite"])
+    assert sorted(k.name for k in read_tflite_operators((tmp_path / "net.tflite").read_bytes())) == \
+        sorted(k.name for k in read_kernels(model)["TFLite"])
 
 
 def test_passes_are_counted_from_the_certificate(resnet50):
@@ -137,7 +137,7 @@ def test_without_openvino(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     model = chain(layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU())
     fast, certificate = reskeras.optimize(model, proof=False)
-    text = report(model, fast, certificate)
+    text = format_report(model, fast, certificate)
     assert "openvino is not installed" in text and "–" in text and "fold_bn (1 layers)" in text
 
 
@@ -145,25 +145,25 @@ def test_another_models_certificate():
     model = chain(layers.Conv2D(4, 3, name="a"), layers.BatchNormalization())
     fast, certificate = reskeras.optimize(model, proof=False)
     with pytest.raises(ValueError, match="the certificate is of 'other'"):
-        report(model, fast, replace(certificate, model="other"))
+        format_report(model, fast, replace(certificate, model="other"))
 
 
 def test_the_verdict_follows_the_counts():
     model = chain(layers.Conv2D(4, 3), layers.ReLU())
     _, certificate = reskeras.optimize(model, passes=[], proof=False)
-    both, alone = kernel("c", "conv", "act"), kernel("c", "conv")
+    both, alone = make_kernel("c", "conv", "act"), make_kernel("c", "conv")
 
     def verdict(tf, file):
-        own = {by: row(BY_NAME["conv + ReLU"], by, *ran) for by, ran in {
+        own = {by: make_row(BY_NAME["conv + ReLU"], by, *ran) for by, ran in {
             "Keras graph": ([alone], [alone]), "TF graph": tf, "TFLite": file}.items()}
-        return done_by(own, model, certificate)
+        return describe_who_fuses(own, model, certificate)
     assert verdict(([alone], [alone]), ([alone], [alone])).startswith("nobody")
     assert verdict(([alone], [both]), ([both], [both])) == "unasked: TFLite; after optimize: TF graph"
     assert verdict(("not installed", "not installed"), ([alone], [alone])).startswith("nobody")
 
 
 def test_an_absent_runtime_is_no_zero():
-    assert row(FUSIONS[0], "OpenVINO", "openvino is not installed", []) == Row(
+    assert make_row(FUSIONS[0], "OpenVINO", "openvino is not installed", []) == FusionCount(
         FUSIONS[0], "OpenVINO", None, None, "openvino is not installed")
 
 
@@ -182,7 +182,7 @@ def test_readme_has_the_table(accept):
     """All of it where OpenVINO is installed, else without its column and the verdict, which depends on it."""
     model = reskeras.ResNet50(weights=None, input_shape=(64, 64, 3))
     fast, certificate = reskeras.optimize(model, proof=False)
-    table = markdown(fusions(model, fast, certificate), model, certificate)
+    table = markdown(count_fusions(model, fast, certificate), model, certificate)
     if accept:
         before, after = PAGE.read_text().split(BEGIN)[0], PAGE.read_text().split(END)[1]
         PAGE.write_text(before + BEGIN + table + END + after)

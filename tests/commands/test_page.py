@@ -10,10 +10,10 @@ from tiny import tiny
 
 import reskeras
 from reskeras import cli
-from reskeras.graph.cost.cost import cost
+from reskeras.graph.cost.cost import measure_cost
 from reskeras.commands import html
-from reskeras.commands.page import COLUMNS, document, page, words
-from reskeras.commands.shortcut_drawing import shortcuts
+from reskeras.commands.page import COLUMNS, build_page, page, describe_layer
+from reskeras.commands.shortcut_drawing import find_shortcuts
 
 
 def data(text):
@@ -32,7 +32,7 @@ def file(net, tmp_path_factory):
 
 def test_figures_are_the_librarys(net, file):
     text = file.read_text(encoding="utf-8")
-    found, fast = cost(net), cost(reskeras.optimize(net, proof=False)[0])
+    found, fast = measure_cost(net), measure_cost(reskeras.optimize(net, proof=False)[0])
     for version, wanted in zip(data(text)["versions"], (found, fast)):
         rows = [dict(zip(COLUMNS, row)) for row in version["layers"]]
         assert [row["name"] for row in rows] == [layer.name for layer in wanted.layers]
@@ -54,7 +54,7 @@ def test_page_is_one_file_without_network(file):
 def test_data_cannot_break_out(tmp_path):
     image = keras.Input((4, 4, 1))
     net = keras.Model(image, layers.ReLU(name="<b>&'\"")(image), name="a<b")
-    text = str(document(net))
+    text = str(build_page(net))
     assert "<b>&" not in text and "<title>a&lt;b</title>" in text
     assert data(text)["versions"][0]["layers"][1][0] == "<b>&'\""
 
@@ -67,8 +67,8 @@ KINDS = {   # row: what is drawn past its blocks, in order: i(dentity), p(roject
 @pytest.mark.parametrize("row", KINDS)
 def test_shortcuts(row):
     """The first of the tiny form's stages has two blocks; V2 subsamples at a stage's end, which is no identity."""
-    found = cost(tiny(row))
-    known = shortcuts(found.layers)
+    found = measure_cost(tiny(row))
+    known = find_shortcuts(found.layers)
     blocks = [b for b in dict.fromkeys(layer.block for layer in found.layers) if "block" in b]
     assert "".join("-" if b not in known else "i" if known[b].identity else "p" for b in blocks) == KINDS[row]
     for block, way in known.items():
@@ -78,21 +78,21 @@ def test_shortcuts(row):
 
 def test_scaled_gated_and_dropped_shortcuts_are_identities_where_the_shape_stays():
     for shortcut in ("constant", "exclusive_gate", "dropout"):
-        found = shortcuts(cost(tiny("cifar_resnet20", shortcut=shortcut)).layers)
+        found = find_shortcuts(measure_cost(tiny("cifar_resnet20", shortcut=shortcut)).layers)
         assert found["conv2_block2"].identity and not found["conv3_block1"].identity, shortcut
 
 
 def test_words():
-    assert words(layers.Conv2D(8, 3, strides=2, groups=4, dilation_rate=1)) == "3x3, stride 2, 4 groups"
-    assert words(layers.Activation("relu")) == "relu" and words(layers.Dropout(0.25)) == "rate 0.25"
-    assert words(layers.MaxPooling2D(3, 2)) == "3x3, stride 2" and words(layers.Add()) == ""
+    assert describe_layer(layers.Conv2D(8, 3, strides=2, groups=4, dilation_rate=1)) == "3x3, stride 2, 4 groups"
+    assert describe_layer(layers.Activation("relu")) == "relu" and describe_layer(layers.Dropout(0.25)) == "rate 0.25"
+    assert describe_layer(layers.MaxPooling2D(3, 2)) == "3x3, stride 2" and describe_layer(layers.Add()) == ""
 
 
 @pytest.mark.parametrize("make", [lambda: tiny("inception_resnet_v2"), lambda: keras.applications.MobileNetV2(
     weights=None, input_shape=(64, 64, 3), alpha=0.35), lambda: keras.Sequential([
         keras.Input((8,)), layers.Dense(4), keras.Sequential([layers.Dense(2)], name="inner")])])
 def test_any_net_has_a_page(make):
-    assert len(data(document(make()))["versions"]) == 2
+    assert len(data(build_page(make()))["versions"]) == 2
 
 
 def test_command(tmp_path, capsys):
@@ -114,7 +114,7 @@ def test_cost_command(tmp_path, capsys):
     net.save(tmp_path / "net.keras")
     assert cli.main(["cost", str(tmp_path / "net.keras"), "--json", "--per-layer", "--batch", "4"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told == json.loads(json.dumps(cost(net, batch=4).as_dict()))
+    assert told == json.loads(json.dumps(measure_cost(net, batch=4).as_dict()))
     assert cli.main(["cost", "resnet50v1_5", "--per-layer"]) == 0
     out = capsys.readouterr().out
     assert "4,089,184,256 MACs, 8,178,368,512 FLOPs" in out and "427 pixels, one cell every 32, in conv5_block3_out" in out
@@ -128,13 +128,13 @@ def test_cost_command(tmp_path, capsys):
 
 
 def test_pages_escape_what_they_sort():
-    table = html.sortable(["<"], [[("<b>", 1)]], id="t")
+    table = html.sortable_table(["<"], [[("<b>", 1)]], id="t")
     assert '<td data-value="1">&lt;b&gt;</td>' in table and "<thead>" in table
 
 
 @pytest.mark.parametrize("width, height, scheme", [(1280, 900, "light"), (390, 844, "dark")])
 def test_in_the_browser(net, file, width, height, scheme):
-    found = cost(net)
+    found = measure_cost(net)
     with opened(file, width, height, scheme) as (tab, complaints):
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")          # nothing hangs over the edge
         boxes = tab.locator("#graph .box")
@@ -174,7 +174,7 @@ def test_in_the_browser(net, file, width, height, scheme):
         tab.click("#layers tbody tr:has-text('conv4_block1_2_conv')")
         assert tab.locator(".box.on").get_attribute("aria-label").startswith("2_conv")
         tab.click('[data-version="1"]')
-        assert rows.count() == len(cost(reskeras.optimize(net, proof=False)[0]).layers) < len(found.layers)
+        assert rows.count() == len(measure_cost(reskeras.optimize(net, proof=False)[0]).layers) < len(found.layers)
         tab.click('[data-version="0"]')
 
         tab.click("#collapse")

@@ -9,12 +9,12 @@ import tensorflow as tf
 from keras import layers
 from PIL import Image
 
-from reskeras.model_metadata import Memory, Net
-from reskeras.commands.html import png
-from reskeras.commands.predict import predict, read
-from reskeras.images.labels import label_set
-from reskeras.images.get_preprocessing import preprocess
-from reskeras.weights.table import FOLDER, get_weights
+from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
+from reskeras.commands.html import encode_png
+from reskeras.commands.predict import predict, read_image
+from reskeras.images.labels import get_label_set
+from reskeras.model_metadata import get_preprocessing
+from reskeras.weights.table import EMBEDDED_FOLDER, get_weights
 
 NET = "cifar_resnet20.digits"
 SHELF = pathlib.Path(__file__).parents[2] / "saved_models"
@@ -25,8 +25,8 @@ ROW = get_weights("resnet50v1_5.a1_in1k")
 @pytest.fixture(scope="module")
 def test_digits():
     pytest.importorskip("sklearn")
-    from reskeras.commands.digits import digits
-    return digits()[2]
+    from reskeras.commands.digits import load_digits
+    return load_digits()[2]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def files(tmp_path_factory, test_digits):
     folder = tmp_path_factory.mktemp("digits")
     for c in range(10):
         image = test_digits.pixels[np.flatnonzero(test_digits.labels == c)[1]]
-        (folder / f"{c}.png").write_bytes(png(image))
+        (folder / f"{c}.png").write_bytes(encode_png(image))
     return [folder / f"{c}.png" for c in range(10)]
 
 
@@ -45,12 +45,12 @@ def photos():
     return [folder / "china.jpg", folder / "flower.jpg"]
 
 
-def imagenet(path, memory=Memory.of_row(ROW), scales=False):
+def imagenet(path, metadata=ModelMetadata.from_checkpoint(ROW), scales=False):
     """A net that calls everything by its mean blue: 100 where there is none, 1 more for each hundredth of the deviation."""
     image = keras.Input((64, 64, 3))
     x = layers.Rescaling(1 / 255, -0.5, name="preprocessing")(image) if scales else image
     x = layers.Dense(1000, name="predictions")(layers.GlobalAveragePooling2D()(x))
-    net = Net(image, x, name="imagenet", memory=memory)
+    net = ModelWithMetadata(image, x, name="imagenet", metadata=memory)
     centres = (np.arange(1000) - 500) / 200     # the nearest one wins: -(b - c)^2 up to what all have in common
     net.get_layer("predictions").set_weights([np.stack([0 * centres, 0 * centres, 2000 * centres]), -1000 * centres ** 2])
     if path:
@@ -60,8 +60,8 @@ def imagenet(path, memory=Memory.of_row(ROW), scales=False):
 
 @pytest.mark.parametrize("model", [NET, "keras", "tflite"])
 def test_digits_are_named(files, model):
-    files_of = {"keras": FOLDER / f"{NET}.keras", "tflite": SHELF / f"{NET}.int8.tflite"}
-    given = {} if model == NET else {"preprocess": NET, "labels": "digits"}
+    files_of = {"keras": EMBEDDED_FOLDER / f"{NET}.keras", "tflite": SHELF / f"{NET}.int8.tflite"}
+    given = {} if model == NET else {"preprocessing": NET, "labels": "digits"}
     results = predict(files, files_of.get(model, model), top=3, **given)
     assert [r["image"] for r in results] == [str(f) for f in files]
     assert sum(r["predictions"][0]["label"] == str(c) for c, r in enumerate(results)) >= 9
@@ -84,25 +84,25 @@ def test_photographs_by_the_embedded_net(photos):
 
 def test_photographs_by_a_net_that_remembers(photos, tmp_path):
     net = imagenet(tmp_path / "net.keras")
-    expected = net.predict(preprocess(net)(photos), verbose=0)
+    expected = net.predict(get_preprocessing(net)(photos), verbose=0)
     for model in (tmp_path / "net.keras", str(tmp_path / "net.keras"), net):
         for result, scores in zip(predict(photos, model, top=2), expected):
             best = result["predictions"][0]
-            assert (best["id"], best["label"]) == label_set("imagenet-1k")[scores.argmax()]
+            assert (best["id"], best["label"]) == get_label_set("imagenet-1k")[scores.argmax()]
             assert 0 < best["score"] <= 1 and len(result["predictions"]) == 2
 
 
 def test_a_net_with_preprocessing_inside(photos, tmp_path):
-    outside = imagenet(None, Memory(preprocessing=preprocess(ROW).raw()), scales=True)
-    expected = outside.predict(preprocess(ROW).raw().fitted((64, 64, 3))(photos), verbose=0).argmax(1)
+    outside = imagenet(None, ModelMetadata(preprocessing=get_preprocessing(ROW).without_scaling()), scales=True)
+    expected = outside.predict(get_preprocessing(ROW).without_scaling().for_input_shape((64, 64, 3))(photos), verbose=0).argmax(1)
     imagenet(tmp_path / "told.keras", None, scales=True)
-    for model, given in ((outside, {}), (outside, {"preprocess": ROW}), (tmp_path / "told.keras", {"preprocess": ROW.name})):
+    for model, given in ((outside, {}), (outside, {"preprocessing": ROW}), (tmp_path / "told.keras", {"preprocessing": ROW.name})):
         assert [int(r["predictions"][0]["id"]) for r in predict(photos, model, **given)] == list(expected)
 
 
 def test_a_model_around_a_net(photos, tmp_path):
     """Its pixels are the net's, so is their preprocessing; and what is scaled inside is not scaled again."""
-    net, scaling = imagenet(None), imagenet(None, Memory.of_row(ROW, inside=True), scales=True)
+    net, scaling = imagenet(None), imagenet(None, ModelMetadata.from_checkpoint(ROW, inside=True), scales=True)
     expected, scaled = predict(photos, net), predict(photos, scaling)
     image = keras.Input((64, 64, 3))
     for same, results in ((keras.Sequential([image, net, layers.Softmax()]), expected),
@@ -110,10 +110,10 @@ def test_a_model_around_a_net(photos, tmp_path):
                           (keras.Sequential([image, keras.Sequential([image, scaling])]), scaled)):
         same.save(tmp_path / "around.keras")
         for model in (same, tmp_path / "around.keras"):
-            for given in ({}, {"preprocess": ROW.name, "labels": "imagenet-1k"}):
+            for given in ({}, {"preprocessing": ROW.name, "labels": "imagenet-1k"}):
                 assert [r["predictions"][0]["label"] for r in predict(photos, model, **given)] == [
                     r["predictions"][0]["label"] for r in results]
-    telling = Memory.of_row(ROW).preprocessing.layers(resize=False)
+    telling = ModelMetadata.from_checkpoint(ROW).preprocessing.as_layers(resize=False)
     before = keras.Sequential([image, *telling, net])        # scaled by layers of the caller's
     assert [r["predictions"][0]["label"] for r in predict(photos, before)] == [r["predictions"][0]["label"] for r in expected]
 
@@ -130,7 +130,7 @@ def test_every_kind_of_file_is_the_same_image(photos, tmp_path):
     rgb.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=98)
     frames[0].save(tmp_path / "animated.gif", save_all=True, append_images=frames[1:])
     names = ["rgb.png", "rgba.png", "rgb.bmp", "rgb.jpg", "cmyk.jpg", "animated.gif"]
-    net = imagenet(None, Memory.of_row(ROW, labels=False))
+    net = imagenet(None, ModelMetadata.from_checkpoint(ROW, labels=False))
     best = [int(r["predictions"][0]["id"]) for r in predict([tmp_path / n for n in names], net)]
     assert best[0] == best[1] == best[2] and max(best) - min(best) <= 20, best
     rgb.convert("L").save(tmp_path / "grey.jpg", quality=98)
@@ -140,7 +140,7 @@ def test_every_kind_of_file_is_the_same_image(photos, tmp_path):
 
 
 def test_grey_kinds_by_a_grey_net(files, tmp_path):
-    grey = tf.constant(read(files[5])[..., :1])
+    grey = tf.constant(read_image(files[5])[..., :1])
     large = tf.cast(tf.repeat(tf.repeat(grey, 8, 0), 8, 1), tf.uint8)
     rgb, white = tf.image.grayscale_to_rgb(large), tf.fill(large.shape, tf.constant(255, tf.uint8))
     kinds = {"g.png": tf.io.encode_png(large), "rgb.png": tf.io.encode_png(rgb),
@@ -186,24 +186,24 @@ def test_command_line(files, photos, tmp_path, capfd):
 
 
 def test_labels(files, photos, tmp_path):
-    unnamed = imagenet(None, Memory.of_row(ROW, labels=False))
+    unnamed = imagenet(None, ModelMetadata.from_checkpoint(ROW, labels=False))
     (plain,), (given,) = predict(photos[0], unnamed, 1), predict(photos[0], unnamed, 1, labels="imagenet-1k")
     index = int(plain["predictions"][0]["label"])
-    assert given["predictions"][0]["id"] == label_set("imagenet-1k")[index][0]
+    assert given["predictions"][0]["id"] == get_label_set("imagenet-1k")[index][0]
     names = tmp_path / "names.txt"
     names.write_text("\n".join(f"kind {i}" for i in range(10)))
     for labels in (names, str(names), [f"kind {i}" for i in range(10)]):
         assert predict(files[7], NET, 1, labels=labels)[0]["predictions"][0]["label"] == "kind 7"
     with pytest.raises(ValueError, match="2 names, the net has 10 classes"):
         predict(files[7], NET, labels=["cat", "dog"])
-    wrong = imagenet(None, Memory.of_row(get_weights("resnetv2_50x1_bit.goog_in21k"), labels=True))
+    wrong = imagenet(None, ModelMetadata.from_checkpoint(get_weights("resnetv2_50x1_bit.goog_in21k"), labels=True))
     with pytest.raises(ValueError, match="imagenet-21k has 21843 names, the net has 1000"):
         predict(photos[0], wrong, 1)
 
 
 def test_nothing_is_guessed(files, tmp_path):
     imagenet(tmp_path / "net.keras", None)
-    with pytest.raises(ValueError, match="does not say how its images are prepared.*preprocess="):
+    with pytest.raises(ValueError, match="does not say how its images are prepared.*preprocessing="):
         predict(files, tmp_path / "net.keras")
     alone = tmp_path / "alone.tflite"       # without the .json that lies beside it in saved_models: it holds the same inside
     alone.write_bytes((SHELF / f"{NET}.int8.tflite").read_bytes())
@@ -214,7 +214,7 @@ def test_nothing_is_guessed(files, tmp_path):
 def test_a_file_beside_an_export_says_it(files, tmp_path):
     file = tmp_path / "net.tflite"
     file.write_bytes((SHELF / f"{NET}.int8.tflite").read_bytes())
-    memory = Memory(preprocessing=preprocess(NET), labels=tuple("zero one two three four five six seven eight nine".split()))
+    memory = ModelMetadata(preprocessing=get_preprocessing(NET), labels=tuple("zero one two three four five six seven eight nine".split()))
     (tmp_path / "net.tflite.json").write_text(json.dumps({"bytes": 1, "memory": memory.get_config()}))
     assert [predict(files[c], file, 1)[0]["predictions"][0]["label"] for c in (0, 3)] == ["zero", "three"]
 
@@ -231,7 +231,7 @@ def test_a_published_net_by_name(photos, monkeypatch):
     assert asked == [ROW.name] and result["predictions"][0]["id"].startswith("n0")
     predict(photos[0], "timm/resnet50.a1_in1k")
     predict(photos[0], "resnet50v1_5")
-    assert all(get_weights(name).row == "resnet50v1_5" for name in asked)
+    assert all(get_weights(name).variant == "resnet50v1_5" for name in asked)
 
 
 @pytest.mark.parametrize("model, message", [
@@ -254,12 +254,12 @@ def test_model_that_cannot_classify_images(files, tmp_path):
     with pytest.raises(ValueError, match="no readable Keras"):
         predict(files[0], tmp_path / "net.keras")
     with pytest.raises(ValueError, match="not built"):
-        predict(files[0], keras.Sequential([layers.Dense(3)]), preprocess=NET)
+        predict(files[0], keras.Sequential([layers.Dense(3)]), preprocessing=NET)
     image = keras.Input((8, 8, 5))
     with pytest.raises(ValueError, match="images of 1 or 3 channels"):
-        predict(files[0], keras.Model(image, layers.GlobalAveragePooling2D()(image)), preprocess=NET)
+        predict(files[0], keras.Model(image, layers.GlobalAveragePooling2D()(image)), preprocessing=NET)
     image = keras.Input((8, 8, 1))
     with pytest.raises(ValueError, match="one number per class"):
-        predict(files[0], keras.Model(image, layers.ReLU()(image)), preprocess=NET)
+        predict(files[0], keras.Model(image, layers.ReLU()(image)), preprocessing=NET)
     with pytest.raises(ValueError, match="top=0"):
         predict(files[0], NET, top=0)

@@ -6,8 +6,8 @@ import pytest
 from browser import opened
 
 from reskeras import cli
-from reskeras.commands.study import Chart, drawing
-from reskeras.commands.tour import studies, tour
+from reskeras.commands.study import Chart, draw_charts
+from reskeras.commands.tour import load_studies, tour
 
 
 @pytest.fixture(scope="module")
@@ -19,14 +19,14 @@ def file(tmp_path_factory):
 def test_it_says_what_the_full_runs_found(file):
     text = file.read_text(encoding="utf-8")
     plain = html.unescape(re.sub(r"</?code>", "", text)).replace("`", "")
-    for name, study in studies().items():
+    for name, study in load_studies().items():
         assert f'<h2 id="{name}">' in text and f'href="#{name}"' in text
         for said in (study.title, study.claim, study.command, study.found.replace("`", ""), study.run):
             assert said in plain, said
         for table in study.tables:
             cells = [html.escape(cell, quote=False) for row in table.rows for cell in row]
             assert cells and all(f"<td>{cell}</td>" in text for cell in cells)
-    assert text.count("<figure") == sum(len(study.charts) for study in studies().values())
+    assert text.count("<figure") == sum(len(study.charts) for study in load_studies().values())
     assert not re.search(r"<link|@import|url\((?!#)|src=", text)
 
 
@@ -40,7 +40,7 @@ def test_command(tmp_path, capsys):
 def test_places_may_be_words_or_numbers():
     pytest.importorskip("matplotlib")
     words = Chart("error (%)", "", {"here": (["a", "b"], [1, 2]), "paper": (["b", "c"], [3, 4])})
-    figure = drawing([words, Chart("epoch", "error (%)", {"a": ([1, 2], [3, 4])}, "y")], "#000000")
+    figure = draw_charts([words, Chart("epoch", "error (%)", {"a": ([1, 2], [3, 4])}, "y")], "#000000")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["c", "b", "a"]
     assert figure.axes[1].get_yscale() == "log" and figure.axes[1].get_ylabel() == "error (%)"
 

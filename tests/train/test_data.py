@@ -10,7 +10,7 @@ from PIL import Image
 from reskeras.train import tfrecord
 from reskeras.train.data import Data
 from reskeras.train.sources import Source, source
-from reskeras.images.decode import decode
+from reskeras.images.decode import decode_image
 
 PIPELINE = "inception_crop(16)|flip|erase(0.25)|mixup(0.2)"
 
@@ -103,8 +103,8 @@ def test_cifar_binaries_and_npz(tmp_path, kind, head):
 
 def test_digits_are_the_demo_s():
     pytest.importorskip("sklearn")
-    from reskeras.commands.digits import digits
-    train, _, test = digits()
+    from reskeras.commands.digits import load_digits
+    train, _, test = load_digits()
     for split, part in (("train", train), ("test", test)):
         found = source("digits", split)
         assert (found.images == part.pixels).all() and (found.labels == part.labels).all()
@@ -276,8 +276,8 @@ def test_a_broken_image_costs_no_batch_while_there_are_others(photos, damaged):
 
 
 def test_pillow_s_errors_are_skipped_too(photos, damaged):
-    from reskeras.images.get_preprocessing import preprocess
-    data = Data(f"folder:{photos}", 32, prepare=preprocess("resnet50v1_5.a1_in1k"))
+    from reskeras.model_metadata import get_preprocessing
+    data = Data(f"folder:{photos}", 32, prepare=get_preprocessing("resnet50v1_5.a1_in1k"))
     assert [len(y) for _, y in batches(data.epoch())] == [17] and data.broken == damaged
 
 
@@ -303,7 +303,7 @@ def test_tfrecord_of_pixels(tmp_path):
     x = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 1)).astype("uint8")
     tfrecord.write(Source("here", x, np.arange(5)), tmp_path, shards=1)
     found = sorted(tfrecord.read(f"{tmp_path}/train-*").as_numpy_iterator(), key=lambda pair: pair[1])
-    assert all((decode(data)[..., :1] == x[i]).all() for i, (data, _) in enumerate(found))
+    assert all((decode_image(data)[..., :1] == x[i]).all() for i, (data, _) in enumerate(found))
     assert not tfrecord.classes(f"{tmp_path}/train-*")
 
 
