@@ -1,6 +1,6 @@
 """Brings reskeras/weights/table.json up to date with timm's metadata:
 
-    python examples/refresh_weights.py              # needs timm: sizes, crops, licences, new checkpoints
+    python examples/refresh_weights.py              # needs timm: sizes, crops, licenses, new checkpoints
     python examples/refresh_weights.py --hub        # and the hub: full sha256 and commit of every file there
 
 It prints what changed.  It moves no default, drops no row and touches no published accuracy: those are edited by hand.
@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from reskeras.catalog import find
-from reskeras.variants import ROWS
-from reskeras.weights.table import TABLE, compact
+from reskeras.catalog import find_variant
+from reskeras.variants import VARIANTS
+from reskeras.weights.table import TABLE_FILE, to_table_entry
 
 # The first word of a timm tag -> where its recipe is described.
 STRIKES_BACK = "ResNet strikes back, arXiv:2110.00476, "
@@ -38,21 +38,21 @@ def recipe(tag: str) -> str:
 
 def write(entries: list[dict]) -> None:
     """The table, a line for each checkpoint."""
-    lines = ",\n".join(json.dumps(compact(entry), ensure_ascii=False) for entry in entries)
-    TABLE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    lines = ",\n".join(json.dumps(to_table_entry(entry), ensure_ascii=False) for entry in entries)
+    TABLE_FILE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 def of_timm(arch: str, tag: str, config) -> dict:
     """A row of the table from timm's pretrained configuration."""
-    row, _, fields = find(f"timm/{arch}")
+    row, _, fields = find_variant(f"timm/{arch}")
     pixels = "tf" if tuple(config.mean) == (0.5, 0.5, 0.5) else "torch"
     fields = {**fields, **({"pixels": pixels} if pixels != row.spec.pixels else {})}
     classes = config.num_classes or 0
     hub = {"repo": f"timm/{arch}.{tag}", "file": "model.safetensors", "format": "safetensors"}
-    return {"row": row.name, "tag": tag, "id": f"timm/{arch}.{tag}", "fields": fields, "pixels": pixels,
+    return {"variant": row.name, "tag": tag, "id": f"timm/{arch}.{tag}", "spec_fields": fields, "pixels": pixels,
             **(hub if config.hf_hub_id else {"url": config.url, "format": "pth"}),
             "include_top": classes > 0, "classes": classes,
-            "labels": LABELS.get(classes, ""), "label_offset": config.label_offset or 0, "licence": config.license or "",
+            "labels": LABELS.get(classes, ""), "label_offset": config.label_offset or 0, "license": config.license or "",
             "input_size": config.input_size[1], "test_input_size": (config.test_input_size or config.input_size)[1],
             "mean": config.mean, "std": config.std, "interpolation": config.interpolation, "crop_pct": config.crop_pct,
             "test_crop_pct": config.test_crop_pct, "crop_mode": config.crop_mode, "recipe": recipe(tag)}
@@ -64,8 +64,8 @@ def timm_entries() -> dict[str, dict]:
         from timm.models import get_pretrained_cfg, is_model, list_pretrained
     except ImportError as error:
         raise SystemExit(f"timm's table is read from timm ({error}): pip install timm") from None
-    from reskeras.catalog import sources
-    archs = {name.partition("/")[2] for name in sources() if name.startswith("timm/")}
+    from reskeras.catalog import get_source_names
+    archs = {name.partition("/")[2] for name in get_source_names() if name.startswith("timm/")}
     found = {}
     for name in list_pretrained():
         arch, _, tag = name.partition(".")
@@ -86,18 +86,18 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--hub", action="store_true", help="ask the hub for checksums")
     hub = options.parse_args().hub
-    entries = {entry["id"]: entry for entry in json.loads(TABLE.read_text(encoding="utf-8"))}
+    entries = {entry["id"]: entry for entry in json.loads(TABLE_FILE.read_text(encoding="utf-8"))}
     for name, new in timm_entries().items():
         old = entries.get(name)
         entries[name] = {**(old or {"dataset": new["tag"].rpartition("_")[2]}), **new}
-        if old is None or compact(old) != compact(entries[name]):
+        if old is None or to_table_entry(old) != to_table_entry(entries[name]):
             print("new" if old is None else "changed", name)
     if hub:
         for entry in entries.values():
             if entry.get("repo"):
                 entry.update(from_hub(entry))
-    order = list(ROWS)
-    write(sorted(entries.values(), key=lambda entry: order.index(entry["row"])))
+    order = list(VARIANTS)
+    write(sorted(entries.values(), key=lambda entry: order.index(entry["variant"])))
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ def build(spec: AnySpec, *, include_top: bool = True, weights: Checkpoint | str 
         elif pooling == "max":
             x = layers.GlobalMaxPooling2D(name="max_pool")(x)
         own = inputs is image       # no layers of the caller's before the net
-        memory = _make_metadata(spec, weights, classes, include_top, include_preprocessing) if own else None
-        model = ModelWithMetadata(inputs, x, name=name, metadata=memory) if memory else keras.Model(inputs, x, name=name)
+        metadata = _make_metadata(spec, weights, classes, include_top, include_preprocessing) if own else None
+        model = ModelWithMetadata(inputs, x, name=name, metadata=metadata) if metadata else keras.Model(inputs, x, name=name)
         # what lies before an input_tensor is the caller's, and no weights file has it
         net = model if own else keras.Model(image, x, name=name)
     if weights is not None:

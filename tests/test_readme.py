@@ -29,7 +29,7 @@ def test_coming_from_another_package(code, monkeypatch):
     monkeypatch.setattr(build, "load_weights", lambda net, weights: asked.append(weights))
     model = eval(code, {"reskeras": __import__("reskeras")})
     assert model.count_params() > 1e6
-    assert bool(asked) == ("weights=None" not in code) and all(w.row for w in asked)
+    assert bool(asked) == ("weights=None" not in code) and all(w.variant for w in asked)
 
 
 def test_the_table_of_moves_is_read():

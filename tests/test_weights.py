@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import reskeras
-from reskeras.weights.convert import named, pairs
+from reskeras.weights.convert import rename_tensors, match_tensors
 from reskeras.weights.name_rules import RULES, foreign_names
 
 
@@ -86,11 +86,11 @@ def test_layers_before_an_input_tensor_are_the_callers(tmp_path):
 def test_same_tensor_twice_is_refused(monkeypatch):
     from reskeras.weights import convert
     model = net()
-    arrays = named(model, torch_arrays(model))
-    assert len({p.key for p in pairs(model, arrays, "file")}) == len(model.weights)
+    arrays = rename_tensors(model, torch_arrays(model))
+    assert len({p.key for p in match_tensors(model, arrays, "file")}) == len(model.weights)
     monkeypatch.setattr(convert, "foreign_names", lambda layer, *rest: foreign_names(layer.replace("_2_", "_1_"), *rest))
     with pytest.raises(ValueError, match="layer1.0.conv1.weight"):
-        pairs(model, named(model, torch_arrays(net())), "file")
+        match_tensors(model, rename_tensors(model, torch_arrays(net())), "file")
 
 
 def test_every_rule_is_used():

@@ -10,19 +10,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..spec import nearest
-from .decode import decode
-from .resize import KERNELS, MODES, ResizeAndCrop, ReverseChannels, Size, margins, resized
+from ..errors import nearest
+from .decode import decode_image
+from .resize import INTERPOLATION_KERNELS, CROP_MODES, ResizeAndCrop, ReverseChannels, Size, compute_margins, compute_resized_size
 
 # Keras' names, with mean and deviation: of 0..1, of BGR in 0..255 (caffe); raw stays in 0..255
-PIXELS = {"torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "tf": ((0.5,) * 3, (0.5,) * 3),
+PIXEL_SCALINGS = {"torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "tf": ((0.5,) * 3, (0.5,) * 3),
           "caffe": ((103.939, 116.779, 123.68), (1.0,) * 3), "raw": ((0.0,) * 3, (1.0,) * 3)}
-LUMA = (19595, 38470, 7471)             # ITU-R 601 in 1/65536, as Pillow has it
+_LUMA = (19595, 38470, 7471)             # ITU-R 601 in 1/65536, as Pillow has it
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """A function from images to what the net takes: call it on files, pixels or within tf.data, or ask for `layers()`."""
+    """A function from images to what the net takes: call it on files, pixels or within tf.data, or ask for `as_layers()`."""
     size: Size                                          # (height, width)
     pixels: str = "torch"
     mean: tuple[float, ...] = ()                        # one number for grey or three; those of `pixels` by default
@@ -34,11 +34,11 @@ class Preprocessing:
     test_crop_pct: float = 0.0
 
     def __post_init__(self):
-        for field, known in (("pixels", PIXELS), ("interpolation", KERNELS), ("crop_mode", MODES)):
+        for field, known in (("pixels", PIXEL_SCALINGS), ("interpolation", INTERPOLATION_KERNELS), ("crop_mode", CROP_MODES)):
             if getattr(self, field) not in known:
                 raise ValueError(f"{field}={getattr(self, field)!r}: expected one of {', '.join(known)}"
                                  f"{nearest(getattr(self, field), known)}")
-        for field, value in (("mean", self.mean or PIXELS[self.pixels][0]), ("std", self.std or PIXELS[self.pixels][1]),
+        for field, value in (("mean", self.mean or PIXEL_SCALINGS[self.pixels][0]), ("std", self.std or PIXEL_SCALINGS[self.pixels][1]),
                              ("size", self.size), ("test_size", self.test_size if all(self.test_size) else self.size),
                              ("test_crop_pct", self.test_crop_pct or self.crop_pct)):
             object.__setattr__(self, field, tuple(value) if isinstance(value, (list, tuple)) else value)
@@ -70,28 +70,28 @@ class Preprocessing:
         pixels = np.asarray(images)
         if pixels.dtype.kind in "SO" and not pixels.ndim:
             images = pixels.item()      # a string tensor holds bytes too
-        pixels = decode(images) if isinstance(images, bytes) else pixels
+        pixels = decode_image(images) if isinstance(images, bytes) else pixels
         if pixels.dtype != "uint8":
             raise TypeError(f"pixels of type {pixels.dtype}: expected uint8, 0 to 255; floats of the net's own size that "
                             "need no resizing are for reskeras.preprocess_input")
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         if pixels.ndim not in (3, 4) or not all(pixels.shape):
             raise ValueError(f"pixels of shape {pixels.shape}: expected images (N, height, width, channels) or one")
-        return self.transformed(pixels[None] if pixels.ndim == 3 else pixels).numpy()
+        return self.transform(pixels[None] if pixels.ndim == 3 else pixels).numpy()
 
     def tensor(self, images: Any) -> Any:
         """The same within tf.data: a scalar string or uint8 pixels of known rank."""
         import tensorflow as tf
         if images.dtype == tf.string:
-            images = tf.numpy_function(decode, [images], tf.uint8)      # Pillow holds no lock while it decodes
+            images = tf.numpy_function(decode_image, [images], tf.uint8)      # Pillow holds no lock while it decodes
             images.set_shape((None, None, 3))
         if images.dtype != tf.uint8 or images.shape.rank not in (3, 4):
             raise TypeError(f"{images}: expected uint8 pixels (height, width, channels), a batch of them, or a file's bytes")
-        return self.transformed(images) if images.shape.rank == 4 else self.transformed(images[None])[0]
+        return self.transform(images) if images.shape.rank == 4 else self.transform(images[None])[0]
 
     map_fn = __call__
 
-    def transformed(self, pixels: Any) -> Any:
+    def transform(self, pixels: Any) -> Any:
         """(N, height, width, 1 to 4) bytes to the net's (N, *size, channels): resize, crop, scale.
 
         TensorFlow's resize, on every backend: it works on the host, where images are read, and it is the one in tf.data.
@@ -102,25 +102,25 @@ class Preprocessing:
             # whole numbers after each direction, as Pillow: within one grey level of it
             x = tf.image.resize(x, (height, width), self.interpolation, antialias=True)
             return tf.clip_by_value(tf.round(x), 0, 255)
-        x = channels(tf.convert_to_tensor(pixels), len(self.mean))
+        x = _convert_channels(tf.convert_to_tensor(pixels), len(self.mean))
         known = all(x.shape[1:3])
         height, width = x.shape[1:3] if known else tf.unstack(tf.shape(x)[1:3])
         least, most = (min, max) if known else (tf.minimum, tf.maximum)
-        h, w = resized(height, width, self.target, self.crop_mode, least, most)
+        h, w = compute_resized_size(height, width, self.resize_target, self.crop_mode, least, most)
         x = line(line(x, height, w), h, w)
-        (top, above, below), (left, before, behind) = margins(h, self.size[0], most), margins(w, self.size[1], most)
-        fill = tf.constant(self.fill)
+        (top, above, below), (left, before, behind) = compute_margins(h, self.size[0], most), compute_margins(w, self.size[1], most)
+        fill = tf.constant(self.fill_pixel)
         x = tf.pad(x - fill, [(0, 0), (above, below), (before, behind), (0, 0)]) + fill
         x = x[:, top:top + self.size[0], left:left + self.size[1]]
         return self.normalize(tf.ensure_shape(x, (None, *self.size, len(self.mean))))
 
     def normalize(self, x: Any) -> Any:
         """Pixels in 0..255 of the net's size, scaled and shifted; of NumPy's or any backend's type."""
-        scale, offset = (np.array(values, "float32") for values in self.affine)
-        return (x[..., ::-1] if self.reverses else x) * scale + offset
+        scale, offset = (np.array(values, "float32") for values in self.scale_and_offset)
+        return (x[..., ::-1] if self.is_bgr else x) * scale + offset
 
-    def layers(self, resize: bool = True) -> list[keras.layers.Layer]:
-        """The same as Keras layers on pixels in 0..255, to put before a net: `keras.Sequential([*p.layers(), net])`.
+    def as_layers(self, resize: bool = True) -> list[keras.layers.Layer]:
+        """The same as Keras layers on pixels in 0..255, to put before a net: `keras.Sequential([*p.as_layers(), net])`.
 
         Arguments:
             resize: whether images of other sizes come in; else only scaling is left.
@@ -130,16 +130,16 @@ class Preprocessing:
         half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
         dtype = "float32" if half else None
         if resize:
-            found.append(ResizeAndCrop(self.size, self.target, self.crop_mode, self.interpolation, self.fill,
+            found.append(ResizeAndCrop(self.size, self.resize_target, self.crop_mode, self.interpolation, self.fill_pixel,
                                        name="preprocessing_resize", dtype=dtype))
-        if self.reverses:
+        if self.is_bgr:
             found.append(ReverseChannels(name="preprocessing_bgr", dtype=dtype))
         if self.pixels != "raw":
-            found.append(keras.layers.Rescaling(*self.affine, name="preprocessing", dtype=dtype))
+            found.append(keras.layers.Rescaling(*self.scale_and_offset, name="preprocessing", dtype=dtype))
         return found
 
     @property
-    def affine(self) -> tuple[list[float], list[float]]:
+    def scale_and_offset(self) -> tuple[list[float], list[float]]:
         """Factor and summand of each channel of 0..255."""
         if self.pixels == "raw":
             return [1.0] * len(self.mean), [0.0] * len(self.mean)
@@ -147,41 +147,41 @@ class Preprocessing:
         return [1 / (white * s) for s in self.std], [-m / s for m, s in zip(self.mean, self.std)]
 
     @property
-    def reverses(self) -> bool:
+    def is_bgr(self) -> bool:
         return self.pixels == "caffe" and len(self.mean) == 3
 
     @property
-    def target(self) -> Size:
+    def resize_target(self) -> Size:
         height, width = (math.floor(side / self.crop_pct) for side in self.size)
         return height, width
 
     @property
-    def fill(self) -> tuple[float, ...]:
+    def fill_pixel(self) -> tuple[float, ...]:
         """The border: the mean pixel, RGB in 0..255."""
         means = self.mean[::-1] if self.pixels == "caffe" else self.mean
         return tuple(float(round(m if self.pixels in ("caffe", "raw") else 255 * m)) for m in means)
 
-    def raw(self) -> Preprocessing:
+    def without_scaling(self) -> Preprocessing:
         """Without the scaling, for a net that has it inside."""
-        return replace(self, pixels="raw", mean=self.fill, std=(1.0,) * len(self.std))
+        return replace(self, pixels="raw", mean=self.fill_pixel, std=(1.0,) * len(self.std))
 
-    def tested(self) -> Preprocessing:
+    def with_test_size(self) -> Preprocessing:
         """With the size and crop of the published accuracy."""
         return replace(self, size=self.test_size, crop_pct=self.test_crop_pct)
 
-    def fitted(self, shape: tuple[int | None, ...], test: bool = False) -> Preprocessing:
+    def for_input_shape(self, shape: tuple[int | None, ...], test: bool = False) -> Preprocessing:
         """For a net whose images are `shape`, (height, width, channels): its own size, where it has one.
 
         Raises: ValueError where a test at another size is asked for, or where the channels are neither grey nor RGB.
         """
         height, width, number = shape
-        found = self.tested() if test else self
+        found = self.with_test_size() if test else self
         if height and width and (height, width) != found.size:
             own = (height, width)
             if test:
                 raise ValueError(f"test=True: the published accuracy is of {found.size} pixels, the net takes {own}; build "
                                  f"it with input_shape={(*found.size, number)} or (None, None, {number})")
-            tested = self.tested()
+            tested = self.with_test_size()
             found = tested if own == tested.size else replace(found, size=own)
         if number == len(found.mean):
             return found
@@ -193,14 +193,14 @@ class Preprocessing:
     def get_config(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Preprocessing:
+        """The inverse of `get_config`; fields that a later version may have added are ignored."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{k: v for k, v in config.items() if k in known})
 
-def from_config(config: dict[str, Any]) -> Preprocessing:
-    """The inverse of `get_config`; fields that a later version may have added are ignored."""
-    known = {field.name for field in fields(Preprocessing)}
-    return Preprocessing(**{k: v for k, v in config.items() if k in known})
 
-
-def channels(x: Any, number: int) -> Any:
+def _convert_channels(x: Any, number: int) -> Any:
     """(N, height, width, 1 to 4) with `number` channels, 1 or 3; two and four have an alpha channel, which is dropped."""
     import tensorflow as tf
     have = x.shape[-1]
@@ -210,7 +210,7 @@ def channels(x: Any, number: int) -> Any:
     if x.shape[-1] == 1 and number == 3:
         x = tf.repeat(x, 3, -1)
     elif x.shape[-1] == 3 and number == 1:
-        x = (tf.reduce_sum(tf.cast(x, tf.int32) * LUMA, -1, keepdims=True) + 2 ** 15) // 2 ** 16
+        x = (tf.reduce_sum(tf.cast(x, tf.int32) * _LUMA, -1, keepdims=True) + 2 ** 15) // 2 ** 16
     return tf.cast(x, tf.float32)
 
 

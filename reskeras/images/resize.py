@@ -6,8 +6,8 @@ from typing import Any, Callable
 import keras
 from keras import layers, ops
 
-register = keras.saving.register_keras_serializable("reskeras")
-MODES = ("center", "squash", "border")
+_register = keras.saving.register_keras_serializable("reskeras")
+CROP_MODES = ("center", "squash", "border")
 Size = tuple[int, int]
 
 
@@ -17,10 +17,10 @@ def _cubic(t: Any) -> Any:
     return ops.where(t < 1, near, ops.where(t < 2, far, 0.0))
 
 
-KERNELS: dict[str, Callable[[Any], Any]] = {"bilinear": lambda t: ops.maximum(1 - t, 0.0), "bicubic": _cubic}
+INTERPOLATION_KERNELS: dict[str, Callable[[Any], Any]] = {"bilinear": lambda t: ops.maximum(1 - t, 0.0), "bicubic": _cubic}
 
 
-def resized(height: Any, width: Any, target: Size, mode: str, least: Any = min, most: Any = max) -> tuple[Any, Any]:
+def compute_resized_size(height: Any, width: Any, target: Size, mode: str, least: Any = min, most: Any = max) -> tuple[Any, Any]:
     """(height, width) of the whole image before the crop; `target` is the crop over crop_pct.
 
     "squash" has no regard for proportions, "center" fills the target and "border" stays inside it.  `least` and `most` are
@@ -30,25 +30,25 @@ def resized(height: Any, width: Any, target: Size, mode: str, least: Any = min, 
     if mode == "squash":
         return th, tw
     if mode == "border":
-        return least(th, divided(height * tw, width)), least(tw, divided(width * th, height))
+        return least(th, _divide_and_round(height * tw, width)), least(tw, _divide_and_round(width * th, height))
     if th == tw:    # torchvision's Resize cuts the fraction off, timm's for other shapes rounds
         return most(th, height * th // width), most(tw, width * tw // height)
-    return most(th, divided(height * tw, width)), most(tw, divided(width * th, height))
+    return most(th, _divide_and_round(height * tw, width)), most(tw, _divide_and_round(width * th, height))
 
 
-def divided(a: Any, b: Any) -> Any:
+def _divide_and_round(a: Any, b: Any) -> Any:
     """a / b, rounded; of integers or integer tensors."""
     return (2 * a + b) // (2 * b)
 
 
-def margins(size: Any, crop: int, most: Any = max) -> tuple[Any, Any, Any]:
+def compute_margins(size: Any, crop: int, most: Any = max) -> tuple[Any, Any, Any]:
     """(cells to cut before, to pad before, to pad behind) that leave `crop` of `size` cells."""
     cut, lack = most(size - crop, 0), most(crop - size, 0)
     half = cut // 2
     return half + cut % 2 * (half % 2), lack // 2, lack - lack // 2     # halves round to even, as Python's round does
 
 
-@register
+@_register
 class ResizeAndCrop(layers.Layer):
     """Pixels of any size to `size`, resized as a weights row says, antialiased.
 
@@ -74,7 +74,7 @@ class ResizeAndCrop(layers.Layer):
         # half types hold no 255 levels with the fractions between
         x = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
         _, height, width, channels = ops.shape(x)
-        h, w = resized(height, width, self.target, self.mode, *(
+        h, w = compute_resized_size(height, width, self.target, self.mode, *(
             (min, max) if isinstance(height, int) and isinstance(width, int) else (ops.minimum, ops.maximum)))
         fill = ops.cast(ops.convert_to_tensor(self.fill), x.dtype)
         across, down = (self.matrix(*sizes, x.dtype) for sizes in ((width, w, self.size[1]), (height, h, self.size[0])))
@@ -87,13 +87,13 @@ class ResizeAndCrop(layers.Layer):
     def matrix(self, cells: Any, whole: Any, crop: int, dtype: str) -> Any:
         """(crop, cells): the weight of each cell of a line in each cell of the cropped one; zeros for the border."""
         static = isinstance(whole, int)
-        cut, before, _ = margins(whole, crop, max if static else ops.maximum)
+        cut, before, _ = compute_margins(whole, crop, max if static else ops.maximum)
         place = ops.arange(crop) + (cut - before)
         inside = ops.logical_and(place >= 0, place < whole)
         scale = ops.cast(cells, dtype) / ops.cast(whole, dtype)
         centre = (ops.cast(ops.clip(place, 0, whole - 1), dtype) + 0.5) * scale
         distance = ops.abs(ops.cast(ops.arange(cells), dtype)[None, :] + 0.5 - centre[:, None])
-        weight = KERNELS[self.interpolation](distance / ops.maximum(scale, 1.0))
+        weight = INTERPOLATION_KERNELS[self.interpolation](distance / ops.maximum(scale, 1.0))
         weight = weight / ops.sum(weight, axis=1, keepdims=True)
         return weight * ops.cast(inside, dtype)[:, None]
 
@@ -109,7 +109,7 @@ def _clipped(x: Any) -> Any:
     return ops.clip(x, 0, 255)
 
 
-@register
+@_register
 class ReverseChannels(layers.Layer):
     """RGB to BGR, by slices: edge runtimes' reversal is an operation of its own."""
 

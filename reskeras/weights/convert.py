@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from .name_rules import HEAD, IGNORED, foreign_names, our_layer
+from .name_rules import HEAD, IGNORED, foreign_names, our_layer_name
 
 Arrays = Mapping[str, np.ndarray]
 # PyTorch's axes to Keras', by rank: dense, 1-D and 2-D kernels
@@ -21,14 +21,14 @@ NUMBERED = {"conv2d": layers.Conv2D, "batch_normalization": layers.BatchNormaliz
 
 
 @dataclass(frozen=True)
-class Pair:
+class TensorMatch:
     variable: keras.Variable
     name: str           # "conv1_conv.kernel"
     key: str            # "conv1.weight"
     array: np.ndarray   # in Keras' layout
 
 
-def assign(model: keras.Model, arrays: Arrays, source: str) -> None:
+def assign_tensors(model: keras.Model, arrays: Arrays, source: str) -> None:
     """Fills every variable of `model` from `arrays`, or changes none.
 
     Arguments:
@@ -36,28 +36,28 @@ def assign(model: keras.Model, arrays: Arrays, source: str) -> None:
         source: what to call them in an error.
     Raises: ValueError that lists the variables without an array, the arrays without a variable, and unequal shapes.
     """
-    for pair in pairs(model, named(model, arrays), source):
+    for pair in match_tensors(model, rename_tensors(model, arrays), source):
         pair.variable.assign(pair.array)
 
 
-def named(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
+def rename_tensors(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
     """`arrays` without what is no weight, and under our layers' names where they are in Keras' layout."""
     wanted = {k: a for k, a in arrays.items() if k.rsplit(".", 1)[-1] not in IGNORED}
     known: dict[str, np.ndarray] = {}
     for key, array in wanted.items():
         layer, mark, place = key.partition(".#")
         if not CONSTANT.fullmatch(layer):
-            known[our_layer(layer) + mark + place if mark else key] = array
+            known[our_layer_name(layer) + mark + place if mark else key] = array
     return _renumbered(model, known)
 
 
-def pairs(model: keras.Model, wanted: Arrays, source: str, fresh: Sequence[str] = ()) -> list[Pair]:
+def match_tensors(model: keras.Model, wanted: Arrays, source: str, fresh: Sequence[str] = ()) -> list[TensorMatch]:
     """The bijection between the variables of `model`, but of the layers `fresh`, and `wanted`.
 
     Raises: ValueError where there is none.
     """
     found, missing, unequal, used = [], [], [], set()
-    for name, variable, candidates in slots(model):
+    for name, variable, candidates in list_variables(model):
         if name.partition(".")[0] in fresh:
             continue
         key = next((k for k in candidates if k in wanted), None)
@@ -70,8 +70,8 @@ def pairs(model: keras.Model, wanted: Arrays, source: str, fresh: Sequence[str] 
         if key in used:
             unequal.append(f"{name} and another variable: both are {key}")
         used.add(key)
-        found.append(Pair(variable, name, key, array))
-    left = [k for k in wanted if k not in used and not (headless(model) and _is_head(k))]
+        found.append(TensorMatch(variable, name, key, array))
+    left = [k for k in wanted if k not in used and not (is_headless(model) and _is_head(k))]
     if missing or left or unequal:
         raise ValueError(f"{source} does not fit {model.name}: " + "; ".join(
             f"{len(names)} {what}: {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}" for what, names in (
@@ -80,7 +80,7 @@ def pairs(model: keras.Model, wanted: Arrays, source: str, fresh: Sequence[str] 
     return found
 
 
-def slots(model: keras.Model) -> list[tuple[str, keras.Variable, list[str]]]:
+def list_variables(model: keras.Model) -> list[tuple[str, keras.Variable, list[str]]]:
     """(our name, variable, names it may have in a file) of every variable but the state of random generators."""
     result = []
     for layer in model.layers:
@@ -99,7 +99,7 @@ def _is_head(key: str) -> bool:
     return key.startswith(f"{HEAD}.#") or key in foreign_names(HEAD, "kernel") + foreign_names(HEAD, "bias")
 
 
-def headless(model: keras.Model) -> bool:
+def is_headless(model: keras.Model) -> bool:
     return all(layer.name != HEAD for layer in model.layers)
 
 

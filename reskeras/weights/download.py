@@ -13,11 +13,11 @@ CUTS = {"Cut", "IncompleteRead", "ProtocolError", "ChunkedEncodingError", "Remot
         "ReadTimeoutError", "TimeoutError"}
 
 
-class Cut(ConnectionError):
+class ConnectionCut(ConnectionError):
     """The connection ended before the file did."""
 
 
-def transfer(url: str, part: pathlib.Path, name: str) -> None:
+def download_file(url: str, part: pathlib.Path, name: str) -> None:
     """Fetches what `part` lacks of `url`.
 
     An unfinished `part` is gone on with if the server says that its file is still the same one (If-Range), else begun anew.
@@ -38,11 +38,11 @@ def transfer(url: str, part: pathlib.Path, name: str) -> None:
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == 416:     # it has no more than we have: not the file we began
             version.unlink(missing_ok=True)
-            raise Cut(f"{url} has no byte {have}")
+            raise ConnectionCut(f"{url} has no byte {have}")
         response.raise_for_status()
         if response.status_code != 206:
             have = 0
-        note(version, response.headers)
+        _write_version(version, response.headers)
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
         with part.open("ab" if have else "wb") as file, tqdm(
@@ -52,11 +52,11 @@ def transfer(url: str, part: pathlib.Path, name: str) -> None:
                 bar.update(len(piece))
     size = part.stat().st_size
     if total is not None and size != total:
-        raise Cut(f"{size} of {total} bytes came")
+        raise ConnectionCut(f"{size} of {total} bytes came")
     version.unlink(missing_ok=True)
 
 
-def note(version: pathlib.Path, headers) -> None:
+def _write_version(version: pathlib.Path, headers) -> None:
     """Writes down what the server calls this version of its file; a weak tag promises no equal bytes."""
     tag = headers.get("ETag", "")
     mark = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
@@ -66,13 +66,13 @@ def note(version: pathlib.Path, headers) -> None:
         version.unlink(missing_ok=True)
 
 
-def causes(error: BaseException | None) -> Iterator[BaseException]:
+def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def patience(chain: list[BaseException], hub: bool) -> int:
+def count_attempts(chain: list[BaseException], hub: bool) -> int:
     """How many attempts the failure is worth: one where the server said no, few where nobody answered.
 
     The hub's library makes several of its own in each of ours, but before its version 1 it made none.

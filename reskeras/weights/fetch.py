@@ -17,8 +17,8 @@ import time
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
-from .download import causes, patience, transfer
-from .table import FOLDER, Weights
+from .download import exception_chain, count_attempts, download_file
+from .table import EMBEDDED_FOLDER, Checkpoint
 
 BACKOFF = 0.5           # seconds, doubled at each attempt
 CHUNK = 1 << 20
@@ -28,75 +28,75 @@ class WrongBytes(ValueError):
     """A file that is not what was published."""
 
 
-def fetch(weights: Weights) -> pathlib.Path:
+def fetch_checkpoint(weights: Checkpoint) -> pathlib.Path:
     """The checkpoint's file, downloaded where it is not in the cache.
 
     Raises: OSError where it cannot be had (the message has the URL and where to put the file by hand), ValueError for bytes
         that are not what was published; they are deleted.
     """
     if weights.source == "reskeras":
-        return FOLDER / weights.file
-    found = cached(weights)
-    if found and known(found, weights):
+        return EMBEDDED_FOLDER / weights.file
+    found = find_cached_file(weights)
+    if found and _is_checked(found, weights):
         return found
     from filelock import FileLock
-    place = place_of(weights)
+    place = get_cache_path(weights)
     if found and not _writable(place.parent):    # nothing can be noted: the bytes are read each time
-        _examine(found, weights)
+        _check_digests(found, weights)
         return found
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):     # of processes that start at once, one downloads
-        found = cached(weights)
+        found = find_cached_file(weights)
         if found is None:
             found = _retried(weights, _from_hub if weights.repo else _from_url)
-        return checked(found, weights)
+        return _check_file(found, weights)
 
 
-def place_of(weights: Weights) -> pathlib.Path:
+def get_cache_path(weights: Checkpoint) -> pathlib.Path:
     """Where the file lies, or may be put by hand."""
     at_source = f"{weights.id.partition('/')[2]}.{weights.format}"      # the hub's files are all model.safetensors
-    return folder() / weights.source / (at_source if weights.repo else urlsplit(weights.url).path.rpartition("/")[2])
+    return get_cache_folder() / weights.source / (at_source if weights.repo else urlsplit(weights.url).path.rpartition("/")[2])
 
 
-def folder() -> pathlib.Path:
+def get_cache_folder() -> pathlib.Path:
     home = os.environ.get("KERAS_HOME")
     return (pathlib.Path(home) if home else pathlib.Path.home() / ".keras") / "reskeras"
 
 
-def cached(weights: Weights) -> pathlib.Path | None:
+def find_cached_file(weights: Checkpoint) -> pathlib.Path | None:
     """The file, if it is on this machine; no network is used."""
     if weights.source == "reskeras":
-        return FOLDER / weights.file
-    place = place_of(weights)
+        return EMBEDDED_FOLDER / weights.file
+    place = get_cache_path(weights)
     if place.is_file():
         return place
     if not weights.repo:
         return None
     from huggingface_hub import try_to_load_from_cache
-    commit = weights.revision or memory(weights).get("commit")
+    commit = weights.revision or _read_note(weights).get("commit")
     found = try_to_load_from_cache(weights.repo, weights.file, revision=commit or "main")
     return pathlib.Path(found) if isinstance(found, str) else None
 
 
-def verify(weights: Weights) -> str:
+def verify_cached_file(weights: Checkpoint) -> str:
     """The sha256 of the file in the cache, all of it read again.  Raises: FileNotFoundError, ValueError for other bytes."""
-    found = cached(weights)
+    found = find_cached_file(weights)
     if found is None:
         raise FileNotFoundError(f"{weights.name} is not in the cache; reskeras weights fetch {weights.name} gets it")
-    return digest(found)[0] if weights.source == "reskeras" else _remember(found, weights)
+    return _compute_digests(found)[0] if weights.source == "reskeras" else _check_and_note(found, weights)
 
 
-def checked(file: pathlib.Path, weights: Weights) -> pathlib.Path:
+def _check_file(file: pathlib.Path, weights: Checkpoint) -> pathlib.Path:
     """`file`, if its bytes are those expected; they are read once, until the file changes."""
-    if not known(file, weights):
-        _remember(file, weights)
+    if not _is_checked(file, weights):
+        _check_and_note(file, weights)
     return file
 
 
-def known(file: pathlib.Path, weights: Weights) -> bool:
+def _is_checked(file: pathlib.Path, weights: Checkpoint) -> bool:
     """Whether the bytes were checked since the file last changed."""
-    note = memory(weights)
-    return note.get("stamp") == _stamp(file) and weights.sha256 in ("", note.get("sha256"))
+    note = _read_note(weights)
+    return note.get("stamp") == _file_stamp(file) and weights.sha256 in ("", note.get("sha256"))
 
 
 def _writable(folder: pathlib.Path) -> bool:
@@ -105,25 +105,25 @@ def _writable(folder: pathlib.Path) -> bool:
     return nearest.is_dir() and os.access(nearest, os.W_OK)
 
 
-def _remember(file: pathlib.Path, weights: Weights) -> str:
+def _check_and_note(file: pathlib.Path, weights: Checkpoint) -> str:
     """Checks every byte against all that is known, and notes their sha256."""
-    sha256 = _examine(file, weights)
-    note = {"sha256": sha256, "stamp": _stamp(file), "url": weights.url}
+    sha256 = _check_digests(file, weights)
+    note = {"sha256": sha256, "stamp": _file_stamp(file), "url": weights.url}
     if weights.repo and file.parent.parent.name == "snapshots":
         note["commit"] = file.parent.name
-    new = _note_file(weights).with_suffix(f".{os.getpid()}")
+    new = _note_path(weights).with_suffix(f".{os.getpid()}")
     new.write_text(json.dumps(note))
-    os.replace(new, _note_file(weights))
+    os.replace(new, _note_path(weights))
     return sha256
 
 
-def _examine(file: pathlib.Path, weights: Weights) -> str:
+def _check_digests(file: pathlib.Path, weights: Checkpoint) -> str:
     """The sha256 of a file.  Raises: WrongBytes where anything that is known says otherwise; it is then deleted."""
-    first = memory(weights).get("sha256", "")
-    sha256, md5 = digest(file)
+    first = _read_note(weights).get("sha256", "")
+    sha256, md5 = _compute_digests(file)
     expected = {"sha256": weights.sha256, "sha256 (beginning)": weights.sha256_prefix, "md5": weights.md5,
                 "sha256 by the server": _etag(file),
-                f"sha256, as first received ({_note_file(weights)} remembers it),": first}
+                f"sha256, as first received ({_note_path(weights)} remembers it),": first}
     for what, value in expected.items():
         got = md5 if what == "md5" else sha256
         if value and not got.startswith(value.lower()):
@@ -134,23 +134,23 @@ def _examine(file: pathlib.Path, weights: Weights) -> str:
     return sha256
 
 
-def memory(weights: Weights) -> dict[str, Any]:
+def _read_note(weights: Checkpoint) -> dict[str, Any]:
     try:
-        return json.loads(_note_file(weights).read_text())
+        return json.loads(_note_path(weights).read_text())
     except (OSError, ValueError):
         return {}
 
 
-def _note_file(weights: Weights) -> pathlib.Path:
-    place = place_of(weights)
+def _note_path(weights: Checkpoint) -> pathlib.Path:
+    place = get_cache_path(weights)
     return place.with_name(place.name + ".json")
 
 
-def _stamp(file: pathlib.Path) -> list[int]:
+def _file_stamp(file: pathlib.Path) -> list[int]:
     return [file.stat().st_size, file.stat().st_mtime_ns]
 
 
-def digest(file: pathlib.Path) -> tuple[str, str]:
+def _compute_digests(file: pathlib.Path) -> tuple[str, str]:
     """sha256 and md5 in hexadecimal."""
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     with file.open("rb") as stream:
@@ -166,7 +166,7 @@ def _etag(file: pathlib.Path) -> str:
     return name if re.fullmatch("[0-9a-f]{64}", name) else ""
 
 
-def _address(weights: Weights) -> str:
+def _address(weights: Checkpoint) -> str:
     """The URL that is asked."""
     parts = urlsplit(weights.url)
     other = os.environ.get("HF_ENDPOINT" if weights.repo else "RESKERAS_MIRROR")
@@ -178,24 +178,24 @@ def _offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def _from_url(weights: Weights) -> pathlib.Path:
-    place = place_of(weights)
+def _from_url(weights: Checkpoint) -> pathlib.Path:
+    place = get_cache_path(weights)
     part = place.with_name(place.name + ".part")
     if _offline():
         raise ConnectionError("HF_HUB_OFFLINE is set")
-    transfer(_address(weights), part, weights.name)
-    _remember(part, weights)
+    download_file(_address(weights), part, weights.name)
+    _check_and_note(part, weights)
     os.replace(part, place)
     return place
 
 
-def _from_hub(weights: Weights) -> pathlib.Path:
+def _from_hub(weights: Checkpoint) -> pathlib.Path:
     from huggingface_hub import hf_hub_download
-    commit = weights.revision or memory(weights).get("commit")
+    commit = weights.revision or _read_note(weights).get("commit")
     return pathlib.Path(hf_hub_download(weights.repo, weights.file, revision=commit))
 
 
-def _retried(weights: Weights, action: Callable[[Weights], pathlib.Path]) -> pathlib.Path:
+def _retried(weights: Checkpoint, action: Callable[[Checkpoint], pathlib.Path]) -> pathlib.Path:
     """`action`, again where the server or the connection failed it, with growing pauses.
 
     Raises: OSError that says where the file is and where to put it.
@@ -206,10 +206,10 @@ def _retried(weights: Weights, action: Callable[[Weights], pathlib.Path]) -> pat
         except WrongBytes:
             raise
         except Exception as error:  # the libraries' errors have no common class below it
-            chain = list(causes(error))
-            if _offline() or attempt >= patience(chain, bool(weights.repo)):
+            chain = list(exception_chain(error))
+            if _offline() or attempt >= count_attempts(chain, bool(weights.repo)):
                 reason = " ".join(str(chain[-1]).split())
                 raise OSError(f"{weights.name} is not in the cache and cannot be downloaded from {_address(weights)} "
-                              f"({reason}); put the file at {place_of(weights)}, or give weights=None") from error
+                              f"({reason}); put the file at {get_cache_path(weights)}, or give weights=None") from error
             time.sleep(BACKOFF * 2 ** (attempt - 1))
     raise AssertionError

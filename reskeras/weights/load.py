@@ -9,16 +9,16 @@ import warnings as python_warnings
 import keras
 import numpy as np
 
-from .convert import Arrays, assign, headless, is_keras_key, named, pairs, slots
-from .fetch import fetch
-from .readers import read, require
+from .convert import Arrays, assign_tensors, is_headless, is_keras_key, rename_tensors, match_tensors, list_variables
+from .fetch import fetch_checkpoint
+from .readers import read_tensors, check_readable
 from .name_rules import HEAD
-from .table import Weights
+from .table import Checkpoint
 
 SAID: set[str] = set()
 
 
-def load_weights(model: keras.Model, weights: Weights | str | os.PathLike[str]) -> None:
+def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str]) -> None:
     """Fills `model` from a file, or changes nothing.
 
     A path must fit in every variable.  A published checkpoint may have another number of classes or channels: the classifier
@@ -29,33 +29,33 @@ def load_weights(model: keras.Model, weights: Weights | str | os.PathLike[str]) 
     Raises: ValueError for an unreadable file, or one of another net; FileNotFoundError; OSError for one that cannot be
         downloaded; ImportError for a PyTorch file without PyTorch.
     """
-    if not isinstance(weights, Weights):
-        return assign(model, read(weights), os.fspath(weights))
-    require(f".{weights.format}", weights.name)
-    if not weights.commercial:
+    if not isinstance(weights, Checkpoint):
+        return assign_tensors(model, read_tensors(weights), os.fspath(weights))
+    check_readable(f".{weights.format}", weights.name)
+    if not weights.allows_commercial_use:
         _warn(weights)
-    arrays = named(model, read(fetch(weights)))
-    arrays, fresh, notes = adapted(model, arrays, weights)
+    arrays = rename_tensors(model, read_tensors(fetch_checkpoint(weights)))
+    arrays, fresh, notes = _adapt_tensors(model, arrays, weights)
     try:
-        found = pairs(model, arrays, weights.name, fresh)
+        found = match_tensors(model, arrays, weights.name, fresh)
     except ValueError as error:
         raise ValueError(f"{error}; give weights=None for a net that was meant to differ") from error
     for pair in found:
         pair.variable.assign(pair.array)
-    if weights.default:
-        notes.insert(0, f"{weights.row}: weights='imagenet' are {weights.id} ({weights.licence})")
+    if weights.is_default:
+        notes.insert(0, f"{weights.variant}: weights='imagenet' are {weights.id} ({weights.license})")
     for note in notes:
-        say(note)
+        _log_once(note)
 
 
-def adapted(model: keras.Model, arrays: Arrays, weights: Weights) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
+def _adapt_tensors(model: keras.Model, arrays: Arrays, weights: Checkpoint) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
     """The arrays for the net's channels and classes, the layers that start anew, and what to say about it.
 
     Raises: ValueError where the file has not the classes that the table says.
     """
     arrays, fresh, notes = dict(arrays), [], []
     head, stem = _keys_of(model, arrays, HEAD), _keys_of(model, arrays, _first_convolution(model))
-    if not headless(model):
+    if not is_headless(model):
         units = model.get_layer(HEAD).units
         if head:
             arrays.update(_trimmed(head, arrays, weights))
@@ -72,7 +72,7 @@ def adapted(model: keras.Model, arrays: Arrays, weights: Weights) -> tuple[dict[
         axis, channels = (2 if is_keras_key(stem[0]) else 1), _image_channels(model)
         have = arrays[stem[0]].shape[axis]
         if have != channels:
-            arrays[stem[0]] = with_channels(arrays[stem[0]], channels, axis)
+            arrays[stem[0]] = adapt_channels(arrays[stem[0]], channels, axis)
             notes.append(f"{weights.name}: the first convolution, of {have} channels, is adapted to {channels}")
     return arrays, fresh, notes
 
@@ -82,7 +82,7 @@ def _keys_of(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:
 
     A net without its classifier has no such layer, and its file's goes unused.
     """
-    keys = [next((k for k in candidates if k in arrays), "") for name, _, candidates in slots(model)
+    keys = [next((k for k in candidates if k in arrays), "") for name, _, candidates in list_variables(model)
             if name.partition(".")[0] == layer]
     return [key for key in keys if key] if keys and keys[0] else []
 
@@ -102,7 +102,7 @@ def _class_axis(key: str) -> int:
     return -1 if is_keras_key(key) else 0
 
 
-def _trimmed(keys: list[str], arrays: Arrays, weights: Weights) -> dict[str, np.ndarray]:
+def _trimmed(keys: list[str], arrays: Arrays, weights: Checkpoint) -> dict[str, np.ndarray]:
     """A classifier without the classes before the label set's first (TensorFlow's background)."""
     axis = _class_axis(keys[0])
     if not weights.label_offset or arrays[keys[0]].shape[axis] == weights.classes:
@@ -110,7 +110,7 @@ def _trimmed(keys: list[str], arrays: Arrays, weights: Weights) -> dict[str, np.
     return {key: np.delete(arrays[key], np.s_[:weights.label_offset], axis) for key in keys}
 
 
-def with_channels(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
+def adapt_channels(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
     """A kernel for another number of channels, of about the same output.
 
     For one channel the sum over the old ones (exact for a grey image), else their repetition, scaled.
@@ -123,16 +123,16 @@ def with_channels(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
     return (repeated * (have / channels)).astype(kernel.dtype)
 
 
-def _warn(weights: Weights) -> None:
-    """Once: that the licence forbids commercial use, or that there is none."""
+def _warn(weights: Checkpoint) -> None:
+    """Once: that the license forbids commercial use, or that there is none."""
     if weights.name not in SAID:
         SAID.add(weights.name)
-        licence = weights.licence
-        what = f"are licensed {licence}: no commercial use" if licence else "were published without a licence"
+        license = weights.license
+        what = f"are licensed {license}: no commercial use" if license else "were published without a license"
         python_warnings.warn(f"the weights {weights.name} {what}", stacklevel=2)
 
 
-def say(message: str) -> None:
+def _log_once(message: str) -> None:
     """One line, once: on stderr where Keras is interactive (as its downloads are), else to the log."""
     if message in SAID:
         return

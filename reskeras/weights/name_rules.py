@@ -103,7 +103,7 @@ def foreign_names(layer: str, variable: str) -> list[str]:
     return []
 
 
-def our_layer(theirs: str) -> str:
+def our_layer_name(theirs: str) -> str:
     """Our name of a layer in a file of Keras' layout; its own, where no rule has it."""
     for pattern, name in COMPILED_THEIRS:
         if match := pattern.fullmatch(theirs):

@@ -12,27 +12,27 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..spec import nearest
+from ..errors import nearest
 from .name_rules import PLACES
-from .table import SUFFIXES
+from .table import FILE_SUFFIXES
 
 TORCH = (".pth", ".pt", ".th")
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of a file, by PyTorch name or as "layer.#place".
 
     Raises: FileNotFoundError; ValueError for another suffix, or a file that is truncated or something else; ImportError for
         a PyTorch file without PyTorch.
     """
     file = pathlib.Path(path)
-    suffix = next((s for s in SUFFIXES if file.name.endswith(s)), None)
+    suffix = next((s for s in FILE_SUFFIXES if file.name.endswith(s)), None)
     if suffix is None:
-        raise ValueError(f"weights={os.fspath(path)!r}: expected a path that ends in one of {', '.join(SUFFIXES)}"
-                         f"{nearest(file.suffix, SUFFIXES) if file.suffix else ''}")
+        raise ValueError(f"weights={os.fspath(path)!r}: expected a path that ends in one of {', '.join(FILE_SUFFIXES)}"
+                         f"{nearest(file.suffix, FILE_SUFFIXES) if file.suffix else ''}")
     if not file.is_file():
         raise FileNotFoundError(f"weights={os.fspath(path)!r}: no such file")
-    require(suffix, str(file))
+    check_readable(suffix, str(file))
     try:
         return READERS[suffix](file)
     except ImportError:
@@ -41,7 +41,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise ValueError(f"{file} is no readable {suffix} file ({type(error).__name__}: {error})") from error
 
 
-def require(suffix: str, name: str) -> None:
+def check_readable(suffix: str, name: str) -> None:
     """Raises: ImportError where a file of that suffix cannot be read here."""
     if suffix in TORCH and importlib.util.find_spec("torch") is None:
         raise ImportError(f"{name}: a {suffix} file is read by PyTorch, which is not installed: "
@@ -85,18 +85,18 @@ def _read_h5(file: Any) -> dict[str, np.ndarray]:
     """Keras 3's layout (groups by class, the layer's name in an attribute), or the legacy one (groups by layer)."""
     arrays: dict[str, np.ndarray] = {}
     with h5py.File(file, "r") as h5:
-        if "layers" in h5 and not names(h5, "layer_names"):
+        if "layers" in h5 and not _read_names(h5, "layer_names"):
             for group in h5["layers"].values():
                 stored = group["vars"]
                 for place in stored:
                     arrays[f"{stored.attrs['name']}.#{place}"] = np.asarray(stored[place])
             return arrays
         root = h5["model_weights"] if "model_weights" in h5 else h5
-        layers = names(root, "layer_names")
+        layers = _read_names(root, "layer_names")
         if not layers:
             raise KeyError("layer_names")
         for layer in layers:
-            for place, name in enumerate(names(root[layer], "weight_names")):
+            for place, name in enumerate(_read_names(root[layer], "weight_names")):
                 arrays[f"{layer}.#{place}"] = np.asarray(root[layer][name])
     return arrays
 
@@ -106,7 +106,7 @@ def _read_keras(file: pathlib.Path) -> dict[str, np.ndarray]:
         return _read_h5(io.BytesIO(archive.read("model.weights.h5")))
 
 
-def names(group: Any, attribute: str) -> list[str]:
+def _read_names(group: Any, attribute: str) -> list[str]:
     """A list of names in a group's attribute; Keras cuts one of more than 64 kB into attribute0, attribute1 ..."""
     found = list(group.attrs.get(attribute, ()))
     number = 0

@@ -3,7 +3,7 @@
 table.json is data: `examples/refresh_weights.py` brings it up to date with timm's metadata.  Its mark "default" says what
 weights="imagenet" means, is set by hand, and changes only in a major version.  It was set by this rule: Keras' own file for
 Keras' nets; for the others the first checkpoint in timm's order (so timm's own default) that has ImageNet-1k's classes and a
-permissive licence, in safetensors before other formats; else the ResNeSt authors' release; else none.
+permissive license, in safetensors before other formats; else the ResNeSt authors' release; else none.
 
 Left out: Google's .h5 twins of Big Transfer's .npz, the same numbers in a subclassed model's layout that nobody documents.
 """
@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Mapping
 
-from ..spec import nearest
+from ..errors import nearest
 
-FOLDER = pathlib.Path(__file__).parent / "embedded"
-TABLE = pathlib.Path(__file__).with_name("table.json")
+EMBEDDED_FOLDER = pathlib.Path(__file__).parent / "embedded"
+TABLE_FILE = pathlib.Path(__file__).with_name("table.json")
 HUB = "https://huggingface.co"
 IMAGENET = "imagenet"       # no tag of its own: the row's default
 CONVENTION = "its source states no crop or interpolation: those of this row are the convention of its kind"
@@ -30,19 +30,19 @@ POOL = "the net differs from its row in the stem's pool alone, which no paramete
 NOTES = {**dict.fromkeys(("keras", "tf_keras", "google", "akamaster", "chenyaofo"), CONVENTION),
          **dict.fromkeys(("keras/ResNet50", "keras/ResNet101", "keras/ResNet152"), PUBLISHED),
          **dict.fromkeys(("timm/legacy_senet154", "timm/legacy_seresnext50_32x4d", "timm/legacy_seresnext101_32x4d"), POOL),
-         "torchvision": "the licence is of torchvision's code; the weights carry none of their own",
+         "torchvision": "the license is of torchvision's code; the weights carry none of their own",
          "timm/resnet50.bamboo": "trained on Bamboo's classes, but the file has no classifier: the head starts at random"}
 # what a path ends in; read by `weights.files`
-SUFFIXES = (".safetensors", ".weights.h5", ".h5", ".keras", ".npz", ".pth", ".pt", ".th")
+FILE_SUFFIXES = (".safetensors", ".weights.h5", ".h5", ".keras", ".npz", ".pth", ".pt", ".th")
 
 
 @dataclass(frozen=True)
-class Weights:
+class Checkpoint:
     """A checkpoint: where it is, what it fits, what it expects of an image, what it was published to reach.
 
     Sizes are in pixels, fractions in 0..1, accuracies in percent on the labels' validation set.
     """
-    row: str                            # the net, as in `reskeras.variants`
+    variant: str                          # the net, as in `reskeras.variants`
     tag: str                            # its name among the row's checkpoints
     id: str                             # its name at its source: "timm/resnet50.a1_in1k"
     format: str                         # safetensors, h5, pth, npz, keras
@@ -55,8 +55,8 @@ class Weights:
     md5: str = ""                       # what Keras publishes
     include_top: bool = True            # whether the file has a classifier
     # Spec fields in which the source's net is not the row
-    fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    default: bool = False               # what weights="imagenet" means
+    spec_fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    is_default: bool = False              # what weights="imagenet" means
     # the image
     input_size: int = 224
     test_input_size: int = 0            # as published for testing; input_size where nothing else was
@@ -74,7 +74,7 @@ class Weights:
     label_offset: int = 0               # classes in the file before the first of the set ("background")
     dataset: str = "in1k"               # "in21k->in1k": trained on the first, tuned on the second
     # the record
-    licence: str = "apache-2.0"         # SPDX in small letters; "" where none was published
+    license: str = "apache-2.0"         # SPDX in small letters; "" where none was published
     recipe: str = ""
     top1: float | None = None           # at top1_size
     top5: float | None = None
@@ -93,7 +93,7 @@ class Weights:
     @property
     def name(self) -> str:
         """What `create` and `get_weights` take: "resnet50v1_5.a1_in1k"."""
-        return f"{self.row}.{self.tag}"
+        return f"{self.variant}.{self.tag}"
 
     @property
     def source(self) -> str:
@@ -101,98 +101,98 @@ class Weights:
         return self.id.partition("/")[0]
 
     @property
-    def net(self) -> str:
+    def source_net(self) -> str:
         """The source's name for the net: "timm/resnet50"."""
         return self.id.removesuffix(f".{self.tag}")
 
     @property
     def note(self) -> str:
         """What its source does not say, or says of something else; "" where there is no such thing."""
-        return "; ".join(NOTES[key] for key in (self.source, self.net, self.id) if key in NOTES)
+        return "; ".join(NOTES[key] for key in (self.source, self.source_net, self.id) if key in NOTES)
 
     @property
-    def commercial(self) -> bool:
-        """Whether the licence allows commercial use; False also where none was published."""
-        return bool(self.licence) and "-nc" not in self.licence
+    def allows_commercial_use(self) -> bool:
+        """Whether the license allows commercial use; False also where none was published."""
+        return bool(self.license) and "-nc" not in self.license
 
 
 @functools.cache
-def table() -> tuple[Weights, ...]:
+def list_checkpoints() -> tuple[Checkpoint, ...]:
     """Every checkpoint, in the order of the nets."""
-    return tuple(Weights(**entry) for entry in json.loads(TABLE.read_text(encoding="utf-8")))
+    return tuple(Checkpoint(**entry) for entry in json.loads(TABLE_FILE.read_text(encoding="utf-8")))
 
 
 @functools.cache
-def tags(row: str) -> dict[str, Weights]:
+def checkpoints_by_tag(row: str) -> dict[str, Checkpoint]:
     """The row's checkpoints by tag."""
-    return {w.tag: w for w in table() if w.row == row}
+    return {w.tag: w for w in list_checkpoints() if w.variant == row}
 
 
 @functools.cache
-def nets() -> dict[str, tuple[str, dict[str, Any]]]:
+def get_source_nets() -> dict[str, tuple[str, dict[str, Any]]]:
     """ "timm/resnet50" -> (row, Spec fields), for every net of a source that has weights."""
-    return {w.net: (w.row, {k: v for k, v in w.fields.items() if k != "pixels"}) for w in table()}
+    return {w.source_net: (w.variant, {k: v for k, v in w.spec_fields.items() if k != "pixels"}) for w in list_checkpoints()}
 
 
-def default(row: str) -> Weights | None:
+def get_default_checkpoint(row: str) -> Checkpoint | None:
     """What weights="imagenet" means for the row."""
-    return next((w for w in tags(row).values() if w.default), None)
+    return next((w for w in checkpoints_by_tag(row).values() if w.is_default), None)
 
 
-def default_tag(row: str) -> str | None:
+def get_default_weights(row: str) -> str | None:
     """What the row's builder loads when nothing is asked for: "imagenet", or None where that has no meaning."""
-    return IMAGENET if default(row) else None
+    return IMAGENET if get_default_checkpoint(row) else None
 
 
-def list_weights(pattern: str | None = None, *, dataset: str | None = None, licence: str | None = None,
+def list_weights(pattern: str | None = None, *, dataset: str | None = None, license: str | None = None,
                  source: str | None = None, commercial: bool | None = None) -> list[str]:
     """The names of the published checkpoints, such as "resnet50v1_5.a1_in1k", in the order of the nets.
 
     Arguments:
         pattern: a shell pattern of those names or of the source's ("resnet50*", "*.ra2_in1k", "timm/resnet50.*").
         dataset: "in1k", "in21k->in1k", "cifar10" ..., or a pattern such as "*in1k".
-        licence: "apache-2.0", "bsd-3-clause", "cc-by-nc-4.0" ..., or a pattern.
+        license: "apache-2.0", "bsd-3-clause", "cc-by-nc-4.0" ..., or a pattern.
         source: "timm", "torchvision", "keras" ..., or a pattern.
-        commercial: whether the licence allows commercial use.
-    Raises: ValueError for a dataset, licence or source that no checkpoint has; the message names the nearest.
+        commercial: whether the license allows commercial use.
+    Raises: ValueError for a dataset, license or source that no checkpoint has; the message names the nearest.
     """
-    for name, value in (("dataset", dataset), ("licence", licence), ("source", source)):
-        known = sorted({getattr(w, name) for w in table()} - {""})
+    for name, value in (("dataset", dataset), ("license", license), ("source", source)):
+        known = sorted({getattr(w, name) for w in list_checkpoints()} - {""})
         if value is not None and not any(fnmatchcase(k, value.lower()) for k in known):
             raise ValueError(f"{name}={value!r}: expected one of {', '.join(known)}{nearest(value, known)}")
-    return [w.name for w in table()
+    return [w.name for w in list_checkpoints()
             if (pattern is None or fnmatchcase(w.name, pattern.lower()) or fnmatchcase(w.id.lower(), pattern.lower()))
             and all(value is None or fnmatchcase(getattr(w, name), value.lower())
-                    for name, value in (("dataset", dataset), ("licence", licence), ("source", source)))
-            and commercial in (None, w.commercial)]
+                    for name, value in (("dataset", dataset), ("license", license), ("source", source)))
+            and commercial in (None, w.allows_commercial_use)]
 
 
-def get_weights(name: str) -> Weights:
+def get_weights(name: str) -> Checkpoint:
     """The published checkpoint of that name.
 
     Arguments:
         name: a net and a tag ("resnet50v1_5.a1_in1k", "timm/resnet50.a1_in1k"), or a net alone for its default weights.
     Raises: ValueError for an unknown name; the message names the nearest, or the net whose tag it is.
     """
-    if isinstance(name, Weights):
+    if isinstance(name, Checkpoint):
         return name
     if not isinstance(name, str):
         raise ValueError(f"name={name!r}: expected a string such as 'resnet50v1_5.a1_in1k'")
-    ids, names = by_id(), by_name()
+    ids, names = _checkpoints_by_id(), _checkpoints_by_name()
     if known := names.get(name.lower()) or ids.get(name.lower()):
         return known
     net, _, tag = name.partition(".")
-    row = nets()[net][0] if net in nets() else net
-    if tags(row):
-        found = find(row, tag or IMAGENET, net)
-        if isinstance(found, Weights):
+    row = get_source_nets()[net][0] if net in get_source_nets() else net
+    if checkpoints_by_tag(row):
+        found = find_checkpoint(row, tag or IMAGENET, net)
+        if isinstance(found, Checkpoint):
             return found
-        raise ValueError(unknown(row, tag))     # a file has that name
+        raise ValueError(_unknown_tag_message(row, tag))     # a file has that name
     raise ValueError(f"unknown weights {name!r}{nearest(name, ids if '/' in name else names)}; "
                      f"reskeras.list_weights() names all {len(names)}")
 
 
-def find(row: str, weights: Any, net: str = "") -> Weights | str | os.PathLike[str] | None:
+def find_checkpoint(row: str, weights: Any, net: str = "") -> Checkpoint | str | os.PathLike[str] | None:
     """What `weights=` of a builder means: a checkpoint of the table, a path, or None.
 
     Arguments:
@@ -203,59 +203,59 @@ def find(row: str, weights: Any, net: str = "") -> Weights | str | os.PathLike[s
     """
     if weights is None or isinstance(weights, os.PathLike):
         return weights
-    found: Weights | None
-    if isinstance(weights, Weights):
+    found: Checkpoint | None
+    if isinstance(weights, Checkpoint):
         found = weights
     elif not isinstance(weights, str):
         raise ValueError(f"weights={weights!r}: expected None, a tag such as 'imagenet', or a path")
     elif weights.lower() == IMAGENET:
-        own = [w for w in tags(row).values() if w.net == net and w.labels == "imagenet-1k" and w.commercial]
-        found = own[0] if own and nets()[net][1] else default(row)
+        own = [w for w in checkpoints_by_tag(row).values() if w.source_net == net and w.labels == "imagenet-1k" and w.allows_commercial_use]
+        found = own[0] if own and get_source_nets()[net][1] else get_default_checkpoint(row)
     else:
-        lower = {tag.lower(): w for tag, w in tags(row).items()}
-        found = lower.get(weights.lower()) or by_name().get(weights.lower()) or by_id().get(weights.lower())
-        if found is None and (weights.endswith(SUFFIXES) or os.path.exists(weights)):
+        lower = {tag.lower(): w for tag, w in checkpoints_by_tag(row).items()}
+        found = lower.get(weights.lower()) or _checkpoints_by_name().get(weights.lower()) or _checkpoints_by_id().get(weights.lower())
+        if found is None and (weights.endswith(FILE_SUFFIXES) or os.path.exists(weights)):
             return weights
     if found is None:
-        raise ValueError(unknown(row, weights))
-    if found.row != row:
-        raise ValueError(f"weights={found.name!r}: they are {found.row}'s, and this net is {row}")
+        raise ValueError(_unknown_tag_message(row, weights))
+    if found.variant != row:
+        raise ValueError(f"weights={found.name!r}: they are {found.variant}'s, and this net is {row}")
     return found
 
 
-def unknown(row: str, tag: str) -> str:
+def _unknown_tag_message(row: str, tag: str) -> str:
     """Why the row has no such weights."""
-    own = ", ".join(tags(row)) or "none"
+    own = ", ".join(checkpoints_by_tag(row)) or "none"
     if tag.lower() == IMAGENET:
         return f"weights={tag!r}: no weights of {row} are its default; its tags: {own}"
-    others = sorted({w.row for w in table() if w.tag == tag.lower()})
-    elsewhere = [w.name for w in table() if w.id.rpartition("/")[2].lower() == f"{row}.{tag}".lower()]
+    others = sorted({w.variant for w in list_checkpoints() if w.tag == tag.lower()})
+    elsewhere = [w.name for w in list_checkpoints() if w.id.rpartition("/")[2].lower() == f"{row}.{tag}".lower()]
     if elsewhere:       # timm's resnet50.a1_in1k, whose net has another name here
         guess = f"; did you mean {elsewhere[0]!r}?"
     elif others:
         guess = f"; that tag is of {', '.join(others[:4])}{' ...' if len(others) > 4 else ''}"
     else:
-        guess = nearest(tag, (IMAGENET, *tags(row)))
+        guess = nearest(tag, (IMAGENET, *checkpoints_by_tag(row)))
     return f"weights={tag!r}: {row} has no weights of that name, and there is no such file{guess}; its tags: {own}"
 
 
 @functools.cache
-def by_id() -> dict[str, Weights]:
-    return {w.id.lower(): w for w in table()}
+def _checkpoints_by_id() -> dict[str, Checkpoint]:
+    return {w.id.lower(): w for w in list_checkpoints()}
 
 
 @functools.cache
-def by_name() -> dict[str, Weights]:
-    return {w.name.lower(): w for w in table()}
+def _checkpoints_by_name() -> dict[str, Checkpoint]:
+    return {w.name.lower(): w for w in list_checkpoints()}
 
 
-def compact(weights: Mapping[str, Any]) -> dict[str, Any]:
+def to_table_entry(weights: Mapping[str, Any]) -> dict[str, Any]:
     """A row of the table without what is the default anyway, as table.json keeps it."""
-    known = {f.name: f.default if f.default is not dataclasses.MISSING else {} for f in dataclasses.fields(Weights)}
+    known = {f.name: f.default if f.default is not dataclasses.MISSING else {} for f in dataclasses.fields(Checkpoint)}
     entry = {name: weights[name] for name in known if weights.get(name) is not None}
     for size, test in (("input_size", "test_input_size"), ("crop_pct", "test_crop_pct")):
         if entry.get(test) == entry.get(size, known[size]):
             entry.pop(test, None)
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in entry.items()}
-    return {k: v for k, v in plain.items() if k in ("row", "tag", "id", "format") or
+    return {k: v for k, v in plain.items() if k in ("variant", "tag", "id", "format") or
             v != (list(known[k]) if isinstance(known[k], tuple) else known[k])}

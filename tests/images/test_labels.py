@@ -4,31 +4,31 @@ import sys
 import numpy as np
 import pytest
 
-from reskeras.model_metadata import Memory
-from reskeras.images.labels import decode_predictions, known, label_set
-from reskeras.weights.table import get_weights, table
+from reskeras.model_metadata import ModelMetadata, ModelWithMetadata, decode_predictions
+from reskeras.images.labels import get_label_set, list_label_sets
+from reskeras.weights.table import get_weights, list_checkpoints
 
 SIZES = {"imagenet-1k": 1000, "imagenet-12k": 11821, "imagenet-21k": 21843, "cifar10": 10, "cifar100": 100, "digits": 10}
 
 
 def test_the_bundled_sets():
-    assert set(known()) == set(SIZES)
+    assert set(list_label_sets()) == set(SIZES)
     for name, size in SIZES.items():
-        classes = label_set(name)
+        classes = get_label_set(name)
         assert len(classes) == len({i for i, _ in classes}) == size and all(n and n == n.strip() for _, n in classes)
-    imagenet = label_set("imagenet-1k")
+    imagenet = get_label_set("imagenet-1k")
     synsets = [i for i, _ in imagenet]
     assert all(len(i) == 9 and i[0] == "n" for i in synsets) and synsets == sorted(synsets)
     # Keras' spelling
     assert [imagenet[i] for i in (0, 15, 285, 386, 985, 999)] == [
         ("n01440764", "tench"), ("n01558993", "robin"), ("n02124075", "Egyptian_cat"), ("n02504458", "African_elephant"),
         ("n11939491", "daisy"), ("n15075141", "toilet_tissue")]
-    assert label_set("cifar10")[3] == ("3", "cat") and label_set("cifar100")[99] == ("99", "worm")
+    assert get_label_set("cifar10")[3] == ("3", "cat") and get_label_set("cifar100")[99] == ("99", "worm")
 
 
 def test_the_large_sets():
     """12k's classes are 21k's in the same order; both hold the 1k's, but for the few that were left out of the release."""
-    small, middle, large = (label_set(f"imagenet-{n}") for n in ("1k", "12k", "21k"))
+    small, middle, large = (get_label_set(f"imagenet-{n}") for n in ("1k", "12k", "21k"))
     within = set(middle)
     assert [c for c in large if c in within] == list(middle)
     assert len(set(small) & within) == 993 and len(set(small) & set(large)) == 999
@@ -37,15 +37,15 @@ def test_the_large_sets():
         scores = np.zeros((1, len(classes)))
         scores[0, place] = 1
         assert decode_predictions(scores, 1) == [[(*classes[place], 1.0)]]      # the number says which
-    sets = {w.labels for w in table()} - {""}
-    assert sets <= set(known()) and all(len(label_set(w.labels)) == w.classes for w in table() if w.labels)
+    sets = {w.labels for w in list_checkpoints()} - {""}
+    assert sets <= set(list_label_sets()) and all(len(get_label_set(w.labels)) == w.classes for w in list_checkpoints() if w.labels)
 
 
 def test_cifar_names_are_keras():
     """The order of keras.datasets' labels, whose names the archives have."""
-    assert [n for _, n in label_set("cifar10")] == (
+    assert [n for _, n in get_label_set("cifar10")] == (
         "airplane automobile bird cat deer dog frog horse ship truck".split())
-    assert [n for _, n in label_set("cifar100")] == sorted(n for _, n in label_set("cifar100"))
+    assert [n for _, n in get_label_set("cifar100")] == sorted(n for _, n in get_label_set("cifar100"))
 
 
 def test_as_keras_applications():
@@ -54,7 +54,7 @@ def test_as_keras_applications():
     scores = np.random.default_rng(0).random((3, 1000), "float32")
     before = imagenet_utils.CLASS_INDEX
     # it would be downloaded
-    imagenet_utils.CLASS_INDEX = {str(i): list(c) for i, c in enumerate(label_set("imagenet-1k"))}
+    imagenet_utils.CLASS_INDEX = {str(i): list(c) for i, c in enumerate(get_label_set("imagenet-1k"))}
     try:
         expected = keras.applications.imagenet_utils.decode_predictions(scores, top=7)
     finally:
@@ -70,11 +70,9 @@ def test_ties_top_and_background():
     assert [sample[0][1] for sample in decode_predictions(scores)] == ["background", "tench"]
 
 
-class Remembering:
-    name = "net"
-
-    def __init__(self, labels):
-        self.memory = Memory(labels=labels)
+def model_with_labels(labels):
+    image = keras.Input((10,))
+    return ModelWithMetadata(image, keras.layers.Softmax()(image), name="net", metadata=ModelMetadata(labels=labels))
 
 
 def test_whose_labels():
@@ -82,8 +80,8 @@ def test_whose_labels():
     found = {labels: decode_predictions(scores, top=1, labels=labels)[0][0][1] for labels in ("cifar10", "digits")}
     assert found == {"cifar10": "cat", "digits": "3"}
     assert decode_predictions(scores, 1, get_weights("cifar_resnet20.digits")) == [[("3", "3", 1.0)]]
-    assert decode_predictions(scores, 1, Remembering("cifar10")) == [[("3", "cat", 1.0)]]
-    assert decode_predictions(scores, 1, Remembering(tuple("abcdefghij"))) == [[("3", "d", 1.0)]]
+    assert decode_predictions(scores, 1, model_with_labels("cifar10")) == [[("3", "cat", 1.0)]]
+    assert decode_predictions(scores, 1, model_with_labels(tuple("abcdefghij"))) == [[("3", "d", 1.0)]]
 
 
 @pytest.mark.parametrize("scores, options, message", [
@@ -96,8 +94,8 @@ def test_whose_labels():
     (np.zeros((1, 10)), dict(labels="cifar100"), "cifar100 has 100 names, the net has 10 classes"),
     (np.zeros((1, 10)), dict(labels=["cat", "dog"]), "labels has 2 names"),
     (np.zeros((1, 10)), dict(labels="imagenet-22k"), "do not come with the package"),
-    (np.zeros((1, 10)), dict(labels=Remembering(())), "net remembers no class names"),
-    (np.zeros((1, 10)), dict(labels=object()), "remembers no class names"),
+    (np.zeros((1, 10)), dict(labels=model_with_labels(())), "net does not know the names of its classes"),
+    (np.zeros((1, 10)), dict(labels=object()), "does not know the names of its classes"),
     (np.zeros((1, 1000)), dict(top=0), "top=0"),
 ])
 def test_clear_errors(scores, options, message):

@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from reskeras.model_metadata import Memory, Net
-from reskeras.images.decode import decode
-from reskeras.images.get_preprocessing import preprocess, preprocess_input
-from reskeras.images.preprocessing import Preprocessing, from_config
-from reskeras.images.resize import margins, resized
-from reskeras.weights.table import get_weights, table
+from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
+from reskeras.images.decode import decode_image
+from reskeras.model_metadata import get_preprocessing, preprocess_input
+from reskeras.images.preprocessing import Preprocessing
+from reskeras.images.resize import compute_margins, compute_resized_size
+from reskeras.weights.table import get_weights, list_checkpoints
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "preprocess"
 PHOTOS = ("china", "flower")
@@ -52,7 +52,7 @@ def test_pixels_are_timms(photo, key, photos):
 @pytest.mark.parametrize("key", [k for p, k in keys() if p == "china"][::2])
 def test_tf_data_and_layers_are_the_same(key, photos):
     own, golden = of_key(key), np.load(GOLDEN / "china.npz")[key]
-    pixels = decode(photos["china"])
+    pixels = decode_image(photos["china"])
     files = tf.data.Dataset.from_tensors((photos["china"], 3)).map(own)
     assert files.element_spec[0].shape == golden.shape
     (image, label), = files
@@ -61,7 +61,7 @@ def test_tf_data_and_layers_are_the_same(key, photos):
     close(next(iter(tf.data.Dataset.from_tensors(pixels).map(own.map_fn))), golden)
     close(next(iter(tf.data.Dataset.from_tensors(pixels).batch(1).map(own)))[0], golden)
     for shape in (pixels.shape, (None, None, 3)):
-        net = keras.Sequential([keras.Input(shape, dtype="uint8"), *own.layers()])
+        net = keras.Sequential([keras.Input(shape, dtype="uint8"), *own.as_layers()])
         found = np.asarray(net(pixels[None])[0])
         close(found, golden, SMOOTH)
         close(np.round(found), golden, (0.25, 2))
@@ -69,8 +69,8 @@ def test_tf_data_and_layers_are_the_same(key, photos):
 
 
 def test_border_keeps_the_whole_image_in_the_middle(photos):
-    pixels = decode(photos["flower"])
-    own = Preprocessing((160, 160), "torch", crop_pct=0.95, crop_mode="border").raw()
+    pixels = decode_image(photos["flower"])
+    own = Preprocessing((160, 160), "torch", crop_pct=0.95, crop_mode="border").without_scaling()
     assert own.fill == (124, 116, 104)
     scale = max(pixels.shape[0], pixels.shape[1]) / math.floor(160 / 0.95)
     h, w = (round(s / scale) for s in pixels.shape[:2])
@@ -79,24 +79,24 @@ def test_border_keeps_the_whole_image_in_the_middle(photos):
     top, left = (160 - h) // 2, round((w - 160) / 2)
     expected[top:top + h] = small[:, left:left + 160]
     close(own(pixels)[0], expected)
-    close(own.layers()[0](pixels[None])[0], expected, SMOOTH)
+    close(own.as_layers()[0](pixels[None])[0], expected, SMOOTH)
 
 
 def test_geometry():
-    assert resized(427, 640, (256, 256), "center") == (256, 383)
-    assert resized(640, 427, (256, 256), "squash") == (256, 256)
-    assert resized(427, 640, (256, 256), "border") == (171, 256)
-    assert resized(100, 300, (50, 100), "center") == (50, 150) and resized(300, 100, (50, 100), "center") == (300, 100)
+    assert compute_resized_size(427, 640, (256, 256), "center") == (256, 383)
+    assert compute_resized_size(640, 427, (256, 256), "squash") == (256, 256)
+    assert compute_resized_size(427, 640, (256, 256), "border") == (171, 256)
+    assert compute_resized_size(100, 300, (50, 100), "center") == (50, 150) and compute_resized_size(300, 100, (50, 100), "center") == (300, 100)
     for size in range(224, 300):
-        assert margins(size, 224)[0] == int(round((size - 224) / 2))
-    assert margins(7, 10) == (0, 1, 2)
+        assert compute_margins(size, 224)[0] == int(round((size - 224) / 2))
+    assert compute_margins(7, 10) == (0, 1, 2)
 
 
 def test_batches_lists_and_kinds_of_input(photos, tmp_path):
     own = Preprocessing((64, 64))
     file = tmp_path / "china.jpg"
     file.write_bytes(photos["china"])
-    pixels = decode(photos["china"])
+    pixels = decode_image(photos["china"])
     one = own(photos["china"])
     assert one.shape == (1, 64, 64, 3) and one.dtype == "float32"
     for same in (file, str(file), pixels, pixels[None], tf.constant(photos["china"]), tf.constant(pixels)):
@@ -131,10 +131,10 @@ def test_bad_fields(wrong):
 @pytest.mark.parametrize("pixels", ["torch", "tf", "caffe"])
 def test_scaling_is_keras_applications(pixels, photos):
     own = Preprocessing((32, 32), pixels)
-    raw = own.raw()(photos["china"])
+    raw = own.without_scaling()(photos["china"])
     expected = keras.applications.imagenet_utils.preprocess_input(raw.copy(), mode=pixels)
     np.testing.assert_allclose(own(photos["china"]), expected, atol=2e-5)
-    np.testing.assert_allclose(keras.Sequential(own.layers(resize=False))(raw), expected, atol=2e-5)
+    np.testing.assert_allclose(keras.Sequential(own.as_layers(resize=False))(raw), expected, atol=2e-5)
     np.testing.assert_allclose(preprocess_input(raw, own), expected, atol=2e-5)
 
 
@@ -157,7 +157,7 @@ TURNS = {0: lambda x: x, 1: lambda x: x, 2: np.fliplr, 3: lambda x: np.rot90(x, 
 def test_exif_turns_the_picture(value, form, photos):
     data, lying = turned(photos["china"], form, value)
     expected = TURNS[value](lying)
-    np.testing.assert_array_equal(decode(data), expected)
+    np.testing.assert_array_equal(decode_image(data), expected)
     (in_graph,) = tf.data.Dataset.from_tensors(data).map(Preprocessing((32, 48)))
     np.testing.assert_array_equal(in_graph, Preprocessing((32, 48))(np.ascontiguousarray(expected))[0])
 
@@ -166,11 +166,11 @@ def test_exif_of_no_use_is_ignored(photos):
     data, lying = turned(photos["china"], "JPEG", 6)
     begin = data.index(b"Exif")
     for broken in (data[:begin + 6] + b"\xff" * 20 + data[begin + 26:], data.replace(b"Exif\0\0", b"Xmpp\0\0")):
-        np.testing.assert_array_equal(decode(broken), lying)
+        np.testing.assert_array_equal(decode_image(broken), lying)
 
 
 def test_every_kind_of_file(photos):
-    rgb = Image.fromarray(decode(photos["china"])).resize((64, 48))
+    rgb = Image.fromarray(decode_image(photos["china"])).resize((64, 48))
     pixels, grey = np.asarray(rgb), np.asarray(rgb.convert("L"))
     alpha = rgb.copy()
     alpha.putalpha(Image.fromarray((grey > 100).astype("uint8") * 255))
@@ -178,7 +178,7 @@ def test_every_kind_of_file(photos):
     def saved(form, picture=rgb, **options):
         file = io.BytesIO()
         picture.save(file, form, **options)
-        return decode(file.getvalue())
+        return decode_image(file.getvalue())
     for lossless in (saved("PNG"), saved("PNG", alpha), saved("BMP"), saved("BMP", alpha), saved("WEBP", lossless=True)):
         np.testing.assert_array_equal(lossless, pixels)
     greys = [saved("PNG", rgb.convert("L")), saved("PNG", rgb.convert("LA")), saved("BMP", rgb.convert("L"))]
@@ -201,24 +201,24 @@ def test_every_kind_of_file(photos):
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
 def test_truncated_files_are_refused(form, photos):
     file = io.BytesIO()
-    Image.fromarray(decode(photos["flower"])).resize((96, 64)).save(file, form)
+    Image.fromarray(decode_image(photos["flower"])).resize((96, 64)).save(file, form)
     for part in (0.1, 0.6, 0.95):
         with pytest.raises(ValueError, match="no readable JPEG, PNG, GIF, BMP or WebP image"):
-            decode(file.getvalue()[:int(part * len(file.getvalue()))])
+            decode_image(file.getvalue()[:int(part * len(file.getvalue()))])
 
 
 def test_other_files_of_pillow_are_refused(photos, monkeypatch):
     file = io.BytesIO()
-    Image.fromarray(decode(photos["flower"])).save(file, "TIFF")
+    Image.fromarray(decode_image(photos["flower"])).save(file, "TIFF")
     with pytest.raises(ValueError, match="no readable"):
-        decode(file.getvalue())
+        decode_image(file.getvalue())
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match="exceeds limit of 200 pixels"):
-        decode(photos["flower"])
+        decode_image(photos["flower"])
 
 
 def test_grey_nets_see_luma(photos):
-    pixels = decode(photos["flower"])
+    pixels = decode_image(photos["flower"])
     own = Preprocessing((64, 64), mean=(0.0,), std=(1 / 255,))
     expected = np.asarray(Image.fromarray(pixels).convert("L"))
     np.testing.assert_allclose(own(pixels), own(expected), atol=1e-4)
@@ -226,52 +226,52 @@ def test_grey_nets_see_luma(photos):
 
 
 def test_every_row_has_one():
-    for row in table():
-        own, test = preprocess(row), preprocess(row, test=True)
+    for row in list_checkpoints():
+        own, test = get_preprocessing(row), get_preprocessing(row, test=True)
         assert own.size == (row.input_size,) * 2 and test.size == (row.test_input_size,) * 2
         assert (test.crop_pct, len(own.mean)) == (row.test_crop_pct, row.channels)
-        assert from_config(own.get_config()) == own
+        assert Preprocessing.from_config(own.get_config()) == own
 
 
-def net(shape=(32, 32, 3), memory=None):
+def net(shape=(32, 32, 3), metadata=None):
     image = keras.Input(shape)
-    return Net(image, keras.layers.GlobalAveragePooling2D()(image), memory=memory, name="net")
+    return ModelWithMetadata(image, keras.layers.GlobalAveragePooling2D()(image), metadata=metadata, name="net")
 
 
 def test_by_name_row_and_model():
     name = "resnet50v1_5.a1_in1k"
     row = get_weights(name)
-    own = preprocess(name)
-    assert own == preprocess(row) == preprocess(own) and own.size == (224, 224)
-    assert preprocess(name, test=True).size == (288, 288)
-    memory = Memory.of_row(row)
-    assert preprocess(net((None, None, 3), memory)) == own
-    assert preprocess(net((None, None, 3), memory), test=True) == own.tested()
-    assert preprocess(net((224, 224, 3), memory)) == own
-    assert preprocess(net((160, 192, 3), memory)).size == (160, 192)
-    at_test = preprocess(net((288, 288, 3), memory))
-    assert at_test == own.tested() == preprocess(net((288, 288, 3), memory), test=True)
-    grey = preprocess(net((224, 224, 1), memory))
+    own = get_preprocessing(name)
+    assert own == get_preprocessing(row) == get_preprocessing(own) and own.size == (224, 224)
+    assert get_preprocessing(name, test=True).size == (288, 288)
+    metadata = ModelMetadata.from_checkpoint(row)
+    assert get_preprocessing(net((None, None, 3), metadata)) == own
+    assert get_preprocessing(net((None, None, 3), metadata), test=True) == own.with_test_size()
+    assert get_preprocessing(net((224, 224, 3), metadata)) == own
+    assert get_preprocessing(net((160, 192, 3), metadata)).size == (160, 192)
+    at_test = get_preprocessing(net((288, 288, 3), metadata))
+    assert at_test == own.with_test_size() == get_preprocessing(net((288, 288, 3), metadata), test=True)
+    grey = get_preprocessing(net((224, 224, 1), metadata))
     assert grey.mean == pytest.approx((0.449,)) and grey.std == pytest.approx((0.226,))
-    assert preprocess(net(memory=Memory.of_row(row, inside=True))).layers(resize=False) == []
+    assert get_preprocessing(net(metadata=ModelMetadata.from_checkpoint(row, include_preprocessing=True))).layers(resize=False) == []
 
 
 def test_a_model_without_one_is_not_guessed():
-    message = "remembers no preprocessing, and it cannot be guessed"
-    for unknown in (net(), net(memory=Memory()), keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()])):
+    message = "has no metadata of its preprocessing, and it cannot be guessed"
+    for unknown in (net(), net(metadata=ModelMetadata()), keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()])):
         with pytest.raises(ValueError, match=message):
-            preprocess(unknown)
+            get_preprocessing(unknown)
         with pytest.raises(ValueError, match=message):
             preprocess_input(np.zeros((8, 8, 3)), unknown)
-    memory = Memory.of_row(get_weights("resnet50v1_5.a1_in1k"))
+    metadata = ModelMetadata.from_checkpoint(get_weights("resnet50v1_5.a1_in1k"))
     with pytest.raises(ValueError, match=r"test=True.*\(288, 288\).*input_shape=\(288, 288, 3\)"):
-        preprocess(net((224, 224, 3), memory), test=True)
+        get_preprocessing(net((224, 224, 3), metadata), test=True)
     with pytest.raises(ValueError, match="5 channels"):
-        preprocess(net((224, 224, 5), memory))
+        get_preprocessing(net((224, 224, 5), metadata))
     with pytest.raises(ValueError, match="did you mean"):
-        preprocess("resnet50v1_5.a1_in1")
-    with pytest.raises(TypeError, match="weights row"):
-        preprocess(3)
+        get_preprocessing("resnet50v1_5.a1_in1")
+    with pytest.raises(TypeError, match="expected a model, a checkpoint"):
+        get_preprocessing(3)
 
 
 def test_preprocess_input_takes_what_keras_takes():

@@ -42,11 +42,11 @@ def silent_again(monkeypatch):
 @pytest.fixture
 def rows(monkeypatch):
     """Adds made-up checkpoints to the table for one test: rows(Weights, ...)."""
-    caches = [table.tags, table.nets, table.by_id, table.by_name, catalog.sources]
-    known = table.table()
+    caches = [table.checkpoints_by_tag, table.get_source_nets, table._checkpoints_by_id, table._checkpoints_by_name, catalog.get_source_names]
+    known = table.list_checkpoints()
 
     def add(*more):
-        monkeypatch.setattr(table, "table", lambda: (*known, *more))
+        monkeypatch.setattr(table, "list_checkpoints", lambda: (*known, *more))
         for cached in caches:
             cached.cache_clear()
 
@@ -77,6 +77,6 @@ def published(server, rows):
         digests = {"sha256": sha256, "sha256_prefix": sha256[:8], "md5": md5}
         right = {field: value for field, value in digests.items() if getattr(row, field)}
         tag = f"{row.tag}_test"
-        rows(dataclasses.replace(row, tag=tag, id=f"{row.net}.{tag}", default=False, **right))
-        return f"{row.net}.{tag}"
+        rows(dataclasses.replace(row, tag=tag, id=f"{row.source_net}.{tag}", is_default=False, **right))
+        return f"{row.source_net}.{tag}"
     return put

@@ -15,8 +15,8 @@ from checkpoints import SMALL, randomized, safetensors, same, torch_arrays
 from safetensors.numpy import save
 
 import reskeras
-from reskeras.weights.load import with_channels
-from reskeras.weights.table import Weights, find, get_weights
+from reskeras.weights.load import adapt_channels
+from reskeras.weights.table import Checkpoint, find_checkpoint, get_weights
 
 # one net for each stem: its checkpoint, how small, its first convolution, pixels
 STEMS = {"conv7": ("timm/resnet50.am_in1k", SMALL, "conv1_conv", 64),
@@ -29,7 +29,7 @@ STEMS = {"conv7": ("timm/resnet50.am_in1k", SMALL, "conv1_conv", 64),
          "resnet-rs": ("timm/resnetrs50.tf_in1k", SMALL, "conv1_1_conv", 64),
          "big transfer": ("timm/resnetv2_50x1_bit.goog_in21k_ft_in1k", SMALL, "conv1_conv", 64),
          "cifar": ("test/cifar.test", {"depths": (1, 1, 1)}, "conv1_conv", 32)}
-CIFAR = Weights("cifar_resnet20", "test", "test/cifar.test", "safetensors", repo="test/cifar", file="model.safetensors",
+CIFAR = Checkpoint("cifar_resnet20", "test", "test/cifar.test", "safetensors", repo="test/cifar", file="model.safetensors",
                 input_size=32, labels="cifar10", classes=10, dataset="cifar10")
 
 
@@ -37,7 +37,7 @@ CIFAR = Weights("cifar_resnet20", "test", "test/cifar.test", "safetensors", repo
 def trained_net(stem):
     """What the checkpoint of the stem holds, and its file."""
     weights = CIFAR if stem == "cifar" else get_weights(STEMS[stem][0])
-    net = randomized(reskeras.create(weights.row, weights=None, classes=weights.classes, **STEMS[stem][1]))
+    net = randomized(reskeras.create(weights.variant, weights=None, classes=weights.classes, **STEMS[stem][1]))
     return net, safetensors(net)
 
 
@@ -48,7 +48,7 @@ def build(stem, server, rows, **arguments):
         rows(CIFAR)
     weights = get_weights(name)
     if weights.sha256:      # of the real file
-        weights = dataclasses.replace(weights, tag="test", id=f"{weights.net}.test", sha256="", default=False)
+        weights = dataclasses.replace(weights, tag="test", id=f"{weights.source_net}.test", sha256="", is_default=False)
         rows(weights)
     trained, server.files[f"/{weights.repo}/{weights.file}"] = trained_net(stem)
     return reskeras.create(weights.name, **{"input_shape": (size, size, 3), **small, **arguments}), trained
@@ -78,9 +78,9 @@ def test_as_timm_adapts():
     """A kernel of 3 channels for 7, by hand; and of 1 for 3."""
     kernel = np.arange(2 * 3).reshape(2, 3, 1, 1).astype("float32")
     expected = np.concatenate([kernel] * 3, 1)[:, :7] * 3 / 7
-    np.testing.assert_allclose(with_channels(kernel, 7, 1), expected)
-    np.testing.assert_allclose(with_channels(kernel[:, :1], 3, 1).sum(1), kernel[:, 0])
-    assert with_channels(kernel, 2, 1).dtype == np.float32
+    np.testing.assert_allclose(adapt_channels(kernel, 7, 1), expected)
+    np.testing.assert_allclose(adapt_channels(kernel[:, :1], 3, 1).sum(1), kernel[:, 0])
+    assert adapt_channels(kernel, 2, 1).dtype == np.float32
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -139,9 +139,9 @@ def test_on_an_input_of_the_callers(server, rows):
     image = keras.Input((64, 64, 3), name="mine")
     model, trained = build("conv7", server, rows, input_shape=None, input_tensor=image)
     same(model, trained)
-    assert model.memory.weights == "resnet50v1_5.am_in1k" and model.input.name == "mine"
+    assert model.metadata.weights == "resnet50v1_5.am_in1k" and model.input.name == "mine"
     adapted, _ = build("conv7", server, rows, input_shape=None, input_tensor=keras.layers.Rescaling(2.0)(image))
-    assert getattr(adapted, "memory", None) is None
+    assert getattr(adapted, "metadata", None) is None
 
 
 @pytest.mark.parametrize("fault", ["missing", "left over", "another net"])
@@ -155,7 +155,7 @@ def test_nothing_is_half_loaded(server, rows, monkeypatch, fault):
         arrays["layer5.weight"] = np.zeros(3, "float32")
     else:
         arrays = torch_arrays(reskeras.create("resnet18", weights=None, width=0.25))
-    row = dataclasses.replace(CIFAR, row="resnet50v1_5", tag=f"broken_{fault[0]}", id="test/broken.x", repo="test/broken",
+    row = dataclasses.replace(CIFAR, variant="resnet50v1_5", tag=f"broken_{fault[0]}", id="test/broken.x", repo="test/broken",
                               classes=1000)
     server.files["/test/broken/model.safetensors"] = save(arrays)
     with pytest.raises(ValueError, match="does not fit.*give weights=None"):
@@ -178,12 +178,12 @@ def test_a_path_stays_strict(tmp_path):
 
 AFTERWARDS = """
 import sys, keras, reskeras, hashlib
-from reskeras.model_metadata import recalled
+from reskeras.model_metadata import get_metadata
 model = keras.saving.load_model(sys.argv[1])
 nets = [layer for layer in model.layers if isinstance(layer, keras.Model)] or [model]
 frozen = [v for layer in nets[0].layers if not layer.trainable for v in layer.weights]
 print(len(frozen), hashlib.sha256(b"".join(v.numpy().tobytes() for v in frozen)).hexdigest())
-print(recalled(model).weights, recalled(model).labels, reskeras.preprocess(model).mean)
+print(get_metadata(model).weights, get_metadata(model).labels, reskeras.get_preprocessing(model).mean)
 """
 
 
@@ -237,10 +237,10 @@ def test_no_commercial_use(server):
         reskeras.create(name, **SMALL)      # once
 
 
-def test_no_licence(server):
+def test_no_license(server):
     trained = reskeras.create("resnet50v1_5", weights=None, include_top=False, **SMALL)
     server.files["/timm/resnet50.bamboo/model.safetensors"] = safetensors(trained)
-    with pytest.warns(UserWarning, match="without a licence"):
+    with pytest.warns(UserWarning, match="without a license"):
         model = reskeras.create("timm/resnet50.bamboo", **SMALL)
     same(model, trained)
     assert model.output_shape == (None, 1000)
@@ -257,5 +257,5 @@ def test_another_mean(server):
 def test_embedded():
     for model in (reskeras.create("cifar_resnet20.digits"), reskeras.CifarResNet20(weights="digits")):
         assert model.input_shape == (None, 16, 16, 1) and model.output_shape == (None, 10)
-    assert find("cifar_resnet20", "digits").labels == "digits"
+    assert find_checkpoint("cifar_resnet20", "digits").labels == "digits"
     assert reskeras.create("cifar_resnet20.digits", input_shape=(32, 32, 3)).count_params() > 0

@@ -8,7 +8,7 @@ from PIL import Image
 
 import reskeras
 from reskeras import cli
-from reskeras.images.labels import label_set
+from reskeras.images.labels import get_label_set
 
 NAME = "resnet10t.c3_in1k"
 
@@ -64,13 +64,13 @@ def test_predict(served, capfd, tmp_path, model, names):
     assert cli.main(["predict", *images, "--model", model, "--top", "3", "--json"]) == 0
     results = json.loads(capfd.readouterr().out)
     assert [r["image"] for r in results] == images
-    known = set(label_set(names))
+    known = set(get_label_set(names))
     for result in results:
         scores = [p["score"] for p in result["predictions"]]
         assert len(scores) == 3 and scores == sorted(scores, reverse=True)
         assert all((p["id"], p["label"]) in known for p in result["predictions"])
     net = reskeras.create(model)        # the same by hand
-    for result, scores in zip(results, net.predict(reskeras.preprocess(net)(images), verbose=0)):
+    for result, scores in zip(results, net.predict(reskeras.get_preprocessing(net)(images), verbose=0)):
         (id, label, score), *_ = reskeras.decode_predictions(scores[None], 1, net)[0]
         assert (result["predictions"][0]["id"], result["predictions"][0]["label"]) == (id, label)
         assert result["predictions"][0]["score"] == pytest.approx(score, rel=1e-3)

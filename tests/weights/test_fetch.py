@@ -51,7 +51,7 @@ def sha256(data):
 
 def forget(server, name):
     """Empties the caches and the server's log."""
-    for folder in (fetch.folder(), pathlib.Path(constants.HF_HUB_CACHE)):
+    for folder in (fetch.get_cache_folder(), pathlib.Path(constants.HF_HUB_CACHE)):
         shutil.rmtree(folder, ignore_errors=True)
     server.log.clear()
 
@@ -76,11 +76,11 @@ def test_url(both, bit_net):
 def test_where_a_file_lies(both, tmp_path):
     bit()
     assert (tmp_path / "keras/reskeras/google/BiT-S-R50x1.npz").is_file()
-    assert fetch.cached(get_weights(URL)) == fetch.place_of(get_weights(URL))
-    assert fetch.verify(get_weights(URL)) == hashlib.sha256(both.files[PATH]).hexdigest()
-    assert fetch.cached(get_weights(HUB)) is None
+    assert fetch.find_cached_file(get_weights(URL)) == fetch.get_cache_path(get_weights(URL))
+    assert fetch.verify_cached_file(get_weights(URL)) == hashlib.sha256(both.files[PATH]).hexdigest()
+    assert fetch.find_cached_file(get_weights(HUB)) is None
     with pytest.raises(FileNotFoundError, match="not in the cache"):
-        fetch.verify(get_weights(HUB))
+        fetch.verify_cached_file(get_weights(HUB))
     assert not list(tmp_path.rglob("*.part*"))
 
 
@@ -102,7 +102,7 @@ def test_goes_on_after_a_cut_of_the_hub(both, hub_net, monkeypatch):
 
 
 def test_starts_anew_where_the_file_changed_meanwhile(both, bit_net, tmp_path):
-    place = fetch.place_of(get_weights(URL))
+    place = fetch.get_cache_path(get_weights(URL))
     place.parent.mkdir(parents=True)
     place.with_name(place.name + ".part").write_bytes(b"half of another file")
     place.with_name(place.name + ".part.version").write_text('"of another file"')
@@ -117,7 +117,7 @@ def test_without_etags_nothing_is_gone_on_with(both, bit_net):
 
 
 def test_more_than_the_file_has(both, bit_net):
-    place = fetch.place_of(get_weights(URL))
+    place = fetch.get_cache_path(get_weights(URL))
     place.parent.mkdir(parents=True)
     place.with_name(place.name + ".part").write_bytes(both.files[PATH] + b"more")
     place.with_name(place.name + ".part.version").write_text(f'"{hashlib.sha256(both.files[PATH]).hexdigest()}"')
@@ -140,7 +140,7 @@ def test_not_found(both, name, path, make):
         make()
     assert len(both.log) <= 2       # no second attempt
     assert f"{both.url}{path.replace('/model', '/resolve/main/model')}" in str(error.value)
-    assert str(fetch.place_of(weights)) in str(error.value)
+    assert str(fetch.get_cache_path(weights)) in str(error.value)
 
 
 @pytest.mark.parametrize("name, path, make", [(HUB, FILE, net), (URL, PATH, bit)])
@@ -175,7 +175,7 @@ def test_wrong_bytes(both, rows, field, digest, bit_net):
     with pytest.raises(ValueError, match=f"expected {digest}.* {right}, got {wrong}") as error:
         net("google/R50x1.test", width=0.5)
     assert f"{both.url}{PATH}" in str(error.value)
-    assert not [f for f in fetch.place_of(row).parent.iterdir() if f.suffix in (".npz", ".part")]      # deleted
+    assert not [f for f in fetch.get_cache_path(row).parent.iterdir() if f.suffix in (".npz", ".part")]      # deleted
     both.files[PATH] = good
     same(net("google/R50x1.test", width=0.5), bit_net)
 
@@ -211,7 +211,7 @@ def test_a_later_change_is_refused(both, path, make, hub_net, bit_net, tmp_path)
 
 def test_a_file_that_rots_is_noticed(both):
     bit()
-    place = fetch.place_of(get_weights(URL))
+    place = fetch.get_cache_path(get_weights(URL))
     place.write_bytes(place.read_bytes()[:-1] + b"x")
     with pytest.raises(ValueError, match="as first received.*the file was deleted"):
         bit()
@@ -221,7 +221,7 @@ def test_a_file_that_rots_is_noticed(both):
 @pytest.mark.parametrize("name, path, make", [(HUB, FILE, net), (URL, PATH, bit)])
 def test_offline(both, monkeypatch, name, path, make):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    place = fetch.place_of(get_weights(name))
+    place = fetch.get_cache_path(get_weights(name))
     with pytest.raises(OSError) as error:
         make()
     assert both.log == [] and both.url in str(error.value) and f"put the file at {place}" in str(error.value)
@@ -241,7 +241,7 @@ def test_offline_with_the_oldest_hub_library(server, monkeypatch):
         raise LocalEntryNotFoundError("cannot find the requested files")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", absent)
-    with pytest.raises(OSError, match=f"am_in1k is not in the cache.*{server.url}.*put the file at {fetch.folder()}"):
+    with pytest.raises(OSError, match=f"am_in1k is not in the cache.*{server.url}.*put the file at {fetch.get_cache_folder()}"):
         net()
 
 

@@ -163,6 +163,6 @@ def test_what_a_file_lacks_is_named(published):
 def test_every_rule_of_theirs_is_used():
     """Each pattern of a layer's name in other Keras files is that of a layer there."""
     rows = [get_weights(name) for name in ("google/R50x1.bit_s", "tf_keras/ResNetRS50.imagenet-i160")]
-    theirs = {key.partition(".#")[0] for w in rows for key in NAMES[w.source](w.net.partition("/")[2], w)} | {"probs", "fc1000"}
+    theirs = {key.partition(".#")[0] for w in rows for key in NAMES[w.source](w.source_net.partition("/")[2], w)} | {"probs", "fc1000"}
     for pattern, _ in THEIRS:
         assert any(re.fullmatch(pattern, name) for name in theirs), pattern

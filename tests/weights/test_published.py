@@ -9,25 +9,25 @@ import pytest
 import reskeras
 from reskeras import catalog
 from reskeras.spec import override
-from reskeras.variants import ROWS
+from reskeras.variants import VARIANTS
 from reskeras.weights import fetch
-from reskeras.weights.table import (SUFFIXES, TABLE, Weights, compact, default, default_tag, find,
-                                    get_weights, table)
+from reskeras.weights.table import (FILE_SUFFIXES, TABLE_FILE, Checkpoint, to_table_entry, get_default_checkpoint, get_default_weights, find_checkpoint,
+                                    get_weights, list_checkpoints)
 
 DEFAULTS = pathlib.Path(__file__).parents[1] / "golden" / "default_weights.json"
 KINDS = {"timm": 193, "torchvision": 19, "keras": 18, "tf_keras": 22, "resnest": 11, "akamaster": 6, "chenyaofo": 8,
          "google": 22, "reskeras": 1}
 
 
-@pytest.mark.parametrize("weights", table(), ids=lambda w: w.id)
+@pytest.mark.parametrize("weights", list_checkpoints(), ids=lambda w: w.id)
 def test_row(weights):
-    row = ROWS[weights.row]
-    spec = override(row.spec, weights.fields)
+    row = VARIANTS[weights.variant]
+    spec = override(row.spec, weights.spec_fields)
     assert getattr(reskeras, row.builder) is row
-    assert catalog.find(weights.id) == catalog.find(weights.net)[:1] + (weights.tag,) + catalog.find(weights.net)[2:]
-    assert get_weights(weights.id) is get_weights(weights.name) is find(weights.row, weights.tag) is weights
+    assert catalog.find_variant(weights.id) == catalog.find_variant(weights.source_net)[:1] + (weights.tag,) + catalog.find_variant(weights.source_net)[2:]
+    assert get_weights(weights.id) is get_weights(weights.name) is find_checkpoint(weights.variant, weights.tag) is weights
     assert spec.pixels == weights.pixels or weights.source == "reskeras"
-    assert f".{weights.format}" in SUFFIXES and weights.classes != 1 and bool(weights.classes) == weights.include_top
+    assert f".{weights.format}" in FILE_SUFFIXES and weights.classes != 1 and bool(weights.classes) == weights.include_top
     assert re.fullmatch("([0-9a-f]{64})?", weights.sha256) and re.fullmatch("([0-9a-f]{8,9})?", weights.sha256_prefix)
     assert re.fullmatch("([0-9a-f]{32})?", weights.md5)
     assert not weights.sha256 or weights.sha256.startswith(weights.sha256_prefix)
@@ -41,71 +41,71 @@ def test_row(weights):
 
 
 def test_the_table_is_whole_and_in_its_smallest_form():
-    count = {source: sum(w.source == source for w in table()) for source in {w.source for w in table()}}
+    count = {source: sum(w.source == source for w in list_checkpoints()) for source in {w.source for w in list_checkpoints()}}
     assert count == KINDS
-    lines = json.loads(TABLE.read_text())
-    assert [compact(vars(w)) | {"url": ""} for w in table()] == [line | {"url": ""} for line in lines]
-    assert len({w.name.lower() for w in table()}) == len({w.id.lower() for w in table()}) == len(table())
-    assert len({fetch.place_of(w) for w in table() if w.url}) == len(table()) - 1
+    lines = json.loads(TABLE_FILE.read_text())
+    assert [to_table_entry(vars(w)) | {"url": ""} for w in list_checkpoints()] == [line | {"url": ""} for line in lines]
+    assert len({w.name.lower() for w in list_checkpoints()}) == len({w.id.lower() for w in list_checkpoints()}) == len(list_checkpoints())
+    assert len({fetch.get_cache_path(w) for w in list_checkpoints() if w.url}) == len(list_checkpoints()) - 1
 
 
 def test_defaults_are_fixed(accept):
     """What weights="imagenet" means changes in a major version only."""
-    found = {row: default(row).id for row in ROWS if default(row)}
+    found = {row: get_default_checkpoint(row).id for row in VARIANTS if get_default_checkpoint(row)}
     if accept:
         DEFAULTS.write_text(json.dumps(found, indent=0) + "\n")
     assert found == json.loads(DEFAULTS.read_text())
-    assert sum(w.default for w in table()) == len(found)
+    assert sum(w.is_default for w in list_checkpoints()) == len(found)
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if default(row)])
+@pytest.mark.parametrize("row", [row for row in VARIANTS if get_default_checkpoint(row)])
 def test_default(row):
-    weights = default(row)
-    assert weights.labels == "imagenet-1k" and weights.include_top and weights.commercial
-    keras = any(source.startswith("keras/") for source in ROWS[row].sources)
+    weights = get_default_checkpoint(row)
+    assert weights.labels == "imagenet-1k" and weights.include_top and weights.allows_commercial_use
+    keras = any(source.startswith("keras/") for source in VARIANTS[row].sources)
     assert (weights.source == "keras") == keras
     if weights.format == "pth":     # only where nobody has the net in another format
-        assert not any(w.format == "safetensors" and w.commercial and w.classes == 1000 for w in table() if w.row == row)
-    assert default_tag(row) == "imagenet" and find(row, "imagenet") is weights is get_weights(row)
+        assert not any(w.format == "safetensors" and w.allows_commercial_use and w.classes == 1000 for w in list_checkpoints() if w.variant == row)
+    assert get_default_weights(row) == "imagenet" and find_checkpoint(row, "imagenet") is weights is get_weights(row)
 
 
 def test_no_default_where_there_is_none():
-    assert default_tag("cifar_resnet20") is default_tag("plainnet18") is default_tag("resnext101_32x16d") is None
+    assert get_default_weights("cifar_resnet20") is get_default_weights("plainnet18") is get_default_weights("resnext101_32x16d") is None
     with pytest.raises(ValueError, match="its default; its tags: fb_wsl_ig1b_ft_in1k, fb_ssl"):
         reskeras.ResNeXt101_32x16d(weights="imagenet")
 
 
 def test_list_weights():
-    assert len(reskeras.list_weights()) == len(table())
-    names = reskeras.list_weights("resnet50*", dataset="in1k", licence="apache-2.0")
+    assert len(reskeras.list_weights()) == len(list_checkpoints())
+    names = reskeras.list_weights("resnet50*", dataset="in1k", license="apache-2.0")
     assert "resnet50v1_5.a1_in1k" in names and "resnet50.keras_in1k" in names and "resnet50v1_5.tv_in1k" not in names
-    assert reskeras.list_weights("timm/resnet50.*") == [w.name for w in table() if w.net == "timm/resnet50"]
-    assert reskeras.list_weights(commercial=False, licence="cc-by-nc-*") == [w.name for w in table() if "-nc-" in w.licence]
+    assert reskeras.list_weights("timm/resnet50.*") == [w.name for w in list_checkpoints() if w.source_net == "timm/resnet50"]
+    assert reskeras.list_weights(commercial=False, license="cc-by-nc-*") == [w.name for w in list_checkpoints() if "-nc-" in w.license]
     assert reskeras.list_weights("cifar_*", dataset="cifar100", source="chenyaofo")[0] == "cifar_resnet20b.cifar100"
     assert reskeras.list_weights("nothing*") == []
-    for wrong, near in (({"licence": "apache2"}, "apache-2.0"), ({"dataset": "imagenet"}, ""), ({"source": "tim"}, "timm")):
+    for wrong, near in (({"license": "apache2"}, "apache-2.0"), ({"dataset": "imagenet"}, ""), ({"source": "tim"}, "timm")):
         with pytest.raises(ValueError, match=f"expected one of .*{near}"):
             reskeras.list_weights(**wrong)
 
 
 def test_get_weights():
     weights = reskeras.get_weights("timm/resnet50.a1_in1k")
-    assert isinstance(weights, Weights) and weights.name == "resnet50v1_5.a1_in1k" and weights.net == "timm/resnet50"
+    assert isinstance(weights, Checkpoint) and weights.name == "resnet50v1_5.a1_in1k" and weights.source_net == "timm/resnet50"
     assert (weights.mean, weights.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert (weights.input_size, weights.test_input_size, weights.crop_pct, weights.test_crop_pct) == (224, 288, 0.95, 1.0)
-    assert (weights.interpolation, weights.licence) == ("bicubic", "apache-2.0")
+    assert (weights.interpolation, weights.license) == ("bicubic", "apache-2.0")
     assert (weights.top1, weights.test_top1) == (80.382, 81.24)
     assert reskeras.get_weights("torchvision/resnet50.IMAGENET1K_V2").top1 == 80.858
-    assert reskeras.get_weights("timm/legacy_senet154").fields == {"pool": "max_ceil"}
+    assert reskeras.get_weights("timm/legacy_senet154").spec_fields == {"pool": "max_ceil"}
 
 
 def test_notes():
     from reskeras.weights.table import NOTES
-    keys = {key for w in table() for key in (w.source, w.net, w.id)}
+    keys = {key for w in list_checkpoints() for key in (w.source, w.source_net, w.id)}
     assert set(NOTES) <= keys
     assert get_weights("timm/resnet50.a1_in1k").note == ""
     assert "no classifier" in get_weights("timm/resnet50.bamboo").note
-    assert all("pool" in w.note for w in table() if "pool" in w.fields)
+    assert all("pool" in w.note for w in list_checkpoints() if "pool" in w.spec_fields)
 
 
 @pytest.mark.parametrize("name, says", [

@@ -9,7 +9,7 @@ import types
 import pytest
 from server import COMMIT
 
-from reskeras.weights.table import TABLE, get_weights
+from reskeras.weights.table import TABLE_FILE, get_weights
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples" / "refresh_weights.py"
 
@@ -19,8 +19,8 @@ def script(monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("refresh_weights", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    (tmp_path / "table.json").write_text(TABLE.read_text())
-    monkeypatch.setattr(module, "TABLE", tmp_path / "table.json")
+    (tmp_path / "table.json").write_text(TABLE_FILE.read_text())
+    monkeypatch.setattr(module, "TABLE_FILE", tmp_path / "table.json")
     monkeypatch.setattr(sys, "argv", ["refresh_weights.py"])
     return module
 
@@ -41,7 +41,7 @@ def timm(monkeypatch, **configs):
 def test_nothing_new(script, monkeypatch, capsys):
     timm(monkeypatch, resnet50__a1_in1k={})
     script.main()
-    assert capsys.readouterr().out == "" and script.TABLE.read_text() == TABLE.read_text()
+    assert capsys.readouterr().out == "" and script.TABLE_FILE.read_text() == TABLE_FILE.read_text()
 
 
 def test_changed_and_new(script, monkeypatch, capsys):
@@ -49,11 +49,11 @@ def test_changed_and_new(script, monkeypatch, capsys):
          convnext__x_in1k={})
     script.main()
     assert capsys.readouterr().out.splitlines() == ["changed timm/resnet50.a1_in1k", "new timm/resnet34.x9_in1k"]
-    entries = {e["id"]: e for e in json.loads(script.TABLE.read_text())}
+    entries = {e["id"]: e for e in json.loads(script.TABLE_FILE.read_text())}
     changed, new = entries["timm/resnet50.a1_in1k"], entries["timm/resnet34.x9_in1k"]
-    assert changed["crop_pct"] == 0.9 and changed["default"] and changed["top1"] == 80.382
-    assert new["fields"] == {"pixels": "tf"} and new["row"] == "resnet34" and "default" not in new
-    assert [e["row"] for e in entries.values()] == sorted((e["row"] for e in entries.values()), key=list(script.ROWS).index)
+    assert changed["crop_pct"] == 0.9 and changed["is_default"] and changed["top1"] == 80.382
+    assert new["spec_fields"] == {"pixels": "tf"} and new["variant"] == "resnet34" and "is_default" not in new
+    assert [e["variant"] for e in entries.values()] == sorted((e["variant"] for e in entries.values()), key=list(script.ROWS).index)
 
 
 def test_hub(script, server):
