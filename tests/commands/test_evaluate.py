@@ -18,7 +18,6 @@ from reskeras.model_metadata import get_preprocessing
 from reskeras.images.preprocessing import Preprocessing
 from reskeras.weights.table import get_weights
 
-DATA = pathlib.Path(__file__).parents[3] / "shared" / "data"
 SHELF = pathlib.Path(__file__).parents[2] / "saved_models"
 NET = "cifar_resnet20.digits"
 GREY = Preprocessing((16, 16), "torch", (0.0,), (1.0,), "bilinear", 0.8)
@@ -55,11 +54,10 @@ def test_a_file_of_one_image_at_a_time(digits, expected):
         assert evaluate(file, some, preprocessing=NET, labels="digits").top1 == evaluate(NET, some).top1
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"the trained nets are not in {DATA}")
 @pytest.mark.parametrize("depth, error", [(32, 7.2), (44, 6.7)])
-def test_akamaster(depth, error):
-    net = reskeras.create(f"akamaster/resnet{depth}", weights=DATA / f"akamaster_resnet{depth}.safetensors")
-    found = evaluate(net, f"npz:{DATA}/cifar10_test_first1000.npz", preprocessing=f"cifar_resnet{depth}.cifar10", labels="cifar10",
+def test_akamaster(depth, error, external_file):
+    net = reskeras.create(f"akamaster/resnet{depth}", weights=external_file(f"akamaster_resnet{depth}.safetensors"))
+    found = evaluate(net, f"npz:{external_file('cifar10_test_first1000.npz')}", preprocessing=f"cifar_resnet{depth}.cifar10", labels="cifar10",
                      batch=128)
     assert found.images == 1000 and round(100 - found.top1, 1) == error and found.top5 > 98
 
@@ -104,17 +102,17 @@ def named(*classes):
 
 
 def test_classes_by_wordnet_id_and_name():
-    memory = ModelMetadata(labels="imagenet-1k")
+    metadata = ModelMetadata(labels="imagenet-1k")
     names = get_label_set("imagenet-1k")
-    assert list(map_classes(named("n01440764", "Great_white_shark", names[9][1]), memory, 1000)) == [0, 2, 9]
-    assert list(map_classes(named("n01440764", "n01443537"), memory, 1001)) == [1, 2]    # one for the background
-    assert list(map_classes(named(), memory, 1001)) == list(range(1, 1001))
+    assert list(map_classes(named("n01440764", "Great_white_shark", names[9][1]), metadata, 1000)) == [0, 2, 9]
+    assert list(map_classes(named("n01440764", "n01443537"), metadata, 1001)) == [1, 2]    # one for the background
+    assert list(map_classes(named(), metadata, 1001)) == list(range(1, 1001))
     with pytest.raises(ValueError, match="did you mean 'tench'"):
-        map_classes(named("tensh", "goldfish"), memory, 1000)
+        map_classes(named("tensh", "goldfish"), metadata, 1000)
     twice = [name for _, name in names if [n for _, n in names].count(name) > 1]
     if twice:
         with pytest.raises(ValueError, match="use WordNet ids"):
-            map_classes(named(twice[0]), memory, 1000)
+            map_classes(named(twice[0]), metadata, 1000)
     with pytest.raises(ValueError, match="give labels="):
         map_classes(named("cat"), ModelMetadata(), 3)
 
