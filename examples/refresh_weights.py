@@ -12,7 +12,7 @@ import json
 
 from reskeras.catalog import find_variant
 from reskeras.variants import VARIANTS
-from reskeras.weights.table import TABLE_FILE, to_table_entry
+from reskeras.weights.table import TABLE_FILE, make_table_entry
 
 # The first word of a timm tag -> where its recipe is described.
 STRIKES_BACK = "ResNet strikes back, arXiv:2110.00476, "
@@ -38,7 +38,7 @@ def recipe(tag: str) -> str:
 
 def write(entries: list[dict]) -> None:
     """The table, a line for each checkpoint."""
-    lines = ",\n".join(json.dumps(to_table_entry(entry), ensure_ascii=False) for entry in entries)
+    lines = ",\n".join(json.dumps(make_table_entry(entry), ensure_ascii=False) for entry in entries)
     TABLE_FILE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
@@ -90,7 +90,7 @@ def main() -> None:
     for name, new in timm_entries().items():
         old = entries.get(name)
         entries[name] = {**(old or {"dataset": new["tag"].rpartition("_")[2]}), **new}
-        if old is None or to_table_entry(old) != to_table_entry(entries[name]):
+        if old is None or make_table_entry(old) != make_table_entry(entries[name]):
             print("new" if old is None else "changed", name)
     if hub:
         for entry in entries.values():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Iterable, Sequence
 from .. import catalog
 from ..errors import nearest
 from ..variants import FAMILIES, VARIANTS
-from ..weights.table import Checkpoint, checkpoints_by_tag
+from ..weights.table import Checkpoint, get_checkpoints
 from .published_costs import PUBLISHED_NETS
 from .tables import markdown_table
 
@@ -64,7 +64,7 @@ def points(nets: Iterable[str] = (), family: str | None = None, labels: str = IM
 
 def named(net: str, labels: str) -> Checkpoint:
     row, tag, _ = catalog.find_variant(net)
-    known = checkpoints_by_tag(row.name)
+    known = get_checkpoints(row.name)
     if tag and tag not in known:
         raise ValueError(f"{row.name} has no checkpoint {tag!r}{nearest(tag, known)}")
     found = measured([known[tag]] if tag else known.values(), labels)
@@ -80,7 +80,7 @@ def _of_family(family: str, labels: str) -> list[Checkpoint]:
         raise ValueError(f"family={family!r}: expected 'all' or one of {', '.join(FAMILIES)}"
                          f"{nearest(family, [*FAMILIES, 'all'])}")
     rows = catalog.list_models() if family == "all" else catalog.list_models(family=family)
-    best = [measured(checkpoints_by_tag(row).values(), labels) for row in rows]
+    best = [measured(get_checkpoints(row).values(), labels) for row in rows]
     found = [ws[0] for ws in best if ws]
     if not found:
         raise ValueError(f"family={family!r}: no net of it has a published accuracy on {labels}")

@@ -1,110 +1,178 @@
-"""NAME or FILE: the net that somebody means who wants to look at it."""
+"""The one place that opens the `model` of a command: the name of a net, the path of a file, or a keras.Model."""
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from .. import catalog
-from ..weights.table import Checkpoint, get_default_weights
-from ..weights.table import find_checkpoint as weights_of
-from ..weights.table import get_weights, checkpoints_by_tag
+from ..errors import ArgumentError, to_whole_number
+from ..weights.table import Checkpoint, get_checkpoints, find_checkpoint, get_default_weights, get_weights
 
 if TYPE_CHECKING:
     import keras
 
-FILES = (".keras", ".tflite", ".h5")
-EXPORTED = (".tflite", ".onnx", ".xml")
-Net = str | os.PathLike[str]
+KERAS_FILES = (".keras", ".h5")
+EXPORTED_FILES = (".tflite", ".onnx", ".xml")
+ModelName = str | os.PathLike[str]              # the name of a net or the path of a file
+Size = int | tuple[int, int]                    # pixels on a side, or (height, width)
 
 
-def open_model(what: Net | keras.Model, size: int | None = None, values: bool = True, **fields: Any) -> keras.Model:
-    """The net that `what` names, of random weights (a file has its own), or the model that it is.
+def open_model(model: ModelName | keras.Model, size: Size | None = None, has_values: bool = True,
+               **fields: Any) -> keras.Model:
+    """Opens a model to look at; nothing is downloaded, so a net that is given by its name has random weights.
 
-    Arguments:
-        what: a row ("resnet50d"), a row with a checkpoint (its head and size), another package's name for one, a `.keras`
-            file, or a model.
-        size: pixels on a side, for a name; its own by default.
-        values: whether the weights are needed; without them a net of any size costs no memory, and cannot run.
-        **fields: of the Spec, for a name.
-    Raises: ValueError for an unknown name, a bad size or an unreadable file; FileNotFoundError.
+    Args:
+        model: the name of a net ("resnet50d"), also with a checkpoint, which decides the head and the size of the images
+            ("resnet50d.ra2_in1k"), or another package's name for it; a `.keras` file; or a model, which is returned as it is.
+        size: of the images of a net that is given by its name; by default the net's own.
+        has_values: whether the weights have values; without values a net of any size takes no memory, and cannot run.
+        **fields: fields of the Spec of a net that is given by its name.
+    Raises:
+        ArgumentError: for an unknown name or a wrong size.
+        ValueError: for a file that cannot be read.
+        FileNotFoundError: where there is no such file.
     """
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-        raise ValueError(f"size={size!r}: expected a number of pixels")
-    if not isinstance(what, (str, os.PathLike)):
-        return what
-    name = os.fspath(what)
-    if name.endswith(FILES):
+    height_and_width = check_size(size)
+    _check_kind(model)
+    if not isinstance(model, (str, os.PathLike)):
+        return model
+    name = os.fspath(model)
+    if is_file_name(name):
         return load_keras_file(name)
-    row, tag, own = catalog.find_variant(name)      # before Keras starts, which takes its time
-    import keras
-    options: dict[str, Any] = {**own, **fields}
+
+    variant, tag, source_fields = catalog.find_variant(name)    # a wrong name is an error before Keras starts
+    options: dict[str, Any] = {**source_fields, **fields}
     if tag:
-        chosen = weights_of(row.name, tag)
-        assert isinstance(chosen, Checkpoint)
-        options = {**chosen.spec_fields, **options, "input_shape": (chosen.input_size,) * 2 + (chosen.channels,)}
-        options |= {"classes": chosen.classes} if chosen.classes else {}
-    if size:
-        options["input_shape"] = (size, size, options.get("input_shape", (0, 0, 3))[2])
-    if values:
-        return row(weights=None, **options)
+        checkpoint = find_checkpoint(variant.name, tag)
+        assert isinstance(checkpoint, Checkpoint)
+        shape = (checkpoint.input_size, checkpoint.input_size, checkpoint.channels)
+        options = {**checkpoint.spec_fields, **options, "input_shape": shape}
+        options |= {"classes": checkpoint.classes} if checkpoint.classes else {}
+    if height_and_width:
+        options["input_shape"] = (*height_and_width, options.get("input_shape", (0, 0, 3))[2])
+
+    if has_values:
+        return variant(weights=None, **options)
+    import keras
     with keras.StatelessScope(initialize_variables=False):
-        return row(weights=None, **options)
+        return variant(weights=None, **options)
 
 
-def open_trained_model(what: Net | keras.Model, open_size: bool = False) -> keras.Model:
-    """The net that `what` names with its published weights, that of a `.keras` file, or the model that it is.
+def open_trained_model(model: ModelName | keras.Model, any_size: bool = False) -> keras.Model:
+    """Opens a model to use: a net that is given by its name has its published weights.
 
-    Arguments:
-        open_size: of a name, the net for images of any size.
-    Raises: ValueError for a name without weights, which would guess, or an unreadable file; FileNotFoundError; OSError.
+    Args:
+        model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default weights), a
+            `.keras` file, or a model, which is returned as it is.
+        any_size: whether a net that is given by its name is built for images of any size.
+    Raises:
+        ValueError: for a name without weights, or a file that cannot be read.
+        FileNotFoundError: where there is no such file.
+        OSError: where the weights cannot be downloaded.
     """
-    if not isinstance(what, (str, os.PathLike)):
-        return what
-    name = os.fspath(what)
-    if name.endswith(FILES) or os.path.isdir(name):
+    check_trained_model(model)
+    if not isinstance(model, (str, os.PathLike)):
+        return model
+    name = os.fspath(model)
+    if is_file_name(name) or os.path.isdir(name):
         return load_keras_file(name)
-    check_model(name)
-    shape = {"input_shape": (None, None, get_weights(name).channels)} if open_size else {}
+    shape = {"input_shape": (None, None, get_weights(name).channels)} if any_size else {}
     return catalog.create(name, **shape)
 
 
-def check_model(name: str) -> None:
-    """Raises: ValueError for what is no net with weights, FileNotFoundError for no file; Keras need not start for that."""
-    if name.endswith((*FILES, *EXPORTED)):
-        if not os.path.exists(name):
-            raise FileNotFoundError(f"{name}: no such file")
+def check_trained_model(model: ModelName | keras.Model) -> None:
+    """Finds the errors of `open_trained_model` that can be known before Keras starts, which takes seconds.
+
+    Raises:
+        ArgumentError: for what is neither a name, nor a path, nor a model.
+        ValueError: for an unknown name, or a net without weights.
+        FileNotFoundError: where there is no such file.
+    """
+    _check_kind(model)
+    if not isinstance(model, (str, os.PathLike)):
+        return
+    name = os.fspath(model)
+    if is_file_name(name):
+        _check_exists(name)
     elif not os.path.isdir(name):
-        row, tag, _ = catalog.find_variant(name)
+        variant, tag, _ = catalog.find_variant(name)
         if tag:
-            weights_of(row.name, tag, name.partition(".")[0])
-        elif get_default_weights(row.name) is None:
-            own = [f"{row.name}.{tag}" for tag in checkpoints_by_tag(row.name)]
-            raise ValueError(f"{name} has no default weights; " + (f"name one of its own: {', '.join(own)}" if own else
-                                                                   "nobody has published any, give a .keras file of yours"))
+            find_checkpoint(variant.name, tag, name.partition(".")[0])
+        elif get_default_weights(variant.name) is None:
+            tags = get_checkpoints(variant.name)
+            known = ", ".join(f"{variant.name}.{tag}" for tag in tags)
+            raise ValueError(f"{name} has no default weights; " + (
+                f"choose one of its checkpoints: {known}" if known else
+                "no checkpoint of it has been published, so give a .keras file that you trained"))
 
 
 def load_keras_file(name: str) -> keras.Model:
-    from ..build import load
+    """Loads a `.keras` file.
+
+    Raises:
+        ValueError: for another kind of file, or one that Keras cannot read.
+        FileNotFoundError: where there is no such file.
+    """
     if not name.endswith(".keras"):
-        raise ValueError(f"{name}: a .keras file is expected, which alone has the layers to look at")
-    if not os.path.exists(name):
-        raise FileNotFoundError(f"{name}: no such file")
+        raise ValueError(f"{name}: expected a .keras file; other files do not contain the layers of the net")
+    _check_exists(name)
+    from ..build import load
     try:
         return load(name)
     except Exception as error:      # Keras, h5py and zipfile have each their own
         raise ValueError(f"{name} is no readable Keras file ({type(error).__name__}: {error})") from error
 
 
-def get_image_shape(model: keras.Model, size: int | None = None) -> tuple[int, ...] | None:
-    """What `cost` takes as input_shape: None for a net of several inputs or none open.
+def is_file_name(name: str) -> bool:
+    """Whether a name is the path of a file, and not the name of a net."""
+    return name.endswith((*KERAS_FILES, *EXPORTED_FILES))
 
-    Raises: ValueError where a size is needed.
+
+def check_size(size: Size | None) -> tuple[int, int] | None:
+    """(height, width) of `size`, None for None.
+
+    Raises:
+        ArgumentError: for anything else than a number of pixels or a pair of them.
+    """
+    if size is None:
+        return None
+    pair = size if isinstance(size, (tuple, list)) else (size, size)
+    numbers = [to_whole_number(side) for side in pair]
+    if len(numbers) != 2 or any(number is None or number < 1 for number in numbers):
+        raise ArgumentError("size", size, "the pixels of a side, or (height, width)")
+    height, width = numbers
+    assert height and width
+    return height, width
+
+
+def get_image_shape(model: keras.Model, size: Size | None = None) -> tuple[int, ...] | None:
+    """The shape of one image (height, width, channels), as the count of operations needs it.
+
+    Returns: None for a model of several inputs.
+    Raises:
+        ArgumentError: where the model takes images of any size and `size` is not given.
     """
     if isinstance(model.input_shape, (list, dict)):
         return None
-    own = tuple(model.input_shape[1:])
-    if size and len(own) == 3:
-        own = (size, size, own[2])
-    if None in own:
-        raise ValueError(f"{model.name}: its images {own} have no size of their own; give one, as in size=224")
-    return own
+    shape = tuple(model.input_shape[1:])
+    height_and_width = check_size(size)
+    if height_and_width and len(shape) == 3:
+        shape = (*height_and_width, shape[2])
+    if None in shape:
+        raise ArgumentError("size", size, "the pixels of a side, such as 224", hint=f"{model.name} takes images of any size")
+    return shape
+
+
+def _check_kind(model: Any) -> None:
+    """Raises: ArgumentError for what is neither a name, nor a path, nor a model."""
+    if isinstance(model, (str, os.PathLike)):
+        return
+    keras = sys.modules.get("keras")        # without it there is no model
+    if keras is None or not isinstance(model, keras.Model):
+        raise ArgumentError("model", model, "the name of a net, the path of a file, or a keras.Model")
+
+
+def _check_exists(name: str) -> None:
+    if not os.path.exists(name):
+        raise FileNotFoundError(f"{name}: no such file")

@@ -1,11 +1,15 @@
-"""One row per checkpoint that was published for one of our nets.  No framework is imported here.
+"""The table of published weights: one `Checkpoint` for every file that was published for one of our nets.
 
-table.json is data: `examples/refresh_weights.py` brings it up to date with timm's metadata.  Its mark "default" says what
-weights="imagenet" means, is set by hand, and changes only in a major version.  It was set by this rule: Keras' own file for
-Keras' nets; for the others the first checkpoint in timm's order (so timm's own default) that has ImageNet-1k's classes and a
-permissive license, in safetensors before other formats; else the ResNeSt authors' release; else none.
+The data are in table.json, one line for each checkpoint; fields with their default value are left out there.
+`examples/refresh_weights.py` brings them up to date with timm's metadata.  No framework is imported here.
 
-Left out: Google's .h5 twins of Big Transfer's .npz, the same numbers in a subclassed model's layout that nobody documents.
+"is_default" in a line marks what `weights="imagenet"` means.  It is set by hand and changes only in a major
+version.  The rule was: for Keras' nets Keras' own file; for the others the first checkpoint in timm's order
+(so timm's own default) that has ImageNet-1k's classes and a permissive license, in safetensors before other
+formats; else the ResNeSt authors' release; else none.
+
+Google's .h5 files of Big Transfer are left out: they have the numbers of its .npz files, in a layout that is
+not documented.
 """
 from __future__ import annotations
 
@@ -18,62 +22,77 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Mapping
 
-from ..errors import nearest
+from ..errors import ArgumentError
 
-EMBEDDED_FOLDER = pathlib.Path(__file__).parent / "embedded"
+EMBEDDED_FOLDER = pathlib.Path(__file__).parent / "embedded"       # checkpoints that come with the package
 TABLE_FILE = pathlib.Path(__file__).with_name("table.json")
 HUB = "https://huggingface.co"
-IMAGENET = "imagenet"       # no tag of its own: the row's default
-CONVENTION = "its source states no crop or interpolation: those of this row are the convention of its kind"
-PUBLISHED = "by Kaiming He's release (MIT), converted"
-POOL = "the net differs from its row in the stem's pool alone, which no parameter count shows"
-NOTES = {**dict.fromkeys(("keras", "tf_keras", "google", "akamaster", "chenyaofo"), CONVENTION),
-         **dict.fromkeys(("keras/ResNet50", "keras/ResNet101", "keras/ResNet152"), PUBLISHED),
-         **dict.fromkeys(("timm/legacy_senet154", "timm/legacy_seresnext50_32x4d", "timm/legacy_seresnext101_32x4d"), POOL),
-         "torchvision": "the license is of torchvision's code; the weights carry none of their own",
-         "timm/resnet50.bamboo": "trained on Bamboo's classes, but the file has no classifier: the head starts at random"}
-# what a path ends in; read by `weights.files`
+IMAGENET = "imagenet"       # stands for the variant's default checkpoint; no checkpoint has this tag
+# what the path of a file of weights ends in, see readers.py
 FILE_SUFFIXES = (".safetensors", ".weights.h5", ".h5", ".keras", ".npz", ".pth", ".pt", ".th")
+
+_NO_CROP = "its source states no crop or interpolation: those given here are the convention of its kind"
+_CONVERTED = "by Kaiming He's release (MIT), converted"
+_OTHER_POOL = "the net differs from its variant in the stem's pool alone, which no parameter count shows"
+# What should be known of a checkpoint, by source, by the source's net, or by id
+NOTES = {
+    **dict.fromkeys(("keras", "tf_keras", "google", "akamaster", "chenyaofo"), _NO_CROP),
+    **dict.fromkeys(("keras/ResNet50", "keras/ResNet101", "keras/ResNet152"), _CONVERTED),
+    **dict.fromkeys(("timm/legacy_senet154", "timm/legacy_seresnext50_32x4d",
+                     "timm/legacy_seresnext101_32x4d"), _OTHER_POOL),
+    "torchvision": "the license is of torchvision's code; the weights carry none of their own",
+    "timm/resnet50.bamboo":
+        "trained on Bamboo's classes, but the file has no classifier: the head starts at random",
+}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint: where it is, what it fits, what it expects of an image, what it was published to reach.
+    """Published weights: their file, the net that they fit, how images are prepared, the published accuracy.
 
-    Sizes are in pixels, fractions in 0..1, accuracies in percent on the labels' validation set.
+    Sizes are in pixels, fractions in 0..1, accuracies in percent on the validation images of the label set.
+
+    Example:
+        >>> checkpoint = reskeras.get_weights("resnet50v1_5.a1_in1k")
+        >>> checkpoint.license, checkpoint.top1
+        ('apache-2.0', 80.382)
     """
-    variant: str                          # the net, as in `reskeras.variants`
-    tag: str                            # its name among the row's checkpoints
+
+    variant: str                        # the net, as in `reskeras.list_models()`
+    tag: str                            # its name among the checkpoints of the variant
     id: str                             # its name at its source: "timm/resnet50.a1_in1k"
+    # the file
     format: str                         # safetensors, h5, pth, npz, keras
-    url: str = ""                       # "" for what comes with the package
-    repo: str = ""                      # on the Hugging Face hub, else ""
-    file: str = ""                      # in the repository or the package
-    revision: str = ""                  # commit of the repository, "" where none is known
+    url: str = ""                       # "" for a file that comes with the package
+    repo: str = ""                      # the repository on the Hugging Face hub, "" for files of other hosts
+    file: str = ""                      # the file's name in the repository or the package
+    revision: str = ""                  # the commit of the repository, "" where none is known
     sha256: str = ""
-    sha256_prefix: str = ""             # of 8 or 9 digits, from the file's name; timm's old ones are not its hub files'
+    # the first 8 or 9 digits of the sha256, from the file's name; timm's old files differ from those on its hub
+    sha256_prefix: str = ""
     md5: str = ""                       # what Keras publishes
     include_top: bool = True            # whether the file has a classifier
-    # Spec fields in which the source's net is not the row
+    # Spec fields in which the source's net differs from the variant
     spec_fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    is_default: bool = False              # what weights="imagenet" means
+    is_default: bool = False            # whether weights="imagenet" means this one
     # the image
     input_size: int = 224
-    test_input_size: int = 0            # as published for testing; input_size where nothing else was
+    test_input_size: int = 0            # of the published test; input_size where it was not another one
     channels: int = 3
-    pixels: str = "torch"               # torch: (x / 255 - mean) / std; tf: the same with halves; caffe: BGR, x - mean
+    # torch: (x / 255 - mean) / std; tf: the same with halves; caffe: BGR, x - mean
+    pixels: str = "torch"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: str = "bicubic"
     crop_pct: float = 0.875
-    test_crop_pct: float = 0.0          # crop_pct where nothing else was published
+    test_crop_pct: float = 0.0          # of the published test; crop_pct where it was not another one
     crop_mode: str = "center"
-    # the labels
-    labels: str = "imagenet-1k"         # the set's name, "" without a classifier
+    # the classes
+    labels: str = "imagenet-1k"         # the label set, "" without a classifier
     classes: int = 1000                 # 0 without a classifier
-    label_offset: int = 0               # classes in the file before the first of the set ("background")
-    dataset: str = "in1k"               # "in21k->in1k": trained on the first, tuned on the second
-    # the record
+    label_offset: int = 0               # how many classes the file has before those of the set ("background")
+    dataset: str = "in1k"               # "in21k->in1k": trained on the first, fine-tuned on the second
+    # the publication
     license: str = "apache-2.0"         # SPDX in small letters; "" where none was published
     recipe: str = ""
     top1: float | None = None           # at top1_size
@@ -82,13 +101,14 @@ class Checkpoint:
     test_top1: float | None = None      # at test_input_size, where that is another size
     test_top5: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "test_input_size", self.test_input_size or self.input_size)
         object.__setattr__(self, "test_crop_pct", self.test_crop_pct or self.crop_pct)
         if self.repo and not self.url:
-            object.__setattr__(self, "url", f"{HUB}/{self.repo}/resolve/{self.revision or 'main'}/{self.file}")
+            url = f"{HUB}/{self.repo}/resolve/{self.revision or 'main'}/{self.file}"
+            object.__setattr__(self, "url", url)
 
     @property
     def name(self) -> str:
@@ -97,165 +117,223 @@ class Checkpoint:
 
     @property
     def source(self) -> str:
-        """Who published it: timm, torchvision, keras, tf_keras, resnest, akamaster, chenyaofo, google, reskeras."""
+        """Who published it: "timm", "torchvision", "keras", "google" ..."""
         return self.id.partition("/")[0]
 
     @property
     def source_net(self) -> str:
-        """The source's name for the net: "timm/resnet50"."""
+        """The source's name of the net: "timm/resnet50"."""
         return self.id.removesuffix(f".{self.tag}")
 
     @property
     def note(self) -> str:
-        """What its source does not say, or says of something else; "" where there is no such thing."""
+        """What should be known of it besides the fields, "" for nothing."""
         return "; ".join(NOTES[key] for key in (self.source, self.source_net, self.id) if key in NOTES)
 
     @property
     def allows_commercial_use(self) -> bool:
-        """Whether the license allows commercial use; False also where none was published."""
+        """Whether its license allows commercial use; False also where no license was published."""
         return bool(self.license) and "-nc" not in self.license
 
 
 @functools.cache
 def list_checkpoints() -> tuple[Checkpoint, ...]:
-    """Every checkpoint, in the order of the nets."""
+    """Every checkpoint of the table, in the order of the variants."""
     return tuple(Checkpoint(**entry) for entry in json.loads(TABLE_FILE.read_text(encoding="utf-8")))
 
 
 @functools.cache
-def checkpoints_by_tag(row: str) -> dict[str, Checkpoint]:
-    """The row's checkpoints by tag."""
-    return {w.tag: w for w in list_checkpoints() if w.variant == row}
+def get_checkpoints(variant: str) -> dict[str, Checkpoint]:
+    """The checkpoints of a variant, by tag; an empty dictionary for a net without any."""
+    return {c.tag: c for c in list_checkpoints() if c.variant == variant}
 
 
 @functools.cache
 def get_source_nets() -> dict[str, tuple[str, dict[str, Any]]]:
-    """ "timm/resnet50" -> (row, Spec fields), for every net of a source that has weights."""
-    return {w.source_net: (w.variant, {k: v for k, v in w.spec_fields.items() if k != "pixels"}) for w in list_checkpoints()}
+    """Every net of a source that has weights: "timm/resnet50" -> (variant, Spec fields that differ)."""
+    return {c.source_net: (c.variant, {k: v for k, v in c.spec_fields.items() if k != "pixels"})
+            for c in list_checkpoints()}
 
 
-def get_default_checkpoint(row: str) -> Checkpoint | None:
-    """What weights="imagenet" means for the row."""
-    return next((w for w in checkpoints_by_tag(row).values() if w.is_default), None)
+def get_default_checkpoint(variant: str) -> Checkpoint | None:
+    """What weights="imagenet" means for a variant; None where it means nothing."""
+    return next((c for c in get_checkpoints(variant).values() if c.is_default), None)
 
 
-def get_default_weights(row: str) -> str | None:
-    """What the row's builder loads when nothing is asked for: "imagenet", or None where that has no meaning."""
-    return IMAGENET if get_default_checkpoint(row) else None
+def get_default_weights(variant: str) -> str | None:
+    """The default of a builder's `weights`: "imagenet", or None for a variant where that means nothing."""
+    return IMAGENET if get_default_checkpoint(variant) else None
 
 
 def list_weights(pattern: str | None = None, *, dataset: str | None = None, license: str | None = None,
                  source: str | None = None, commercial: bool | None = None) -> list[str]:
     """The names of the published checkpoints, such as "resnet50v1_5.a1_in1k", in the order of the nets.
 
-    Arguments:
-        pattern: a shell pattern of those names or of the source's ("resnet50*", "*.ra2_in1k", "timm/resnet50.*").
+    Args:
+        pattern: a shell pattern of these names or of the source's ("resnet50*", "timm/resnet50.*").
         dataset: "in1k", "in21k->in1k", "cifar10" ..., or a pattern such as "*in1k".
         license: "apache-2.0", "bsd-3-clause", "cc-by-nc-4.0" ..., or a pattern.
         source: "timm", "torchvision", "keras" ..., or a pattern.
-        commercial: whether the license allows commercial use.
-    Raises: ValueError for a dataset, license or source that no checkpoint has; the message names the nearest.
+        commercial: True for those whose license allows commercial use, False for the others, None for both.
+
+    Returns:
+        The names; an empty list where no name fits `pattern`.
+
+    Raises:
+        ArgumentError: for a dataset, license or source that no checkpoint has; the message names the nearest.
+
+    Example:
+        >>> reskeras.list_weights("resnet50*", dataset="in1k", license="apache-2.0")[:2]
+        ['resnet50.keras_in1k', 'resnet50.keras_in1k_notop']
     """
-    for name, value in (("dataset", dataset), ("license", license), ("source", source)):
-        known = sorted({getattr(w, name) for w in list_checkpoints()} - {""})
+    patterns = {"dataset": dataset, "license": license, "source": source}
+    for name, value in patterns.items():
+        known = sorted({getattr(c, name) for c in list_checkpoints()} - {""})
         if value is not None and not any(fnmatchcase(k, value.lower()) for k in known):
-            raise ValueError(f"{name}={value!r}: expected one of {', '.join(known)}{nearest(value, known)}")
-    return [w.name for w in list_checkpoints()
-            if (pattern is None or fnmatchcase(w.name, pattern.lower()) or fnmatchcase(w.id.lower(), pattern.lower()))
-            and all(value is None or fnmatchcase(getattr(w, name), value.lower())
-                    for name, value in (("dataset", dataset), ("license", license), ("source", source)))
-            and commercial in (None, w.allows_commercial_use)]
+            raise ArgumentError(name, value, f"one of {', '.join(known)}", known)
+
+    def fits(c: Checkpoint) -> bool:
+        names = (c.name, c.id.lower())
+        return ((pattern is None or any(fnmatchcase(name, pattern.lower()) for name in names))
+                and all(value is None or fnmatchcase(getattr(c, name), value.lower())
+                        for name, value in patterns.items())
+                and commercial in (None, c.allows_commercial_use))
+
+    return [c.name for c in list_checkpoints() if fits(c)]
 
 
-def get_weights(name: str) -> Checkpoint:
-    """The published checkpoint of that name.
+def get_weights(name: str | Checkpoint) -> Checkpoint:
+    """The published checkpoint of a name.
 
-    Arguments:
-        name: a net and a tag ("resnet50v1_5.a1_in1k", "timm/resnet50.a1_in1k"), or a net alone for its default weights.
-    Raises: ValueError for an unknown name; the message names the nearest, or the net whose tag it is.
+    Args:
+        name: a net and a tag ("resnet50v1_5.a1_in1k", "timm/resnet50.a1_in1k"), or a net alone for its
+            default checkpoint.  A `Checkpoint` is returned as it is.
+
+    Returns:
+        The checkpoint: its file, license and accuracy, and how its images are prepared.
+
+    Raises:
+        ArgumentError: for an unknown name; the message names the nearest one, or the nets that have this tag.
+
+    Example:
+        >>> reskeras.get_weights("timm/resnet50.a1_in1k").name
+        'resnet50v1_5.a1_in1k'
     """
     if isinstance(name, Checkpoint):
         return name
     if not isinstance(name, str):
-        raise ValueError(f"name={name!r}: expected a string such as 'resnet50v1_5.a1_in1k'")
+        raise ArgumentError("name", name, "a string such as 'resnet50v1_5.a1_in1k'")
+
     ids, names = _checkpoints_by_id(), _checkpoints_by_name()
-    if known := names.get(name.lower()) or ids.get(name.lower()):
-        return known
+    if checkpoint := names.get(name.lower()) or ids.get(name.lower()):
+        return checkpoint
+
     net, _, tag = name.partition(".")
-    row = get_source_nets()[net][0] if net in get_source_nets() else net
-    if checkpoints_by_tag(row):
-        found = find_checkpoint(row, tag or IMAGENET, net)
-        if isinstance(found, Checkpoint):
-            return found
-        raise ValueError(_unknown_tag_message(row, tag))     # a file has that name
-    raise ValueError(f"unknown weights {name!r}{nearest(name, ids if '/' in name else names)}; "
-                     f"reskeras.list_weights() names all {len(names)}")
+    variant = get_source_nets()[net][0] if net in get_source_nets() else net
+    if not get_checkpoints(variant):
+        raise ArgumentError("name", name, "the name of published weights", ids if "/" in name else names,
+                            f"reskeras.list_weights() gives all {len(names)} names")
+    result = find_checkpoint(variant, tag or IMAGENET, net)
+    if not isinstance(result, Checkpoint):      # a file happens to have the name
+        raise _unknown_tag_error(variant, tag)
+    return result
 
 
-def find_checkpoint(row: str, weights: Any, net: str = "") -> Checkpoint | str | os.PathLike[str] | None:
-    """What `weights=` of a builder means: a checkpoint of the table, a path, or None.
+def find_checkpoint(variant: str, weights: Any,
+                    source_net: str = "") -> Checkpoint | str | os.PathLike[str] | None:
+    """What the argument `weights` of a builder means: a checkpoint of the table, the path of a file, or None.
 
-    Arguments:
-        weights: None, a Weights, a tag of the row, "imagenet", a checkpoint's full name, or a path.
-        net: the source's name for the net, if it was asked for by that; "imagenet" is then the source's own checkpoint where
-            the source's net is not quite the row.
-    Raises: ValueError for a tag that is not the row's; the message says whose it is, or the nearest spelling.
+    Args:
+        variant: the builder's net.
+        weights: None, a `Checkpoint`, a tag of the variant, "imagenet", a checkpoint's full name, or a path.
+        source_net: the source's name of the net, if the user gave that; "imagenet" then means the source's
+            own checkpoint where the source's net differs from the variant.
+
+    Raises:
+        ArgumentError: for a tag that the variant does not have; the message says which nets have it, or the
+            nearest spelling.
     """
     if weights is None or isinstance(weights, os.PathLike):
         return weights
-    found: Checkpoint | None
+    if not isinstance(weights, (str, Checkpoint)):
+        raise ArgumentError("weights", weights, "None, a tag such as 'imagenet', or a path")
+
+    checkpoint: Checkpoint | None
     if isinstance(weights, Checkpoint):
-        found = weights
-    elif not isinstance(weights, str):
-        raise ValueError(f"weights={weights!r}: expected None, a tag such as 'imagenet', or a path")
+        checkpoint = weights
     elif weights.lower() == IMAGENET:
-        own = [w for w in checkpoints_by_tag(row).values() if w.source_net == net and w.labels == "imagenet-1k" and w.allows_commercial_use]
-        found = own[0] if own and get_source_nets()[net][1] else get_default_checkpoint(row)
+        checkpoint = _find_imagenet_checkpoint(variant, source_net)
     else:
-        lower = {tag.lower(): w for tag, w in checkpoints_by_tag(row).items()}
-        found = lower.get(weights.lower()) or _checkpoints_by_name().get(weights.lower()) or _checkpoints_by_id().get(weights.lower())
-        if found is None and (weights.endswith(FILE_SUFFIXES) or os.path.exists(weights)):
+        tags = {tag.lower(): c for tag, c in get_checkpoints(variant).items()}
+        word = weights.lower()
+        checkpoint = tags.get(word) or _checkpoints_by_name().get(word) or _checkpoints_by_id().get(word)
+        if checkpoint is None and (weights.endswith(FILE_SUFFIXES) or os.path.exists(weights)):
             return weights
-    if found is None:
-        raise ValueError(_unknown_tag_message(row, weights))
-    if found.variant != row:
-        raise ValueError(f"weights={found.name!r}: they are {found.variant}'s, and this net is {row}")
-    return found
+
+    if checkpoint is None:
+        raise _unknown_tag_error(variant, weights)
+    if checkpoint.variant != variant:
+        raise ArgumentError("weights", checkpoint.name, f"weights of {variant}",
+                            hint=f"these are weights of {checkpoint.variant}")
+    return checkpoint
 
 
-def _unknown_tag_message(row: str, tag: str) -> str:
-    """Why the row has no such weights."""
-    own = ", ".join(checkpoints_by_tag(row)) or "none"
+def _find_imagenet_checkpoint(variant: str, source_net: str) -> Checkpoint | None:
+    differs = bool(get_source_nets().get(source_net, ("", {}))[1])
+    if differs:
+        for c in get_checkpoints(variant).values():
+            if c.source_net == source_net and c.labels == "imagenet-1k" and c.allows_commercial_use:
+                return c
+    return get_default_checkpoint(variant)
+
+
+def _unknown_tag_error(variant: str, tag: str) -> ArgumentError:
+    """The error for a tag that the variant does not have; it lists those that it has."""
+    tags = list(get_checkpoints(variant))
+    listing = f"its tags: {', '.join(tags) or 'none'}"
     if tag.lower() == IMAGENET:
-        return f"weights={tag!r}: no weights of {row} are its default; its tags: {own}"
-    others = sorted({w.variant for w in list_checkpoints() if w.tag == tag.lower()})
-    elsewhere = [w.name for w in list_checkpoints() if w.id.rpartition("/")[2].lower() == f"{row}.{tag}".lower()]
-    if elsewhere:       # timm's resnet50.a1_in1k, whose net has another name here
-        guess = f"; did you mean {elsewhere[0]!r}?"
-    elif others:
-        guess = f"; that tag is of {', '.join(others[:4])}{' ...' if len(others) > 4 else ''}"
-    else:
-        guess = nearest(tag, (IMAGENET, *checkpoints_by_tag(row)))
-    return f"weights={tag!r}: {row} has no weights of that name, and there is no such file{guess}; its tags: {own}"
+        return ArgumentError("weights", tag, f"a tag of {variant}",
+                             hint=f"no weights of {variant} are its default; {listing}")
+
+    expected = f"a tag of {variant} or an existing file"
+    id_end = f"/{variant}.{tag}".lower()
+    same_id = [c.name for c in list_checkpoints() if c.id.lower().endswith(id_end)]
+    if same_id:         # timm's resnet50.a1_in1k, whose net has another name here
+        return ArgumentError("weights", tag, expected, hint=f"did you mean {same_id[0]!r}?; {listing}")
+
+    others = sorted({c.variant for c in list_checkpoints() if c.tag == tag.lower()})
+    if others:
+        listed = ", ".join(others[:4]) + (" ..." if len(others) > 4 else "")
+        return ArgumentError("weights", tag, expected, hint=f"that tag is of {listed}; {listing}")
+
+    return ArgumentError("weights", tag, expected, (IMAGENET, *tags), listing)
 
 
 @functools.cache
 def _checkpoints_by_id() -> dict[str, Checkpoint]:
-    return {w.id.lower(): w for w in list_checkpoints()}
+    return {c.id.lower(): c for c in list_checkpoints()}
 
 
 @functools.cache
 def _checkpoints_by_name() -> dict[str, Checkpoint]:
-    return {w.name.lower(): w for w in list_checkpoints()}
+    return {c.name.lower(): c for c in list_checkpoints()}
 
 
-def to_table_entry(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the table without what is the default anyway, as table.json keeps it."""
-    known = {f.name: f.default if f.default is not dataclasses.MISSING else {} for f in dataclasses.fields(Checkpoint)}
-    entry = {name: weights[name] for name in known if weights.get(name) is not None}
+def make_table_entry(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint as a line of table.json keeps it: without the fields that have their default value.
+
+    Args:
+        checkpoint: field name -> value.
+    """
+    defaults = {f.name: {} if f.default is dataclasses.MISSING else f.default
+                for f in dataclasses.fields(Checkpoint)}
+    entry = {name: checkpoint[name] for name in defaults if checkpoint.get(name) is not None}
     for size, test in (("input_size", "test_input_size"), ("crop_pct", "test_crop_pct")):
-        if entry.get(test) == entry.get(size, known[size]):
+        if entry.get(test) == entry.get(size, defaults[size]):
             entry.pop(test, None)
-    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in entry.items()}
-    return {k: v for k, v in plain.items() if k in ("variant", "tag", "id", "format") or
-            v != (list(known[k]) if isinstance(known[k], tuple) else known[k])}
+
+    def plain(value: Any) -> Any:      # JSON has no tuples
+        return list(value) if isinstance(value, tuple) else value
+
+    return {name: plain(value) for name, value in entry.items()
+            if name in ("variant", "tag", "id", "format") or plain(value) != plain(defaults[name])}

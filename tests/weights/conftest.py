@@ -42,7 +42,7 @@ def silent_again(monkeypatch):
 @pytest.fixture
 def rows(monkeypatch):
     """Adds made-up checkpoints to the table for one test: rows(Weights, ...)."""
-    caches = [table.checkpoints_by_tag, table.get_source_nets, table._checkpoints_by_id, table._checkpoints_by_name, catalog.get_source_names]
+    caches = [table.get_checkpoints, table.get_source_nets, table._checkpoints_by_id, table._checkpoints_by_name, catalog.get_source_names]
     known = table.list_checkpoints()
 
     def add(*more):

@@ -11,7 +11,7 @@ from reskeras import catalog
 from reskeras.spec import override
 from reskeras.variants import VARIANTS
 from reskeras.weights import fetch
-from reskeras.weights.table import (FILE_SUFFIXES, TABLE_FILE, Checkpoint, to_table_entry, get_default_checkpoint, get_default_weights, find_checkpoint,
+from reskeras.weights.table import (FILE_SUFFIXES, TABLE_FILE, Checkpoint, make_table_entry, get_default_checkpoint, get_default_weights, find_checkpoint,
                                     get_weights, list_checkpoints)
 
 DEFAULTS = pathlib.Path(__file__).parents[1] / "golden" / "default_weights.json"
@@ -44,7 +44,7 @@ def test_the_table_is_whole_and_in_its_smallest_form():
     count = {source: sum(w.source == source for w in list_checkpoints()) for source in {w.source for w in list_checkpoints()}}
     assert count == KINDS
     lines = json.loads(TABLE_FILE.read_text())
-    assert [to_table_entry(vars(w)) | {"url": ""} for w in list_checkpoints()] == [line | {"url": ""} for line in lines]
+    assert [make_table_entry(vars(w)) | {"url": ""} for w in list_checkpoints()] == [line | {"url": ""} for line in lines]
     assert len({w.name.lower() for w in list_checkpoints()}) == len({w.id.lower() for w in list_checkpoints()}) == len(list_checkpoints())
     assert len({fetch.get_cache_path(w) for w in list_checkpoints() if w.url}) == len(list_checkpoints()) - 1
 
@@ -121,7 +121,7 @@ def test_unknown_names(name, says):
 def test_a_tag_of_another_net():
     with pytest.raises(ValueError, match="that tag is of seresnext50_32x4d, wide_resnet50_2"):
         reskeras.create("resnet50d", weights="racm_in1k")
-    with pytest.raises(ValueError, match="'resnet18.a1_in1k': they are resnet18's, and this net is resnet50v1_5"):
+    with pytest.raises(ValueError, match="'resnet18.a1_in1k': expected weights of resnet50v1_5; these are weights of resnet18"):
         reskeras.ResNet50V1_5(weights="timm/resnet18.a1_in1k")
     with pytest.raises(ValueError, match="pool.*senet154.gluon_in1k is timm/senet154's"):
         reskeras.create("timm/legacy_senet154", weights="gluon_in1k")
