@@ -1,9 +1,12 @@
-"""What a net costs, told to a person."""
+"""`cost`: parameters, operations, memory and receptive field of a net, by stage or layer."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Sequence
+import json as json_format
+from typing import TYPE_CHECKING, Sequence
 
-from .open_model import Net, get_image_shape, open_model
+from ..errors import check_whole_number
+from .open_model import ModelName, Size, get_image_shape, open_model
+from .tables import text_table
 
 if TYPE_CHECKING:
     import keras
@@ -13,62 +16,85 @@ if TYPE_CHECKING:
 HEADER = ("output", "parameters", "MACs", "activations", "field", "stride")
 
 
-def bill(what: Net | keras.Model, size: int | None = None, batch: int = 1) -> Cost:
-    """The cost of the net that `what` names; nothing is downloaded, and a named net takes no memory.
+def cost(model: ModelName | keras.Model, size: Size | None = None, batch_size: int = 1) -> Cost:
+    """What a net costs for one image: parameters, multiply-accumulates (MACs), activations, and the receptive field.
 
-    Arguments: those of `reskeras.commands.open_model.opened`; `batch` is of the memory.
-    Raises: as `opened` and `reskeras.cost`.
+    Nothing is downloaded, and a net that is given by its name takes no memory.
+
+    Args:
+        model: the name of a net ("resnet50d"), also with a checkpoint, which decides the head and the size of the images; a
+            `.keras` file; or a functional or sequential keras.Model, also with shared layers and nested models.
+        size: of the images: pixels on a side, or (height, width).  By default the model's own.
+        batch_size: images at once, for the memory.
+
+    Returns:
+        A `Cost` with the sums, `stages` and `layers`; one MAC is one multiplication with its addition.
+
+    Raises:
+        ArgumentError: for an unknown name, or where a size is missing.
+        ValueError: for a model that has no graph, or a file that cannot be read.
+        FileNotFoundError: where there is no such file.
+
+    Example:
+        >>> reskeras.cost("resnet50v1_5").macs
+        4089184256
     """
-    model = open_model(what, size, values=False)
+    check_whole_number("batch_size", batch_size)
+    net = open_model(model, size, has_values=False)
     from ..graph.cost.cost import measure_cost
-    return measure_cost(model, get_image_shape(model, size), batch)
+    return measure_cost(net, get_image_shape(net, size), batch_size)
 
 
-def text(found: Cost, per_layer: bool = False) -> str:
-    """A summary, the table of the stages, and with `per_layer` that of the layers."""
+def print_result(cost: Cost, json: bool = False, per_layer: bool = False) -> int:
+    """Prints the cost as text or JSON.  Returns: the exit code."""
+    print(json_format.dumps(cost.as_dict(per_layer), indent=2) if json else format_cost(cost, per_layer))
+    return 0
+
+
+def format_cost(cost: Cost, per_layer: bool = False) -> str:
+    """A summary, the table of the stages, and with `per_layer` the table of the layers."""
     from ..graph.cost.cost import CONVENTION
-    image, last = found.layers[0].output, found.last_map
-    lines = [f"image         {times(image)}",
-             f"parameters    {found.params:,} trained, {found.stats:,} other",
-             f"operations    {found.macs:,} MACs, {found.flops:,} FLOPs ({CONVENTION})",
-             f"activations   {found.activations:,} (outputs of convolutions and dense layers)",
-             f"memory        {megabytes(found.peak_bytes)} of activations at once in inference, {megabytes(found.total_bytes)} "
-             f"kept in training, at batch {found.batch}"]
+    image, last = cost.layers[0].output, cost.last_map
+    lines = [f"image         {format_size(image)}",
+             f"parameters    {cost.params:,} trainable, {cost.non_trainable_params:,} not trainable",
+             f"operations    {cost.macs:,} MACs, {cost.flops:,} FLOPs ({CONVENTION})",
+             f"activations   {cost.activations:,} (outputs of convolutions and dense layers)",
+             f"memory        {format_bytes(cost.peak_bytes)} of activations at once in inference, "
+             f"{format_bytes(cost.total_bytes)} kept in training, at batch size {cost.batch_size}"]
     if last:
-        lines.append(f"sees          {seen(last)} pixels, one cell every {times(last.stride)}, in {last.name}")
-    if found.uncounted:
-        lines.append(f"not counted   MACs of {', '.join(found.uncounted)}")
-    if any(stage.field and stage.whole for stage in found.stages):
-        lines.append("+ all         a gate or a norm sees the whole image too")
-    lines += ["", columns(("stage", "layers", *HEADER), [(s.name, s.layers, *figures(s)) for s in found.stages])]
+        lines.append(f"sees          {format_receptive_field(last)} pixels, one cell every {format_size(last.stride)}, "
+                     f"in {last.name}")
+    if cost.uncounted:
+        lines.append(f"not counted   MACs of {', '.join(cost.uncounted)}")
+    if any(stage.receptive_field and stage.has_global_context for stage in cost.stages):
+        lines.append("+ all         a gate or a normalization sees the whole image too")
+
+    lines += ["", text_table(("stage", "layers", *HEADER), [(s.name, s.layers, *format_figures(s)) for s in cost.stages])]
     if per_layer:
-        rows = [(layer.name, layer.kind, *figures(layer)) for layer in found.layers]
-        lines += ["", columns(("layer", "kind", *HEADER), rows)]
+        rows = [(layer.name, layer.kind, *format_figures(layer)) for layer in cost.layers]
+        lines += ["", text_table(("layer", "kind", *HEADER), rows)]
     return "\n".join(lines)
 
 
-def figures(part: LayerCost | StageCost) -> tuple[str, ...]:
-    return (times(part.output), f"{part.params:,}", f"{part.macs:,}", f"{part.activations:,}", seen(part), times(part.stride))
+def format_figures(part: LayerCost | StageCost) -> tuple[str, ...]:
+    """The figures of a layer or a stage as text, in the order of HEADER."""
+    return (format_size(part.output), f"{part.params:,}", f"{part.macs:,}", f"{part.activations:,}",
+            format_receptive_field(part), format_size(part.stride))
 
 
-def times(numbers: Sequence[float]) -> str:
-    """ "56 x 56 x 256"; "32" for an all equal field or stride."""
-    equal = len(numbers) == 2 and numbers[0] == numbers[1]
-    return f"{numbers[0]:g}" if equal else " x ".join(f"{n:g}" for n in numbers)
+def format_size(numbers: Sequence[float]) -> str:
+    """ "56 x 56 x 256"; "32" for a receptive field or a stride that is the same in both directions."""
+    is_square = len(numbers) == 2 and numbers[0] == numbers[1]
+    return f"{numbers[0]:g}" if is_square else " x ".join(f"{n:g}" for n in numbers)
 
 
-def seen(part: LayerCost | StageCost) -> str:
-    """The receptive field, and whether a gate sees the rest; "all" for what has no place in the image."""
-    return times(part.field) + (" + all" if part.whole else "") if part.field else "all"
+def format_receptive_field(part: LayerCost | StageCost) -> str:
+    """The receptive field, with "+ all" where a gate sees the rest; "all" for what has no place in the image."""
+    if not part.receptive_field:
+        return "all"
+    return format_size(part.receptive_field) + (" + all" if part.has_global_context else "")
 
 
-def megabytes(number: int) -> str:
+def format_bytes(number: int) -> str:
+    """Bytes in MB, or in kB where they are less than one MB."""
     return f"{number / 1e6:,.1f} MB" if number >= 1e6 else f"{number / 1e3:,.1f} kB"
-
-
-def columns(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
-    """A table in plain text, its first column to the left."""
-    cells = [[str(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    return "\n".join("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip()
-                     for row in cells)

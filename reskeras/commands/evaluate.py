@@ -10,8 +10,8 @@ import numpy as np
 
 from ..model_metadata import ModelMetadata
 from ..errors import nearest
-from ..train.data import Data
-from ..train.sources import Source, source
+from ..train.data import ImageDataset
+from ..train.sources import DataSource, open_source
 from ..images.preprocessing import Preprocessing
 from ..weights.table import get_weights
 from .predict import Classifier, open_classifier
@@ -77,18 +77,18 @@ def evaluate(model: str | os.PathLike[str] | keras.Model, data: Any, *, split: s
     scales = tuple(scales)
     if scales and crops > 1 or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in scales):
         raise ValueError(f"scales={scales!r}, crops={crops}: expected pixels of the shorter side, and crops=1 with them")
-    images = source(data, split)
+    images = open_source(data, split)
     net = open_classifier(model, open_size=bool(scales))
     if scales and net.shape[:2] != (None, None):
         raise ValueError(f"scales={scales!r}: {net.name} takes images of {net.shape[:2]} pixels alone; build it with "
                          f"input_shape=(None, None, {net.shape[2]})")
-    memory = net.metadata.override(preprocessing, labels)
-    prepare = memory.prepare(net.shape, net.name)
+    metadata = net.metadata.override(preprocessing, labels)
+    prepare = metadata.get_preprocessing(net.shape, net.name)
     views = [replace(prepare, size=(s, s), crop_pct=1.0) for s in scales] or [
         _widened(prepare, net.name) if crops > 1 else prepare]
-    found, *others = [Data(images, batch, prepare=view, limit=limit) for view in views]
+    found, *others = [ImageDataset(images, batch, prepare=view, limit=limit) for view in views]
     number = _scores_of(net, np.zeros((1, *prepare.size, len(prepare.mean)), "float32")).shape[1]     # a first call compiles
-    mapping = map_classes(images, memory, number)
+    mapping = map_classes(images, metadata, number)
     hits, count, begin = np.zeros(2, int), 0, time.perf_counter()
     for (x, y), *more in zip(found.batches(), *(other.batches() for other in others)):
         truth = _truths(y.numpy(), mapping, number, images.name)
@@ -102,15 +102,15 @@ def evaluate(model: str | os.PathLike[str] | keras.Model, data: Any, *, split: s
         raise ValueError(f"{images.name}: none of its images can be read; the first is {found.broken[0]}")
     top1, top5 = (100 * float(hit) / count for hit in hits)
     return Evaluation(net.name, images.name, count, top1, top5 if number > 5 else None, count / seconds, prepare.size, crops,
-                      scales, found.broken, get_published_accuracy(memory))
+                      scales, found.broken, get_published_accuracy(metadata))
 
 
-def map_classes(images: Source, metadata: ModelMetadata, number: int) -> np.ndarray:
+def map_classes(images: DataSource, metadata: ModelMetadata, number: int) -> np.ndarray:
     """For each class of the data its number in the net; by WordNet id or name where the data have any.
 
     Raises: ValueError that names the classes that the net does not have.
     """
-    known = memory.classes(number)
+    known = metadata.get_classes(number)
     if not images.classes:
         return np.arange(number)[int(known[0][0] == "background"):]
     places: dict[str, list[int]] = {}
@@ -119,9 +119,9 @@ def map_classes(images: Source, metadata: ModelMetadata, number: int) -> np.ndar
             places.setdefault(name, []).append(i)
     missing = [c for c in images.classes if _normalize_name(c) not in places]
     if missing:
-        hint = "" if memory.labels else "; the net does not say what its classes are called: give labels="
+        hint = "" if metadata.labels else "; the net does not say what its classes are called: give labels="
         raise ValueError(f"{images.name}: {len(missing)} of its {len(images.classes)} classes are none of the net's, such as "
-                         f"{missing[0]!r}{nearest(missing[0], places) if memory.labels else ''}{hint}")
+                         f"{missing[0]!r}{nearest(missing[0], places) if metadata.labels else ''}{hint}")
     twice = [c for c in images.classes if len(places[_normalize_name(c)]) > 1]
     if twice:
         raise ValueError(f"{images.name}: {twice[0]!r} is the name of {len(places[_normalize_name(twice[0])])} of the net's classes; "
@@ -184,7 +184,7 @@ def _ten_crops(x: np.ndarray, size: tuple[int, int]) -> Iterable[np.ndarray]:
 
 
 def get_published_accuracy(metadata: ModelMetadata) -> dict[str, Any] | None:
-    row = get_weights(memory.weights) if memory.weights else None
+    row = get_weights(metadata.weights) if metadata.weights else None
     if row is None or row.top1 is None:
         return None
     return {"name": row.name, "top1": row.top1, "top5": row.top5, "size": row.top1_size or row.input_size, "labels": row.labels}

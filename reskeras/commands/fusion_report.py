@@ -94,7 +94,7 @@ def format_report(model: keras.Model, fast: keras.Model, certificate: Optimizati
     """The table as text, and below it every runtime's own names for the kernels that were counted."""
     _check(model, fast, certificate)
     before, after = read_kernels(model), read_kernels(fast)
-    lines = [*_aligned(_cells(_rows(before, after), model, certificate)), "", caption(model), *filter(None, [certificate.refused])]
+    lines = [*_aligned(_cells(_rows(before, after), model, certificate)), "", caption(model), *filter(None, [certificate.refusal])]
     for by, counted in COUNTED.items():
         lines += ["", f"{by}: {counted}", f"  before  {_kernel_names(before[by])}", f"  after   {_kernel_names(after[by])}"]
     return "\n".join(lines)
@@ -118,7 +118,7 @@ def describe_who_fuses(own: dict[str, FusionCount], model: keras.Model, certific
     """Who does a fusion, as the counts say: a pass, a runtime on the model as it is, a runtime once the passes have run."""
     graph, runtimes = own[GRAPH], [r for by, r in own.items() if by != GRAPH]
     name = graph.fusion.by_pass
-    ran = None if certificate.refused else {p.name: p for p in certificate.passes}.get(name)
+    ran = None if certificate.refusal else {p.name: p for p in certificate.passes}.get(name)
     alone = [r.by for r in runtimes if r.better(r.before, graph.before)]
     later = [r.by for r in runtimes if r.by not in alone and
              r.better(r.after, r.before if graph.fusion.in_name else graph.after)]
@@ -142,7 +142,7 @@ def _kernel_names(ran: list[Kernel] | str) -> str:
 
 def _count_siblings(model: keras.Model) -> int:
     """The convolutions of one tensor that merge_branches would make one."""
-    return len(merge_branches(Graph.of(model)).done)
+    return len(merge_branches(Graph.of(model)).rewritten)
 
 
 def _aligned(lines: list[list[str]]) -> list[str]:

@@ -1,6 +1,6 @@
-"""The one HTML writer: a page that is a single file, light and dark, readable on a phone and without a network.
+"""The one HTML writer: a page is a single file, light or dark as the reader prefers, readable on a phone and offline.
 
-Every function returns `Html`; whatever else goes in is text, and is escaped.
+Every function returns `Html`; everything else that goes in is text, and is escaped.
 """
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ import pathlib
 import re
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 import numpy as np
+
+from ..errors import ArgumentError
+from ..files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INK = "#010203"     # what a figure draws in this colour takes the colour of the page's text
+INK = "#010203"     # what a figure draws in this color is shown in the color of the page's text
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #667085; --line: #e4e7ec; --paper: #ffffff; --card: #f8f9fb;
   --hue: 37, 99, 235 }
@@ -49,7 +52,7 @@ img { image-rendering: pixelated; display: block }
 code { font: .9em ui-monospace, monospace; background: var(--card); padding: .1em .3em; border-radius: .25em;
   overflow-wrap: anywhere }
 """
-_numbers = itertools.count()
+_figure_numbers = itertools.count()
 
 
 class Html(str):
@@ -57,101 +60,129 @@ class Html(str):
 
 
 def tag(name: str, /, *children: Any, **attributes: Any) -> Html:
-    """`<name attribute="value">children</name>`; a trailing underscore, as in class_, is dropped, others are hyphens."""
-    head = "".join(f' {k.rstrip("_").replace("_", "-")}="{html.escape(str(v))}"' for k, v in attributes.items())
-    body = "".join(c if isinstance(c, Html) else html.escape(str(c), quote=False) for c in children)
+    """`<name attribute="value">children</name>`.
+
+    Args:
+        name: of the element.
+        *children: `Html`, or anything else as escaped text.
+        **attributes: a trailing underscore, as in class_, is left out; other underscores become hyphens.
+    """
+    head = "".join(f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"' for key, value in attributes.items())
+    body = "".join(child if isinstance(child, Html) else html.escape(str(child), quote=False) for child in children)
     return Html(f"<{name}{head}>" + ("" if name in ("img", "input", "meta", "br") else f"{body}</{name}>"))
 
 
 def page(title: str, *children: Any, lead: str = "", style: str = "", script: str = "") -> Html:
     """A whole document.
 
-    Arguments:
-        style, script: files beside this one, such as "net.css net.js", that go into the page.
+    Args:
+        title: its title and heading.
+        *children: its sections.
+        lead: a sentence below the heading.
+        style: names of files in this folder, such as "tour.css net.css", whose text goes into the page.
+        script: the same, such as "table.js net.js".
     """
     head = tag("head", tag("meta", charset="utf-8"),
                tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-               tag("title", title), Html(f"<style>{STYLE}{beside(style)}</style>"))
-    scripts = [Html(f"<script>{beside(script)}</script>")] if script else []
+               tag("title", title), Html(f"<style>{STYLE}{_read_assets(style)}</style>"))
+    scripts = [Html(f"<script>{_read_assets(script)}</script>")] if script else []
     body = tag("body", tag("h1", title), tag("p", lead, class_="lead"), *children, *scripts)
     return Html(f"<!doctype html>\n<html lang=\"en\">{head}{body}</html>\n")
 
 
-def beside(names: str) -> str:
-    return "\n".join(pathlib.Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names.split())
+def _read_assets(names: str) -> str:
+    folder = pathlib.Path(__file__).parent
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names.split())
 
 
 def embed_json(id: str, value: Any) -> Html:
-    """Data for the page's script: JSON that no text in it can break out of."""
+    """Data for the page's script, as JSON from which no text can break out."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return Html(f'<script type="application/json" id="{id}">{text}</script>')
 
 
+def check_suffix(path: str | os.PathLike[str]) -> None:
+    """Raises: ArgumentError where `path` is not the name of an .html file."""
+    if pathlib.Path(path).suffix not in (".html", ".htm"):
+        raise ArgumentError("output", os.fspath(path), "the name of an .html file")
+
+
 def write_page(path: str | os.PathLike[str], page: Html) -> pathlib.Path:
-    """Writes a page: whole, or not at all.  Raises: ValueError for another suffix than .html, OSError."""
-    file = pathlib.Path(path)
-    if file.suffix not in (".html", ".htm"):
-        raise ValueError(f"{os.fspath(path)!r}: a page is an .html file")
-    with replaced(file) as new:
-        new.write_text(page, encoding="utf-8")
-    return file
+    """Writes a page, whole or not at all.
 
-
-@contextlib.contextmanager
-def replaced(file: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A path beside `file` to write to, which takes its place if the block succeeds.  Raises: OSError that names `file`."""
-    new = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        yield new
-        new.replace(file)
-    except OSError as error:
-        raise OSError(error.errno, f"{file} cannot be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
+    Returns: its path.
+    Raises:
+        ArgumentError: for another suffix than .html.
+        OSError: where it cannot be written.
+    """
+    check_suffix(path)
+    write_text(path, page)
+    return pathlib.Path(path)
 
 
 def section(heading: str, *children: Any) -> Html:
+    """A part of the page with its heading."""
     return tag("section", tag("h2", heading), *children)
 
 
 def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Html:
-    return tag("div", tag("table", tag("tr", *(tag("th", h) for h in header)),
+    """A table, which scrolls sideways where the screen is too narrow for it."""
+    return tag("div", tag("table", tag("tr", *(tag("th", heading) for heading in header)),
                           *(tag("tr", *(tag("td", cell) for cell in row)) for row in rows)), class_="wide")
 
 
 def sortable_table(header: Sequence[Any], rows: Iterable[Sequence[Any]], id: str) -> Html:
-    """A table that sorts by a click (with table.js); a cell is a text, or (text, what it is sorted by)."""
-    def cell(what: Any) -> Html:
-        return tag("td", what[0], data_value=what[1]) if isinstance(what, tuple) else tag("td", what)
-    return tag("div", tag("table", tag("thead", tag("tr", *(tag("th", h, scope="col") for h in header))),
-                          tag("tbody", *(tag("tr", *map(cell, row)) for row in rows)), id=id, class_="sortable"), class_="wide")
+    """A table that is sorted by a click on a heading; the page needs the script table.js.
+
+    Args:
+        header: the headings.
+        rows: each cell is a text, or a pair (text, value to sort by).
+        id: of the table in the page.
+    """
+    def make_cell(cell: Any) -> Html:
+        return tag("td", cell[0], data_value=cell[1]) if isinstance(cell, tuple) else tag("td", cell)
+    head = tag("thead", tag("tr", *(tag("th", heading, scope="col") for heading in header)))
+    body = tag("tbody", *(tag("tr", *map(make_cell, row)) for row in rows))
+    return tag("div", tag("table", head, body, id=id, class_="sortable"), class_="wide")
 
 
 def tiles(*facts: tuple[Any, Any]) -> Html:
-    """(value, what it is), each on a card."""
+    """Cards with a value each, and below it what the value is."""
     cards = (tag("div", tag("b", value), tag("span", name, class_="small")) for value, name in facts)
     return tag("div", *cards, class_="tiles")
 
 
 def confusion_matrix(counts: np.ndarray, labels: Sequence[str], corner: str = "") -> Html:
-    """A confusion matrix: rows are the truth; the fuller a cell, the darker."""
-    def cell(n: int, whole: int) -> Html:
-        shade = f"background: rgba(var(--hue), {0.12 + 0.6 * n / max(whole, 1):.2f})" if n else "color: var(--line)"
-        return tag("td", n or "·", style=shade)
-    rows = (tag("tr", tag("th", label), *(cell(int(n), int(row.sum())) for n in row)) for label, row in zip(labels, counts))
-    return tag("div", tag("table", tag("tr", tag("th", corner), *(tag("th", label) for label in labels)), *rows, class_="heat"),
-               class_="wide")
+    """A confusion matrix: a cell is the darker, the larger its share of its row is.
+
+    Args:
+        counts: (classes, classes); a row for each true class, a column for each predicted one.
+        labels: the names of the classes.
+        corner: the text of the upper left cell.
+    """
+    def make_cell(count: int, total: int) -> Html:
+        shade = f"background: rgba(var(--hue), {0.12 + 0.6 * count / max(total, 1):.2f})" if count else "color: var(--line)"
+        return tag("td", count or "·", style=shade)
+    head = tag("tr", tag("th", corner), *(tag("th", label) for label in labels))
+    rows = (tag("tr", tag("th", label), *(make_cell(int(count), int(row.sum())) for count in row))
+            for label, row in zip(labels, counts))
+    return tag("div", tag("table", head, *rows, class_="heat"), class_="wide")
 
 
 def picture(pixels: np.ndarray, width: int, alt: str) -> Html:
-    """An image (H, W), (H, W, 1) or (H, W, 3) of bytes, `width` CSS pixels wide, inside the page."""
-    return tag("img", src="data:image/png;base64," + base64.b64encode(encode_png(pixels)).decode(), style=f"width: {width}px", alt=alt)
+    """An image inside the page.
+
+    Args:
+        pixels: (height, width), (height, width, 1) or (height, width, 3) of uint8.
+        width: in pixels of CSS.
+        alt: what is in the image, for those who do not see it.
+    """
+    data = base64.b64encode(encode_png(pixels)).decode()
+    return tag("img", src=f"data:image/png;base64,{data}", style=f"width: {width}px", alt=alt)
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """The bytes of a PNG file of an image (H, W), (H, W, 1) or (H, W, 3) of uint8."""
+    """The bytes of a PNG file of an image (height, width), (height, width, 1) or (height, width, 3) of uint8."""
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     height, width = pixels.shape[:2]
     rows = b"".join(b"\0" + row.tobytes() for row in np.ascontiguousarray(pixels, np.uint8))
@@ -162,18 +193,21 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
 
 
-def use_ink(ink: str, size: int = 10) -> contextlib.AbstractContextManager[None]:
-    """What matplotlib draws inside has that ink, letters of `size` points, and two sides of its frame."""
+def use_ink(color: str, size: int = 10) -> contextlib.AbstractContextManager[None]:
+    """Inside the block matplotlib draws text and frames in this color, letters of `size` points, and two sides of a frame."""
     import matplotlib
-    style: Any = {k: ink for k in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")}
+    colored = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    style: Any = dict.fromkeys(colored, color)
     return matplotlib.rc_context(style | {"axes.spines.top": False, "axes.spines.right": False, "font.size": size})
 
 
 def figure(drawing: Figure, caption: str = "", titles: Mapping[str, str] | None = None) -> Html:
-    """A matplotlib figure as inline SVG; what it draws in INK follows the page's light or dark.
+    """A matplotlib figure as SVG inside the page; what it draws in INK follows the page's light or dark.
 
-    Arguments:
-        titles: gid of an artist -> what shows where the pointer rests on it.
+    Args:
+        drawing: the figure.
+        caption: the text below it.
+        titles: the `gid` of an artist -> the text that is shown where the pointer rests on it.
     """
     import matplotlib
     file = io.StringIO()
@@ -183,6 +217,6 @@ def figure(drawing: Figure, caption: str = "", titles: Mapping[str, str] | None 
     svg = svg[svg.index("<svg"):].replace(INK, "currentColor")
     for gid, title in (titles or {}).items():
         svg = svg.replace(f'<g id="{gid}">', f'<g id="{gid}">{tag("title", title)}')
-    prefix = f"f{next(_numbers)}-"                          # ids are the page's, not the figure's
+    prefix = f"f{next(_figure_numbers)}-"       # an id may occur once in a page, and figures have the same ids
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
     return tag("figure", Html(svg), *([tag("figcaption", caption)] if caption else []))

@@ -161,7 +161,7 @@ function drawBlock(block, members, key, top, groups, lines) {
     if (ends && row.readers.length) lines.append(curve(x(i), y(i) + h, MIDDLE, top + height, 1, null, w));
     if (!ends) lines.append(make("text", {class: "small", x: x(i) + 5, y: y(i) + h + 11}, shape(row.output)));
     const name = row.name.startsWith(block + "_") ? row.name.slice(block.length + 1) : row.name.split("/").at(-1);
-    groups.append(box("layer " + i, "layer", x(i), y(i), name, row.words || row.kind, "", [i], row));
+    groups.append(box("layer " + i, "layer", x(i), y(i), name, row.description || row.kind, "", [i], row));
   }
   return [height, right];
 }
@@ -179,7 +179,7 @@ function curve(x0, y0, x1, y1, ranks, cut, w) {
 
 // ---- details ------------------------------------------------------------------------------------------------------------
 function details(row) {
-  const facts = [["kind", row.kind], ["does", row.words], ["output", shape(row.output)], ["parameters", whole(row.params)], ["MACs", whole(row.macs)],
+  const facts = [["kind", row.kind], ["does", row.description], ["output", shape(row.output)], ["parameters", whole(row.params)], ["MACs", whole(row.macs)],
     ["activations", whole(row.activations)], ["receptive field", row.field], ["stride", row.stride]];
   return [row.name, facts.filter(([, value]) => value !== "")];
 }

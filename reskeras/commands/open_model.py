@@ -149,11 +149,11 @@ def check_size(size: Size | None) -> tuple[int, int] | None:
 def get_image_shape(model: keras.Model, size: Size | None = None) -> tuple[int, ...] | None:
     """The shape of one image (height, width, channels), as the count of operations needs it.
 
-    Returns: None for a model of several inputs.
+    Returns: None for a model of several inputs, or of none.
     Raises:
         ArgumentError: where the model takes images of any size and `size` is not given.
     """
-    if isinstance(model.input_shape, (list, dict)):
+    if not getattr(model, "inputs", None) or isinstance(model.input_shape, (list, dict)):
         return None
     shape = tuple(model.input_shape[1:])
     height_and_width = check_size(size)

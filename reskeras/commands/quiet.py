@@ -1,4 +1,4 @@
-"""Quiet around TensorFlow."""
+"""Keeps TensorFlow's log off the terminal."""
 from __future__ import annotations
 
 import contextlib
@@ -10,14 +10,17 @@ from typing import Iterator
 
 @contextlib.contextmanager
 def quiet_tensorflow() -> Iterator[None]:
-    """Keeps TensorFlow's C++ logging, which no Python setting reaches, off the terminal; shows it where the block fails."""
+    """Inside the block, what TensorFlow's C++ code logs is not shown; no setting of Python reaches it.
+
+    The log is shown where the block fails, except for the errors whose message says everything (ValueError, OSError).
+    """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as log:
         terminal = os.dup(2)
         os.dup2(log.fileno(), 2)
         try:
             yield
-        except (ValueError, OSError):       # a message of ours says it all
+        except (ValueError, OSError):
             raise
         except Exception:
             log.seek(0)

@@ -11,11 +11,10 @@ from typing import Any, Callable, Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.python.eager import context
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from ..graph.graph import Graph, Node
+from .._keras_private import collect_graphs, freeze_function, get_tensorflow_tflite_schema
+from ..graph.graph import Graph
+from ..graph.node import Node
 from ..graph.layer_traits import LINEAR
 
 SIZE = 96
@@ -23,6 +22,7 @@ ACTIVATIONS = ("Relu", "Clamp", "Swish", "Sigmoid", "HSwish", "HSigmoid", "Elu",
 LAYERS = {"BatchNormalization": "norm", "ZeroPadding2D": "pad", "reskeras>ChannelPadding": "pad", "reskeras>EdgePadding2D": "pad",
           "Add": "add", "Activation": "act", "ReLU": "act"}
 POOLS = {"MaxPooling2D": "pool_size", "AveragePooling2D": "pool_size"}
+_SCHEMA = get_tensorflow_tflite_schema()
 Function = Any      # a tf.ConcreteFunction
 Reader = Callable[[keras.Model, Function], "list[Kernel]"]
 
@@ -82,25 +82,22 @@ def _keras_kernels(model: keras.Model, function: Function) -> list[Kernel]:
 def _keras_kernel(node: Node) -> Kernel | None:
     config = node.config
     strides = math.prod(np.atleast_1d(config.get("strides") or 1)) > 1
-    if node.word in LINEAR and node.word != "Dense":
+    if node.type_name in LINEAR and node.type_name != "Dense":
         act = config["activation"] != "linear"
-        return make_kernel(node.word, "conv", "act" * act, fused=[str(config["activation"])] * act, strides=strides)
-    if node.word in POOLS:
-        return make_kernel(node.word, "pool", window=math.prod(config["pool_size"]), strides=strides)
-    does = LAYERS.get(node.word)
-    return make_kernel(node.word, does) if does else None
+        return make_kernel(node.type_name, "conv", "act" * act, fused=[str(config["activation"])] * act, strides=strides)
+    if node.type_name in POOLS:
+        return make_kernel(node.type_name, "pool", window=math.prod(config["pool_size"]), strides=strides)
+    does = LAYERS.get(node.type_name)
+    return make_kernel(node.type_name, does) if does else None
 
 
 def _tensorflow_kernels(model: keras.Model, function: Function) -> list[Kernel]:
     """Of the partition graphs that ran: behind grappler's optimization and, where TensorFlow has it, oneDNN's rewriting."""
     images = [tf.zeros(t.shape, t.dtype) for t in function.inputs[:len(model.inputs)]]      # its variables come behind
-    context.enable_graph_collection()
-    try:
-        context.export_run_metadata()       # what other functions left there
+    with collect_graphs() as take_graphs:
+        take_graphs()                       # what other functions left there
         function(*images)                   # the first call, which optimizes the graph
-        ran = context.export_run_metadata().function_graphs
-    finally:
-        context.disable_graph_collection()
+        ran = take_graphs()
     nodes = [node for graph in ran for part in graph.partition_graphs for node in part.node]
     # the scope of tf.nn.batch_normalization, which every BatchNormalization of Keras calls
     norms = {node.name.split("/batchnorm/")[0] for node in nodes if node.op == "Mul" and "/batchnorm/" in node.name}
@@ -122,18 +119,18 @@ def _tensorflow_kernel(node: Any) -> Kernel | None:
 
 
 def _frozen_kernels(model: keras.Model, function: Function) -> list[Kernel]:
-    return _tensorflow_kernels(model, convert_variables_to_constants_v2(function))
+    return _tensorflow_kernels(model, freeze_function(function))
 
 
 def _tflite_kernels(model: keras.Model, function: Function) -> list[Kernel]:
     """Of the file that TensorFlow's converter writes."""
-    frozen = convert_variables_to_constants_v2(function)        # or variables stay, and nothing folds into them
+    frozen = freeze_function(function)        # or variables stay, and nothing folds into them
     return read_tflite_operators(tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module()).convert())
 
 
 def read_tflite_operators(data: bytes) -> list[Kernel]:
     """Of a .tflite file."""
-    file = schema.ModelT.InitFromPackedBuf(data, 0)
+    file = _SCHEMA.ModelT.InitFromPackedBuf(data, 0)
     return [found for graph in file.subgraphs for operator in graph.operators if (found := _tflite_kernel(file, graph, operator))]
 
 
@@ -156,7 +153,7 @@ def _tflite_kernel(file: Any, graph: Any, operator: Any) -> Kernel | None:
 
 
 WORDS, FUSED = ({code: name for name, code in vars(kind).items() if isinstance(code, int)}
-                for kind in (schema.BuiltinOperator, schema.ActivationFunctionType))
+                for kind in (_SCHEMA.BuiltinOperator, _SCHEMA.ActivationFunctionType))
 
 
 def _openvino_kernels(model: keras.Model, function: Function) -> list[Kernel]:

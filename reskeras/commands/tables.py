@@ -1,9 +1,21 @@
-"""Tables as Markdown."""
+"""Tables as Markdown and as plain text."""
 from __future__ import annotations
 
-from typing import Iterable, Sequence
+from typing import Any, Iterable, Sequence
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lines of cells, which are text already."""
+    """A Markdown table; the cells are text already."""
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows))
+
+
+def text_table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """A table in plain text: the first column to the left, the others to the right."""
+    lines = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+
+    def align(line: list[str]) -> str:
+        first, *others = (cell.rjust(width) if column else cell.ljust(width)
+                          for column, (cell, width) in enumerate(zip(line, widths)))
+        return "  ".join([first, *others]).rstrip()
+    return "\n".join(map(align, lines))

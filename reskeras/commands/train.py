@@ -9,7 +9,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from ..train import fit as training
-from ..train.run_folder import BEST, LAST, LOG, RUN
+from ..train.run_folder import BEST_MODEL, LAST_MODEL, LOG_FILE, RUN_FILE
 from . import html
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ CURVES = (("loss", "loss"), ("accuracy", "accuracy (%)"), ("learning_rate", "lea
 def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
     history = training.fit(*args, **kwargs)
     folder = kwargs.get("output") or kwargs.get("resume")
-    if folder and pathlib.Path(folder, LOG).is_file():
+    if folder and pathlib.Path(folder, LOG_FILE).is_file():
         write_report(folder)
     return history
 
@@ -45,7 +45,7 @@ def train(model: str | None, data: str | None, recipe: str = "finetune", output:
     if "val_accuracy" in found:
         best = max(range(len(found["val_accuracy"])), key=found["val_accuracy"].__getitem__)
         lines[0] += f"; validation {found['val_accuracy'][-1]:.2%}, best {found['val_accuracy'][best]:.2%} in epoch {best + 1}"
-    files = [name for name in (BEST, LAST, "report.html") if (folder / name).is_file()]
+    files = [name for name in (BEST_MODEL, LAST_MODEL, "report.html") if (folder / name).is_file()]
     return "\n".join([*lines, *(str(folder / name) for name in files)])
 
 
@@ -55,8 +55,8 @@ def write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
     Raises: FileNotFoundError where it has none yet; OSError.
     """
     place = pathlib.Path(folder)
-    about = json.loads((place / RUN).read_text(encoding="utf-8"))
-    with open(place / LOG, newline="", encoding="utf-8") as file:
+    about = json.loads((place / RUN_FILE).read_text(encoding="utf-8"))
+    with open(place / LOG_FILE, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     drawing = curves(rows, html.INK)
     picture = curves(rows, "black")

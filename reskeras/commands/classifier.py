@@ -1,0 +1,115 @@
+"""A classifier as a function of images: of a name, a `.keras` file, an exported file or a model."""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable
+
+import numpy as np
+
+from ..exporters.formats import open_file
+from ..exporters.keras_file import make_array_function
+from ..exporters.tflite.flatbuffer import read_metadata
+from ..images.decode import decode_image
+from ..model_metadata import KEY, ModelMetadata, get_metadata
+from .open_model import EXPORTED_FILES, ModelName, check_trained_model, open_trained_model
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A net as a function of prepared images, and what is known about it."""
+
+    name: str
+    run: Callable[[np.ndarray], np.ndarray]     # (N, height, width, channels) -> (N, classes)
+    shape: tuple[int | None, ...]               # (height, width, channels)
+    metadata: ModelMetadata
+
+
+def open_classifier(model: ModelName | keras.Model, any_size: bool = False) -> Classifier:
+    """Opens a classifier of images.
+
+    Args:
+        model: as in `reskeras.predict`.
+        any_size: whether a net that is given by its name is built for images of any size.
+    Raises:
+        ValueError: for an unknown or unreadable model, or one that takes no images.
+        FileNotFoundError: where there is no such file.
+    """
+    check_trained_model(model)
+    name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else model.name
+    run: Callable[[np.ndarray], np.ndarray]
+    if isinstance(model, (str, os.PathLike)) and _is_exported(name):
+        file = pathlib.Path(name)
+        run = runtime = open_file(file)
+        shape, metadata = runtime.shape, _read_metadata(file)
+    else:
+        net: Any = open_trained_model(model, any_size)
+        if not getattr(net, "inputs", None):
+            raise ValueError(f"{name} is not built, so the shape of its images is not known; give it a "
+                             "keras.Input((height, width, channels))")
+        run, shape, metadata = make_array_function(net), net.input_shape, get_metadata(net)
+    if len(shape) != 4 or shape[3] not in (1, 3):
+        raise ValueError(f"{name}: its input has the shape {tuple(shape[1:])}; expected images of 1 or 3 channels")
+    return Classifier(name, run, tuple(shape[1:]), metadata)
+
+
+def _is_exported(name: str) -> bool:
+    """Whether `name` is an exported file or a SavedModel folder."""
+    return name.endswith(EXPORTED_FILES) or os.path.isdir(name)
+
+
+def _read_metadata(file: pathlib.Path) -> ModelMetadata:
+    """The metadata of an exported net: they are in the JSON file beside it, and in a .tflite also inside."""
+    report = file.with_name(f"{file.name}.json")
+    facts: dict[str, Any] = {}
+    if report.is_file():
+        facts = json.loads(report.read_text(encoding="utf-8"))
+    elif file.suffix == ".tflite":
+        facts = read_metadata(file)
+    return ModelMetadata.from_config(facts.get(KEY) or {})
+
+
+def read_image(path: ModelName) -> np.ndarray:
+    """The pixels of an image file, RGB in bytes (height, width, 3).
+
+    Raises:
+        OSError: for a file that cannot be read.
+        ValueError: for a file that is no image.
+    """
+    try:
+        data = pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise OSError((error.strerror or "cannot be read").lower()) from error
+    return decode_image(data)
+
+
+def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
+    """The probabilities of the classes of one image: `scores` themselves where they are that, else their softmax.
+
+    Args:
+        scores: (classes,), as the net returns them.
+        name: of the net, for an error.
+    Raises:
+        ValueError: where they are not one number per class.
+    """
+    if scores.ndim != 1:
+        raise ValueError(f"{name}: for an image it returns {scores.shape}; a classifier returns one number per class")
+    if len(scores) < 2:
+        raise ValueError(f"{name}: for an image it returns one number; a classifier returns one number per class")
+    return scores if are_probabilities(scores) else softmax(scores)
+
+
+def are_probabilities(scores: np.ndarray) -> bool:
+    """Whether scores come from a softmax or a sigmoid; those of eight bits do not sum to 1 exactly."""
+    return bool(scores.min() >= 0 and scores.max() <= 1)
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """The softmax over the last axis."""
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
