@@ -1,8 +1,15 @@
-"""Spec -> keras.Model, with the signature of keras.applications."""
+"""Spec -> keras.Model: the one function that every builder calls, and `.keras` files.
+
+    image -> preprocessing (if wanted) -> stem -> blocks of every stage -> head -> model -> weights
+             images/preprocessing         blocks/stems  blocks/residual  blocks/ops       weights/load
+
+The Inception nets have `blocks/inception` in the place of stem and blocks.
+"""
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import Any
+from typing import Any, Iterator
 
 import keras
 from keras import layers
@@ -21,25 +28,41 @@ from .weights.load import load_weights
 from .images.preprocessing import Preprocessing
 from .weights.table import Checkpoint
 
+# The dtype policies that a net can compute with; Keras itself accepts also those of integers.
+DTYPE_POLICIES = ("float32", "float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
+
 _STEM_STRIDES = {"conv7": 2, "deep": 2, "tiered": 2, "cifar": 1}
 
 
-def build(spec: AnySpec, *, include_top: bool = True, weights: Checkpoint | str | os.PathLike[str] | None = None,
+def build(spec: AnySpec, *, include_top: bool = True,
+          weights: Checkpoint | str | os.PathLike[str] | None = None,
           input_tensor: Tensor | None = None, input_shape: tuple[int | None, ...] | None = None,
           pooling: str | None = None, classes: int | None = None, classifier_activation: Any = "softmax",
-          include_preprocessing: bool = False, name: str = "model") -> keras.Model:
-    """The net that `spec` describes, as a functional model on (N, H, W, C) images.
+          include_preprocessing: bool = False, name: str = "model",
+          dtype: str | keras.DTypePolicy | None = None) -> keras.Model:
+    """Builds the net that a spec describes.
 
-    Arguments: those of a builder (`reskeras.builder.Variant`).
-    Raises: ValueError for a bad argument; the message names it and what was expected.
+    Args:
+        spec: what the net is made of.
+        weights: a published checkpoint, the path of a file of weights, or None for random values.
+        include_top, input_tensor, input_shape, pooling, classes, classifier_activation, include_preprocessing,
+            name, dtype: as every builder takes them, see `reskeras.builder.Variant`.
+
+    Returns:
+        A functional model on images (N, H, W, C).
+
+    Raises:
+        ValueError: for a bad argument; the message names it and what was expected.
+        OSError: where the weights cannot be downloaded or read.
+        ImportError: for weights that only PyTorch can read, where it is not installed.
     """
     classes = spec.classes if classes is None else classes
     _check_arguments(pooling, classes, name)
     shape = _find_input_shape(spec, input_tensor, input_shape)
-    image = layers.Input(shape, name="input_layer") if input_tensor is None else input_tensor
-    sources = [image] if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
-    inputs = sources[0] if len(sources) == 1 else sources
-    with high_recursion_limit():    # Keras walks its graph recursively: 500 layers exceed Python's default limit
+
+    # Keras walks its graph recursively: 500 layers exceed Python's default limit.
+    with use_dtype_policy(dtype), high_recursion_limit():
+        image = layers.Input(shape, name="input_layer") if input_tensor is None else input_tensor
         x = _add_preprocessing(image, spec, weights) if include_preprocessing else image
         x = _build_body(x, spec)
         if include_top:
@@ -48,14 +71,45 @@ def build(spec: AnySpec, *, include_top: bool = True, weights: Checkpoint | str 
             x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
         elif pooling == "max":
             x = layers.GlobalMaxPooling2D(name="max_pool")(x)
-        own = inputs is image       # no layers of the caller's before the net
-        metadata = _make_metadata(spec, weights, classes, include_top, include_preprocessing) if own else None
-        model = ModelWithMetadata(inputs, x, name=name, metadata=metadata) if metadata else keras.Model(inputs, x, name=name)
-        # what lies before an input_tensor is the caller's, and no weights file has it
-        net = model if own else keras.Model(image, x, name=name)
+
+        sources = [image] if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
+        inputs = sources[0] if len(sources) == 1 else sources
+        if inputs is image:
+            metadata = _make_metadata(weights, classes, include_top, include_preprocessing)
+            model = net = _make_model(inputs, x, name, metadata)
+        else:       # the caller's layers come before the net: the model has them, a file of weights does not
+            model, net = keras.Model(inputs, x, name=name), keras.Model(image, x, name=name)
+
     if weights is not None:
         load_weights(net, weights)
     return model
+
+
+@contextlib.contextmanager
+def use_dtype_policy(dtype: str | keras.DTypePolicy | None) -> Iterator[None]:
+    """Inside the block, new layers of this thread have that dtype policy; afterwards the global one is as before.
+
+    Args:
+        dtype: the name of a policy, see `DTYPE_POLICIES`, or a `keras.DTypePolicy`; None changes nothing.
+
+    Raises:
+        ValueError: for another name; the message names the nearest.
+    """
+    if dtype is None:
+        yield
+        return
+    if not isinstance(dtype, keras.DTypePolicy):
+        check_choice("dtype", dtype, DTYPE_POLICIES)
+    elif dtype.compute_dtype not in DTYPE_POLICIES or dtype.quantization_mode is not None:
+        raise ArgumentError("dtype", dtype.name, f"a policy that computes in a floating-point type, such as "
+                            f"{', '.join(map(repr, DTYPE_POLICIES))}", DTYPE_POLICIES)
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def load(path: str | os.PathLike[str], compile: bool = False) -> keras.Model:
@@ -99,6 +153,7 @@ def save(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 
 def _build_body(x: Tensor, spec: AnySpec) -> Tensor:
+    """Everything between the image and the head."""
     if isinstance(spec, InceptionSpec):
         return build_inception(x, spec)
     assert isinstance(spec, Spec)
@@ -116,41 +171,57 @@ def _check_arguments(pooling: str | None, classes: int, name: str) -> None:
         raise ArgumentError("name", name, "a non-empty string without '/'")
 
 
-def _find_input_shape(spec: AnySpec, input_tensor: Tensor | None, input_shape: tuple[int | None, ...] | None) -> tuple[int | None, ...]:
-    """(H, W, C) of the input, H and W may be None.  Raises: ValueError for anything else."""
+def _find_input_shape(spec: AnySpec, input_tensor: Tensor | None,
+                      input_shape: tuple[int | None, ...] | None) -> tuple[int | None, ...]:
+    """(height, width, channels) of the input; None for an open height or width.
+
+    Raises:
+        ValueError: for anything else, and for a shape that contradicts the tensor's.
+    """
     if input_tensor is not None:
         if not keras.utils.is_keras_tensor(input_tensor):
-            raise ValueError(f"input_tensor is a {type(input_tensor).__name__}: expected a Keras tensor, such as "
-                             "keras.Input((224, 224, 3))")
-        given = tuple(input_tensor.shape[1:])
-        if input_shape is not None and tuple(input_shape) != given:
-            raise ValueError(f"input_shape={tuple(input_shape)} contradicts input_tensor's {given}")
-        input_shape = given
+            raise ArgumentError("input_tensor", input_tensor, "a Keras tensor, such as keras.Input((224, 224, 3))")
+        tensor_shape = tuple(input_tensor.shape[1:])
+        if input_shape is not None and tuple(input_shape) != tensor_shape:
+            raise ValueError(f"input_shape={tuple(input_shape)} contradicts input_tensor's {tensor_shape}")
+        input_shape = tensor_shape
     if input_shape is None:
         input_shape = (spec.input_size, spec.input_size, 3)
+
     shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
-    good = len(shape) == 3 and shape[2] is not None and all(s is None or (to_whole_number(s) or 0) > 0 for s in shape)
-    if not good:
-        raise ValueError(f"input_shape={input_shape!r}: expected (height, width, channels), e.g. "
-                         f"({spec.input_size}, {spec.input_size}, 3); height and width may be None")
-    if isinstance(spec, InceptionSpec) and any(s is not None and s < 75 for s in shape[:2]):
-        raise ValueError(f"input_shape={shape}: Inception's valid convolutions need at least 75 x 75 pixels")
+    is_good = (len(shape) == 3 and shape[2] is not None
+               and all(side is None or (to_whole_number(side) or 0) > 0 for side in shape))
+    if not is_good:
+        raise ArgumentError("input_shape", input_shape, f"(height, width, channels), e.g. ({spec.input_size}, "
+                            f"{spec.input_size}, 3); height and width may be None")
+    if isinstance(spec, InceptionSpec) and any(side is not None and side < 75 for side in shape[:2]):
+        raise ArgumentError("input_shape", shape, "at least 75 x 75 pixels for Inception's unpadded convolutions")
     return tuple(to_whole_number(side) for side in shape)
 
 
-def _make_metadata(spec: AnySpec, weights: Any, classes: int | None, include_top: bool, inside: bool) -> ModelMetadata | None:
-    """What a net with a checkpoint's weights knows of images and classes: its own, and the names while the head is."""
+def _make_model(inputs: Any, outputs: Any, name: str, metadata: ModelMetadata | None) -> keras.Model:
+    if metadata is None:
+        return keras.Model(inputs, outputs, name=name)
+    return ModelWithMetadata(inputs, outputs, name=name, metadata=metadata)
+
+
+def _make_metadata(weights: Any, classes: int | None, include_top: bool,
+                   include_preprocessing: bool) -> ModelMetadata | None:
+    """What a checkpoint says of images and classes; the class names only where the model has the checkpoint's classes."""
     if not isinstance(weights, Checkpoint):
         return None
-    return ModelMetadata.from_checkpoint(weights, inside, include_labels=include_top and classes == weights.classes)
+    return ModelMetadata.from_checkpoint(weights, include_preprocessing,
+                                         include_labels=include_top and classes == weights.classes)
 
 
 def _add_preprocessing(x: Tensor, spec: AnySpec, weights: Any) -> Tensor:
-    """Pixels in 0..255, RGB, to what the checkpoint (or, without one, the row's published weights) expects.
+    """From RGB pixels in 0..255 to what the checkpoint expects, or without one the net's published weights.
 
-    Raises: ValueError for an image of another number of channels.
+    Raises:
+        ValueError: for an image of another number of channels.
     """
-    own = checkpoint_preprocessing(weights) if isinstance(weights, Checkpoint) else Preprocessing((1, 1), spec.pixels)
-    for layer in own.for_input_shape(tuple(x.shape[1:])).as_layers(resize=False):
+    is_published = isinstance(weights, Checkpoint)
+    preprocessing = checkpoint_preprocessing(weights) if is_published else Preprocessing((1, 1), spec.pixels)
+    for layer in preprocessing.for_input_shape(tuple(x.shape[1:])).as_layers(resize=False):
         x = layer(x)
     return x

@@ -15,7 +15,7 @@ from typing import Any, Iterator, Sequence
 import keras
 import numpy as np
 
-from . import _keras_private
+from ._keras_private import get_functional_module
 from .errors import ArgumentError
 from .graph.graph import high_recursion_limit
 from .images.labels import decode_scores, get_classes, list_label_sets
@@ -62,7 +62,7 @@ class ModelMetadata:
         """The inverse of `get_config`; keys that a later version may have added are ignored."""
         values = {field: config[key] for field, key in FIELD_KEYS.items() if key in config}
         if saved := values.get("preprocessing"):
-            values["preprocessing"] = saved = from_config(saved)
+            values["preprocessing"] = saved = Preprocessing.from_config(saved)
         if not isinstance(labels := values.get("labels", ()), str):
             values["labels"] = tuple(labels)
         values.setdefault("includes_preprocessing", bool(saved) and saved.pixels == "raw")
@@ -132,6 +132,8 @@ class ModelMetadata:
 class ModelWithMetadata(keras.Model):
     """A functional model with `metadata`, which may be None; otherwise a keras.Model like any other."""
 
+    extra_config_keys = (KEY,)      # what `Graph.build` gives to a model that it makes again
+
     def __init__(self, *args: Any, metadata: ModelMetadata | None = None, **kwargs: Any):
         saved = kwargs.pop(KEY, None)       # Keras gives a saved config's keys as arguments
         super().__init__(*args, **kwargs)
@@ -153,7 +155,7 @@ def _unpickle(function: str, arguments: tuple) -> ModelWithMetadata:
 # In a file the class is written with its registered name and with Keras' own class name and module.  So Keras without this
 # package opens a net that is made of Keras' layers as a functional model without metadata; and tools that go by the class
 # name know what it is.
-ModelWithMetadata.__name__, ModelWithMetadata.__module__ = "Functional", _keras_private.functional_module()
+ModelWithMetadata.__name__, ModelWithMetadata.__module__ = "Functional", get_functional_module()
 keras.saving.register_keras_serializable("reskeras", "Net")(ModelWithMetadata)
 
 
@@ -252,7 +254,7 @@ def get_preprocessing(model: Checkpoint | str | keras.Model | Preprocessing, tes
         test: whether to resize and crop as for the published accuracy, which may be of a larger image.
 
     Returns:
-        A `Preprocessing`: call it on images or within tf.data, or ask it for `layers()`.
+        A `Preprocessing`: call it on images or within tf.data, or ask it for `as_layers()`.
 
     Raises:
         ValueError: where the model does not know it, or takes images of another size than test=True asks for.

@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 from keras import tree
 
+from .._keras_private import build_symbolically, skip_symbolic_build
 from . import skip_branches
 
 SUM = tf.distribute.ReduceOp.SUM
@@ -23,7 +24,7 @@ SEED = "seed_generator_state"               # Keras' name of what dropout and it
 GOLDEN = 0x9E3779B9                         # an odd number whose multiples are far from seeds such as 1, 2, 3
 
 
-class Distributable(keras.Model):
+class DistributedModel(keras.Model):
     """A functional model that trains, evaluates and predicts under the strategy that its variables were made in.
 
     As on one device with the same global batch: the loss is the mean over all samples of all replicas, metrics likewise; a
@@ -55,15 +56,9 @@ class Distributable(keras.Model):
         self._differentiate = _maybe_compiled(self, self._forward_and_back)
         self._evaluate = _maybe_compiled(self, self._forward)
 
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """The one private method of Keras that is replaced: it reduces a batch over replicas, which not every strategy can.
-
-        What is left to build, loss and metrics, is built from the local replica's part of the first batch, see `_looped`.
-        """
-
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        if training and (plan := skip_branches.plan(self, alone=self.distribute_strategy.num_replicas_in_sync == 1)):
-            return skip_branches.run(self, plan, inputs)
+        if training and (plan := skip_branches.plan_steps(self, alone=self.distribute_strategy.num_replicas_in_sync == 1)):
+            return skip_branches.run_steps(self, plan, inputs)
         return super().call(inputs, training=training, mask=mask)
 
     # One replica
@@ -211,7 +206,7 @@ class Distributable(keras.Model):
     def _build_from(self, data: Any) -> None:
         local = tree.map_structure(lambda v: self.distribute_strategy.experimental_local_results(v)[0], data)
         with self.distribute_strategy.scope():
-            self._symbolic_build(data_batch=local)
+            build_symbolically(self, local)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         with _saying_who_is_lost():
@@ -239,7 +234,7 @@ class Distributable(keras.Model):
         return [v for layer in self.layers for v in layer.non_trainable_variables]
 
 
-def _maybe_compiled(model: Distributable, function: Callable) -> Callable:
+def _maybe_compiled(model: DistributedModel, function: Callable) -> Callable:
     return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True) if model.jit_compile else function
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from .._keras_private import get_moments, get_variable_index
 from .recipe import Training
 
 
-class Decay:
+class WeightDecay:
     """Which variables decay, and by how much in the gradient.
 
     Arguments:
@@ -34,7 +35,7 @@ class Decay:
 
     def decaying(self, variable: Any) -> bool:
         mixed: Any = self
-        return self.decays[mixed._get_variable_index(variable)]
+        return self.decays[get_variable_index(mixed, variable)]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         if self.l2 and self.decaying(variable):
@@ -49,22 +50,22 @@ class Decay:
 
 
 @keras.saving.register_keras_serializable("reskeras")
-class SGD(Decay, keras.optimizers.SGD):
+class SGD(WeightDecay, keras.optimizers.SGD):
     """v = momentum v - rate (g + l2 w);  w = w + v  (Nesterov: w + momentum v - rate (g + l2 w))."""
 
 
 @keras.saving.register_keras_serializable("reskeras")
-class Adam(Decay, keras.optimizers.Adam):
+class Adam(WeightDecay, keras.optimizers.Adam):
     """Adam (arXiv:1412.6980), with the decay in the gradient."""
 
 
 @keras.saving.register_keras_serializable("reskeras")
-class AdamW(Decay, keras.optimizers.AdamW):
+class AdamW(WeightDecay, keras.optimizers.AdamW):
     """AdamW (arXiv:1711.05101): the decay is rate * weight_decay * w, apart from the gradient."""
 
 
 @keras.saving.register_keras_serializable("reskeras")
-class Lamb(Decay, keras.optimizers.Lamb):
+class Lamb(WeightDecay, keras.optimizers.Lamb):
     """LAMB (arXiv:1904.00962, algorithm 2): the decay is a part of the update whose norm the trust ratio compares.
 
     What does not decay is not adapted, as in timm and tensorflow-addons.
@@ -75,8 +76,8 @@ class Lamb(Decay, keras.optimizers.Lamb):
         self.share = weight_decay or 0.0
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        index = self._get_variable_index(variable)
-        kind, m, v = variable.dtype, self._momentums[index], self._velocities[index]
+        index, (m, v) = get_variable_index(self, variable), get_moments(self, variable)
+        kind = variable.dtype
         gradient, step = ops.cast(gradient, kind), ops.cast(self.iterations + 1, kind)
         self.assign_add(m, (gradient - m) * (1 - self.beta_1))
         self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
@@ -103,22 +104,22 @@ KINDS = {"sgd": sgd, "nesterov": sgd,
          "lamb": lambda training, **options: Lamb(weight_decay=training.weight_decay, epsilon=1e-6, **options)}
 
 
-def optimizer(training: Training, rate: Any, accumulate: int = 1) -> keras.optimizers.Optimizer:
+def make_optimizer(training: Training, rate: Any, accumulate: int = 1) -> keras.optimizers.Optimizer:
     """The recipe's optimizer.
 
     Arguments:
         rate: a number or a schedule.
         accumulate: batches whose gradients make one update.
     """
-    options: dict[str, Any] = {"learning_rate": rate, "decay_all": training.decay_all}
+    options: dict[str, Any] = {"learning_rate": rate, "decay_all": training.decay_all_weights}
     if accumulate > 1:
         options["gradient_accumulation_steps"] = accumulate
-    if training.ema:    # Keras averages after each batch, of which only one in `accumulate` changes anything: the same horizon
-        options |= {"use_ema": True, "ema_momentum": training.ema ** (1 / accumulate)}
+    if training.ema_momentum:    # Keras averages after each batch, of which only one in `accumulate` changes anything: the same horizon
+        options |= {"use_ema": True, "ema_momentum": training.ema_momentum ** (1 / accumulate)}
     return KINDS[training.optimizer](training, **options)
 
 
-def averages(optimizer: Any) -> list[Any]:
+def get_averages(optimizer: Any) -> list[Any]:
     """The averaged weights, in the order of those that it trains; none without an average, or before there is one: where no step
     was done, as in an epoch that overflows throughout, Keras' are zeros."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)

@@ -1,6 +1,7 @@
 """decode_predictions: as keras.applications, with every label set, and no guess where the number of classes is ambiguous."""
 import sys
 
+import keras
 import numpy as np
 import pytest
 

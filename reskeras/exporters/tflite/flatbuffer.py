@@ -1,119 +1,131 @@
-"""A .tflite file as what it is, a flat buffer: its operators and tensors read, a net's metadata put inside."""
+"""Reads and changes a .tflite file as the flat buffer that it is: operators, tensors, metadata."""
 from __future__ import annotations
 
-import importlib
 import json
 import pathlib
 from collections import Counter
 from typing import Any, Iterator
 
-METADATA = b"RESKERAS_METADATA"     # the name of our buffer: JSON in UTF-8
+from ..._keras_private import get_tflite_schema
+from .tensor_names import shorten_name
+
+METADATA_NAME = b"RESKERAS_METADATA"    # of the buffer with our JSON in UTF-8
 IDENTIFIER = b"TFL3"
-# A GPU delegate rejects the net for the first; half precision overflows in the second.
+
+# Operators that phones do not run well, and why.
 FORBIDDEN = {"SPLIT": "GPU delegates refuse it", "SPLIT_V": "GPU delegates refuse it", "SUM": "it overflows in half precision"}
-RANK = 4
+MAX_RANK = 4
 
 
-def schema() -> Any:
-    """The schema of the file, that LiteRT and TensorFlow ship."""
-    try:
-        return importlib.import_module("ai_edge_litert.schema_py_generated")
-    except ImportError:
-        return importlib.import_module("tensorflow.lite.python.schema_py_generated")
-
-
-def opened(path: pathlib.Path) -> Any:
-    """Raises: ValueError for another kind of file."""
+def read_model(path: pathlib.Path) -> Any:
+    """The file by the schema's own classes.  Raises: ValueError for another kind of file."""
     data = path.read_bytes()
     if data[4:8] != IDENTIFIER:
-        raise ValueError(f"{path} is no TFLite file")
-    return schema().Model.GetRootAs(data)
+        raise ValueError(f"{path} is not a TFLite file")
+    return get_tflite_schema().Model.GetRootAs(data)
 
 
-def names(model: Any) -> Iterator[str]:
-    """Of every operator call, in all subgraphs; a custom one has its own name behind CUSTOM."""
-    known = {number: name for name, number in vars(schema().BuiltinOperator).items() if isinstance(number, int)}
+def iterate_operator_names(model: Any) -> Iterator[str]:
+    """The name of every operator in all subgraphs; of a custom operator "CUSTOM" and its own name."""
+    builtins = {number: name for name, number in vars(get_tflite_schema().BuiltinOperator).items() if isinstance(number, int)}
     for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
         for operator in map(graph.Operators, range(graph.OperatorsLength())):
             code = model.OperatorCodes(operator.OpcodeIndex())
-            own = (code.CustomCode() or b"").decode()
-            yield known[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())] + (f" {own}" if own else "")
+            custom = (code.CustomCode() or b"").decode()
+            yield builtins[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())] + (f" {custom}" if custom else "")
 
 
-def operators(path: pathlib.Path) -> dict[str, int]:
-    return dict(Counter(names(opened(path))).most_common())
+def count_operators(path: pathlib.Path) -> dict[str, int]:
+    """Operator -> how many the file has, the most frequent first."""
+    return dict(Counter(iterate_operator_names(read_model(path))).most_common())
 
 
-def faults(path: pathlib.Path, integers: bool = False) -> list[str]:
-    """Why phones or microcontrollers would not run the file as it is; `integers`: whether floats are a fault too."""
-    model = opened(path)
-    found = []
-    for name, count in Counter(names(model)).items():
+def find_faults(path: pathlib.Path, is_integer: bool = False) -> list[str]:
+    """Why phones or microcontrollers would not run the file as it is.
+
+    Args:
+        path: of the file.
+        is_integer: whether the file should have no tensor in floating point.
+    Returns:
+        A phrase for each fault; [] where there is none.
+    """
+    model = read_model(path)
+    return [*_find_operator_faults(model), *_find_tensor_faults(model, is_integer), *_find_dead_layers(model)]
+
+
+def _find_operator_faults(model: Any) -> Iterator[str]:
+    """Operators that are not builtin, or that delegates refuse."""
+    for name, count in Counter(iterate_operator_names(model)).items():
         if name.startswith(("CUSTOM", "STABLEHLO")):
-            found.append(f"{count} x {name}: not a builtin operator")
+            yield f"{count} x {name}: not a builtin operator"
         elif name in FORBIDDEN:
-            found.append(f"{count} x {name}: {FORBIDDEN[name]}")
-    floats = schema().TensorType.FLOAT32
+            yield f"{count} x {name}: {FORBIDDEN[name]}"
+
+
+def _find_tensor_faults(model: Any, is_integer: bool) -> Iterator[str]:
+    """Tensors of an open shape, of too many dimensions, or of the wrong type."""
+    float32 = get_tflite_schema().TensorType.FLOAT32
     for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
         for tensor in map(graph.Tensors, range(graph.TensorsLength())):
+            name = tensor.Name().decode()
             shape = [tensor.Shape(i) for i in range(tensor.ShapeLength())]
-            open_ = [tensor.ShapeSignature(i) for i in range(tensor.ShapeSignatureLength())]
-            if min([0, *shape, *open_]) < 0:
-                found.append(f"{tensor.Name().decode()} has the shape {open_ or shape}: delegates need static ones")
-            if len(shape) > RANK:
-                found.append(f"{tensor.Name().decode()} has the shape {shape}: rank {RANK} is the most that delegates take")
-            if integers and tensor.Type() == floats:
-                found.append(f"{tensor.Name().decode()} is in floating point, in a file of integers")
-    return found + _dead(model)
+            signature = [tensor.ShapeSignature(i) for i in range(tensor.ShapeSignatureLength())]
+            if min([0, *shape, *signature]) < 0:
+                yield f"{name} has the shape {signature or shape}: delegates need static shapes"
+            if len(shape) > MAX_RANK:
+                yield f"{name} has the shape {shape}: delegates take at most {MAX_RANK} dimensions"
+            if is_integer and tensor.Type() == float32:
+                yield f"{name} is in floating point, in a file of integers"
 
 
-def _dead(model: Any) -> list[str]:
+def _find_dead_layers(model: Any) -> Iterator[str]:
     """Integer layers whose output was always zero: their scale is next to nothing, and XNNPACK would not load the file.
 
     Its limit: input scale times weight scale over output scale is less than 256 (xnn_define_convolution_2d).
     """
-    graph, found = model.Subgraphs(0), []
-    for i in range(graph.OperatorsLength()):
-        operator = graph.Operators(i)
-        if operator.InputsLength() == 3 and operator.Inputs(2) >= 0:       # convolutions and dense layers
-            before, weights, after = (_scales(graph.Tensors(n)) for n in (*operator.InputsAsNumpy()[:2], operator.Outputs(0)))
-            if len(before) and len(weights) and len(after) and max(weights) * before[0] >= 256 * after[0]:
-                name = graph.Tensors(operator.Outputs(0)).Name().decode()
-                found.append(f"{name} is zero on every image of the calibration, and has no scale; calibrate on other images")
-    return found
+    graph = model.Subgraphs(0)
+    for operator in map(graph.Operators, range(graph.OperatorsLength())):
+        has_bias = operator.InputsLength() == 3 and operator.Inputs(2) >= 0
+        if not has_bias:        # neither a convolution nor a dense layer
+            continue
+        tensors = (*operator.InputsAsNumpy()[:2], operator.Outputs(0))
+        inputs, weights, outputs = (_read_scales(graph.Tensors(i)) for i in tensors)
+        if len(inputs) and len(weights) and len(outputs) and max(weights) * inputs[0] >= 256 * outputs[0]:
+            yield (f"{graph.Tensors(operator.Outputs(0)).Name().decode()} is zero on every calibration image, and its range "
+                   "is empty; calibrate on other images")
 
 
-def _scales(tensor: Any) -> Any:
-    """Of a quantized tensor, one or one for each channel; () of another."""
+def _read_scales(tensor: Any) -> Any:
+    """The scales of a quantized tensor, one or one for each channel; () of another."""
     quantization = tensor.Quantization()
     return quantization.ScaleAsNumpy() if quantization and quantization.ScaleLength() else ()
 
 
-def has_type(path: pathlib.Path, name: str) -> bool:
-    """Whether any tensor is of that type, such as "FLOAT16"."""
-    model, wanted = opened(path), getattr(schema().TensorType, name)
+def has_tensor_type(path: pathlib.Path, name: str) -> bool:
+    """Whether any tensor is of a type, such as "FLOAT16"."""
+    model, number = read_model(path), getattr(get_tflite_schema().TensorType, name)
     graphs = map(model.Subgraphs, range(model.SubgraphsLength()))
-    return any(graph.Tensors(i).Type() == wanted for graph in graphs for i in range(graph.TensorsLength()))
+    return any(graph.Tensors(i).Type() == number for graph in graphs for i in range(graph.TensorsLength()))
 
 
-def metadata(path: pathlib.Path) -> dict[str, Any]:
-    """What `with_metadata` put inside; {} where nothing was."""
-    model = opened(path)
+def read_metadata(path: pathlib.Path) -> dict[str, Any]:
+    """What `add_metadata` put into the file; {} where nothing was."""
+    model = read_model(path)
     for entry in map(model.Metadata, range(model.MetadataLength())):
-        if entry.Name() == METADATA:
+        if entry.Name() == METADATA_NAME:
             return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
     return {}
 
 
-def unpacked(data: bytes) -> Any:
-    """The file as objects that can be changed."""
-    return schema().ModelT.InitFromPackedBuf(data, 0)
+def unpack(data: bytes) -> Any:
+    """The content of a file as objects that can be changed."""
+    return get_tflite_schema().ModelT.InitFromPackedBuf(data, 0)
 
 
-def packed(model: Any) -> bytes:
-    """What `unpacked` gave as a file again.
+def pack(model: Any) -> bytes:
+    """What `unpack` gave as the content of a file again.
 
-    Its buffers are aligned to 16 bytes, as the schema wants it: the generated Python code aligns none.
+    Its buffers are aligned to 16 bytes, as the schema requires: the generated Python code aligns none.
     """
     import flatbuffers
 
@@ -126,25 +138,25 @@ def packed(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
-def with_metadata(data: bytes, about: dict[str, Any]) -> bytes:
-    """The file with `about` inside, and with tensor names of one layer each."""
+def add_metadata(data: bytes, metadata: dict[str, Any]) -> bytes:
+    """The content of a file with `metadata` inside, and with tensors that are named after one layer each.
+
+    Args:
+        data: the content of a .tflite file.
+        metadata: what becomes JSON inside of it.
+    """
     import numpy as np
-    own, model = schema(), unpacked(data)
-    taken: set[bytes] = set()
+    schema, model = get_tflite_schema(), unpack(data)
+    names: set[bytes] = set()
     for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
-        tensor.name = short(tensor.name)
-        while tensor.name in taken:     # tools such as ai-edge-quantizer go by the name
+        tensor.name = shorten_name(tensor.name)
+        while tensor.name in names:     # tools such as ai-edge-quantizer find tensors by their name
             tensor.name += b"_"
-        taken.add(tensor.name)
-    buffer, entry = own.BufferT(), own.MetadataT()
-    buffer.data = np.frombuffer(json.dumps(about, separators=(",", ":"), ensure_ascii=False).encode(), "uint8")
-    entry.name, entry.buffer = METADATA, len(model.buffers)
+        names.add(tensor.name)
+
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(json.dumps(metadata, separators=(",", ":"), ensure_ascii=False).encode(), "uint8")
+    entry.name, entry.buffer = METADATA_NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
-    return packed(model)
-
-
-def short(name: bytes) -> bytes:
-    """The converter joins the names of all that it fused, each with the net's own before it: b"net/a/Relu;net/a/BiasAdd"."""
-    first = name.partition(b";")[0]
-    return first.partition(b"/")[2] if first.count(b"/") > 1 else first
+    return pack(model)

@@ -1,104 +1,111 @@
-"""An int8 file in two steps, the converter's calibration and its quantizer; between them, ranges and layers of one's own."""
+"""Converts a SavedModel to TFLite, in floats or quantized, as `quantize` says.
+
+Weights alone are quantized by "float16" and "dynamic"; "int8" quantizes what the layers compute too.  For that the
+converter needs a range for each tensor: with `calibration_method="minmax"` it takes all that it sees on the calibration
+images.  For other ranges (`ranges.py`) or layers in floating point its two steps are called one by one: it calibrates, then
+the ranges are changed, then it quantizes.
+"""
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from typing import Any, Callable, Sequence
 
-import numpy as np
-
+from ..._keras_private import calibrate_only, quantize_calibrated
+from ...errors import ArgumentError
+from ..calibration import iterate_batches
+from ..options import ExportOptions
 from . import flatbuffer
-from ..calibration import spread
-from ..debug_quantization import layer_of
-from ..options import Job
-
-PERCENTILE = 99.99      # of a tensor's values other than zero that stay within its range
-BINS = 2048
-SHARES = np.linspace(1, 0.02, 50)    # of the range seen: those that "mse" chooses from
-MOST_IMAGES = 128       # whose tensors are looked at
-Range = tuple[float, float]
+from .ranges import narrow_ranges
+from .tensor_names import find_layer_name
 
 
-def quantize(converter: Any, job: Job, layers: list[str]) -> bytes:
-    """The converter's int8 file with the job's `float_layers` as they are, and ranges by its `calibration_method`.
+def convert(folder: str, options: ExportOptions, layers: Sequence[str]) -> bytes:
+    """Converts a SavedModel.
 
-    Arguments:
-        layers: names of the net's, the last of them that of its output.
-    Raises: ValueError where nothing in the file is one of the `float_layers`.
+    Args:
+        folder: of the SavedModel.
+        options: of the file; `quantize` and what belongs to it.
+        layers: the names of the model's layers, the last of them that of its output.
+    Returns:
+        The content of the .tflite file.
+    Raises:
+        ArgumentError: one of the `float_layers` is not in the file.
     """
+    converter = make_converter(folder, options)
+    if options.float_layers or options.calibration_method != "minmax":
+        return _convert_in_two_steps(converter, options, layers)
+    return converter.convert()
+
+
+def make_converter(folder: str, options: ExportOptions) -> Any:
+    """TensorFlow's converter of a SavedModel, set as the options say."""
     import tensorflow as tf
-    from tensorflow.lite.python.convert import mlir_quantize     # as QuantizationDebugger has it; it has no say in io types
-    converter._experimental_calibrate_only = True
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    _SETTINGS[options.quantize](converter, options)
+    return converter
+
+
+def _set_float32(converter: Any, options: ExportOptions) -> None:
+    """The converter's own default."""
+
+
+def _set_float16(converter: Any, options: ExportOptions) -> None:
+    """Weights in float16."""
+    import tensorflow as tf
+    _set_dynamic(converter, options)
+    converter.target_spec.supported_types = [tf.float16]
+
+
+def _set_dynamic(converter: Any, options: ExportOptions) -> None:
+    """Weights in int8; the layers compute in float32, or quantize their input when they run."""
+    import tensorflow as tf
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+
+
+def _set_int8(converter: Any, options: ExportOptions) -> None:
+    """Everything in int8, with ranges from the calibration images."""
+    import tensorflow as tf
+    _set_dynamic(converter, options)
+    assert options.calibration_images is not None and options.shape[0]
+    images, batch_size = options.calibration_images, options.shape[0]
+    converter.representative_dataset = lambda: (
+        [batch] for batch in iterate_batches(images, batch_size, options.verbose))
+
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    if options.float_layers:
+        converter.target_spec.supported_ops.append(tf.lite.OpsSet.TFLITE_BUILTINS)
+    converter.inference_input_type = converter.inference_output_type = getattr(tf, options.io)
+
+
+_SETTINGS: dict[str | None, Callable[[Any, ExportOptions], None]] = {
+    None: _set_float32, "float16": _set_float16, "dynamic": _set_dynamic, "int8": _set_int8}
+
+
+def _convert_in_two_steps(converter: Any, options: ExportOptions, layers: Sequence[str]) -> bytes:
+    """The int8 file with ranges by the `calibration_method`, and the `float_layers` as they are."""
+    import tensorflow as tf
+    calibrate_only(converter)
     calibrated = converter.convert()
-    if job.calibration_method != "minmax":
-        calibrated = _clipped(calibrated, job)
-    kept = _in_float(calibrated, job.float_layers, layers) if job.float_layers else None
-    return mlir_quantize(calibrated, input_data_type=getattr(tf, job.io), output_data_type=getattr(tf, job.io),
-                         denylisted_nodes=kept)
+    if options.calibration_method != "minmax":
+        calibrated = narrow_ranges(calibrated, options)
+    float_tensors = _find_float_tensors(calibrated, options.float_layers, layers) if options.float_layers else None
+
+    dtype = getattr(tf, options.io)
+    return quantize_calibrated(calibrated, input_data_type=dtype, output_data_type=dtype, denylisted_nodes=float_tensors)
 
 
-def _in_float(calibrated: bytes, wanted: tuple[str, ...], layers: list[str]) -> list[str]:
-    """The tensors that the `wanted` layers make, alone or with others that the converter fused with them."""
-    graph = flatbuffer.unpacked(calibrated).subgraphs[0]
-    made = [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
-    makers = {name: {layer_of(part, layers) for part in name.split(";")} for name in made}
-    if lost := set(wanted).difference(*makers.values()):
-        raise ValueError(f"float_layers: {', '.join(sorted(lost))} is no operator of its own in the file, such as a batch "
-                         "normalization that was folded; name the layer before it")
-    return [name for name in made if makers[name] & set(wanted)]
+def _find_float_tensors(calibrated: bytes, float_layers: Sequence[str], layers: Sequence[str]) -> list[str]:
+    """The tensors that the `float_layers` make, alone or with others that the converter fused with them.
 
-
-def _clipped(calibrated: bytes, job: Job) -> bytes:
-    """The calibrated file with a narrower range for each tensor whose few outermost values cost all others their digits."""
-    model = flatbuffer.unpacked(calibrated)
-    tensors = model.subgraphs[0].tensors
-    ranges = {i: (float(q.min[0]), float(q.max[0])) for i, t in enumerate(tensors)
-              if (q := t.quantization) is not None and q.min is not None and len(q.min) == 1 and q.min[0] < q.max[0]}
-    method = {"percentile": by_percentile, "mse": by_mse}[job.calibration_method]
-    for i, counts in _histograms(calibrated, job, ranges).items():
-        if not counts.any():
-            continue
-        low, high = method(counts, *ranges[i])
-        tensors[i].quantization.min, tensors[i].quantization.max = [min(low, 0.0)], [max(high, 0.0)]
-    return flatbuffer.packed(model)
-
-
-def _histograms(calibrated: bytes, job: Job, ranges: dict[int, Range]) -> dict[int, np.ndarray]:
-    """How many of each tensor's values lie in each of BINS parts of its range, on images from all over the job's.
-
-    But for zeros, most of what a ReLU gives: they are one of the levels of any range, and have no error.
+    Raises:
+        ArgumentError: one of the layers makes no tensor.
     """
-    from .tflite import batches, interpreter_class
-    reader = interpreter_class()(model_content=calibrated, experimental_preserve_all_tensors=True)
-    reader.allocate_tensors()
-    (before,) = reader.get_input_details()
-    counts = {i: np.zeros(BINS, int) for i in ranges}
-    assert job.samples is not None
-    places = spread(list(range(len(job.samples))), max(MOST_IMAGES, job.shape[0] or 1))
-    for images in batches(replace(job, samples=job.samples[places], progress=False)):
-        reader.set_tensor(before["index"], images)
-        reader.invoke()
-        for i, found in counts.items():
-            values = reader.get_tensor(i)
-            found += np.histogram(values[values != 0], BINS, ranges[i])[0]
-    return counts
-
-
-def by_percentile(counts: np.ndarray, low: float, high: float) -> Range:
-    """The range that leaves out as many values at either end, PERCENTILE of them inside."""
-    outside = (1 - PERCENTILE / 100) / 2 * counts.sum()
-    edges = np.linspace(low, high, BINS + 1)
-    return (float(edges[np.searchsorted(counts.cumsum(), outside, "right")]),
-            float(edges[BINS - np.searchsorted(counts[::-1].cumsum(), outside, "right")]))
-
-
-def by_mse(counts: np.ndarray, low: float, high: float) -> Range:
-    """The share of the range whose 256 levels have the least mean squared error, of rounding inside and clipping outside."""
-    edges = np.linspace(low, high, BINS + 1)
-    middles = (edges[1:] + edges[:-1]) / 2
-
-    def error(share: float) -> float:
-        least, most = share * min(low, 0.0), share * max(high, 0.0)
-        beyond = middles - np.clip(middles, least, most)
-        return float((counts * np.where(beyond == 0, ((most - least) / 255) ** 2 / 12, beyond ** 2)).sum())
-    best = min(SHARES, key=error)
-    return best * low, best * high
+    graph = flatbuffer.unpack(calibrated).subgraphs[0]
+    tensors = [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
+    makers = {tensor: {find_layer_name(part, layers) for part in tensor.split(";")} for tensor in tensors}
+    if missing := sorted(set(float_layers).difference(*makers.values())):
+        raise ArgumentError(
+            "float_layers", list(float_layers), "layers that are operators of the file",
+            hint=f"{', '.join(missing)} is not one, as it was folded into the layer before it, such as a batch "
+                 "normalization; name that layer")
+    return [tensor for tensor in tensors if makers[tensor] & set(float_layers)]

@@ -1,0 +1,162 @@
+"""Every private name of Keras and TensorFlow that this package uses, each with the reason.
+
+They have no public counterpart, and a later version may move or rename them.  So each is looked up in one function here, when
+it is needed: it falls back to something public, or fails with one line that says which name is missing in which version.
+
+No framework is imported before a function here is called.
+"""
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+from typing import Any, Callable, Iterator
+
+
+def _get(owner: Any, name: str, package: str, purpose: str) -> Any:
+    """A private attribute of an object or a module.
+
+    Raises:
+        RuntimeError: where this version of the package does not have it.
+    """
+    try:
+        return getattr(importlib.import_module(owner) if isinstance(owner, str) else owner, name)
+    except (ImportError, AttributeError) as error:
+        place = owner if isinstance(owner, str) else type(owner).__name__
+        raise RuntimeError(f"{package} {importlib.metadata.version(package)} has no {place}.{name}, which reskeras needs to "
+                           f"{purpose}; use a version that constraints.txt of reskeras names") from error
+
+
+# Keras: models and layers
+
+def get_functional_module() -> str:
+    """The module of Keras' functional models.  A saved `ModelWithMetadata` names it, so that Keras alone loads the file.
+
+    Falls back to the module where it has been since Keras 3.0: a file with that name has always been readable.
+    """
+    import keras
+    image = keras.Input((1,))
+    functional = type(keras.Model(image, image))
+    return functional.__module__ if functional.__name__ == "Functional" else "keras.src.models.functional"
+
+
+def flatten_layers(layer: Any) -> list[Any]:
+    """A layer and all layers inside of it, such as those of a Bidirectional or a TimeDistributed.
+
+    Public are only a model's `layers`; what another layer wraps has a different attribute in each class.
+    """
+    return list(_get(layer, "_flatten_layers", "keras", "read a layer that has others inside")())
+
+
+def get_lambda_output_shape(layer: Any) -> Any:
+    """The `output_shape` argument of a Lambda layer.
+
+    `get_config` has only its bytecode, from which Graph could not rebuild a function that refers to others.
+    Falls back to None, as if the argument had not been given.
+    """
+    return getattr(layer, "_output_shape", None)
+
+
+# Keras: training
+
+def skip_symbolic_build(model_class: Any) -> Any:
+    """A class decorator: Keras' `fit` does not build metrics and loss from a batch that it reduces over replicas.
+
+    That reduction fails under MultiWorkerMirroredStrategy.  `build_symbolically` is called instead, on one replica's part.
+    """
+    _get(model_class, "_maybe_symbolic_build", "keras", "train under tf.distribute")
+
+    def do_nothing(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
+        """Replaces Keras' method of this name."""
+    model_class._maybe_symbolic_build = do_nothing
+    return model_class
+
+
+def build_symbolically(model: Any, batch: Any) -> None:
+    """Builds the metrics and the loss of a compiled model from the shapes of a batch, where they are not built yet.
+
+    Without it Keras builds them inside of the first training step, where a strategy does not allow new variables.
+    """
+    _get(model, "_symbolic_build", "keras", "train under tf.distribute")(data_batch=batch)
+
+
+def get_variable_index(optimizer: Any, variable: Any) -> int:
+    """The place of a variable among those that the optimizer was built for; `update_step` is given only the variable."""
+    return _get(optimizer, "_get_variable_index", "keras", "decay some of the weights")(variable)
+
+
+def get_moments(optimizer: Any, variable: Any) -> tuple[Any, Any]:
+    """An Adam-like optimizer's first and second moment of a variable's gradient, for LAMB's own `update_step`."""
+    index = get_variable_index(optimizer, variable)
+    return (_get(optimizer, "_momentums", "keras", "train with LAMB")[index],
+            _get(optimizer, "_velocities", "keras", "train with LAMB")[index])
+
+
+# TensorFlow: graphs
+
+def freeze_function(function: Any) -> Any:
+    """A concrete function with its variables as constants, so that TensorFlow and OpenVINO fold them into what follows."""
+    return _get("tensorflow.python.framework.convert_to_constants", "convert_variables_to_constants_v2", "tensorflow",
+                "read which kernels run")(function)
+
+
+@contextlib.contextmanager
+def collect_graphs() -> Iterator[Callable[[], Any]]:
+    """Inside the block TensorFlow keeps the graphs that run.
+
+    Yields a function that returns those since its last call, each with the partition graphs after all optimizations; the public
+    profiler names kernels but not the graph they are in.
+    """
+    def context(name: str) -> Any:
+        return _get("tensorflow.python.eager.context", name, "tensorflow", "read which kernels run")
+    context("enable_graph_collection")()
+    try:
+        yield lambda: context("export_run_metadata")().function_graphs
+    finally:
+        context("disable_graph_collection")()
+
+
+def parse_saved_model(data: bytes) -> Any:
+    """The protocol buffer of a `saved_model.pb`; the public `tf.saved_model.load` would also load its variables."""
+    return _get("tensorflow.core.protobuf.saved_model_pb2", "SavedModel", "tensorflow", "check a SavedModel").FromString(data)
+
+
+XLA_ATTRIBUTE = "_XlaMustCompile"   # of a node or function of a graph: it runs only where XLA's compiler is
+
+
+# TensorFlow Lite
+
+def get_tflite_schema() -> Any:
+    """The module that reads and writes the flat buffer of a .tflite file: LiteRT's, else TensorFlow's, which is private."""
+    try:
+        return importlib.import_module("ai_edge_litert.schema_py_generated")
+    except ImportError:
+        return get_tensorflow_tflite_schema()
+
+
+def get_tensorflow_tflite_schema() -> Any:
+    """TensorFlow's module that reads and writes the flat buffer of a .tflite file."""
+    _get("tensorflow.lite.python.schema_py_generated", "Model", "tensorflow", "read a .tflite file")
+    return importlib.import_module("tensorflow.lite.python.schema_py_generated")
+
+
+def calibrate_only(converter: Any) -> None:
+    """Makes `converter.convert()` return the float file with the calibrated ranges inside, before it is quantized.
+
+    Only between the two steps ranges can be changed and layers left in float.  The converter reads the attribute itself:
+    one that does not know it would quantize at once, and `quantize_calibrated` then fails.
+    """
+    converter._experimental_calibrate_only = True
+
+
+def quantize_calibrated(model: bytes, **options: Any) -> bytes:
+    """The second step of int8 conversion, on the file that `calibrate_only` gives.
+
+    The public QuantizationDebugger calls it too, but cannot choose the type of input and output.
+    """
+    return _get("tensorflow.lite.python.convert", "mlir_quantize", "tensorflow", "quantize to int8")(model, **options)
+
+
+def get_interpreter_operations(interpreter: Any) -> list[dict[str, Any]]:
+    """The operators of a TFLite interpreter's plan: name, inputs, outputs; those of a delegate too."""
+    return _get(interpreter, "_get_ops_details", "tensorflow", "read the operators that a .tflite file runs")()

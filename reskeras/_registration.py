@@ -1,0 +1,67 @@
+"""Registers our layers with Keras as soon as Keras is imported.
+
+A `.keras` file names a layer of ours "reskeras>GroupedConv2D".  Keras finds the class only if the module that defines it
+has been imported; it imports no other package by itself.  So the modules below must be imported whenever a file may be
+loaded: after `import reskeras, keras`, in either order.  But `import reskeras` must stay light, and does not import Keras.
+
+The solution is an import hook.  Where Keras is there already, the modules are imported at once.  Otherwise a finder is put
+at the front of `sys.meta_path`; when somebody imports Keras, it lets Python import Keras as usual and then imports the
+modules.  It removes itself before that, so it works once.
+
+A circle must be avoided: if a module of ours is what imports Keras, the hook imports modules while that one has only
+started.  Therefore every folder whose modules use Keras has `import keras` as the first line of its `__init__.py`, and every
+such module in the package folder itself imports Keras before anything else: Keras and the hook are done when the rest
+of the module runs.
+"""
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+
+_MODULES = ("blocks.layers", "images.resize", "model_metadata")     # those that register a class
+
+
+def register_with_keras() -> None:
+    """Registers our layers now if Keras is imported already, else as soon as it is."""
+    if "keras" in sys.modules:
+        _import_modules()
+    else:
+        sys.meta_path.insert(0, _KerasFinder())
+
+
+def _import_modules() -> None:
+    for module in _MODULES:
+        importlib.import_module(f"{__package__}.{module}")
+
+
+class _KerasFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds Keras as the other finders do, with a loader that imports our modules after it."""
+
+    _is_searching = False
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "keras" or self._is_searching:
+            return None
+
+        # The other finders are asked.  This one stays in its place: `find_spec` may be called without an import after it.
+        self._is_searching = True
+        try:
+            spec = importlib.util.find_spec("keras")
+        finally:
+            self._is_searching = False
+
+        if spec is None or spec.loader is None:
+            return None
+        self._loader, spec.loader = spec.loader, self
+        return spec
+
+    def create_module(self, spec):
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module):
+        sys.meta_path.remove(self)
+        module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        _import_modules()
