@@ -20,12 +20,12 @@ _PUBLIC = {
     "get_preprocessing": "model_metadata", "preprocess_input": "model_metadata", "decode_predictions": "model_metadata",
     "set_metadata": "model_metadata", "get_metadata": "model_metadata", "ModelMetadata": "model_metadata",
     "Preprocessing": "images.preprocessing",
-    "cost": "graph.cost.cost", "optimize": "graph.optimize", "remove_blocks": "graph.remove_blocks",
+    "cost": "commands.cost", "optimize": "commands.optimize", "remove_blocks": "graph.remove_blocks",
     "export": "exporters.export", "verify": "exporters.verify",
     "fit": "commands.train", "distributable": "train.strategy",
     "predict": "commands.predict", "evaluate": "commands.evaluate", "explain": "commands.explain",
     "benchmark": "commands.benchmark", "compare": "commands.compare", "page": "commands.page",
-    "Recipe": "train.recipe",
+    "Recipe": "train.recipe", "list_recipes": "train.recipes", "get_recipe": "train.recipes",
     "Spec": "spec", "InceptionSpec": "spec", "SE": "spec", "ECA": "spec", "SK": "spec", "SplitAttention": "spec",
     "variant": "builder",
 }
@@ -33,26 +33,27 @@ _PUBLIC = {
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+        return getattr(_import(_PUBLIC[name]), name)
     if name == "__all__":
         return __dir__()
     if name.startswith("_"):        # Python and its tools ask for many of these
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-    from . import catalog
-    from .errors import nearest
     try:
-        return catalog.get_builder(name)
+        return _import("catalog").get_builder(name)
     except AttributeError:
-        suggestion = nearest(name, _PUBLIC, cutoff=0.75)
+        suggestion = _import("errors").nearest(name, _PUBLIC, cutoff=0.75)
         if not suggestion:
             raise       # with the nearest builder
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{suggestion}")
 
 
 def __dir__() -> list[str]:
-    from . import catalog
-    return sorted([*_PUBLIC, *catalog.list_builders()])
+    return sorted([*_PUBLIC, *_import("catalog").list_builders()])
+
+
+def _import(module: str) -> Any:
+    # not `from . import ...`, which would ask for the module as an attribute first, and so come back here
+    return importlib.import_module(f"{__name__}.{module}")
 
 
 _registration.register_with_keras()
