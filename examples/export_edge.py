@@ -1,9 +1,10 @@
-"""Classify an image with a .tflite file as a phone would: LiteRT, NumPy and the file are all there is.
+"""Classify an image with a .tflite file as a phone would: only LiteRT, NumPy and the file are used.
 
     python examples/export_edge.py saved_models/cifar_resnet20.digits.int8.tflite digit.pgm
 
-What the net expects of an image, and what its classes are called, is read from the file itself (`reskeras.export` puts it
-there as JSON, in the metadata buffer RESKERAS_METADATA).  The image is a PGM or PPM file, which needs no decoder, of any size.
+How the net wants its images, and the names of its classes, are read from the file itself: `reskeras.export` writes
+them as JSON into the metadata buffer RESKERAS_METADATA.  The image is a PGM or PPM file of any size, because such a
+file needs no decoder.
 """
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 
-def metadata(data: bytes) -> dict:
+def read_metadata(data: bytes) -> dict:
     if data[4:8] != b"TFL3":
         raise ValueError("the first file is no .tflite")
     model = schema.Model.GetRootAs(data)
@@ -27,7 +28,7 @@ def metadata(data: bytes) -> dict:
     raise SystemExit("the file says nothing about its images; export it with reskeras.export")
 
 
-def read(path: pathlib.Path) -> np.ndarray:
+def read_image(path: pathlib.Path) -> np.ndarray:
     """The bytes (height, width, channels) of a binary PGM or PPM file."""
     data = path.read_bytes()
     header = re.match(rb"P([56])\s(?:#.*\n)*(\d+)\s+(\d+)\s+255\s", data)
@@ -37,38 +38,43 @@ def read(path: pathlib.Path) -> np.ndarray:
     return np.frombuffer(data, "uint8", offset=header.end()).reshape(height, width, channels)
 
 
-def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bilinear, of the whole image; a camera's frame is cut to the net's proportions before."""
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear, of the whole image.  A camera's frame would first be cropped to the proportions of the net."""
     for axis, size in enumerate((height, width)):
-        place = np.clip((np.arange(size) + 0.5) * image.shape[axis] / size - 0.5, 0, image.shape[axis] - 1)
-        low = np.floor(place).astype(int)
-        part = (place - low).reshape([-1 if i == axis else 1 for i in range(3)])
+        position = np.clip((np.arange(size) + 0.5) * image.shape[axis] / size - 0.5, 0, image.shape[axis] - 1)
+        low = np.floor(position).astype(int)
+        part = (position - low).reshape([-1 if i == axis else 1 for i in range(3)])
         high = np.minimum(low + 1, image.shape[axis] - 1)
         image = image.take(low, axis) * (1 - part) + image.take(high, axis) * part
     return image
 
 
 def classify(file: pathlib.Path, image: np.ndarray) -> list[tuple[str, float]]:
-    """(class, score), the likeliest first."""
-    about, interpreter = metadata(file.read_bytes()), Interpreter(model_path=str(file))
+    """Pairs (class, score), the highest score first."""
+    metadata, interpreter = read_metadata(file.read_bytes()), Interpreter(model_path=str(file))
     interpreter.allocate_tensors()
-    (given,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
-    prepare = about["memory"]["preprocessing"]
-    x = resized(image, *given["shape"][1:3])
-    if prepare["pixels"] == "caffe":
-        x = x[..., ::-1] - prepare["mean"]
-    elif prepare["pixels"] != "raw":
-        x = (x / 255 - prepare["mean"]) / prepare["std"]
-    scale, zero = given["quantization"]
+    (inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    # as the net wants its pixels
+    preprocessing = metadata["memory"]["preprocessing"]
+    x = resize(image, *inputs["shape"][1:3])
+    if preprocessing["pixels"] == "caffe":
+        x = x[..., ::-1] - preprocessing["mean"]
+    elif preprocessing["pixels"] != "raw":
+        x = (x / 255 - preprocessing["mean"]) / preprocessing["std"]
+
+    # float -> int8 or uint8, and the scores back
+    scale, zero_point = inputs["quantization"]
     if scale:
-        limits = np.iinfo(given["dtype"])
-        x = np.clip(np.round(x / scale) + zero, limits.min, limits.max)
-    interpreter.set_tensor(given["index"], x[None].astype(given["dtype"]))
+        limits = np.iinfo(inputs["dtype"])
+        x = np.clip(np.round(x / scale) + zero_point, limits.min, limits.max)
+    interpreter.set_tensor(inputs["index"], x[None].astype(inputs["dtype"]))
     interpreter.invoke()
-    scores = interpreter.get_tensor(answer["index"])[0].astype("float32")
-    scale, zero = answer["quantization"]
-    scores = (scores - zero) * scale if scale else scores
-    names = about["labels"] or [str(i) for i in range(len(scores))]
+    scores = interpreter.get_tensor(outputs["index"])[0].astype("float32")
+    scale, zero_point = outputs["quantization"]
+    scores = (scores - zero_point) * scale if scale else scores
+
+    names = metadata["labels"] or [str(i) for i in range(len(scores))]
     return sorted(zip(names, scores.tolist()), key=lambda pair: -pair[1])
 
 
@@ -76,9 +82,9 @@ if __name__ == "__main__":
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
     try:
-        found = classify(pathlib.Path(sys.argv[1]), read(pathlib.Path(sys.argv[2])))
-    except (OSError, ValueError) as error:      # no such file; LiteRT's own for a file that is no net
+        predictions = classify(pathlib.Path(sys.argv[1]), read_image(pathlib.Path(sys.argv[2])))
+    except (OSError, ValueError) as error:      # a file is missing; LiteRT's error for a file that is no net
         raise SystemExit(f"{sys.argv[0]}: {error}") from None
-    for name, score in found[:3]:
+    for name, score in predictions[:3]:
         print(f"{score:7.1%}  {name}")
     assert not {"tensorflow", "keras", "reskeras"} & set(sys.modules)

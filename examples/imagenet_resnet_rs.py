@@ -3,10 +3,11 @@
     python examples/imagenet_resnet_rs.py "tfrecord:/data/imagenet/train-*" "tfrecord:/data/imagenet/validation-*"
     python examples/imagenet_resnet_rs.py folder:/data/imagenet/train folder:/data/imagenet/val --model 152@224
 
-The models are those of the paper's scaling table (arXiv:2103.07579, `reskeras recipes show RESNET_RS/152@224`): depth,
-resolution and regularization grow together.  The recipe's batch of 4,096 is of all GPUs together; where memory does not
-suffice, `--accumulate 4` makes it of four batches, and `--set batch=1024` trains with a smaller one, whose learning rate
-is scaled and logged.  Interrupted, it goes on with `reskeras train --resume runs/resnetrs50`.
+The models are those of the paper's scaling table (arXiv:2103.07579, `reskeras recipes show RESNET_RS/152@224`):
+depth, resolution and regularization grow together.  The recipe's batch size of 4,096 counts all GPUs together.
+Where the memory is too small for it, `--micro-batches 4` computes it in four parts, and
+`--overrides batch_size=1024` trains with smaller batches, for which the learning rate is scaled and logged.
+`reskeras train --resume runs/resnetrs50` resumes an interrupted training.
 """
 from __future__ import annotations
 
@@ -17,26 +18,28 @@ from reskeras.train.recipes import RESNET_RS_SCALING
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("train", help="a source of images, see `reskeras train --help`")
-    arguments.add_argument("validation")
-    arguments.add_argument("--model", default="50@160", choices=RESNET_RS_SCALING, help="depth@resolution (%(default)s)")
-    arguments.add_argument("--strategy", default="mirrored")
-    arguments.add_argument("--policy", default="mixed_bfloat16")
-    arguments.add_argument("--jit", action="store_true", help="compile each replica with XLA")
-    arguments.add_argument("--accumulate", type=int, default=1)
-    arguments.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
-    arguments.add_argument("--model-set", action="append", default=[], metavar="FIELD=VALUE")
-    arguments.add_argument("--classes", type=int, help="where the data do not name them")
-    arguments.add_argument("--output")
-    given = arguments.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="a source of images, see `reskeras train --help`")
+    parser.add_argument("validation_data")
+    parser.add_argument("--model", default="50@160", choices=RESNET_RS_SCALING, help="depth@resolution (%(default)s)")
+    parser.add_argument("--strategy", default="mirrored")
+    parser.add_argument("--dtype", default="mixed_bfloat16")
+    parser.add_argument("--jit-compile", action="store_true", help="compile each replica with XLA")
+    parser.add_argument("--micro-batches", type=int, default=1)
+    parser.add_argument("--overrides", action="append", default=[], metavar="FIELD=VALUE")
+    parser.add_argument("--model-overrides", action="append", default=[], metavar="FIELD=VALUE")
+    parser.add_argument("--classes", type=int, help="the number of classes, where the data do not name them")
+    parser.add_argument("--output")
+    options = parser.parse_args()
 
-    net = f"resnetrs{given.model.partition('@')[0]}"
+    name = f"resnetrs{options.model.partition('@')[0]}"
     history = reskeras.fit(
-        net, given.train, f"RESNET_RS/{given.model}", validation=given.validation, strategy=given.strategy, policy=given.policy,
-        jit=given.jit, accumulate=given.accumulate, set=given.set, model_set=given.model_set, classes=given.classes,
-        output=given.output or f"runs/{net}")
-    print(f"{net}: top-1 {max(history.history['val_accuracy']):.2%} of the averaged weights")
+        name, options.data, f"RESNET_RS/{options.model}", validation_data=options.validation_data,
+        strategy=options.strategy, dtype=options.dtype, jit_compile=options.jit_compile,
+        micro_batches=options.micro_batches, overrides=options.overrides,
+        model_overrides=options.model_overrides, classes=options.classes,
+        output=options.output or f"runs/{name}")
+    print(f"{name}: top-1 {max(history.history['val_accuracy']):.2%} of the averaged weights")
 
 
 if __name__ == "__main__":

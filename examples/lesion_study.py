@@ -2,11 +2,13 @@
 # # A residual net without some of its blocks
 #
 # Veit, Wilber and Belongie ("Residual Networks Behave Like Ensembles of Relatively Shallow Networks", arXiv:1605.06431)
-# delete residual branches of a trained net: it loses accuracy little by little, where a plain net would fail at once, for n
-# blocks are 2^n paths and deleting one leaves half of them.
+# delete residual branches of a trained net. It loses accuracy little by little, where a plain net would fail at
+# once: n blocks are 2^n paths, and half of them remain when one branch is deleted.
 #
-#     python examples/lesion_study.py                                     # the digits net that comes with the package
-#     python examples/lesion_study.py --weights resnet44.safetensors --images cifar10_test.npz     # akamaster's on CIFAR-10
+#     # the digits net that comes with the package
+#     python examples/lesion_study.py
+#     # akamaster's ResNet-44 on CIFAR-10
+#     python examples/lesion_study.py --weights resnet44.safetensors --images cifar10_test.npz
 from __future__ import annotations
 
 import argparse
@@ -20,13 +22,13 @@ from reskeras.graph.remove_blocks import list_blocks, remove_blocks
 
 
 # %% The trained net and its test images
-def digits_net(_: argparse.Namespace) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+def load_digits_net(_: argparse.Namespace) -> tuple[keras.Model, np.ndarray, np.ndarray]:
     from reskeras.commands.digits import load_digits
     test = load_digits()[2]
     return reskeras.create("cifar_resnet20.digits"), test.images, test.labels
 
 
-def cifar_net(options: argparse.Namespace) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+def load_cifar_net(options: argparse.Namespace) -> tuple[keras.Model, np.ndarray, np.ndarray]:
     model = reskeras.create("akamaster/resnet44", weights=options.weights)
     with np.load(options.images) as file:
         x, y = file["images"], np.ravel(file["labels"])
@@ -34,39 +36,42 @@ def cifar_net(options: argparse.Namespace) -> tuple[keras.Model, np.ndarray, np.
     return model, x.astype("float32"), y
 
 
-# %% Which blocks, and what is left
-def removable(model: keras.Model) -> list[str]:
-    """The blocks whose shortcut is the identity: without the branch of another one, its stage would have no new features."""
+# %% Which blocks can be removed, and the accuracy without them
+def list_removable_blocks(model: keras.Model) -> list[str]:
+    """The blocks whose shortcut is the identity: all but the first block of each later stage, without whose branch
+    the stage would have no new features.
+    """
     first = {block.partition("_")[0]: block for block in reversed(list_blocks(model))}
     return [block for block in list_blocks(model) if block not in list(first.values())[:-1]]
 
 
-def accuracy(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
+def compute_accuracy(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
     return float((model.predict(x, verbose=0).argmax(1) == y).mean())
 
 
 def study(model: keras.Model, x: np.ndarray, y: np.ndarray, draws: int, seed: int = 0) -> list[tuple[int, float, float]]:
     """(blocks removed, mean accuracy, its standard deviation over random choices of them)."""
-    random, known = np.random.default_rng(seed), removable(model)
+    random, blocks = np.random.default_rng(seed), list_removable_blocks(model)
     rows = []
-    for count in range(len(known) + 1):
-        choices = [random.choice(known, count, replace=False) for _ in range(draws if 0 < count < len(known) else 1)]
-        found = [accuracy(remove_blocks(model, list(choice)), x, y) for choice in choices]
-        rows.append((count, float(np.mean(found)), float(np.std(found))))
-        print("{:3} of {} blocks removed: {:6.2%} +- {:.2%}".format(count, len(known), *rows[-1][1:]), flush=True)
+    for count in range(len(blocks) + 1):
+        repeats = draws if 0 < count < len(blocks) else 1
+        choices = [random.choice(blocks, count, replace=False) for _ in range(repeats)]
+        accuracies = [compute_accuracy(remove_blocks(model, list(choice)), x, y) for choice in choices]
+        rows.append((count, float(np.mean(accuracies)), float(np.std(accuracies))))
+        print("{:3} of {} blocks removed: {:6.2%} +- {:.2%}".format(count, len(blocks), *rows[-1][1:]), flush=True)
     return rows
 
 
 # %% The plot
 def main() -> None:
     parser = argparse.ArgumentParser(description="accuracy against the number of removed residual blocks")
-    parser.add_argument("--weights", help="of akamaster's resnet44, .safetensors")
+    parser.add_argument("--weights", help="a .safetensors file of akamaster's resnet44")
     parser.add_argument("--images", help=".npz of CIFAR-10 with images and labels")
-    parser.add_argument("--draws", type=int, default=5, help="random choices of the blocks for each number")
-    parser.add_argument("--limit", type=int, help="use so many images only")
+    parser.add_argument("--draws", type=int, default=5, help="random choices of blocks for each number of them")
+    parser.add_argument("--limit", type=int, help="the number of images to use; all without it")
     parser.add_argument("--output", default="lesion_study.png")
     options = parser.parse_args()
-    model, x, y = (cifar_net if options.weights else digits_net)(options)
+    model, x, y = (load_cifar_net if options.weights else load_digits_net)(options)
     rows = np.array(study(model, x[:options.limit], y[:options.limit], options.draws))
     plt.errorbar(rows[:, 0], 100 * rows[:, 1], 100 * rows[:, 2], marker="o", capsize=3)
     plt.xlabel("residual branches removed")

@@ -2,57 +2,58 @@
 # # Some photos to a phone
 # A folder of photos, one sub-folder for each class, becomes a classifier that a phone runs:
 #
-#     python examples/photos_to_phone.py photos --net resnet50v1_5.a1_in1k
+#     python examples/photos_to_phone.py photos --model resnet50v1_5.a1_in1k
 #
-# It is a script, and a notebook where an editor knows `# %%`.
+# This file is a script. An editor that knows `# %%` shows it as a notebook.
 
 # %%
 import argparse
 import pathlib
 
 import reskeras
-from reskeras.commands.evaluate import evaluate
-from reskeras.commands.predict import predict
 
-arguments = argparse.ArgumentParser()
-arguments.add_argument("photos", help="photos/CLASS/IMAGE.jpg")
-arguments.add_argument("--net", default="resnet18.a1_in1k", help="that was trained on others")
-arguments.add_argument("--output", default="runs/photos")
-arguments.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the recipe, such as epochs=3")
-given = arguments.parse_args()
-data, output = f"folder:{given.photos}", pathlib.Path(given.output)
+parser = argparse.ArgumentParser()
+parser.add_argument("photos", help="a folder: photos/CLASS/IMAGE.jpg")
+parser.add_argument("--model", default="resnet18.a1_in1k", help="a net that was trained on other images")
+parser.add_argument("--output", default="runs/photos")
+parser.add_argument("--overrides", action="append", default=[], metavar="FIELD=VALUE",
+                    help="of the recipe's training part, such as epochs=3")
+options = parser.parse_args()
+data, output = f"folder:{options.photos}", pathlib.Path(options.output)
 
 # %% [markdown]
 # ## Train
-# The recipe "finetune" trains a new classifier on the frozen net, then everything but the statistics of batch normalization.
-# A fifth of each class is held back.  What was interrupted goes on with `reskeras train --resume`.
+# The recipe "finetune" first trains a new classifier on the frozen net, then all layers; the statistics of batch
+# normalization stay frozen. A fifth of each class is kept for validation. `reskeras train --resume` resumes an
+# interrupted training.
 
 # %%
-history = reskeras.fit(given.net, data, "finetune", validation_split=0.2, output=output, set=given.set)
-net = history.model
+history = reskeras.fit(options.model, data, "finetune", validation_split=0.2, output=output,
+                       overrides=options.overrides)
 print(f"validation accuracy {max(history.history['val_accuracy']):.1%}, curves in {output / 'report.html'}")
 
 # %% [markdown]
 # ## Evaluate
-# On all of the photos, prepared as the net expects them: the file knows how, and what its classes are called.
+# On all photos. The file knows how the net wants its images, and the names of its classes.
 
 # %%
-print(evaluate(output / "best.keras", data))
+print(reskeras.evaluate(output / "best.keras", data))
 
 # %% [markdown]
 # ## Export
-# Eight-bit numbers, calibrated on the photos; the file is run and compared with the net before the call returns.
+# As 8-bit integers, calibrated on the photos. The file is run and compared with the net before the call returns.
 
 # %%
-best = reskeras.load(output / "best.keras")
-certificate = reskeras.export(best, output / "photos.int8.tflite", quantize="int8", calibration=given.photos, strict=False)
-print(certificate.summary())
+report = reskeras.export(output / "best.keras", output / "photos.int8.tflite", quantize="int8",
+                         calibration_data=options.photos, strict=False)
+print(report.summary())
 
 # %% [markdown]
 # ## Use
-# As the phone would: the file alone.  `examples/export_edge.py` does it without TensorFlow.
+# As the phone does: from the file alone. `examples/export_edge.py` does it without TensorFlow.
 
 # %%
-shot = next(f for f in sorted(pathlib.Path(given.photos).rglob("*")) if f.suffix.lower() in (".jpg", ".jpeg", ".png"))
-for found in predict(shot, output / "photos.int8.tflite", top=2)[0]["predictions"]:
-    print(f"{shot.name}: {found['label']} {found['score']:.0%}")
+files = sorted(pathlib.Path(options.photos).rglob("*"))
+photo = next(file for file in files if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
+for prediction in reskeras.predict(output / "photos.int8.tflite", photo, top=2)[0]["predictions"]:
+    print(f"{photo.name}: {prediction['label']} {prediction['score']:.0%}")

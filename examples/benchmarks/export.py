@@ -53,8 +53,8 @@ def plain_tflite(source: str, images: np.ndarray, threads: int, kind: str | None
     if kind == "int8":
         converter.representative_dataset = lambda: ([image] for image in samples(images.shape))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    from reskeras.exporters.tflite.tflite import interpreter_class     # the same runtime for both sides
-    interpreter = interpreter_class()(model_content=converter.convert(), num_threads=threads)
+    from reskeras.exporters.tflite.tflite import get_interpreter_class     # the same runtime for both sides
+    interpreter = get_interpreter_class()(model_content=converter.convert(), num_threads=threads)
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)
     return interpreter.invoke
@@ -86,7 +86,7 @@ def samples(shape: tuple[int, ...], count: int = 32) -> np.ndarray:
 def ours(net: keras.Model, path: pathlib.Path, images: np.ndarray, threads: int, runtime: str = "", **options: Any) -> Call:
     """Our file, run as `open_file` runs it: for TFLite with its input set on each call, which the plain side does not pay."""
     if not path.exists():
-        reskeras.export(net, path, batch=len(images), threads=threads, strict=False, **options)
+        reskeras.export(net, path, batch_size=len(images), threads=threads, strict=False, **options)
     run = open_file(path, threads, runtime).run
     return lambda: run(images)
 
@@ -102,11 +102,11 @@ def pairs(name: str, folder: pathlib.Path, size: int, batch: int, threads: int) 
     found: dict[str, Callable[[], tuple[Call, Call]]] = {
         "predict": lambda: (lambda: theirs.predict_on_batch(images), lambda: net.predict_on_batch(images)),
         "TF graph": lambda: (graph(theirs, images), graph(net, images)),
-        "TF optimized": lambda: (graph(theirs, images), graph(reskeras.optimize(net, proof=False)[0], images)),
+        "TF optimized": lambda: (graph(theirs, images), graph(reskeras.optimize(net, check=False)[0], images)),
         "SavedModel": lambda: (plain_saved_model(source(), images), ours(net, folder / "net", images, threads)),
     }
     for kind in (None, "dynamic", "int8"):
-        extra = {"calibration": samples(shape)} if kind == "int8" else {}
+        extra = {"calibration_data": samples(shape)} if kind == "int8" else {}
         path = folder / f"{kind}.tflite"
         found[f"TFLite {kind or 'float32'}"] = lambda kind=kind, extra=extra, path=path: (     # type: ignore[misc]
             plain_tflite(source(), images, threads, kind), ours(net, path, images, threads, quantize=kind, **extra))

@@ -54,8 +54,8 @@ def main() -> None:
     print(f"{'net':20} {'runtime':8} {'batch':>5} {'before ms':>10} {'after ms':>10} {'after / before':>15}")
     for name in options.nets:
         before = getattr(reskeras, name)(weights=None, input_shape=(options.size, options.size, 3))
-        after, _ = reskeras.optimize(before, passes=options.passes, proof=False)
-        before = reskeras.optimize(before, passes=options.base, proof=False)[0] if options.base else before
+        after, _ = reskeras.optimize(before, passes=options.passes, check=False)
+        before = reskeras.optimize(before, passes=options.base, check=False)[0] if options.base else before
         for runtime in options.runtimes:
             for batch in options.batches:
                 images = np.random.default_rng(0).standard_normal((batch, options.size, options.size, 3)).astype("float32")

@@ -42,7 +42,7 @@ def sides_of(name: str, batch: int, size: int, folder: pathlib.Path, ways: Seque
     """Way -> its side; a compiled, converted or rewritten net is made only where it is asked for."""
     net = built(name, size)
     images = np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype("float32")
-    fast, threads = reskeras.optimize(net, proof=False)[0], os.cpu_count() or 1
+    fast, threads = reskeras.optimize(net, check=False)[0], os.cpu_count() or 1
     makers: dict[str, Callable[[], Any]] = {
         "TF graph": lambda: graph(net, images), "optimized": lambda: graph(fast, images),
         "XLA": lambda: graph(net, images, xla=True), "TFLite": lambda: tflite(fast, images),

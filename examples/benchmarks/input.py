@@ -39,8 +39,8 @@ class Ours:
     """The second half of an epoch, each with its own augmentation: what was made ahead while nobody looked is used up by then."""
 
     def __init__(self, folder: pathlib.Path, pipeline: str, batch: int):
-        from reskeras.train.data import Data
-        self.data, self.number, self.first_ms = Data(f"folder:{folder}", batch, pipeline), 0, 0.0
+        from reskeras.train.data import ImageDataset
+        self.data, self.number, self.first_ms = ImageDataset(f"folder:{folder}", batch, pipeline), 0, 0.0
 
     def __call__(self) -> float:
         start = time.perf_counter()

@@ -27,8 +27,8 @@ def main() -> None:
     image = pixels[:1].astype("float32")
     with tempfile.TemporaryDirectory() as folder:
         paths = {"ours": pathlib.Path(folder, "ours.tflite"), "theirs": pathlib.Path(given.theirs)}
-        reskeras.export(reskeras.MLPerfTinyResNet8(weights=given.weights), paths["ours"], quantize="int8", calibration=pixels,
-                        preprocess=Preprocessing((32, 32), "raw", crop_pct=1.0), strict=False)
+        reskeras.export(reskeras.MLPerfTinyResNet8(weights=given.weights), paths["ours"], quantize="int8",
+                        calibration_data=pixels, preprocessing=Preprocessing((32, 32), "raw", crop_pct=1.0), strict=False)
         runs = {name: open_file(path).run for name, path in paths.items()}
         found = in_turns({name: clock(lambda run=run: run(image)) for name, run in runs.items()}, given.seconds, warm=50)
         size = {name: path.stat().st_size for name, path in paths.items()}

@@ -18,7 +18,7 @@ from typing import Any
 from timing import figures, in_turns, parser, ratio, shown, write
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))
-from multi_worker import configs  # noqa: E402
+from multi_worker import make_configs  # noqa: E402
 
 CODE = """
 import json
@@ -27,10 +27,11 @@ tf.config.threading.set_intra_op_parallelism_threads({threads})
 import reskeras
 random = np.random.default_rng(0)
 images, labels = random.integers(0, 256, ({images}, {size}, {size}, 3), "uint8"), random.integers(0, 10, {images})
-found = reskeras.fit("{net}", (images, labels), "cifar_he", quiet=True, deterministic=True, model_set={{
-    "norm": "sync_batch"}}, set={{"size": {size}, "test_size": {size}, "augment": "", "batch": {batch}, "steps": 0,
-    "epochs": {epochs}, "schedule": "constant", "rate": 0.001}})
-print(json.dumps([found.history["images_per_s"], found.history["loss"]]))
+history = reskeras.fit(
+    "{net}", (images, labels), "cifar_he", verbose=2, deterministic=True, model_overrides={{"norm": "sync_batch"}},
+    size={size}, test_size={size}, augmentation="", batch_size={batch}, steps=0, epochs={epochs}, schedule="constant",
+    learning_rate=0.001).history
+print(json.dumps([history["images_per_s"], history["loss"]]))
 """
 
 
@@ -43,7 +44,7 @@ class Workers:
 
     def __call__(self) -> float:
         environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-        own = [{"TF_CONFIG": config} for config in configs(self.number)] if self.number > 1 else [{}]
+        own = [{"TF_CONFIG": config} for config in make_configs(self.number)] if self.number > 1 else [{}]
         processes = [subprocess.Popen([sys.executable, "-c", self.code], env={**environment, **more}, text=True,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE) for more in own]
         said = [process.communicate() for process in processes]

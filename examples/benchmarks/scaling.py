@@ -25,7 +25,7 @@ net.train_on_batch(tf.zeros((1, *net.input_shape[1:])), tf.zeros(1))        # tr
 net.train_on_batch(tf.zeros((2, *net.input_shape[1:])), tf.zeros(2))
 before = peak()
 net.train_on_batch(tf.zeros(({batch}, *net.input_shape[1:])), tf.zeros({batch}))
-print(json.dumps([peak() - before, reskeras.cost(net, batch={batch}).total_bytes]))
+print(json.dumps([peak() - before, reskeras.cost(net, batch_size={batch}).total_bytes]))
 """
 
 

@@ -24,7 +24,7 @@ def stored(folder: pathlib.Path, name: str) -> list[dict[str, Any]]:
 
 
 def lines(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    return tables.table(list(head), map(list, rows)).splitlines()
+    return tables.markdown_table(list(head), map(list, rows)).splitlines()
 
 
 def value(number: float | None, digits: int = 2) -> str:

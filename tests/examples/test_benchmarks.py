@@ -128,8 +128,8 @@ def test_mlperf_tiny(run, tmp_path):
     net = reskeras.MLPerfTinyResNet8(weights=None)
     net.save_weights(tmp_path / "net.weights.h5")
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3)).astype("float32")
-    reskeras.export(net, tmp_path / "theirs.tflite", quantize="int8", calibration=pixels, strict=False,
-                    preprocess=Preprocessing((32, 32), "raw"))
+    reskeras.export(net, tmp_path / "theirs.tflite", quantize="int8", calibration_data=pixels, strict=False,
+                    preprocessing=Preprocessing((32, 32), "raw"))
     (row,), (line,) = run("mlperf_tiny.py", "--weights", str(tmp_path / "net.weights.h5"), "--theirs",
                           str(tmp_path / "theirs.tflite"), "--seconds", "0")
     assert row["ms"]["ours"] > 0 and row["bytes"]["ours"] == pytest.approx(row["bytes"]["theirs"], rel=0.01)

@@ -19,7 +19,7 @@ def run():
 
 
 def test_multi_worker(run, tmp_path):
-    done = run("multi_worker.py", "--net", "mlperf_tiny_resnet8", "--output", tmp_path / "run")
+    done = run("multi_worker.py", "--model", "mlperf_tiny_resnet8", "--output", tmp_path / "run")
     assert done.returncode == 0, done.stderr[-3000:]
     losses = {line.split()[-1] for line in done.stdout.splitlines() if line.startswith("worker ")}
     assert len(losses) == 1 and float(losses.pop()) > 0       # both workers say the same

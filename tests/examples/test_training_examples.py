@@ -31,8 +31,8 @@ def photos(tmp_path):
 
 
 def test_photos_to_phone(run, photos, tmp_path):
-    out = run("photos_to_phone.py", photos, "--net", "cifar_resnet20.digits", "--output", tmp_path / "out", "--set", "batch=8",
-              "--set", "head_epochs=1", "--set", "epochs=1")
+    out = run("photos_to_phone.py", photos, "--model", "cifar_resnet20.digits", "--output", tmp_path / "out",
+              "--overrides", "batch_size=8", "--overrides", "head_epochs=1", "--overrides", "epochs=1")
     assert "32 images of 16 x 16 pixels" in out and (tmp_path / "out/photos.int8.tflite").is_file()
     assert out.splitlines()[-2].startswith("0.jpg: ") and "bright" in out
 
@@ -41,20 +41,23 @@ def test_cifar10(run, tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "data.npz", x_train=rng.integers(0, 256, (32, 32, 32, 3), "uint8"), y_train=np.arange(32) % 10,
              x_test=rng.integers(0, 256, (16, 32, 32, 3), "uint8"), y_test=np.arange(16) % 10)
-    out = run("cifar10.py", "--data", f"npz:{tmp_path}/data.npz", "--nets", "mlperf_tiny_resnet8", "--output", tmp_path / "runs",
-              "--set", "steps=3", "--set", "batch=16", "--set", "milestones=(2,)")
+    out = run("cifar10.py", "--data", f"npz:{tmp_path}/data.npz", "--models", "mlperf_tiny_resnet8",
+              "--output", tmp_path / "runs", "--overrides", "steps=3", "--overrides", "batch_size=16",
+              "--overrides", "milestones=(2,)")
     assert out.splitlines()[-1].startswith("| mlperf_tiny_resnet8 | 0 | ")
     assert (tmp_path / "runs/mlperf_tiny_resnet8.0/report.html").is_file()
 
 
 def test_imagenet_resnet_rs(run, photos, tmp_path):
-    out = run("imagenet_resnet_rs.py", f"folder:{photos}", f"folder:{photos}", "--strategy", "none", "--output", tmp_path / "out",
-              "--set", "size=32", "--set", "batch=16", "--set", "epochs=1", "--set", "warmup=0", "--set",
-              "augment=inception_crop(32)|flip", "--model-set", "depths=(1, 1, 1, 1)", "--model-set", "width=0.25")
+    out = run("imagenet_resnet_rs.py", f"folder:{photos}", f"folder:{photos}", "--strategy", "none",
+              "--output", tmp_path / "out", "--overrides", "size=32", "--overrides", "batch_size=16",
+              "--overrides", "epochs=1", "--overrides", "warmup=0",
+              "--overrides", "augmentation=inception_crop(32)|flip",
+              "--model-overrides", "depths=(1, 1, 1, 1)", "--model-overrides", "width=0.25")
     assert "policy: " in out and "bfloat16" in out and "0.1 at 256, times 16/256" in out and "resnetrs50: top-1" in out
 
 
 def test_detection_backbone(run):
-    out = run("detection_backbone.py", "--net", "resnet18", "--size", "64")
+    out = run("detection_backbone.py", "--model", "resnet18", "--size", "64")
     assert out.splitlines() == ["pyramid (2, 8, 8, 256)", "pyramid (2, 4, 4, 256)", "pyramid (2, 2, 2, 256)",
                                 "segmentation (64, 64, 21) from a map of stride 16"]
