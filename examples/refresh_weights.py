@@ -64,8 +64,8 @@ def timm_entries() -> dict[str, dict]:
         from timm.models import get_pretrained_cfg, is_model, list_pretrained
     except ImportError as error:
         raise SystemExit(f"timm's table is read from timm ({error}): pip install timm") from None
-    from reskeras.catalog import get_source_names
-    archs = {name.partition("/")[2] for name in get_source_names() if name.startswith("timm/")}
+    from reskeras.catalog import list_source_names
+    archs = {name.partition("/")[2] for name in list_source_names() if name.startswith("timm/")}
     found = {}
     for name in list_pretrained():
         arch, _, tag = name.partition(".")

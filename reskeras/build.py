@@ -45,8 +45,8 @@ def build(spec: AnySpec, *, include_top: bool = True,
     Args:
         spec: what the net is made of.
         weights: a published checkpoint, the path of a file of weights, or None for random values.
-        include_top, input_tensor, input_shape, pooling, classes, classifier_activation, include_preprocessing,
-            name, dtype: as every builder takes them, see `reskeras.builder.Variant`.
+        include_top, input_tensor, input_shape, pooling, classes, classifier_activation,
+            include_preprocessing, name, dtype: as every builder takes them, see `reskeras.builder.Variant`.
 
     Returns:
         A functional model on images (N, H, W, C).
@@ -87,7 +87,7 @@ def build(spec: AnySpec, *, include_top: bool = True,
 
 @contextlib.contextmanager
 def use_dtype_policy(dtype: str | keras.DTypePolicy | None) -> Iterator[None]:
-    """Inside the block, new layers of this thread have that dtype policy; afterwards the global one is as before.
+    """Inside the `with` block, new layers of this thread have that dtype policy; then the old one is back.
 
     Args:
         dtype: the name of a policy, see `DTYPE_POLICIES`, or a `keras.DTypePolicy`; None changes nothing.
@@ -129,7 +129,8 @@ def load(path: str | os.PathLike[str], compile: bool = False) -> keras.Model:
         >>> model = reskeras.load("net.keras")
     """
     with high_recursion_limit():
-        return keras.saving.load_model(os.fspath(path), {"BatchNormalization": BatchNormalization}, compile=compile)
+        custom_objects = {"BatchNormalization": BatchNormalization}
+        return keras.saving.load_model(os.fspath(path), custom_objects, compile=compile)
 
 
 def save(model: keras.Model, path: str | os.PathLike[str]) -> None:
@@ -180,7 +181,8 @@ def _find_input_shape(spec: AnySpec, input_tensor: Tensor | None,
     """
     if input_tensor is not None:
         if not keras.utils.is_keras_tensor(input_tensor):
-            raise ArgumentError("input_tensor", input_tensor, "a Keras tensor, such as keras.Input((224, 224, 3))")
+            raise ArgumentError("input_tensor", input_tensor,
+                                "a Keras tensor, such as keras.Input((224, 224, 3))")
         tensor_shape = tuple(input_tensor.shape[1:])
         if input_shape is not None and tuple(input_shape) != tensor_shape:
             raise ValueError(f"input_shape={tuple(input_shape)} contradicts input_tensor's {tensor_shape}")
@@ -192,10 +194,11 @@ def _find_input_shape(spec: AnySpec, input_tensor: Tensor | None,
     is_good = (len(shape) == 3 and shape[2] is not None
                and all(side is None or (to_whole_number(side) or 0) > 0 for side in shape))
     if not is_good:
-        raise ArgumentError("input_shape", input_shape, f"(height, width, channels), e.g. ({spec.input_size}, "
-                            f"{spec.input_size}, 3); height and width may be None")
+        raise ArgumentError("input_shape", input_shape, "(height, width, channels), such as "
+                            f"({spec.input_size}, {spec.input_size}, 3); height and width may be None")
     if isinstance(spec, InceptionSpec) and any(side is not None and side < 75 for side in shape[:2]):
-        raise ArgumentError("input_shape", shape, "at least 75 x 75 pixels for Inception's unpadded convolutions")
+        raise ArgumentError("input_shape", shape,
+                            "at least 75 x 75 pixels, because Inception's convolutions are not padded")
     return tuple(to_whole_number(side) for side in shape)
 
 
@@ -207,7 +210,7 @@ def _make_model(inputs: Any, outputs: Any, name: str, metadata: ModelMetadata | 
 
 def _make_metadata(weights: Any, classes: int | None, include_top: bool,
                    include_preprocessing: bool) -> ModelMetadata | None:
-    """What a checkpoint says of images and classes; the class names only where the model has the checkpoint's classes."""
+    """What a checkpoint says of images and classes; no class names where the model has other classes."""
     if not isinstance(weights, Checkpoint):
         return None
     return ModelMetadata.from_checkpoint(weights, include_preprocessing,

@@ -1,4 +1,12 @@
-"""A row of the table: a name, a Spec, and a builder with the signature of keras.applications."""
+"""A variant: one net of the table.  It has a name and a Spec, and it is a function that builds the model.
+
+`reskeras.ResNet50D` is the `Variant` of the name "resnet50d".  `ResNet50D(weights=..., drop_path_rate=0.1)`
+
+1. finds the checkpoint that `weights` means (`weights/table.py`),
+2. replaces fields of the variant's Spec (`spec.py`): those in which the checkpoint's net differs, then those
+   that the caller gives,
+3. calls `build` (`build.py`), which makes the layers and loads the checkpoint into them.
+"""
 from __future__ import annotations
 
 import inspect
@@ -12,76 +20,139 @@ from .weights.table import Checkpoint, get_default_weights, find_checkpoint
 if TYPE_CHECKING:
     import keras
 
-DEFAULT_WEIGHTS = "the row's own"
+DEFAULT_WEIGHTS = "the variant's default"    # of `weights`: "imagenet" where that is published, else None
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One net.  Calling it builds the model; `sources` are the names other packages have for the same structure."""
+    """One net of the table; calling it builds the model.
+
+    Args:
+        name: the net's name, such as "resnet50d".
+        spec: what the net is made of.
+        family: a key of `variants.FAMILIES`.
+        sources: the names that other packages have for the same structure, such as "timm/resnet50d".
+        builder: the name of the public function, such as "ResNet50D"; `set_builder_name` fills it in.
+    """
+
     name: str
     spec: Spec | InceptionSpec
     family: str
     sources: tuple[str, ...] = ()
-    builder: str = field(default="", compare=False)     # the name it is assigned to
+    builder: str = field(default="", compare=False)
 
-    def __call__(self, include_top: bool = True, weights: str | os.PathLike[str] | Checkpoint | None = DEFAULT_WEIGHTS,
+    def __call__(self, include_top: bool = True,
+                 weights: str | os.PathLike[str] | Checkpoint | None = DEFAULT_WEIGHTS,
                  input_tensor: Any = None, input_shape: tuple[int | None, ...] | None = None,
                  pooling: str | None = None, classes: int | None = None,
-                 classifier_activation: Any = "softmax", include_preprocessing: bool = False, name: str | None = None,
+                 classifier_activation: Any = "softmax", include_preprocessing: bool = False,
+                 name: str | None = None, dtype: str | keras.DTypePolicy | None = None,
                  **overrides: Any) -> keras.Model:
-        """Builds the net as a functional keras.Model on float images (N, H, W, C).
+        """Builds the net as a functional `keras.Model`.
 
-        Arguments:
-            include_top: whether to end in average pool, dropout and classifier.
-            weights: None (random), "imagenet" (the row's default), another tag of the row's published checkpoints
-                (`reskeras.list_weights`), or the path of a .safetensors, .h5, .weights.h5, .keras, .npz or .pth file.
-                "imagenet" where the row has that, else None.
-            input_tensor: a Keras tensor to build on, instead of a new input.
-            input_shape: (height, width, channels); height and width may be None.  The checkpoint's or the row's own size by
-                default.  For other channels than its own the checkpoint's first convolution is adapted.
-            pooling: without the top: None (a feature map), "avg" or "max".
-            classes: size of the classifier; the checkpoint's or the row's own by default.  With another one than the
-                checkpoint's the classifier starts at random.
-            classifier_activation: of the classifier; None gives logits.
-            include_preprocessing: whether the model takes RGB pixels in 0..255.
-            name: of the model; changes no layer's name.
-            **overrides: any field of `reskeras.spec.Spec`, such as drop_path_rate=0.1 or output_stride=16.
-        Raises: ValueError for a bad value, TypeError for an unknown argument (it names the nearest); for published weights
-            OSError where they cannot be had, ImportError where only PyTorch could read them.
+        The arguments are those of `keras.applications`, then `dtype`, then every field of the net's Spec.
+
+        Args:
+            include_top: whether the model ends in average pool, dropout and classifier.
+            weights: None for random values; "imagenet" for the default checkpoint; the name of another
+                published checkpoint of this net, see `reskeras.list_weights`; or the path of a .safetensors,
+                .h5, .weights.h5, .keras, .npz or .pth file.  By default "imagenet" where this net has that,
+                else None.
+            input_tensor: a Keras tensor (N, H, W, C) to build on, instead of a new input.
+            input_shape: (height, width, channels) in pixels; a height or width of None takes images of any
+                size.  By default the checkpoint's own size, else the net's.  Where the channels are not the
+                checkpoint's, its first convolution is adapted.
+            pooling: what follows the last feature map where `include_top` is False: None for nothing (the
+                output is (N, h, w, c)), "avg" or "max" (the output is (N, c)).
+            classes: the number of classes; by default the checkpoint's, else the net's.  Where it is not the
+                checkpoint's, the classifier starts at random.
+            classifier_activation: the activation of the classifier; None gives logits.
+            include_preprocessing: whether the model scales its images itself.  If True it takes RGB pixels
+                from 0 to 255, else what `reskeras.get_preprocessing` makes of an image.
+            name: the model's name; layer names do not depend on it.
+            dtype: a Keras dtype policy for the layers of this model, such as "mixed_bfloat16"; by default the
+                global policy, which never changes.  With a half type the head computes in float32.
+            **overrides: fields of `reskeras.Spec` to replace, such as `drop_path_rate=0.1` or
+                `output_stride=16`; those of `reskeras.InceptionSpec` for the Inception nets.
+
+        Returns:
+            The model.  It takes float images (N, H, W, C), channels last.  Its output is (N, classes), or see
+            `pooling`.  With published weights it knows its preprocessing and the names of its classes, see
+            `reskeras.get_metadata`.
+
+        Raises:
+            ValueError: for a value that an argument cannot take; the message names what was expected.
+            TypeError: for an unknown argument; the message names the nearest one.
+            OSError: where published weights cannot be downloaded or read.
+            ImportError: for weights that only PyTorch can read, where it is not installed.
+
+        Example:
+            >>> model = reskeras.ResNet50D()                       # with the default weights
+            >>> model = reskeras.ResNet50D(weights=None, classes=10, input_shape=(64, 64, 3))
+            >>> model = reskeras.ResNet50D(drop_path_rate=0.1, dtype="mixed_bfloat16")
         """
-        from .build import build
-        chosen = find_checkpoint(self.name, get_default_weights(self.name) if weights is DEFAULT_WEIGHTS else weights)
-        if isinstance(chosen, Checkpoint):     # the checkpoint's own net, head and image, unless something else is asked for
-            overrides = {**chosen.spec_fields, **overrides}
-            classes = (chosen.classes or None) if classes is None else classes
-            if input_tensor is None and input_shape is None:
-                input_shape = (chosen.input_size, chosen.input_size, chosen.channels)
-        spec = override(self.spec, overrides, inspect.signature(type(self).__call__).parameters)
-        return build(spec, include_top=include_top, weights=chosen, input_tensor=input_tensor, input_shape=input_shape,
-                     pooling=pooling, classes=classes, classifier_activation=classifier_activation,
-                     include_preprocessing=include_preprocessing, name=name or self.name)
+        from .build import build    # only now: the table of the variants is read without Keras
+        default = get_default_weights(self.name)
+        checkpoint = find_checkpoint(self.name, default if weights is DEFAULT_WEIGHTS else weights)
 
-    def publish(self, builder: str, title: str) -> None:
-        """Gives the row the name it is assigned to, so that help() and tools take it for the function that it serves as."""
-        text = f"{builder}: row {self.name!r}; {title}.\n\n{inspect.getdoc(type(self).__call__)}"
+        # the checkpoint's own net, classes and image size, where the caller does not want another
+        if isinstance(checkpoint, Checkpoint):
+            overrides = {**checkpoint.spec_fields, **overrides}
+            classes = (checkpoint.classes or None) if classes is None else classes
+            if input_tensor is None and input_shape is None:
+                input_shape = (checkpoint.input_size, checkpoint.input_size, checkpoint.channels)
+
+        spec = override(self.spec, overrides, inspect.signature(type(self).__call__).parameters)
+        return build(spec, include_top=include_top, weights=checkpoint, input_tensor=input_tensor,
+                     input_shape=input_shape, pooling=pooling, classes=classes,
+                     classifier_activation=classifier_activation, include_preprocessing=include_preprocessing,
+                     name=name or self.name, dtype=dtype)
+
+    def set_builder_name(self, builder: str, title: str) -> None:
+        """Makes the variant look like a function of that name: to `help`, to IDEs, to `copy` and `pickle`.
+
+        Args:
+            builder: the global of `variants.py` that the variant is assigned to, such as "ResNet50D".
+            title: the first line of the documentation says it after the name.
+        """
+        text = f"{builder}: the net {self.name!r}; {title}.\n\n{inspect.getdoc(type(self).__call__)}"
         for attribute, value in (("builder", builder), ("__name__", builder), ("__qualname__", builder),
                                  ("__module__", f"{__package__}.variants"), ("__doc__", text)):
             object.__setattr__(self, attribute, value)
 
-    def __reduce__(self):
-        return self.builder or super().__reduce__()     # a global's name: a copy or a pickle is the one row again
+    def __reduce__(self) -> Any:
+        return self.builder or super().__reduce__()     # the name of a global: a copy is the same object
 
     @property
     def __signature__(self) -> inspect.Signature:
-        own = {"weights": get_default_weights(self.name), "classes": self.spec.classes, "name": self.name}
-        known = inspect.signature(type(self).__call__)
-        parameters = [p.replace(default=own.get(p.name, p.default)) for p in list(known.parameters.values())[1:]]
-        return known.replace(parameters=parameters)
+        """The signature of a call, with this net's own defaults."""
+        weights = get_default_weights(self.name)
+        defaults = {"weights": weights, "classes": self.spec.classes, "name": self.name}
+        general = inspect.signature(type(self).__call__)
+        without_self = list(general.parameters.values())[1:]
+        return general.replace(parameters=[p.replace(default=defaults.get(p.name, p.default))
+                                           for p in without_self])
 
     def __repr__(self) -> str:
         return f"<reskeras.{self.builder or self.name}: {self.family}>"
 
 
 def variant(name: str, spec: Spec | InceptionSpec, family: str, sources: str | None = None) -> Variant:
-    """A row.  `sources`: "timm/x torchvision/x"; by default timm's net of the same name."""
+    """A net of one's own, built like those of the table.
+
+    Args:
+        name: its name, in small letters.
+        spec: what it is made of.
+        family: a word for the kind of net; for a line of the table a key of `variants.FAMILIES`.
+        sources: the names that other packages have for the same structure, separated by spaces, such as
+            "timm/x torchvision/x"; by default timm's net of the same name.
+
+    Returns:
+        A function with the arguments of every builder.
+
+    Example:
+        >>> spec = reskeras.Spec(depths=(1, 2, 2, 1), attention="se")
+        >>> MyNet = reskeras.variant("my_net", spec, "senet", sources="")
+        >>> model = MyNet(classes=10)
+    """
     return Variant(name, spec, family, tuple((f"timm/{name}" if sources is None else sources).split()))

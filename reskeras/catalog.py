@@ -1,103 +1,222 @@
-"""Finding a net by name: rows, other packages' names, and the right spelling of a guess."""
+"""Finding a net by its name, and opening a model.
+
+How `create("timm/resnest50d")` becomes a model:
+
+1. `find_variant` looks the name up: "timm/resnest50d" is another package's name for the variant "resnest50"
+   (`variants.py`; the names come from its `sources` and from the table of checkpoints).
+2. `create` calls the variant with the caller's arguments (`builder.py`), which finds its default checkpoint
+   and passes its Spec on to
+3. `build` (`build.py`): stem, blocks and head from `blocks/`, then the checkpoint's tensors from `weights/`.
+"""
 from __future__ import annotations
 
 import csv
 import difflib
 import functools
+import os
 import pathlib
-from collections import Counter
+import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from . import variants
-from .spec import InceptionSpec, Spec, override
 from .builder import Variant
-from .weights.table import Checkpoint, get_default_weights, get_source_nets, list_checkpoints
-from .weights.table import find_checkpoint as weights_of
+from .errors import ArgumentError, check_choice
+from .spec import AnySpec, override
+from .weights.table import Checkpoint, find_checkpoint, get_default_weights, get_source_nets
 
 if TYPE_CHECKING:
     import keras
 
 COSTS_FILE = pathlib.Path(__file__).with_name("costs.csv")
+# How the name of a file ends: a net's name never does.
+FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite", ".onnx", ".xml", ".pb",
+                 ".safetensors", ".npz", ".pth", ".pt")
 
 
-def create(name: str, /, **kwargs: Any) -> keras.Model:
-    """Builds the net that `name` names.
+def create(name: str, /, **arguments: Any) -> keras.Model:
+    """Builds a net by its name.
 
-    Arguments:
-        name: a row ("resnet50v1_5"), a row with a checkpoint ("cifar_resnet20.digits"), or another package's name for the
+    Args:
+        name: one of `list_models()` ("resnet50v1_5"); the same with a published checkpoint
+            ("resnet50v1_5.a1_in1k", see `list_weights`); or the name that another package has for the same
             structure ("timm/resnet50", "torchvision/resnet50", "keras/ResNet50", "akamaster/resnet20").
-        **kwargs: as every builder takes, see `reskeras.builder.Variant`.
-    Raises: ValueError that names the nearest spelling for a name that nobody has; whatever the builder raises.
+        **arguments: those of every builder, such as `weights`, `classes`, `input_shape`, `dtype` or a field
+            of the net's Spec; see `reskeras.ResNet50`.
+
+    Returns:
+        The model, on images (N, H, W, C).
+
+    Raises:
+        ValueError: for a name that no net has (the message names the nearest), and for a value that an
+            argument cannot take.
+        TypeError: for an unknown argument; the message names the nearest.
+        OSError: where published weights cannot be downloaded or read.
+
+    Example:
+        >>> model = reskeras.create("resnet50d", classes=10)
+        >>> model = reskeras.create("timm/resnest50d", weights=None, dtype="mixed_bfloat16")
     """
-    row, tag, fields = find_variant(name)
+    variant, tag, source_fields = find_variant(name)
     if tag:
-        if "weights" in kwargs:
-            raise ValueError(f"{name!r} names weights ({tag!r}), and so does weights={kwargs['weights']!r}; give one")
-        kwargs["weights"] = tag
-    asked = kwargs.get("weights", get_default_weights(row.name))
-    if fields and asked is not None:    # the source's net is not quite the row, nor are its weights the row's
-        asked = kwargs["weights"] = weights_of(row.name, asked, name.partition(".")[0])
-        if isinstance(asked, Checkpoint) and any(asked.spec_fields.get(k) != v for k, v in fields.items()):
-            raise ValueError(f"{name.partition('.')[0]!r} has {fields}, and {asked.name} is {asked.source_net}'s, which has not; "
-                             f"create({asked.name!r}) builds that")
-    return row(**{**fields, **kwargs})
+        if "weights" in arguments:
+            raise ValueError(f"{name!r} names the weights {tag!r}; "
+                             f"weights={arguments['weights']!r} cannot be given too")
+        arguments["weights"] = tag
+
+    # The other package's net differs from the variant in a field, and so it has other weights.
+    weights = arguments.get("weights", get_default_weights(variant.name))
+    if source_fields and weights is not None:
+        source_name = name.partition(".")[0]
+        weights = arguments["weights"] = find_checkpoint(variant.name, weights, source_name)
+        if isinstance(weights, Checkpoint) and not source_fields.items() <= weights.spec_fields.items():
+            raise ValueError(f"{source_name!r} has {source_fields}; the checkpoint {weights.name} is of "
+                             f"{weights.source_net!r}, which does not; use create({weights.name!r})")
+    return variant(**{**source_fields, **arguments})
+
+
+def open_model(model: str | os.PathLike[str] | keras.Model, **arguments: Any) -> keras.Model:
+    """Opens what a function takes as its `model`: a name, a `.keras` file or a model.
+
+    Args:
+        model: the name of a net, see `create`; the path of a `.keras` file; or a `keras.Model`.
+        **arguments: for `create`, where `model` is a name.
+
+    Returns:
+        The net of that name, the model in that file, or the model as it is.
+
+    Raises:
+        ValueError: for an unknown name, another kind of `model`, and a file that Keras cannot read.
+        FileNotFoundError: where there is no such file.
+        TypeError: for `arguments` where `model` is not a name.
+    """
+    check_model_kind(model)
+    if isinstance(model, str) and not is_file_name(model):
+        return create(model, **arguments)
+    if arguments:
+        raise TypeError(f"{', '.join(arguments)}: these arguments need the name of a net; "
+                        "this model is built already")
+    return load_keras_file(model) if isinstance(model, (str, os.PathLike)) else model
+
+
+def check_model_kind(model: Any) -> None:
+    """Raises: ArgumentError where `model` is neither a name, nor a path, nor a `keras.Model`."""
+    if isinstance(model, (str, os.PathLike)):
+        return
+    keras = sys.modules.get("keras")        # where Keras is not imported yet, there is no model
+    if keras is None or not isinstance(model, keras.Model):
+        raise ArgumentError("model", model, "the name of a net, the path of a file, or a keras.Model")
+
+
+def is_file_name(name: str | os.PathLike[str]) -> bool:
+    """Whether `name` is the path of a file, and not the name of a net."""
+    return not isinstance(name, str) or name.endswith(FILE_SUFFIXES)
+
+
+def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
+    """Loads a `.keras` file.
+
+    Raises:
+        ValueError: for another kind of file, or one that Keras cannot read.
+        FileNotFoundError: where there is no such file.
+    """
+    name = os.fspath(path)
+    if not name.endswith(".keras"):
+        raise ValueError(f"{name}: expected a .keras file; other files do not contain the layers of the net")
+    if not os.path.exists(name):
+        raise FileNotFoundError(f"{name}: no such file")
+
+    from .build import load     # only now: a wrong name is an error before Keras starts, which takes seconds
+    try:
+        return load(name)
+    except Exception as error:      # Keras, h5py and zipfile raise errors of their own
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{name} cannot be read as a Keras file ({reason})") from error
 
 
 def find_variant(name: str) -> tuple[Variant, str, dict[str, Any]]:
-    """The row, the tag of its weights ("" if none) and the Spec fields that `name` stands for.  Raises: ValueError."""
+    """Finds the net that a name stands for.
+
+    Args:
+        name: as `create` takes it.
+
+    Returns:
+        The variant; the tag of its checkpoint, "" where the name has none; and the Spec fields in which
+        another package's net of that name differs from the variant.
+
+    Raises:
+        ValueError: for a name that no net has; the message names the nearest.
+    """
     if not isinstance(name, str):
-        raise ValueError(f"name={name!r}: expected a string such as 'resnet50d'")
-    known = get_source_names()
+        raise ArgumentError("name", name, "a string such as 'resnet50d'")
+    known = list_source_names()
     if name in variants.VARIANTS:
         return variants.VARIANTS[name], "", {}
     if name in known:
-        return variants.VARIANTS[known[name][0]], "", known[name][1]
-    stem, dot, tag = name.partition(".")
-    if dot and tag and (stem in variants.VARIANTS or stem in known):
-        row, _, fields = find_variant(stem)
-        return row, tag, fields
-    raise ValueError(f"unknown net {name!r}{_suggest_spelling(name, {row: row for row in variants.VARIANTS})}; "
+        variant_name, source_fields = known[name]
+        return variants.VARIANTS[variant_name], "", source_fields
+
+    net, _, tag = name.partition(".")
+    if tag and (net in variants.VARIANTS or net in known):
+        variant, _, source_fields = find_variant(net)
+        return variant, tag, source_fields
+    suggestion = _suggest_spelling(name, {known_name: known_name for known_name in variants.VARIANTS})
+    raise ValueError(f"unknown net {name!r}{suggestion}; "
                      f"reskeras.list_models() names all {len(variants.VARIANTS)}")
 
 
 @functools.cache
-def get_source_names() -> dict[str, tuple[str, dict[str, Any]]]:
-    """ "timm/resnet50" -> (row, Spec fields), for every name of another package."""
-    known: dict[str, tuple[str, dict[str, Any]]] = {s: (row.name, {}) for row in variants.VARIANTS.values() for s in row.sources}
+def list_source_names() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Other packages' names of nets.
+
+    Returns:
+        "timm/resnet50" -> (name of the variant, Spec fields in which that net differs from it).
+    """
+    known: dict[str, tuple[str, dict[str, Any]]] = {
+        source: (variant.name, {}) for variant in variants.VARIANTS.values() for source in variant.sources}
     return get_source_nets() | known | variants.SOURCES_WITH_OTHER_FIELDS
 
 
 def list_builders() -> dict[str, str]:
-    """Builder -> row."""
-    return {row.builder: row.name for row in variants.VARIANTS.values()}
+    """Name of the builder -> name of the variant: "ResNet50D" -> "resnet50d"."""
+    return {variant.builder: variant.name for variant in variants.VARIANTS.values()}
 
 
 def get_builder(name: str) -> Variant:
     """The builder of that name.  Raises: AttributeError that names the nearest."""
-    rows = list_builders()
-    if name in rows:
-        return variants.VARIANTS[rows[name]]
-    spelling = {row: b for b, row in rows.items()} | {b: b for b in rows}
+    builders = list_builders()
+    if name in builders:
+        return variants.VARIANTS[builders[name]]
+    spelling = {variant: builder for builder, variant in builders.items()} | {b: b for b in builders}
     raise AttributeError(f"module 'reskeras' has no attribute {name!r}{_suggest_spelling(name, spelling)}")
 
 
 def _suggest_spelling(name: str, spelling: dict[str, str]) -> str:
-    """"; did you mean 'x'?": x by the letters and digits alone, as another package's name, as a beginning, or by likeness."""
+    """The end of an error message, "; did you mean 'x'?", or "" where nothing is near.
+
+    Only letters and digits count.  The first of these that exists is suggested: the same name, also another
+    package's; the shortest name that begins with it; a name that ends with it; a similar name.
+
+    Args:
+        name: what was given.
+        spelling: a known name -> how the message shall write it.
+    """
     known = {_letters_and_digits(k): v for k, v in spelling.items()}
-    for source, (row, _) in get_source_names().items():
-        known.setdefault(_letters_and_digits(source.split("/")[1]), spelling[row])
-        known.setdefault(_letters_and_digits(source), spelling[row])
-    whole = name.partition(".")[0]
-    forms = [_letters_and_digits(whole), _letters_and_digits(whole.rpartition("/")[2])]     # with and without another package's name
-    exact = [form for form in forms if form in known]
+    for source, (variant, _) in list_source_names().items():
+        known.setdefault(_letters_and_digits(source.split("/")[1]), spelling[variant])
+        known.setdefault(_letters_and_digits(source), spelling[variant])
+
+    net = name.partition(".")[0]
+    forms = [_letters_and_digits(n) for n in (net, net.rpartition("/")[2])]    # as it is; without "timm/"
+    equal = [form for form in forms if form in known]
     beginnings = [min(longer, key=len) for form in forms
                   if len(form) > 4 and (longer := [k for k in known if k.startswith(form)])]
     endings = [k for form in forms if len(form) > 8 for k in known if k.endswith(form)]
-    ours = list(map(_letters_and_digits, spelling))
-    near = exact or beginnings or endings or difflib.get_close_matches(forms[1], ours, n=1, cutoff=0.85) or \
-        difflib.get_close_matches(forms[1], known, n=1, cutoff=0.6)
+    variant_names = list(map(_letters_and_digits, spelling))
+    near = (equal or beginnings or endings
+            or difflib.get_close_matches(forms[1], variant_names, n=1, cutoff=0.85)
+            or difflib.get_close_matches(forms[1], known, n=1, cutoff=0.6))
     return f"; did you mean {known[near[0]]!r}?" if near else ""
 
 
@@ -107,89 +226,53 @@ def _letters_and_digits(name: str) -> str:
 
 @dataclass(frozen=True)
 class VariantCost:
-    """What a row costs at its own input size and class count: trainable parameters, multiply-accumulates."""
+    """What a variant costs at its own image size and number of classes.
+
+    Args:
+        params: trainable parameters.
+        macs: multiply-accumulates for one image.
+    """
+
     params: int
     macs: int
 
 
 @functools.cache
 def read_costs() -> dict[str, VariantCost]:
-    """Row -> Size, from the file that the tests recompute."""
+    """Name of the variant -> its cost, from costs.csv; the tests compute the file again and compare."""
     with COSTS_FILE.open(newline="") as file:
-        return {line["row"]: VariantCost(int(line["params"]), int(line["macs"])) for line in csv.DictReader(file)}
+        return {line["row"]: VariantCost(int(line["params"]), int(line["macs"]))
+                for line in csv.DictReader(file)}
 
 
 def list_models(pattern: str | None = None, *, family: str | None = None, max_params: float | None = None,
                 max_macs: float | None = None) -> list[str]:
-    """The rows, in the order of the table.
+    """The names of the nets that `create` builds.
 
-    Arguments:
-        pattern: a shell pattern of row names, such as "resnest*".
-        family: one of the families, such as "resnext".
-        max_params: most trainable parameters.
-        max_macs: most multiply-accumulates for one image of the row's own size.
-    Raises: ValueError for an unknown family; the message names the nearest.
+    Args:
+        pattern: a shell pattern of names, such as "resnest*".
+        family: only nets of this family, such as "resnext".
+        max_params: only nets with at most so many trainable parameters, such as 26e6.
+        max_macs: only nets with at most so many multiply-accumulates, such as 4e9, for one image of the net's
+            own size.
+
+    Returns:
+        The names, in the order of the table in `variants.py`.
+
+    Raises:
+        ValueError: for an unknown family; the message names the nearest.
+
+    Example:
+        >>> reskeras.list_models("*50d*", max_params=26e6)
     """
-    families = sorted({row.family for row in variants.VARIANTS.values()})
-    if family is not None and family not in families:
-        near = difflib.get_close_matches(family, families, n=1, cutoff=0.3)
-        raise ValueError(f"family={family!r}: expected one of {', '.join(families)}"
-                         + (f"; did you mean {near[0]!r}?" if near else ""))
-    return [name for name, row in variants.VARIANTS.items()
-            if (pattern is None or fnmatchcase(name, pattern.lower())) and family in (None, row.family)
+    if family is not None:
+        check_choice("family", family, sorted({variant.family for variant in variants.VARIANTS.values()}))
+    return [name for name, variant in variants.VARIANTS.items()
+            if (pattern is None or fnmatchcase(name, pattern.lower())) and family in (None, variant.family)
             and (max_params is None or read_costs()[name].params <= max_params)
             and (max_macs is None or read_costs()[name].macs <= max_macs)]
 
 
-def apply_fields(row: Variant, fields: dict[str, Any]) -> Spec | InceptionSpec:
-    return override(row.spec, fields)
-
-
-def format_variants(names: list[str]) -> str:
-    """The family table: for each family its source, its nets, and the range of their sizes."""
-    lines = ["| family | nets | parameters (M) | MACs (G) |", "|---|---|---|---|"]
-    for family, title in variants.FAMILIES.items():
-        rows = [variants.VARIANTS[name] for name in names if variants.VARIANTS[name].family == family]
-        if rows:
-            listed = ", ".join(f"`{row.builder}`" for row in rows)
-            lines.append(f"| **{title}** ({len(rows)}) | {listed} | {_format_cost_ranges(rows)} |")
-    return "\n".join(lines)
-
-
-def format_families() -> str:
-    """One line for each family: how many nets, for example which, the range of their sizes, how many published checkpoints."""
-    lines = ["| family | nets | for example | parameters (M) | MACs (G) | checkpoints |", "|---|---|---|---|---|---|"]
-    for family, title in variants.FAMILIES.items():
-        rows = [row for row in variants.VARIANTS.values() if row.family == family]
-        shown = ", ".join(f"`{row.builder}`" for row in dict.fromkeys((rows[0], rows[len(rows) // 2], rows[-1])))
-        published = sum(variants.VARIANTS[w.variant].family == family for w in list_checkpoints())
-        lines.append(f"| **{title}** | {len(rows)} | {shown} | {_format_cost_ranges(rows)} | {published} |")
-    return "\n".join(lines)
-
-
-def _format_cost_ranges(rows: list[Variant]) -> str:
-    """Two cells: from the fewest to the most millions of parameters, and billions of multiply-accumulates."""
-    own = [read_costs()[row.name] for row in rows]
-    return f"{_format_range([size.params / 1e6 for size in own])} | {_format_range([size.macs / 1e9 for size in own])}"
-
-
-def _format_range(values: list[float]) -> str:
-    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
-    return low if low == high else f"{low} - {high}"
-
-
-def format_checkpoints() -> str:
-    """The table of published weights: for each family its checkpoints, their sources and licences, the defaults' accuracy."""
-    lines = ["| family | checkpoints | licences | nets that `weights=\"imagenet\"` loads, with top-1 (%) |", "|---|---|---|---|"]
-    for family, title in variants.FAMILIES.items():
-        rows = [w for w in list_checkpoints() if variants.VARIANTS[w.variant].family == family]
-        by_source = Counter(w.source for w in rows)
-        licences = Counter(w.license or "not given" for w in rows)
-        defaults = [f"`{variants.VARIANTS[w.variant].builder}` {w.top1 or '?'}" for w in rows if w.is_default]
-        if rows:
-            lines.append(f"| **{title}** | {_format_counts(by_source)} | {_format_counts(licences)} | {', '.join(defaults) or 'none'} |")
-    return "\n".join(lines)
-
-
-def _format_counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in counter.most_common())
+def apply_fields(variant: Variant, fields: dict[str, Any]) -> AnySpec:
+    """The Spec of a variant with some fields replaced."""
+    return override(variant.spec, fields)

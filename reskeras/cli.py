@@ -217,14 +217,15 @@ def version() -> str:
 
 def _run_list(options: argparse.Namespace) -> int:
     from . import catalog
+    from .commands import catalog_tables
     if options.families:
-        print(catalog.format_families())
+        print(catalog_tables.format_families())
         return 0
     names = catalog.list_models(options.pattern)
     if not names:
         raise ValueError(f"no net is named {options.pattern!r}{nearest(options.pattern, catalog.list_models())}")
     if options.markdown:
-        print(catalog.format_variants(names))
+        print(catalog_tables.format_variants(names))
         return 0
     for name in names:
         size = catalog.read_costs()[name]
@@ -254,7 +255,7 @@ def _run_show(options: argparse.Namespace) -> int:
     print(f"{row.builder}: {row.name}, {catalog.variants.FAMILIES[row.family]}")
     side = row.spec.input_size
     print(f"{size.params:,} parameters, {size.macs:,} multiply-accumulates at {side} x {side} pixels")
-    known = [source for source, (name, _) in catalog.get_source_names().items() if name == row.name]
+    known = [source for source, (name, _) in catalog.list_source_names().items() if name == row.name]
     print("also known as: " + (", ".join(known) or "nothing else"))
     for field, value in vars(catalog.apply_fields(row, fields)).items():
         print(f"{field:24} {value}")
@@ -368,10 +369,10 @@ def _run_train(options: argparse.Namespace) -> int:
 
 
 def _run_weights_list(options: argparse.Namespace) -> int:
-    from . import catalog
+    from .commands import catalog_tables
     from .weights.table import get_weights, list_weights
     if options.markdown:
-        print(catalog.format_checkpoints())
+        print(catalog_tables.format_checkpoints())
         return 0
     names = list_weights(options.pattern, dataset=options.dataset, license=options.license)
     if not names:
@@ -420,7 +421,7 @@ def _run_optimize(options: argparse.Namespace) -> int:
     with quiet_tensorflow():
         model = load_keras_file(options.model) if options.model.endswith(FILES) else catalog.create(options.model)
         shape = (options.size, options.size, model.input_shape[-1]) if options.size else None
-        fast, certificate = optimize_model(model, passes=passes, for_target=options.target, proof=not options.no_proof,
+        fast, certificate = optimize_model(model, passes=passes, target=options.target, check=not options.no_proof,
                                      latency=options.latency, input_shape=shape)
         print(certificate)
         if options.report:
@@ -430,7 +431,7 @@ def _run_optimize(options: argparse.Namespace) -> int:
             save(fast, options.output)
         if options.certificate:
             certificate.write(options.certificate)
-    return int(bool(certificate.refused))
+    return int(bool(certificate.refusal))
 
 
 def _run_export(options: argparse.Namespace) -> int:

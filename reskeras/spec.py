@@ -1,31 +1,63 @@
-"""What we choose: a net is a frozen `Spec`, a point in the space of about ten axes.  Standard library only."""
+"""What a net is made of: a frozen `Spec`, one value for each axis (choice).  No framework is imported here.
+
+An axis that takes words has them in `CHOICES`, and one small function for each word in a table of `blocks/`:
+
+    block, order, form        blocks/residual.py     BLOCKS, ORDERS, FORMS
+    stem, pool                blocks/stems.py        STEM_WIDTHS, POOLS
+    shortcut                  blocks/shortcuts.py    SHORTCUTS
+    mixer, antialias          blocks/spatial.py      MIXERS, ANTIALIAS
+    attention                 blocks/attention.py    ATTENTIONS
+    norm                      blocks/ops.py          NORMS
+
+A new word is one more entry in both; tests/test_house.py compares them.
+"""
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Mapping
 
-from .errors import (ArgumentError, check_choice, check_number, check_whole_number, to_whole_number,
-                     unknown_argument)
+from .errors import ArgumentError, unknown_argument
+from .spec_checks import check_choices, check_field_type, check_numbers
 
 
 @dataclass(frozen=True)
 class SE:
-    """Squeeze-and-excitation, arXiv:1709.01507: `ratio` of the channels, rounded to a multiple of `divisor`."""
+    """Squeeze-and-excitation, a gate for each channel (Hu et al. 2018, arXiv:1709.01507).
+
+    Args:
+        ratio: hidden channels per channel of the map.
+        divisor: the hidden channels are rounded to a multiple of this.
+    """
+
     ratio: float = 1 / 16
     divisor: int = 8
 
 
 @dataclass(frozen=True)
 class ECA:
-    """Efficient channel attention, arXiv:1910.03151: a 1-D convolution whose kernel follows |log2(C) / gamma + beta / gamma|."""
+    """Efficient channel attention, gates by a 1-D convolution (Wang et al. 2020, arXiv:1910.03151).
+
+    Args:
+        gamma, beta: the kernel is the odd number near |log2(channels) / gamma + beta / gamma|, at least 3.
+    """
+
     gamma: int = 2
     beta: int = 1
 
 
 @dataclass(frozen=True)
 class SK:
-    """Selective kernel, arXiv:1903.06586: a 3x3 and a dilated 3x3 path; `split_input` gives each path half of the channels."""
+    """Selective kernels, a softmax between two paths (Li et al. 2019, arXiv:1903.06586).
+
+    One path is a 3x3 convolution, the other a dilated 3x3 convolution.
+
+    Args:
+        ratio: hidden channels of the gate per channel of a path.
+        divisor: the hidden channels are rounded to a multiple of this.
+        split_input: whether each path takes one half of the channels, and not all of them.
+    """
+
     ratio: float = 1 / 16
     divisor: int = 8
     split_input: bool = True
@@ -33,7 +65,13 @@ class SK:
 
 @dataclass(frozen=True)
 class SplitAttention:
-    """Split attention, arXiv:2004.08955: `radix` feature-map groups, recombined by a softmax over them."""
+    """Split attention, a softmax between parts of the map (ResNeSt, Zhang et al. 2020, arXiv:2004.08955).
+
+    Args:
+        radix: the number of parts.
+        ratio: hidden channels of the gate per channel of all parts.
+    """
+
     radix: int = 2
     ratio: float = 1 / 4
 
@@ -42,7 +80,7 @@ Attention = SE | ECA | None
 Mixer = SK | SplitAttention | None
 SHORTHANDS: dict[str, Callable[[], Any]] = {"se": SE, "eca": ECA, "sk": SK, "split": SplitAttention}
 
-# Every axis that is a word, with all of its words.  `parts` holds one small function for each; a test compares the two.
+# The axes that take words, with all of their words.
 CHOICES: dict[str, tuple[Any, ...]] = {
     "block": ("basic", "bottleneck"),
     "order": ("post", "pre", "bn_after_add", "relu_before_add", "relu_only_pre", "relu_around_add"),
@@ -50,7 +88,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "stride_at": ("first", "last"),
     "stem": ("conv7", "deep", "tiered", "cifar"),
     "pool": ("max", "max_zero_pad", "max_ceil", "conv", "none"),
-    "shortcut": ("conv", "pad", "all_conv", "avg", "none", "constant", "exclusive_gate", "shortcut_gate", "dropout"),
+    "shortcut": ("conv", "pad", "all_conv", "avg", "none",
+                 "constant", "exclusive_gate", "shortcut_gate", "dropout"),
     "form": ("grouped", "concat", "sum"),
     "downsample": ("conv", "pool_before", "pool_after"),
     "antialias": (None, "average", "blur"),
@@ -65,13 +104,23 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True)
 class Spec:
-    """A residual net (He et al. 2015, arXiv:1512.03385) and its descendants; the defaults are ResNet-50 v1.5.
+    """A residual net (He et al. 2015, arXiv:1512.03385) or one of its descendants.
 
-    Raises: ValueError where a value is not one of its axis; the message names the nearest.
+    The defaults are ResNet-50 v1.5.  Every field is also an argument of every builder, as in
+    `reskeras.ResNet50(drop_path_rate=0.1)`.  The comment beside a field says what it means; `CHOICES` has the
+    words that an axis takes.
+
+    Raises:
+        ArgumentError: a ValueError, for a value that a field cannot take; the message names the nearest.
+
+    Example:
+        >>> spec = reskeras.Spec(depths=(2, 2, 2, 2), block="basic", attention=reskeras.SE(ratio=1 / 8))
+        >>> model = reskeras.variant("my_net", spec, "senet", "")(classes=10)
     """
+
     # structure
     depths: tuple[int, ...] = (3, 4, 6, 3)          # blocks per stage
-    widths: tuple[int, ...] = (64, 128, 256, 512)   # planes per stage; a bottleneck gives 4 times as many channels
+    widths: tuple[int, ...] = (64, 128, 256, 512)   # planes per stage; a bottleneck puts out 4 times as many
     width: float = 1.0                              # multiplies the planes and the stem
     block: str = "bottleneck"                       # basic: 3x3, 3x3; bottleneck: 1x1, 3x3, 1x1
     order: str = "post"                             # "Identity Mappings" (arXiv:1603.05027), Table 2
@@ -85,7 +134,7 @@ class Spec:
     shortcut: str = "conv"                          # B: conv, A: pad, C: all_conv, ResNet-D: avg, plain: none
     shortcut_kernel: int = 1                        # of strided projections (SENet-154: 3)
     shortcut_norm: bool = True
-    gate_bias: float = -6.0                         # "Identity Mappings" Table 1: the b_g at which the gates do learn
+    gate_bias: float = -6.0                         # of gates; the b_g of "Identity Mappings", Table 1
     groups: int = 1                                 # cardinality
     base_width: int = 64                            # bottleneck planes per group, of 64
     reduce_first: int = 1                           # SENet-154: its first 1x1 has half the width
@@ -94,8 +143,8 @@ class Spec:
     downsample: str = "conv"                        # ResNeSt: an average pool takes over the 3x3's stride
     antialias: str | None = None
     attention: Attention = None
-    padding: str = "symmetric"                      # as PyTorch pads; explicit: always a layer; same: TensorFlow's
-    output_stride: int | None = None                # stages past it are dilated instead of strided; same weights
+    padding: str = "symmetric"                      # as PyTorch; explicit: always a layer; same: TensorFlow's
+    output_stride: int | None = None                # later stages dilate in place of striding; same weights
     # layers
     activation: str = "relu"
     norm: str = "batch"
@@ -111,50 +160,66 @@ class Spec:
     drop_path_mode: str = "sample"
     drop_block_rate: float = 0.0                    # in the last two stages (arXiv:1810.12890)
     drop_block_size: int = 7
-    block_dropout_rate: float = 0.0                 # between the convolutions of a block (WRN, arXiv:1605.07146)
+    block_dropout_rate: float = 0.0                 # between a block's convolutions (WRN, arXiv:1605.07146)
     dropout_rate: float = 0.0                       # before the classifier
-    # the row's own head and input
+    # head and input where the caller wants no other
     classes: int = 1000
     input_size: int = 224                           # pixels
-    pixels: str = "torch"                           # include_preprocessing: torch, tf, caffe (Keras' names), raw
+    pixels: str = "torch"                           # how include_preprocessing scales: Keras' names, or raw
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in ("attention", "mixer"):
             if isinstance(getattr(self, field), str):
                 object.__setattr__(self, field, _parse_shorthand(field, getattr(self, field)))
-        _check_choices(self, CHOICES)
-        _check_numbers(self)
+        check_choices(self, CHOICES)
+        check_numbers(self)
+        check_field_type(self, "attention", (SE, ECA, type(None)))
+        check_field_type(self, "mixer", (SK, SplitAttention, type(None)))
         if not len(self.depths) == len(self.widths) <= len(self.strides):
-            raise ValueError(f"depths={self.depths} and widths={self.widths}: one entry per stage expected in both, "
-                             f"and a stride for each (strides={self.strides})")
-        _check_type(self, "attention", (SE, ECA, type(None)))
-        _check_type(self, "mixer", (SK, SplitAttention, type(None)))
-        if self.shortcut == "none" and self.drop_path_rate:
-            raise ValueError(f"drop_path_rate={self.drop_path_rate}: a plain net (shortcut='none') has no other path")
-        if self.zero_init_residual and self.order in ("relu_before_add", "relu_around_add"):
-            raise ValueError(f"zero_init_residual=True: with order={self.order!r} a ReLU after the zeros would pass no gradient")
-        if self.form != "grouped" and (self.block, self.order, self.mixer) != ("bottleneck", "post", None):
-            raise ValueError(f"form={self.form!r}: ResNeXt's other forms are post-activation bottlenecks without a mixer")
-        idle = [f for f in ("antialias", "drop_block_rate", "block_dropout_rate") if getattr(self, f)]
-        idle += ["zero_init_residual without norm"] if self.zero_init_residual and self.norm == "none" else []
-        if self.form != "grouped" and idle:
-            raise ValueError(f"form={self.form!r}: defined without {', '.join(idle)}")
-        for planes in self.stages if self.block == "bottleneck" else ():
-            inner = max(1, int(planes * self.base_width / 64)) * self.groups // self.reduce_first
-            if inner % self.groups:
-                raise ValueError(f"width={self.width}, widths={self.widths}: a stage's first convolution would have {inner} "
-                                 f"channels, which groups={self.groups} does not divide")
+            raise ValueError(f"depths={self.depths}, widths={self.widths}, strides={self.strides}: "
+                             "expected as many depths as widths, one for each stage, and a stride for each")
         if self.shortcut_kernel % 2 == 0:
-            raise ValueError(f"shortcut_kernel={self.shortcut_kernel}: expected an odd number")
+            raise ArgumentError("shortcut_kernel", self.shortcut_kernel, "an odd number")
+        self._check_combinations()
+        self._check_groups()
+
+    def _check_combinations(self) -> None:
+        """Raises: ValueError for fields that do not go together."""
+        if self.shortcut == "none" and self.drop_path_rate:
+            raise ValueError(f"drop_path_rate={self.drop_path_rate}: a plain net (shortcut='none') has only "
+                             "one path, which cannot be dropped")
+        if self.zero_init_residual and self.order in ("relu_before_add", "relu_around_add"):
+            raise ValueError(f"zero_init_residual=True: with order={self.order!r} a ReLU after the zeros "
+                             "would pass no gradient")
         if self.block == "basic" and (self.groups, self.base_width) != (1, 64):
-            raise ValueError(f"groups={self.groups}, base_width={self.base_width}: defined for block='bottleneck' only")
+            raise ValueError(f"groups={self.groups}, base_width={self.base_width}: defined for "
+                             "block='bottleneck' only")
         if isinstance(self.mixer, SplitAttention) and self.block != "bottleneck":
-            raise ValueError(f"mixer={self.mixer}: split attention is defined for block='bottleneck'")
+            raise ValueError(f"mixer={self.mixer}: split attention is defined for block='bottleneck' only")
         if self.weight_standardization and self.mixer:
             raise ValueError(f"weight_standardization=True is not defined with mixer={self.mixer}")
 
+        if self.form == "grouped":
+            return
+        if (self.block, self.order, self.mixer) != ("bottleneck", "post", None):
+            raise ValueError(f"form={self.form!r}: needs block='bottleneck', order='post' and mixer=None")
+        ignored = [f for f in ("antialias", "drop_block_rate", "block_dropout_rate") if getattr(self, f)]
+        if self.zero_init_residual and self.norm == "none":
+            ignored.append("zero_init_residual without norm")
+        if ignored:
+            raise ValueError(f"form={self.form!r}: defined without {', '.join(ignored)}")
+
+    def _check_groups(self) -> None:
+        """Raises: ValueError where the groups do not divide the channels of a bottleneck."""
+        for planes in self.stages if self.block == "bottleneck" else ():
+            inner = max(1, int(planes * self.base_width / 64)) * self.groups // self.reduce_first
+            if inner % self.groups:
+                raise ValueError(f"width={self.width}, widths={self.widths}: a first convolution would have "
+                                 f"{inner} channels, which groups={self.groups} does not divide")
+
     @property
     def expansion(self) -> int:
+        """Channels that a block puts out, per plane."""
         return 4 if self.block == "bottleneck" else 1
 
     @property
@@ -165,10 +230,12 @@ class Spec:
 
 @dataclass(frozen=True)
 class InceptionSpec:
-    """Inception-v4 and Inception-ResNet-v2, arXiv:1602.07261: not points of `Spec`'s space.
+    """Inception-v4 or Inception-ResNet-v2 (Szegedy et al. 2016, arXiv:1602.07261), which no `Spec` describes.
 
-    Raises: ValueError where a value is not one of its axis; the message names the nearest.
+    Raises:
+        ArgumentError: a ValueError, for a value that a field cannot take; the message names the nearest.
     """
+
     version: str = "resnet_v2"
     depths: tuple[int, ...] = (10, 20, 10)          # blocks A, B, C
     width: float = 1.0
@@ -182,9 +249,9 @@ class InceptionSpec:
     input_size: int = 299
     pixels: str = "tf"
 
-    def __post_init__(self):
-        _check_choices(self, {"version": ("v4", "resnet_v2"), "pixels": CHOICES["pixels"]})
-        _check_numbers(self)
+    def __post_init__(self) -> None:
+        check_choices(self, {"version": ("v4", "resnet_v2"), "pixels": CHOICES["pixels"]})
+        check_numbers(self)
         if len(self.depths) != 3:
             raise ValueError(f"depths={self.depths}: expected three numbers, of the blocks A, B and C")
 
@@ -193,15 +260,9 @@ AnySpec = Spec | InceptionSpec
 
 
 def scale_channels(channels: int, width: float) -> int:
-    """`channels * width`, rounded to a multiple of 8 where that changes it (a multiplier, never a published net)."""
+    """`channels * width`; where that is not a whole number, the nearest multiple of 8."""
     exact = channels * width
     return int(exact) if exact == int(exact) else max(8, int(exact + 4) // 8 * 8)
-
-
-def make_divisible(value: float, divisor: int, minimum: int = 0, round_limit: float = 0.9) -> int:
-    """The multiple of `divisor` nearest to `value`, at least `round_limit * value` (MobileNet's rule, as timm uses it)."""
-    rounded = max(minimum or divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < round_limit * value else rounded
 
 
 def override(spec: AnySpec, overrides: Mapping[str, Any], also: Iterable[str] = ()) -> AnySpec:
@@ -225,65 +286,17 @@ def override(spec: AnySpec, overrides: Mapping[str, Any], also: Iterable[str] = 
 
 
 def find_differences(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
-    """The fields in which two specs differ, with both values; "-" where one has no such field."""
-    mine, theirs = vars(a), vars(b)
-    return {f: (mine.get(f, "-"), theirs.get(f, "-")) for f in {**mine, **theirs} if mine.get(f, "-") != theirs.get(f, "-")}
+    """The fields in which two specs differ.
+
+    Returns:
+        Name of the field -> (value in `a`, value in `b`), "-" where a spec has no such field.
+    """
+    left, right = vars(a), vars(b)
+    pairs = {field: (left.get(field, "-"), right.get(field, "-")) for field in {**left, **right}}
+    return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _parse_shorthand(field: str, word: str) -> Any:
     if word not in SHORTHANDS:
         raise ArgumentError(field, word, f"None or one of {', '.join(map(repr, SHORTHANDS))}", SHORTHANDS)
     return SHORTHANDS[word]()
-
-
-def _check_choices(spec: Any, choices: Mapping[str, tuple[Any, ...]]) -> None:
-    for field, known in choices.items():
-        check_choice(field, getattr(spec, field), known)
-
-
-def _check_type(spec: Any, field: str, types: tuple[type, ...]) -> None:
-    value = getattr(spec, field)
-    if not isinstance(value, types):
-        names = ", ".join("None" if t is type(None) else t.__name__ + "()" for t in types)
-        raise ArgumentError(field, value, f"one of {names}")
-
-
-def _check_numbers(spec: Any) -> None:
-    """Rates, whole numbers and tuples of them, which become Python's own types."""
-    for field in dataclasses.fields(spec):
-        value = getattr(spec, field.name)
-        check = _CHECKS_BY_TYPE.get(str(field.type))
-        if field.name.endswith("_rate"):
-            check = _check_probability
-        if check:
-            object.__setattr__(spec, field.name, check(field.name, value))
-
-    if not isinstance(spec.activation, str):
-        raise ArgumentError("activation", spec.activation, "the name of a Keras activation, such as 'relu'")
-    for name, is_good, expected in (("width", spec.width > 0, "a positive multiplier"),
-                                    ("bn_epsilon", spec.bn_epsilon > 0, "a positive number"),
-                                    ("bn_momentum", 0 <= spec.bn_momentum < 1, "a number in [0, 1)")):
-        if not is_good:
-            raise ArgumentError(name, getattr(spec, name), expected)
-
-
-def _check_probability(name: str, value: Any) -> float:
-    return check_number(name, value, minimum=0, below=1, expected="a probability in [0, 1)")
-
-
-def _check_whole_numbers(name: str, value: Any) -> tuple[int, ...]:
-    items = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [None]
-    numbers = [to_whole_number(item) for item in items]
-    if any(number is None or number < 1 for number in numbers):
-        raise ArgumentError(name, value, "whole numbers of at least 1, such as (3, 4, 6, 3)")
-    return tuple(number for number in numbers if number is not None)
-
-
-def _check_boolean(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ArgumentError(name, value, "True or False")
-    return value
-
-
-_CHECKS_BY_TYPE: dict[str, Callable[[str, Any], Any]] = {
-    "int": check_whole_number, "tuple[int, ...]": _check_whole_numbers, "bool": _check_boolean, "float": check_number}

@@ -307,5 +307,5 @@ SOURCES_WITH_OTHER_FIELDS = {
 
 for _name, _row in list(globals().items()):
     if isinstance(_row, Variant):
-        _row.publish(_name, FAMILIES[_row.family])
+        _row.set_builder_name(_name, FAMILIES[_row.family])
 VARIANTS = {row.name: row for row in list(globals().values()) if isinstance(row, Variant)}

@@ -9,7 +9,8 @@ import pytest
 
 import reskeras
 from reskeras import catalog, cli, variants
-from reskeras.spec import Spec, find_differences, make_divisible, override
+from reskeras.blocks.ops import make_divisible
+from reskeras.spec import Spec, find_differences, override
 
 FACTS = pathlib.Path(__file__).parent / "facts" / "variants.csv"
 

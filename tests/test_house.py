@@ -1,5 +1,6 @@
-"""The shape of the package: floors, light imports, frozen names, the generated tables of README and docs."""
+"""The shape of the package: floors, light imports, private names, who writes files, frozen names, generated tables."""
 import ast
+import functools
 import json
 import pathlib
 import re
@@ -12,57 +13,271 @@ import pytest
 import reskeras
 from reskeras import catalog, variants
 from reskeras.blocks import attention, ops, residual, shortcuts, spatial, stems
+from reskeras.commands import catalog_tables
 from reskeras.spec import CHOICES
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "reskeras"
 NAMES = pathlib.Path(__file__).parent / "golden" / "names.json"
-FLOORS = {"spec": 1, "blocks": 2, "images": 2, "weights": 2, "graph": 2, "model_metadata": 3, "build": 3,
+
+# Imports go down only.  Files of one folder may import each other, and so may the files of one floor that are in no folder;
+# the folders of a floor may not.
+FLOORS = {"spec": 1, "errors": 1, "files": 1, "_keras_private": 1, "_registration": 1,
+          "blocks": 2, "images": 2, "weights": 2, "graph": 2, "model_metadata": 3, "build": 3,
           "builder": 4, "variants": 4, "catalog": 4, "backbone": 4,
-          "train": 5, "exporters": 5, "commands": 6, "cli": 7}
-# one floor, but not strangers: the row, the table of rows, and the ways to find and to use one
-NEIGHBOURS = [{"builder", "variants", "catalog", "backbone"}, {"model_metadata", "build"}, {"images", "weights"}]
-FRAMEWORK_FREE = ["spec", "builder", "variants", "catalog", "cli", "weights/table", "weights/name_rules", "train/recipe",
-                  "train/recipes"]
+          "train": 5, "exporters": 5, "commands": 6, "cli": 7, "__main__": 8}
+FRAMEWORK_FREE = ["spec", "errors", "files", "_keras_private", "_registration", "builder", "variants", "catalog", "cli",
+                  "weights/table", "weights/name_rules", "train/recipe", "train/recipes"]
+FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "numpy", "h5py"}
+# below floor 5 TensorFlow is imported inside of these alone
+TENSORFLOW = {"blocks/grouped_conv": "a convolution of TensorFlow, where that is the backend: Keras' is not compiled on CPUs",
+              "blocks/batch_norm": "TensorFlow's fused operation, where that is the backend",
+              "images/preprocessing": "the resize within tf.data, and on the host on every backend"}
+TABLES = {"variants", "name_rules", "cli"}      # of nets, of names and of commands: they may be long
+
+# What writes without files.py, and why
+WRITERS = {"files": "the one place",
+           "weights/download": "a download grows in its own file and is taken over when its hash is right",
+           "train/tfrecord": "TensorFlow's writer takes a path"}
 ONE_PER_FAMILY = ["plainnet18", "resnet18", "resnet50", "resnet50v2", "resnetv2_50d", "resnetv2_50x1_bit", "wide_resnet50_2",
                   "resnext50_32x4d", "seresnet18", "ecaresnet26t", "skresnet18", "resnest14", "resnetrs50", "inception_v4",
                   "inception_resnet_v2", "cifar_resnet20", "mlperf_tiny_resnet8"]
 
 
-def imports(file):
-    """(room, at module level?) of every import of our own in the file, and the frameworks it imports at module level."""
-    rooms, frameworks = set(), set()
-    tree = ast.parse(file.read_text())
-    for node in ast.walk(tree):
-        level = node in tree.body
+def get_name(file):
+    """ "graph/cost/cost" for the file of that name in the package."""
+    return file.relative_to(PACKAGE).with_suffix("").as_posix()
+
+
+FILES = {get_name(f): f for f in sorted(PACKAGE.rglob("*.py")) if f.name != "__init__.py"}
+
+
+@functools.cache
+def parse(name):
+    return ast.parse(FILES[name].read_text())
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def walk(tree):
+    """Every node but those under `if TYPE_CHECKING:`, which never run."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if not is_type_checking(child):
+            yield from walk(child)
+
+
+def resolve(path):
+    """The file that a dotted path of the package is in, and the name in it ("" for the whole file); None for an __init__."""
+    for length in (len(path), len(path) - 1):
+        if "/".join(path[:length]) in FILES:
+            return "/".join(path[:length]), "".join(path[length:])
+    return None
+
+
+@functools.cache
+def imports(name):
+    """{(file, name in it)} of every import of the package's own in a file, also those inside of functions."""
+    folder, found = name.split("/")[:-1], set()
+    for node in walk(parse(name)):
+        paths = []
         if isinstance(node, ast.ImportFrom) and node.level:
-            base = file.relative_to(PACKAGE).parts[:-1]
-            path = [*base[:len(base) - node.level + 1], *(node.module or "").split(".")]
-            rooms |= {path[0]} if path[0] else {alias.name for alias in node.names}
-        elif level and isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
-            frameworks |= {n.split(".")[0] for n in names} & {"keras", "tensorflow", "jax", "numpy", "h5py"}
-    return rooms, frameworks
+            base = [*folder[:len(folder) - node.level + 1], *(node.module or "").split(".")]
+            paths = [[part for part in (*base, alias.name) if part] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "reskeras":
+            paths = [[*node.module.split(".")[1:], alias.name] for alias in node.names]
+        elif isinstance(node, ast.Import):
+            paths = [alias.name.split(".")[1:] for alias in node.names if alias.name.split(".")[0] == "reskeras"]
+        for path in paths:
+            assert path, f"{name} imports reskeras itself, and so anything: import what is needed from its file"
+            if path != ["__version__"]:
+                assert resolve(path), f"{name} imports {'.'.join(path)}, which is no file of the package"
+                found.add(resolve(path))
+    return found
 
 
-FILES = sorted(f for f in PACKAGE.rglob("*.py") if f.name != "__init__.py")
+def frameworks(name, tree):
+    """The frameworks that statements directly in `tree` import."""
+    modules = [alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module for node in tree if isinstance(node, ast.ImportFrom) and not node.level]
+    return {module.split(".")[0] for module in modules} & FRAMEWORKS
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: f.relative_to(PACKAGE).with_suffix("").as_posix())
-def test_imports_go_down(file):
-    name = file.relative_to(PACKAGE).with_suffix("").as_posix()
-    own = name.split("/")[0]
-    rooms, frameworks = imports(file)
-    if name in FRAMEWORK_FREE:
-        assert not frameworks
-        rooms -= {"build"}      # a row imports its builder when it is called
-    for room in rooms - {own, "__version__"}:
-        friends = any({room, own} <= n for n in NEIGHBOURS) or own == "cli"
-        below = FLOORS[room] < FLOORS[own] or friends
-        assert below, f"{name} imports {room}"
-    if FLOORS[own] < 5 and name != "blocks/grouped_conv":
-        assert "tensorflow" not in file.read_text().replace("# tensorflow", "") or "tensorflow" not in frameworks
+@pytest.mark.parametrize("name", FILES)
+def test_imports_go_down(name):
+    place = name.split("/")[0]
+    for other, _ in imports(name):
+        there = other.split("/")[0]
+        in_folders = "/" in name or "/" in other
+        level = FLOORS[place] == FLOORS[there] and (place == there or not in_folders)
+        # a variant imports `build` when it is called, so that the table is read without Keras; that is down too
+        assert level or FLOORS[there] < FLOORS[place], f"{name} imports {other}"
 
+
+def test_no_file_imports_itself_on_the_way():
+    done, way = set(), []
+
+    def visit(name):
+        assert name not in way, "a circle: " + " -> ".join([*way[way.index(name):], name])
+        if name not in done:
+            way.append(name)
+            for other in sorted({other for other, _ in imports(name)} - {name}):
+                visit(other)
+            done.add(way.pop())
+    for name in FILES:
+        visit(name)
+
+
+@pytest.mark.parametrize("name", FRAMEWORK_FREE)
+def test_files_without_a_framework(name):
+    assert not frameworks(name, parse(name).body)
+
+
+def test_tensorflow_below_training():
+    low = [name for name in FILES if FLOORS[name.split("/")[0]] < 5]
+    for name in low:
+        assert "tensorflow" not in frameworks(name, parse(name).body), name
+    using = {name for name in low if "tensorflow" in frameworks(name, list(walk(parse(name))))}
+    assert using == set(TENSORFLOW)
+
+
+def test_folders_of_keras_import_it_first():
+    """So that a module of theirs may be imported first: see reskeras/_registration.py."""
+    for folder in {FILES[name].parent for name in FILES if "keras" in frameworks(name, parse(name).body)} - {PACKAGE}:
+        inner = [name for name in FILES if FILES[name].parent == folder]
+        if FLOORS[get_name(folder).split("/")[0]] < 3 and not set(inner) & set(FRAMEWORK_FREE) and folder.parent == PACKAGE:
+            assert "import keras" in (folder / "__init__.py").read_text(), folder
+
+
+# Names
+
+PRIVATE_MODULES = re.compile(r"^(keras\.src|tensorflow\.(python|lite\.python|core|compiler))\b")
+
+
+def iterate_private_names(name):
+    """What a file uses of other packages that is private there: modules, and attributes with an underscore."""
+    tree = parse(name)
+    own = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    own |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+            and isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")}
+    own |= {node.target.id for node in ast.walk(tree) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+    own |= {target.id for node in ast.walk(tree) if isinstance(node, ast.Assign) for target in node.targets
+            if isinstance(target, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not node.level and PRIVATE_MODULES.match(node.module or ""):
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if PRIVATE_MODULES.match(alias.name))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and PRIVATE_MODULES.match(node.value):
+            yield node.value
+        elif isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr) and node.attr not in own:
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_private_names_are_in_one_file(name):
+    if name != "_keras_private":
+        assert set(iterate_private_names(name)) <= {"os._exit"}     # public, in spite of its name
+
+
+def test_each_private_name_has_its_reason():
+    for node in parse("_keras_private").body:
+        if isinstance(node, ast.FunctionDef):
+            assert len((ast.get_docstring(node) or "").split()) > 5, node.name
+
+
+@functools.cache
+def used_elsewhere():
+    """{file: names of it that other files use}."""
+    used = {name: set() for name in FILES}
+    for name in FILES:
+        modules = {}        # local name -> file
+        for node in walk(parse(name)):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                folder = name.split("/")[:-1]
+                base = [*folder[:len(folder) - node.level + 1], *(node.module or "").split(".")]
+                for alias in node.names:
+                    there = resolve([part for part in (*base, alias.name) if part])
+                    if there and not there[1]:
+                        modules[alias.asname or alias.name] = there[0]
+        for file, inner in imports(name):
+            used[file] |= {inner} - {""}
+        for node in ast.walk(parse(name)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+                used[modules[node.value.id]].add(node.attr)
+    for public, module in reskeras._PUBLIC.items():
+        used[module.replace(".", "/")].add(public)
+    return used
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_others_use_has_a_docstring(name):
+    for node in parse(name).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in used_elsewhere()[name]:
+            assert ast.get_docstring(node), f"{name}: {node.name}"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_serves_one_file_has_an_underscore(name):
+    public = set(used_elsewhere()[name])
+    tests = "\n".join(f.read_text() for folder in ("tests", "examples") for f in (ROOT / folder).rglob("*.py"))
+    for node in parse(name).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.name not in public:
+            assert re.search(rf"\b{node.name}\b", tests), f"{name}: {node.name} is used nowhere else"
+
+
+# Files
+
+WRITES = {"write_text", "write_bytes", "savefig", "writelines"}
+MOVES = {"os": {"replace", "rename", "link", "symlink"}, "shutil": {"copy", "copyfile", "copytree", "move", "copy2"},
+         "tempfile": {"mkstemp", "NamedTemporaryFile"}}
+
+
+def iterate_writes(tree, whole=False):
+    """(line, call) of what writes or replaces a file outside of a `with atomic_write(...)`."""
+    for node in ast.iter_child_nodes(tree):
+        inside = whole or isinstance(node, ast.With) and any("atomic_write(" in ast.unparse(item) for item in node.items)
+        if isinstance(node, ast.Call) and not whole:
+            function = node.func
+            called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+            owner = function.value.id if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) else ""
+            modes = [a.value for a in (*node.args, *(k.value for k in node.keywords if k.arg == "mode"))
+                     if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+            opens = called in ("open", "ZipFile") and any(re.fullmatch("[rwaxbt+]*[wax+][bt+]*", mode) for mode in modes)
+            if opens or called in WRITES and owner != "files" and isinstance(function, ast.Attribute) or called in MOVES.get(owner, ()):
+                yield node.lineno, ast.unparse(node)[:80]
+        yield from iterate_writes(node, inside)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_are_written_in_one_place(name):
+    if name not in WRITERS:
+        assert not list(iterate_writes(parse(name)))
+
+
+def test_one_search_for_the_nearest_name():
+    users = {name for name in FILES if any(isinstance(node, ast.Import) and node.names[0].name == "difflib"
+                                           for node in ast.walk(parse(name)))}
+    # `catalog` also compares by letters and digits alone and by beginnings, over the names of all packages
+    assert users <= {"errors", "catalog"}
+
+
+def test_files_are_short():
+    for name, file in FILES.items():
+        lines = file.read_text().splitlines()
+        assert file.stem in TABLES or len(lines) <= 300, f"{name}: {len(lines)} lines"
+
+
+def test_lines_are_short():
+    long = [f"{file.relative_to(ROOT)}:{number}" for folder in ("reskeras", "tests", "examples")
+            for file in sorted((ROOT / folder).rglob("*.py")) if file.stem not in TABLES - {"cli"}
+            for number, line in enumerate(file.read_text().splitlines(), 1) if len(line) > 110]
+    assert not long, f"{len(long)} lines of more than 110 columns: {long[:20]}"
+
+
+# The axes, the imports at run time, the frozen names, the pages
 
 def test_every_axis_has_its_functions():
     tables = {"block": residual.BLOCKS, "order": residual.ORDERS, "form": residual.FORMS, "stem": stems.STEM_WIDTHS,
@@ -99,9 +314,9 @@ def test_names_are_frozen(accept):
         assert found["layers"][name] == known["layers"][name], name
 
 
-GENERATED = [("README.md", "reskeras list --families", "end", catalog.format_families),
-             ("docs/nets.md", "reskeras list --markdown", "end", lambda: catalog.format_variants(catalog.list_models())),
-             ("docs/weights.md", "reskeras weights list --markdown", "end of weights", catalog.format_checkpoints)]
+GENERATED = [("README.md", "reskeras list --families", "end", catalog_tables.format_families),
+             ("docs/nets.md", "reskeras list --markdown", "end", lambda: catalog_tables.format_variants(catalog.list_models())),
+             ("docs/weights.md", "reskeras weights list --markdown", "end of weights", catalog_tables.format_checkpoints)]
 
 
 @pytest.mark.parametrize("page, command, end, table", GENERATED, ids=[page for page, *_ in GENERATED])
@@ -113,14 +328,3 @@ def test_links_between_pages():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).is_file(), f"{page.name}: {target}"
-
-
-def test_no_room_has_a_public_name():
-    rooms = {p.stem for p in PACKAGE.iterdir()}
-    assert not rooms & (set(dir(reskeras)) - {"__version__"})
-
-
-def test_files_are_short():
-    for file in FILES:
-        if file.stem not in ("variants", "name_rules", "cli"):     # tables: of nets, names and commands
-            assert len(file.read_text().splitlines()) <= 340, file

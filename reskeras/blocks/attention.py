@@ -5,8 +5,8 @@ import math
 
 from keras import layers
 
-from ..spec import ECA, SE, Spec, make_divisible
-from .ops import Tensor, act
+from ..spec import ECA, SE, Spec
+from .ops import Tensor, act, make_divisible
 
 
 def apply_attention(x: Tensor, spec: Spec, name: str) -> Tensor:

@@ -97,3 +97,16 @@ def build_head(x: Tensor, spec: AnySpec, classes: int, activation: Any) -> Tenso
     if spec.dropout_rate:
         x = layers.Dropout(spec.dropout_rate, name="top_dropout", dtype=dtype)(x)
     return layers.Dense(classes, activation=activation, name="predictions", dtype=dtype)(x)
+
+
+def make_divisible(value: float, divisor: int, minimum: int = 0, round_limit: float = 0.9) -> int:
+    """Rounds a number of channels to a multiple, by the rule of MobileNet as timm uses it.
+
+    Args:
+        value: the exact number.
+        divisor: the result is a multiple of this.
+        minimum: the least result; `divisor` by default.
+        round_limit: where the result would be less than this part of `value`, it is rounded up.
+    """
+    rounded = max(minimum or divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < round_limit * value else rounded

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from keras import layers
 
-from ..spec import SK, Spec, SplitAttention, make_divisible
-from .ops import Tensor, add, conv, conv_norm_act
+from ..spec import SK, Spec, SplitAttention
+from .ops import Tensor, add, conv, conv_norm_act, make_divisible
 from .layers import BlurPool2D, ChannelSlice, RadixSoftmax
 
 

@@ -36,13 +36,13 @@ def server(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def silent_again(monkeypatch):
     """Each test hears what is said once."""
-    monkeypatch.setattr(load, "SAID", set())
+    monkeypatch.setattr(load, "_LOGGED", set())
 
 
 @pytest.fixture
 def rows(monkeypatch):
     """Adds made-up checkpoints to the table for one test: rows(Weights, ...)."""
-    caches = [table.get_checkpoints, table.get_source_nets, table._checkpoints_by_id, table._checkpoints_by_name, catalog.get_source_names]
+    caches = [table.get_checkpoints, table.get_source_nets, table._checkpoints_by_id, table._checkpoints_by_name, catalog.list_source_names]
     known = table.list_checkpoints()
 
     def add(*more):

@@ -47,9 +47,25 @@ def test_layers_of_the_caller_do_not_matter():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"has the levels \(2, 3, 4\)"):
+    with pytest.raises(ValueError, match=r"levels=.*expected some of \(2, 3, 4\)"):
         reskeras.features("cifar_resnet20", weights=None)
-    with pytest.raises(TypeError, match="expected a net's name"):
-        reskeras.features(3)
-    with pytest.raises(TypeError, match="expected a keras.Model"):
-        reskeras.cost("resnet50")
+    for wrong in (3, None, ["resnet50"]):
+        with pytest.raises(ValueError, match="model=.*expected the name of a net, the path of a file, or a keras.Model"):
+            reskeras.features(wrong)
+    with pytest.raises(FileNotFoundError, match="gone.keras: no such file"):
+        reskeras.features("gone.keras")
+    with pytest.raises(ValueError, match="net.tflite: expected a .keras file"):
+        reskeras.features("net.tflite")
+    with pytest.raises(TypeError, match="width: these arguments need the name of a net"):
+        reskeras.features(tiny("resnet18"), width=0.5)
+
+
+def test_a_file_is_taken_as_its_model(tmp_path):
+    model = tiny("resnet18")
+    reskeras.save(model, tmp_path / "net.keras")
+    for path in (tmp_path / "net.keras", str(tmp_path / "net.keras")):
+        maps = reskeras.features(path, levels=(3, 5))
+        assert maps.strides == (8, 32) and maps.channels == reskeras.features(model, (3, 5)).channels
+    (tmp_path / "bad.keras").write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="bad.keras cannot be read as a Keras file"):
+        reskeras.features(tmp_path / "bad.keras")

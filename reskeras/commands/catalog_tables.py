@@ -1,0 +1,66 @@
+"""Tables of nets and checkpoints in Markdown, which the README and the documentation contain."""
+from __future__ import annotations
+
+from collections import Counter
+
+from ..builder import Variant
+from ..catalog import read_costs
+from ..variants import FAMILIES, VARIANTS
+from ..weights.table import list_checkpoints
+
+
+def format_variants(names: list[str]) -> str:
+    """A table in Markdown: for each family its paper, its nets, and the range of their costs."""
+    lines = ["| family | nets | parameters (M) | MACs (G) |", "|---|---|---|---|"]
+    for family, title in FAMILIES.items():
+        members = [VARIANTS[name] for name in names if VARIANTS[name].family == family]
+        if members:
+            builders = ", ".join(f"`{variant.builder}`" for variant in members)
+            lines.append(f"| **{title}** ({len(members)}) | {builders} | {_format_cost_ranges(members)} |")
+    return "\n".join(lines)
+
+
+def format_families() -> str:
+    """A table in Markdown: for each family its nets, examples, range of costs and number of checkpoints."""
+    lines = ["| family | nets | for example | parameters (M) | MACs (G) | checkpoints |",
+             "|---|---|---|---|---|---|"]
+    for family, title in FAMILIES.items():
+        members = [variant for variant in VARIANTS.values() if variant.family == family]
+        examples = dict.fromkeys((members[0], members[len(members) // 2], members[-1]))
+        builders = ", ".join(f"`{variant.builder}`" for variant in examples)
+        published = sum(VARIANTS[w.variant].family == family for w in list_checkpoints())
+        lines.append(f"| **{title}** | {len(members)} | {builders} | {_format_cost_ranges(members)} | "
+                     f"{published} |")
+    return "\n".join(lines)
+
+
+def _format_cost_ranges(members: list[Variant]) -> str:
+    """Two cells: millions of parameters, and billions of multiply-accumulates, from the least to the most."""
+    costs = [read_costs()[variant.name] for variant in members]
+    params, macs = [cost.params / 1e6 for cost in costs], [cost.macs / 1e9 for cost in costs]
+    return f"{_format_range(params)} | {_format_range(macs)}"
+
+
+def _format_range(values: list[float]) -> str:
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return low if low == high else f"{low} - {high}"
+
+
+def format_checkpoints() -> str:
+    """A table in Markdown: for each family its checkpoints, sources, licenses, and the defaults' accuracy."""
+    lines = ["| family | checkpoints | licenses | nets that `weights=\"imagenet\"` loads, with top-1 (%) |",
+             "|---|---|---|---|"]
+    for family, title in FAMILIES.items():
+        checkpoints = [w for w in list_checkpoints() if VARIANTS[w.variant].family == family]
+        sources = Counter(w.source for w in checkpoints)
+        licenses = Counter(w.license or "not given" for w in checkpoints)
+        defaults = [f"`{VARIANTS[w.variant].builder}` {w.top1 or '?'}"
+                    for w in checkpoints if w.is_default]
+        if checkpoints:
+            lines.append(f"| **{title}** | {_format_counts(sources)} | {_format_counts(licenses)} | "
+                         f"{', '.join(defaults) or 'none'} |")
+    return "\n".join(lines)
+
+
+def _format_counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in counter.most_common())
