@@ -6,7 +6,7 @@ from safetensors.numpy import save_file
 
 import reskeras
 from reskeras.weights.convert import rename_tensors, match_tensors
-from reskeras.weights.name_rules import RULES, foreign_names
+from reskeras.weights.name_rules import PYTORCH_RULES, get_pytorch_names
 
 
 def net(**fields):
@@ -16,7 +16,7 @@ def net(**fields):
 def torch_arrays(model):
     """The net's weights as a PyTorch package would have them."""
     back = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
-    return {foreign_names(layer.name, v.name)[0]: np.ascontiguousarray(v.numpy().transpose(back[len(v.shape)]))
+    return {get_pytorch_names(layer.name, v.name)[0]: np.ascontiguousarray(v.numpy().transpose(back[len(v.shape)]))
             for layer in model.layers for v in layer.weights}
 
 
@@ -50,7 +50,7 @@ def broken(tmp_path, kind):
 @pytest.mark.parametrize("kind, says", [
     ("another net", "10 tensors without a variable: layer1.1"), ("missing tensor", "conv1_bn.moving_variance"),
     ("left-over tensor", "layer9.weight"), ("wrong shape", r"predictions.kernel \(64, 10\)"),
-    ("truncated", "no readable .safetensors")])
+    ("truncated", "not a readable .safetensors")])
 def test_nothing_is_half_loaded(tmp_path, kind, says):
     from reskeras.weights.load import load_weights
     file, model = broken(tmp_path, kind), net()
@@ -88,7 +88,8 @@ def test_same_tensor_twice_is_refused(monkeypatch):
     model = net()
     arrays = rename_tensors(model, torch_arrays(model))
     assert len({p.key for p in match_tensors(model, arrays, "file")}) == len(model.weights)
-    monkeypatch.setattr(convert, "foreign_names", lambda layer, *rest: foreign_names(layer.replace("_2_", "_1_"), *rest))
+    monkeypatch.setattr(convert, "get_pytorch_names",
+                        lambda layer, *rest: get_pytorch_names(layer.replace("_2_", "_1_"), *rest))
     with pytest.raises(ValueError, match="layer1.0.conv1.weight"):
         match_tensors(model, rename_tensors(model, torch_arrays(net())), "file")
 
@@ -100,5 +101,5 @@ def test_every_rule_is_used():
     import re
     names = json.loads((pathlib.Path(__file__).parent / "golden" / "names.json").read_text())["layers"]
     layers = {layer for listed in names.values() for layer in listed}
-    for pattern, _ in RULES:
+    for pattern, _ in PYTORCH_RULES:
         assert any(re.fullmatch(pattern, layer) for layer in layers), pattern

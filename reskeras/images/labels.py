@@ -1,82 +1,118 @@
-"""Class names: the bundled label sets, and scores decoded with them."""
+"""Class names: the label sets that come with the package, and scores decoded with them.
+
+A *label set* is a file of label_names/, one class a line: its WordNet synset or its index, and its name.
+"""
 from __future__ import annotations
 
 import functools
 import pathlib
-from typing import Any
+from typing import Any, Sequence
 
 import numpy as np
 
+from ..errors import ArgumentError, check_whole_number
+
+ClassLabel = tuple[str, str]    # a WordNet synset or an index, and the name
 _FOLDER = pathlib.Path(__file__).parent / "label_names"
-ClassLabel = tuple[str, str]     # a WordNet synset or an index, and the name
-_SUBSETS = {"imagenet-12k": ("imagenet-21k", "12k")}      # sets that are a marked part of another
-_LABEL_SET_OF_SIZE = {1000: "imagenet-1k", 1001: "imagenet-1k", 11821: "imagenet-12k", 21843: "imagenet-21k"}    # nobody else's numbers
+_SUBSETS = {"imagenet-12k": ("imagenet-21k", "12k")}    # part of another label set: its file and its mark there
+# numbers of classes that only one label set has
+_LABEL_SETS_BY_SIZE = {1000: "imagenet-1k", 1001: "imagenet-1k", 11821: "imagenet-12k", 21843: "imagenet-21k"}
 
 
-def decode_scores(p: Any, top: int = 5, labels: Any = None) -> list[list[tuple[str, str, float]]]:
+def decode_scores(preds: Any, top: int = 5, labels: Any = None) -> list[list[tuple[str, str, float]]]:
     """The likeliest classes of each sample.
 
     Args:
-        p: scores (samples, classes), as a classifier's `predict` gives them.
+        preds: scores (samples, classes), as a classifier's `predict` gives them.
         top: how many classes to give for each sample.
-        labels: a label set, or a list of names in the order of the classes.
+        labels: as in `get_classes`.
 
     Returns:
         For each sample a list of (synset or index, name, score), the likeliest first.
 
     Raises:
-        ValueError: for scores of another shape, labels of another number, or no labels where the number is ambiguous.
+        ArgumentError: for scores of another shape, labels of another number of classes, or no labels where
+            the number of classes does not tell them.
     """
-    scores = np.asarray(p)
-    if scores.ndim == 1:
-        raise ValueError(f"p has the shape {scores.shape}: expected (samples, classes); for one sample give p[None]")
+    scores = np.asarray(preds)
     if scores.ndim != 2 or not scores.shape[1]:
-        raise ValueError(f"p has the shape {scores.shape}: expected (samples, classes), as a classifier gives them")
-    if not isinstance(top, int) or isinstance(top, bool) or top < 1:
-        raise ValueError(f"top={top!r}: expected a whole number of at least 1")
+        raise ArgumentError("preds", scores, "scores (samples, classes), as a classifier gives them",
+                            hint="for one sample give preds[None]" if scores.ndim == 1 else "")
+    check_whole_number("top", top)
+
     classes = get_classes(labels, scores.shape[1])
-    # ties in the order of the classes
-    return [[(*classes[i], float(row[i])) for i in np.argsort(-row.astype("float64"), kind="stable")[:top]]
-            for row in scores]   # unsigned bytes have no negative
+
+    def decode_sample(sample: np.ndarray) -> list[tuple[str, str, float]]:
+        negative = -sample.astype("float64")        # unsigned bytes have no negative
+        order = np.argsort(negative, kind="stable")     # equal scores in the order of the classes
+        return [(*classes[i], float(sample[i])) for i in order[:top]]
+
+    return [decode_sample(sample) for sample in scores]
 
 
-def get_classes(labels: Any, number: int) -> tuple[ClassLabel, ...]:
-    """The `number` classes that `labels` stands for.  Raises: ValueError where there are none, or others."""
+def get_classes(labels: str | Sequence[Any] | np.ndarray | None, number: int) -> tuple[ClassLabel, ...]:
+    """The classes of a model with their names.
+
+    Args:
+        labels: a label set ("imagenet-1k", "cifar10" ...) or the names in the order of the classes.  None
+            stands for the label set that alone has this number of classes.
+        number: how many classes the model has.
+
+    Returns:
+        (synset or index, name) of each class.
+
+    Raises:
+        ArgumentError: for labels of another number of classes, an unknown label set, or None where the
+            number of classes does not tell the label set.
+    """
     if labels is None:
         labels = _guess_label_set(number)
     if isinstance(labels, str):
         classes = get_label_set(labels)
-        if number == len(classes) + 1:      # TensorFlow's checkpoints keep class 0 for what is none of them
+        if number == len(classes) + 1:      # TensorFlow's checkpoints keep class 0 for everything else
             classes = (("background", "background"), *classes)
-        name = labels
     else:
         classes = tuple((str(i), str(label)) for i, label in enumerate(labels))
-        name = "labels"
     if len(classes) != number:
-        raise ValueError(f"{name} has {len(classes)} names, the net has {number} classes; "
-                         "give labels=[...], one name for each class")
+        raise ArgumentError("labels", labels, f"one name for each of the {number} classes, not {len(classes)}",
+                            hint="give labels=[...], their names in order")
     return classes
 
 
 def _guess_label_set(number: int) -> str:
-    """The label set of that many classes, where that leaves no doubt."""
-    if number in _LABEL_SET_OF_SIZE:
-        return _LABEL_SET_OF_SIZE[number]
-    near = [name for name in list_label_sets() if len(get_label_set(name)) == number]
-    raise ValueError(f"{number} classes may be any; say which: labels=model, labels=[...] with {number} names"
-                     + "".join(f", labels={name!r}" for name in near))
+    """The label set of a number of classes, where no other one has this number."""
+    if number in _LABEL_SETS_BY_SIZE:
+        return _LABEL_SETS_BY_SIZE[number]
+    candidates = [name for name in list_label_sets() if len(get_label_set(name)) == number]
+    choices = ["labels=model", f"labels=[...] with {number} names", *(f"labels={name!r}" for name in candidates)]
+    raise ArgumentError("labels", None, f"what the {number} classes are called",
+                        hint=f"give {', or '.join(choices)}")
 
 
 def list_label_sets() -> list[str]:
+    """The names of the label sets that come with the package."""
     return sorted([file.stem for file in _FOLDER.glob("*.txt")] + list(_SUBSETS))
 
 
 @functools.cache
 def get_label_set(name: str) -> tuple[ClassLabel, ...]:
-    """The classes of a bundled label set, in order.  Raises: ValueError for another name."""
-    if name not in list_label_sets():
-        raise ValueError(f"labels={name!r}: its names do not come with the package; give labels=[...] in the order of the "
-                         f"classes, or one of {', '.join(list_label_sets())}")
+    """The classes of a label set that comes with the package.
+
+    Args:
+        name: one of `list_label_sets()`.
+
+    Returns:
+        (synset or index, name) of each class, in order.
+
+    Raises:
+        ArgumentError: for another name.
+    """
+    known = list_label_sets()
+    if name not in known:
+        raise ArgumentError("labels", name, f"one of {', '.join(known)}", known,
+                            "other names do not come with the package; give labels=[...], the names in order")
+
     file, mark = _SUBSETS.get(name, (name, None))
-    lines = [line.split("\t") for line in (_FOLDER / f"{file}.txt").read_text(encoding="utf-8").splitlines()]
-    return tuple((line[0], line[1]) for line in lines if line[0][0] != "#" and (mark is None or mark in line[2:]))
+    text = (_FOLDER / f"{file}.txt").read_text(encoding="utf-8")
+    lines = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+    return tuple((line[0], line[1]) for line in lines if mark is None or mark in line[2:])

@@ -1,164 +1,229 @@
-"""Names and arrays of a file to the variables of a net: rename, transpose by rank, and prove a bijection first."""
+"""From the tensors of a file to the variables of a net: renamed, transposed, matched one to one, assigned.
+
+    file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
+         -> convert.py (rename, transpose, match) -> load.py assigns
+
+An array has one of two kinds of keys.  A *PyTorch key* is the name that another package gives a tensor; the
+array then has PyTorch's order of axes.  A *Keras key* is "layer.#index", the layer's name and the place of
+the variable in it; the array then has Keras' order of axes.
+
+Example: timm's "layer1.0.conv1.weight" (64, 64, 1, 1) is one of the names that name_rules.py gives for the
+variable "conv2_block1_1_conv.kernel".  `match_tensors` finds it by that name, transposes it to (1, 1, 64,
+64), and puts both into a `TensorMatch`.  weights/__init__.py has the whole way.
+"""
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import keras
 import numpy as np
 from keras import layers
 
-from .name_rules import HEAD, IGNORED, foreign_names, our_layer_name
+from .name_rules import HEAD, IGNORED_VARIABLES, get_pytorch_names, rename_keras_layer
 
 Arrays = Mapping[str, np.ndarray]
-# PyTorch's axes to Keras', by rank: dense, 1-D and 2-D kernels
-TRANSPOSED = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
-MODULE = re.compile(r"conv\d+_block\d+|\w+?(?=_branch)")
-PROJECTION = re.compile(r"(block\d+)_0_")
-CONSTANT = re.compile(r"conv\d+_block\d+_2_gconv")   # what sums the groups of keras.applications' ResNeXt
-NUMBERED = {"conv2d": layers.Conv2D, "batch_normalization": layers.BatchNormalization, "dense": layers.Dense}
+# PyTorch's axes in Keras' order, by rank: dense kernels, 1-D and 2-D convolutions
+_KERAS_AXES = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
+_MODULE = re.compile(r"conv\d+_block\d+|\w+?(?=_branch)")
+_PROJECTION = re.compile(r"(block\d+)_0_")
+# in the files of keras.applications' ResNeXt: the constant kernel that sums groups
+_GROUP_SUM = re.compile(r"conv\d+_block\d+_2_gconv")
+# Keras' own names of layers without a name: "conv2d", "conv2d_1" ...
+_NUMBERED_LAYERS = {"conv2d": layers.Conv2D, "batch_normalization": layers.BatchNormalization,
+                    "dense": layers.Dense}
 
 
 @dataclass(frozen=True)
 class TensorMatch:
+    """A variable of a net and the tensor of a file that belongs to it."""
+
     variable: keras.Variable
-    name: str           # "conv1_conv.kernel"
-    key: str            # "conv1.weight"
-    array: np.ndarray   # in Keras' layout
+    name: str           # of the variable: "conv1_conv.kernel"
+    key: str            # of the tensor: "conv1.weight"
+    array: np.ndarray   # in Keras' order of axes
 
 
 def assign_tensors(model: keras.Model, arrays: Arrays, source: str) -> None:
-    """Fills every variable of `model` from `arrays`, or changes none.
+    """Assigns every variable of a net, or changes none.
 
-    Arguments:
-        arrays: by PyTorch name ("layer1.0.conv1.weight") or by layer and place ("conv1_conv.#0", as Keras' files count).
-        source: what to call them in an error.
-    Raises: ValueError that lists the variables without an array, the arrays without a variable, and unequal shapes.
+    Args:
+        model: the net.
+        arrays: the arrays of a file, with PyTorch keys or Keras keys (see above).
+        source: what they are called in an error.
+
+    Raises:
+        ValueError: which lists the variables without a tensor, the tensors without a variable, and unequal
+            shapes.
     """
-    for pair in match_tensors(model, rename_tensors(model, arrays), source):
-        pair.variable.assign(pair.array)
+    for match in match_tensors(model, rename_tensors(model, arrays), source):
+        match.variable.assign(match.array)
 
 
 def rename_tensors(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
-    """`arrays` without what is no weight, and under our layers' names where they are in Keras' layout."""
-    wanted = {k: a for k, a in arrays.items() if k.rsplit(".", 1)[-1] not in IGNORED}
-    known: dict[str, np.ndarray] = {}
-    for key, array in wanted.items():
-        layer, mark, place = key.partition(".#")
-        if not CONSTANT.fullmatch(layer):
-            known[our_layer_name(layer) + mark + place if mark else key] = array
-    return _renumbered(model, known)
+    """The arrays of a file, Keras keys with our names of the layers; PyTorch keys stay as they are.
 
+    Arrays that are no weights are left out.
 
-def match_tensors(model: keras.Model, wanted: Arrays, source: str, fresh: Sequence[str] = ()) -> list[TensorMatch]:
-    """The bijection between the variables of `model`, but of the layers `fresh`, and `wanted`.
-
-    Raises: ValueError where there is none.
+    Args:
+        model: the net for which they are.
+        arrays: the arrays of a file.
     """
-    found, missing, unequal, used = [], [], [], set()
-    for name, variable, candidates in list_variables(model):
+    weights = {key: array for key, array in arrays.items() if key.rsplit(".", 1)[-1] not in IGNORED_VARIABLES}
+    renamed: dict[str, np.ndarray] = {}
+    for key, array in weights.items():
+        layer, mark, index = key.partition(".#")
+        if not _GROUP_SUM.fullmatch(layer):
+            renamed[rename_keras_layer(layer) + mark + index if mark else key] = array
+    return _rename_numbered_layers(model, renamed)
+
+
+def match_tensors(model: keras.Model, arrays: Arrays, source: str,
+                  fresh: Sequence[str] = ()) -> list[TensorMatch]:
+    """Which tensor belongs to which variable, one to one.
+
+    Args:
+        model: the net.
+        arrays: as `rename_tensors` returns them.
+        source: what they are called in an error.
+        fresh: layers that keep their variables.
+
+    Returns:
+        A match for every variable of the other layers.  Only the classifier of a file may be left over,
+        where the net has none.
+
+    Raises:
+        ValueError: which lists the variables without a tensor, the tensors without a variable, and unequal
+            shapes.
+    """
+    matches, missing, unequal, used = [], [], [], set()
+    for name, variable, keys in list_variables(model):
         if name.partition(".")[0] in fresh:
             continue
-        key = next((k for k in candidates if k in wanted), None)
+        key = next((k for k in keys if k in arrays), None)
         if key is None:
             missing.append(name)
             continue
-        array = _to_keras(wanted[key], tuple(variable.shape), foreign=not is_keras_key(key))
-        if array.shape != tuple(variable.shape):
-            unequal.append(f"{name} {tuple(variable.shape)} and {key} {tuple(wanted[key].shape)}")
+
+        shape = tuple(variable.shape)
+        array = _to_keras_axes(arrays[key], shape, is_pytorch=not is_keras_key(key))
+        if array.shape != shape:
+            unequal.append(f"{name} {shape} and {key} {tuple(arrays[key].shape)}")
         if key in used:
             unequal.append(f"{name} and another variable: both are {key}")
         used.add(key)
-        found.append(TensorMatch(variable, name, key, array))
-    left = [k for k in wanted if k not in used and not (is_headless(model) and _is_head(k))]
-    if missing or left or unequal:
+        matches.append(TensorMatch(variable, name, key, array))
+
+    unused = [k for k in arrays if k not in used and not (is_headless(model) and _is_head_key(k))]
+    problems = {"variables of the net without a tensor": missing, "tensors without a variable": unused,
+                "unequal shapes (net and file)": unequal}
+    if any(problems.values()):
         raise ValueError(f"{source} does not fit {model.name}: " + "; ".join(
-            f"{len(names)} {what}: {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}" for what, names in (
-                ("variables of the net without a tensor", missing), ("tensors without a variable", left),
-                ("unequal shapes (net and file)", unequal)) if names))
-    return found
+            f"{len(names)} {what}: {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}"
+            for what, names in problems.items() if names))
+    return matches
 
 
 def list_variables(model: keras.Model) -> list[tuple[str, keras.Variable, list[str]]]:
-    """(our name, variable, names it may have in a file) of every variable but the state of random generators."""
+    """Every variable of a net that a file of weights has, so not the state of random generators.
+
+    Returns:
+        For each variable (our name, the variable, the keys that its tensor may have in a file).
+    """
     result = []
     for layer in model.layers:
-        kept = [v for v in layer.weights if "seed_generator" not in v.path]
-        for i, variable in enumerate(kept):
-            name = f"{layer.name}.{variable.name}"
-            result.append((name, variable, [f"{layer.name}.#{i}", *foreign_names(layer.name, variable.name)]))
+        variables = [v for v in layer.weights if "seed_generator" not in v.path]
+        for i, variable in enumerate(variables):
+            keys = [f"{layer.name}.#{i}", *get_pytorch_names(layer.name, variable.name)]
+            result.append((f"{layer.name}.{variable.name}", variable, keys))
     return result
 
 
 def is_keras_key(key: str) -> bool:
+    """Whether a tensor's key is "layer.#index", so that the tensor has Keras' order of axes."""
     return ".#" in key
 
 
-def _is_head(key: str) -> bool:
-    return key.startswith(f"{HEAD}.#") or key in foreign_names(HEAD, "kernel") + foreign_names(HEAD, "bias")
-
-
 def is_headless(model: keras.Model) -> bool:
+    """Whether a net has no classifier."""
     return all(layer.name != HEAD for layer in model.layers)
 
 
-def _to_keras(array: np.ndarray, shape: tuple[int, ...], foreign: bool) -> np.ndarray:
-    """A PyTorch (`foreign`) array in Keras' layout: axes by rank; a 1x1 convolution may stand for a dense layer."""
+def _is_head_key(key: str) -> bool:
+    pytorch_names = get_pytorch_names(HEAD, "kernel") + get_pytorch_names(HEAD, "bias")
+    return key.startswith(f"{HEAD}.#") or key in pytorch_names
+
+
+# ---- order of axes
+
+
+def _to_keras_axes(array: np.ndarray, shape: tuple[int, ...], is_pytorch: bool) -> np.ndarray:
+    """An array with Keras' order of axes, for a variable of a shape."""
+    if not is_pytorch:
+        return _to_variable_shape(array, shape)
+
     rank = len(shape)
-    if not foreign:
-        return _from_keras(array, shape)
-    if array.ndim == 4 and rank == 2 and array.shape[2:] == (1, 1):
+    if array.ndim == 4 and rank == 2 and array.shape[2:] == (1, 1):     # a 1x1 convolution for a dense layer
         array = array[:, :, 0, 0]
-    elif array.ndim == 2 and rank == 4:
+    elif array.ndim == 2 and rank == 4:                                 # or the other way
         array = array[:, :, None, None]
-    return array.transpose(TRANSPOSED[array.ndim]) if array.ndim in TRANSPOSED else array
+    return array.transpose(_KERAS_AXES[array.ndim]) if array.ndim in _KERAS_AXES else array
 
 
-def _from_keras(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """An array of Keras' layout in `shape`: a dense layer for a 1x1 convolution, or back; a grouped one for a depthwise."""
-    if array.ndim == 4 and len(shape) == 2 and array.shape[:2] == (1, 1):
-        return array[0, 0]
-    if array.ndim == 2 and len(shape) == 4:
+def _to_variable_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of Keras' order for a variable of another layer that calculates the same."""
+    rank = len(shape)
+    if array.ndim == 4 and rank == 2 and array.shape[:2] == (1, 1):     # a 1x1 convolution for a dense layer
+        return array.reshape(array.shape[2:])
+    if array.ndim == 2 and rank == 4:                                   # or the other way
         return array[None, None]
-    if array.ndim == len(shape) == 4 and array.shape != shape and array.shape == (*shape[:2], shape[3], shape[2]):
-        # keras.applications' ResNeXt: a depthwise convolution (h, w, channel, place in the group) and a sum over each group
-        h, w, channels, each = array.shape
-        grouped = array.reshape(h, w, channels // each, each, each)     # group, channel in, channel out
-        return grouped.transpose(0, 1, 3, 2, 4).reshape(h, w, each, channels)
+
+    if array.ndim == rank == 4 and array.shape != shape and array.shape == (*shape[:2], shape[3], shape[2]):
+        # A grouped convolution in keras.applications' ResNeXt is a depthwise convolution, whose kernel is
+        # (height, width, channel, place in the group), and a sum over each group.
+        height, width, channels, size = array.shape
+        grouped = array.reshape(height, width, channels // size, size, size)    # group, input, output channel
+        return grouped.transpose(0, 1, 3, 2, 4).reshape(height, width, size, channels)
     return array
 
 
-def _renumbered(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
-    """Keys of layers that Keras numbered as they were made ("conv2d_17.#0"), under our names in the same order."""
+# ---- layers that Keras numbered
+
+
+def _rename_numbered_layers(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
+    """Our names for layers that Keras numbered when they were made ("conv2d_17.#0"): in the same order."""
     names: dict[str, str] = {}
-    for base, kind in NUMBERED.items():
+    for base, kind in _NUMBERED_LAYERS.items():
         pattern = re.compile(rf"{base}(?:_(\d+))?")
         known = {key.partition(".#")[0] for key in arrays if is_keras_key(key)}
-        theirs = sorted((int(m[1] or 0), layer) for layer in known if (m := pattern.fullmatch(layer)))
-        ours = [layer.name for layer in _as_made(model) if isinstance(layer, kind) and layer.name not in known]
-        if len(ours) == len(theirs):
-            names.update((t, o) for (_, t), o in zip(theirs, ours))
-    return {_renamed(key, names): array for key, array in arrays.items()}
+        numbered = sorted((int(m[1] or 0), layer) for layer in known if (m := pattern.fullmatch(layer)))
+        ours = [layer.name for layer in _list_in_creation_order(model)
+                if isinstance(layer, kind) and layer.name not in known]
+        if len(ours) == len(numbered):
+            names.update((layer, our_name) for (_, layer), our_name in zip(numbered, ours))
+
+    def rename(key: str) -> str:
+        layer, mark, index = key.partition(".#")
+        return names.get(layer, layer) + mark + index
+
+    return {rename(key): array for key, array in arrays.items()}
 
 
-def _renamed(key: str, names: Mapping[str, str]) -> str:
-    layer, mark, place = key.partition(".#")
-    return names.get(layer, layer) + mark + place
-
-
-def _as_made(model: keras.Model) -> list[keras.layers.Layer]:
+def _list_in_creation_order(model: keras.Model) -> list[Any]:
     """The layers in the order in which Keras' own code makes them: module by module, branch by branch.
 
-    model.layers is sorted by depth, which interleaves the branches of a module.  Projections come last in a block there.
+    `model.layers` is sorted by depth, so the branches of a module are mixed there.  In Keras' code a block's
+    projection is made last.
     """
-    rank: dict[str, int] = {}
+    position: dict[str, int] = {}
     for i, layer in enumerate(model.layers):
-        rank.setdefault(_module_of(layer.name), i)
-    return sorted(model.layers, key=lambda layer: (rank[_module_of(layer.name)], PROJECTION.sub(r"\1_9_", layer.name)))
+        position.setdefault(_get_module(layer.name), i)
+    return sorted(model.layers, key=lambda layer: (position[_get_module(layer.name)],
+                                                   _PROJECTION.sub(r"\1_9_", layer.name)))
 
 
-def _module_of(layer: str) -> str:
-    """The module or block that the layer is part of, else the layer."""
-    match = MODULE.match(layer)
+def _get_module(layer: str) -> str:
+    """The module or block of which a layer is part; of another layer its name."""
+    match = _MODULE.match(layer)
     return match[0] if match else layer

@@ -1,87 +1,102 @@
-"""One transfer of a URL to a file, which goes on where an earlier one was cut; and whether another attempt is worth it."""
+"""Downloading a URL to a file: one attempt, which continues an earlier one; and how many attempts to make."""
 from __future__ import annotations
 
 import pathlib
-from typing import Iterator
+from typing import Iterator, Mapping
+
+from ..files import write_text
 
 TIMEOUT = (10.0, 60.0)      # seconds to connect, and between two pieces
-CHUNK = 1 << 14     # what of it a cut loses
+CHUNK = 1 << 14             # bytes that are written at once: so many may be lost when the connection ends
 ATTEMPTS = 6
-TRANSIENT = (408, 425, 429, 500, 502, 503, 504)     # answers that blame the server or the moment
-# what requests, urllib3, httpx and we call a transfer that began and did not end
-CUTS = {"Cut", "IncompleteRead", "ProtocolError", "ChunkedEncodingError", "RemoteProtocolError", "ReadError", "ReadTimeout",
-        "ReadTimeoutError", "TimeoutError"}
+_TRANSIENT_STATUS = (408, 425, 429, 500, 502, 503, 504)     # the server's fault, or too many requests
+# what requests, urllib3, httpx and this file call a transfer that began and did not end
+_INTERRUPTIONS = {"DownloadInterrupted", "IncompleteRead", "ProtocolError", "ChunkedEncodingError",
+                  "RemoteProtocolError", "ReadError", "ReadTimeout", "ReadTimeoutError", "TimeoutError"}
 
 
-class ConnectionCut(ConnectionError):
+class DownloadInterrupted(ConnectionError):
     """The connection ended before the file did."""
 
 
 def download_file(url: str, part: pathlib.Path, name: str) -> None:
-    """Fetches what `part` lacks of `url`.
+    """Downloads what `part` does not have yet of a URL.
 
-    An unfinished `part` is gone on with if the server says that its file is still the same one (If-Range), else begun anew.
+    If the server says that its file is still the same one (If-Range), an unfinished `part` is continued;
+    otherwise the download starts from the beginning.  What the server calls this version of the file is kept
+    beside `part`.
 
-    Arguments:
+    Args:
         url: of the file.
-        part: the unfinished file; complete on return.
-        name: for the progress bar, which shows on a terminal only.
-    Raises: requests.RequestException, Cut.
+        part: the unfinished file, or a path where no file is yet; complete on return.
+        name: for the progress bar, which is shown on a terminal only.
+
+    Raises:
+        requests.RequestException: for an answer that is an error, or none.
+        DownloadInterrupted: where the connection ended too early.
     """
     import requests
     from tqdm import tqdm
-    version = part.with_name(part.name + ".version")     # of the file at the server, while `part` is unfinished
-    have = part.stat().st_size if part.is_file() and version.is_file() else 0
+
+    version = part.with_name(part.name + ".version")
+    start = part.stat().st_size if part.is_file() and version.is_file() else 0
     headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers |= {"Range": f"bytes={have}-", "If-Range": version.read_text()}
+    if start:
+        headers |= {"Range": f"bytes={start}-", "If-Range": version.read_text()}
+
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == 416:     # it has no more than we have: not the file we began
+        if response.status_code == 416:     # the file is not longer than `part`: not the file that was begun
             version.unlink(missing_ok=True)
-            raise ConnectionCut(f"{url} has no byte {have}")
+            raise DownloadInterrupted(f"{url} has no byte {start}")
         response.raise_for_status()
-        if response.status_code != 206:
-            have = 0
+        if response.status_code != 206:     # the whole file comes
+            start = 0
         _write_version(version, response.headers)
+
         length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        with part.open("ab" if have else "wb") as file, tqdm(
-                total=total, initial=have, unit="B", unit_scale=True, desc=name, disable=None) as bar:
+        total = start + int(length) if length else None
+        with part.open("ab" if start else "wb") as file, tqdm(
+                total=total, initial=start, unit="B", unit_scale=True, desc=name, disable=None) as progress:
             for piece in response.iter_content(CHUNK):
                 file.write(piece)
-                bar.update(len(piece))
+                progress.update(len(piece))
+
     size = part.stat().st_size
     if total is not None and size != total:
-        raise ConnectionCut(f"{size} of {total} bytes came")
+        raise DownloadInterrupted(f"{size} of {total} bytes came")
     version.unlink(missing_ok=True)
 
 
-def _write_version(version: pathlib.Path, headers) -> None:
-    """Writes down what the server calls this version of its file; a weak tag promises no equal bytes."""
-    tag = headers.get("ETag", "")
-    mark = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
-    if mark:
-        version.write_text(mark)
+def _write_version(version: pathlib.Path, headers: Mapping[str, str]) -> None:
+    """Writes what the server calls this version of its file; a weak tag does not promise equal bytes."""
+    etag = headers.get("ETag", "")
+    value = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
+    if value:
+        write_text(version, value)
     else:
         version.unlink(missing_ok=True)
 
 
-def exception_chain(error: BaseException | None) -> Iterator[BaseException]:
+def iterate_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, its cause, the cause of that, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def count_attempts(chain: list[BaseException], hub: bool) -> int:
-    """How many attempts the failure is worth: one where the server said no, few where nobody answered.
+def count_attempts(causes: list[BaseException], is_hub: bool) -> int:
+    """How many attempts a failed download is worth: one where the server said no, few where nobody answered.
 
-    The hub's library makes several of its own in each of ours, but before its version 1 it made none.
+    Args:
+        causes: the error and its causes, see `iterate_causes`.
+        is_hub: whether the hub's library downloaded.  It makes several attempts of its own in each of ours,
+            but before its version 1 it made none.
     """
-    answers = (getattr(error, "response", None) for error in chain)
+    answers = (getattr(error, "response", None) for error in causes)
     status = next((answer.status_code for answer in answers if answer is not None), None)
-    kinds = {type(error).__name__ for error in chain}
+    kinds = {type(error).__name__ for error in causes}
     if status is not None:
-        return 1 if status not in TRANSIENT else 3 if hub else ATTEMPTS
-    if kinds & CUTS:
-        return 3 if hub else ATTEMPTS
-    return 3 if kinds & {"ConnectionError", "ConnectTimeout"} and not hub else 1
+        return 1 if status not in _TRANSIENT_STATUS else 3 if is_hub else ATTEMPTS
+    if kinds & _INTERRUPTIONS:
+        return 3 if is_hub else ATTEMPTS
+    return 3 if kinds & {"ConnectionError", "ConnectTimeout"} and not is_hub else 1

@@ -1,9 +1,12 @@
-"""The file of a checkpoint: from the cache, else downloaded, checked, and remembered.
+"""Getting the file of a checkpoint: from a cache, or downloaded, and always checked.
 
-Files of the Hugging Face hub lie in its own cache (HF_HOME), others in KERAS_HOME or ~/.keras, in reskeras/<source>/.
-There, beside each file's place, a .json remembers the sha256 of what was first received, so that a later change is refused.
-HF_ENDPOINT names another hub, RESKERAS_MIRROR ("http://127.0.0.1:8000") takes the place of scheme and host of other URLs,
-and HF_HUB_OFFLINE keeps from the network.
+Files of the Hugging Face hub are kept in the hub's own cache (HF_HOME), files of other hosts in the folder
+reskeras/<source> of KERAS_HOME or ~/.keras.  Any file may also be put there by hand, see `get_cache_path`.
+Beside that place a small .json file, the *note*, keeps the sha256 of what was received first, so that a later
+change is noticed.
+
+Environment variables: HF_ENDPOINT is the address of another hub; RESKERAS_MIRROR ("http://127.0.0.1:8000")
+replaces scheme and host of other URLs; with HF_HUB_OFFLINE nothing is downloaded.
 """
 from __future__ import annotations
 
@@ -17,137 +20,151 @@ import time
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
-from .download import exception_chain, count_attempts, download_file
+from ..files import write_text
+from .download import count_attempts, download_file, iterate_causes
 from .table import EMBEDDED_FOLDER, Checkpoint
 
-BACKOFF = 0.5           # seconds, doubled at each attempt
-CHUNK = 1 << 20
+BACKOFF = 0.5           # seconds before the second attempt, doubled at each further one
+CHUNK = 1 << 20         # bytes that are hashed at once
 
 
-class WrongBytes(ValueError):
-    """A file that is not what was published."""
+class ChecksumError(ValueError):
+    """The bytes of a file are not those that were published."""
 
 
-def fetch_checkpoint(weights: Checkpoint) -> pathlib.Path:
-    """The checkpoint's file, downloaded where it is not in the cache.
+def fetch_checkpoint(checkpoint: Checkpoint) -> pathlib.Path:
+    """The file of a checkpoint, downloaded where it is not in a cache.
 
-    Raises: OSError where it cannot be had (the message has the URL and where to put the file by hand), ValueError for bytes
-        that are not what was published; they are deleted.
+    Args:
+        checkpoint: of the table.
+
+    Returns:
+        The path of the file, whose bytes have been checked.
+
+    Raises:
+        OSError: where the file is not in a cache and cannot be downloaded; the message has the URL and the
+            path where the file can be put by hand.
+        ChecksumError: for bytes that are not those that were published; the file is deleted.
     """
-    if weights.source == "reskeras":
-        return EMBEDDED_FOLDER / weights.file
-    found = find_cached_file(weights)
-    if found and _is_checked(found, weights):
-        return found
+    if checkpoint.source == "reskeras":
+        return EMBEDDED_FOLDER / checkpoint.file
+    file = find_cached_file(checkpoint)
+    if file and _is_checked(file, checkpoint):
+        return file
+
     from filelock import FileLock
-    place = get_cache_path(weights)
-    if found and not _writable(place.parent):    # nothing can be noted: the bytes are read each time
-        _check_digests(found, weights)
-        return found
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{place}.lock"):     # of processes that start at once, one downloads
-        found = find_cached_file(weights)
-        if found is None:
-            found = _retried(weights, _from_hub if weights.repo else _from_url)
-        return _check_file(found, weights)
+    path = get_cache_path(checkpoint)
+    if file and not _is_writable(path.parent):      # no note can be written: the bytes are checked each time
+        _check_bytes(file, checkpoint)
+        return file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):      # of several processes that start at once, one downloads
+        file = find_cached_file(checkpoint)
+        if file is None:
+            file = _retry(checkpoint, _download_from_hub if checkpoint.repo else _download_from_url)
+        if not _is_checked(file, checkpoint):
+            _check_and_note(file, checkpoint)
+        return file
 
 
-def get_cache_path(weights: Checkpoint) -> pathlib.Path:
-    """Where the file lies, or may be put by hand."""
-    at_source = f"{weights.id.partition('/')[2]}.{weights.format}"      # the hub's files are all model.safetensors
-    return get_cache_folder() / weights.source / (at_source if weights.repo else urlsplit(weights.url).path.rpartition("/")[2])
+def find_cached_file(checkpoint: Checkpoint) -> pathlib.Path | None:
+    """The file of a checkpoint if it is on this machine, else None; the network is not used."""
+    if checkpoint.source == "reskeras":
+        return EMBEDDED_FOLDER / checkpoint.file
+    path = get_cache_path(checkpoint)
+    if path.is_file():
+        return path
+    if not checkpoint.repo:
+        return None
+
+    from huggingface_hub import try_to_load_from_cache
+    revision = _get_revision(checkpoint) or "main"
+    cached = try_to_load_from_cache(checkpoint.repo, checkpoint.file, revision=revision)
+    return pathlib.Path(cached) if isinstance(cached, str) else None    # it may be a mark: "does not exist"
+
+
+def verify_cached_file(checkpoint: Checkpoint) -> str:
+    """Reads and checks all bytes of a cached file again.
+
+    Returns:
+        The sha256 of the file, in hexadecimal.
+
+    Raises:
+        FileNotFoundError: where the file is not in a cache.
+        ChecksumError: for bytes that are not those that were published; the file is deleted.
+    """
+    file = find_cached_file(checkpoint)
+    if file is None:
+        name = checkpoint.name
+        raise FileNotFoundError(f"{name} is not in the cache; reskeras weights fetch {name} gets it")
+    return _compute_digests(file)[0] if checkpoint.source == "reskeras" else _check_and_note(file, checkpoint)
+
+
+def get_cache_path(checkpoint: Checkpoint) -> pathlib.Path:
+    """Where the file of a checkpoint is kept, or may be put by hand."""
+    if checkpoint.repo:     # there all files are called model.safetensors
+        name = f"{checkpoint.id.partition('/')[2]}.{checkpoint.format}"
+    else:
+        name = urlsplit(checkpoint.url).path.rpartition("/")[2]
+    return get_cache_folder() / checkpoint.source / name
 
 
 def get_cache_folder() -> pathlib.Path:
+    """The folder of files that are not from the Hugging Face hub, and of the notes."""
     home = os.environ.get("KERAS_HOME")
     return (pathlib.Path(home) if home else pathlib.Path.home() / ".keras") / "reskeras"
 
 
-def find_cached_file(weights: Checkpoint) -> pathlib.Path | None:
-    """The file, if it is on this machine; no network is used."""
-    if weights.source == "reskeras":
-        return EMBEDDED_FOLDER / weights.file
-    place = get_cache_path(weights)
-    if place.is_file():
-        return place
-    if not weights.repo:
-        return None
-    from huggingface_hub import try_to_load_from_cache
-    commit = weights.revision or _read_note(weights).get("commit")
-    found = try_to_load_from_cache(weights.repo, weights.file, revision=commit or "main")
-    return pathlib.Path(found) if isinstance(found, str) else None
-
-
-def verify_cached_file(weights: Checkpoint) -> str:
-    """The sha256 of the file in the cache, all of it read again.  Raises: FileNotFoundError, ValueError for other bytes."""
-    found = find_cached_file(weights)
-    if found is None:
-        raise FileNotFoundError(f"{weights.name} is not in the cache; reskeras weights fetch {weights.name} gets it")
-    return _compute_digests(found)[0] if weights.source == "reskeras" else _check_and_note(found, weights)
-
-
-def _check_file(file: pathlib.Path, weights: Checkpoint) -> pathlib.Path:
-    """`file`, if its bytes are those expected; they are read once, until the file changes."""
-    if not _is_checked(file, weights):
-        _check_and_note(file, weights)
-    return file
-
-
-def _is_checked(file: pathlib.Path, weights: Checkpoint) -> bool:
-    """Whether the bytes were checked since the file last changed."""
-    note = _read_note(weights)
-    return note.get("stamp") == _file_stamp(file) and weights.sha256 in ("", note.get("sha256"))
-
-
-def _writable(folder: pathlib.Path) -> bool:
+def _is_writable(folder: pathlib.Path) -> bool:
     """Whether a file can be made in a folder that may not exist yet."""
-    nearest = next(f for f in (folder, *folder.parents) if f.exists())
-    return nearest.is_dir() and os.access(nearest, os.W_OK)
+    existing = next(f for f in (folder, *folder.parents) if f.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK)
 
 
-def _check_and_note(file: pathlib.Path, weights: Checkpoint) -> str:
-    """Checks every byte against all that is known, and notes their sha256."""
-    sha256 = _check_digests(file, weights)
-    note = {"sha256": sha256, "stamp": _file_stamp(file), "url": weights.url}
-    if weights.repo and file.parent.parent.name == "snapshots":
+# ---- what was received: its check and its note
+
+
+def _is_checked(file: pathlib.Path, checkpoint: Checkpoint) -> bool:
+    """Whether the bytes have been checked since the file last changed."""
+    note = _read_note(checkpoint)
+    return note.get("stamp") == _make_stamp(file) and checkpoint.sha256 in ("", note.get("sha256"))
+
+
+def _check_and_note(file: pathlib.Path, checkpoint: Checkpoint) -> str:
+    """Checks every byte, and writes the note.  Returns the sha256."""
+    sha256 = _check_bytes(file, checkpoint)
+    note = {"sha256": sha256, "stamp": _make_stamp(file), "url": checkpoint.url}
+    if checkpoint.repo and file.parent.parent.name == "snapshots":      # in the hub's cache
         note["commit"] = file.parent.name
-    new = _note_path(weights).with_suffix(f".{os.getpid()}")
-    new.write_text(json.dumps(note))
-    os.replace(new, _note_path(weights))
+    write_text(_get_note_path(checkpoint), json.dumps(note))
     return sha256
 
 
-def _check_digests(file: pathlib.Path, weights: Checkpoint) -> str:
-    """The sha256 of a file.  Raises: WrongBytes where anything that is known says otherwise; it is then deleted."""
-    first = _read_note(weights).get("sha256", "")
+def _check_bytes(file: pathlib.Path, checkpoint: Checkpoint) -> str:
+    """The sha256 of a file.
+
+    Raises:
+        ChecksumError: where the file differs from anything that is known of it; it is then deleted.
+    """
     sha256, md5 = _compute_digests(file)
-    expected = {"sha256": weights.sha256, "sha256 (beginning)": weights.sha256_prefix, "md5": weights.md5,
-                "sha256 by the server": _etag(file),
-                f"sha256, as first received ({_note_path(weights)} remembers it),": first}
-    for what, value in expected.items():
-        got = md5 if what == "md5" else sha256
-        if value and not got.startswith(value.lower()):
+    expected = {
+        "sha256": checkpoint.sha256,
+        "sha256 (beginning)": checkpoint.sha256_prefix,
+        "md5": checkpoint.md5,
+        "sha256 by the server": _get_hub_sha256(file),
+        f"sha256, as first received (noted in {_get_note_path(checkpoint)}),":
+            _read_note(checkpoint).get("sha256"),
+    }
+    for name, value in expected.items():
+        actual = md5 if name == "md5" else sha256
+        if value and not actual.startswith(value.lower()):
             for path in {file, file.resolve()}:     # the hub's cache has a link to the file
                 path.unlink(missing_ok=True)
-            raise WrongBytes(f"{weights.name}: the bytes of {_address(weights)} are not those published: "
-                             f"expected {what} {value}, got {got}; the file was deleted")
+            raise ChecksumError(
+                f"{checkpoint.name}: the bytes of {_get_url(checkpoint)} are not those that were published: "
+                f"expected {name} {value}, got {actual}; the file was deleted")
     return sha256
-
-
-def _read_note(weights: Checkpoint) -> dict[str, Any]:
-    try:
-        return json.loads(_note_path(weights).read_text())
-    except (OSError, ValueError):
-        return {}
-
-
-def _note_path(weights: Checkpoint) -> pathlib.Path:
-    place = get_cache_path(weights)
-    return place.with_name(place.name + ".json")
-
-
-def _file_stamp(file: pathlib.Path) -> list[int]:
-    return [file.stat().st_size, file.stat().st_mtime_ns]
 
 
 def _compute_digests(file: pathlib.Path) -> tuple[str, str]:
@@ -160,56 +177,86 @@ def _compute_digests(file: pathlib.Path) -> tuple[str, str]:
     return sha256.hexdigest(), md5.hexdigest()
 
 
-def _etag(file: pathlib.Path) -> str:
-    """The server's sha256: the hub's cache names a large file by it."""
+def _get_hub_sha256(file: pathlib.Path) -> str:
+    """The sha256 by the hub's server, "" where it is not known: the hub's cache names a large file by it."""
     name = file.resolve().name
     return name if re.fullmatch("[0-9a-f]{64}", name) else ""
 
 
-def _address(weights: Checkpoint) -> str:
-    """The URL that is asked."""
-    parts = urlsplit(weights.url)
-    other = os.environ.get("HF_ENDPOINT" if weights.repo else "RESKERAS_MIRROR")
-    return other.rstrip("/") + parts.path if other else weights.url
+def _read_note(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The note of a checkpoint; an empty dictionary where there is none."""
+    try:
+        note: dict[str, Any] = json.loads(_get_note_path(checkpoint).read_text())
+        return note
+    except (OSError, ValueError):
+        return {}
 
 
-def _offline() -> bool:
-    from huggingface_hub import constants
-    return bool(constants.HF_HUB_OFFLINE)
+def _get_note_path(checkpoint: Checkpoint) -> pathlib.Path:
+    path = get_cache_path(checkpoint)
+    return path.with_name(path.name + ".json")
 
 
-def _from_url(weights: Checkpoint) -> pathlib.Path:
-    place = get_cache_path(weights)
-    part = place.with_name(place.name + ".part")
-    if _offline():
+def _make_stamp(file: pathlib.Path) -> list[int]:
+    """Size and time of change: another stamp means that the file may have other bytes."""
+    return [file.stat().st_size, file.stat().st_mtime_ns]
+
+
+# ---- the download
+
+
+def _download_from_url(checkpoint: Checkpoint) -> pathlib.Path:
+    """The file from any host but the hub, under its name only after its check."""
+    if _is_offline():
         raise ConnectionError("HF_HUB_OFFLINE is set")
-    download_file(_address(weights), part, weights.name)
-    _check_and_note(part, weights)
-    os.replace(part, place)
-    return place
+    path = get_cache_path(checkpoint)
+    part = path.with_name(path.name + ".part")
+    download_file(_get_url(checkpoint), part, checkpoint.name)
+    _check_and_note(part, checkpoint)
+    os.replace(part, path)
+    return path
 
 
-def _from_hub(weights: Checkpoint) -> pathlib.Path:
+def _download_from_hub(checkpoint: Checkpoint) -> pathlib.Path:
     from huggingface_hub import hf_hub_download
-    commit = weights.revision or _read_note(weights).get("commit")
-    return pathlib.Path(hf_hub_download(weights.repo, weights.file, revision=commit))
+    return pathlib.Path(hf_hub_download(checkpoint.repo, checkpoint.file, revision=_get_revision(checkpoint)))
 
 
-def _retried(weights: Checkpoint, action: Callable[[Checkpoint], pathlib.Path]) -> pathlib.Path:
-    """`action`, again where the server or the connection failed it, with growing pauses.
+def _retry(checkpoint: Checkpoint, download: Callable[[Checkpoint], pathlib.Path]) -> pathlib.Path:
+    """`download(checkpoint)`, with growing pauses again where the server or the connection failed.
 
-    Raises: OSError that says where the file is and where to put it.
+    Raises:
+        OSError: which says where the file is and where it can be put by hand.
     """
     for attempt in itertools.count(1):
         try:
-            return action(weights)
-        except WrongBytes:
+            return download(checkpoint)
+        except ChecksumError:
             raise
-        except Exception as error:  # the libraries' errors have no common class below it
-            chain = list(exception_chain(error))
-            if _offline() or attempt >= count_attempts(chain, bool(weights.repo)):
-                reason = " ".join(str(chain[-1]).split())
-                raise OSError(f"{weights.name} is not in the cache and cannot be downloaded from {_address(weights)} "
-                              f"({reason}); put the file at {get_cache_path(weights)}, or give weights=None") from error
+        except Exception as error:  # the errors of the libraries have no other common class
+            causes = list(iterate_causes(error))
+            if _is_offline() or attempt >= count_attempts(causes, is_hub=bool(checkpoint.repo)):
+                reason = " ".join(str(causes[-1]).split())
+                url, path = _get_url(checkpoint), get_cache_path(checkpoint)
+                raise OSError(
+                    f"{checkpoint.name} is not in the cache and cannot be downloaded from {url} ({reason}); "
+                    f"put the file at {path}, or give weights=None") from error
             time.sleep(BACKOFF * 2 ** (attempt - 1))
     raise AssertionError
+
+
+def _get_url(checkpoint: Checkpoint) -> str:
+    """The URL that is used, see HF_ENDPOINT and RESKERAS_MIRROR above."""
+    parts = urlsplit(checkpoint.url)
+    mirror = os.environ.get("HF_ENDPOINT" if checkpoint.repo else "RESKERAS_MIRROR")
+    return mirror.rstrip("/") + parts.path if mirror else checkpoint.url
+
+
+def _get_revision(checkpoint: Checkpoint) -> str | None:
+    """The commit of the hub's repository: the table's, else that of the first download, else None."""
+    return checkpoint.revision or _read_note(checkpoint).get("commit")
+
+
+def _is_offline() -> bool:
+    from huggingface_hub import constants
+    return bool(constants.HF_HUB_OFFLINE)

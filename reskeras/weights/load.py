@@ -1,142 +1,187 @@
-"""`weights=`: a path, or a published checkpoint, into the variables of a net."""
+"""The argument `weights=`: from a path or a published checkpoint into the variables of a net.
+
+    file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
+         -> convert.py (rename, transpose, match) -> load.py assigns
+
+`load_weights` is where all of this is called, in this order.  weights/__init__.py follows one tensor through
+it: timm's "layer1.0.conv3.weight" (256, 64, 1, 1) is assigned to "conv2_block1_3_conv/kernel" (1, 1, 64,
+256).
+"""
 from __future__ import annotations
 
 import logging
 import os
 import sys
-import warnings as python_warnings
+import warnings
 
 import keras
 import numpy as np
 
-from .convert import Arrays, assign_tensors, is_headless, is_keras_key, rename_tensors, match_tensors, list_variables
+from .convert import (Arrays, assign_tensors, is_headless, is_keras_key, list_variables, match_tensors,
+                      rename_tensors)
 from .fetch import fetch_checkpoint
-from .readers import read_tensors, check_readable
 from .name_rules import HEAD
+from .readers import check_readable, read_tensors
 from .table import Checkpoint
 
-SAID: set[str] = set()
+_LOGGED: set[str] = set()       # messages and warnings that were given: each only once
 
 
 def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str]) -> None:
-    """Fills `model` from a file, or changes nothing.
+    """Assigns the weights of a file to a net, or changes nothing.
 
-    A path must fit in every variable.  A published checkpoint may have another number of classes or channels: the classifier
-    then keeps its random start, and the first convolution is adapted.
+    A file must fit in every variable.  A published checkpoint may have another number of classes or
+    channels: then the classifier keeps its random values, and the first convolution is adapted.
 
-    Arguments:
-        weights: a path (see `files.read`), or a row of the table.
-    Raises: ValueError for an unreadable file, or one of another net; FileNotFoundError; OSError for one that cannot be
-        downloaded; ImportError for a PyTorch file without PyTorch.
+    Args:
+        model: the net.
+        weights: a path (see `read_tensors`), or a checkpoint of the table.
+
+    Raises:
+        ValueError: for an unreadable file, or one that does not fit the net.
+        FileNotFoundError: for a path where no file is.
+        OSError: for a checkpoint that cannot be downloaded.
+        ImportError: for a PyTorch file without PyTorch.
     """
     if not isinstance(weights, Checkpoint):
         return assign_tensors(model, read_tensors(weights), os.fspath(weights))
-    check_readable(f".{weights.format}", weights.name)
-    if not weights.allows_commercial_use:
-        _warn(weights)
-    arrays = rename_tensors(model, read_tensors(fetch_checkpoint(weights)))
-    arrays, fresh, notes = _adapt_tensors(model, arrays, weights)
+
+    checkpoint = weights
+    check_readable(f".{checkpoint.format}", checkpoint.name)
+    if not checkpoint.allows_commercial_use:
+        _warn_of_license(checkpoint)
+
+    arrays = rename_tensors(model, read_tensors(fetch_checkpoint(checkpoint)))
+    arrays, fresh, messages = _adapt_tensors(model, arrays, checkpoint)
     try:
-        found = match_tensors(model, arrays, weights.name, fresh)
+        matches = match_tensors(model, arrays, checkpoint.name, fresh)
     except ValueError as error:
         raise ValueError(f"{error}; give weights=None for a net that was meant to differ") from error
-    for pair in found:
-        pair.variable.assign(pair.array)
-    if weights.is_default:
-        notes.insert(0, f"{weights.variant}: weights='imagenet' are {weights.id} ({weights.license})")
-    for note in notes:
-        _log_once(note)
+    for match in matches:
+        match.variable.assign(match.array)
+
+    if checkpoint.is_default:
+        _log_once(f"{checkpoint.variant}: weights='imagenet' are {checkpoint.id} ({checkpoint.license})")
+    for message in messages:
+        _log_once(message)
 
 
-def _adapt_tensors(model: keras.Model, arrays: Arrays, weights: Checkpoint) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
-    """The arrays for the net's channels and classes, the layers that start anew, and what to say about it.
+# ---- a checkpoint with other classes or channels than the net
 
-    Raises: ValueError where the file has not the classes that the table says.
+
+def _adapt_tensors(model: keras.Model, arrays: Arrays,
+                   checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
+    """Fits a checkpoint to the channels and classes of a net.
+
+    Returns:
+        The arrays, the layers that keep their random values, and messages for the user.
+
+    Raises:
+        ValueError: where the file does not have the number of classes that the table says.
     """
-    arrays, fresh, notes = dict(arrays), [], []
-    head, stem = _keys_of(model, arrays, HEAD), _keys_of(model, arrays, _first_convolution(model))
+    arrays, fresh, messages = dict(arrays), [], []
+    head, stem = _find_keys(model, arrays, HEAD), _find_keys(model, arrays, _find_first_convolution(model))
+
     if not is_headless(model):
-        units = model.get_layer(HEAD).units
+        classes = model.get_layer(HEAD).units
         if head:
-            arrays.update(_trimmed(head, arrays, weights))
-            size = arrays[head[0]].shape[_class_axis(head[0])]
-            if size != weights.classes:
-                raise ValueError(f"{weights.name}: its file has {size} classes, and {weights.classes} are expected")
-        if head and size != units or not head and not weights.include_top:
+            arrays.update(_remove_background(head, arrays, checkpoint))
+            size = arrays[head[0]].shape[_get_class_axis(head[0])]
+            if size != checkpoint.classes:
+                raise ValueError(f"{checkpoint.name}: its file has {size} classes, and "
+                                 f"{checkpoint.classes} are expected")
+        if head and size != classes or not head and not checkpoint.include_top:
             for key in head:
                 del arrays[key]
             fresh.append(HEAD)
-            notes.append(f"{weights.name}: the classifier of {units} classes starts at random (the file has "
-                         f"{weights.classes or 'none'})")
+            messages.append(f"{checkpoint.name}: the classifier of {classes} classes starts at random "
+                            f"(the file has {checkpoint.classes or 'none'})")
+
     if stem:
-        axis, channels = (2 if is_keras_key(stem[0]) else 1), _image_channels(model)
-        have = arrays[stem[0]].shape[axis]
-        if have != channels:
+        axis, channels = (2 if is_keras_key(stem[0]) else 1), _count_image_channels(model)
+        file_channels = arrays[stem[0]].shape[axis]
+        if file_channels != channels:
             arrays[stem[0]] = adapt_channels(arrays[stem[0]], channels, axis)
-            notes.append(f"{weights.name}: the first convolution, of {have} channels, is adapted to {channels}")
-    return arrays, fresh, notes
+            messages.append(f"{checkpoint.name}: the first convolution, of {file_channels} channels, "
+                            f"is adapted to {channels}")
+    return arrays, fresh, messages
 
 
-def _keys_of(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:
-    """The keys in a file of the variables of our `layer`, its kernel first; none where there is no kernel.
+def _find_keys(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:
+    """The keys that a file has of a layer's variables, its kernel first; none where it has no kernel.
 
-    A net without its classifier has no such layer, and its file's goes unused.
+    A net without a classifier has no such layer; that of the file is then not used.
     """
     keys = [next((k for k in candidates if k in arrays), "") for name, _, candidates in list_variables(model)
             if name.partition(".")[0] == layer]
     return [key for key in keys if key] if keys and keys[0] else []
 
 
-def _first_convolution(model: keras.Model) -> str:
-    kernels = (layer.name for layer in model.layers for v in layer.weights if v.name == "kernel" and len(v.shape) == 4)
+def _find_first_convolution(model: keras.Model) -> str:
+    """The name of the first layer with a two-dimensional kernel, "" where there is none."""
+    kernels = (layer.name for layer in model.layers for v in layer.weights
+               if v.name == "kernel" and len(v.shape) == 4)
     return next(kernels, "")
 
 
-def _image_channels(model: keras.Model) -> int:
-    layer = model.get_layer(_first_convolution(model))
-    return next(v.shape[2] for v in layer.weights if v.name == "kernel")
+def _count_image_channels(model: keras.Model) -> int:
+    layer = model.get_layer(_find_first_convolution(model))
+    return int(next(v.shape[2] for v in layer.weights if v.name == "kernel"))
 
 
-def _class_axis(key: str) -> int:
-    """PyTorch's classes come first, Keras' last."""
+def _get_class_axis(key: str) -> int:
+    """PyTorch's classes are the first axis, Keras' the last."""
     return -1 if is_keras_key(key) else 0
 
 
-def _trimmed(keys: list[str], arrays: Arrays, weights: Checkpoint) -> dict[str, np.ndarray]:
-    """A classifier without the classes before the label set's first (TensorFlow's background)."""
-    axis = _class_axis(keys[0])
-    if not weights.label_offset or arrays[keys[0]].shape[axis] == weights.classes:
+def _remove_background(keys: list[str], arrays: Arrays, checkpoint: Checkpoint) -> dict[str, np.ndarray]:
+    """A classifier without the classes before the first of the label set (TensorFlow's "background").
+
+    Args:
+        keys: those of the classifier.
+    """
+    axis = _get_class_axis(keys[0])
+    if not checkpoint.label_offset or arrays[keys[0]].shape[axis] == checkpoint.classes:
         return {}
-    return {key: np.delete(arrays[key], np.s_[:weights.label_offset], axis) for key in keys}
+    return {key: np.delete(arrays[key], np.s_[:checkpoint.label_offset], axis) for key in keys}
 
 
 def adapt_channels(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
-    """A kernel for another number of channels, of about the same output.
+    """A kernel for another number of image channels, whose output is about the same.
 
-    For one channel the sum over the old ones (exact for a grey image), else their repetition, scaled.
-    Source: timm's adapt_input_conv.
+    For one channel it is the sum over the old channels, which is exact for a grey image; for more channels
+    the old ones are repeated and scaled.  Source: timm's adapt_input_conv.
+
+    Args:
+        kernel: the kernel of a convolution.
+        channels: the new number of input channels.
+        axis: that of the input channels.
     """
-    have = kernel.shape[axis]
+    old_channels = kernel.shape[axis]
     if channels == 1:
-        return kernel.sum(axis, keepdims=True)
-    repeated = np.take(kernel, np.arange(channels) % have, axis)
-    return (repeated * (have / channels)).astype(kernel.dtype)
+        return np.asarray(np.sum(kernel, axis, keepdims=True))
+    repeated = np.take(kernel, np.arange(channels) % old_channels, axis)
+    return np.asarray(repeated * (old_channels / channels), kernel.dtype)
 
 
-def _warn(weights: Checkpoint) -> None:
-    """Once: that the license forbids commercial use, or that there is none."""
-    if weights.name not in SAID:
-        SAID.add(weights.name)
-        license = weights.license
-        what = f"are licensed {license}: no commercial use" if license else "were published without a license"
-        python_warnings.warn(f"the weights {weights.name} {what}", stacklevel=2)
+# ---- messages
+
+
+def _warn_of_license(checkpoint: Checkpoint) -> None:
+    """Warns once that the license forbids commercial use, or that there is none."""
+    if checkpoint.name in _LOGGED:
+        return
+    _LOGGED.add(checkpoint.name)
+    name = checkpoint.license
+    text = f"are licensed {name}: no commercial use" if name else "were published without a license"
+    warnings.warn(f"the weights {checkpoint.name} {text}", stacklevel=2)
 
 
 def _log_once(message: str) -> None:
-    """One line, once: on stderr where Keras is interactive (as its downloads are), else to the log."""
-    if message in SAID:
+    """Writes a line once: to stderr where Keras is interactive (as its downloads are), else to the log."""
+    if message in _LOGGED:
         return
-    SAID.add(message)
+    _LOGGED.add(message)
     if keras.config.is_interactive_logging_enabled():
         print(message, file=sys.stderr)
     else:

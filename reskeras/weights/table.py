@@ -68,7 +68,7 @@ class Checkpoint:
     file: str = ""                      # the file's name in the repository or the package
     revision: str = ""                  # the commit of the repository, "" where none is known
     sha256: str = ""
-    # the first 8 or 9 digits of the sha256, from the file's name; timm's old files differ from those on its hub
+    # the first 8 or 9 digits of the sha256, from the file's name; timm's old files are not those on the hub
     sha256_prefix: str = ""
     md5: str = ""                       # what Keras publishes
     include_top: bool = True            # whether the file has a classifier
@@ -267,11 +267,12 @@ def find_checkpoint(variant: str, weights: Any,
         tags = {tag.lower(): c for tag, c in get_checkpoints(variant).items()}
         word = weights.lower()
         checkpoint = tags.get(word) or _checkpoints_by_name().get(word) or _checkpoints_by_id().get(word)
-        if checkpoint is None and (weights.endswith(FILE_SUFFIXES) or os.path.exists(weights)):
+        is_path = weights.endswith(FILE_SUFFIXES) or os.path.exists(weights)
+        if checkpoint is None and is_path:
             return weights
 
     if checkpoint is None:
-        raise _unknown_tag_error(variant, weights)
+        raise _unknown_tag_error(variant, str(weights))
     if checkpoint.variant != variant:
         raise ArgumentError("weights", checkpoint.name, f"weights of {variant}",
                             hint=f"these are weights of {checkpoint.variant}")

@@ -18,7 +18,7 @@ from reskeras.weights.table import EMBEDDED_FOLDER, get_weights
 
 NET = "cifar_resnet20.digits"
 SHELF = pathlib.Path(__file__).parents[2] / "saved_models"
-NO_IMAGE = "no readable JPEG, PNG, GIF, BMP or WebP image"
+NO_IMAGE = "not a readable JPEG, PNG, GIF, BMP or WebP image"
 ROW = get_weights("resnet50v1_5.a1_in1k")
 
 
@@ -50,7 +50,7 @@ def imagenet(path, metadata=ModelMetadata.from_checkpoint(ROW), scales=False):
     image = keras.Input((64, 64, 3))
     x = layers.Rescaling(1 / 255, -0.5, name="preprocessing")(image) if scales else image
     x = layers.Dense(1000, name="predictions")(layers.GlobalAveragePooling2D()(x))
-    net = ModelWithMetadata(image, x, name="imagenet", metadata=memory)
+    net = ModelWithMetadata(image, x, name="imagenet", metadata=metadata)
     centres = (np.arange(1000) - 500) / 200     # the nearest one wins: -(b - c)^2 up to what all have in common
     net.get_layer("predictions").set_weights([np.stack([0 * centres, 0 * centres, 2000 * centres]), -1000 * centres ** 2])
     if path:
@@ -102,7 +102,7 @@ def test_a_net_with_preprocessing_inside(photos, tmp_path):
 
 def test_a_model_around_a_net(photos, tmp_path):
     """Its pixels are the net's, so is their preprocessing; and what is scaled inside is not scaled again."""
-    net, scaling = imagenet(None), imagenet(None, ModelMetadata.from_checkpoint(ROW, inside=True), scales=True)
+    net, scaling = imagenet(None), imagenet(None, ModelMetadata.from_checkpoint(ROW, include_preprocessing=True), scales=True)
     expected, scaled = predict(photos, net), predict(photos, scaling)
     image = keras.Input((64, 64, 3))
     for same, results in ((keras.Sequential([image, net, layers.Softmax()]), expected),
@@ -130,7 +130,7 @@ def test_every_kind_of_file_is_the_same_image(photos, tmp_path):
     rgb.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=98)
     frames[0].save(tmp_path / "animated.gif", save_all=True, append_images=frames[1:])
     names = ["rgb.png", "rgba.png", "rgb.bmp", "rgb.jpg", "cmyk.jpg", "animated.gif"]
-    net = imagenet(None, ModelMetadata.from_checkpoint(ROW, labels=False))
+    net = imagenet(None, ModelMetadata.from_checkpoint(ROW, include_labels=False))
     best = [int(r["predictions"][0]["id"]) for r in predict([tmp_path / n for n in names], net)]
     assert best[0] == best[1] == best[2] and max(best) - min(best) <= 20, best
     rgb.convert("L").save(tmp_path / "grey.jpg", quality=98)
@@ -186,7 +186,7 @@ def test_command_line(files, photos, tmp_path, capfd):
 
 
 def test_labels(files, photos, tmp_path):
-    unnamed = imagenet(None, ModelMetadata.from_checkpoint(ROW, labels=False))
+    unnamed = imagenet(None, ModelMetadata.from_checkpoint(ROW, include_labels=False))
     (plain,), (given,) = predict(photos[0], unnamed, 1), predict(photos[0], unnamed, 1, labels="imagenet-1k")
     index = int(plain["predictions"][0]["label"])
     assert given["predictions"][0]["id"] == get_label_set("imagenet-1k")[index][0]
@@ -196,14 +196,14 @@ def test_labels(files, photos, tmp_path):
         assert predict(files[7], NET, 1, labels=labels)[0]["predictions"][0]["label"] == "kind 7"
     with pytest.raises(ValueError, match="2 names, the net has 10 classes"):
         predict(files[7], NET, labels=["cat", "dog"])
-    wrong = imagenet(None, ModelMetadata.from_checkpoint(get_weights("resnetv2_50x1_bit.goog_in21k"), labels=True))
-    with pytest.raises(ValueError, match="imagenet-21k has 21843 names, the net has 1000"):
+    wrong = imagenet(None, ModelMetadata.from_checkpoint(get_weights("resnetv2_50x1_bit.goog_in21k"), include_labels=True))
+    with pytest.raises(ValueError, match="imagenet-21k'.*for each of the 1000 classes, not 21843"):
         predict(photos[0], wrong, 1)
 
 
 def test_nothing_is_guessed(files, tmp_path):
     imagenet(tmp_path / "net.keras", None)
-    with pytest.raises(ValueError, match="does not say how its images are prepared.*preprocessing="):
+    with pytest.raises(ValueError, match="preprocessing=None.*does not say how its images are prepared"):
         predict(files, tmp_path / "net.keras")
     alone = tmp_path / "alone.tflite"       # without the .json that lies beside it in saved_models: it holds the same inside
     alone.write_bytes((SHELF / f"{NET}.int8.tflite").read_bytes())
@@ -214,8 +214,8 @@ def test_nothing_is_guessed(files, tmp_path):
 def test_a_file_beside_an_export_says_it(files, tmp_path):
     file = tmp_path / "net.tflite"
     file.write_bytes((SHELF / f"{NET}.int8.tflite").read_bytes())
-    memory = ModelMetadata(preprocessing=get_preprocessing(NET), labels=tuple("zero one two three four five six seven eight nine".split()))
-    (tmp_path / "net.tflite.json").write_text(json.dumps({"bytes": 1, "memory": memory.get_config()}))
+    metadata = ModelMetadata(preprocessing=get_preprocessing(NET), labels=tuple("zero one two three four five six seven eight nine".split()))
+    (tmp_path / "net.tflite.json").write_text(json.dumps({"bytes": 1, "memory": metadata.get_config()}))
     assert [predict(files[c], file, 1)[0]["predictions"][0]["label"] for c in (0, 3)] == ["zero", "three"]
 
 

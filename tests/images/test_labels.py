@@ -86,14 +86,14 @@ def test_whose_labels():
 
 
 @pytest.mark.parametrize("scores, options, message", [
-    (np.zeros(1000), {}, r"\(samples, classes\); for one sample give p\[None\]"),
+    (np.zeros(1000), {}, r"\(samples, classes\).*; for one sample give preds\[None\]"),
     (np.zeros((1, 7, 7, 1000)), {}, r"shape \(1, 7, 7, 1000\)"),
     (np.zeros((1, 0)), {}, "shape"),
-    (np.zeros((1, 10)), {}, "10 classes may be any.*'cifar10'.*'digits'"),
-    (np.zeros((1, 100)), {}, "100 classes may be any.*'cifar100'"),
+    (np.zeros((1, 10)), {}, "what the 10 classes are called.*'cifar10'.*'digits'"),
+    (np.zeros((1, 100)), {}, "what the 100 classes are called.*'cifar100'"),
     (np.zeros((1, 7)), {}, r"labels=\[...\] with 7 names"),
-    (np.zeros((1, 10)), dict(labels="cifar100"), "cifar100 has 100 names, the net has 10 classes"),
-    (np.zeros((1, 10)), dict(labels=["cat", "dog"]), "labels has 2 names"),
+    (np.zeros((1, 10)), dict(labels="cifar100"), "labels='cifar100': expected one name for each of the 10 classes, not 100"),
+    (np.zeros((1, 10)), dict(labels=["cat", "dog"]), "for each of the 10 classes, not 2"),
     (np.zeros((1, 10)), dict(labels="imagenet-22k"), "do not come with the package"),
     (np.zeros((1, 10)), dict(labels=model_with_labels(())), "net does not know the names of its classes"),
     (np.zeros((1, 10)), dict(labels=object()), "does not know the names of its classes"),

@@ -114,7 +114,7 @@ def test_batches_lists_and_kinds_of_input(photos, tmp_path):
     (np.zeros((4, 4, 7), "uint8"), ValueError, "images of 7 channels"),
     (np.zeros((0, 4, 3), "uint8"), ValueError, "expected images"),
     ([], ValueError, "the list is empty"),
-    (b"no image", ValueError, "no readable JPEG"),
+    (b"no image", ValueError, "not a readable JPEG"),
 ])
 def test_what_is_no_image(wrong, error, message):
     with pytest.raises(error, match=message):
@@ -203,14 +203,14 @@ def test_truncated_files_are_refused(form, photos):
     file = io.BytesIO()
     Image.fromarray(decode_image(photos["flower"])).resize((96, 64)).save(file, form)
     for part in (0.1, 0.6, 0.95):
-        with pytest.raises(ValueError, match="no readable JPEG, PNG, GIF, BMP or WebP image"):
+        with pytest.raises(ValueError, match="not a readable JPEG, PNG, GIF, BMP or WebP image"):
             decode_image(file.getvalue()[:int(part * len(file.getvalue()))])
 
 
 def test_other_files_of_pillow_are_refused(photos, monkeypatch):
     file = io.BytesIO()
     Image.fromarray(decode_image(photos["flower"])).save(file, "TIFF")
-    with pytest.raises(ValueError, match="no readable"):
+    with pytest.raises(ValueError, match="not a readable"):
         decode_image(file.getvalue())
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match="exceeds limit of 200 pixels"):

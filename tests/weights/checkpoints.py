@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 from safetensors.numpy import save
 
-from reskeras.weights.name_rules import foreign_names
+from reskeras.weights.name_rules import get_pytorch_names
 
 SMALL = {"depths": (1, 1, 1, 1), "width": 0.25}     # of an ImageNet net; its checkpoint is of about a megabyte
 TORCH = {4: (3, 2, 0, 1), 3: (2, 1, 0), 2: (1, 0), 1: (0,)}
@@ -21,7 +21,7 @@ def randomized(model):
     return model
 
 
-def torch_arrays(model, which=0, names=foreign_names):
+def torch_arrays(model, which=0, names=get_pytorch_names):
     """By PyTorch names, the `which`th that the rules have."""
     return {names(layer.name, v.name)[which]: np.ascontiguousarray(v.numpy().transpose(TORCH[len(v.shape)]))
             for layer in model.layers for v in layer.weights}

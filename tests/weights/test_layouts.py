@@ -11,7 +11,7 @@ from checkpoints import SMALL, FakeTensor, legacy_h5, npz, randomized, same, tor
 from test_names import NAMES
 
 import reskeras
-from reskeras.weights.name_rules import THEIRS
+from reskeras.weights.name_rules import KERAS_RULES
 from reskeras.weights.table import get_weights
 
 LETTERS = {"1": "a", "2": "b", "3": "c"}
@@ -164,5 +164,5 @@ def test_every_rule_of_theirs_is_used():
     """Each pattern of a layer's name in other Keras files is that of a layer there."""
     rows = [get_weights(name) for name in ("google/R50x1.bit_s", "tf_keras/ResNetRS50.imagenet-i160")]
     theirs = {key.partition(".#")[0] for w in rows for key in NAMES[w.source](w.source_net.partition("/")[2], w)} | {"probs", "fc1000"}
-    for pattern, _ in THEIRS:
+    for pattern, _ in KERAS_RULES:
         assert any(re.fullmatch(pattern, name) for name in theirs), pattern
