@@ -1,4 +1,4 @@
-"""Are two graphs the same function?  Both are built in float64, where rounding cannot hide an error of algebra."""
+"""Do two graphs compute the same?  Both are built in float64, where rounding cannot hide an error of algebra, and run."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -8,144 +8,187 @@ from typing import Any
 import keras
 import numpy as np
 
-from .graph import Graph, call
+from .graph import Graph
+from .node import make_node
 
-LIMIT = 1e-9
-SENSITIVE = 1e-10       # what noise in the last bit of the input may move the float64 output by
-MOST = 1e-4             # what no net is allowed, however ill-conditioned: beyond, a proof would say nothing
-COPY = 1e-3             # what the model and its own graph, built again, may differ by: the same operations on the same numbers
+TOLERANCE = 1e-9            # allowed difference, relative to the largest output
+SENSITIVITY_LIMIT = 1e-10   # a net whose float64 output moves by more under noise in the input's last bit is ill-conditioned
+MAX_TOLERANCE = 1e-4        # no ill-conditioned net is allowed more: beyond, a check would say nothing
+COPY_TOLERANCE = 1e-3       # between the model and its own graph, built again: the same operations on the same numbers
 # An even and an odd size, large enough for Inception's valid convolutions
-SIZES = (96, 99)
+IMAGE_SIZES = (96, 99)
 
 
 @dataclass(frozen=True)
-class Proof:
-    """The largest difference over the largest value, of both graphs in float64 and in float32.
+class EquivalenceCheck:
+    """The result of a comparison of two graphs on random inputs.
 
-    `sensitivity` is that of the first graph under noise in the last bit of its float64 input; None where nobody had to ask.
+    Args:
+        max_relative_difference: the largest difference in float64 over the largest output.
+        float32_difference: the same in float32.
+        sensitivity: how far noise in the last bit of its float64 input moves the first graph's own output, relative to
+            the largest; None where the comparison passed without it.
     """
+
     max_relative_difference: float
     float32_difference: float
     sensitivity: float | None = None
 
     @property
-    def ill_conditioned(self) -> bool:
+    def is_ill_conditioned(self) -> bool:
         """Whether the net itself moves so much under rounding that the limit says nothing of a pass."""
-        return self.sensitivity is not None and self.sensitivity > SENSITIVE
+        return self.sensitivity is not None and self.sensitivity > SENSITIVITY_LIMIT
 
     @property
-    def holds(self) -> bool:
-        """Of an ill-conditioned net: within a hundred times of what rounding does to it, as long as that is little itself."""
-        allowed = LIMIT if not self.ill_conditioned else min(max(LIMIT, 100 * (self.sensitivity or 0)), MOST)
+    def passed(self) -> bool:
+        """Whether the graphs are taken as equal.
+
+        The outputs of an ill-conditioned net may differ by a hundred times of what rounding does to it, as long as that
+        is little itself.
+        """
+        allowed = TOLERANCE
+        if self.is_ill_conditioned:
+            allowed = min(max(TOLERANCE, 100 * (self.sensitivity or 0)), MAX_TOLERANCE)
         return self.max_relative_difference <= allowed
 
     def __str__(self) -> str:
-        text = f"{self.max_relative_difference:.1e} relative in float64 (allowed {LIMIT:.0e})"
+        text = f"{self.max_relative_difference:.1e} relative in float64 (allowed {TOLERANCE:.0e})"
         text += f", {self.float32_difference:.1e} in float32"
-        if not self.ill_conditioned:
+        if not self.is_ill_conditioned:
             return text
         return f"{text}; ill-conditioned: noise in the last bit of the input moves the net itself by {self.sensitivity:.1e}"
 
 
 @dataclass(frozen=True)
-class Reference:
-    """A graph's outputs, run once and held against any number of others."""
+class EquivalenceChecker:
+    """A graph whose outputs are computed once and compared with those of any number of others.
+
+    Args:
+        graph: the graph to compare with.
+        sizes: of the images, in pixels, where the graph leaves them open; else only the first one counts.
+    """
+
     graph: Graph
-    sizes: tuple[int, ...] = SIZES
+    sizes: tuple[int, ...] = IMAGE_SIZES
 
     @cached_property
-    def runs(self) -> dict[str, list[tuple[Any, list[np.ndarray]]]]:
-        """dtype -> (inputs, outputs).  Raises: ValueError where these are not finite, and so equal nothing."""
-        found = {}
+    def reference_runs(self) -> dict[str, list[tuple[Any, list[np.ndarray]]]]:
+        """dtype -> (inputs, outputs) of each size.
+
+        Raises:
+            ValueError: where the outputs are not finite, and so cannot be compared.
+        """
+        runs = {}
         for dtype in ("float64", "float32"):
-            model = logits(self.graph).build(dtype, scratch=True)
-            found[dtype] = [(images, run(model, images)) for images in _random_inputs(model, self.sizes, dtype)]
-        if not all(np.isfinite(y).all() for _, outputs in found["float64"] for y in outputs):
+            model = remove_final_activation(self.graph).build(dtype, temporary=True)
+            runs[dtype] = [(images, _run(model, images)) for images in _make_random_inputs(model, self.sizes, dtype)]
+        if not all(np.isfinite(y).all() for _, outputs in runs["float64"] for y in outputs):
             raise ValueError(f"{self.graph.name}: its outputs for random inputs are not finite in float64")
-        return found
+        return runs
 
     @cached_property
     def sensitivity(self) -> float:
-        model, random = logits(self.graph).build("float64", scratch=True), np.random.default_rng(1)
+        """How far noise in the last bit of the float64 input moves the graph's output, relative to the largest."""
+        model = remove_final_activation(self.graph).build("float64", temporary=True)
+        random = np.random.default_rng(1)
 
-        def noisy(images: np.ndarray) -> np.ndarray:
+        def add_noise(images: np.ndarray) -> np.ndarray:
             return images * (1 + np.finfo("float64").eps * random.choice([-1.0, 1.0], images.shape))
-        images, outputs = self.runs["float64"][0]
-        return worst(run(model, keras.tree.map_structure(noisy, images)), outputs)
+        images, outputs = self.reference_runs["float64"][0]
+        return _max_difference(_run(model, keras.tree.map_structure(add_noise, images)), outputs)
 
-    def prove(self, after: Graph) -> Proof:
-        """Of `after` against the graph."""
+    def check(self, after: Graph) -> EquivalenceCheck:
+        """Compares `after` with the graph."""
         difference = {}
-        for dtype, runs in self.runs.items():
-            model = logits(after).build(dtype, scratch=True)
-            difference[dtype] = max(worst(run(model, images), outputs) for images, outputs in runs)
-        proof = Proof(difference["float64"], difference["float32"])
-        return proof if proof.holds else replace(proof, sensitivity=self.sensitivity)
+        for dtype, runs in self.reference_runs.items():
+            model = remove_final_activation(after).build(dtype, temporary=True)
+            difference[dtype] = max(_max_difference(_run(model, images), outputs) for images, outputs in runs)
+        result = EquivalenceCheck(difference["float64"], difference["float32"])
+        return result if result.passed else replace(result, sensitivity=self.sensitivity)
 
 
-def copied(model: keras.Model, graph: Graph, sizes: tuple[int, ...] = SIZES) -> None:
-    """Raises: ValueError where the graph read from a model does not compute what the model does, so that no proof helps."""
-    copy = graph.build(scratch=True)
-    images = _random_inputs(copy, sizes[:1], "float32")[0]
-    for own, made in zip(run(model, images), run(copy, images), strict=True):
-        size = np.abs(own[np.isfinite(own)]).max(initial=0)     # of what did not overflow in its own dtype
-        if not np.allclose(made, own, rtol=0, atol=COPY * size, equal_nan=True):
-            raise ValueError(f"{model.name}: its layers, made again from their configs and weights, compute something else; "
-                             "one has a state of its own, or draws at random")
+def check_equivalence(before: Graph, after: Graph, sizes: tuple[int, ...] = IMAGE_SIZES) -> EquivalenceCheck:
+    """Runs two graphs on random images and compares their outputs.
 
+    The last softmax or sigmoid is left out: a saturated one would agree with anything.
 
-def prove(before: Graph, after: Graph, sizes: tuple[int, ...] = SIZES) -> Proof:
-    """Runs both graphs on random images, of two sizes (even and odd) where the input leaves its size open, else at its own.
-
-    Without their last softmax or sigmoid: a saturated one would agree with anything.
+    Args:
+        before: a graph.
+        after: what should compute the same.
+        sizes: of the images, in pixels, an even and an odd one, where the input leaves its size open.
+    Returns: the largest differences, and whether they pass.
+    Raises:
+        ValueError: where the outputs are not finite, or an input is of strings.
     """
-    return Reference(sized(before, after), sizes).prove(after)
+    return EquivalenceChecker(fix_input_sizes(before, after), sizes).check(after)
 
 
-def sized(before: Graph, after: Graph) -> Graph:
-    """`before` on the inputs of `after`, whose sizes a pass may have fixed."""
+def check_copy(model: keras.Model, graph: Graph, sizes: tuple[int, ...] = IMAGE_SIZES) -> None:
+    """Checks that a graph computes what the model does that it was read from.
+
+    Args:
+        model: a functional model.
+        graph: `Graph.of(model)`.
+        sizes: of the images, in pixels; the first one is taken.
+    Raises:
+        ValueError: where it computes something else, so that no comparison of graphs would say anything of the model.
+    """
+    copy = graph.build(temporary=True)
+    images = _make_random_inputs(copy, sizes[:1], "float32")[0]
+    for expected, output in zip(_run(model, images), _run(copy, images), strict=True):
+        largest = np.abs(expected[np.isfinite(expected)]).max(initial=0)    # of what did not overflow in its own dtype
+        if not np.allclose(output, expected, rtol=0, atol=COPY_TOLERANCE * largest, equal_nan=True):
+            raise ValueError(f"{model.name}: its layers, made again from their configs and weights, compute something "
+                             "else; one has a state of its own, or draws at random")
+
+
+def fix_input_sizes(before: Graph, after: Graph) -> Graph:
+    """`before` with the inputs of `after`, whose sizes a pass may have fixed."""
     inputs = {node.key: (node,) for node in after.nodes if "batch_shape" in node.config}
     return before.edit(inputs, {})
 
 
-def logits(graph: Graph) -> Graph:
+def remove_final_activation(graph: Graph) -> Graph:
+    """The graph without the softmax or sigmoid of its outputs, so that it gives logits; other outputs stay."""
     for node in graph.nodes:
         if graph.is_output(node) and node.config.get("activation") in ("softmax", "sigmoid"):
-            graph = graph.edit({node.key: (node.of(activation="linear"),)}, {})
-        elif graph.is_output(node) and node.word == "Softmax":
-            same = replace(call(keras.layers.Identity, node.name, node.inputs[:1], node), call=node.call)
-            graph = graph.edit({node.key: (same,)}, {})
+            graph = graph.edit({node.key: (node.with_config(activation="linear"),)}, {})
+        elif graph.is_output(node) and node.type_name == "Softmax":
+            identity = make_node(keras.layers.Identity, node.name, node.inputs[:1], node)
+            graph = graph.edit({node.key: (replace(identity, call_index=node.call_index),)}, {})
     return graph
 
 
-def run(model: keras.Model, images: Any) -> list[np.ndarray]:
+def _run(model: keras.Model, images: Any) -> list[np.ndarray]:
     return [np.asarray(keras.ops.convert_to_numpy(y)) for y in keras.tree.flatten(model(images, training=False))]
 
 
-def _random_inputs(model: keras.Model, sizes: tuple[int, ...], dtype: str) -> list[Any]:
+def _make_random_inputs(model: keras.Model, sizes: tuple[int, ...], dtype: str) -> list[Any]:
     """Inputs for `model(inputs)`, in its own structure; their order of magnitude is that of normalized images.
 
-    Raises: ValueError for an input of words.
+    Raises:
+        ValueError: for an input of strings.
     """
-    open_size = any(s is None for tensor in model.inputs for s in tensor.shape[1:])
+    has_open_size = any(s is None for tensor in model.inputs for s in tensor.shape[1:])
     random = np.random.default_rng(0)
 
-    def values(tensor: keras.KerasTensor, size: int) -> np.ndarray:
+    def draw(tensor: keras.KerasTensor, size: int) -> np.ndarray:
         shape = (tensor.shape[0] or 2, *(size if s is None else s for s in tensor.shape[1:]))
         if tensor.dtype == "string":
-            raise ValueError(f"{model.name}: no proof with an input of strings ({tensor.name}); give proof=False")
+            raise ValueError(f"{model.name}: models with an input of strings ({tensor.name}) cannot be compared; "
+                             "give check=False")
         if "float" not in tensor.dtype:
             return random.integers(0, 2, shape).astype(tensor.dtype)
         return random.standard_normal(shape).astype(dtype)
-    return [keras.tree.map_structure(lambda tensor: values(tensor, size), model.input)
-            for size in (sizes if open_size else sizes[:1])]
+    return [keras.tree.map_structure(lambda tensor: draw(tensor, size), model.input)
+            for size in (sizes if has_open_size else sizes[:1])]
 
 
-def worst(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
-    return max(relative(a, b) for a, b in zip(expected, found, strict=True))
+def _max_difference(outputs: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    return max(_relative_difference(a, b) for a, b in zip(expected, outputs, strict=True))
 
 
-def relative(a: np.ndarray, b: np.ndarray) -> float:
+def _relative_difference(a: np.ndarray, b: np.ndarray) -> float:
     """The largest difference over the largest value of `a`; infinity where either is not finite, or the shapes differ."""
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return float("inf")

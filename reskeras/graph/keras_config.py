@@ -1,6 +1,6 @@
-"""The serialised form of a Keras graph: how layer configs, arguments of calls and lists of tensors are written down.
+"""The serialized form of a Keras graph: how layer configs, arguments of calls and lists of tensors are written down.
 
-The only file that knows it.
+Only this file knows that form.
 """
 from __future__ import annotations
 
@@ -9,104 +9,131 @@ from typing import Any, Callable, Iterator
 
 import keras
 
-Ref = tuple[str, int, int]      # a tensor: the layer that made it, the number of its call, the number of its output
+from .._keras_private import flatten_layers, get_lambda_output_shape
+
+TensorRef = tuple[str, int, int]    # a tensor: the layer that made it, the number of its call, the number of its output
 
 
-def tensor(ref: Ref) -> dict[str, Any]:
-    """A tensor as an argument of a call is serialised."""
+def tensor_config(ref: TensorRef) -> dict[str, Any]:
+    """A tensor as Keras serializes an argument of a call."""
     return {"class_name": "__keras_tensor__", "config": {"keras_history": list(ref)}}
 
 
-def is_tensor(value: Any) -> bool:
+def is_tensor_config(value: Any) -> bool:
+    """Whether a serialized argument is a tensor."""
     return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
 
 
-def tensors_in(value: Any) -> Iterator[Ref]:
-    """Every tensor named in the serialised arguments of a call."""
-    if is_tensor(value):
-        name, call, output = value["config"]["keras_history"]
-        yield name, call, output
+def find_refs(value: Any) -> Iterator[TensorRef]:
+    """Yields every tensor in the serialized arguments of a call."""
+    if is_tensor_config(value):
+        name, call_index, output = value["config"]["keras_history"]
+        yield name, call_index, output
     elif isinstance(value, (dict, list, tuple)):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from tensors_in(item)
+            yield from find_refs(item)
 
 
-def put_tensors(value: Any, find: Callable[[Ref], Any]) -> Any:
-    """The serialised arguments of a call with a tensor for each name of one."""
-    if is_tensor(value):
-        return find(next(tensors_in(value)))
+def deserialize_arguments(value: Any, find_tensor: Callable[[TensorRef], Any]) -> Any:
+    """Makes the arguments of a call from their serialized form.
+
+    Args:
+        value: the serialized arguments.
+        find_tensor: gives what is put in the place of a tensor's name.
+    """
+    if is_tensor_config(value):
+        return find_tensor(next(find_refs(value)))
     if isinstance(value, dict):
         if "class_name" in value:
             return keras.saving.deserialize_keras_object(value)
-        return {k: put_tensors(v, find) for k, v in value.items()}
-    return [put_tensors(v, find) for v in value] if isinstance(value, (list, tuple)) else value
+        return {k: deserialize_arguments(v, find_tensor) for k, v in value.items()}
+    return [deserialize_arguments(v, find_tensor) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def map_tensors(value: Any, change: Callable[[Ref], Ref]) -> Any:
-    """The serialised arguments of a call, reading other tensors."""
-    if is_tensor(value):
-        return tensor(change(next(tensors_in(value))))
+def map_argument_refs(value: Any, change: Callable[[TensorRef], TensorRef]) -> Any:
+    """The serialized arguments of a call, with other tensors in the place of those in it."""
+    if is_tensor_config(value):
+        return tensor_config(change(next(find_refs(value))))
     if isinstance(value, dict):
-        return {k: map_tensors(v, change) for k, v in value.items()}
-    return [map_tensors(v, change) for v in value] if isinstance(value, (list, tuple)) else value
+        return {k: map_argument_refs(v, change) for k, v in value.items()}
+    return [map_argument_refs(v, change) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def _is_ref(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str)
 
 
-def map_refs(value: Any, function: Callable[[Ref], Any]) -> Any:
-    """Keras' nesting of [name, call, output], a single one alone, with something else for each of them."""
+def map_refs(value: Any, function: Callable[[TensorRef], Any]) -> Any:
+    """A model's inputs or outputs with something else in the place of each tensor.
+
+    Args:
+        value: Keras' nesting of [name, call, output]; a single tensor stands alone.
+        function: gives what stands in the place of a tensor.
+    """
     if _is_ref(value):
         return function((value[0], value[1], value[2]))
     if isinstance(value, dict):
-        return {k: map_refs(value[k], function) for k in sorted(value)}     # as Keras counts them
-    made = [map_refs(v, function) for v in value]
-    return tuple(made) if isinstance(value, tuple) else made
+        return {k: map_refs(value[k], function) for k in sorted(value)}     # in the order in which Keras counts them
+    mapped = [map_refs(v, function) for v in value]
+    return tuple(mapped) if isinstance(value, tuple) else mapped
 
 
-def refs_in(value: Any) -> list[Ref]:
-    found: list[Ref] = []
-    map_refs(value, found.append)
-    return found
+def list_refs(value: Any) -> list[TensorRef]:
+    """The tensors in a model's inputs or outputs, in order."""
+    refs: list[TensorRef] = []
+    map_refs(value, refs.append)
+    return refs
 
 
-def functions_of(layer: Any, config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A layer's config, and by the names in it the functions that are not Keras' own; of the layers inside it too.
+def find_custom_functions(layer: Any, config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Finds the functions of a layer, and of the layers inside it, that its config only names.
 
-    One that is called as one of Keras', which would be taken for it, is named after the layer; so is a Lambda's, which Keras
-    writes down as bytecode without what it refers to.
+    A function that has the name of one of Keras' would be taken for that one, so it is named after the layer.  So is a
+    Lambda's, which Keras writes down as bytecode without what it refers to.
+
+    Args:
+        layer: a layer or an operation.
+        config: its config.
+    Returns: the config with these names, and name -> function for all that are not Keras' own.
     """
-    inner = layer._flatten_layers() if isinstance(layer, keras.layers.Layer) else [layer]
-    given = [f for each in inner for f in vars(each).values() if isinstance(f, FunctionType) and f.__module__[:6] != "keras."]
-    found: dict[str, Any] = {f.__name__: f for f in given}
+    layers = flatten_layers(layer) if isinstance(layer, keras.layers.Layer) else [layer]
+    custom = [value for each in layers for value in vars(each).values()
+              if isinstance(value, FunctionType) and value.__module__[:6] != "keras."]
+    functions: dict[str, Any] = {function.__name__: function for function in custom}
+
     for name, value in config.items():
-        own = getattr(layer, name, None) if isinstance(value, str) and value in found else None
-        if own is not None and own is found[value]:
+        function = getattr(layer, name, None) if isinstance(value, str) and value in functions else None
+        if function is not None and function is functions[value]:
             key = f"{layer.name}/{name}"
-            config, found = {**config, name: function(key)}, {**found, key: own}
+            config, functions = {**config, name: _function_config(key)}, {**functions, key: function}
+
     if type(layer) is keras.layers.Lambda:
-        for name, own in (("function", layer.function), ("output_shape", layer._output_shape)):
-            if isinstance(own, FunctionType):
-                config, found = {**config, name: f"{layer.name}/{name}"}, {**found, f"{layer.name}/{name}": own}
-    return config, found
+        for name, function in (("function", layer.function), ("output_shape", get_lambda_output_shape(layer))):
+            if isinstance(function, FunctionType):
+                key = f"{layer.name}/{name}"
+                config, functions = {**config, name: key}, {**functions, key: function}
+    return config, functions
 
 
-def function(name: str) -> dict[str, Any]:
+def _function_config(name: str) -> dict[str, Any]:
     """A function as Keras writes down one that it does not know."""
     return {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
 
 
-def with_dtype(config: dict[str, Any], dtype: str | None) -> dict[str, Any]:
-    """A layer's config, of another dtype policy where one is given; layers inside it too.
+def set_dtype(config: dict[str, Any], dtype: str | None) -> dict[str, Any]:
+    """A layer's config with another dtype policy, also for the layers inside it.
 
     What is of integers stays so: an input, a cast.
+
+    Args:
+        config: stays as it is.
+        dtype: the name of a policy; None changes nothing.
     """
     if dtype is None:
         return config
 
-    def changed(value: Any) -> Any:
+    def change(value: Any) -> Any:
         if isinstance(value, dict):
-            return {k: dtype if k == "dtype" and "float" in str(v) else changed(v) for k, v in value.items()}
-        return [changed(v) for v in value] if isinstance(value, list) else value
-    return changed(config)
+            return {k: dtype if k == "dtype" and "float" in str(v) else change(v) for k, v in value.items()}
+        return [change(v) for v in value] if isinstance(value, list) else value
+    return {name: dtype if name == "dtype" and "float" in str(value) else change(value) for name, value in config.items()}

@@ -1,69 +1,86 @@
-"""What the passes know of Keras' layers: which are linear, which act on each cell alone, which do nothing at inference."""
+"""What the passes know of layers: which are linear, which act on each cell alone, which do nothing at inference.
+
+Layers are known by `Node.type_name`: Keras' own by their class, those of `reskeras.blocks` by their registered name.
+So this folder does not import `blocks`, which stands on the same floor; a pass that makes one of those layers asks Keras
+for the class of that name.  Receptive fields and memory in `cost/` go by the class name, since subclasses count there.
+"""
 from __future__ import annotations
 
 from typing import Any
 
 import keras
 
-from .graph import Graph, Node
-from .keras_config import Ref
+from .graph import Graph
+from .keras_config import TensorRef
+from .node import Node
 
-GROUPED, STANDARDIZED, SLICE = "reskeras>GroupedConv2D", "reskeras>StandardizedConv2D", "reskeras>ChannelSlice"
-CONVS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", GROUPED, STANDARDIZED)
+GROUPED_CONV, STANDARDIZED_CONV = "reskeras>GroupedConv2D", "reskeras>StandardizedConv2D"
+CHANNEL_SLICE = "reskeras>ChannelSlice"
+CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", GROUPED_CONV, STANDARDIZED_CONV)
 TRANSPOSED = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
-LINEAR = ("Dense", "Conv1D", "Conv3D", "DepthwiseConv1D", "SeparableConv1D", *CONVS, *TRANSPOSED)   # until their activation
-NOOPS = ("Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout",
-         "GaussianNoise", "ActivityRegularization", "reskeras>StochasticDepth", "reskeras>DropBlock2D")
+# Linear up to the activation that they may have
+LINEAR = ("Dense", "Conv1D", "Conv3D", "DepthwiseConv1D", "SeparableConv1D", *CONVOLUTIONS, *TRANSPOSED)
+# These give their input back at inference
+NOOPS = ("Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout",
+         "GaussianDropout", "GaussianNoise", "ActivityRegularization", "reskeras>StochasticDepth", "reskeras>DropBlock2D")
 ACTIVATIONS = ("Activation", "ReLU", "LeakyReLU", "ELU", "Softmax")
-ACROSS = ("glu", "log_softmax", "softmax", "sparsemax")     # Keras' activations that see all channels of a cell
-MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
-NON_NEGATIVE = ("relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "softmax", "exponential")
-KEEP_SIGN = ("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "MaxPooling2D", "AveragePooling2D",
-             "GlobalAveragePooling2D", "GlobalMaxPooling2D", "ZeroPadding2D", SLICE)
+CROSS_CHANNEL_ACTIVATIONS = ("glu", "log_softmax", "softmax", "sparsemax")      # of Keras': they see all channels of a cell
+MERGE_LAYERS = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
+NON_NEGATIVE_ACTIVATIONS = ("relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "softmax", "exponential")
+# Of numbers that are not negative these make numbers that are not negative
+SIGN_KEEPING = ("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "MaxPooling2D", "AveragePooling2D",
+                "GlobalAveragePooling2D", "GlobalMaxPooling2D", "ZeroPadding2D", CHANNEL_SLICE)
 
 
-def activation(node: Node) -> str | None:
-    """The name of the activation that a layer is: None for one that Keras has no name for."""
+def get_activation(node: Node) -> str | None:
+    """The name of the activation that a layer is; None where Keras has no name for it, or the layer is none."""
     config = node.config
-    if node.word == "Activation":
+    if node.type_name == "Activation":
         return config["activation"] if isinstance(config["activation"], str) else None
-    if node.word == "ReLU" and not config["negative_slope"] and not config["threshold"]:
+    if node.type_name == "ReLU" and not config["negative_slope"] and not config["threshold"]:
         return {None: "relu", 6: "relu6"}.get(config["max_value"])
-    if node.word == "ELU" and config["alpha"] == 1:
+    if node.type_name == "ELU" and config["alpha"] == 1:
         return "elu"
-    return "softmax" if node.word == "Softmax" and config["axis"] == -1 else None
+    return "softmax" if node.type_name == "Softmax" and config["axis"] == -1 else None
 
 
-def keras_own(name: Any) -> bool:
+def is_keras_activation(name: Any) -> bool:
     """Whether an activation is one of Keras', which act on each cell alone; a user's may do anything."""
     return isinstance(name, str) and hasattr(keras.activations, name)
 
 
-def elementwise(name: Any) -> bool:
-    return keras_own(name) and name not in ACROSS
+def is_elementwise(name: Any) -> bool:
+    """Whether an activation is one of Keras' that act on each number alone."""
+    return is_keras_activation(name) and name not in CROSS_CHANNEL_ACTIVATIONS
 
 
-def cellwise(node: Node) -> bool:
+def is_pointwise(node: Node) -> bool:
     """Whether one cell of the output depends on the same cell of the input alone (at inference)."""
     if len(node.inputs) != 1:
         return False
-    if node.word == "Activation":
-        return keras_own(node.config["activation"])
-    if node.word in ("BatchNormalization", "Softmax"):
+    if node.type_name == "Activation":
+        return is_keras_activation(node.config["activation"])
+    if node.type_name in ("BatchNormalization", "Softmax"):
         return node.config["axis"] in (-1, 3)
-    return node.word in (*ACTIVATIONS, *NOOPS, "Rescaling")
+    return node.type_name in (*ACTIVATIONS, *NOOPS, "Rescaling")
 
 
-def alone(graph: Graph, node: Node) -> str:
-    """Why a layer may not be changed together with its one reader; nothing where it may."""
-    if graph.shared(node):
+def why_not_fusible(graph: Graph, node: Node) -> str:
+    """Why a layer may not be changed together with its one reader; "" where it may."""
+    if graph.is_shared(node):
         return f"{node.name} is shared"
     if graph.is_output(node):
         return f"{node.name} is an output of the model"
     return f"{node.name} has several readers" if len(graph.readers(node)) > 1 else ""
 
 
-def never_negative(graph: Graph, ref: Ref) -> bool:
-    node = graph.node(ref)
-    name = activation(node) if node.word in ACTIVATIONS else node.config.get("activation") if node.word in LINEAR else None
-    return name in NON_NEGATIVE or (node.word in (*KEEP_SIGN, *NOOPS) and all(never_negative(graph, r) for r in node.inputs))
+def is_never_negative(graph: Graph, ref: TensorRef) -> bool:
+    """Whether a tensor has no negative numbers, whatever the image is."""
+    node = graph.get_node(ref)
+    name = None
+    if node.type_name in ACTIVATIONS:
+        name = get_activation(node)
+    elif node.type_name in LINEAR:
+        name = node.config.get("activation")
+    keeps_sign = node.type_name in (*SIGN_KEEPING, *NOOPS)
+    return name in NON_NEGATIVE_ACTIVATIONS or (keeps_sign and all(is_never_negative(graph, r) for r in node.inputs))

@@ -1,4 +1,4 @@
-"""What a pass gives: another graph, and an account of every place that it looked at."""
+"""What a pass returns: another graph, and an account of every place that it looked at."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -8,11 +8,18 @@ from .graph import Graph
 
 
 @dataclass(frozen=True)
-class Rewritten:
-    """A pass' graph, the layers that it rewrote, and for each that it could have but did not the reason."""
+class PassResult:
+    """The result of a pass.
+
+    Args:
+        graph: after the pass.
+        rewritten: names of the layers that the pass rewrote.
+        declined: for each layer that it could have rewritten but did not, the reason.
+    """
+
     graph: Graph
-    done: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
     declined: Mapping[str, str] = field(default_factory=dict)
 
 
-Pass = Callable[[Graph], Rewritten]
+Pass = Callable[[Graph], PassResult]

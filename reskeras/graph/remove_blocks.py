@@ -5,45 +5,58 @@ from typing import Sequence
 
 import keras
 
-from ..spec import nearest
-from .graph import Graph, Node
+from ..errors import nearest
+from .graph import Graph
+from .keras_config import TensorRef
+from .node import Node
 
-SUMS = ("_add", "_out")     # a block's addition, by our names and Keras'
+SUM_SUFFIXES = ("_add", "_out")     # of a block's addition, in this package's nets and in Keras'
 
 
-def lesion(model: keras.Model, blocks: str | Sequence[str]) -> keras.Model:
-    """A new model in which each of `blocks` is its shortcut alone; `model` stays as it is.
+def remove_blocks(model: keras.Model, blocks: str | Sequence[str]) -> keras.Model:
+    """Makes a model in which each of `blocks` is its shortcut alone.
 
-    Arguments:
-        model: a functional model with the layer names of keras.applications' ResNets.
-        blocks: such as "conv2_block2" or ["conv2_block2", "conv4_block5"]; `blocks_of` names all.  One whose shortcut is a
-            projection keeps it.
-    Raises: ValueError for a block that the model does not have.
+    Args:
+        model: a functional model with the layer names of keras.applications' ResNets; it stays as it is.
+        blocks: such as "conv2_block2" or ["conv2_block2", "conv4_block5"]; `list_blocks` names all.  A block whose
+            shortcut is a projection keeps the projection.
+
+    Returns:
+        A new model with the remaining layers and their weights.
+
+    Raises:
+        ValueError: for a block that the model does not have.
+
+    Example:
+        >>> smaller = reskeras.remove_blocks(model, ["conv4_block3", "conv4_block5"])
     """
     graph = Graph.of(model)
-    known = _sums(graph)
-    blocks = [blocks] if isinstance(blocks, str) else blocks
-    missing = [block for block in blocks if block not in known]
+    sums = _find_sums(graph)
+    names = [blocks] if isinstance(blocks, str) else blocks
+    missing = [name for name in names if name not in sums]
     if missing:
-        raise ValueError(f"{model.name} has no residual block {missing[0]!r}{nearest(missing[0], known)}; "
-                         f"it has {', '.join(known)}")
-    cut = [known[block] for block in blocks]
-    moved = {node.output: shortcut(graph, node) for node in cut}
-    return graph.edit({node.key: () for node in cut}, moved).reachable().build()
+        raise ValueError(f"{model.name} has no residual block {missing[0]!r}{nearest(missing[0], sums)}; "
+                         f"it has {', '.join(sums)}")
+
+    removed = [sums[name] for name in names]
+    new_tensors = {node.output: _find_shortcut(graph, node) for node in removed}
+    return graph.edit({node.key: () for node in removed}, new_tensors).remove_unused_nodes().build()
 
 
-def blocks_of(model: keras.Model) -> list[str]:
+def list_blocks(model: keras.Model) -> list[str]:
     """The names of a model's residual blocks, in order."""
-    return list(_sums(Graph.of(model, weights=False)))
+    return list(_find_sums(Graph.of(model, weights=False)))
 
 
-def _sums(graph: Graph) -> dict[str, Node]:
+def _find_sums(graph: Graph) -> dict[str, Node]:
     """Block -> its addition."""
     return {node.name[:-4]: node for node in graph.nodes
-            if node.word == "Add" and node.name.endswith(SUMS) and len(node.inputs) == 2 and not graph.is_output(node)}
+            if node.type_name == "Add" and node.name.endswith(SUM_SUFFIXES) and len(node.inputs) == 2
+            and not graph.is_output(node)}
 
 
-def shortcut(graph: Graph, node: Node) -> tuple[str, int, int]:
-    """The input that is not of the block, or its projection, which counts from 0."""
-    block = node.name[:-4]
-    return next(ref for ref in node.inputs if not ref[0].startswith(f"{block}_") or ref[0].startswith(f"{block}_0_"))
+def _find_shortcut(graph: Graph, addition: Node) -> TensorRef:
+    """The input of a block's addition that is not of the block, or its projection, whose layers count from 0."""
+    block = addition.name[:-4]
+    return next(ref for ref in addition.inputs
+                if not ref[0].startswith(f"{block}_") or ref[0].startswith(f"{block}_0_"))

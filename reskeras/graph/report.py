@@ -1,4 +1,4 @@
-"""What `optimize` did to a model, and how it is known to be the same function."""
+"""What `optimize` did to a model, and how it is known that the model still computes the same."""
 from __future__ import annotations
 
 import json
@@ -13,138 +13,232 @@ from typing import Any
 import keras
 import numpy as np
 
-from .graph import Graph, Shape
+from ..files import write_text
+from .cost.cost import count_layer_macs, find_mac_rule
+from .equivalence import EquivalenceCheck
+from .graph import Graph
+from .node import Node
 from .passes.static_shapes import static_shapes
-from .equivalence import Proof
-from .layer_traits import TRANSPOSED
+from .shape_inference import Shape
+
+# Attribute -> key of the JSON file, where the two differ: the keys of files written before stay readable
+KEYS = {"check": "proof", "refusal": "refused", "passed": "holds", "is_ill_conditioned": "ill_conditioned", "sites": "found"}
+DEFAULT_SHAPE = (224, 224, 3)
 
 
 @dataclass(frozen=True)
-class Size:
-    """Layers, parameters (statistics too) and, where every shape is known, multiply-accumulates of one image."""
+class GraphSize:
+    """How large a graph is.
+
+    Args:
+        layers: number of layers; a shared one counts once.
+        params: numbers in the weights, statistics too.
+        macs: multiply-accumulates for one image; None where a shape is not known.
+    """
+
     layers: int
     params: int
     macs: int | None
 
     @classmethod
-    def of(cls, graph: Graph, input_shape: Shape | None = None) -> Size:
-        """Of an image of 224 x 224 where neither the graph nor `input_shape` says."""
+    def of(cls, graph: Graph, input_shape: Shape | None = None) -> GraphSize:
+        """Counts the layers, parameters and MACs of a graph.
+
+        Args:
+            graph: a graph with its weights.
+            input_shape: (height, width, channels), where the graph leaves them open; 224 x 224 x 3 by default.
+        """
         weights = {node.name: node.weights for node in graph.nodes}
         params = sum(w.size for values in weights.values() for w in values)
-        fixed = static_shapes(graph, input_shape or (224, 224, 3), batch=1).graph
-        return cls(len(weights), params, macs(fixed))
+        fixed = static_shapes(graph, input_shape or DEFAULT_SHAPE, batch_size=1).graph
+        return cls(len(weights), params, _count_macs(fixed))
 
 
-def macs(graph: Graph) -> int | None:
-    """Of convolutions and dense layers, those of nested models too; None where a shape is not known."""
+def _count_macs(graph: Graph) -> int | None:
+    """The multiply-accumulates of all layers, those of nested models too; None where a shape is not known."""
     total = 0
     for node in graph.nodes:
-        if issubclass(node.kind, keras.Model) and "layers" in node.config:
-            given = graph.shapes.get(node.inputs[0])
-            inside = macs(static_shapes(Graph.of(node.layer()), given and given[1:], batch=1).graph)
-            if inside is None:
-                return None
-            total += inside
-        kernels = [w.size for w in node.weights if w.ndim > (1 if node.word == "Dense" else 2)]
-        if kernels and ("kernel_size" in node.config or node.word == "Dense"):
-            shape = graph.shapes.get(node.inputs[0] if node.word in TRANSPOSED else node.output)
-            if shape is None or None in shape[1:]:
-                return None
-            first = node.config.get("data_format") == "channels_first"
-            total += sum(kernels) * math.prod(s or 0 for s in (shape[2:] if first else shape[1:-1]))
+        macs: int | None = 0
+        if issubclass(node.layer_class, keras.Model) and "layers" in node.config:
+            shape = graph.shapes.get(node.inputs[0])
+            inner = Graph.of(node.make_layer())
+            macs = _count_macs(static_shapes(inner, shape and shape[1:], batch_size=1).graph)
+        elif find_mac_rule(node.layer_class):
+            macs = _count_node_macs(graph, node)
+        if macs is None:
+            return None
+        total += macs
     return total
+
+
+def _count_node_macs(graph: Graph, node: Node) -> int | None:
+    before, after = graph.shapes.get(node.inputs[0]), graph.shapes.get(node.output)
+    if before is None or after is None or None in before[1:] or None in after[1:]:
+        return None
+    kernels = 2 if "pointwise_initializer" in node.config else 1      # a separable convolution has two
+    numbers = sum(kernel.size for kernel in node.weights[:kernels])
+    return count_layer_macs(node.layer_class, numbers, tuple(s or 0 for s in before), tuple(s or 0 for s in after),
+                            node.config.get("data_format") == "channels_first")
 
 
 @dataclass(frozen=True)
 class PassReport:
-    """What one pass did: the layers that it rewrote, and why it left others."""
+    """What one pass did.
+
+    Args:
+        name: of the pass.
+        rewritten: names of the layers that it rewrote.
+        declined: for each layer that it could have rewritten but did not, the reason.
+        before: the size of the graph that it was given.
+        after: the size of the graph that it made.
+    """
+
     name: str
     rewritten: tuple[str, ...]
     declined: dict[str, str]
-    before: Size
-    after: Size
+    before: GraphSize
+    after: GraphSize
 
     @property
-    def found(self) -> int:
+    def sites(self) -> int:
+        """How many layers the pass looked at."""
         return len(self.rewritten) + len(self.declined)
 
 
 @dataclass(frozen=True)
-class Certificate:
-    """Per pass the sites found, rewritten and declined; the proof (None where it was not asked for)."""
+class OptimizationReport:
+    """What `optimize` did to a model.
+
+    Args:
+        model: the name of the model.
+        passes: what each pass did, in order.
+        check: the comparison of the two models; None where there was none.
+        refusal: why the model came back as it was; "" where it did not.
+        top1_agreement: share of the images of `optimize(images=)` that keep their class, in [0, 1].
+        latency_ms: milliseconds of one call on one image, before and after.
+        versions: of Keras and its backend.
+    """
+
     model: str
     passes: tuple[PassReport, ...]
-    proof: Proof | None
-    refused: str                            # why the model came back as it was, else ""
-    top1_agreement: float | None = None     # share of the given images that keep their class
-    latency_ms: tuple[float, float] | None = None   # of one call on one image, before and after
-    versions: dict[str, str] = field(default_factory=lambda: {"keras": keras.__version__, "backend": keras.backend.backend()})
+    check: EquivalenceCheck | None
+    refusal: str
+    top1_agreement: float | None = None
+    latency_ms: tuple[float, float] | None = None
+    versions: dict[str, str] = field(
+        default_factory=lambda: {"keras": keras.__version__, "backend": keras.backend.backend()})
 
     @property
-    def before(self) -> Size | None:
+    def before(self) -> GraphSize | None:
+        """The size of the model; None where no pass ran."""
         return self.passes[0].before if self.passes else None
 
     @property
-    def after(self) -> Size | None:
-        return self.before if self.refused else self.passes[-1].after if self.passes else None
+    def after(self) -> GraphSize | None:
+        """The size of the model that came back; None where no pass ran."""
+        return self.before if self.refusal else self.passes[-1].after if self.passes else None
 
     @property
     def max_relative_difference(self) -> float | None:
-        return self.proof.max_relative_difference if self.proof else None
+        """The largest difference of the two models in float64 over the largest output; None without a check."""
+        return self.check.max_relative_difference if self.check else None
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """As JSON."""
-        pathlib.Path(path).write_text(json.dumps(self.get_config(), indent=2) + "\n", encoding="utf-8")
+        """Writes the report as JSON.  Raises: OSError where the file cannot be written."""
+        write_text(path, json.dumps(self.get_config(), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> OptimizationReport:
+        """Reads a report that `write` has written.
+
+        Args:
+            path: of the JSON file.
+        Raises:
+            ValueError: for a file that is no such report.
+            OSError: where it cannot be read.
+        """
+        try:
+            return cls.from_config(json.loads(pathlib.Path(path).read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is no report of an optimization ({type(error).__name__}: {error})") from error
 
     def get_config(self) -> dict[str, Any]:
-        config = asdict(self)
-        for own, report in zip(config["passes"], self.passes):
-            own["found"] = report.found
-        if self.proof:
+        """The report as JSON has it, see `KEYS`."""
+        config = {KEYS.get(name, name): value for name, value in asdict(self).items()}
+        for values, report in zip(config["passes"], self.passes):
+            values[KEYS["sites"]] = report.sites
+        if self.check:
             # JSON has no infinity
-            finite = {k: v if v is None or math.isfinite(v) else None for k, v in config["proof"].items()}
-            config["proof"] = finite | {"holds": self.proof.holds, "ill_conditioned": self.proof.ill_conditioned}
+            finite = {k: v if v is None or math.isfinite(v) else None for k, v in config[KEYS["check"]].items()}
+            config[KEYS["check"]] = finite | {KEYS[name]: getattr(self.check, name)
+                                              for name in ("passed", "is_ill_conditioned")}
         return config
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> OptimizationReport:
+        """The inverse of `get_config`."""
+        passes = tuple(PassReport(values["name"], tuple(values["rewritten"]), dict(values["declined"]),
+                                  GraphSize(**values["before"]), GraphSize(**values["after"]))
+                       for values in config["passes"])
+        check = None
+        if values := config[KEYS["check"]]:
+            largest, in_float32 = (math.inf if values[name] is None else values[name]
+                                   for name in ("max_relative_difference", "float32_difference"))
+            check = EquivalenceCheck(largest, in_float32, values["sensitivity"])
+        latency = config["latency_ms"] and tuple(config["latency_ms"])
+        return cls(config["model"], passes, check, config[KEYS["refusal"]], config["top1_agreement"], latency,
+                   dict(config["versions"]))
+
     def __str__(self) -> str:
-        rows = [f"{self.model}: {self.refused or 'optimized'}"]
+        lines = [f"{self.model}: {self.refusal or 'optimized'}"]
         for p in self.passes:
-            rows.append(f"  {p.name:20} {len(p.rewritten):4} of {p.found:4} rewritten   layers {p.before.layers} -> "
-                        f"{p.after.layers}   MACs {_amount(p.before.macs)} -> {_amount(p.after.macs)}")
+            lines.append(f"  {p.name:20} {len(p.rewritten):4} of {p.sites:4} rewritten   layers {p.before.layers} -> "
+                         f"{p.after.layers}   MACs {_format_macs(p.before.macs)} -> {_format_macs(p.after.macs)}")
             reasons: dict[str, list[str]] = {}
             for name, why in p.declined.items():
                 reasons.setdefault(why, []).append(name)
-            rows += [f"    left {len(names)}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}: {why}"
-                     for why, names in reasons.items()]
-        rows.append(f"  proof: {self.proof or 'not asked for'}")
+            lines += [f"    left {len(names)}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}: {why}"
+                      for why, names in reasons.items()]
+        lines.append(f"  equivalence check: {self.check or 'none'}")
         if self.top1_agreement is not None:
-            rows.append(f"  images that keep their class: {self.top1_agreement:.2%}")
+            lines.append(f"  images that keep their class: {self.top1_agreement:.2%}")
         if self.latency_ms:
-            rows.append("  one image: {:.1f} ms -> {:.1f} ms".format(*self.latency_ms))
-        return "\n".join(rows)
+            lines.append("  one image: {:.1f} ms -> {:.1f} ms".format(*self.latency_ms))
+        return "\n".join(lines)
 
 
-def _amount(macs: int | None) -> str:
+def _format_macs(macs: int | None) -> str:
     return "?" if macs is None else f"{macs / 1e9:.3f} G"
 
 
-def top1_agreement(before: keras.Model, after: keras.Model, images: np.ndarray) -> float:
+def measure_top1_agreement(before: keras.Model, after: keras.Model, images: np.ndarray) -> float:
+    """The share of `images` (as the models take them) to which both models give the same class, in [0, 1]."""
     a, b = (model.predict(images, verbose=0).reshape(len(images), -1).argmax(1) for model in (before, after))
     return float((a == b).mean())
 
 
-def milliseconds(before: keras.Model, after: keras.Model, input_shape: Shape | None, calls: int = 15) -> tuple[float, float]:
-    """The median call of each on one random image, or one random tensor for each input, in turns."""
+def measure_latency(before: keras.Model, after: keras.Model, input_shape: Shape | None,
+                    calls: int = 15) -> tuple[float, float]:
+    """Measures how long each of two models takes for one random image, or one random tensor for each input.
+
+    Args:
+        before: a model.
+        after: a model with the same inputs; the two run in turns.
+        input_shape: (height, width, channels), where the models leave them open; 224 x 224 x 3 by default.
+        calls: of each model.
+    Returns: the median milliseconds of a call of each.
+    """
     def random(tensor: keras.KerasTensor) -> np.ndarray:
-        shape = [(g or 224) if o is None else o for o, g in zip(tensor.shape[1:], input_shape or (224, 224, 3))]
+        shape = [(g or 224) if o is None else o for o, g in zip(tensor.shape[1:], input_shape or DEFAULT_SHAPE)]
         return np.random.default_rng(0).standard_normal((1, *shape)).astype("float32")
     image = keras.tree.map_structure(random, before.input)
+
     times: tuple[list[float], list[float]] = ([], [])
     for model in (before, after):
         model.predict_on_batch(image)
     for _ in range(calls):
-        for model, own in zip((before, after), times):
+        for model, model_times in zip((before, after), times):
             start = time.perf_counter()
             model.predict_on_batch(image)
-            own.append(1000 * (time.perf_counter() - start))
+            model_times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times[0]), statistics.median(times[1])

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 
 from reskeras.graph.graph import Graph
-from reskeras.graph.equivalence import prove
+from reskeras.graph.equivalence import check_equivalence
 
 
 def chain(*parts, shape=(8, 8, 4)):
@@ -26,26 +26,26 @@ def randomized(model, seed=0):
     return model
 
 
-def words(graph):
-    return [node.word for node in graph.nodes]
+def type_names(graph):
+    return [node.type_name for node in graph.nodes]
 
 
 def unchanged(rewrite, model, reason):
     """Whether the pass leaves the model alone, and says why."""
     before = Graph.of(model)
     result = rewrite(before)
-    assert not result.done and words(result.graph) == words(before)
+    assert not result.rewritten and type_names(result.graph) == type_names(before)
     assert [n.config for n in result.graph.nodes] == [n.config for n in before.nodes]
     assert any(reason in why for why in result.declined.values()), dict(result.declined)
 
 
 def rewritten(rewrite, model, limit=1e-12):
-    """The pass' graph: proved, and left alone by a second run."""
+    """The pass' graph: it computes the same, and a second run leaves it alone."""
     before = Graph.of(model)
     result = rewrite(before)
-    assert result.done
+    assert result.rewritten
     again = rewrite(result.graph)
-    assert not again.done and words(again.graph) == words(result.graph)
-    proof = prove(before, result.graph)
-    assert proof.holds and proof.max_relative_difference < limit, proof
+    assert not again.rewritten and type_names(again.graph) == type_names(result.graph)
+    check = check_equivalence(before, result.graph)
+    assert check.passed and check.max_relative_difference < limit, check
     return result.graph

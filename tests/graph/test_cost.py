@@ -11,7 +11,7 @@ from tiny import policy, tiny, trained
 
 import reskeras
 from reskeras import catalog
-from reskeras.graph.cost.cost import CONVENTION, Cost, cost
+from reskeras.graph.cost.cost import CONVENTION, Cost, measure_cost
 
 FACTS = pathlib.Path(__file__).parents[1] / "facts"
 
@@ -19,7 +19,7 @@ FACTS = pathlib.Path(__file__).parents[1] / "facts"
 def empty(build):
     """The cost of a net without the memory of its weights."""
     with keras.StatelessScope(initialize_variables=False):
-        result = cost(build())
+        result = measure_cost(build())
     keras.utils.clear_session()
     return result
 
@@ -113,7 +113,7 @@ def test_receptive_fields_of_the_literature(name):
     builder = getattr(reskeras, name, None) if name in dir(reskeras) else getattr(keras.applications, name)
     rows = {layer.name: layer for layer in empty(lambda: builder(weights=None)).layers}
     for layer, (field, stride) in {**SLIM, **BY_HAND}[name].items():
-        assert (rows[layer].field, rows[layer].stride) == ((field,) * 2, (stride,) * 2), layer
+        assert (rows[layer].receptive_field, rows[layer].stride) == ((field,) * 2, (stride,) * 2), layer
 
 
 TINY = ["resnet18", "resnet50", "resnet50v2", "resnet50d", "resnetaa50d", "resnetblur18", "resnext50_32x4d", "resnet18_option_a",
@@ -127,7 +127,7 @@ def test_receptive_field_is_where_the_gradient_is(row):
     pixel only), are those that `field` says; where `whole` says so, there is one beyond them."""
     net = trained(tiny(row, input_shape=(None, None, 3), include_top=False, activation="softplus"))
     side = {"inception_v4": 705, "cifar_resnet20": 129, "cifar_preresnet164": 129}.get(row, 385)
-    counted = cost(net, (side, side, 3))
+    counted = measure_cost(net, (side, side, 3))
     last = counted.layers[-1]
     assert last == counted.last_map
     cell = last.output[0] // 2
@@ -138,17 +138,17 @@ def test_receptive_field_is_where_the_gradient_is(row):
     seen = np.abs(tape.gradient(one, images)).sum((0, 3)) > 0
     rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
     spans = (rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
-    assert last.field[0] < side - 2 * last.stride[0]        # else the border hides the answer
-    if last.whole:
+    assert last.receptive_field[0] < side - 2 * last.stride[0]        # else the border hides the answer
+    if last.has_global_context:
         assert spans == (side, side)
     else:
-        assert spans == last.field
+        assert spans == last.receptive_field
 
 
 def test_whole_is_said_of_gates_and_norms_alone():
     for row, whole in (("resnet50v1_5", False), ("seresnet50", True), ("ecaresnet50d", True), ("skresnet50", True),
                        ("resnest50", True), ("resnet50_gn", True), ("inception_resnet_v2", False)):
-        assert empty(lambda: tiny(row)).last_map.whole == whole, row
+        assert empty(lambda: tiny(row)).last_map.has_global_context == whole, row
 
 
 def test_misaligned_branches_see_their_union():
@@ -157,8 +157,8 @@ def test_misaligned_branches_see_their_union():
     a = layers.Conv2D(2, (3, 1), padding="same")(image)
     b = layers.ZeroPadding2D(((0, 0), (0, 4)))(layers.Conv2D(2, (1, 5))(image))
     c = layers.Conv2D(2, (1, 5), padding="same")(image)
-    found = cost(keras.Model(image, layers.Concatenate()([a, b, c])))
-    assert found.layers[-1].field == (3, 7) and found.layers[-1].stride == (1, 1)
+    found = measure_cost(keras.Model(image, layers.Concatenate()([a, b, c])))
+    assert found.layers[-1].receptive_field == (3, 7) and found.layers[-1].stride == (1, 1)
 
 
 def test_dilation_upsampling_and_one_axis():
@@ -168,10 +168,10 @@ def test_dilation_upsampling_and_one_axis():
     x = layers.Conv1D(4, 3, padding="same")(x)                              # 6 + 2 * 2
     x = layers.UpSampling1D(2)(x)
     x = layers.Conv1D(4, 2, padding="same")(x)
-    rows = cost(keras.Model(line, x)).layers
-    assert [row.field for row in rows[1:4]] == [(5,), (6,), (10,)]
+    rows = measure_cost(keras.Model(line, x)).layers
+    assert [row.receptive_field for row in rows[1:4]] == [(5,), (6,), (10,)]
     assert rows[-1].stride == (1,) and 12 <= rows[-1].field[0] <= 13        # from cell to cell: one or two of the map before
-    assert rows[-1].kind == "Conv1D" and not rows[-1].whole
+    assert rows[-1].kind == "Conv1D" and not rows[-1].has_global_context
 
 
 def net_by_hand():
@@ -186,19 +186,19 @@ def net_by_hand():
 
 def test_memory_by_hand():
     """Most live at the addition: a, b (as c) and d; the image and then they are freed after their last reader."""
-    found = cost(net_by_hand())
+    found = measure_cost(net_by_hand())
     assert (found.peak_bytes, found.total_bytes) == (3 * 1024, 4 * 1024 + 16)
-    eight = cost(net_by_hand(), batch=8)
+    eight = measure_cost(net_by_hand(), batch=8)
     assert eight.peak_bytes == 8 * found.peak_bytes and eight.total_bytes == 8 * found.total_bytes and eight == found
     with policy("float16"):
-        assert cost(net_by_hand()).peak_bytes == 3 * 512
+        assert measure_cost(net_by_hand()).peak_bytes == 3 * 512
 
 
 def test_memory_of_outputs_and_of_what_nobody_reads():
     image = keras.Input((8, 8, 4))
     a = layers.ReLU()(image)
     b = layers.ReLU()(a)
-    found = cost(keras.Model(image, [a, b, layers.ReLU()(b)]))
+    found = measure_cost(keras.Model(image, [a, b, layers.ReLU()(b)]))
     assert found.peak_bytes == 3 * 1024             # the image is gone when the second is made; the outputs stay
 
 
@@ -207,12 +207,12 @@ def test_nested_models_and_shared_layers():
                              name="inner")
     left, right = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
     both = keras.Model([left, right], layers.Concatenate(name="pair")([inner(left), inner(right)]))
-    found = cost(both)
+    found = measure_cost(both)
     assert [row.name for row in found.layers if row.kind == "Conv2D"] == ["inner/conv", "inner#2/conv"]
     assert [row.params for row in found.layers if row.kind == "Conv2D"] == [112, 0] and found.params == 112
     assert found.macs == 2 * 36 * 27 * 4 and sum(row.params for row in found.layers) == found.params
     pair = found.layers[-1]
-    assert {found.layers[i].name for i in pair.reads} == {"inner/relu", "inner#2/relu"} and pair.field == (3, 3)
+    assert {found.layers[i].name for i in pair.inputs} == {"inner/relu", "inner#2/relu"} and pair.receptive_field == (3, 3)
 
 
 def test_bare_operations_and_functional_models_within():
@@ -221,31 +221,31 @@ def test_bare_operations_and_functional_models_within():
     inner = keras.Model(one, [x, layers.ReLU(name="r")(x)], name="inner")
     left, right = keras.Input((16, 16, 1)), keras.Input((16, 16, 1))
     (plain, _), (_, positive) = inner(left), inner(right)
-    found = cost(keras.Model([left, right], layers.Dense(3)(layers.Flatten()(plain + positive + 1.0))))
+    found = measure_cost(keras.Model([left, right], layers.Dense(3)(layers.Flatten()(plain + positive + 1.0))))
     assert [row.name for row in found.layers[2:6]] == ["inner/c", "inner/r", "inner#2/c", "inner#2/r"]
-    assert [row.kind for row in found.layers[6:8]] == ["Add", "Add"] and found.layers[6].reads == (2, 5)
-    assert found.params == 20 + 392 * 3 + 3 and found.layers[7].field == (3, 3)
+    assert [row.kind for row in found.layers[6:8]] == ["Add", "Add"] and found.layers[6].inputs == (2, 5)
+    assert found.params == 20 + 392 * 3 + 3 and found.layers[7].receptive_field == (3, 3)
 
 
 def test_what_is_not_counted_is_said():
     words = keras.Input((10, 8))
     x = layers.MultiHeadAttention(2, 4, name="look")(words, words)
-    assert cost(keras.Model(words, layers.Dense(2)(x))).uncounted == ("look",)
+    assert measure_cost(keras.Model(words, layers.Dense(2)(x))).uncounted == ("look",)
 
 
 def test_cost_is_the_sum_of_its_parts():
     net = reskeras.create("seresnet18", weights=None, input_shape=(64, 64, 3))
-    found = cost(net)
+    found = measure_cost(net)
     assert [s.name for s in found.stages] == ["stem", "conv2", "conv3", "conv4", "conv5", "head"]
     for key in ("params", "macs", "activations"):
         assert sum(getattr(s, key) for s in found.stages) == getattr(found, key)
     assert sum(s.layers for s in found.stages) == len(found.layers) == len(net.layers)
-    assert found.stats == sum(row.stats for row in found.layers)
+    assert found.non_trainable_params == sum(row.non_trainable_params for row in found.layers)
     assert found.stages[1].output == (16, 16, 64) and found.stages[-1].output == (1000,)
     assert {row.block for row in found.layers if row.stage == "conv3"} == {"conv3_block1", "conv3_block2"}
     told = found.as_dict()
     assert told["flops"] == 2 * found.macs and told["convention"] == CONVENTION and len(told["layers"]) == len(found.layers)
-    assert found == Cost(found.params, found.stats, found.macs)
+    assert found == Cost(found.params, found.non_trainable_params, found.macs)
 
 
 @pytest.mark.parametrize("name, blocks", [
@@ -262,10 +262,10 @@ def test_blocks_of_other_nets(name, blocks):
 
 def test_bad_input():
     with pytest.raises(ValueError, match="batch=0"):
-        cost(net_by_hand(), batch=0)
+        measure_cost(net_by_hand(), batch=0)
     with pytest.raises(ValueError, match="does not fit"):
-        cost(net_by_hand(), (8, 8, 3))
+        measure_cost(net_by_hand(), (8, 8, 3))
     with pytest.raises(ValueError, match="does not fit"):
-        cost(net_by_hand(), (8, 8))
+        measure_cost(net_by_hand(), (8, 8))
     with pytest.raises(TypeError, match="expected a keras.Model"):
-        cost("resnet50")
+        measure_cost("resnet50")

@@ -1,7 +1,7 @@
 import keras
 import pytest
 from keras import layers
-from small import chain, randomized, rewritten, unchanged, words
+from small import chain, randomized, rewritten, unchanged, type_names
 
 from reskeras.graph.passes.fuse_activation import fuse_activation
 
@@ -41,4 +41,4 @@ def test_leaves_alone(make, reason):
 def test_fuses(layer, activation):
     again = [type(part).from_config(part.get_config()) for part in (layer, activation)]
     graph = rewritten(fuse_activation, chain(*again, layers.Flatten()))
-    assert words(graph) == ["InputLayer", type(layer).__name__, "Flatten"]
+    assert type_names(graph) == ["InputLayer", type(layer).__name__, "Flatten"]

@@ -1,4 +1,4 @@
-"""The whole: proof, blame, certificate, and what is left of every family."""
+"""The whole: the check, the pass to blame, the report, and what is left of every family."""
 import json
 import os
 import subprocess
@@ -14,9 +14,9 @@ from tiny import policy, tiny, trained
 import reskeras
 from reskeras.graph.graph import Graph
 from reskeras.graph.passes.fold_bn import fold_bn
-from reskeras.graph.equivalence import Proof, prove
-from reskeras.graph.pass_result import Rewritten
-from reskeras.variants import ROWS
+from reskeras.graph.equivalence import EquivalenceCheck, check_equivalence
+from reskeras.graph.pass_result import PassResult
+from reskeras.variants import VARIANTS
 
 Conv, BN = layers.Conv2D, layers.BatchNormalization
 
@@ -27,23 +27,23 @@ def small():
 
 def wrong(graph):
     """Forgets the epsilon."""
-    changed = {n.key: (n.of(epsilon=0.0),) for n in graph.nodes if n.word == "BatchNormalization"}
+    changed = {n.key: (n.with_config(epsilon=0.0),) for n in graph.nodes if n.type_name == "BatchNormalization"}
     return fold_bn(graph.edit(changed, {}))
 
 
 def test_a_wrong_pass_is_refused_and_named():
     model = small()
     with pytest.warns(UserWarning, match="wrong is refused"):
-        fast, certificate = reskeras.optimize(model, passes=["fuse_activation", wrong, "drop_noops"])
-    assert fast is model and "wrong is refused: its graph differs by" in certificate.refused
-    assert not certificate.proof.holds and certificate.after == certificate.before
-    unproved, certificate = reskeras.optimize(model, passes=[wrong], proof=False)
-    assert certificate.proof is None and unproved is not model
+        fast, report = reskeras.optimize(model, passes=["fuse_activation", wrong, "drop_noops"])
+    assert fast is model and "wrong is refused: its graph differs by" in report.refusal
+    assert not report.check.passed and report.after == report.before
+    unchecked, report = reskeras.optimize(model, passes=[wrong], check=False)
+    assert report.check is None and unchecked is not model
 
 
 def test_a_pass_whose_graph_does_not_run_is_refused():
     def broken(graph):
-        return Rewritten(graph.edit({n.key: (n.of(units=5),) for n in graph.nodes if n.word == "Dense"}, {}), ("dense",))
+        return PassResult(graph.edit({n.key: (n.with_config(units=5),) for n in graph.nodes if n.type_name == "Dense"}, {}), ("dense",))
     model = small()
     with pytest.warns(UserWarning, match="broken is refused: its graph does not run"):
         assert reskeras.optimize(model, passes=["fold_bn", broken])[0] is model
@@ -60,11 +60,11 @@ class OnlyFloat32(layers.Layer):
         return shape
 
 
-def test_a_net_that_knows_no_float64_has_no_proof():
+def test_a_net_that_knows_no_float64_has_no_check():
     model = chain(Conv(4, 1), BN(), OnlyFloat32())
-    with pytest.warns(UserWarning, match="there is no proof .*no doubles.*proof=False"):
+    with pytest.warns(UserWarning, match="the two models cannot be compared .*no doubles.*check=False"):
         assert reskeras.optimize(model)[0] is model
-    assert not any(isinstance(layer, BN) for layer in reskeras.optimize(model, proof=False)[0].layers)
+    assert not any(isinstance(layer, BN) for layer in reskeras.optimize(model, check=False)[0].layers)
 
 
 class Settable(layers.Layer):
@@ -75,29 +75,29 @@ class Settable(layers.Layer):
         return self.factor * x
 
 
-def test_a_model_that_its_graph_does_not_say_has_no_proof():
+def test_a_model_that_its_graph_does_not_say_has_no_check():
     model = chain(Conv(4, 1), BN(), Settable(name="own"))
     model.get_layer("own").factor = 2.0
-    with pytest.warns(UserWarning, match="there is no proof .*a state of its own"):
+    with pytest.warns(UserWarning, match="the two models cannot be compared .*a state of its own"):
         assert reskeras.optimize(model)[0] is model
     model.get_layer("own").factor = 1.0
-    assert reskeras.optimize(model)[1].proof.holds
+    assert reskeras.optimize(model)[1].check.passed
 
 
 def test_outputs_that_are_not_finite_prove_nothing():
     image = keras.Input((8, 8, 4))
     model = randomized(keras.Model(image, keras.ops.log(layers.ReLU()(BN()(Conv(4, 3)(image))) - 1)))
-    with pytest.warns(UserWarning, match="there is no proof .*not finite"):
+    with pytest.warns(UserWarning, match="the two models cannot be compared .*not finite"):
         assert reskeras.optimize(model, passes=[wrong])[0] is model
 
 
 def test_an_overflow_of_single_precision_is_reported(tmp_path):
     """The net's own: cifar_resnet1202 of random weights has one."""
     model = chain(Conv(4, 3), BN(), layers.Rescaling(1e20), layers.Rescaling(1e20))
-    certificate = reskeras.optimize(model)[1]
-    assert certificate.proof.holds and certificate.proof.float32_difference == float("inf")
-    certificate.write(tmp_path / "certificate.json")
-    stored = json.loads((tmp_path / "certificate.json").read_text(), parse_constant=pytest.fail)
+    report = reskeras.optimize(model)[1]
+    assert report.check.passed and report.check.float32_difference == float("inf")
+    report.write(tmp_path / "report.json")
+    stored = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
     assert stored["proof"]["float32_difference"] is None
 
 
@@ -114,7 +114,7 @@ def test_chaos_proves_nothing():
 def test_a_shared_softmax_at_the_end():
     image, softmax = keras.Input((8, 8, 4)), layers.Softmax()
     x = layers.ReLU()(BN()(Conv(4, 3)(image)))
-    assert reskeras.optimize(randomized(keras.Model(image, [softmax(x), softmax(Conv(3, 1)(x))])))[1].proof.holds
+    assert reskeras.optimize(randomized(keras.Model(image, [softmax(x), softmax(Conv(3, 1)(x))])))[1].check.passed
 
 
 def test_an_ill_conditioned_net_is_not_blamed_on_a_pass():
@@ -125,11 +125,11 @@ def test_an_ill_conditioned_net_is_not_blamed_on_a_pass():
         x = layers.Multiply()([x, layers.Rescaling(-4.0, offset=4.0)(x)])
     model = randomized(keras.Model(image, x))
     reference = Graph.of(model)
-    proof = prove(reference, fold_bn(reference).graph)
-    assert proof.max_relative_difference > 1e-9 and proof.ill_conditioned and proof.holds
-    assert "ill-conditioned" in str(proof)
-    assert not prove(reference, wrong(reference).graph).holds       # an error of algebra is larger than that
-    assert not Proof(1e-8, 1e-8, sensitivity=1e-12).holds
+    check = check_equivalence(reference, fold_bn(reference).graph)
+    assert check.max_relative_difference > 1e-9 and check.is_ill_conditioned and check.passed
+    assert "ill-conditioned" in str(check)
+    assert not check_equivalence(reference, wrong(reference).graph).passed       # an error of algebra is larger than that
+    assert not EquivalenceCheck(1e-8, 1e-8, sensitivity=1e-12).passed
 
 
 def test_saturated_outputs_hide_nothing():
@@ -141,20 +141,20 @@ def test_saturated_outputs_hide_nothing():
         reskeras.optimize(separate, passes=[wrong])
 
 
-def test_certificate(tmp_path):
+def test_report(tmp_path):
     model = small()
     images = np.random.default_rng(0).standard_normal((5, 8, 8, 4)).astype("float32")
-    fast, certificate = reskeras.optimize(model, images=images, latency=True)
-    fold = {report.name: report for report in certificate.passes}["fold_bn"]
+    fast, report = reskeras.optimize(model, images=images, latency=True)
+    fold = {report.name: report for report in report.passes}["fold_bn"]
     assert fold.found == 1 and len(fold.rewritten) == 1 and fold.after.layers == fold.before.layers - 1
-    assert certificate.before.params == model.count_params() and certificate.after.params == fast.count_params()
-    assert certificate.before.macs == reskeras.cost(model).macs == 3 * 3 * 4 * 4 * 36 + 4 * 3
-    assert certificate.before.layers == len(model.layers) and certificate.after.layers == len(fast.layers) == 4
-    assert certificate.top1_agreement == 1 and all(t > 0 for t in certificate.latency_ms)
-    certificate.write(tmp_path / "certificate.json")
-    stored = json.loads((tmp_path / "certificate.json").read_text())
+    assert report.before.params == model.count_params() and report.after.params == fast.count_params()
+    assert report.before.macs == reskeras.cost(model).macs == 3 * 3 * 4 * 4 * 36 + 4 * 3
+    assert report.before.layers == len(model.layers) and report.after.layers == len(fast.layers) == 4
+    assert report.top1_agreement == 1 and all(t > 0 for t in report.latency_ms)
+    report.write(tmp_path / "report.json")
+    stored = json.loads((tmp_path / "report.json").read_text())
     assert stored["proof"]["holds"] and stored["passes"][3]["rewritten"] == list(fold.rewritten)
-    assert "fold_bn" in str(certificate) and "1 of    1 rewritten" in str(certificate)
+    assert "fold_bn" in str(report) and "1 of    1 rewritten" in str(report)
 
 
 def nested(calls):
@@ -173,18 +173,18 @@ def channels_first():
 
 @pytest.mark.parametrize("make", [lambda: nested(1), lambda: nested(2), channels_first],
                          ids=["nested", "shared", "channels first"])
-def test_operations_are_those_of_the_bill(make):
+def test_macs_are_those_of_cost(make):
     """Also where they are inside a nested model, before the passes see its layers."""
     model = make()
-    certificate = reskeras.optimize(model, proof=False)[1]
-    assert certificate.before.macs == certificate.after.macs == reskeras.cost(model).macs > 0
+    report = reskeras.optimize(model, check=False)[1]
+    assert report.before.macs == report.after.macs == reskeras.cost(model).macs > 0
 
 
 def test_arguments():
-    with pytest.raises(ValueError, match="no pass is named 'fold_bm'; did you mean 'fold_bn'"):
+    with pytest.raises(ValueError, match="passes='fold_bm': expected one of inline, .*; did you mean 'fold_bn'"):
         reskeras.optimize(small(), passes=["fold_bm"])
-    with pytest.raises(ValueError, match="for_target='tflight': expected one of .* did you mean 'tflite'"):
-        reskeras.optimize(small(), for_target="tflight")
+    with pytest.raises(ValueError, match="target='tflight': expected one of .* did you mean 'tflite'"):
+        reskeras.optimize(small(), target="tflight")
     assert reskeras.optimize(small(), passes=())[1].after is None
 
 
@@ -192,25 +192,25 @@ def test_several_inputs_and_outputs():
     a, b = keras.Input((4,), name="a"), keras.Input((6,), name="b")
     model = keras.Model({"a": a, "b": b}, [layers.Dense(2, name="left")(a), layers.Dense(3, name="right")(b)])
     assert all(t > 0 for t in reskeras.optimize(model, latency=True)[1].latency_ms)
-    with pytest.raises(ValueError, match="images: .* has the outputs left, right; expected one"):
+    with pytest.raises(ValueError, match="images=.* expected None for a model of several outputs \\(left, right\\)"):
         reskeras.optimize(model, images=np.zeros((2, 4), "float32"))
 
 
 def test_for_tflite_is_static():
     model = tiny("resnest50", input_shape=(None, None, 3))
-    fast, certificate = reskeras.optimize(model, for_target="tflite", input_shape=(64, 96, 3))
-    assert fast.input_shape == (1, 64, 96, 3) and certificate.proof.holds
+    fast, report = reskeras.optimize(model, target="tflite", input_shape=(64, 96, 3))
+    assert fast.input_shape == (1, 64, 96, 3) and report.check.passed
 
 
 def test_mixed_precision_and_memory_survive():
     model = reskeras.create("cifar_resnet20.digits")
-    fast, certificate = reskeras.optimize(model)
-    assert fast.memory == model.memory and certificate.proof.holds
+    fast, report = reskeras.optimize(model)
+    assert fast.metadata == model.metadata and report.check.passed
     with policy("mixed_bfloat16"):
         half = tiny("seresnet18")
-    fast, certificate = reskeras.optimize(half)
+    fast, report = reskeras.optimize(half)
     assert {layer.dtype_policy.name for layer in fast.layers} == {layer.dtype_policy.name for layer in half.layers}
-    assert certificate.proof.holds
+    assert report.check.passed
 
 
 # Normalizations that stay, per family: of pre-activation nets those behind an addition or a pool; all of a group norm's
@@ -228,23 +228,23 @@ def left(model):
     return sum(isinstance(layer, BN) for layer in model.layers)
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, marks=() if row in LEFT else pytest.mark.slow) for row in ROWS])
+@pytest.mark.parametrize("row", [pytest.param(row, marks=() if row in LEFT else pytest.mark.slow) for row in VARIANTS])
 def test_every_row(row):
     """Fewer layers, the same function, the same names of outputs, and the model itself as it was."""
     model = trained(tiny(row, input_shape=(None, None, 3)))
     before = [w.copy() for w in model.get_weights()]
-    fast, certificate = reskeras.optimize(model)
-    assert certificate.proof.holds and not certificate.proof.ill_conditioned, certificate.proof
+    fast, report = reskeras.optimize(model)
+    assert report.check.passed and not report.check.is_ill_conditioned, report.check
     assert fast.output_names == model.output_names
     for old, new in zip(before, model.get_weights()):
         np.testing.assert_array_equal(old, new)
-    spec = ROWS[row].spec
+    spec = VARIANTS[row].spec
     if row in LEFT:
         assert left(fast) == LEFT[row]
     elif getattr(spec, "order", "post") != "pre":
         assert left(fast) == 0
     assert not any(isinstance(layer, (layers.Dropout,)) for layer in fast.layers)
-    assert certificate.after.macs <= certificate.before.macs
+    assert report.after.macs <= report.before.macs
 
 
 KERAS = {"ResNet50": 0, "ResNet50V2": 17, "InceptionResNetV2": 0, "MobileNetV2": 0, "DenseNet121": 62, "EfficientNetB0": 0,
@@ -255,21 +255,21 @@ KERAS = {"ResNet50": 0, "ResNet50V2": 17, "InceptionResNetV2": 0, "MobileNetV2":
                                   for name in KERAS])
 def test_keras_applications(name):
     model = randomized(getattr(keras.applications, name)(weights=None, input_shape=(96, 96, 3), classes=5))
-    fast, certificate = reskeras.optimize(model)
-    assert certificate.proof.holds and not certificate.proof.ill_conditioned, certificate.proof
+    fast, report = reskeras.optimize(model)
+    assert report.check.passed and not report.check.is_ill_conditioned, report.check
     assert left(fast) == KERAS[name]
 
 
 def test_command(tmp_path):
     """`reskeras optimize` writes a file that loads and computes the same."""
     run = [sys.executable, "-m", "reskeras.cli", "optimize", "cifar_resnet20.digits", "-o", str(tmp_path / "fast.keras"),
-           "--certificate", str(tmp_path / "certificate.json")]
+           "--report", str(tmp_path / "report.json")]
     done = subprocess.run(run, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
     assert done.returncode == 0, done.stderr
-    assert "fold_bn" in done.stdout and "proof:" in done.stdout
+    assert "fold_bn" in done.stdout and "equivalence check:" in done.stdout
     fast, net = reskeras.load(tmp_path / "fast.keras"), reskeras.create("cifar_resnet20.digits")
     x = np.random.default_rng(0).random((4, *net.input_shape[1:])).astype("float32")
     np.testing.assert_allclose(fast.predict(x, verbose=0), net.predict(x, verbose=0), atol=1e-5)
-    assert json.loads((tmp_path / "certificate.json").read_text())["refused"] == ""
+    assert json.loads((tmp_path / "report.json").read_text())["refused"] == ""
     refused = subprocess.run([*run[:5], "-o", str(tmp_path / "fast.tflite")], capture_output=True, text=True)
     assert refused.returncode == 2 and "ends in .keras" in refused.stderr and not (tmp_path / "fast.tflite").exists()

@@ -1,7 +1,7 @@
 import keras
 import pytest
 from keras import layers
-from small import chain, randomized, rewritten, unchanged, words
+from small import chain, randomized, rewritten, unchanged, type_names
 
 import reskeras
 from reskeras.graph.graph import Graph
@@ -78,7 +78,7 @@ def test_leaves_alone(make, reason):
 def test_a_net_without_such_strides(name):
     model = reskeras.create(name, weights=None, width=0.25, input_shape=(64, 64, 3), classes=5)
     result = push_stride(Graph.of(model))
-    assert not result.done and len(result.graph.nodes) == len(model.layers)
+    assert not result.rewritten and len(result.graph.nodes) == len(model.layers)
 
 
 PARTS = {
@@ -101,7 +101,7 @@ def test_moves_up(parts, reader, shape):
     graph = rewritten(push_stride, model)
     at = {node.name: tuple(node.config["strides"]) for node in graph.nodes if "strides" in node.config}
     assert at.pop(reader.name) == (1, 1) and sorted(at.values())[-1] == tuple(reader.strides)
-    assert words(graph).count("MaxPooling2D") == 0
+    assert type_names(graph).count("MaxPooling2D") == 0
 
 
 def test_identity_branch_gets_a_pool():
@@ -114,7 +114,7 @@ def test_identity_branch_gets_a_pool():
     assert "at another stride" in str(push_stride(Graph.of(model)).declined)     # the inner 1x1 reads every cell, so ...
     model = randomized(keras.Model(image, layers.Add()([Conv(6, 1, strides=2)(y), Conv(6, 1, strides=2)(y)])))
     graph = rewritten(push_stride, model)
-    (pool,) = (node for node in graph.nodes if node.word == "MaxPooling2D")
+    (pool,) = (node for node in graph.nodes if node.type_name == "MaxPooling2D")
     assert pool.name == "start_subsample" and pool.config["pool_size"] == (1, 1)
 
 
@@ -122,7 +122,7 @@ def test_each_call_of_a_shared_layer_gets_a_pool_of_its_own():
     image, shared = keras.Input((8, 8, 4)), Conv(4, 3, padding="same", name="shared")
     x = layers.Add()([shared(image), shared(layers.ReLU()(image)), Conv(4, 3, padding="same")(image)])
     graph = rewritten(push_stride, randomized(keras.Model(image, Conv(4, 1, strides=2)(x))))
-    assert {"shared_subsample", "shared_1_0_subsample"} < graph.calls.keys()
+    assert {"shared_subsample", "shared_1_0_subsample"} < graph.call_counts.keys()
 
 
 def test_channels_first_is_only_a_setting():
@@ -138,16 +138,16 @@ def test_channels_first_is_only_a_setting():
 
 def test_a_pool_reader_goes():
     model = chain(Conv(4, 3, padding="same"), layers.ReLU(), layers.MaxPooling2D(1, strides=2), layers.ReLU(), shape=(9, 9, 4))
-    assert words(rewritten(push_stride, model)) == ["InputLayer", "ZeroPadding2D", "Conv2D", "ReLU", "ReLU"]
+    assert type_names(rewritten(push_stride, model)) == ["InputLayer", "ZeroPadding2D", "Conv2D", "ReLU", "ReLU"]
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])
 def test_macs_of_keras_nets(name):
     """The 3x3 and the last 1x1 of the last block of three stages, at a quarter of their cells each."""
-    from reskeras.graph.report import Size
+    from reskeras.graph.report import GraphSize
     model = getattr(keras.applications, name)(weights=None)
     graph = Graph.of(model)
-    before, after = Size.of(graph).macs, Size.of(push_stride(graph).graph).macs
+    before, after = GraphSize.of(graph).macs, GraphSize.of(push_stride(graph).graph).macs
     # planes p at a map of m x m: 3x3 p -> p and 1x1 p -> 4p
     moved = sum((9 * p * p + 4 * p * p) * m * m - (9 * p * p + 4 * p * p) * ((m + 1) // 2) ** 2
                 for p, m in ((64, 56), (128, 28), (256, 14)))

@@ -3,35 +3,47 @@ from __future__ import annotations
 
 import math
 
-from .execution_plan import Plan
+from .execution_plan import ExecutionPlan
 
-BYTES = {"float16": 2, "bfloat16": 2, "float64": 8, "int64": 8, "int8": 1, "uint8": 1, "bool": 1}      # others: 4
-# What gives its input back in inference, or the same numbers in another shape: no memory of its own
+DEFAULT_BYTES = 4       # of a number of float32, int32 and of any dtype that is not listed
+BYTES_PER_NUMBER = {"float16": 2, "bfloat16": 2, "float64": 8, "int64": 8, "int8": 1, "uint8": 1, "bool": 1}
+# Layers that give their input back at inference, or the same numbers in another shape: they need no memory of their own
 ALIASES = {"Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout",
-           "AlphaDropout", "GaussianNoise", "ActivityRegularization", "Flatten", "Reshape", "StochasticDepth", "DropBlock2D"}
+           "AlphaDropout", "GaussianNoise", "ActivityRegularization", "Flatten", "Reshape", "StochasticDepth",
+           "DropBlock2D"}
 
 
-def memory(made: Plan) -> tuple[int, int]:
-    """Bytes of one image's activations: the most that live at once, and all of them."""
-    home = list(range(len(made.shapes)))        # the tensor whose memory each one is in
-    size = [0] * len(home)
-    last = [0] * len(home)
-    for i, step in enumerate(made.steps):
-        alias = type(step.layer).__name__ in ALIASES
-        for tensor in step.makes:
-            home[tensor] = home[step.reads[0]] if alias else tensor
-            size[tensor] = 0 if alias else math.prod(made.shapes[tensor]) * BYTES.get(getattr(step.layer, "compute_dtype", ""), 4)
-            last[home[tensor]] = i
-        for tensor in step.reads:
-            last[home[tensor]] = i
-    for tensor in made.outputs:
-        last[home[tensor]] = len(made.steps)
-    freed: dict[int, int] = {}
-    for tensor, end in enumerate(last):
+def measure_activation_memory(plan: ExecutionPlan) -> tuple[int, int]:
+    """Adds up the bytes of one image's activations.
+
+    A tensor lives from the step that makes it to the last one that reads it; the model's outputs live to the end.
+
+    Args:
+        plan: the steps of a model.
+    Returns: the most bytes that live at once, and the bytes of all tensors.
+    """
+    storage = list(range(len(plan.shapes)))     # tensor -> the tensor in whose memory it lies
+    size = [0] * len(storage)                   # tensor -> bytes of its own
+    last_use = [0] * len(storage)               # tensor -> the last step that reads it
+    for i, step in enumerate(plan.steps):
+        is_alias = type(step.layer).__name__ in ALIASES
+        number_bytes = BYTES_PER_NUMBER.get(getattr(step.layer, "compute_dtype", ""), DEFAULT_BYTES)
+        for tensor in step.outputs:
+            storage[tensor] = storage[step.inputs[0]] if is_alias else tensor
+            size[tensor] = 0 if is_alias else math.prod(plan.shapes[tensor]) * number_bytes
+            last_use[storage[tensor]] = i
+        for tensor in step.inputs:
+            last_use[storage[tensor]] = i
+    for tensor in plan.outputs:
+        last_use[storage[tensor]] = len(plan.steps)
+
+    freed: dict[int, int] = {}                  # step -> bytes that are free behind it
+    for tensor, end in enumerate(last_use):
         freed[end] = freed.get(end, 0) + size[tensor]
+
     live = peak = 0
-    for i, step in enumerate(made.steps):
-        live += sum(size[tensor] for tensor in step.makes)
+    for i, step in enumerate(plan.steps):
+        live += sum(size[tensor] for tensor in step.outputs)
         peak = max(peak, live)
         live -= freed.get(i, 0)
     return peak, sum(size)

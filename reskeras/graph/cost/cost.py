@@ -1,68 +1,86 @@
-"""What any functional Keras model costs: parameters, multiply-accumulates, activations, memory; and what its layers see."""
+"""What a functional Keras model costs: parameters, multiply-accumulates, activations, memory, receptive fields."""
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Callable, Sequence
+from typing import Any, Sequence
 
 import keras
 
-from .receptive_field import View, fields
-from .activation_memory import memory
-from .stages import sections
-from .execution_plan import Plan, Shape, Step, plan
+from ...errors import check_whole_number
+from .activation_memory import measure_activation_memory
+from .execution_plan import ExecutionPlan, LayerCall, Shape, make_execution_plan
+from .receptive_field import ReceptiveField, compute_receptive_fields
+from .stages import StageAndBlock, assign_stages
 
 CONVENTION = "1 MAC = 1 multiplication + 1 addition = 2 FLOPs, in convolutions and dense layers alone"
+
+# Attribute -> key of `Cost.as_dict`, where the two differ: the keys of files written before stay readable
+KEYS = {"non_trainable_params": "stats", "receptive_field": "field", "has_global_context": "whole", "inputs": "reads",
+        "batch_size": "batch"}
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One call of a layer.  `macs`, `activations` and `output` are for one image."""
-    name: str
-    kind: str
-    stage: str
-    block: str
-    output: Shape                   # without the batch
-    params: int                     # trainable; a shared layer's at its first call
-    stats: int                      # other numbers
-    macs: int
+    """The cost of one call of a layer, for one image."""
+
+    name: str                       # "backbone/conv1_conv" in a nested model; "dense#2" for a shared layer's second call
+    kind: str                       # the class of the layer, such as "Conv2D"
+    stage: str                      # such as "conv2"
+    block: str                      # such as "conv2_block1"
+    output: Shape                   # shape of the output, without the batch
+    params: int                     # trainable numbers; those of a shared layer count at its first call
+    non_trainable_params: int       # other numbers, such as moving statistics
+    macs: int                       # multiply-accumulates
     activations: int                # numbers in the outputs of convolutions and dense layers (arXiv:2003.13678, section 3)
-    field: Shape                    # pixels of the image that a cell sees, by axis; () for what has no place in it
+    receptive_field: Shape          # pixels that a cell of the output sees, by axis; () where the output is no map
     stride: tuple[float, ...]       # pixels from one cell to the next
-    whole: bool                     # whether it sees the whole image, through a gate or a norm where `field` says less
-    reads: tuple[int, ...]          # numbers of the layers that it reads
+    has_global_context: bool        # a gate or a norm tells each cell of the whole image, or the output is no map
+    inputs: tuple[int, ...]         # indices in `Cost.layers` of the layers whose outputs it reads
 
 
 @dataclass(frozen=True)
-class Total:
-    """A stage, or a net: the sums over its layers, and where its last one stands."""
+class StageCost:
+    """The sums over the layers of a stage, and the shape and the receptive field at its end."""
+
     name: str
-    layers: int
-    output: Shape
+    layers: int                     # number of layers
+    output: Shape                   # of the last layer, without the batch
     params: int
     macs: int
     activations: int
-    field: Shape
+    receptive_field: Shape          # of the last layer that gives a map, as its stride and its global context
     stride: tuple[float, ...]
-    whole: bool
+    has_global_context: bool
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a net costs: `params` trainable and `stats` other numbers; `macs` for one image.
+    """What a net costs.
 
     One MAC is one multiplication with its addition, in convolutions and dense layers alone (biases, normalization,
-    activations, pooling and element-wise products are not counted), as the papers and timm count.  FLOPs are twice that.
-    Memory is of activations, at `batch` images: a tensor lives from the layer that makes it to the last that reads it.
+    activations, pooling and element-wise products are not counted), as the papers and timm count.  FLOPs are twice
+    that.  The memory is that of activations: a tensor lives from the layer that makes it to the last one that reads it.
+
+    Attributes:
+        params: trainable numbers.
+        non_trainable_params: other numbers, such as the moving statistics of batch normalization.
+        macs: multiply-accumulates for one image.
+        batch_size: images at once, for the memory.
+        peak_bytes: the most bytes of activations that live at once in inference.
+        total_bytes: bytes of all activations: what a training step keeps for its backward pass.
+        layers: the cost of every call of a layer, in order.
+        uncounted: names of layers that have a kernel, but whose MACs are unknown.
     """
+
     params: int
-    stats: int
+    non_trainable_params: int
     macs: int
-    batch: int = field(default=1, compare=False)
-    peak_bytes: int = field(default=0, compare=False)       # the most that live at once in inference
-    total_bytes: int = field(default=0, compare=False)      # of all: what a training step keeps for its backward pass
+    batch_size: int = field(default=1, compare=False)
+    peak_bytes: int = field(default=0, compare=False)
+    total_bytes: int = field(default=0, compare=False)
     layers: tuple[LayerCost, ...] = field(default=(), compare=False, repr=False)
-    uncounted: tuple[str, ...] = field(default=(), compare=False, repr=False)   # layers with a kernel whose MACs are unknown
+    uncounted: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def flops(self) -> int:
@@ -71,111 +89,150 @@ class Cost:
 
     @property
     def activations(self) -> int:
+        """Numbers in the outputs of convolutions and dense layers, for one image."""
         return sum(layer.activations for layer in self.layers)
 
     @property
-    def stages(self) -> tuple[Total, ...]:
+    def stages(self) -> tuple[StageCost, ...]:
         """The layers added up by stage, in order."""
         names = dict.fromkeys(layer.stage for layer in self.layers)
-        return tuple(total(name, [layer for layer in self.layers if layer.stage == name]) for name in names)
+        return tuple(_sum_stage(name, [layer for layer in self.layers if layer.stage == name]) for name in names)
 
     @property
     def last_map(self) -> LayerCost | None:
-        """The last layer whose output has a place in the image: what the head reads."""
-        return next((layer for layer in reversed(self.layers) if layer.field), None)
+        """The last layer that gives a feature map, which the head reads; None where no layer does."""
+        return next((layer for layer in reversed(self.layers) if layer.receptive_field), None)
 
     def as_dict(self, per_layer: bool = True) -> dict[str, Any]:
-        """Plain numbers and lists, for JSON."""
-        sums = {key: getattr(self, key) for key in ("params", "stats", "macs", "flops", "activations", "batch", "peak_bytes",
-                                                    "total_bytes")}
-        return {**sums, "convention": CONVENTION, "uncounted": list(self.uncounted), "stages": [asdict(s) for s in self.stages],
-                **({"layers": [asdict(layer) for layer in self.layers]} if per_layer else {})}
+        """Plain numbers and lists, for JSON.
+
+        Args:
+            per_layer: whether the layers are listed too.
+        """
+        names = ("params", "non_trainable_params", "macs", "flops", "activations", "batch_size", "peak_bytes", "total_bytes")
+        sums = _with_keys({name: getattr(self, name) for name in names})
+        layers = {"layers": [_with_keys(asdict(layer)) for layer in self.layers]} if per_layer else {}
+        return {**sums, "convention": CONVENTION, "uncounted": list(self.uncounted),
+                "stages": [_with_keys(asdict(stage)) for stage in self.stages], **layers}
 
 
-def cost(model: keras.Model, input_shape: tuple[int, ...] | None = None, batch: int = 1) -> Cost:
-    """Parameters and MACs of `model` for one image, its activations and their memory, and what its layers see.
+def _with_keys(values: dict[str, Any]) -> dict[str, Any]:
+    return {KEYS.get(name, name): value for name, value in values.items()}
 
-    Arguments:
-        model: a functional or sequential model, also with shared layers and nested models.
+
+def measure_cost(model: keras.Model, input_shape: tuple[int, ...] | None = None, batch_size: int = 1) -> Cost:
+    """Counts parameters and MACs of `model` for one image, its activations, their memory, and receptive fields.
+
+    Args:
+        model: a functional or sequential model, also one with shared layers or nested models.
         input_shape: (height, width, channels), where the model leaves them open.
-        batch: images, for the memory.
-    Raises: ValueError where a size is missing, or where the model has no graph.
+        batch_size: images at once, for the memory.
+    Returns: the cost of the model, its stages and its layers.
+    Raises:
+        ArgumentError: for a batch size that is no whole number of at least 1.
+        ValueError: where a size is missing, or where the model has no graph.
+        TypeError: where `model` is no Keras model.
     """
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise ValueError(f"batch={batch!r}: expected a whole number of at least 1")
-    made = plan(model, input_shape)
-    views = fields(made)
-    rows = [row(made, step, section, views) for step, section in zip(made.steps, sections(made, views))]
-    maker = {tensor: i for i, step in enumerate(made.steps) for tensor in step.makes}
-    layers = tuple(LayerCost(**values, reads=tuple(maker[tensor] for tensor in step.reads))
-                   for values, step in zip(rows, made.steps))
-    peak, kept = memory(made)
-    uncounted = tuple(layer.name for step, layer in zip(made.steps, layers) if not layer.macs and _has_kernel(step.layer))
-    return Cost(numbers(model.trainable_variables), numbers(model.non_trainable_variables),
-                sum(layer.macs for layer in layers), batch, batch * peak, batch * kept, layers, uncounted)
+    batch_size = check_whole_number("batch_size", batch_size)
+    plan = make_execution_plan(model, input_shape)
+
+    fields = compute_receptive_fields(plan)
+    maker = {tensor: i for i, step in enumerate(plan.steps) for tensor in step.outputs}
+    layers = tuple(_measure_layer(plan, step, stage, fields, maker)
+                   for step, stage in zip(plan.steps, assign_stages(plan, fields)))
+
+    peak, total = measure_activation_memory(plan)
+    uncounted = tuple(layer.name for step, layer in zip(plan.steps, layers) if not layer.macs and _has_kernel(step.layer))
+    return Cost(count_numbers(model.trainable_variables), count_numbers(model.non_trainable_variables),
+                sum(layer.macs for layer in layers), batch_size, batch_size * peak, batch_size * total, layers, uncounted)
 
 
-def row(made: Plan, step: Step, section: tuple[str, str], views: Sequence[View | None]) -> dict[str, Any]:
-    after, view = made.after(step), views[step.makes[0]]
-    macs = _layer_macs(step.layer, made.before(step), after)
-    return {"name": step.name, "kind": type(step.layer).__name__, "stage": section[0], "block": section[1],
-            "output": after[1:], "macs": macs, "activations": _layer_activations(step.layer, after) if macs else 0,
-            "params": numbers(getattr(step.layer, "trainable_variables", [])) if step.first else 0,
-            "stats": numbers(getattr(step.layer, "non_trainable_variables", [])) if step.first else 0,
-            "field": view.size if view else (), "whole": view is None or view.whole,
-            "stride": tuple(plain(s) for s in view.stride) if view else ()}
+def _measure_layer(plan: ExecutionPlan, step: LayerCall, stage: StageAndBlock,
+                   fields: Sequence[ReceptiveField | None], maker: dict[int, int]) -> LayerCost:
+    layer, output, receptive_field = step.layer, plan.output_shape(step), fields[step.outputs[0]]
+    macs = _count_macs(layer, plan.input_shapes(step), output)
+
+    def count(variables: str) -> int:
+        return count_numbers(getattr(layer, variables, [])) if step.is_first_call else 0
+    return LayerCost(
+        name=step.name, kind=type(layer).__name__, stage=stage[0], block=stage[1], output=output[1:],
+        params=count("trainable_variables"), non_trainable_params=count("non_trainable_variables"),
+        macs=macs, activations=_count_activations(layer, output) if macs else 0,
+        receptive_field=receptive_field.size if receptive_field else (),
+        stride=tuple(map(_plain_number, receptive_field.stride)) if receptive_field else (),
+        has_global_context=receptive_field is None or receptive_field.has_global_context,
+        inputs=tuple(maker[tensor] for tensor in step.inputs))
 
 
-def plain(stride: Any) -> float:
+def _plain_number(stride: Any) -> float:
     return int(stride) if stride == int(stride) else float(stride)
 
 
-def dense(layer: Any, before: Shape, after: Shape) -> int:
-    return math.prod(before[1:]) * after[-1]
+# Keras' base class of a layer with multiply-accumulates -> what each number of its kernel is multiplied with
+MAC_RULES = {"Dense": "features", "BaseConv": "output cells", "BaseDepthwiseConv": "output cells",
+             "BaseSeparableConv": "output cells", "BaseConvTranspose": "input cells"}
 
 
-def _each_output_cell(layer: Any, before: Shape, after: Shape) -> int:
-    return math.prod(layer.kernel.shape) * cells(layer, after)
+def find_mac_rule(layer_class: type) -> str | None:
+    """The rule of `MAC_RULES` for a class or a subclass of it; None for a layer without multiply-accumulates."""
+    return next((MAC_RULES[base.__name__] for base in layer_class.__mro__ if base.__name__ in MAC_RULES), None)
 
 
-def _each_input_cell(layer: Any, before: Shape, after: Shape) -> int:
-    return math.prod(layer.kernel.shape) * cells(layer, before)
+def count_layer_macs(layer_class: type, kernel_numbers: int, input_shape: Shape, output_shape: Shape,
+                     channels_first: bool = False) -> int:
+    """Counts the multiply-accumulates of one call of a layer.  This is the package's only count of them.
+
+    Args:
+        layer_class: the class of the layer; subclasses of Keras' convolutions and of Dense count as these.
+        kernel_numbers: how many numbers the kernel of a convolution has, both kernels of a separable one.
+        input_shape: with the batch, which is not multiplied in.
+        output_shape: with the batch.
+        channels_first: whether the channels stand before the height and the width.
+    Returns: the MACs for one image; 0 for a layer of another class.
+    """
+    rule = find_mac_rule(layer_class)
+    if rule is None:
+        return 0
+    if rule == "features":
+        return math.prod(input_shape[1:]) * output_shape[-1]
+    return kernel_numbers * _count_cells(input_shape if rule == "input cells" else output_shape, channels_first)
 
 
-def _separable(layer: Any, before: Shape, after: Shape) -> int:
-    return (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)) * cells(layer, after)
+def _count_macs(layer: Any, inputs: list[Shape], output: Shape) -> int:
+    if find_mac_rule(type(layer)) is None:
+        return 0
+    kernels = [layer.depthwise_kernel, layer.pointwise_kernel] if hasattr(layer, "depthwise_kernel") else [layer.kernel]
+    return count_layer_macs(type(layer), sum(math.prod(kernel.shape) for kernel in kernels), inputs[0], output,
+                            _has_channels_first(layer))
 
 
-def cells(layer: Any, shape: Shape) -> int:
-    return math.prod(shape[2:] if layer.data_format == "channels_first" else shape[1:-1])
+def _count_activations(layer: Any, output: Shape) -> int:
+    between = 0
+    if hasattr(layer, "depthwise_kernel"):      # a separable convolution is two
+        between = math.prod(layer.depthwise_kernel.shape[-2:]) * _count_cells(output, _has_channels_first(layer))
+    return math.prod(output[1:]) + between
 
 
-MACS: dict[str, Callable[[Any, Shape, Shape], int]] = {
-    "Dense": dense, "BaseConv": _each_output_cell, "BaseDepthwiseConv": _each_output_cell, "BaseConvTranspose": _each_input_cell,
-    "BaseSeparableConv": _separable}
+def _count_cells(shape: Shape, channels_first: bool) -> int:
+    return math.prod(shape[2:] if channels_first else shape[1:-1])
 
 
-def _layer_macs(layer: keras.layers.Layer, before: list[Shape], after: Shape) -> int:
-    rule = next((MACS[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in MACS), None)
-    return rule(layer, before[0], after) if rule else 0
-
-
-def _layer_activations(layer: Any, after: Shape) -> int:
-    between = math.prod(layer.depthwise_kernel.shape[-2:]) * cells(layer, after) if hasattr(layer, "depthwise_kernel") else 0
-    return math.prod(after[1:]) + between       # a separable convolution is two
+def _has_channels_first(layer: Any) -> bool:
+    return getattr(layer, "data_format", None) == "channels_first"
 
 
 def _has_kernel(layer: Any) -> bool:
     return any("kernel" in v.name and len(v.shape) > 1 for v in getattr(layer, "trainable_variables", []))
 
 
-def total(name: str, layers: Sequence[LayerCost]) -> Total:
-    """The sums over `layers`, the last one's shape, and the field and stride of the last that has a place in the image."""
-    end = next((layer for layer in reversed(layers) if layer.field), layers[-1])
-    return Total(name, len(layers), layers[-1].output, sum(x.params for x in layers), sum(x.macs for x in layers),
-                 sum(x.activations for x in layers), end.field, end.stride, end.whole)
+def _sum_stage(name: str, layers: Sequence[LayerCost]) -> StageCost:
+    """The sums over `layers`, the last one's shape, and the receptive field of the last one that gives a map."""
+    end = next((layer for layer in reversed(layers) if layer.receptive_field), layers[-1])
+    return StageCost(name, len(layers), layers[-1].output, sum(layer.params for layer in layers),
+                     sum(layer.macs for layer in layers), sum(layer.activations for layer in layers),
+                     end.receptive_field, end.stride, end.has_global_context)
 
 
-def numbers(variables: list[keras.Variable]) -> int:
-    """How many numbers in all; the state of a random generator is not the net's."""
+def count_numbers(variables: list[keras.Variable]) -> int:
+    """How many numbers the variables hold in all, without the states of random generators, which are not the net's."""
     return sum(math.prod(v.shape) for v in variables if "seed_generator" not in v.path)

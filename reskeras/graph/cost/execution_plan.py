@@ -1,4 +1,4 @@
-"""A model as the list of what it does: each call of each layer in the order in which it runs, with every shape known."""
+"""A model as the list of what it does: each call of each layer, in the order in which it runs, with every shape known."""
 from __future__ import annotations
 
 import contextlib
@@ -7,73 +7,89 @@ from typing import Any, Callable, Sequence
 
 import keras
 
-from ..graph import Graph, Node, functional
-from ..keras_config import Ref, put_tensors, refs_in
+from ..graph import Graph, to_functional
+from ..node import Node
+from ..keras_config import TensorRef, deserialize_arguments, list_refs
 
 Shape = tuple[int, ...]     # of one image: the batch is 1
 
 
 @dataclass(frozen=True)
-class Step:
-    """One call of a layer.  Tensors are numbered as they are made, over the whole plan."""
-    name: str                   # "backbone/conv1_conv" inside a nested model; "dense#2" for the second call of a shared layer
+class LayerCall:
+    """One step of a plan: one call of a layer.  Tensors are numbered as they are made, over the whole plan."""
+
+    name: str                   # "backbone/conv1_conv" in a nested model; "dense#2" for a shared layer's second call
     layer: keras.layers.Layer
-    first: bool                 # whether no earlier step calls this layer: its variables count once
-    reads: tuple[int, ...]
-    makes: tuple[int, ...]
+    is_first_call: bool         # whether no earlier step calls this layer: its variables count once
+    inputs: tuple[int, ...]     # numbers of the tensors that it reads
+    outputs: tuple[int, ...]    # numbers of the tensors that it makes
 
 
 @dataclass
-class Plan:
+class ExecutionPlan:
     """The steps in order, the shape of every tensor, and which tensors are the model's outputs."""
-    steps: list[Step] = field(default_factory=list)
+
+    steps: list[LayerCall] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)
     outputs: tuple[int, ...] = ()
 
-    def before(self, step: Step) -> list[Shape]:
-        return [self.shapes[tensor] for tensor in step.reads]
+    def input_shapes(self, step: LayerCall) -> list[Shape]:
+        """The shapes of the tensors that a step reads."""
+        return [self.shapes[tensor] for tensor in step.inputs]
 
-    def after(self, step: Step) -> Shape:
-        return self.shapes[step.makes[0]]
+    def output_shape(self, step: LayerCall) -> Shape:
+        """The shape of the first tensor that a step makes."""
+        return self.shapes[step.outputs[0]]
 
 
-def plan(model: keras.Model, input_shape: Shape | None = None) -> Plan:
-    """The steps of a functional or sequential model; those of nested models stand among them.
+def make_execution_plan(model: keras.Model, input_shape: Shape | None = None) -> ExecutionPlan:
+    """Lists the steps of a functional or sequential model; those of nested models stand among them.
 
-    Arguments:
-        input_shape: without the batch, where the model leaves it open (of several inputs: of those that do).
-    Raises: ValueError where a size is missing, or where the model has no graph.
+    Args:
+        model: any functional or sequential model.
+        input_shape: without the batch, where the model leaves it open (of several inputs: for those that do).
+    Returns: the steps and the shape of every tensor.
+    Raises:
+        ValueError: where a size is missing, or where the model has no graph.
+        TypeError: where `model` is no Keras model.
     """
-    made = Plan()
-    made.outputs = tuple(_unroll(model, None, "", made, set(), input_shape))
-    return made
+    plan = ExecutionPlan()
+    plan.outputs = tuple(_append_steps(model, None, "", plan, set(), input_shape))
+    return plan
 
 
-def _unroll(model: keras.Model, inputs: Sequence[int] | None, prefix: str, made: Plan, seen: set[int],
-           input_shape: Shape | None = None) -> list[int]:
-    """Appends the model's steps to `made`, and gives its output tensors.  Arguments: `inputs` of a nested model."""
-    graph, known = Graph.of(model, weights=False), {layer.name: layer for layer in functional(model).operations}
-    entries = refs_in(graph.inputs)
-    tensors: dict[Ref, int] = dict(zip(entries, inputs)) if inputs is not None else {}
+def _append_steps(model: keras.Model, inputs: Sequence[int] | None, prefix: str, plan: ExecutionPlan,
+                  called_layers: set[int], input_shape: Shape | None = None) -> list[int]:
+    """Appends the steps of `model` to the plan, and gives the numbers of its output tensors.
+
+    Args:
+        inputs: the tensors that a nested model is called on; None for the outermost model.
+        prefix: of the names of a nested model's steps.
+        called_layers: ids of the layers that earlier steps call.
+    """
+    graph, operations = Graph.of(model, weights=False), {op.name: op for op in to_functional(model).operations}
+    entries = list_refs(graph.inputs)
+    tensors: dict[TensorRef, int] = dict(zip(entries, inputs)) if inputs is not None else {}
+
     for node in graph.nodes:
-        if (node.name, node.call, 0) in tensors:        # a nested model's input is a tensor outside
+        if (node.name, node.call_index, 0) in tensors:      # a nested model's input is a tensor outside
             continue
-        layer, reads = known[node.name], tuple(tensors[ref] for ref in node.inputs)
-        name = prefix + node.name + (f"#{node.call + 1}" if node.call else "")
-        if isinstance(layer, keras.layers.InputLayer):
-            shapes = [_entry_shape(model, layer, input_shape, alone=len(entries) == 1)]
-        elif _has_graph(layer):
-            outputs = _unroll(layer, reads, f"{name}/", made, seen)
-            tensors.update({(node.name, node.call, i): tensor for i, tensor in enumerate(outputs)})
-            continue
+        layer, read = operations[node.name], tuple(tensors[ref] for ref in node.inputs)
+        name = prefix + node.name + (f"#{node.call_index + 1}" if node.call_index else "")
+
+        if _has_graph(layer):
+            made: Sequence[int] = _append_steps(layer, read, f"{name}/", plan, called_layers)
         else:
-            shapes = _output_shapes(layer, node, lambda ref: made.shapes[tensors[ref]])
-        makes = tuple(range(len(made.shapes), len(made.shapes) + len(shapes)))
-        made.shapes += shapes
-        made.steps.append(Step(name, layer, id(layer) not in seen, reads, makes))
-        seen.add(id(layer))
-        tensors.update({(node.name, node.call, i): tensor for i, tensor in enumerate(makes)})
-    return [tensors[ref] for ref in refs_in(graph.outputs)]
+            if isinstance(layer, keras.layers.InputLayer):
+                shapes = [_choose_input_shape(model, layer, input_shape, is_only_input=len(entries) == 1)]
+            else:
+                shapes = _infer_output_shapes(layer, node, lambda ref: plan.shapes[tensors[ref]])
+            made = range(len(plan.shapes), len(plan.shapes) + len(shapes))
+            plan.shapes += shapes
+            plan.steps.append(LayerCall(name, layer, id(layer) not in called_layers, read, tuple(made)))
+            called_layers.add(id(layer))
+        tensors.update({(node.name, node.call_index, i): tensor for i, tensor in enumerate(made)})
+    return [tensors[ref] for ref in list_refs(graph.outputs)]
 
 
 def _has_graph(layer: keras.layers.Layer) -> bool:
@@ -81,22 +97,25 @@ def _has_graph(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None))
 
 
-def _entry_shape(model: keras.Model, layer: keras.layers.InputLayer, given: Shape | None, alone: bool) -> Shape:
+def _choose_input_shape(model: keras.Model, layer: keras.layers.InputLayer, input_shape: Shape | None,
+                        is_only_input: bool) -> Shape:
+    """The model's own size, or `input_shape` where it leaves its size open.  Raises: ValueError where neither fits."""
     own = tuple(layer.batch_shape[1:])
-    shape = tuple(given) if given and (alone or None in own) else own
+    shape = tuple(input_shape) if input_shape and (is_only_input or None in own) else own
     if None in shape:
-        raise ValueError(f"{model.name}: the input is {shape}; give input_shape=(height, width, channels)")
+        raise ValueError(f"{model.name}: the size of the input {shape} is open; "
+                         "give input_shape=(height, width, channels)")
     if len(shape) != len(own) or any(o not in (None, s) for o, s in zip(own[-1:], shape[-1:])):
         raise ValueError(f"{model.name}: input_shape={shape} does not fit the model's input {own}")
     return (1, *shape)
 
 
-def _output_shapes(layer: Any, node: Node, known: Callable[[Ref], Shape]) -> list[Shape]:
-    inputs = [known(ref) for ref in node.inputs]
+def _infer_output_shapes(layer: Any, node: Node, find_shape: Callable[[TensorRef], Shape]) -> list[Shape]:
+    inputs = [find_shape(ref) for ref in node.inputs]
     if isinstance(layer, keras.layers.Layer):
         with contextlib.suppress(NotImplementedError, TypeError):
-            out = layer.compute_output_shape(inputs if len(inputs) > 1 else inputs[0])
-            return [tuple(o) for o in out] if isinstance(out[0], (list, tuple)) else [tuple(out)]
-    # bare operations as in x + 1, and layers that say it by their call alone
-    args, kwargs = put_tensors([node.args, node.kwargs], lambda ref: keras.KerasTensor(known(ref)))
+            shape = layer.compute_output_shape(inputs if len(inputs) > 1 else inputs[0])
+            return [tuple(s) for s in shape] if isinstance(shape[0], (list, tuple)) else [tuple(shape)]
+    # bare operations as in x + 1, and layers that only a call tells the shape of
+    args, kwargs = deserialize_arguments([node.args, node.kwargs], lambda ref: keras.KerasTensor(find_shape(ref)))
     return [tuple(spec.shape) for spec in keras.tree.flatten(layer.compute_output_spec(*args, **kwargs))]

@@ -1,9 +1,10 @@
 """Receptive fields: which pixels of the image a cell of a feature map can see.
 
-Each cell i of a map sees, along each axis, the pixels low + i * stride ... high + i * stride (beyond the border too, as the
-literature counts: Araujo et al. 2019, doi:10.23915/distill.00021).  A layer widens that by its kernel; where branches meet,
-the cell sees what any of them does.  A global pool has no place in the image, and what it gates sees everything: that is
-said apart (`whole`), for it would hide the field of the convolutions in every net with channel attention.
+Along each axis, cell i of a map sees the pixels low + i * stride ... high + i * stride (beyond the border too, as the
+literature counts: Araujo et al. 2019, doi:10.23915/distill.00021).  A layer widens that by its kernel; where branches
+meet, the cell sees what any of them does.  The output of a global pool is no map: it has no place in the image.  A gate
+made of it shows every cell the whole image; that is said apart (`has_global_context`), for otherwise it would hide the
+receptive field of the convolutions in every net with channel attention.
 """
 from __future__ import annotations
 
@@ -13,160 +14,173 @@ from typing import Any, Callable
 
 import keras
 
-from .execution_plan import Plan, Shape
+from .execution_plan import ExecutionPlan, Shape
 
 Number = int | Fraction
 
 
 @dataclass(frozen=True)
-class View:
-    """What a map's cells see, by axis."""
-    low: tuple[Number, ...]
-    high: tuple[Number, ...]
-    stride: tuple[Number, ...]      # pixels from one cell to the next
-    whole: bool = False             # whether a gate or a norm also tells of the whole image
+class ReceptiveField:
+    """What a map's cells see, by axis, in pixels of the image."""
+
+    low: tuple[Number, ...]             # the first pixel that cell 0 sees
+    high: tuple[Number, ...]            # the last one
+    stride: tuple[Number, ...]          # pixels from one cell to the next
+    has_global_context: bool = False    # whether a gate or a norm also tells each cell of the whole image
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Pixels; an upper bound behind upsampling, where it differs from cell to cell."""
+        """Pixels by axis; an upper bound behind upsampling, where it differs from cell to cell."""
         return tuple(int(high - low) + 1 for low, high in zip(self.low, self.high))
 
-    def moved(self, before: tuple[int, ...]) -> View:
-        """Behind a padding (or, negative, a cropping) of so many cells."""
-        return replace(self, low=tuple(low - b * s for low, b, s in zip(self.low, before, self.stride)),
-                       high=tuple(h - b * s for h, b, s in zip(self.high, before, self.stride)))
+    def after_padding(self, cells: tuple[int, ...]) -> ReceptiveField:
+        """Behind a padding of so many cells before the map; behind a cropping where the numbers are negative."""
+        return replace(self, low=tuple(low - c * s for low, c, s in zip(self.low, cells, self.stride)),
+                       high=tuple(high - c * s for high, c, s in zip(self.high, cells, self.stride)))
 
-    def through(self, window: tuple[int, ...], step: tuple[int, ...]) -> View:
-        """Behind a window of so many cells, from the cell itself on, that moves by `step`."""
-        return replace(self, high=tuple(h + (w - 1) * s for h, w, s in zip(self.high, window, self.stride)),
-                       stride=tuple(s * n for s, n in zip(self.stride, step)))
+    def after_window(self, window: tuple[int, ...], strides: tuple[int, ...]) -> ReceptiveField:
+        """Behind a window of so many cells, from the cell itself on, that moves by `strides` cells."""
+        return replace(self, high=tuple(high + (w - 1) * s for high, w, s in zip(self.high, window, self.stride)),
+                       stride=tuple(s * n for s, n in zip(self.stride, strides)))
 
-    def finer(self, factor: tuple[int, ...], taps: tuple[int, ...]) -> View:
-        """Behind an upsampling by `factor` each of whose cells comes from at most `taps` of before."""
+    def after_upsampling(self, factor: tuple[int, ...], taps: tuple[int, ...]) -> ReceptiveField:
+        """Behind an upsampling by `factor`, each of whose cells comes from at most `taps` cells of before."""
         slack = [t - Fraction(1, f) for f, t in zip(factor, taps)]
         return replace(self, low=tuple(low - s * k for low, s, k in zip(self.low, self.stride, slack)),
                        stride=tuple(Fraction(s, f) for s, f in zip(self.stride, factor)))
 
 
-def fields(plan: Plan) -> list[View | None]:
-    """The view of every tensor; None for one that has no place in the image."""
-    views: list[View | None] = [None] * len(plan.shapes)
+def compute_receptive_fields(plan: ExecutionPlan) -> list[ReceptiveField | None]:
+    """Computes the receptive field of every tensor of a plan, from the inputs on.
+
+    Args:
+        plan: the steps of a model.
+    Returns: one for each tensor; None for one that is no map.
+    """
+    fields: list[ReceptiveField | None] = [None] * len(plan.shapes)
     for step in plan.steps:
-        inputs = [views[tensor] for tensor in step.reads]
-        for tensor in step.makes:
-            views[tensor] = view(step.layer, inputs, plan.before(step), plan.shapes[tensor])
-    return views
+        inputs = [fields[tensor] for tensor in step.inputs]
+        for tensor in step.outputs:
+            fields[tensor] = _field_of_output(step.layer, inputs, plan.input_shapes(step), plan.shapes[tensor])
+    return fields
 
 
-def view(layer: Any, inputs: list[View | None], before: list[Shape], after: Shape) -> View | None:
+def _field_of_output(layer: Any, inputs: list[ReceptiveField | None], before: list[Shape],
+                     after: Shape) -> ReceptiveField | None:
     axes = len(after) - 2
     if isinstance(layer, keras.layers.InputLayer):
-        return View((0,) * axes, (0,) * axes, (1,) * axes) if axes > 0 else None
-    met = _meet(inputs)
-    if met is None or axes != len(met.low):
+        return ReceptiveField((0,) * axes, (0,) * axes, (1,) * axes) if axes > 0 else None
+
+    field = _unite(inputs)
+    if field is None or axes != len(field.low):
         return None
     rule = next((RULES[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in RULES), None)
     if rule:
-        return rule(layer, met, _spatial(layer, before[0]), _spatial(layer, after))
-    # what is not known here works on each cell alone, where it keeps the map's size, and sees everything where it does not
-    return met if _spatial(layer, before[0]) == _spatial(layer, after) or len(inputs) > 1 else None
+        return rule(layer, field, _map_size(layer, before[0]), _map_size(layer, after))
+    # an unknown layer works on each cell alone where it keeps the map's size; where it does not, each cell sees everything
+    return field if _map_size(layer, before[0]) == _map_size(layer, after) or len(inputs) > 1 else None
 
 
-def _meet(inputs: list[View | None]) -> View | None:
+def _unite(inputs: list[ReceptiveField | None]) -> ReceptiveField | None:
     """What a cell sees through any of several tensors."""
-    views = [v for v in inputs if v]
-    if not views:
+    fields = [field for field in inputs if field]
+    if not fields:
         return None
-    first = views[0]
-    return View(tuple(map(min, *(v.low for v in views))) if len(views) > 1 else first.low,
-                tuple(map(max, *(v.high for v in views))) if len(views) > 1 else first.high,
-                first.stride, any(v.whole for v in views) or len(views) < len(inputs))
+    first = fields[0]
+    return ReceptiveField(
+        tuple(map(min, *(field.low for field in fields))) if len(fields) > 1 else first.low,
+        tuple(map(max, *(field.high for field in fields))) if len(fields) > 1 else first.high,
+        first.stride, any(field.has_global_context for field in fields) or len(fields) < len(inputs))
 
 
-def _spatial(layer: Any, shape: Shape) -> Shape:
+def _map_size(layer: Any, shape: Shape) -> Shape:
     return shape[2:] if getattr(layer, "data_format", None) == "channels_first" else shape[1:-1]
 
 
-def each(value: Any, axes: int) -> tuple[int, ...]:
+def _per_axis(value: Any, axes: int) -> tuple[int, ...]:
     return (value,) * axes if isinstance(value, int) else tuple(value)
 
 
-def convolution(layer: Any, met: View, before: Shape, after: Shape) -> View:
-    return _slid(layer, layer.kernel_size, met, before, after)
+def _convolution(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
+    return _slide_window(layer, layer.kernel_size, field, before, after)
 
 
-def pooling(layer: Any, met: View, before: Shape, after: Shape) -> View:
-    return _slid(layer, layer.pool_size, met, before, after)
+def _pooling(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
+    return _slide_window(layer, layer.pool_size, field, before, after)
 
 
-def _slid(layer: Any, kernel: Any, met: View, before: Shape, after: Shape) -> View:
+def _slide_window(layer: Any, kernel: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
     axes = len(before)
-    kernel, stride = each(kernel, axes), each(layer.strides, axes)
-    dilation = each(getattr(layer, "dilation_rate", 1), axes)
+    kernel, strides = _per_axis(kernel, axes), _per_axis(layer.strides, axes)
+    dilation = _per_axis(getattr(layer, "dilation_rate", 1), axes)
     window = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
     # TensorFlow's "same" puts the odd cell behind
     pads = {"valid": [0] * axes, "causal": [w - 1 for w in window],
-            "same": [max((a - 1) * s + w - b, 0) // 2 for a, s, w, b in zip(after, stride, window, before)]}
-    return met.moved(tuple(pads[layer.padding])).through(window, stride)
+            "same": [max((a - 1) * s + w - b, 0) // 2 for a, s, w, b in zip(after, strides, window, before)]}
+    return field.after_padding(tuple(pads[layer.padding])).after_window(window, strides)
 
 
-def _transposed(layer: Any, met: View, before: Shape, after: Shape) -> View:
+def _transposed(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
     axes = len(before)
-    kernel, stride = each(layer.kernel_size, axes), each(layer.strides, axes)
-    return met.finer(stride, tuple(-(-k // s) for k, s in zip(kernel, stride)))
+    kernel, strides = _per_axis(layer.kernel_size, axes), _per_axis(layer.strides, axes)
+    return field.after_upsampling(strides, tuple(-(-k // s) for k, s in zip(kernel, strides)))
 
 
-def _upsampling(layer: Any, met: View, before: Shape, after: Shape) -> View:
+def _upsampling(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
     taps = 1 if getattr(layer, "interpolation", "nearest") == "nearest" else 2
-    return met.finer(each(layer.size, len(before)), (taps,) * len(before))
+    return field.after_upsampling(_per_axis(layer.size, len(before)), (taps,) * len(before))
 
 
-def padding(layer: Any, met: View, before: Shape, after: Shape) -> View:
-    return met.moved(tuple(p if isinstance(p, int) else p[0] for p in _pairs(layer.padding, len(before))))
+def _padding(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
+    return field.after_padding(_cells_before(layer.padding, len(before)))
 
 
-def _cropping(layer: Any, met: View, before: Shape, after: Shape) -> View:
-    return met.moved(tuple(-(p if isinstance(p, int) else p[0]) for p in _pairs(layer.cropping, len(before))))
+def _cropping(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
+    return field.after_padding(tuple(-cells for cells in _cells_before(layer.cropping, len(before))))
 
 
-def _pairs(value: Any, axes: int) -> Any:
+def _cells_before(value: Any, axes: int) -> tuple[int, ...]:
     """Keras keeps (before, behind) for one axis, a pair of pairs for two."""
-    return [value] if axes == 1 else value
+    pairs = [value] if axes == 1 else value
+    return tuple(pair if isinstance(pair, int) else pair[0] for pair in pairs)
 
 
-def _blurred(layer: Any, met: View, before: Shape, after: Shape) -> View:
+def _blur_pool(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
     axes = len(before)
-    return met.moved((1,) * axes).through((3,) * axes, (layer.stride,) * axes)
+    return field.after_padding((1,) * axes).after_window((3,) * axes, (layer.stride,) * axes)
 
 
-def _edge(layer: Any, met: View, before: Shape, after: Shape) -> View:
-    return met.moved((layer.padding[0],) * len(before))
+def _edge_padding(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
+    return field.after_padding((layer.padding[0],) * len(before))
 
 
-def _over_the_map(layer: Any, met: View, before: Shape, after: Shape) -> View:
-    return replace(met, whole=True)
+def _global_context(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
+    return replace(field, has_global_context=True)
 
 
-def _layer_norm(layer: Any, met: View, before: Shape, after: Shape) -> View:
+def _layer_norm(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
     axis = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
-    return met if list(axis) in ([-1], [len(before) + 1]) else _over_the_map(layer, met, before, after)
+    is_per_cell = list(axis) in ([-1], [len(before) + 1])
+    return field if is_per_cell else _global_context(layer, field, before, after)
 
 
-def _placeless(layer: Any, met: View, before: Shape, after: Shape) -> None:
+def _no_map(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> None:
     return None
 
 
-def _reshaped(layer: Any, met: View, before: Shape, after: Shape) -> View | None:
-    return met if before == after else None
+def _reshape(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField | None:
+    return field if before == after else None
 
 
-Rule = Callable[[Any, View, Shape, Shape], "View | None"]
+# (layer, field of its input, map sizes before and after) -> field of its output.  By the name of a class or of its base,
+# for this folder does not import the package's own layers (BlurPool2D, EdgePadding2D), which stand on the same floor.
+Rule = Callable[[Any, ReceptiveField, Shape, Shape], "ReceptiveField | None"]
 RULES: dict[str, Rule] = {
-    "BaseConv": convolution, "BaseDepthwiseConv": convolution, "BaseSeparableConv": convolution,
-    "BaseConvTranspose": _transposed, "BasePooling": pooling, "BaseGlobalPooling": _placeless, "Flatten": _placeless,
-    "Reshape": _reshaped, "Permute": _placeless, "UpSampling1D": _upsampling, "UpSampling2D": _upsampling,
-    "UpSampling3D": _upsampling, "ZeroPadding1D": padding, "ZeroPadding2D": padding, "ZeroPadding3D": padding,
-    "Cropping1D": _cropping, "Cropping2D": _cropping, "Cropping3D": _cropping, "GroupNormalization": _over_the_map,
-    "LayerNormalization": _layer_norm, "MultiHeadAttention": _over_the_map, "Attention": _over_the_map,
-    "BlurPool2D": _blurred, "EdgePadding2D": _edge,
+    "BaseConv": _convolution, "BaseDepthwiseConv": _convolution, "BaseSeparableConv": _convolution,
+    "BaseConvTranspose": _transposed, "BasePooling": _pooling, "BaseGlobalPooling": _no_map, "Flatten": _no_map,
+    "Reshape": _reshape, "Permute": _no_map, "UpSampling1D": _upsampling, "UpSampling2D": _upsampling,
+    "UpSampling3D": _upsampling, "ZeroPadding1D": _padding, "ZeroPadding2D": _padding, "ZeroPadding3D": _padding,
+    "Cropping1D": _cropping, "Cropping2D": _cropping, "Cropping3D": _cropping, "GroupNormalization": _global_context,
+    "LayerNormalization": _layer_norm, "MultiHeadAttention": _global_context, "Attention": _global_context,
+    "BlurPool2D": _blur_pool, "EdgePadding2D": _edge_padding,
 }

@@ -1,4 +1,4 @@
-"""Stages and blocks: from layer names where they say so, else from the graph itself."""
+"""Stages and blocks of a net: from the names of its layers where these say so, else from the graph itself."""
 from __future__ import annotations
 
 import re
@@ -6,106 +6,126 @@ from collections import Counter
 from itertools import groupby
 from typing import Sequence
 
-from .receptive_field import View
-from .execution_plan import Plan, Step
+from .execution_plan import ExecutionPlan, LayerCall
+from .receptive_field import ReceptiveField
 
-Section = tuple[str, str]       # stage, block
-SCHEMES = (re.compile(r"(conv\d+)_(block\d+)(?:_|$)"), re.compile(r"(.*?stage_?\d+)_([a-z]*block_?\d+)(?:_|$)", re.I))
+StageAndBlock = tuple[str, str]
+NAME_SCHEMES = (re.compile(r"(conv\d+)_(block\d+)(?:_|$)"),
+                re.compile(r"(.*?stage_?\d+)_([a-z]*block_?\d+)(?:_|$)", re.I))
 # "block35_1_conv", "block_3_expand", "block2a_se_squeeze"; but conv2d_7 is Keras' counter
-TOKEN = re.compile(r"(?!conv\dd)([a-z]*_?\d+[a-z]?(?:_\d+)?)_", re.I)
-LONG = 100
+BLOCK_PREFIX = re.compile(r"(?!conv\dd)([a-z]*_?\d+[a-z]?(?:_\d+)?)_", re.I)
+LONG_PART = 100
+STEM, HEAD = ("stem", "stem"), ("head", "head")
 
 
-def sections(plan: Plan, views: Sequence[View | None]) -> list[Section]:
-    """The stage and the block of every step, as in ("conv2", "conv2_block1"), ("stem", "stem") or ("stride 8", "mixed3")."""
-    return named(plan) or found(plan, views)
+def assign_stages(plan: ExecutionPlan, fields: Sequence[ReceptiveField | None]) -> list[StageAndBlock]:
+    """Finds the stage and the block of every step.
+
+    Args:
+        plan: the steps of a model.
+        fields: the receptive field of every tensor, whose stride tells the stages of a net with other names.
+    Returns: for each step such a pair as ("conv2", "conv2_block1"), ("stem", "stem") or ("stride 8", "mixed3").
+    """
+    return _stages_from_names(plan) or _stages_from_graph(plan, fields)
 
 
-def own(step: Step) -> str:
-    """The layer's name, outside of the model it is nested in."""
+def _base_name(step: LayerCall) -> str:
+    """The layer's name, without the models that it is nested in."""
     return step.name.rpartition("/")[2]
 
 
-def named(plan: Plan) -> list[Section]:
-    """By names such as conv2_block1_1_conv; [] where fewer than half of the layers have one."""
+def _stages_from_names(plan: ExecutionPlan) -> list[StageAndBlock]:
+    """From names such as conv2_block1_1_conv; [] where fewer than half of the layers have one."""
     steps = plan.steps
-    for scheme in SCHEMES:
-        matches = [scheme.match(own(step)) for step in steps]
-        marked = [i for i, match in enumerate(matches) if match]
-        if 2 * len(marked) > len(steps):
-            known: list[Section | None] = [(m[1], f"{m[1]}_{m[2]}") if m else None for m in matches]
-            known[:marked[0]] = [("stem", "stem")] * marked[0]
-            known[marked[-1] + 1:] = [("head", "head")] * (len(steps) - marked[-1] - 1)
-            reader = {tensor: i for i, step in reversed(list(enumerate(steps))) for tensor in step.reads}
-            maker = {tensor: i for i, step in enumerate(steps) for tensor in step.makes}
-            for i, step in enumerate(steps):        # an unnamed layer belongs where it is read
-                made_by = maker[step.reads[0]] if step.reads else i
-                known[i] = known[i] or known[reader.get(step.makes[0], i)] or known[made_by]
-            return [section or ("head", "head") for section in known]
+    for scheme in NAME_SCHEMES:
+        matches = [scheme.match(_base_name(step)) for step in steps]
+        if 2 * sum(map(bool, matches)) > len(steps):
+            return _fill_gaps(plan, [(m[1], f"{m[1]}_{m[2]}") if m else None for m in matches])
     return []
 
 
-def found(plan: Plan, views: Sequence[View | None]) -> list[Section]:
+def _fill_gaps(plan: ExecutionPlan, stages: list[StageAndBlock | None]) -> list[StageAndBlock]:
+    """What stands before all blocks is the stem, what stands behind them the head; between, the reader's stage counts."""
+    steps = plan.steps
+    marked = [i for i, stage in enumerate(stages) if stage]
+    stages[:marked[0]] = [STEM] * marked[0]
+    stages[marked[-1] + 1:] = [HEAD] * (len(steps) - marked[-1] - 1)
+
+    first_reader = {tensor: i for i, step in reversed(list(enumerate(steps))) for tensor in step.inputs}
+    maker = {tensor: i for i, step in enumerate(steps) for tensor in step.outputs}
+    for i, step in enumerate(steps):
+        made_by = maker[step.inputs[0]] if step.inputs else i
+        stages[i] = stages[i] or stages[first_reader.get(step.outputs[0], i)] or stages[made_by]
+    return [stage or HEAD for stage in stages]
+
+
+def _stages_from_graph(plan: ExecutionPlan, fields: Sequence[ReceptiveField | None]) -> list[StageAndBlock]:
     """Blocks are what lies between two layers that every path goes through; stages are blocks of one stride."""
-    used: dict[str, int] = {}
-    result: list[Section] = []
-    for part in parts(plan, views):
-        common = Counter(filter(None, map(_token, part))).most_common(1)
-        label = common[0][0] if common else own(part[-1])
-        used[label] = used.get(label, 0) + 1
-        label += f" ({used[label]})" if used[label] > 1 else ""
-        # a part of hundreds of layers is a net whose paths pass by its blocks, as NASNet's: then each step counts for itself
-        ends = [part[-1]] * len(part) if len(part) < LONG else part
-        result += [(where, label if len(part) < LONG else where) for where in (stage(views[end.makes[0]]) for end in ends)]
+    uses: Counter[str] = Counter()
+    result: list[StageAndBlock] = []
+    for part in _find_parts(plan, fields):
+        common = Counter(filter(None, map(_block_prefix, part))).most_common(1)
+        block = common[0][0] if common else _base_name(part[-1])
+        uses[block] += 1
+        block += f" ({uses[block]})" if uses[block] > 1 else ""
+
+        if len(part) < LONG_PART:
+            result += [(_stage_name(fields[part[-1].outputs[0]]), block)] * len(part)
+        else:       # a net whose paths go around its blocks, such as NASNet: here each step counts for itself
+            stages = [_stage_name(fields[step.outputs[0]]) for step in part]
+            result += zip(stages, stages)
     return result
 
 
-def _token(step: Step) -> str:
-    """What the names of a block's layers begin with, "" where they do not say."""
-    match = TOKEN.match(own(step))
+def _block_prefix(step: LayerCall) -> str:
+    """What the names of a block's layers begin with; "" where the name does not say."""
+    match = BLOCK_PREFIX.match(_base_name(step))
     return match[1] if match else ""
 
 
-def stage(view: View | None) -> str:
-    return f"stride {max(view.stride)}" if view else "head"
+def _stage_name(field: ReceptiveField | None) -> str:
+    return f"stride {max(field.stride)}" if field else "head"
 
 
-def parts(plan: Plan, views: Sequence[View | None]) -> list[list[Step]]:
-    """The steps cut into branching parts and plain runs; parts of one name are one."""
-    joined: list[list[Step]] = []
-    branching = False
-    for cut in _between_cuts(plan):
-        last, runs_on = (joined[-1] if joined else None), False
-        if last is not None and len(cut) == 1:
-            tail = not getattr(cut[0].layer, "weights", ()) and branching      # the activation behind an addition
-            run = not branching and not _token(cut[0])
-            runs_on = _is_entry(last) or (stage(views[last[-1].makes[0]]) == stage(views[cut[0].makes[0]]) and (tail or run))
-        if last is not None and (runs_on or _same_token(last, cut)):
-            last += cut
-            branching = branching or len(cut) > 1
+def _find_parts(plan: ExecutionPlan, fields: Sequence[ReceptiveField | None]) -> list[list[LayerCall]]:
+    """The steps cut into branching parts and plain runs; successive parts with one prefix are joined."""
+    parts: list[list[LayerCall]] = []
+    is_branching = False
+    for piece in _cut_at_bottlenecks(plan):
+        last, continues = (parts[-1] if parts else None), False
+        if last is not None and len(piece) == 1:
+            is_tail = not getattr(piece[0].layer, "weights", ()) and is_branching   # the activation behind an addition
+            is_run = not is_branching and not _block_prefix(piece[0])
+            same_stage = _stage_name(fields[last[-1].outputs[0]]) == _stage_name(fields[piece[0].outputs[0]])
+            continues = _is_entry(last) or (same_stage and (is_tail or is_run))
+        if last is not None and (continues or _has_same_prefix(last, piece)):
+            last += piece
+            is_branching = is_branching or len(piece) > 1
         else:
-            joined.append(list(cut))
-            branching = len(cut) > 1
-    return joined
+            parts.append(list(piece))
+            is_branching = len(piece) > 1
+    return parts
 
 
-def _is_entry(part: list[Step]) -> bool:
-    return len(part) == 1 and not part[0].reads
+def _is_entry(part: list[LayerCall]) -> bool:
+    return len(part) == 1 and not part[0].inputs
 
 
-def _same_token(last: list[Step], cut: list[Step]) -> bool:
-    mine, theirs = ({_token(step) for step in part if step.reads} for part in (last, cut))
+def _has_same_prefix(last: list[LayerCall], piece: list[LayerCall]) -> bool:
+    mine, theirs = ({_block_prefix(step) for step in part if step.inputs} for part in (last, piece))
     return len(mine) == 1 and mine == theirs and mine != {""}
 
 
-def _between_cuts(plan: Plan) -> list[list[Step]]:
-    """Each part ends with a step that no tensor of an earlier one passes by."""
+def _cut_at_bottlenecks(plan: ExecutionPlan) -> list[list[LayerCall]]:
+    """The steps in pieces, each of which ends with a step that no tensor of an earlier one passes by."""
     steps = plan.steps
-    last_read = {tensor: i for i, step in enumerate(steps) for tensor in step.reads} | {t: len(steps) for t in plan.outputs}
-    number, reach, cuts = 0, 0, []
+    last_read = {tensor: i for i, step in enumerate(steps) for tensor in step.inputs}
+    last_read |= {tensor: len(steps) for tensor in plan.outputs}
+
+    number, reach, pieces = 0, 0, []
     for i, step in enumerate(steps):
-        cuts.append(number)
+        pieces.append(number)
         if reach <= i:
             number += 1
-        reach = max([reach, *(last_read.get(tensor, i) for tensor in step.makes)])
-    return [[step for _, step in group] for _, group in groupby(zip(cuts, steps), key=lambda pair: pair[0])]
+        reach = max([reach, *(last_read.get(tensor, i) for tensor in step.outputs)])
+    return [[step for _, step in group] for _, group in groupby(zip(pieces, steps), key=lambda pair: pair[0])]

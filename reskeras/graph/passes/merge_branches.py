@@ -2,63 +2,77 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
 
-from ..graph import Graph, Key, Node, call
-from ..pass_result import Rewritten
-from ..layer_traits import SLICE, elementwise
+from ..graph import Graph
+from ..layer_traits import CHANNEL_SLICE, is_elementwise
+from ..node import Node, NodeKey, make_node
+from ..pass_result import PassResult
 
-SAME = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "data_format", "dtype")
+# The arguments in which siblings are equal
+GEOMETRY = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "data_format", "dtype")
 
 
-def merge_branches(graph: Graph) -> Rewritten:
-    """Every set of plain convolutions of one tensor with equal geometry and activation.  A slice takes the name of each.
+def merge_branches(graph: Graph) -> PassResult:
+    """Merges every set of plain convolutions of one tensor with equal geometry and activation.
 
-    Declines a convolution that is shared, grouped, has the channels first or an activation across them, or no sibling of its
-    geometry.
+    A slice of the channels takes the name of each.  Declines a convolution that is shared, grouped, has the channels first
+    or an activation across them, or no sibling of its geometry.
     """
-    families: dict[tuple, list[Node]] = {}
+    families: dict[tuple[Any, ...], list[Node]] = {}
     declined: dict[str, str] = {}
     for node in graph.nodes:
-        if node.word == "Conv2D":
+        if node.type_name == "Conv2D":
             if reason := _why_not(graph, node):
                 declined[node.name] = reason
             else:
-                families.setdefault((node.inputs[0], *(str(node.config[f]) for f in SAME)), []).append(node)
-    new: dict[Key, tuple[Node, ...]] = {}
-    done: list[str] = []
+                geometry = (str(node.config[argument]) for argument in GEOMETRY)
+                families.setdefault((node.inputs[0], *geometry), []).append(node)
+
+    new_nodes: dict[NodeKey, tuple[Node, ...]] = {}
+    rewritten: list[str] = []
     for siblings in families.values():
         if len(siblings) == 1:
             declined[siblings[0].name] = "no other convolution of its geometry reads the same tensor"
             continue
-        first = siblings[0]
-        whole = merged(siblings, graph.free(f"{first.name}_merged"))
-        stops = np.cumsum([node.config["filters"] for node in siblings])
-        slice_kind = keras.saving.get_registered_object(SLICE)
-        for node, stop in zip(siblings, stops):
-            part = call(slice_kind, node.name, (whole.output,), node, start=int(stop) - node.config["filters"], stop=int(stop))
-            new[node.key] = (whole, part) if node is first else (part,)
-        done += [node.name for node in siblings]
-    return Rewritten(graph.edit(new, {}), tuple(done), declined)
+        merged = _merge(siblings, graph.unused_name(f"{siblings[0].name}_merged"))
+        slices = _slice_channels(siblings, merged)
+        new_nodes |= {node.key: (part,) for node, part in zip(siblings, slices)}
+        new_nodes[siblings[0].key] = (merged, slices[0])
+        rewritten += [node.name for node in siblings]
+    return PassResult(graph.edit(new_nodes, {}), tuple(rewritten), declined)
 
 
 def _why_not(graph: Graph, node: Node) -> str:
-    if graph.shared(node):
+    if graph.is_shared(node):
         return "it is shared"
     if node.config["groups"] > 1:
         return "it is grouped"
     if len(node.weights) != 1 + node.config["use_bias"]:
         return "it has more than a kernel and a bias"
-    if not elementwise(node.config["activation"]):
+    if not is_elementwise(node.config["activation"]):
         return "its activation sees all channels"
     return "" if node.config["data_format"] == "channels_last" else "its channels are not last"
 
 
-def merged(siblings: list[Node], name: str) -> Node:
+def _merge(siblings: list[Node], name: str) -> Node:
+    """One convolution with the channels of all siblings, in order."""
     kernel = np.concatenate([node.weights[0] for node in siblings], axis=-1)
-    biases = [node.weights[1] if node.config["use_bias"] else np.zeros(node.config["filters"], kernel.dtype) for node in siblings]
-    some = any(node.config["use_bias"] for node in siblings)
-    config = {**siblings[0].config, "name": name, "filters": kernel.shape[-1], "use_bias": some}
-    return replace(siblings[0], name=name, config=config, weights=(kernel, *([np.concatenate(biases)] if some else [])))
+    biases = [node.weights[1] if node.config["use_bias"] else np.zeros(node.config["filters"], kernel.dtype)
+              for node in siblings]
+    has_bias = any(node.config["use_bias"] for node in siblings)
+    config = {**siblings[0].config, "name": name, "filters": kernel.shape[-1], "use_bias": has_bias}
+    weights = (kernel, *([np.concatenate(biases)] if has_bias else []))
+    return replace(siblings[0], name=name, config=config, weights=weights)
+
+
+def _slice_channels(siblings: list[Node], merged: Node) -> list[Node]:
+    """For each sibling, under its name, a slice of its channels of the merged convolution."""
+    slice_class = keras.saving.get_registered_object(CHANNEL_SLICE)
+    stops = np.cumsum([node.config["filters"] for node in siblings])
+    return [make_node(slice_class, node.name, (merged.output,), node, start=int(stop) - node.config["filters"],
+                      stop=int(stop))
+            for node, stop in zip(siblings, stops)]

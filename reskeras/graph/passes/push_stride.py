@@ -1,148 +1,175 @@
 """Readers that all subsample, S f(x)  =>  f computed where it is read alone, f' S x (Intel's lossless topology compression).
 
-S takes every s-th cell of both axes: a 1x1 convolution or a 1x1 max pool with that stride.  It commutes with what acts on each
-cell alone (activation, normalization, sums of tensors of one size, 1x1 convolutions) and ends in a k x k convolution, which
-then takes the stride: "same" becomes an explicit padding, since its own would depend on the size.  Another branch that
-cannot take the stride gets a 1x1 max pool with it.
+S takes every s-th cell of both axes: a 1x1 convolution or a 1x1 max pool with that stride.  It commutes with what acts on
+each cell alone (activation, normalization, sums of tensors of one size, 1x1 convolutions) and ends in a k x k convolution,
+which then takes the stride: "same" becomes an explicit padding, since its own would depend on the size.  Another branch
+that cannot take the stride gets a 1x1 max pool with it.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 
-from ..graph import Graph, Key, Node, call
-from ..pass_result import Rewritten
-from ..keras_config import Ref
-from ..layer_traits import GROUPED, MERGES, cellwise, keras_own
+from ..graph import Graph
+from ..keras_config import TensorRef
+from ..layer_traits import GROUPED_CONV, MERGE_LAYERS, is_keras_activation, is_pointwise
+from ..node import Node, NodeKey, make_node
+from ..pass_result import PassResult
 
 POOLS = ("MaxPooling2D", "AveragePooling2D")
-Stride = tuple[int, int]
+Stride = tuple[int, ...]
 
 
-def push_stride(graph: Graph) -> Rewritten:
-    """Every stride as far up as it goes, as long as a convolution computes less for it.
+def push_stride(graph: Graph) -> PassResult:
+    """Moves every stride as far up as it goes, as long as a convolution computes less for it.
 
     Declines where one reader needs every cell, where nothing above can take the stride, or the tensor is an output.
     """
-    done: list[str] = []
+    rewritten: list[str] = []
     while True:
         declined: dict[str, str] = {}
         for node in graph.nodes:
             readers = graph.readers(node)
-            strides = {_subsampling(reader) for reader in readers}
+            strides = {_find_subsampling(reader) for reader in readers}
             if strides <= {None}:
                 continue
-            push = Push(graph, next(filter(None, strides)))
-            reason = push.why_not(node, readers, strides)
-            if reason:
-                declined |= {reader.name: reason for reader in readers if _subsampling(reader)}
+            move = StrideMove(graph, next(filter(None, strides)))
+            if reason := move.why_not(node, readers, strides):
+                declined |= {reader.name: reason for reader in readers if _find_subsampling(reader)}
                 continue
-            graph = push.made(node, readers)
-            done += [reader.name for reader in readers if reader.name not in done]
+            graph = move.apply(readers)
+            rewritten += [reader.name for reader in readers if reader.name not in rewritten]
             break
         else:
-            return Rewritten(graph, tuple(done), {name: why for name, why in declined.items() if name not in done})
+            return PassResult(graph, tuple(rewritten),
+                              {name: why for name, why in declined.items() if name not in rewritten})
 
 
-def _subsampling(node: Node) -> Stride | None:
+def _find_subsampling(node: Node) -> Stride | None:
     """The stride of a layer that reads but every s-th cell of its input; None for any other."""
     config = node.config
-    window = {"Conv2D": "kernel_size", GROUPED: "kernel_size"} | {pool: "pool_size" for pool in POOLS}
-    if node.word not in window or tuple(config[window[node.word]]) != (1, 1) or config["data_format"] != "channels_last":
+    window = {"Conv2D": "kernel_size", GROUPED_CONV: "kernel_size"} | {pool: "pool_size" for pool in POOLS}
+    if node.type_name not in window or tuple(config[window[node.type_name]]) != (1, 1):
+        return None
+    if config["data_format"] != "channels_last":
         return None
     strides = tuple(config["strides"])
     return strides if strides != (1, 1) else None
 
 
 @dataclass
-class Push:
-    """One stride on its way up."""
+class StrideMove:
+    """One stride on its way up; nothing changes in the graph before `apply`.
+
+    Args:
+        graph: before the move.
+        stride: by axis.
+        new_nodes: what stands in the place of nodes after the move.
+        cheaper: names of the convolutions that then compute less.
+        pools: the 1x1 max pools that subsample other branches, by the tensor that they read.
+    """
+
     graph: Graph
     stride: Stride
-    new: dict[Key, tuple[Node, ...]] = field(default_factory=dict)
-    taken: list[str] = field(default_factory=list)      # the convolutions that then compute less
-    pools: dict[Ref, Node] = field(default_factory=dict)
+    new_nodes: dict[NodeKey, tuple[Node, ...]] = field(default_factory=dict)
+    cheaper: list[str] = field(default_factory=list)
+    pools: dict[TensorRef, Node] = field(default_factory=dict)
 
     def why_not(self, node: Node, readers: list[Node], strides: set[Stride | None]) -> str:
+        """Why the stride of the readers cannot move above `node`; "" where it can, and then `apply` knows how."""
         if len(strides) > 1:
-            full = [reader.name for reader in readers if _subsampling(reader) != self.stride]
-            return f"{full[0]} reads {node.name} at another stride"
+            others = [reader.name for reader in readers if _find_subsampling(reader) != self.stride]
+            return f"{others[0]} reads {node.name} at another stride"
         for reader in (node, *readers):
-            if self.graph.is_output(reader) and (reader is node or reader.word in POOLS):
+            if self.graph.is_output(reader) and (reader is node or reader.type_name in POOLS):
                 return f"{reader.name} is an output of the model"
-            if self.graph.shared(reader):
+            if self.graph.is_shared(reader):
                 return f"{reader.name} is shared"
-        if not self.absorbed(node) or not self.taken:
+        if not self._subsample(node) or not self.cheaper:
             return f"no convolution above {node.name} can take the stride"
         return ""
 
-    def absorbed(self, node: Node) -> bool:
-        """Whether `node` can be made to give but every s-th cell; notes down how."""
-        if self.graph.shared(node) or node.trains:
-            return False
-        if cellwise(node):
-            self.put(node, (self.demanded(node.inputs[0], node),))
-            return True
-        if node.word in MERGES:
-            return self.merged(node)
-        return node.word in ("Conv2D", "DepthwiseConv2D", GROUPED) and self.convolved(node)
+    def apply(self, readers: list[Node]) -> Graph:
+        """The graph after the move: its readers have no stride, or are gone."""
+        new_nodes, new_tensors = dict(self.new_nodes), {}
+        for reader in readers:
+            if reader.type_name in POOLS:
+                new_nodes[reader.key], new_tensors[reader.output] = (), reader.inputs[0]
+            else:
+                new_nodes[reader.key] = (reader.with_config(strides=(1, 1)),)
+        return self.graph.edit(new_nodes, new_tensors)
 
-    def merged(self, node: Node) -> bool:
-        sizes = {shape[1:3] if shape and len(shape) == 4 else None for shape in map(self.graph.shapes.get, node.inputs)}
+    def _subsample(self, node: Node) -> bool:
+        """Whether `node` can be made to compute but every s-th cell; notes in `new_nodes` how."""
+        if self.graph.is_shared(node) or node.is_training_call:
+            return False
+        if is_pointwise(node):
+            self._put(node, (self._subsample_input(node.inputs[0], node),))
+            return True
+        if node.type_name in MERGE_LAYERS:
+            return self._subsample_merge(node)
+        return node.type_name in ("Conv2D", "DepthwiseConv2D", GROUPED_CONV) and self._subsample_convolution(node)
+
+    def _subsample_merge(self, node: Node) -> bool:
+        shapes = map(self.graph.shapes.get, node.inputs)
+        sizes = {shape[1:3] if shape and len(shape) == 4 else None for shape in shapes}
         if len(sizes) > 1 or None in sizes or len(set(node.inputs)) < len(node.inputs) or \
                 node.config.get("axis", -1) not in (-1, 3):
             return False        # a broadcast gate has one cell, which is read everywhere
-        self.put(node, tuple(self.demanded(ref, node) for ref in node.inputs))
+        self._put(node, tuple(self._subsample_input(ref, node) for ref in node.inputs))
         return True
 
-    def convolved(self, node: Node) -> bool:
+    def _subsample_convolution(self, node: Node) -> bool:
         config = node.config
-        if tuple(config["strides"]) != (1, 1) or config["data_format"] != "channels_last" or not keras_own(config["activation"]):
+        if tuple(config["strides"]) != (1, 1) or config["data_format"] != "channels_last":
             return False
-        if node.word == "DepthwiseConv2D" and self.stride[0] != self.stride[1]:
+        if not is_keras_activation(config["activation"]):
+            return False
+        is_depthwise = node.type_name == "DepthwiseConv2D"
+        if is_depthwise and self.stride[0] != self.stride[1]:
             return False        # TensorFlow has none
+
         kernel, dilation = tuple(config["kernel_size"]), tuple(config["dilation_rate"])
-        source = self.graph.node(node.inputs[0])
-        self.taken.append(node.name)
-        if kernel == (1, 1) and node.word != "DepthwiseConv2D" and self.only_reader(source) and self.absorbed(source):
+        source = self.graph.get_node(node.inputs[0])
+        self.cheaper.append(node.name)
+        if kernel == (1, 1) and not is_depthwise and self._has_one_reader(source) and self._subsample(source):
             return True         # the stride is further up already, and this one sees but the cells that it needs
         if dilation != (1, 1) and kernel != (1, 1):
-            self.taken.pop()
+            self.cheaper.pop()
             return False        # Keras has no layer with both
-        changes = {"strides": self.stride, "dilation_rate": (1, 1)}
-        if config["padding"] == "same" and kernel != (1, 1):
-            pad = tuple(((k - 1) // 2, k // 2) for k in kernel)
-            before = call(keras.layers.ZeroPadding2D, self.graph.free(f"{node.name}_pad"), node.inputs, node, padding=pad,
-                          data_format="channels_last")
-            self.new[node.key] = (before, node.of(**changes, padding="valid").reading({node.inputs[0]: before.output}))
-        else:
-            self.new[node.key] = (node.of(**changes),)
+        self.new_nodes[node.key] = self._make_strided(node)
         return True
 
-    def only_reader(self, node: Node) -> bool:
+    def _make_strided(self, node: Node) -> tuple[Node, ...]:
+        """The convolution with the stride, behind the padding that it had without."""
+        kernel = tuple(node.config["kernel_size"])
+        changes: dict[str, Any] = {"strides": self.stride, "dilation_rate": (1, 1)}
+        if node.config["padding"] != "same" or kernel == (1, 1):
+            return (node.with_config(**changes),)
+        padding = tuple(((k - 1) // 2, k // 2) for k in kernel)
+        pad = make_node(keras.layers.ZeroPadding2D, self.graph.unused_name(f"{node.name}_pad"), node.inputs, node,
+                        padding=padding, data_format="channels_last")
+        return pad, node.with_config(**changes, padding="valid").with_inputs({node.inputs[0]: pad.output})
+
+    def _has_one_reader(self, node: Node) -> bool:
         return len(self.graph.readers(node)) == 1 and not self.graph.is_output(node)
 
-    def demanded(self, ref: Ref, by: Node) -> Ref:
-        """The tensor of every s-th cell of `ref`: of the layer that now makes no others, else through a pool."""
-        source = self.graph.node(ref)
-        if self.only_reader(source) and self.absorbed(source):
+    def _subsample_input(self, ref: TensorRef, reader: Node) -> TensorRef:
+        """The tensor of every s-th cell of `ref`: from the layer that now computes no others, else through a pool."""
+        source = self.graph.get_node(ref)
+        if self._has_one_reader(source) and self._subsample(source):
             return ref
         if ref not in self.pools:
-            which = "_".join(map(str, ref)) if any(ref[1:]) else source.name        # of a shared layer, or with several outputs
-            self.pools[ref] = call(keras.layers.MaxPooling2D, self.graph.free(f"{which}_subsample"), (ref,), by,
-                                   pool_size=(1, 1), strides=self.stride, data_format="channels_last")
-            self.new[by.key] = (*self.new.get(by.key, ()), self.pools[ref])
+            # of a shared layer, or of one with several outputs, each tensor has a pool of its own
+            name = "_".join(map(str, ref)) if any(ref[1:]) else source.name
+            self.pools[ref] = make_node(keras.layers.MaxPooling2D, self.graph.unused_name(f"{name}_subsample"), (ref,),
+                                        reader, pool_size=(1, 1), strides=self.stride, data_format="channels_last")
+            self.new_nodes[reader.key] = (*self.new_nodes.get(reader.key, ()), self.pools[ref])
         return self.pools[ref].output
 
-    def put(self, node: Node, inputs: tuple[Ref, ...]) -> None:
-        self.new[node.key] = (*self.new.get(node.key, ()), node.reading(dict(zip(node.inputs, inputs))))
-
-    def made(self, node: Node, readers: list[Node]) -> Graph:
-        new, moved = dict(self.new), {}
-        for reader in readers:
-            if reader.word in POOLS:
-                new[reader.key], moved[reader.output] = (), reader.inputs[0]
-            else:
-                new[reader.key] = (reader.of(strides=(1, 1)),)
-        return self.graph.edit(new, moved)
+    def _put(self, node: Node, inputs: tuple[TensorRef, ...]) -> None:
+        """Appends `node`, called on other tensors, to what stands in its place."""
+        before = self.new_nodes.get(node.key, ())
+        self.new_nodes[node.key] = (*before, node.with_inputs(dict(zip(node.inputs, inputs))))

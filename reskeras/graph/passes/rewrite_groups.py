@@ -10,190 +10,235 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from ..graph import Graph, Key, Node, call
-from ..pass_result import Rewritten
-from ..keras_config import Ref
-from ..layer_traits import GROUPED, SLICE, alone, elementwise
+from ...errors import check_choice
+from ..graph import Graph
+from ..keras_config import TensorRef
+from ..layer_traits import CHANNEL_SLICE, GROUPED_CONV, is_elementwise, why_not_fusible
+from ..node import Node, NodeKey, make_node
+from ..pass_result import PassResult
 
-GEOMETRY = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "use_bias", "data_format", "dtype",
-            "filters")
+# The arguments in which the paths of one grouped convolution are equal
+GEOMETRY = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "use_bias", "data_format",
+            "dtype", "filters")
 
 
-def rewrite_groups(graph: Graph, form: str = "grouped") -> Rewritten:
-    """All of a graph's grouped convolutions in one form.
+def rewrite_groups(graph: Graph, form: str = "grouped") -> PassResult:
+    """Brings all of a graph's grouped convolutions into one form.
 
-    Arguments:
+    Args:
         form: "grouped" (c), "concat" (b), "sum" (a: where nothing but the concatenation lies before a 1x1 convolution).
-    Raises: ValueError for another form.
+    Raises:
+        ArgumentError: for another form.
     """
-    if form not in FORMS:
-        raise ValueError(f"form={form!r}: expected one of {', '.join(map(repr, FORMS))}")
-    done: list[str] = []
+    check_choice("form", form, FORMS)
+    rewritten: list[str] = []
     declined: dict[str, str] = {}
-    for step in FORMS[form]:
-        result = step(graph)
+    for rewrite in FORMS[form]:
+        result = rewrite(graph)
         graph = result.graph
-        done += result.done
+        rewritten += result.rewritten
         declined |= result.declined
-    return Rewritten(graph, tuple(done), declined)
+    return PassResult(graph, tuple(rewritten), declined)
 
 
-def _split_groups(graph: Graph) -> Rewritten:
+# c => b
+
+def _split_groups(graph: Graph) -> PassResult:
     """c => b: a convolution for each group, on a slice of the channels.  Their concatenation takes the layer's name."""
-    new: dict[Key, list[Node]] = {}
-    declined = {}
+    new_nodes: dict[NodeKey, list[Node]] = {}
+    declined: dict[str, str] = {}
     for node in graph.nodes:
-        if node.word not in ("Conv2D", GROUPED) or node.config["groups"] == 1:
+        if node.type_name not in ("Conv2D", GROUPED_CONV) or node.config["groups"] == 1:
             continue
-        if graph.shared(node) or not _of_channels(node):
-            reason = "its channels are not last, or its activation sees all"
-            declined[node.name] = "it is shared" if graph.shared(node) else reason
-            continue
-        groups = node.config["groups"]
-        kernel, *bias = node.weights
-        wide, slice_kind = kernel.shape[2], keras.saving.get_registered_object(SLICE)
-        made: list[Node] = []
-        paths: list[Ref] = []
-        for i, (own, *b) in enumerate(zip(*(np.split(w, groups, axis=-1) for w in (kernel, *bias)))):
-            part = call(slice_kind, graph.free(f"{node.name}_slice{i + 1}"), node.inputs, node,
-                        start=i * wide, stop=(i + 1) * wide)
-            name = graph.free(f"{node.name}_path{i + 1}")
-            config = {**node.config, "name": name, "groups": 1, "filters": own.shape[-1]}
-            path = replace(node, name=name, kind=keras.layers.Conv2D, config=config, weights=(own, *b))
-            made += [part, path.reading({node.inputs[0]: part.output})]
-            paths.append(path.output)
-        new[node.key] = [*made, call(keras.layers.Concatenate, node.name, paths, node)]
-    return Rewritten(graph.edit(new, {}), tuple(name for name, _ in new), declined)
+        if graph.is_shared(node):
+            declined[node.name] = "it is shared"
+        elif not _has_separate_channels(node):
+            declined[node.name] = "its channels are not last, or its activation sees all"
+        else:
+            new_nodes[node.key] = _make_paths(graph, node)
+    return PassResult(graph.edit(new_nodes, {}), tuple(name for name, _ in new_nodes), declined)
 
 
-def _of_channels(node: Node) -> bool:
+def _has_separate_channels(node: Node) -> bool:
     """Whether a convolution can be computed by groups of its last axis."""
-    return node.config["data_format"] == "channels_last" and elementwise(node.config["activation"])
+    return node.config["data_format"] == "channels_last" and is_elementwise(node.config["activation"])
 
 
-def _join_groups(graph: Graph) -> Rewritten:
+def _make_paths(graph: Graph, node: Node) -> list[Node]:
+    """A slice and a convolution for each group of a grouped one, and their concatenation."""
+    groups = node.config["groups"]
+    width, slice_class = node.weights[0].shape[2], keras.saving.get_registered_object(CHANNEL_SLICE)
+    nodes: list[Node] = []
+    paths: list[TensorRef] = []
+    for i, weights in enumerate(zip(*(np.split(w, groups, axis=-1) for w in node.weights))):
+        part = make_node(slice_class, graph.unused_name(f"{node.name}_slice{i + 1}"), node.inputs, node,
+                         start=i * width, stop=(i + 1) * width)
+        name = graph.unused_name(f"{node.name}_path{i + 1}")
+        config = {**node.config, "name": name, "groups": 1, "filters": weights[0].shape[-1]}
+        path = replace(node, name=name, layer_class=keras.layers.Conv2D, config=config, weights=weights)
+        nodes += [part, path.with_inputs({node.inputs[0]: part.output})]
+        paths.append(path.output)
+    return [*nodes, make_node(keras.layers.Concatenate, node.name, paths, node)]
+
+
+# b => c
+
+def _join_groups(graph: Graph) -> PassResult:
     """b => c: the concatenation of equal convolutions of the successive slices of one tensor."""
-    new: dict[Key, list[Node]] = {}
-    declined, done = {}, []
+    new_nodes: dict[NodeKey, list[Node]] = {}
+    rewritten: list[str] = []
+    declined: dict[str, str] = {}
     for node in graph.nodes:
-        if node.word != "Concatenate":
+        if node.type_name != "Concatenate":
             continue
-        paths = [graph.node(ref) for ref in node.inputs]
-        if reason := _no_groups(graph, node, paths):
+        paths = [graph.get_node(ref) for ref in node.inputs]
+        if reason := _why_not_groups(graph, node, paths):
             declined[node.name] = reason
             continue
-        pads = _padded(graph, paths)
-        slices = [graph.node(layer.inputs[0]) for layer in pads or paths]
-        filters = len(paths) * paths[0].config["filters"]
-        config = {**paths[0].config, "name": node.name, "groups": len(paths), "filters": filters}
-        weights = tuple(np.concatenate(w, axis=-1) for w in zip(*(path.weights for path in paths)))
-        kind = keras.saving.get_registered_object(GROUPED)
-        whole = replace(paths[0], name=node.name, kind=kind, config=config, weights=weights)
-        moved = {layer.output: slices[0].inputs[0] for layer in slices}
-        new |= {other.key: [] for other in (*paths, *pads, *slices)}
-        new[node.key] = [layer.reading(moved) for layer in (*pads[:1], whole)]
-        done.append(node.name)
-    return Rewritten(graph.edit(new, {}), tuple(done), declined)
+        pads = _find_paddings(graph, paths)
+        slices = [graph.get_node(layer.inputs[0]) for layer in pads or paths]
+        whole_input = {layer.output: slices[0].inputs[0] for layer in slices}
+        new_nodes |= {other.key: [] for other in (*paths, *pads, *slices)}
+        new_nodes[node.key] = [layer.with_inputs(whole_input) for layer in (*pads[:1], _make_grouped(node, paths))]
+        rewritten.append(node.name)
+    return PassResult(graph.edit(new_nodes, {}), tuple(rewritten), declined)
 
 
-def _padded(graph: Graph, paths: list[Node]) -> list[Node]:
-    """The zero paddings before the paths, where each has the same."""
-    pads = [graph.node(path.inputs[0]) for path in paths]
-    same = all(pad.word == "ZeroPadding2D" and pad.config["padding"] == pads[0].config["padding"] for pad in pads)
-    return pads if same and not any(alone(graph, pad) for pad in pads) else []
+def _make_grouped(node: Node, paths: list[Node]) -> Node:
+    """One grouped convolution for all paths, with the name of their concatenation."""
+    filters = len(paths) * paths[0].config["filters"]
+    config = {**paths[0].config, "name": node.name, "groups": len(paths), "filters": filters}
+    weights = tuple(np.concatenate(w, axis=-1) for w in zip(*(path.weights for path in paths)))
+    return replace(paths[0], name=node.name, layer_class=keras.saving.get_registered_object(GROUPED_CONV), config=config,
+                   weights=weights)
 
 
-def _no_groups(graph: Graph, node: Node, paths: list[Node]) -> str:
-    if node.config["axis"] not in (-1, 3) or len(paths) < 2 or graph.shared(node):
+def _find_paddings(graph: Graph, paths: list[Node]) -> list[Node]:
+    """The zero paddings before the paths, where each path has the same; else []."""
+    pads = [graph.get_node(path.inputs[0]) for path in paths]
+    same = all(pad.type_name == "ZeroPadding2D" and pad.config["padding"] == pads[0].config["padding"] for pad in pads)
+    return pads if same and not any(why_not_fusible(graph, pad) for pad in pads) else []
+
+
+def _why_not_groups(graph: Graph, node: Node, paths: list[Node]) -> str:
+    if node.config["axis"] not in (-1, 3) or len(paths) < 2 or graph.is_shared(node):
         return "it is no concatenation of the channels of several paths"
-    if any(path.word != "Conv2D" or path.config["groups"] > 1 or alone(graph, path) for path in paths):
+    if any(path.type_name != "Conv2D" or path.config["groups"] > 1 or why_not_fusible(graph, path) for path in paths):
         return "its inputs are not convolutions that it alone reads"
-    if not all(map(_of_channels, paths)):
+    if not all(map(_has_separate_channels, paths)):
         return "the channels of its paths are not last, or their activation sees all"
-    if any(str(path.config[f]) != str(paths[0].config[f]) for path in paths for f in GEOMETRY):
+    if any(str(path.config[argument]) != str(paths[0].config[argument]) for path in paths for argument in GEOMETRY):
         return "its paths are not of equal geometry"
-    slices = [graph.node(layer.inputs[0]) for layer in _padded(graph, paths) or paths]
-    if any(part.word != SLICE or alone(graph, part) or part.inputs != slices[0].inputs for part in slices):
+    slices = [graph.get_node(layer.inputs[0]) for layer in _find_paddings(graph, paths) or paths]
+    return _why_not_slices(graph, slices)
+
+
+def _why_not_slices(graph: Graph, slices: list[Node]) -> str:
+    """Why these are not the successive equal slices of all channels of one tensor; "" where they are."""
+    if any(part.type_name != CHANNEL_SLICE or why_not_fusible(graph, part) or part.inputs != slices[0].inputs
+           for part in slices):
         return "its paths do not read slices of one tensor, each its own"
     ends = [0, *(part.config["stop"] for part in slices)]
-    each = ends[1]
-    whole = graph.shapes.get(slices[0].inputs[0]) or (None,)
-    in_turn = all(part.config["start"] == start for part, start in zip(slices, ends))
-    equal = all(stop - start == each for start, stop in zip(ends, ends[1:]))
-    return "" if in_turn and equal and whole[-1] == ends[-1] else "the slices are not all of the channels in equal parts"
+    width = ends[1]
+    shape = graph.shapes.get(slices[0].inputs[0]) or (None,)
+    are_successive = all(part.config["start"] == start for part, start in zip(slices, ends))
+    are_equal = all(stop - start == width for start, stop in zip(ends, ends[1:]))
+    return "" if are_successive and are_equal and shape[-1] == ends[-1] else \
+        "the slices are not all of the channels in equal parts"
 
 
-def _split_sums(graph: Graph) -> Rewritten:
+# b => a
+
+def _split_sums(graph: Graph) -> PassResult:
     """b => a: a 1x1 convolution of a concatenation becomes the sum of one of each path, under its name."""
-    new: dict[Key, list[Node]] = {}
-    declined, done = {}, []
+    new_nodes: dict[NodeKey, list[Node]] = {}
+    rewritten: list[str] = []
+    declined: dict[str, str] = {}
     for node in graph.nodes:
-        paths = graph.node(node.inputs[0]) if node.word == "Conv2D" else None
-        if paths is None or paths.word != "Concatenate" or not _concat_of_paths(graph, paths):
+        concat = graph.get_node(node.inputs[0]) if node.type_name == "Conv2D" else None
+        if concat is None or concat.type_name != "Concatenate" or not _concatenates_convolutions(graph, concat):
             continue
-        if reason := _no_sum(graph, node, paths):
+        if reason := _why_not_sum(graph, node, concat):
             declined[node.name] = reason
             continue
-        kernel, *bias = node.weights
-        widths = [graph.node(ref).config["filters"] for ref in paths.inputs]
-        parts = np.split(kernel, np.cumsum(widths)[:-1], axis=2)
-        each: list[Node] = []
-        for i, (ref, part) in enumerate(zip(paths.inputs, parts)):
-            name = graph.free(f"{node.name}_path{i + 1}")
-            own = bias if i == 0 else []
-            config = {**node.config, "name": name, "use_bias": bool(own)}
-            each.append(replace(node, name=name, config=config, weights=(part, *own)).reading({paths.output: ref}))
-        new[paths.key] = []
-        new[node.key] = [*each, call(keras.layers.Add, node.name, [path.output for path in each], node)]
-        done.append(node.name)
-    return Rewritten(graph.edit(new, {}), tuple(done), declined)
+        paths = _make_sum_paths(graph, node, concat)
+        new_nodes[concat.key] = []
+        new_nodes[node.key] = [*paths, make_node(keras.layers.Add, node.name, [path.output for path in paths], node)]
+        rewritten.append(node.name)
+    return PassResult(graph.edit(new_nodes, {}), tuple(rewritten), declined)
 
 
-def _concat_of_paths(graph: Graph, node: Node) -> bool:
-    return all(graph.node(ref).word == "Conv2D" for ref in node.inputs) and node.config["axis"] in (-1, 3)
+def _make_sum_paths(graph: Graph, node: Node, concat: Node) -> list[Node]:
+    """For each path of the concatenation a 1x1 convolution with its rows of the kernel; the first has the bias."""
+    kernel, *bias = node.weights
+    widths = [graph.get_node(ref).config["filters"] for ref in concat.inputs]
+    parts = np.split(kernel, np.cumsum(widths)[:-1], axis=2)
+    paths: list[Node] = []
+    for i, (ref, part) in enumerate(zip(concat.inputs, parts)):
+        name = graph.unused_name(f"{node.name}_path{i + 1}")
+        path_bias = bias if i == 0 else []
+        config = {**node.config, "name": name, "use_bias": bool(path_bias)}
+        path = replace(node, name=name, config=config, weights=(part, *path_bias))
+        paths.append(path.with_inputs({concat.output: ref}))
+    return paths
 
 
-def _no_sum(graph: Graph, node: Node, paths: Node) -> str:
-    if tuple(node.config["kernel_size"]) != (1, 1) or node.config["groups"] > 1 or graph.shared(node):
+def _concatenates_convolutions(graph: Graph, node: Node) -> bool:
+    return all(graph.get_node(ref).type_name == "Conv2D" for ref in node.inputs) and node.config["axis"] in (-1, 3)
+
+
+def _why_not_sum(graph: Graph, node: Node, concat: Node) -> str:
+    if tuple(node.config["kernel_size"]) != (1, 1) or node.config["groups"] > 1 or graph.is_shared(node):
         return "it is no 1x1 convolution of its own"
     if node.config["activation"] != "linear":
         return "its activation stands behind the sum"
-    return alone(graph, paths)
+    return why_not_fusible(graph, concat)
 
 
-def _join_sums(graph: Graph) -> Rewritten:
+# a => b
+
+def _join_sums(graph: Graph) -> PassResult:
     """a => b: the sum of equal 1x1 convolutions, each of a convolution's output, becomes one of their concatenation."""
-    new: dict[Key, list[Node]] = {}
-    declined, done = {}, []
+    new_nodes: dict[NodeKey, list[Node]] = {}
+    rewritten: list[str] = []
+    declined: dict[str, str] = {}
     for node in graph.nodes:
-        if node.word != "Add" or len(node.inputs) < 2:
+        if node.type_name != "Add" or len(node.inputs) < 2:
             continue
-        ends = [graph.node(ref) for ref in node.inputs]
-        if reason := _no_paths(graph, ends):
+        ends = [graph.get_node(ref) for ref in node.inputs]
+        if reason := _why_not_concat(graph, ends):
             declined[node.name] = reason
             continue
-        both = call(keras.layers.Concatenate, graph.free(f"{node.name}_paths"), [end.inputs[0] for end in ends], node)
-        kernel = np.concatenate([end.weights[0] for end in ends], axis=2)
-        biases = [end.weights[1] for end in ends if end.config["use_bias"]]
-        bias = [np.sum(biases, axis=0)] if biases else []
-        config = {**ends[0].config, "name": node.name, "use_bias": bool(bias)}
-        whole = replace(ends[0], name=node.name, config=config, weights=(kernel, *bias))
-        new |= {end.key: [] for end in ends} | {node.key: [both, whole.reading({ends[0].inputs[0]: both.output})]}
-        done.append(node.name)
-    return Rewritten(graph.edit(new, {}), tuple(done), declined)
+        concat = make_node(keras.layers.Concatenate, graph.unused_name(f"{node.name}_paths"),
+                           [end.inputs[0] for end in ends], node)
+        whole = _make_whole(node, ends).with_inputs({ends[0].inputs[0]: concat.output})
+        new_nodes |= {end.key: [] for end in ends} | {node.key: [concat, whole]}
+        rewritten.append(node.name)
+    return PassResult(graph.edit(new_nodes, {}), tuple(rewritten), declined)
 
 
-def _no_paths(graph: Graph, ends: list[Node]) -> str:
+def _make_whole(node: Node, ends: list[Node]) -> Node:
+    """One 1x1 convolution with the kernels and the sum of the biases of several, and the name of their sum."""
+    kernel = np.concatenate([end.weights[0] for end in ends], axis=2)
+    biases = [end.weights[1] for end in ends if end.config["use_bias"]]
+    bias = [np.sum(biases, axis=0)] if biases else []
+    config = {**ends[0].config, "name": node.name, "use_bias": bool(bias)}
+    return replace(ends[0], name=node.name, config=config, weights=(kernel, *bias))
+
+
+def _why_not_concat(graph: Graph, ends: list[Node]) -> str:
     for end in ends:
-        linear = end.word == "Conv2D" and end.config["activation"] == "linear" and tuple(end.config["kernel_size"]) == (1, 1)
-        if not linear or end.config["groups"] > 1 or alone(graph, end):
+        is_linear = end.type_name == "Conv2D" and end.config["activation"] == "linear"
+        if not is_linear or tuple(end.config["kernel_size"]) != (1, 1) or end.config["groups"] > 1 \
+                or why_not_fusible(graph, end):
             return f"{end.name} is no linear 1x1 convolution that it alone reads"
         if any(str(end.config[f]) != str(ends[0].config[f]) for f in GEOMETRY if f != "use_bias"):
             return "its paths are not of equal geometry"
-        if graph.node(end.inputs[0]).word != "Conv2D":
+        if graph.get_node(end.inputs[0]).type_name != "Conv2D":
             return f"{end.name} reads no convolution"
     sizes = {shape[1:3] if shape else None for shape in (graph.shapes.get(end.inputs[0]) for end in ends)}
     return "its paths are not of one size" if len(sizes) > 1 or None in sizes else ""
 
 
-FORMS = {"grouped": (_join_sums, _join_groups), "concat": (_join_sums, _split_groups), "sum": (_split_groups, _split_sums)}
+FORMS = {"grouped": (_join_sums, _join_groups), "concat": (_join_sums, _split_groups),
+         "sum": (_split_groups, _split_sums)}

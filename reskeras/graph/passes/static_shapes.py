@@ -3,41 +3,48 @@ from __future__ import annotations
 
 import math
 
-from ..graph import Graph, Node, Shape
-from ..pass_result import Rewritten
+from ..graph import Graph
+from ..node import Node, NodeKey
+from ..pass_result import PassResult
+from ..shape_inference import Shape
 
 
-def static_shapes(graph: Graph, input_shape: Shape | None = None, batch: int = 1) -> Rewritten:
-    """The graph for inputs of one size only.
+def static_shapes(graph: Graph, input_shape: Shape | None = None, batch_size: int = 1) -> PassResult:
+    """Fixes the sizes of a graph's inputs.
 
-    Arguments:
-        input_shape: of an image (height, width, channels), for inputs that leave it open.
-        batch: images per call, for inputs that leave it open.
     Declines an input whose size is neither its own nor given, and reshapes behind it.
+
+    Args:
+        input_shape: of an image (height, width, channels), for inputs that leave it open.
+        batch_size: images per call, for inputs that leave it open.
     """
-    done, declined, new = [], {}, {}
+    rewritten: list[str] = []
+    declined: dict[str, str] = {}
+    new_nodes: dict[NodeKey, tuple[Node, ...]] = {}
     for node in graph.nodes:
         if "batch_shape" not in node.config:
             continue
         own = tuple(node.config["batch_shape"])
-        given = (batch, *(input_shape or own[1:]))
-        shape = tuple(g if o is None else o for o, g in zip(own, given)) if len(own) == len(given) else own
+        wanted = (batch_size, *(input_shape or own[1:]))
+        shape = tuple(w if o is None else o for o, w in zip(own, wanted)) if len(own) == len(wanted) else own
         if None in shape:
             declined[node.name] = f"its size {own[1:]} is open; give input_shape=(height, width, channels)"
         elif shape != own:
-            new[node.key] = (node.of(batch_shape=shape),)
-            done.append(node.name)
-    graph = graph.edit(new, {})
-    flat = {node.key: (node.of(target_shape=target),) for node in graph.nodes
-            if node.word == "Reshape" and -1 in node.config["target_shape"] and (target := resolved(graph, node))}
-    left = [n.name for n in graph.nodes if n.word == "Reshape" and -1 in n.config["target_shape"] and n.key not in flat]
-    return Rewritten(graph.edit(flat, {}), (*done, *(name for name, _ in flat)),
-                     declined | {name: "the size of its input is open" for name in left})
+            new_nodes[node.key] = (node.with_config(batch_shape=shape),)
+            rewritten.append(node.name)
+    graph = graph.edit(new_nodes, {})
+
+    reshapes = [node for node in graph.nodes if node.type_name == "Reshape" and -1 in node.config["target_shape"]]
+    targets = {node.key: _resolve_target(graph, node) for node in reshapes}
+    declined |= {node.name: "the size of its input is open" for node in reshapes if not targets[node.key]}
+    fixed = {node.key: (node.with_config(target_shape=targets[node.key]),) for node in reshapes if targets[node.key]}
+    return PassResult(graph.edit(fixed, {}), (*rewritten, *(name for name, _ in fixed)), declined)
 
 
-def resolved(graph: Graph, node: Node) -> Shape | None:
+def _resolve_target(graph: Graph, node: Node) -> Shape | None:
+    """The target of a reshape with a number for -1; None where its input leaves it open."""
     before = graph.shapes.get(node.inputs[0])
     if before is None or None in before[1:]:
         return None
-    target, cells = node.config["target_shape"], math.prod(s or 0 for s in before[1:])
-    return tuple(cells // -math.prod(target) if t == -1 else t for t in target)     # the product has the -1 as a factor
+    target, numbers = node.config["target_shape"], math.prod(s or 0 for s in before[1:])
+    return tuple(numbers // -math.prod(target) if t == -1 else t for t in target)   # the product has the -1 as a factor

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny import images, tiny, trained
 
-from reskeras.graph.remove_blocks import blocks_of, lesion
+from reskeras.graph.remove_blocks import list_blocks, remove_blocks
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 
@@ -25,10 +25,10 @@ def test_a_block_is_its_shortcut(row):
     """The addition of a block gives what the shortcut gives; nothing else changes before it."""
     model = trained(tiny(row))
     x = images(model)
-    assert blocks_of(model)[0] == "conv2_block1"
+    assert list_blocks(model)[0] == "conv2_block1"
     for block in ("conv2_block1", "conv2_block2"):
         short, _ = branch_free(model, block)
-        cut = lesion(model, block)
+        cut = remove_blocks(model, block)
         after = next(layer for layer in cut.layers if layer.name == short.layers[-1].name)
         np.testing.assert_array_equal(keras.Model(cut.input, after.output)(x), short(x))
         assert not any(layer.name.startswith(f"{block}_1_") or layer.name.startswith(f"{block}_2_") for layer in cut.layers)
@@ -38,16 +38,16 @@ def test_a_block_is_its_shortcut(row):
 def test_all_at_once():
     """Without the branches of the identity blocks nothing of them is left."""
     model = trained(tiny("cifar_resnet56b", depths=(3, 3, 3)))
-    cut = lesion(model, [b for b in blocks_of(model) if not b.endswith("block1")])
-    assert blocks_of(cut) == ["conv2_block1", "conv3_block1", "conv4_block1"]
-    assert lesion(model, []).count_params() == model.count_params() > cut.count_params()
+    cut = remove_blocks(model, [b for b in list_blocks(model) if not b.endswith("block1")])
+    assert list_blocks(cut) == ["conv2_block1", "conv3_block1", "conv4_block1"]
+    assert remove_blocks(model, []).count_params() == model.count_params() > cut.count_params()
 
 
 def test_unknown_block():
     with pytest.raises(ValueError, match="no residual block 'conv2_blok1'; did you mean 'conv2_block1'"):
-        lesion(tiny("cifar_resnet20"), ["conv2_blok1"])
+        remove_blocks(tiny("cifar_resnet20"), ["conv2_blok1"])
     with pytest.raises(ValueError, match="it has $"):
-        lesion(tiny("plainnet18"), ["conv2_block1"])
+        remove_blocks(tiny("plainnet18"), ["conv2_block1"])
 
 
 def test_example(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,123 @@
+"""One call of a layer in a graph."""
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Mapping, Sequence
+
+import keras
+import numpy as np
+
+from .._keras_private import flatten_layers
+from .keras_config import TensorRef, find_refs, map_argument_refs, set_dtype, tensor_config
+
+NodeKey = tuple[str, int]           # a call of a layer: the layer's name, the number of the call
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One call of a layer.
+
+    Args:
+        name: of the layer.
+        call_index: how many calls of the same layer come before.
+        layer_class: the layer is made from it and from `config`.
+        config: the layer's config.
+        weights: the layer's weights, as `get_weights` gives them; () where the graph was read without.
+        args: positional arguments of the call in Keras' serialized form, in which a tensor has a name.
+        kwargs: keyword arguments of the call, in the same form.
+        functions: those that the config only names: a user's activation, what a Lambda computes.
+    """
+
+    name: str
+    call_index: int
+    layer_class: type[keras.layers.Layer]
+    config: dict[str, Any]
+    weights: tuple[np.ndarray, ...]
+    args: Any
+    kwargs: dict[str, Any]
+    functions: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def inputs(self) -> tuple[TensorRef, ...]:
+        """The tensors that the call reads."""
+        return tuple(find_refs([self.args, self.kwargs]))
+
+    @property
+    def key(self) -> NodeKey:
+        return self.name, self.call_index
+
+    @property
+    def output(self) -> TensorRef:
+        """The output of a layer that has one."""
+        return self.name, self.call_index, 0
+
+    @cached_property
+    def type_name(self) -> str:
+        """Which layer it is: "Conv2D" for Keras' own, "package>Name" for a registered one, "" for any other.
+
+        A subclass is another layer, which may compute something else, even if its author kept the name.  One that
+        computes the same says so by the class attribute `same_function_as`.
+        """
+        layer_class = vars(self.layer_class).get("same_function_as", self.layer_class)
+        name: str = layer_class.__name__
+        if getattr(keras.layers, name, None) is layer_class:
+            return name
+        registered: str = keras.saving.get_registered_name(layer_class)
+        return registered if ">" in registered else ""
+
+    @property
+    def is_training_call(self) -> bool:
+        """Whether the layer behaves as in training at inference too (`layer(x, training=True)`)."""
+        return bool(self.kwargs.get("training"))
+
+    def make_layer(self, dtype: str | None = None, temporary: bool = False) -> keras.layers.Layer:
+        """Makes a new layer of this configuration.
+
+        Args:
+            dtype: the layer's dtype policy, where another one is wanted.
+            temporary: whether its config is not needed later; then weights begin with zeros, which takes less time.
+        """
+        config = set_dtype(copy.deepcopy(self.config), dtype)      # from_config may empty what it is given
+        if temporary and self.weights:
+            config |= {name: "zeros" for name in config if name.endswith("_initializer")}
+        with keras.saving.custom_object_scope(self.functions):
+            return self.layer_class.from_config(config)
+
+    def set_layer_weights(self, layer: keras.layers.Layer) -> None:
+        """Sets the weights of a layer of this configuration, and what a Normalization computes from them."""
+        layer.set_weights(self.weights)
+        for inner in flatten_layers(layer):
+            if isinstance(inner, keras.layers.Normalization):
+                inner.finalize_state()
+
+    def with_config(self, **config: Any) -> Node:
+        """The same call of a layer with another configuration."""
+        return replace(self, config={**self.config, **config})
+
+    def with_inputs(self, new_inputs: Mapping[TensorRef, TensorRef]) -> Node:
+        """The same layer, called on other tensors in the place of some."""
+        if new_inputs.keys().isdisjoint(self.inputs):
+            return self
+
+        def change(ref: TensorRef) -> TensorRef:
+            return new_inputs.get(ref, ref)
+        return replace(self, args=map_argument_refs(self.args, change), kwargs=map_argument_refs(self.kwargs, change))
+
+
+def make_node(layer_class: type[keras.layers.Layer], name: str, inputs: Sequence[TensorRef], like: Node,
+              weights: Sequence[np.ndarray] = (), **options: Any) -> Node:
+    """Makes a node for a new layer.
+
+    Args:
+        layer_class: of the layer.
+        name: of the layer, which no other one may have.
+        inputs: the tensors that it is called on.
+        like: a node whose dtype policy the layer gets.
+        weights: of the layer.
+        **options: the layer's arguments.
+    """
+    config = {**layer_class(name=name, **options).get_config(), "dtype": like.config["dtype"]}
+    tensors = [tensor_config(ref) for ref in inputs]
+    return Node(name, 0, layer_class, config, tuple(weights), tensors if len(tensors) == 1 else [tensors], {})
