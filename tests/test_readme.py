@@ -49,4 +49,4 @@ COMMANDS = sorted({" ".join("".join(found).split()) for text in PAGES.values()
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_commands(command):
     from reskeras import cli
-    cli.parser().parse_args(shlex.split(command, comments=True)[1:])       # exits where there is no such command or option
+    cli.make_parser().parse_args(shlex.split(command, comments=True)[1:])       # exits where there is no such command or option

@@ -1,110 +1,145 @@
-"""Exported files side by side: latency, throughput, bytes, agreement."""
+"""`benchmark`: exported files side by side: latency, throughput, bytes, agreement."""
 from __future__ import annotations
 
 import os
 import pathlib
 import time
 from dataclasses import dataclass
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
-from ..exporters import report
-from ..exporters.report import compute_agreement, measure_latency, max_relative_difference, compute_size_and_hash
-from ..exporters.formats import BatchRunner, find_format, open_file
+from ..errors import ArgumentError, check_whole_number
+from .open_model import Size, check_size
 
-CALLS, SECONDS = 50, 3.0
-MANY = 16       # images of a throughput call, where a file takes any number
+if TYPE_CHECKING:
+    from ..exporters.formats import BatchRunner
+
+Path = str | os.PathLike[str]
+
+IMAGES = 8              # random images on which the files are compared
+CALLS, TIME = 50, 3.0   # of one image in each file, at most; see `measure_latency`
+MANY = 16               # images of a throughput call, where a file takes any number
 
 
 @dataclass(frozen=True)
-class Line:
+class BenchmarkResult:
     """One file in one runtime."""
+
     file: str
     runtime: str
     bytes: int
     median_ms: float                # of one call on one image
-    p90_ms: float
+    p90_ms: float                   # nine of ten calls are at least as fast
     images_per_second: float        # in calls on as many images as the file takes, at most MANY
-    ratio: float                    # its median over that of the first file
-    agreement: float | None         # share of images of the first file's class
-    difference: float               # largest, over the first file's largest output
+    ratio: float                    # its median divided by that of the first file
+    agreement: float | None         # share of images that have the class of the first file
+    difference: float               # largest difference from the first file's outputs, divided by their largest value
 
 
-def benchmark(files: Sequence[str | os.PathLike[str]], threads: int = 1, images: int = 8,
-              size: tuple[int, int] | None = None) -> list[Line]:
-    """Runs every file on the same random images, in every runtime of its format.
+def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = None) -> list[BenchmarkResult]:
+    """Runs exported files on the same random images, each in every runtime of its format.
 
-    Arguments:
-        files: of the formats that `reskeras.export` writes; others are compared with the first.
-        threads: of each runtime; TensorFlow's (for Keras and SavedModel) are set where it is not running yet.
-        images: to compare.
-        size: (height, width), where the first file leaves it open.
-    Raises: ValueError for no file, or files of images of different shapes; as `open_file`.
+    Args:
+        files: of the formats that `reskeras.export` writes; the others are compared with the first one.
+        threads: of each runtime; TensorFlow's threads (for Keras and SavedModel) are set only where it does not run yet.
+        size: of the images, where the files take any size: pixels on a side, or (height, width).
+
+    Returns:
+        A result for each file and runtime: latency in milliseconds, images per second, bytes, agreement.
+
+    Raises:
+        ArgumentError: for no file, a wrong size, or where a size is missing.
+        ValueError: for files that take images of different shapes, or that cannot be read.
+        FileNotFoundError: where there is no such file.
+        ImportError: where a runtime is not installed.
+
+    Example:
+        >>> reskeras.benchmark(["net.tflite", "net.onnx"])[1].ratio     # doctest: +SKIP
+        1.2
     """
+    from ..exporters.comparison import compute_agreement, compute_relative_difference
+    from ..exporters.formats import find_format, open_file
+    from ..exporters.measurements import compute_size_and_hash, measure_latency
     if not files:
-        raise ValueError("no files: give at least one exported file")
-    _one_thread_count(files, threads)
-    opened = [(pathlib.Path(file), name, open_file(file, threads, name))
-              for file in files for name in find_format(file).module.RUNTIMES]
-    shape = _common([run for _, _, run in opened], size)
-    batch = np.random.RandomState(0).standard_normal((images, *shape)).astype("float32")
-    base_outputs, base_median, lines = None, 0.0, []
-    for file, name, run in opened:
-        found = run(batch)
-        base_outputs = found if base_outputs is None else base_outputs
-        one, many = (np.resize(batch, (run.shape[0] or n, *shape)) for n in (1, MANY))
-        times = measure_latency(run.run, one, CALLS, SECONDS)
-        base_median = base_median or times["median"]
-        number, _ = compute_size_and_hash(*find_format(file).files(file))
-        lines.append(Line(str(file), name, number, times["median"], times["p90"], _throughput(run, many),
-                          times["median"] / base_median, compute_agreement(found, base_outputs),
-                          max_relative_difference(found, base_outputs)))
-    return lines
+        raise ArgumentError("files", files, "at least one exported file; there are no files")
+    check_whole_number("threads", threads)
+    height_and_width = check_size(size)
+    _set_tensorflow_threads(files, threads)
+    runners = [(pathlib.Path(file), runtime, open_file(file, threads, runtime))
+               for file in files for runtime in find_format(file).module.RUNTIMES]
+    shape = _find_common_shape([runner for _, _, runner in runners], height_and_width)
+    images = np.random.RandomState(0).standard_normal((IMAGES, *shape)).astype("float32")
+
+    first_outputs, first_median, results = None, 0.0, []
+    for file, runtime, runner in runners:
+        outputs = runner(images)
+        first_outputs = outputs if first_outputs is None else first_outputs
+        one, many = (np.resize(images, (runner.shape[0] or count, *shape)) for count in (1, MANY))
+        times = measure_latency(runner.run, one, CALLS, TIME)
+        first_median = first_median or times["median"]
+        size_in_bytes, _ = compute_size_and_hash(*find_format(file).files(file))
+        results.append(BenchmarkResult(
+            str(file), runtime, size_in_bytes, times["median"], times["p90"], _measure_throughput(runner, many),
+            times["median"] / first_median, compute_agreement(outputs, first_outputs),
+            compute_relative_difference(outputs, first_outputs)))
+    return results
 
 
-def _one_thread_count(files: Sequence[str | os.PathLike[str]], threads: int) -> None:
-    if any(find_format(file).half for file in files):
+def print_result(results: list[BenchmarkResult], json: bool = False) -> int:
+    """Prints the measurements as a table or JSON.  Returns: the exit code."""
+    from ..exporters.report import to_json
+    print(to_json([vars(result) for result in results]) if json else format_results(results))
+    return 0
+
+
+def format_results(results: list[BenchmarkResult]) -> str:
+    """The measurements as a table in plain text."""
+    width = max(len(result.file) for result in results)
+    lines = [f"{'file':{width}}  {'runtime':14} {'MB':>9} {'median ms':>10} {'p90 ms':>9} {'ratio':>7} {'images/s':>10} "
+             f"{'as first':>9} {'difference':>11}"]
+    for r in results:
+        agreement = "" if r.agreement is None else f"{r.agreement:.1%}"
+        lines.append(f"{r.file:{width}}  {r.runtime:14} {r.bytes / 1e6:9.3f} {r.median_ms:10.3f} {r.p90_ms:9.3f} "
+                     f"{r.ratio:7.2f} {r.images_per_second:10.1f} {agreement:>9} {r.difference:11.1e}")
+    return "\n".join(lines)
+
+
+def _set_tensorflow_threads(files: Sequence[Path], threads: int) -> None:
+    from ..exporters.formats import find_format
+    if any(find_format(file).name in ("Keras", "SavedModel") for file in files):
         import tensorflow as tf
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
-        except RuntimeError:        # it runs already, with the threads it has
+        except RuntimeError:        # TensorFlow runs already, with the threads it has
             pass
 
 
-def _common(runs: list[BatchRunner], size: tuple[int, int] | None) -> tuple[int, ...]:
-    """The image's shape that all files take.  Raises: ValueError where there is none, or nobody knows it."""
-    shapes = [run.shape[1:] for run in runs]
-    found = tuple(next((side for side in sides if side), None) for sides in zip(*shapes))
+def _find_common_shape(runners: list[BatchRunner], size: tuple[int, int] | None) -> tuple[int, ...]:
+    """The shape (height, width, channels) of an image that all files take.
+
+    Raises:
+        ArgumentError: where all files take any size, and `size` is not given.
+        ValueError: where there is no such shape.
+    """
+    shapes = [runner.shape[1:] for runner in runners]
+    common = tuple(next((side for side in sides if side), None) for sides in zip(*shapes))
     if size:
-        found = (*size, found[2])
-    if None in found:
-        raise ValueError("the files leave the size of the images open; give size=(height, width)")
-    if any(own not in (None, side) for shape in shapes for own, side in zip(shape, found)):
-        raise ValueError(f"the files take images of different shapes: {', '.join(map(str, sorted(set(shapes), key=str)))}")
-    return tuple(side for side in found if side)
+        common = (*size, common[2])
+    if None in common:
+        raise ArgumentError("size", size, "(height, width), or one number for both",
+                            hint="the files take images of any size")
+    if any(own not in (None, side) for shape in shapes for own, side in zip(shape, common)):
+        listing = ", ".join(map(str, sorted(set(shapes), key=str)))
+        raise ValueError(f"the files take images of different shapes: {listing}")
+    return tuple(side for side in common if side)
 
 
-def _throughput(run: BatchRunner, images: np.ndarray) -> float:
-    run.run(images)
+def _measure_throughput(runner: BatchRunner, images: np.ndarray) -> float:
+    """Images per second, over at least one second."""
+    runner.run(images)
     start, count = time.perf_counter(), 0
     while count < 3 or time.perf_counter() - start < 1:
-        run.run(images)
+        runner.run(images)
         count += 1
     return count * len(images) / (time.perf_counter() - start)
-
-
-def table(lines: list[Line]) -> str:
-    """The measurements as text."""
-    width = max(len(line.file) for line in lines)
-    rows = [f"{'file':{width}}  {'runtime':14} {'MB':>9} {'median ms':>10} {'p90 ms':>9} {'ratio':>7} {'images/s':>10} "
-            f"{'as first':>9} {'difference':>11}"]
-    for line in lines:
-        same = "" if line.agreement is None else f"{line.agreement:.1%}"
-        rows.append(f"{line.file:{width}}  {line.runtime:14} {line.bytes / 1e6:9.3f} {line.median_ms:10.3f} {line.p90_ms:9.3f} "
-                    f"{line.ratio:7.2f} {line.images_per_second:10.1f} {same:>9} {line.difference:11.1e}")
-    return "\n".join(rows)
-
-
-def as_json(lines: list[Line]) -> str:
-    return report.to_json([vars(line) for line in lines])

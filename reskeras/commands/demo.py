@@ -78,8 +78,8 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = Fals
         with clock("export"), quiet_tensorflow():
             certificates[name] = done = reskeras.export(
                 model, path, quantize="int8" if "int8" in name else None, optimize=name != "Keras",
-                calibration=(train.images[:200], train.labels[:200]), validation=(test.images, test.labels))
-        accuracy[name], agreement[name] = done.first.accuracy, done.top1_agreement
+                calibration_data=(train.images[:200], train.labels[:200]), validation_data=(test.images, test.labels))
+        accuracy[name], agreement[name] = done.first_result.accuracy, done.top1_agreement
         say(f"{path.name + '/' * path.is_dir():24}{format_kilobytes(done.bytes):>10}{done.latency_ms:>9.2f} ms{accuracy[name]:>11.2%}"
             f"{agreement[name]:>11.2%}")
 
@@ -123,15 +123,15 @@ def _strokes(pixels: np.ndarray) -> str:
 
 def _keep_embedded(paths: dict[str, pathlib.Path], accuracy: dict[str, float]) -> None:
     """Copies the net to where the package and the repository have it, and writes its lines of their index."""
-    from ..exporters import index
-    from ..exporters.report import compute_size_and_hash
+    from ..exporters.folder_index import update_index
+    from ..exporters.measurements import compute_size_and_hash
     shelf = CHECKOUT / "saved_models"
     for name in ("Keras", "TFLite int8"):
         file = shelf / f"{VARIANT}.{paths[name].name}"
         for suffix in ("",) if name == "Keras" else ("", ".json", ".npz"):
             shutil.copyfile(f"{paths[name]}{suffix}", f"{file}{suffix}")
         number, digest = compute_size_and_hash(file)
-        index.update_index(shelf, {"variant": VARIANT, "file": file.name, "sha256": digest, "bytes": number,
+        update_index(shelf, {"variant": VARIANT, "file": file.name, "sha256": digest, "bytes": number,
                              "data": "scikit-learn digits", "accuracy": f"{accuracy[name]:.4f}",
                              "command": "reskeras demo --keep"})
     embedded = CHECKOUT / "reskeras" / "weights" / "embedded"

@@ -1,181 +1,251 @@
-"""The accuracy of a net on labelled images, beside the published one."""
+"""`evaluate`: the accuracy of a net on labelled images, beside the published one."""
 from __future__ import annotations
 
-import os
+import json as json_format
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Iterable
+from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
 import numpy as np
 
-from ..model_metadata import ModelMetadata
-from ..errors import nearest
-from ..train.data import ImageDataset
-from ..train.sources import DataSource, open_source
-from ..images.preprocessing import Preprocessing
+from ..errors import ArgumentError, nearest, to_whole_number
 from ..weights.table import get_weights
-from .predict import Classifier, open_classifier
+from .open_model import ModelName, check_trained_model
 
 if TYPE_CHECKING:
     import keras
+
+    from ..images.preprocessing import Preprocessing
+    from ..model_metadata import ModelMetadata
+    from ..train.data import ImageDataset
+    from ..train.sources import DataSource
+    from .classifier import Classifier
 
 CROPS = (1, 10)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found; accuracies in percent."""
+    """The result of `evaluate`; accuracies in percent."""
+
     model: str
     data: str
     images: int
     top1: float
-    top5: float | None          # of nets with more than five classes
+    top5: float | None          # for nets with more than five classes
     images_per_s: float         # reading and preparing them included
-    size: tuple[int, int]
+    size: tuple[int, int]       # (height, width) of the images, in pixels
     crops: int
-    scales: tuple[int, ...]     # shorter sides in pixels, () where there is but the one
-    skipped: list[str]          # what could not be read
-    published: dict[str, Any] | None    # of the checkpoint it began with: its name, top1, top5, at which size, on which labels
+    scales: tuple[int, ...]     # shorter sides in pixels, () where there is only one scale
+    skipped: list[str]          # files that could not be read
+    published: dict[str, Any] | None    # of the checkpoint that the net began with: name, top1, top5, size, labels
 
     def as_dict(self) -> dict[str, Any]:
+        """The fields, for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
         size = ", ".join(map(str, self.scales)) if self.scales else f"{self.size[0]} x {self.size[1]}"
-        lines = [f"{self.model} on {self.data}: {self.images:,} images of {size} pixels"
-                 + (f", {self.crops} crops of each" if self.crops > 1 else ""),
-                 f"top-1 {self.top1:.2f} %" + (f", top-5 {self.top5:.2f} %" if self.top5 is not None else "")
-                 + f", {self.images_per_s:.1f} images/s"]
+        crops = f", {self.crops} crops of each" if self.crops > 1 else ""
+        top5 = f", top-5 {self.top5:.2f} %" if self.top5 is not None else ""
+        lines = [f"{self.model} on {self.data}: {self.images:,} images of {size} pixels{crops}",
+                 f"top-1 {self.top1:.2f} %{top5}, {self.images_per_s:.1f} images/s"]
         if self.published:
             p = self.published
-            lines.append(f"published: top-1 {p['top1']:.2f} %" + (f", top-5 {p['top5']:.2f} %" if p["top5"] else "")
-                         + f" on {p['labels']} at {p['size']} pixels ({p['name']})")
+            top5 = f", top-5 {p['top5']:.2f} %" if p["top5"] else ""
+            lines.append(f"published: top-1 {p['top1']:.2f} %{top5} on {p['labels']} at {p['size']} pixels ({p['name']})")
         if self.skipped:
             lines.append(f"{len(self.skipped)} could not be read and were left out: {', '.join(self.skipped)}")
         return "\n".join(lines)
 
 
-def evaluate(model: str | os.PathLike[str] | keras.Model, data: Any, *, split: str = "test", crops: int = 1,
-             scales: Iterable[int] = (), batch: int = 32, preprocessing: Any = None, labels: Any = None,
-             limit: int = 100) -> Evaluation:
-    """Top-1 and top-5 accuracy, each image once, prepared as the net's weights expect.
+def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", crops: int = 1,
+             scales: Iterable[int] = (), batch_size: int = 32, preprocessing: Any = None, labels: Any = None,
+             max_unreadable: int = 100) -> Evaluation:
+    """Top-1 and top-5 accuracy on labelled images, each image once, prepared as the net's weights expect.
 
-    Arguments:
-        model, preprocessing, labels: as in `reskeras.commands.predict.predict`.
-        data: as `reskeras.train.sources.source` takes it: "folder:PATH", "cifar10" ..., or arrays (images, labels).
+    Args:
+        model: as in `reskeras.predict`.
+        data: "folder:PATH", "tfrecord:GLOB", "tfds:NAME", "npz:FILE", "cifar10", "cifar100", "digits", or arrays
+            (images, labels).
         split: "test" or "train", where the data have both.
-        crops: 1, or 10 as AlexNet's and He et al.'s tables: the corners and the centre of the square of which the single crop is
-            the centre, and their mirror images; the mean of their scores.
-        scales: instead of crops, shorter sides in pixels, such as 224, 256, 384, 480, 640 of He et al. §3.4: the net, which must
-            take images of any size, sees the centre square at each; the mean of its scores.
-        batch: images at once.
-        limit: how many unreadable images may be left out before it is an error.
-    Raises: ValueError for a class of the data that the net does not have, and as `predict` and `source`; FileNotFoundError.
+        crops: 1, or 10 as in the tables of AlexNet and He et al.: the corners and the center of the square of which the
+            single crop is the center, and their mirror images; the mean of their scores counts.
+        scales: instead of crops: shorter sides in pixels, such as 224, 256, 384, 480, 640 in He et al. §3.4.  The net, which
+            must take images of any size, sees the center square at each; the mean of its scores counts.
+        batch_size: images at once.
+        preprocessing: as in `reskeras.predict`.
+        labels: as in `reskeras.predict`.
+        max_unreadable: how many images may be unreadable and left out; more are an error.
+
+    Returns:
+        An `Evaluation`, whose `top1` and `top5` are in percent.
+
+    Raises:
+        ArgumentError: for a wrong value of an argument.
+        ValueError: for a class of the data that the net does not have, and as `reskeras.predict`.
+        FileNotFoundError: where there is no such file or folder.
+
+    Example:
+        >>> reskeras.evaluate("cifar_resnet20.digits", "digits").images
+        364
     """
-    if crops not in CROPS or isinstance(crops, bool):
-        raise ValueError(f"crops={crops!r}: expected 1 or 10")
     scales = tuple(scales)
-    if scales and crops > 1 or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in scales):
-        raise ValueError(f"scales={scales!r}, crops={crops}: expected pixels of the shorter side, and crops=1 with them")
-    images = open_source(data, split)
-    net = open_classifier(model, open_size=bool(scales))
+    _check_arguments(crops, scales)
+    check_trained_model(model)
+
+    from ..train.sources import open_source
+    from .classifier import open_classifier
+    source = open_source(data, split)
+    net = open_classifier(model, any_size=bool(scales))
     if scales and net.shape[:2] != (None, None):
-        raise ValueError(f"scales={scales!r}: {net.name} takes images of {net.shape[:2]} pixels alone; build it with "
-                         f"input_shape=(None, None, {net.shape[2]})")
+        raise ArgumentError("scales", scales, "a net for images of any size", hint=f"{net.name} takes images of "
+                            f"{net.shape[:2]} pixels only; build it with input_shape=(None, None, {net.shape[2]})")
     metadata = net.metadata.override(preprocessing, labels)
     prepare = metadata.get_preprocessing(net.shape, net.name)
-    views = [replace(prepare, size=(s, s), crop_pct=1.0) for s in scales] or [
-        _widened(prepare, net.name) if crops > 1 else prepare]
-    found, *others = [ImageDataset(images, batch, prepare=view, limit=limit) for view in views]
-    number = _scores_of(net, np.zeros((1, *prepare.size, len(prepare.mean)), "float32")).shape[1]     # a first call compiles
-    mapping = map_classes(images, metadata, number)
-    hits, count, begin = np.zeros(2, int), 0, time.perf_counter()
-    for (x, y), *more in zip(found.batches(), *(other.batches() for other in others)):
-        truth = _truths(y.numpy(), mapping, number, images.name)
-        seen = _ten_crops(x.numpy(), prepare.size) if crops > 1 else [x.numpy(), *(other.numpy() for other, _ in more)]
-        scores: Any = sum(_probable(_scores_of(net, view)) for view in seen)
+    datasets = _open_datasets(source, prepare, net.name, crops, scales, batch_size, max_unreadable)
+    first_call = np.zeros((1, *prepare.size, len(prepare.mean)), "float32")     # it compiles, so it is not timed
+    number = _compute_scores(net, first_call).shape[1]
+    class_map = map_classes(source, metadata, number)
+
+    hits, count, start = np.zeros(2, int), 0, time.perf_counter()
+    for images, y in _iterate_views(datasets, crops, prepare.size):
+        truth = _map_labels(y, class_map, number, source.name)
+        scores: Any = sum(_to_probabilities(_compute_scores(net, view)) for view in images)
         order = np.argsort(-np.asarray(scores, "float64"), axis=1, kind="stable")[:, :5]
         hits += [(order[:, 0] == truth).sum(), (order == truth[:, None]).any(1).sum()]
         count += len(truth)
-    seconds = time.perf_counter() - begin
+    seconds = time.perf_counter() - start
+
+    unreadable = datasets[0].broken
     if not count:
-        raise ValueError(f"{images.name}: none of its images can be read; the first is {found.broken[0]}")
+        raise ValueError(f"{source.name}: none of its images can be read; the first one is {unreadable[0]}")
     top1, top5 = (100 * float(hit) / count for hit in hits)
-    return Evaluation(net.name, images.name, count, top1, top5 if number > 5 else None, count / seconds, prepare.size, crops,
-                      scales, found.broken, get_published_accuracy(metadata))
+    return Evaluation(net.name, source.name, count, top1, top5 if number > 5 else None, count / seconds, prepare.size,
+                      crops, scales, unreadable, get_published_accuracy(metadata))
 
 
-def map_classes(images: DataSource, metadata: ModelMetadata, number: int) -> np.ndarray:
-    """For each class of the data its number in the net; by WordNet id or name where the data have any.
+def print_result(evaluation: Evaluation, json: bool = False) -> int:
+    """Prints the accuracies as text or JSON.  Returns: the exit code."""
+    print(json_format.dumps(evaluation.as_dict(), indent=2) if json else evaluation)
+    return 0
 
-    Raises: ValueError that names the classes that the net does not have.
+
+def _check_arguments(crops: int, scales: tuple[int, ...]) -> None:
+    if crops not in CROPS or isinstance(crops, bool):
+        raise ArgumentError("crops", crops, "1 or 10")
+    if any((to_whole_number(side) or 0) < 1 for side in scales):
+        raise ArgumentError("scales", scales, "shorter sides in pixels, each a whole number of at least 1")
+    if scales and crops > 1:
+        raise ArgumentError("scales", scales, f"crops=1 with them, not crops={crops}")
+
+
+def _open_datasets(source: DataSource, prepare: Preprocessing, name: str, crops: int, scales: tuple[int, ...],
+                   batch_size: int, max_unreadable: int) -> list[ImageDataset]:
+    """The images as the net sees them, once for each scale."""
+    from ..train.data import ImageDataset
+    preparations = [prepare]
+    if scales:
+        preparations = [replace(prepare, size=(side, side), crop_pct=1.0) for side in scales]
+    elif crops > 1:
+        preparations = [_without_crop(prepare, name)]
+    return [ImageDataset(source, batch_size, prepare=each, limit=max_unreadable) for each in preparations]
+
+
+def _iterate_views(datasets: list[ImageDataset], crops: int, size: tuple[int, int]) -> Iterator[tuple[Any, np.ndarray]]:
+    """Batch by batch the images in all their views, and their labels."""
+    for (x, y), *others in zip(*(dataset.batches() for dataset in datasets)):
+        if crops > 1:
+            yield _ten_crops(x.numpy(), size), y.numpy()
+        else:
+            yield [x.numpy(), *(other.numpy() for other, _ in others)], y.numpy()
+
+
+def map_classes(source: DataSource, metadata: ModelMetadata, number: int) -> np.ndarray:
+    """For each class of the data its number in the net; by WordNet id or name, where the data have names.
+
+    Args:
+        source: the labelled images.
+        metadata: of the net.
+        number: how many classes the net has.
+    Raises:
+        ValueError: for classes of the data that the net does not have; the message names them.
     """
     known = metadata.get_classes(number)
-    if not images.classes:
+    if not source.classes:
         return np.arange(number)[int(known[0][0] == "background"):]
-    places: dict[str, list[int]] = {}
+
+    numbers: dict[str, list[int]] = {}      # WordNet id or name -> the net's classes
     for i, names in enumerate(known):
         for name in {_normalize_name(name) for name in names}:
-            places.setdefault(name, []).append(i)
-    missing = [c for c in images.classes if _normalize_name(c) not in places]
+            numbers.setdefault(name, []).append(i)
+
+    missing = [name for name in source.classes if _normalize_name(name) not in numbers]
     if missing:
-        hint = "" if metadata.labels else "; the net does not say what its classes are called: give labels="
-        raise ValueError(f"{images.name}: {len(missing)} of its {len(images.classes)} classes are none of the net's, such as "
-                         f"{missing[0]!r}{nearest(missing[0], places) if metadata.labels else ''}{hint}")
-    twice = [c for c in images.classes if len(places[_normalize_name(c)]) > 1]
-    if twice:
-        raise ValueError(f"{images.name}: {twice[0]!r} is the name of {len(places[_normalize_name(twice[0])])} of the net's classes; "
-                         "use WordNet ids")
-    return np.array([places[_normalize_name(c)][0] for c in images.classes])
+        hint = nearest(missing[0], numbers)
+        if not metadata.labels:
+            hint = "; the net does not say what its classes are called: give labels="
+        raise ValueError(f"{source.name}: the net does not have {len(missing)} of its {len(source.classes)} classes, such as "
+                         f"{missing[0]!r}{hint}")
+    ambiguous = [name for name in source.classes if len(numbers[_normalize_name(name)]) > 1]
+    if ambiguous:
+        count = len(numbers[_normalize_name(ambiguous[0])])
+        raise ValueError(f"{source.name}: {ambiguous[0]!r} is the name of {count} of the net's classes; use WordNet ids")
+    return np.array([numbers[_normalize_name(name)][0] for name in source.classes])
 
 
 def _normalize_name(name: str) -> str:
     return name.lower().replace("_", " ").strip()
 
 
-def _truths(y: np.ndarray, mapping: np.ndarray, number: int, name: str) -> np.ndarray:
-    if y.min() < 0 or y.max() >= len(mapping):
-        raise ValueError(f"{name}: it has a class {y.max() if y.min() >= 0 else y.min()}; the net has {number}, from 0 on")
-    return mapping[y]
+def _map_labels(y: np.ndarray, class_map: np.ndarray, number: int, name: str) -> np.ndarray:
+    """The labels of images as classes of the net.  Raises: ValueError for a label beyond its classes."""
+    if y.min() < 0 or y.max() >= len(class_map):
+        label = y.max() if y.min() >= 0 else y.min()
+        raise ValueError(f"{name}: it has a class {label}; the net has {number}, from 0 on")
+    return class_map[y]
 
 
-def _scores_of(net: Classifier, x: np.ndarray) -> np.ndarray:
+def _compute_scores(net: Classifier, x: np.ndarray) -> np.ndarray:
     """Scores (N, classes); a file that takes a fixed number of images gets so many at a time."""
-    fixed = getattr(net.run, "shape", (None,))[0]
-    if not fixed:
+    step = getattr(net.run, "shape", (None,))[0]
+    if not step:
         return _check_scores(net.run(x), net.name)
     parts: list[np.ndarray] = []
-    for i in range(0, len(x), fixed):
-        part = x[i:i + fixed]
-        parts.append(_check_scores(net.run(np.pad(part, [(0, fixed - len(part)), (0, 0), (0, 0), (0, 0)])), net.name)[:len(part)])
+    for i in range(0, len(x), step):
+        part = x[i:i + step]
+        padded = np.pad(part, [(0, step - len(part)), (0, 0), (0, 0), (0, 0)])
+        parts.append(_check_scores(net.run(padded), net.name)[:len(part)])
     return np.concatenate(parts)
 
 
 def _check_scores(scores: np.ndarray, name: str) -> np.ndarray:
+    """`scores` as an array.  Raises: ValueError where they are not (N, classes)."""
     scores = np.asarray(scores)
     if scores.ndim != 2 or scores.shape[1] < 2:
-        raise ValueError(f"{name}: for an image it gives {scores.shape[1:]}; a classifier gives one number for each of its "
-                         "classes")
+        raise ValueError(f"{name}: for an image it returns {scores.shape[1:]}; a classifier returns one number per class")
     return scores
 
 
-def _probable(scores: np.ndarray) -> np.ndarray:
-    """`scores` where they are probabilities, else their softmax."""
-    if scores.min() >= 0 and scores.max() <= 1:
-        return scores
-    powers = np.exp(scores - scores.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
+def _to_probabilities(scores: np.ndarray) -> np.ndarray:
+    from .classifier import are_probabilities, softmax
+    return scores if are_probabilities(scores) else softmax(scores)
 
 
-def _widened(prepare: Preprocessing, name: str) -> Preprocessing:
-    """The same without the crop: the square of which it is the centre.  Raises: ValueError where it is the whole image."""
-    if prepare.target == prepare.size:
-        raise ValueError(f"crops=10: {name} takes the whole image (crop_pct=1), so there is nothing to crop")
-    return replace(prepare, size=prepare.target, crop_pct=1.0)
+def _without_crop(prepare: Preprocessing, name: str) -> Preprocessing:
+    """The same preprocessing without the crop: it gives the square of which the crop is the center.
+
+    Raises:
+        ArgumentError: where there is no crop.
+    """
+    if prepare.resize_target == prepare.size:
+        raise ArgumentError("crops", 10, "a net whose images are cropped",
+                            hint=f"{name} takes the whole image (crop_pct=1), so there is nothing to crop")
+    return replace(prepare, size=prepare.resize_target, crop_pct=1.0)
 
 
-def _ten_crops(x: np.ndarray, size: tuple[int, int]) -> Iterable[np.ndarray]:
-    """Corners, centre, and their mirror images: ten batches of that size."""
+def _ten_crops(x: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Corners and center of a batch of images, and their mirror images: ten batches of that (height, width)."""
     down, right = x.shape[1] - size[0], x.shape[2] - size[1]
     for i, j in ((0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)):
         view = x[:, i:i + size[0], j:j + size[1]]
@@ -184,7 +254,9 @@ def _ten_crops(x: np.ndarray, size: tuple[int, int]) -> Iterable[np.ndarray]:
 
 
 def get_published_accuracy(metadata: ModelMetadata) -> dict[str, Any] | None:
-    row = get_weights(metadata.weights) if metadata.weights else None
-    if row is None or row.top1 is None:
+    """What was published of the checkpoint that a net began with; None where nothing was."""
+    checkpoint = get_weights(metadata.weights) if metadata.weights else None
+    if checkpoint is None or checkpoint.top1 is None:
         return None
-    return {"name": row.name, "top1": row.top1, "top5": row.top5, "size": row.top1_size or row.input_size, "labels": row.labels}
+    return {"name": checkpoint.name, "top1": checkpoint.top1, "top5": checkpoint.top5,
+            "size": checkpoint.top1_size or checkpoint.input_size, "labels": checkpoint.labels}

@@ -1,73 +1,135 @@
-"""A net by its name to a file on the shelf."""
+"""`export`: a net to a file for another runtime, checked there."""
 from __future__ import annotations
 
 import os
 import pathlib
 import shlex
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
-from ..exporters import index
+from ..errors import ArgumentError
 from ..exporters.formats import find_format
-from .open_model import check_model, open_trained_model
+from ..exporters.folder_index import read_index, update_index
+from .open_model import ModelName, Size, check_trained_model, open_trained_model
 
 if TYPE_CHECKING:
     import keras
 
     from ..exporters.report import ExportReport
 
-SHELF = pathlib.Path("saved_models")
+FOLDER = pathlib.Path("saved_models")       # where a file without a path goes; the shell keeps an index of this folder
 
 
-def artefact(name: str, output: str | os.PathLike[str] | None = None, *, command: str = "", debug: bool = False,
-             **options: Any) -> tuple[pathlib.Path, ExportReport]:
-    """Exports the net that `name` names; a file that lands on the shelf gets its line in the shelf's INDEX.tsv.
+def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None = None, *, quantize: str | None = None,
+           calibration_data: Any = None, validation_data: Any = None, batch_size: int | None = None,
+           size: Size | None = None, io: str = "int8", preprocessing: Any = None,
+           labels: str | Sequence[str] | None = None, calibration_method: str = "minmax",
+           float_layers: Sequence[str] = (), optimize: bool = True, threads: int = 1,
+           thresholds: Mapping[str, float] | None = None, strict: bool = True, verbose: bool = False,
+           c_array: bool = False, debug_quantization: bool = False) -> ExportReport:
+    """Writes a net to a file for another runtime, runs the file there, and compares its outputs with those of Keras.
 
-    Arguments:
-        name: a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default ones), or a `.keras` file.
-        output: the path; `saved_models/<name>.<numbers>.tflite` if not given.
-        command: what is written into the index.
-        debug: whether to print the error of int8 at each layer first.
-        **options: as `reskeras.export` takes them.
-    Raises: as `reskeras.create`, `reskeras.load` and `reskeras.export`.
+    Batch normalization is folded first.  A net of mixed precision is rebuilt in float32, except for `.keras` files and
+    SavedModels.  The report is also written to `<path>.json`, and images with their outputs to `<path>.npz`.
+
+    Args:
+        model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default weights), a `.keras`
+            file, or a keras.Model of one input of images and one output.
+        path: its suffix decides: `.tflite`, `.onnx`, `.xml` (OpenVINO), `.keras`, none for a SavedModel folder.  By default
+            `saved_models/<name>.tflite`, or `saved_models/<name>.<quantize>.tflite`.
+        quantize: for TFLite: None (float32), "float16" and "dynamic" (the weights), "int8" (everything).
+        calibration_data: for int8: images from which the ranges of the tensors are taken, at least 32: an array of floats as
+            the net takes them or of uint8 pixels, a folder, a list of files, a tf.data set, or a pair (images, classes).
+            Pixels and files go through the net's own preprocessing.
+        validation_data: images to compare on, of the same kinds; by default those of the calibration, else random ones.
+            With classes the report has the accuracy before and after.
+        batch_size: images per call; by default 1 in a .tflite, any number elsewhere.
+        size: of the images, where the model takes any size: pixels on a side, or (height, width).  Not for `.keras`.
+        io: type of the input and output of an int8 file: "int8", "uint8" or "float32".
+        preprocessing: for a net that does not know it: a checkpoint, its name, or a `Preprocessing`.
+        labels: for a net that does not know them: a label set, or the names of the classes.
+        calibration_method: the range of a tensor in an int8 file: "minmax" (all values of the calibration), "percentile"
+            (99.99 % of them), or "mse" (the least mean squared error of rounding and clipping together).
+        float_layers: names of layers that stay in floating point in an int8 file.
+        optimize: whether batch normalization is folded; the file is compared with the net as it was given.
+        threads: of the runtimes, in the timing.
+        thresholds: "difference" (largest allowed, relative) or "agreement" (least share of images of the same class), instead
+            of the rules of the report.
+        strict: whether a file that falls short is an error; otherwise it is kept, and its report says `passed: false`.
+        verbose: whether to show a progress bar while calibrating.
+        c_array: whether to write `<path>.cc` too: the .tflite as a C array with the size of its arena, for microcontrollers.
+        debug_quantization: whether to print first what int8 does to each layer.
+
+    Returns:
+        A report: bytes, and by runtime the differences, the agreement and the latency.
+
+    Raises:
+        ArgumentError: for a wrong value of an argument.
+        ValueError: for a net without weights, or data that do not fit.
+        RuntimeError: where the file falls short.
+        ImportError: where a package is missing.
+        OSError: where the file cannot be written.  What was at `path` is then still there, and nothing else is.
+
+    Example:
+        >>> reskeras.export("cifar_resnet20.digits", "digits.tflite").passed
+        True
     """
-    stem, kind = pathlib.Path(name).name.removesuffix(".keras"), options.get("quantize")
-    target = pathlib.Path(output) if output else SHELF / f"{stem}.{kind + '.' if kind else ''}tflite"
-    find_format(target)       # a wrong suffix or name is said before anything is loaded
-    check_model(name)
-    shelved = target.parent.resolve() == SHELF.resolve()
-    if shelved:
-        index.read_index(SHELF)   # a broken one is said before, too
-    from ..exporters.export import export
-    net = open_trained_model(name)
-    if debug:
-        print(_debugged(net, options))
-    certificate = export(net, target, **options)
-    if shelved:
-        accuracy = certificate.first.accuracy
-        index.update_index(SHELF, {
-            "variant": certificate.variant, "file": target.name, "sha256": certificate.sha256, "bytes": certificate.bytes,
-            "data": options.get("validation") or options.get("calibration") or "",
-            "accuracy": "" if accuracy is None else f"{accuracy:.4f}", "command": command})
-    return target, certificate
+    target = pathlib.Path(path) if path else default_path(model, quantize)
+    find_format(target)         # wrong names are errors before anything is loaded
+    check_trained_model(model)
+    from ..exporters.export import export as export_model
+    net = open_trained_model(model)
+    if debug_quantization:
+        print(_format_layer_errors(net, quantize, calibration_data, batch_size, size))
+    return export_model(
+        net, target, quantize=quantize, calibration_data=calibration_data, validation_data=validation_data,
+        batch_size=batch_size, size=size, io=io, preprocessing=preprocessing, labels=labels,
+        calibration_method=calibration_method, float_layers=float_layers, optimize=optimize, threads=threads,
+        thresholds=thresholds, strict=strict, verbose=verbose, c_array=c_array)
 
 
-def _debugged(net: keras.Model, options: dict[str, Any]) -> str:
+def default_path(model: ModelName | keras.Model, quantize: str | None) -> pathlib.Path:
+    """Where `export` writes without a path: "saved_models/resnet50.int8.tflite"."""
+    name = pathlib.Path(model).name if isinstance(model, (str, os.PathLike)) else model.name
+    return FOLDER / f"{name.removesuffix('.keras')}.{quantize + '.' if quantize else ''}tflite"
+
+
+def export_and_index(model: str, path: str | None = None, **options: Any) -> tuple[pathlib.Path, ExportReport]:
+    """`export` for the shell: a file in `saved_models` gets its line in the folder's INDEX.tsv.
+
+    Args:
+        model: the name of a net or a `.keras` file.
+        path: as in `export`.
+        **options: of `export`.
+    """
+    target = pathlib.Path(path) if path else default_path(model, options.get("quantize"))
+    is_indexed = target.parent.resolve() == FOLDER.resolve()
+    if is_indexed:
+        read_index(FOLDER)          # a broken one is an error before the export, not after it
+    report = export(model, target, verbose=sys.stderr.isatty(), **options)
+    if is_indexed:
+        accuracy = report.first_result.accuracy
+        update_index(FOLDER, {
+            "variant": report.variant, "file": target.name, "sha256": report.sha256, "bytes": report.bytes,
+            "data": options.get("validation_data") or options.get("calibration_data") or "",
+            "accuracy": "" if accuracy is None else f"{accuracy:.4f}",
+            "command": "reskeras " + " ".join(map(shlex.quote, sys.argv[1:]))})
+    return target, report
+
+
+def print_result(result: tuple[pathlib.Path, ExportReport]) -> int:
+    """Prints the path and a summary of the report.  Returns: the exit code, 1 where the file falls short."""
+    path, report = result
+    print(f"{path}: {report.summary()}")
+    return int(not report.passed)
+
+
+def _format_layer_errors(net: keras.Model, quantize: str | None, calibration_data: Any, batch_size: int | None,
+                         size: Size | None) -> str:
     """The table of what int8 does to each layer."""
-    from dataclasses import replace
-
-    from ..exporters.calibration import check_image_count, load_images
-    from ..exporters.debug_quantization import measure_layer_errors, format_table
-    from ..exporters.export import choose_image_size, make_options, optimize_for_format
-    form = find_format("net.tflite")
-    if options.get("quantize") != "int8" or options.get("calibration") is None:
-        raise ValueError("errors by layer are those of int8: give --quantize int8 --calibrate FOLDER")
-    job = make_options(net, form, "int8", 1, options.get("size"), "int8", (), False)
-    pixels = (*choose_image_size(net, options.get("size"), form), net.input_shape[3])
-    prepare = job.preprocessing and job.preprocessing.for_input_shape(pixels)
-    images = load_images(options["calibration"], prepare, pixels).images
-    check_image_count(images, options.get("batch"))
-    return format_table(measure_layer_errors(optimize_for_format(net, form, job, pixels), replace(job, samples=images)))
-
-
-def command_line(arguments: list[str]) -> str:
-    return "reskeras " + " ".join(map(shlex.quote, arguments))
+    from ..exporters.debug_quantization import format_table, measure_quantization
+    if quantize != "int8":
+        raise ArgumentError("debug_quantization", True, "quantize='int8' with it, because only int8 has errors by layer")
+    if calibration_data is None:
+        raise ArgumentError("calibration_data", None, "images, because quantize='int8' needs them")
+    return format_table(measure_quantization(net, calibration_data, size, batch_size))

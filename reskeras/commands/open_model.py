@@ -1,18 +1,21 @@
-"""The one place that opens the `model` of a command: the name of a net, the path of a file, or a keras.Model."""
+"""The one place that opens the `model` of a command: the name of a net, the path of a file, or a keras.Model.
+
+`catalog.open_model` opens a net as `create` builds it; here it is opened as a command needs it: cheaply, to look at it, or
+with published weights, to use it.
+"""
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from .. import catalog
+from ..catalog import check_model_kind, is_file_name, load_keras_file
 from ..errors import ArgumentError, to_whole_number
 from ..weights.table import Checkpoint, get_checkpoints, find_checkpoint, get_default_weights, get_weights
 
 if TYPE_CHECKING:
     import keras
 
-KERAS_FILES = (".keras", ".h5")
 EXPORTED_FILES = (".tflite", ".onnx", ".xml")
 ModelName = str | os.PathLike[str]              # the name of a net or the path of a file
 Size = int | tuple[int, int]                    # pixels on a side, or (height, width)
@@ -34,13 +37,13 @@ def open_model(model: ModelName | keras.Model, size: Size | None = None, has_val
         FileNotFoundError: where there is no such file.
     """
     height_and_width = check_size(size)
-    _check_kind(model)
+    check_model_kind(model)
     if not isinstance(model, (str, os.PathLike)):
         return model
-    name = os.fspath(model)
-    if is_file_name(name):
-        return load_keras_file(name)
+    if is_file_name(model):
+        return load_keras_file(model)
 
+    name = os.fspath(model)
     variant, tag, source_fields = catalog.find_variant(name)    # a wrong name is an error before Keras starts
     options: dict[str, Any] = {**source_fields, **fields}
     if tag:
@@ -74,9 +77,9 @@ def open_trained_model(model: ModelName | keras.Model, any_size: bool = False) -
     check_trained_model(model)
     if not isinstance(model, (str, os.PathLike)):
         return model
+    if is_file_name(model) or os.path.isdir(model):
+        return load_keras_file(model)
     name = os.fspath(model)
-    if is_file_name(name) or os.path.isdir(name):
-        return load_keras_file(name)
     shape = {"input_shape": (None, None, get_weights(name).channels)} if any_size else {}
     return catalog.create(name, **shape)
 
@@ -89,12 +92,13 @@ def check_trained_model(model: ModelName | keras.Model) -> None:
         ValueError: for an unknown name, or a net without weights.
         FileNotFoundError: where there is no such file.
     """
-    _check_kind(model)
+    check_model_kind(model)
     if not isinstance(model, (str, os.PathLike)):
         return
     name = os.fspath(model)
-    if is_file_name(name):
-        _check_exists(name)
+    if is_file_name(model):
+        if not os.path.exists(name):
+            raise FileNotFoundError(f"{name}: no such file")
     elif not os.path.isdir(name):
         variant, tag, _ = catalog.find_variant(name)
         if tag:
@@ -105,28 +109,6 @@ def check_trained_model(model: ModelName | keras.Model) -> None:
             raise ValueError(f"{name} has no default weights; " + (
                 f"choose one of its checkpoints: {known}" if known else
                 "no checkpoint of it has been published, so give a .keras file that you trained"))
-
-
-def load_keras_file(name: str) -> keras.Model:
-    """Loads a `.keras` file.
-
-    Raises:
-        ValueError: for another kind of file, or one that Keras cannot read.
-        FileNotFoundError: where there is no such file.
-    """
-    if not name.endswith(".keras"):
-        raise ValueError(f"{name}: expected a .keras file; other files do not contain the layers of the net")
-    _check_exists(name)
-    from ..build import load
-    try:
-        return load(name)
-    except Exception as error:      # Keras, h5py and zipfile have each their own
-        raise ValueError(f"{name} is no readable Keras file ({type(error).__name__}: {error})") from error
-
-
-def is_file_name(name: str) -> bool:
-    """Whether a name is the path of a file, and not the name of a net."""
-    return name.endswith((*KERAS_FILES, *EXPORTED_FILES))
 
 
 def check_size(size: Size | None) -> tuple[int, int] | None:
@@ -162,17 +144,3 @@ def get_image_shape(model: keras.Model, size: Size | None = None) -> tuple[int, 
     if None in shape:
         raise ArgumentError("size", size, "the pixels of a side, such as 224", hint=f"{model.name} takes images of any size")
     return shape
-
-
-def _check_kind(model: Any) -> None:
-    """Raises: ArgumentError for what is neither a name, nor a path, nor a model."""
-    if isinstance(model, (str, os.PathLike)):
-        return
-    keras = sys.modules.get("keras")        # without it there is no model
-    if keras is None or not isinstance(model, keras.Model):
-        raise ArgumentError("model", model, "the name of a net, the path of a file, or a keras.Model")
-
-
-def _check_exists(name: str) -> None:
-    if not os.path.exists(name):
-        raise FileNotFoundError(f"{name}: no such file")

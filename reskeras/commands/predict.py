@@ -70,10 +70,15 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
     return results
 
 
-def check_options(images: Iterable[str], **_: Any) -> None:
-    """Raises: FileNotFoundError where none of the files exists, so that the shell's user need not wait for Keras."""
+def predict_existing(images: list[str], **options: Any) -> Results:
+    """`predict` for the shell, which need not wait for Keras where none of the images exists.
+
+    Raises:
+        FileNotFoundError: where none of them exists, and as `predict`.
+    """
     if not any(map(os.path.exists, images)):
         raise FileNotFoundError(f"{', '.join(images)}: no such file")
+    return predict(images=images, **options)
 
 
 def print_result(results: Results, json: bool = False) -> int:
@@ -82,7 +87,7 @@ def print_result(results: Results, json: bool = False) -> int:
         print(json_format.dumps(results, indent=2))
     for result in results:
         if "error" in result:
-            print(f"reskeras: {result['image']}: {result['error']}", file=sys.stderr)
+            print(f"reskeras predict: {result['image']}: {result['error']}", file=sys.stderr)
         elif not json:
             classes = ", ".join(f"{p['label']} {p['score']:.1%}" for p in result["predictions"])
             print(f"{result['image']}: {classes}")

@@ -1,0 +1,7 @@
+"""`python -m reskeras` is `reskeras`."""
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

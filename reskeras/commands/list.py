@@ -1,0 +1,32 @@
+"""`list`: the nets, with their parameters and multiply-accumulates."""
+from __future__ import annotations
+
+from .. import catalog
+from ..errors import ArgumentError
+from ..variants import VARIANTS
+from .catalog_tables import format_families, format_variants
+
+
+def list_variants(pattern: str | None = None) -> list[str]:
+    """The names of the nets that fit a shell pattern, such as "resnest*"; all nets without one.
+
+    Raises:
+        ArgumentError: where no net has such a name.
+    """
+    names = catalog.list_models(pattern)
+    if not names:
+        raise ArgumentError("pattern", pattern, "the name of a net, or a pattern such as 'resnest*'", catalog.list_models())
+    return names
+
+
+def print_result(names: list[str], markdown: bool = False, families: bool = False) -> int:
+    """Prints a line for each net, or one of the tables of the documentation.  Returns: the exit code."""
+    if families:
+        print(format_families())
+    elif markdown:
+        print(format_variants(names))
+    else:
+        for name in names:
+            cost = catalog.read_costs()[name]
+            print(f"{name:28} {cost.params / 1e6:8.2f} M parameters {cost.macs / 1e9:8.3f} G MACs   {VARIANTS[name].family}")
+    return 0

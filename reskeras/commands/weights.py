@@ -1,0 +1,65 @@
+"""`weights`: published checkpoints: list them, show all that is known of one, download and check them."""
+from __future__ import annotations
+
+from typing import Iterable, Iterator
+
+from ..errors import ArgumentError
+from ..weights.table import get_weights, list_weights
+from .catalog_tables import format_checkpoints
+
+
+def list_all(pattern: str | None = None, *, dataset: str | None = None, license: str | None = None) -> list[str]:
+    """The names of the checkpoints.
+
+    Args:
+        pattern: a shell pattern, such as "resnet50*".
+        dataset: what they were trained on, such as "in1k".
+        license: such as "apache-2.0".
+    Raises:
+        ArgumentError: where there is no such checkpoint.
+    """
+    names = list_weights(pattern, dataset=dataset, license=license)
+    if not names:
+        raise ArgumentError("pattern", pattern, "the name of a checkpoint, or a pattern such as 'resnet50*'",
+                            hint="`reskeras weights list` names all")
+    return names
+
+
+def show(names: Iterable[str]) -> Iterator[str]:
+    """All that is known of some checkpoints, a line for each field."""
+    for checkpoint in list(map(get_weights, names)):
+        for field, value in {**vars(checkpoint), "note": checkpoint.note}.items():
+            yield f"{field:18} {value}"
+
+
+def fetch(names: Iterable[str]) -> Iterator[str]:
+    """Downloads and checks checkpoints.  Yields: the path of each file."""
+    from ..weights.fetch import fetch_checkpoint
+    for checkpoint in list(map(get_weights, names)):        # a wrong name is an error before the first download
+        yield str(fetch_checkpoint(checkpoint))
+
+
+def verify(names: Iterable[str]) -> Iterator[str]:
+    """Reads the cached files of checkpoints again.  Yields: SHA-256 and name of each."""
+    from ..weights.fetch import verify_cached_file
+    for checkpoint in list(map(get_weights, names)):
+        yield f"{verify_cached_file(checkpoint)}  {checkpoint.name}"
+
+
+def print_result(result: Iterable[str], markdown: bool = False) -> int:
+    """Prints a line for each checkpoint of a list, or the lines that another function yields.  Returns: the exit code."""
+    if markdown:
+        print(format_checkpoints())
+        return 0
+    for line in map(_describe, result) if isinstance(result, list) else result:
+        print(line)
+    return 0
+
+
+def _describe(name: str) -> str:
+    """A line about a checkpoint."""
+    checkpoint = get_weights(name)
+    top1_size = checkpoint.top1_size or checkpoint.input_size
+    accuracy = f"{checkpoint.top1:6.2f} % top-1 at {top1_size}" if checkpoint.top1 else ""
+    return (f"{checkpoint.name:48} {checkpoint.dataset:18} {checkpoint.license or 'no license given':18} "
+            f"{accuracy}{'  default' * checkpoint.is_default}")
