@@ -4,69 +4,94 @@ from __future__ import annotations
 import csv
 import io
 import pathlib
-import re
 import tempfile
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .options import Job
+from .calibration import check_image_count, iterate_batches, load_images
+from .formats import FORMATS
+from .options import ExportOptions
+from .prepare import get_compared_shape, make_options, optimize_for_format
 
 if TYPE_CHECKING:
     import keras
 
-IMAGES = 16         # to measure on
+MAX_BATCHES = 16        # that errors are measured on
 
 
 @dataclass(frozen=True)
-class LayerError:
-    """What int8 does to the output of one operator, of the layer that it comes from."""
+class QuantizedLayer:
+    """What int8 does to the output of one operator, and the layer that it comes from."""
+
     layer: str
     operator: str
     relative_error: float       # root mean square of the error over the tensor's range
     steps: float                # the same in steps of the scale; rounding alone gives 0.29
 
 
-def layer_errors(model: keras.Model, job: Job) -> list[LayerError]:
-    """The errors of all operators with the job's calibration, the largest first.
+def measure_quantization(model: keras.Model, calibration_data: Any, size: int | tuple[int, int] | None = None,
+                       batch_size: int | None = None) -> list[QuantizedLayer]:
+    """Measures what int8 would do to each layer of a model, in a file of one image per call.
 
-    Each operator is given the float net's values, so that an error is the layer's own (TensorFlow's QuantizationDebugger).
+    Args:
+        model: with its metadata, where images must be prepared.
+        calibration_data: as `export` takes it.
+        size: as `export` takes it.
+        batch_size: of the export; at least as many images are needed.
+    Returns:
+        The operators, that of the largest error first.
+    Raises:
+        ValueError: the images cannot be used, or are too few.
+    """
+    file_format = FORMATS[".tflite"]
+    options = make_options(model, file_format, quantize="int8", batch_size=1, size=size)
+    images = load_images(calibration_data, options.preprocessing, get_compared_shape(options)).images
+    check_image_count(images, batch_size)
+    optimized = optimize_for_format(model, file_format, options)
+    return measure_layer_errors(optimized, replace(options, calibration_images=images))
+
+
+def measure_layer_errors(model: keras.Model, options: ExportOptions) -> list[QuantizedLayer]:
+    """Measures the error of each operator, with the ranges that the calibration images give.
+
+    Each operator gets the values of the float model, so that its error is its own (TensorFlow's QuantizationDebugger).
+
+    Args:
+        model: as it is written to the file.
+        options: of the file; calibration images are needed.
+    Returns:
+        The operators, that of the largest error first.
     """
     import tensorflow as tf
 
     from . import saved_model
-    from .tflite import tflite
-    assert job.samples is not None
+    from .tflite.quantize import make_converter
+    from .tflite.tensor_names import find_layer_name
+    assert options.calibration_images is not None
+    batch_size = options.shape[0] or 1
+    images = options.calibration_images[:MAX_BATCHES * batch_size]
     with tempfile.TemporaryDirectory() as folder:
-        saved_model.write_plain(model, pathlib.Path(folder), job.shape)
-        converter = tflite.converter_of(folder, job)
-        some = replace(job, samples=job.samples[:IMAGES * (job.shape[0] or 1)], progress=False)
+        saved_model.write_for_converter(model, pathlib.Path(folder), options.shape)
         debugger = tf.lite.experimental.QuantizationDebugger(
-            converter=converter, debug_dataset=lambda: ([batch] for batch in tflite.batches(some)),
+            converter=make_converter(folder, options),
+            debug_dataset=lambda: ([batch] for batch in iterate_batches(images, batch_size)),
             debug_options=tf.lite.experimental.QuantizationDebugOptions(fully_quantize=True))
         debugger.run()
+
     text = io.StringIO()
     debugger.layer_statistics_dump(text)
     names = [layer.name for layer in model.layers]
-    found = []
+    layers = []
     for line in csv.DictReader(io.StringIO(text.getvalue())):
         error, scale = float(line["mean_squared_error"]) ** 0.5, float(line["scale"])
-        found.append(LayerError(layer_of(line["tensor_name"], names), line["op_name"], error / (255 * scale), error / scale))
-    return sorted(found, key=lambda e: -e.relative_error)
+        layer = find_layer_name(line["tensor_name"], names)
+        layers.append(QuantizedLayer(layer, line["op_name"], error / (255 * scale), error / scale))
+    return sorted(layers, key=lambda layer: -layer.relative_error)
 
 
-def layer_of(tensor: str, layers: list[str]) -> str:
-    """The layer that made a tensor of the converter's name, "net_1/conv1_conv_1/BiasAdd;..."; the tensor's where none did.
-
-    Keras adds "_1" to the layer's name when the net is traced again.
-    """
-    if tensor.startswith("StatefulPartitionedCall"):        # the output
-        return layers[-1]
-    parts = tensor.partition(";")[0].split("/")
-    return next((name for part in parts for name in (part, re.sub(r"_\d+$", "", part)) if name in layers), tensor)
-
-
-def table(errors: list[LayerError], most: int = 20) -> str:
-    """The worst layers as text."""
+def format_table(layers: list[QuantizedLayer], limit: int = 20) -> str:
+    """The first `limit` layers as text."""
     lines = [f"{'layer':40} {'operator':20} {'error / range':>14} {'error / step':>13}"]
-    lines += [f"{e.layer[:40]:40} {e.operator:20} {e.relative_error:14.2%} {e.steps:13.2f}" for e in errors[:most]]
+    lines += [f"{layer.layer[:40]:40} {layer.operator:20} {layer.relative_error:14.2%} {layer.steps:13.2f}"
+              for layer in layers[:limit]]
     return "\n".join(lines)

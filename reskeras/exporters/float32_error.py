@@ -1,6 +1,6 @@
-"""How far float32 is from a net's own function: no two correct runtimes can be asked to be nearer to each other.
+"""How far float32 is from the exact outputs of a model: two correct runtimes need not be nearer than that to each other.
 
-A net of random weights may carry a last bit far: the split attention of an untrained ResNeSt saturates.
+A model with random weights may amplify the rounding of the last bit: the split attention of an untrained ResNeSt saturates.
 """
 from __future__ import annotations
 
@@ -10,31 +10,46 @@ from typing import Callable
 import numpy as np
 
 from ..graph.graph import Graph
-from .report import Certificate, max_relative_difference
+from .comparison import compute_relative_difference
+from .report import ExportReport
 
-FACTOR = 10         # what two runtimes may differ by, over the error of one: both have their own, in another order of sums
-MOST = 1e-2         # what no file in float32 is allowed: as much as float16
-NEAR = 0.1          # of the threshold: from here on, the order of sums of another machine may be beyond it
+FACTOR = 10         # two runtimes may differ by this times the error of one: both round, and sum in another order
+MAX_DIFFERENCE = 1e-2   # no file in float32 may differ by more, which is what float16 may
+NEAR = 0.1          # of the threshold: from here on, another machine's order of sums may lie beyond it
 
 
-def rounding(graph: Graph, images: np.ndarray, answers: np.ndarray | None = None) -> float:
-    """The largest difference of `answers`, the graph's own in float32, to the graph's in float64, over the largest of those.
+def measure_float32_error(graph: Graph, images: np.ndarray, outputs: np.ndarray | None = None) -> float:
+    """The largest relative difference between a graph's outputs in float32 and in float64.
 
-    Never those of the model that the graph was read from: what the graph lacks of it is no rounding.
+    Args:
+        graph: of the model.
+        images: float32, as the model takes them.
+        outputs: the graph's own outputs in float32, where they are known already.  They must not be those of the model that
+            the graph was read from: what the graph lacks of it is not rounding.
     """
-    if answers is None:
-        answers = np.asarray(graph.build("float32", scratch=True)(images, training=False))
-    exact = graph.build("float64", scratch=True)(images.astype("float64"), training=False)
-    return max_relative_difference(answers, np.asarray(exact))
+    if outputs is None:
+        outputs = np.asarray(graph.build("float32", temporary=True)(images, training=False))
+    exact = graph.build("float64", temporary=True)(images.astype("float64"), training=False)
+    return compute_relative_difference(outputs, np.asarray(exact))
 
 
-def allowing(certificate: Certificate, measured: Callable[[], float]) -> Certificate:
-    """With `measured()`, an error of `rounding`, in the thresholds of float32, where a difference comes near to one."""
-    near = [name for name, m in certificate.runtimes.items() if m.kind == "float32"
-            and NEAR * (certificate.thresholds[name].difference or np.inf) < m.max_relative_difference < np.inf]
+def relax_float32_thresholds(report: ExportReport, measure_error: Callable[[], float]) -> ExportReport:
+    """Widens the thresholds of float32 runtimes by the error of float32 itself, where their differences come near.
+
+    Args:
+        report: of the export.
+        measure_error: `measure_float32_error` of the model; called only where it is needed.
+    Returns:
+        The report, with `float32_error` where it was measured.
+    """
+    near = [name for name, result in report.runtimes.items() if result.precision == "float32"
+            and NEAR * (report.thresholds[name].difference or np.inf) < result.max_relative_difference < np.inf]
     if not near:
-        return certificate
-    error = measured()
-    own = {name: certificate.thresholds[name] for name in near}
-    wider = {name: replace(t, difference=max(t.difference or 0, min(FACTOR * error, MOST))) for name, t in own.items()}
-    return replace(certificate, rounding=error, thresholds=certificate.thresholds | wider)
+        return report
+
+    error = measure_error()
+    allowed = min(FACTOR * error, MAX_DIFFERENCE)
+    thresholds = dict(report.thresholds)
+    for name in near:
+        thresholds[name] = replace(thresholds[name], difference=max(thresholds[name].difference or 0, allowed))
+    return replace(report, float32_error=error, thresholds=thresholds)

@@ -1,4 +1,4 @@
-"""The formats by suffix, and any exported file as a function in its own runtime."""
+"""The formats by suffix, what each format's module offers, and any exported file as a function in its own runtime."""
 from __future__ import annotations
 
 import importlib
@@ -6,105 +6,143 @@ import importlib.util
 import os
 import pathlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Mapping, Protocol, cast
 
 import numpy as np
 
-from ..spec import nearest
-from .report import Run
+from ..errors import check_choice, check_whole_number, nearest
+from .measurements import ArrayFunction
+from .options import ExportOptions, Shape
 
-Shape = tuple[int | None, ...]      # (batch, height, width, channels); None is open
+
+class FormatModule(Protocol):
+    """What the module of a format offers: `saved_model`, `tflite.tflite`, `onnx`, `openvino` and `keras_file`.
+
+    TensorFlow is imported only inside those of its functions that need it, so that `verify` runs without.
+    """
+
+    @property
+    def RUNTIMES(self) -> Mapping[str, Mapping[str, str]]:
+        """Name of each runtime that the file is checked in -> further arguments of `load` that choose it."""
+
+    @property
+    def PRECISIONS(self) -> Mapping[str, str]:
+        """Runtime -> the precision that it computes in, where that is not the file's; a key of `thresholds.THRESHOLDS`."""
+
+    def write(self, model: Any, path: pathlib.Path, options: ExportOptions) -> None:
+        """Writes the model as it is given: nothing is optimized or checked here."""
+
+    def load(self, path: pathlib.Path, threads: int = 1, **runtime: str) -> tuple[ArrayFunction, Shape]:
+        """Opens a file: a function of float images, and the shape (batch, height, width, channels) that it takes."""
+
+    def find_faults(self, path: pathlib.Path, options: ExportOptions) -> list[str]:
+        """Why a runtime would not take the file, a phrase each; [] where nothing is wrong."""
+
+    def count_operators(self, path: pathlib.Path) -> dict[str, int]:
+        """Operator -> how many the file has, the most frequent first."""
+
+    def count_cpu_operators(self, path: pathlib.Path) -> dict[str, dict[str, int]]:
+        """Delegate -> operators that it leaves to the CPU, and how many; {} where the format has no delegates."""
+
+    def get_versions(self) -> dict[str, str]:
+        """Package -> version, of those that write or run the format."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file and the room that writes and runs it; TensorFlow is imported where it is the runtime, or to write."""
+    """A kind of file, and the module that writes and runs it."""
+
     name: str
-    room: str
-    numbers: tuple[str | None, ...] = (None,)   # what `quantize` may be
-    needs: tuple[str, ...] = ()                 # packages to write it
-    extra: str = ""                             # the extra that brings them
-    target: str = "saved_model"                 # what `optimize` makes the net ready for
-    half: bool = False                          # whether a net of mixed precision stays one
-    companions: tuple[str, ...] = ()            # suffixes of the files that belong to it
+    module_name: str
+    quantizations: tuple[str | None, ...] = (None,)     # what `quantize` may be
+    packages: tuple[str, ...] = ()                      # needed to write it
+    extra: str = ""                                     # the extra of this package that installs them
+    optimize_target: str = "saved_model"                # what `reskeras.optimize` makes the model ready for
+    keeps_half_precision: bool = False                  # whether a model of mixed precision stays one
+    companions: tuple[str, ...] = ()                    # suffixes of the files that belong to it
 
     @property
-    def module(self) -> Any:
-        """Has `RUNTIMES` (name -> arguments of `load`), `write`, `load`, `faults`, `operators` and `version`."""
-        return importlib.import_module(f"{__package__}.{self.room}")
+    def module(self) -> FormatModule:
+        """The module, imported when it is needed."""
+        return cast(FormatModule, importlib.import_module(f"{__package__}.{self.module_name}"))
 
     def files(self, path: pathlib.Path) -> list[pathlib.Path]:
+        """The path and those of its companions."""
         return [path, *(path.with_suffix(suffix) for suffix in self.companions)]
 
 
 FORMATS = {
-    ".tflite": Format("TFLite", "tflite.tflite", (None, "float16", "dynamic", "int8"), target="tflite"),
-    ".onnx": Format("ONNX", "onnx", needs=("onnx", "onnxruntime", "tf2onnx"), extra="onnx"),
-    ".xml": Format("OpenVINO", "openvino", needs=("openvino",), extra="openvino", target="openvino", companions=(".bin",)),
-    ".keras": Format("Keras", "keras_file", half=True),
-    "": Format("SavedModel", "saved_model", half=True),
+    ".tflite": Format("TFLite", "tflite.tflite", (None, "float16", "dynamic", "int8"), optimize_target="tflite"),
+    ".onnx": Format("ONNX", "onnx", packages=("onnx", "onnxruntime", "tf2onnx"), extra="onnx"),
+    ".xml": Format("OpenVINO", "openvino", packages=("openvino",), extra="openvino", optimize_target="openvino",
+                   companions=(".bin",)),
+    ".keras": Format("Keras", "keras_file", keeps_half_precision=True),
+    "": Format("SavedModel", "saved_model", keeps_half_precision=True),
 }
 
 
-def format_of(path: str | os.PathLike[str]) -> Format:
-    """By the suffix.  Raises: ValueError for an unknown one."""
+def find_format(path: str | os.PathLike[str]) -> Format:
+    """The format of a path, by its suffix.  Raises: ValueError for an unknown suffix."""
     suffix = pathlib.Path(path).suffix
     if suffix not in FORMATS:
         known = [s for s in FORMATS if s]
-        raise ValueError(f"{os.fspath(path)!r}: no exporter writes {suffix!r}; known are {', '.join(known)}, and no suffix for "
-                         f"a SavedModel folder{nearest(suffix, known)}")
+        raise ValueError(f"{os.fspath(path)!r}: there is no format for {suffix!r}; known are {', '.join(known)}, and no "
+                         f"suffix for a SavedModel folder{nearest(suffix, known)}")
     return FORMATS[suffix]
 
 
+def check_packages(file_format: Format) -> None:
+    """Raises: ImportError that says what to install, where a package of the format is missing."""
+    missing = [name for name in file_format.packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"{file_format.name} files need {' and '.join(missing)}: "
+                          f"pip install \"reskeras[{file_format.extra}]\"")
+
+
 @dataclass(frozen=True)
-class Runtime:
-    """An exported file, ready to run: call it on any number of images."""
-    run: Run
-    shape: Shape
+class BatchRunner:
+    """A function of batches, to be called on any number of images."""
+
+    run: ArrayFunction
+    shape: Shape        # of a batch that `run` takes: (batch, height, width, channels); None takes any number
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        step = self.shape[0] or 32
+        """The outputs for all images; the last batch is filled up with its first image."""
+        batch_size = self.shape[0] or 32
         outputs = []
-        for i in range(0, len(images), step):
-            some = images[i:i + step]
-            missing = self.shape[0] - len(some) if self.shape[0] else 0
-            outputs.append(self.run(np.concatenate([some, some[:1].repeat(missing, 0)]))[:len(some)])
+        for start in range(0, len(images), batch_size):
+            batch = images[start:start + batch_size]
+            missing = self.shape[0] - len(batch) if self.shape[0] else 0
+            filled = np.concatenate([batch, batch[:1].repeat(missing, 0)])
+            outputs.append(self.run(filled)[:len(batch)])
         return np.concatenate(outputs)
 
 
-def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "") -> Runtime:
-    """Opens an exported file, or SavedModel folder, in its own runtime.
+def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "") -> BatchRunner:
+    """Opens an exported file, or a SavedModel folder, in its own runtime.
 
-    Arguments:
+    Args:
+        path: of the file.
         threads: of the runtime; TensorFlow has its own setting, for the whole process.
-        runtime: which, where the format has several ("OpenVINO bf16"); the first.
-    Raises: FileNotFoundError; ImportError where the runtime is not installed; ValueError for another suffix, or a file that
-        the runtime cannot read.
+        runtime: which one, where the format has several ("OpenVINO bf16"); the first if not given.
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImportError: the runtime is not installed.
+        ValueError: the suffix or the runtime is unknown, or the runtime cannot read the file.
     """
-    whole("threads", threads)
+    check_whole_number("threads", threads)
     file = pathlib.Path(path)
-    form = format_of(file)
+    file_format = find_format(file)
     if not file.exists():
         raise FileNotFoundError(f"{file}: no such file")
-    runtimes = form.module.RUNTIMES
-    if runtime and runtime not in runtimes:
-        raise ValueError(f"runtime={runtime!r}: {form.name} has {', '.join(runtimes)}{nearest(runtime, runtimes)}")
+    runtimes = file_format.module.RUNTIMES
+    if runtime:
+        check_choice("runtime", runtime, runtimes)
+
+    arguments = runtimes[runtime or next(iter(runtimes))]
     try:
-        return Runtime(*form.module.load(file, threads=threads, **runtimes[runtime or next(iter(runtimes))]))
+        return BatchRunner(*file_format.module.load(file, threads=threads, **arguments))
     except (ImportError, MemoryError):
         raise
     except Exception as error:      # each runtime has its own
-        raise ValueError(f"{file} is no readable {form.name} file ({type(error).__name__}: {error})") from error
-
-
-def whole(name: str, value: Any) -> None:
-    """Raises: ValueError for an argument that is no whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}={value!r}: expected a whole number of at least 1")
-
-
-def require(form: Format) -> None:
-    """Raises: ImportError that says what to install."""
-    missing = [name for name in form.needs if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(f"{form.name} files need {' and '.join(missing)}: pip install \"reskeras[{form.extra}]\"")
+        raise ValueError(f"{file} cannot be read as a {file_format.name} file ({type(error).__name__}: {error})") from error

@@ -1,4 +1,4 @@
-"""Keras' own file."""
+"""Keras' own file, and a model in Keras as a function of arrays."""
 from __future__ import annotations
 
 import importlib.metadata
@@ -8,50 +8,56 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .report import Run
+from .measurements import ArrayFunction
+from .options import ExportOptions, Shape
 
 if TYPE_CHECKING:
     import keras
 
-    from .formats import Shape
-    from .options import Job
-
 RUNTIMES: dict[str, dict[str, str]] = {"Keras": {}}
+PRECISIONS: dict[str, str] = {}
 
 
-def write(model: keras.Model, path: pathlib.Path, job: Job) -> None:
-    """The net alone, without optimizer, losses or metrics."""
-    from ..graph.graph import deep
-    with deep():
-        net = model.__class__.from_config(model.get_config())
-        net.set_weights(model.get_weights())
-        net.save(path)
+def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> None:
+    """Writes the model alone, without optimizer, losses or metrics."""
+    from ..graph.graph import high_recursion_limit
+    with high_recursion_limit():
+        bare = model.__class__.from_config(model.get_config())
+        bare.set_weights(model.get_weights())
+        bare.save(path)
 
 
-def load(path: pathlib.Path, threads: int = 1) -> tuple[Run, Shape]:
-    """The net as a TensorFlow graph, and the shape that it takes."""
+def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
+    """Opens a file: the model as a TensorFlow graph, and the shape that it takes.  `threads` are TensorFlow's own."""
     from ..build import load as load_keras
-    net = load_keras(path)
-    return keras_run(net), tuple(net.input_shape)
+    model = load_keras(path)
+    return make_array_function(model), tuple(model.input_shape)
 
 
-def keras_run(net: keras.Model) -> Run:
-    """The net as a TensorFlow graph, from array to array."""
+def make_array_function(model: keras.Model) -> ArrayFunction:
+    """The model for inference as a TensorFlow graph, a function from array to array."""
     import tensorflow as tf
-    signature = tf.TensorSpec(net.input_shape, net.inputs[0].dtype)
-    function = tf.function(lambda images: net(images, training=False), input_signature=[signature], autograph=False)
+    signature = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
+    function = tf.function(lambda images: model(images, training=False), input_signature=[signature], autograph=False)
     return lambda images: np.asarray(function(tf.constant(images, signature.dtype)))
 
 
-def faults(path: pathlib.Path, job: Job) -> list[str]:
+def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
+    """Nothing: Keras itself reads the file when it is compared."""
     return []
 
 
-def operators(path: pathlib.Path) -> dict[str, int]:
-    """Layers by class."""
+def count_operators(path: pathlib.Path) -> dict[str, int]:
+    """Class -> how many layers of it the model has, the most frequent first."""
     from ..build import load as load_keras
     return dict(Counter(type(layer).__name__ for layer in load_keras(path).layers).most_common())
 
 
-def version() -> dict[str, str]:
+def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:
+    """Nothing: Keras has no delegates."""
+    return {}
+
+
+def get_versions() -> dict[str, str]:
+    """Packages -> versions, of those that write and run the file."""
     return {name: importlib.metadata.version(name) for name in ("keras", "tensorflow")}

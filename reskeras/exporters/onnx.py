@@ -1,41 +1,43 @@
-"""ONNX: a graph for ONNX Runtime and many others, by tf2onnx."""
+"""ONNX: a graph for ONNX Runtime and many others, written by tf2onnx."""
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
+import json
 import pathlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .report import Run
+from .measurements import ArrayFunction
+from .options import ExportOptions, Shape
 
 if TYPE_CHECKING:
     import keras
 
-    from .formats import Shape
-    from .options import Job
-
 RUNTIMES: dict[str, dict[str, str]] = {"ONNX Runtime": {}}
-OPSET = 17          # the newest that tf2onnx writes without a warning, and every runtime since 2022 reads
+PRECISIONS: dict[str, str] = {}
+OPSET = 17          # the newest that tf2onnx writes without a warning, and that every runtime since 2022 reads
 
 
-def write(model: keras.Model, path: pathlib.Path, job: Job) -> None:
+def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> None:
     """Writes `model` with its metadata among the file's own properties."""
     import onnx
     import tensorflow as tf
     import tf2onnx
-    given = tf.TensorSpec(job.shape, model.inputs[0].dtype, name="images")
-    function = tf.function(lambda images: {"scores": model(images, training=False)}, [given], autograph=False)
-    net, _ = tf2onnx.convert.from_function(function, [given], opset=OPSET)
-    _name_ends(net.graph)
-    onnx.helper.set_model_props(net, {"reskeras": str(job.metadata["reskeras"]), "metadata": _dumped(job.metadata)})
-    onnx.checker.check_model(net)
-    onnx.save(net, str(path))
+    images = tf.TensorSpec(options.shape, model.inputs[0].dtype, name="images")
+    function = tf.function(lambda images: {"scores": model(images, training=False)}, [images], autograph=False)
+    proto, _ = tf2onnx.convert.from_function(function, [images], opset=OPSET)
+    _rename_output(proto.graph)
+    metadata = json.dumps(options.metadata, ensure_ascii=False)
+    onnx.helper.set_model_props(proto, {"reskeras": str(options.metadata["reskeras"]), "metadata": metadata})
+    onnx.checker.check_model(proto)
+    onnx.save(proto, str(path))
 
 
-def _name_ends(graph: Any) -> None:
-    """The output becomes "scores", whatever TensorFlow called it, and an open batch "batch"."""
+def _rename_output(graph: Any) -> None:
+    """Calls the output "scores", whatever TensorFlow called it, and an open batch dimension "batch"."""
     old = graph.output[0].name
     for node in graph.node:
         for names in (node.input, node.output):
@@ -49,44 +51,42 @@ def _name_ends(graph: Any) -> None:
             first.dim_param = "batch"
 
 
-def _dumped(about: dict[str, Any]) -> str:
-    import json
-    return json.dumps(about, ensure_ascii=False)
-
-
-def load(path: pathlib.Path, threads: int = 1) -> tuple[Run, Shape]:
-    """The net on a batch of images in ONNX Runtime, and the shape that it takes."""
+def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
+    """Opens a file in ONNX Runtime: a function of float images, and the shape that it takes."""
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    (given,) = session.get_inputs()
-    shape = tuple(side if isinstance(side, int) else None for side in given.shape)
+    (input_,) = session.get_inputs()
+    shape = tuple(side if isinstance(side, int) else None for side in input_.shape)
 
     def run(images: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(None, {given.name: images})[0])
+        return np.asarray(session.run(None, {input_.name: images})[0])
     return run, shape
 
 
-def faults(path: pathlib.Path, job: Job) -> list[str]:
+def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
     """Operators outside of the standard, which only some runtimes have."""
-    bad = sorted({f"{node.domain}.{node.op_type}" for node in opened(path).graph.node if node.domain not in ("", "ai.onnx")})
-    return [f"{', '.join(bad)}: not of the ONNX standard"] if bad else []
+    names = {f"{node.domain}.{node.op_type}" for node in _read_nodes(path) if node.domain not in ("", "ai.onnx")}
+    return [f"{', '.join(sorted(names))}: not of the ONNX standard"] if names else []
 
 
-def operators(path: pathlib.Path) -> dict[str, int]:
-    return dict(Counter(node.op_type for node in opened(path).graph.node).most_common())
+def count_operators(path: pathlib.Path) -> dict[str, int]:
+    """Operator -> how many the graph has, the most frequent first."""
+    return dict(Counter(node.op_type for node in _read_nodes(path)).most_common())
 
 
-def opened(path: pathlib.Path) -> Any:
+def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:
+    """Nothing: the file says nothing of the providers that will run it."""
+    return {}
+
+
+def _read_nodes(path: pathlib.Path) -> Any:
     import onnx
-    return onnx.load(str(path), load_external_data=False)
+    return onnx.load(str(path), load_external_data=False).graph.node
 
 
-def version() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("onnx", "onnxruntime", "tf2onnx") if has(name)}
-
-
-def has(name: str) -> bool:
-    import importlib.util
-    return importlib.util.find_spec(name) is not None
+def get_versions() -> dict[str, str]:
+    """Package -> version, of those that write and run the file and are installed."""
+    installed = [name for name in ("onnx", "onnxruntime", "tf2onnx") if importlib.util.find_spec(name) is not None]
+    return {name: importlib.metadata.version(name) for name in installed}

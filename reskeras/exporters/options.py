@@ -1,24 +1,28 @@
-"""What an exporter is asked for."""
+"""What the modules of the formats are told about a file, beside the model and the path."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .formats import Shape
+if TYPE_CHECKING:
+    from ..images.preprocessing import Preprocessing
+
+Shape = tuple[int | None, ...]      # (batch, height, width, channels); None is open
 
 
 @dataclass(frozen=True)
-class Job:
-    """Everything but the net and the path."""
-    shape: Shape                                # (batch, height, width, channels); None stays open
-    quantize: str | None = None
-    samples: np.ndarray | None = None           # (N, height, width, channels), as the net takes them, to calibrate on
-    io: str = "int8"                            # type of the input and output of an int8 file
-    float_layers: tuple[str, ...] = ()          # that stay in floating point in an int8 file
-    calibration_method: str = "minmax"          # how an int8 file's ranges come from the samples
-    progress: bool = False                      # whether calibrating shows a bar
+class ExportOptions:
+    """The options of one file."""
+
+    shape: Shape                                # of its input
+    quantize: str | None = None                 # as `reskeras.export` takes it
+    calibration_images: np.ndarray | None = None    # (N, height, width, channels) as the model takes them, for int8
+    calibration_method: str = "minmax"          # how int8 ranges are chosen from them: a key of `tflite.ranges.METHODS`
+    io: str = "int8"                            # type of the input and the output of an int8 file
+    float_layers: tuple[str, ...] = ()          # layers that stay in floating point in an int8 file
+    verbose: bool = False                       # whether the calibration shows a bar
     labels: tuple[str, ...] = ()                # names of the classes
-    metadata: dict[str, Any] = field(default_factory=dict)      # about the net, for inside the file
-    preprocessing: Any = None                   # pixels to what the net takes, where that is known
+    metadata: dict[str, Any] = field(default_factory=dict)      # about the model, to be kept inside the file
+    preprocessing: Preprocessing | None = None  # from pixels to what the model takes, where that is known

@@ -1,41 +1,50 @@
-"""Images to compare on where nobody gave any."""
+"""Images to compare a file with Keras on, where none were given."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .calibration import Samples
-from .report import Run
+from .calibration import ImageSet
+from .measurements import ArrayFunction
 
 if TYPE_CHECKING:
     from ..images.preprocessing import Preprocessing
 
 COUNT = 8
-LARGEST = 30.0      # of the logits: the probability of e^-60 is a float32 yet
+MAX_LOGIT = 30.0    # the probability of e^-60 is still a float32
 
 
-def random_images(shape: tuple[int, int, int], prepare: Preprocessing | None, scales: bool = False) -> Samples:
-    """Of a generator whose numbers NumPy never changes: a normal distribution, or pixels where the preprocessing is known.
+def make_random_images(shape: tuple[int, int, int], preprocessing: Preprocessing | None,
+                       includes_preprocessing: bool = False) -> ImageSet:
+    """Random pixels, prepared for the model; numbers of a normal distribution where the preprocessing is not known.
 
-    Arguments:
-        scales: whether the net scales pixels itself.
+    They are the same in every version of NumPy.
+
+    Args:
+        shape: (height, width, channels).
+        preprocessing: of the model, where it is known.
+        includes_preprocessing: whether the model scales pixels itself.
     """
     random = np.random.RandomState(0)
-    if prepare is None and not scales:
-        return Samples(random.standard_normal((COUNT, *shape)).astype("float32"))
+    if preprocessing is None and not includes_preprocessing:
+        return ImageSet(random.standard_normal((COUNT, *shape)).astype("float32"))
     pixels = random.randint(0, 256, (COUNT, *shape)).astype("float32")
-    return Samples(np.asarray(prepare.normalize(pixels), "float32") if prepare else pixels)
+    return ImageSet(np.asarray(preprocessing.normalize(pixels), "float32") if preprocessing else pixels)
 
 
-def undecided(images: Samples, logits: Run) -> Samples:
-    """The images with so little contrast that no class has all of the softmax, which agrees with anything otherwise.
+def reduce_contrast(images: ImageSet, logits: ArrayFunction) -> ImageSet:
+    """Scales images down until no class gets all of the softmax, as a saturated softmax agrees with anything.
 
-    The logits of an untrained net are thousands; they fall with its input, whose biases are zero.
+    The logits of an untrained net may be thousands; they fall with the images, because its biases are zero.
+
+    Args:
+        images: to scale.
+        logits: the model without its softmax.
     """
     for _ in range(8):
         largest = float(np.abs(logits(images.images)).max())
-        if not LARGEST < largest < np.inf:
+        if not MAX_LOGIT < largest < np.inf:
             break
-        images = Samples(images.images * np.float32(LARGEST / 2 / largest))
+        images = ImageSet(images.images * np.float32(MAX_LOGIT / 2 / largest))
     return images

@@ -1,49 +1,60 @@
-"""A few images with the answers of Keras and of the exported file, kept beside it: what `verify` repeats on another machine."""
+"""`<file>.npz`: a few images with the outputs of Keras and of the exported file, which `verify` repeats elsewhere."""
 from __future__ import annotations
 
 import pathlib
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 
+from .measurements import ArrayFunction
+
 COUNT = 4
-Net = Callable[[np.ndarray], np.ndarray]
-
-
-def write(path: pathlib.Path, keras: Net, exported: Net, images: np.ndarray, logits: Net | None = None) -> None:
-    """The first images in 256 levels, and the answers to exactly those; Keras' logits too, where they are compared."""
-    some = images[:COUNT]
-    low, high = float(some.min()), float(some.max())
-    step = (high - low) / 255 or 1.0
-    levels = np.round((some - low) / step).astype("uint8")
-    again = _restored(levels, low, step)
-    held = {"images": levels, "low": low, "step": step, "keras": keras(again), "exported": exported(again)}
-    if logits:
-        held["logits"] = logits(again)
-    np.savez_compressed(path, **held)   # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
-class Probe:
-    """Images, and what was answered to them."""
-    images: np.ndarray
-    keras: np.ndarray
-    exported: np.ndarray                # by the file, on the machine that exported it
-    logits: np.ndarray | None = None    # by Keras, before its softmax
+class ReferenceOutputs:
+    """Images, and the outputs for them where the file was exported."""
+
+    images: np.ndarray                  # float32 (N, height, width, channels)
+    keras: np.ndarray                   # outputs of Keras
+    exported: np.ndarray                # outputs of the file in its first runtime
+    logits: np.ndarray | None = None    # of Keras, before its softmax, where these are compared
 
 
-def read(path: pathlib.Path) -> Probe:
-    """Raises: ValueError for another file."""
+def write_reference_outputs(path: pathlib.Path, keras: ArrayFunction, exported: ArrayFunction, images: np.ndarray,
+                            logits: ArrayFunction | None = None) -> None:
+    """Writes the first COUNT images, in 256 levels, with the outputs for exactly those.
+
+    Args:
+        path: of the .npz file.
+        keras: the model in Keras.
+        exported: the file in its runtime.
+        images: as the model takes them.
+        logits: the model in Keras without its softmax, where logits are compared.
+    """
+    images = images[:COUNT]
+    low, high = float(images.min()), float(images.max())
+    step = (high - low) / 255 or 1.0
+    levels = np.round((images - low) / step).astype("uint8")
+    restored = _restore_images(levels, low, step)
+
+    arrays = {"images": levels, "low": low, "step": step, "keras": keras(restored), "exported": exported(restored)}
+    if logits:
+        arrays["logits"] = logits(restored)
+    np.savez_compressed(path, **arrays)   # type: ignore[arg-type]
+
+
+def read_reference_outputs(path: pathlib.Path) -> ReferenceOutputs:
+    """Reads what `write_reference_outputs` wrote.  Raises: ValueError for another file."""
     try:
-        with np.load(path) as held:
-            images = _restored(held["images"], float(held["low"]), float(held["step"]))
+        with np.load(path) as arrays:
+            images = _restore_images(arrays["images"], float(arrays["low"]), float(arrays["step"]))
             if images.ndim != 4 or not len(images):
                 raise ValueError(f"they are of the shape {images.shape}")
-            return Probe(images, held["keras"], held["exported"], held.get("logits"))
-    except Exception as error:      # of NumPy, zipfile and zlib, each its own
+            return ReferenceOutputs(images, arrays["keras"], arrays["exported"], arrays.get("logits"))
+    except Exception as error:      # NumPy, zipfile and zlib have each their own
         raise ValueError(f"{path} holds no images to compare ({type(error).__name__}: {error})") from error
 
 
-def _restored(levels: np.ndarray, low: float, step: float) -> np.ndarray:
+def _restore_images(levels: np.ndarray, low: float, step: float) -> np.ndarray:
     return (low + step * levels).astype("float32")

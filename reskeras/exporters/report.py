@@ -1,241 +1,149 @@
-"""What an exported file is worth: its size and hash, how far it is from Keras, how long it takes.  NumPy only."""
+"""The report of an export: what was measured of the file, what it had to hold, and whether it passed.  NumPy only."""
 from __future__ import annotations
 
-import hashlib
 import json
 import pathlib
-import time
-from dataclasses import asdict, dataclass, field, replace
-from types import NoneType
-from typing import Any, Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from ..spec import nearest
+from ..files import write_text
+from .comparison import COMPARED_VALUES, RuntimeResult
+from .thresholds import Threshold, find_fault
 
-Run = Callable[[np.ndarray], np.ndarray]
+# Field -> its key in the JSON file, where the two differ: the file keeps the keys of its first version.
+KEYS = {"batch_size": "batch", "compared_values": "measure", "metadata": "memory", "float32_error": "rounding",
+        "precision": "kind"}
+_FIELDS = {key: name for name, key in KEYS.items()}
 
-# Images whose two best classes lie closer than this are undecided: 8 bits over the output's range cannot tell.
-MARGIN = 0.02
-NOT_FINITE = ("max_relative_difference", "mean_relative_difference")     # of a Measured, where they are null in its JSON
-LEAST = 1e-30           # probabilities below it say nothing: runtimes flush them to zero at different places
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """What a file must hold: a largest relative difference, a smallest share of images of the same class, or either."""
-    difference: float | None = None
-    agreement: float | None = None
-
-
-# By the numbers that the file computes with.
-THRESHOLDS = {"float32": Threshold(difference=1e-4), "float16": Threshold(difference=1e-2),
-              "bfloat16": Threshold(difference=5e-2), "dynamic": Threshold(agreement=0.95), "int8": Threshold(agreement=0.95)}
-UNTRAINED = Threshold(difference=0.1)       # of integers, where the net has learned no classes yet
+_MAY_BE_INFINITE = ("max_relative_difference", "mean_relative_difference")   # null in JSON, which has no infinity
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A file in one runtime."""
-    kind: str                           # a key of THRESHOLDS
-    max_relative_difference: float      # largest |file - Keras| over largest |Keras|
-    mean_relative_difference: float     # mean |file - Keras| over largest |Keras|
-    top1_agreement: float | None        # share of images of the same class; None where the net has no classifier
-    decided_agreement: float | None     # the same of the images whose two best classes are not within MARGIN
-    accuracy: float | None = None       # share of images of the true class, where that was given
-    latency_ms: Mapping[str, float] = field(default_factory=dict)   # "median" and "p90" of one call
+class ExportReport:
+    """What was measured in one export; `<file>.json` beside the file holds the same, with the keys of KEYS."""
 
-    def fault(self, threshold: Threshold) -> str:
-        """Why it falls short, "" where it does not."""
-        worst, least, decided = threshold.difference, threshold.agreement, self.decided_agreement
-        if not np.isfinite(self.max_relative_difference):
-            return "the outputs are not finite, or of another shape"
-        if worst is not None and not self.max_relative_difference <= worst:
-            return f"the outputs differ from Keras by {self.max_relative_difference:.2g} relative, more than {worst:g}"
-        if least is not None and decided is not None and decided < least:
-            return (f"only {decided:.1%} of the images keep the class that Keras gives them ({least:.0%} expected); calibrate "
-                    "on more images, or on images like those of the training")
-        return ""
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """The measured facts of one export; `<file>.json` beside the file holds the same."""
     file: str
     format: str                         # "TFLite", "SavedModel", "Keras", "ONNX", "OpenVINO"
-    quantize: str | None
+    quantize: str | None                # as it was given to `reskeras.export`
     passed: bool
-    fault: str                          # "" where it passed
-    variant: str                        # the net: "resnet50v1_5"
-    tag: str                            # its weights: "a1_in1k", "" where the net does not know
-    weights_sha256: str                 # of the model's numbers
+    fault: str                          # why it did not pass; "" where it passed
+    variant: str                        # "resnet50v1_5"
+    tag: str                            # of its checkpoint, "a1_in1k"; "" where the model does not know
+    weights_sha256: str                 # of the model's weights
     bytes: int
-    sha256: str                         # of a folder or of several files: of their names and contents, in order
-    batch: int                          # images per call, in the comparison and the timing
-    images: int                         # compared with Keras
-    measure: str                        # whose difference counts: a key of MEASURES
-    scale: float | None                 # what it is relative to: Keras' largest logit, where there is a softmax
+    sha256: str                         # of the file; of a folder or of several files: of their names and contents, in order
+    batch_size: int                     # images per call, in the comparison and in the timing
+    images: int                         # how many were compared
+    compared_values: str                # what the differences are of: a key of comparison.COMPARED_VALUES
+    scale: float | None                 # what they are relative to: Keras' largest logit, where there is a softmax
     threads: int
-    runtimes: dict[str, Measured]
+    runtimes: dict[str, RuntimeResult]
     keras: dict[str, Any]               # "latency_ms" (median, p90) of the model as a graph, "accuracy"
-    operators: dict[str, int]           # how many of each
-    left_to_cpu: dict[str, dict[str, int]]      # delegate -> operators of a .tflite that it would not take
-    thresholds: dict[str, Threshold]            # by runtime
-    versions: dict[str, str]
-    memory: dict[str, Any] | None = None    # the net's preprocessing and class names, where it remembers them
-    calibration_method: str | None = None   # of an int8 file
-    rounding: float | None = None           # of Keras in float32 against float64, where the thresholds rest on it
+    operators: dict[str, int]           # how many of each the file has
+    left_to_cpu: dict[str, dict[str, int]]      # delegate -> operators of a .tflite that it leaves to the CPU
+    thresholds: dict[str, Threshold]    # by runtime
+    versions: dict[str, str]            # of the packages that wrote and ran the file
+    metadata: dict[str, Any] | None = None      # the model's preprocessing and class names, where it has them
+    calibration_method: str | None = None       # of an int8 file
+    float32_error: float | None = None  # of Keras in float32 beside float64, where the thresholds were widened for it
 
     @property
-    def first(self) -> Measured:
+    def first_result(self) -> RuntimeResult:
+        """What was measured in the format's first runtime."""
         return next(iter(self.runtimes.values()))
 
     @property
     def max_relative_difference(self) -> float:
-        return self.first.max_relative_difference
+        """The largest difference from Keras, relative, in the first runtime."""
+        return self.first_result.max_relative_difference
 
     @property
     def top1_agreement(self) -> float | None:
-        return self.first.top1_agreement
+        """The share of images that get the same class as in Keras, in the first runtime."""
+        return self.first_result.top1_agreement
 
     @property
     def latency_ms(self) -> float:
-        return self.first.latency_ms["median"]
+        """The median of one call in the first runtime, in milliseconds."""
+        return self.first_result.latency_ms["median"]
 
     def summary(self) -> str:
         """A few lines for people."""
         lines = [f"{self.bytes:,} bytes, " + ("passed" if self.passed else f"NOT passed: {self.fault}")]
-        for name, m in self.runtimes.items():
-            same = "" if m.top1_agreement is None else f", {m.top1_agreement:.1%} of {self.images} images of the same class"
-            lines.append(f"  {name}: differs from Keras by {m.max_relative_difference:.1e}{same}; "
-                         f"{m.latency_ms['median']:.2f} ms (Keras {self.keras['latency_ms']['median']:.2f})")
-        if self.rounding is not None:
+        for name, result in self.runtimes.items():
+            agreement = "" if result.top1_agreement is None else (
+                f", {result.top1_agreement:.1%} of {self.images} images of the same class")
+            lines.append(f"  {name}: differs from Keras by {result.max_relative_difference:.1e}{agreement}; "
+                         f"{result.latency_ms['median']:.2f} ms (Keras {self.keras['latency_ms']['median']:.2f})")
+        if self.float32_error is not None:
             allowed = ", ".join(f"{t.difference:.0e}" for t in self.thresholds.values() if t.difference is not None)
-            lines.append(f"  float32 itself is {self.rounding:.1e} off this net in float64: {allowed} allowed")
-        for name, left in self.left_to_cpu.items():
-            lines.append(f"  {name} would leave to the CPU: " + (", ".join(f"{n} {op}" for op, n in left.items()) or "nothing"))
+            lines.append(f"  Keras in float32 differs from this model in float64 by {self.float32_error:.1e}: {allowed} allowed")
+        for name, operators in self.left_to_cpu.items():
+            left = ", ".join(f"{count} {operator}" for operator, count in operators.items()) or "nothing"
+            lines.append(f"  {name} would leave to the CPU: {left}")
         return "\n".join(lines)
 
-    def judged(self) -> Certificate:
-        """With the verdict of its thresholds."""
-        faults = [f"in {name} {fault}" for name, m in self.runtimes.items() if (fault := m.fault(self.thresholds[name]))]
+    def judge(self) -> ExportReport:
+        """Returns the report with `passed` and `fault` as its results and thresholds decide."""
+        faults = [f"in {name} {fault}" for name, result in self.runtimes.items()
+                  if (fault := find_fault(result, self.thresholds[name]))]
         return replace(self, passed=not faults, fault="; ".join(faults))
 
     def write(self, path: pathlib.Path) -> None:
-        path.write_text(as_json(asdict(self)) + "\n", encoding="utf-8")
+        """Writes the report as JSON."""
+        write_text(path, to_json(to_dict(self)) + "\n")
 
     @classmethod
-    def read(cls, path: pathlib.Path) -> Certificate:
-        """Raises: ValueError for a file that is no certificate."""
+    def read(cls, path: pathlib.Path) -> ExportReport:
+        """Reads what `write` wrote.
+
+        Raises:
+            ValueError: the file is no report, or says nothing that can be checked.
+        """
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-            for m in held["runtimes"].values():
-                m |= {name: float("inf") for name in NOT_FINITE if m[name] is None}
-            held["runtimes"] = {name: Measured(**m) for name, m in held["runtimes"].items()}
-            held["thresholds"] = {name: Threshold(**t) for name, t in held["thresholds"].items()}
-            numbers = [held["scale"], *(n for t in held["thresholds"].values() for n in (t.difference, t.agreement))]
-            if not held["runtimes"] or held["runtimes"].keys() - held["thresholds"].keys() or held["measure"] not in MEASURES \
-                    or not all(n is None or n >= 0 for n in numbers):
-                raise ValueError("it says not what was measured, or in which runtime, or what was asked")
-            return cls(**held)
+            fields = _to_fields(json.loads(path.read_text(encoding="utf-8")))
+            fields["runtimes"] = {name: _read_result(result) for name, result in fields["runtimes"].items()}
+            fields["thresholds"] = {name: Threshold(**threshold) for name, threshold in fields["thresholds"].items()}
+            report = cls(**fields)
+            report._check()
+            return report
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{path} is no certificate ({type(error).__name__}: {error})") from error
+            raise ValueError(f"{path} is not the report of an export ({type(error).__name__}: {error})") from error
+
+    def _check(self) -> None:
+        """Raises: ValueError for a report that any file would pass."""
+        limits = [limit for t in self.thresholds.values() for limit in (t.difference, t.agreement)]
+        if self.compared_values not in COMPARED_VALUES:
+            raise ValueError("it does not say what was compared")
+        if not self.runtimes or self.runtimes.keys() - self.thresholds.keys():
+            raise ValueError("it does not say in which runtime the file ran, or what it had to hold there")
+        if not all(number is None or number >= 0 for number in (self.scale, *limits)):
+            raise ValueError("a threshold or the scale is below zero")
 
 
-def as_json(facts: Any) -> str:
-    """With null for numbers that are not finite, which JSON does not have."""
-    def finite(value: Any) -> Any:
+def _read_result(data: dict[str, Any]) -> RuntimeResult:
+    numbers = {name: float("inf") for name in _MAY_BE_INFINITE if data[name] is None}
+    return RuntimeResult(**_to_fields(data | numbers))
+
+
+def _to_fields(data: dict[str, Any]) -> dict[str, Any]:
+    """Keys of the JSON file -> fields."""
+    return {_FIELDS.get(key, key): value for key, value in data.items()}
+
+
+def to_dict(report: Any) -> dict[str, Any]:
+    """The fields of a dataclass, and of those inside it, with the keys of the JSON file."""
+    return asdict(report, dict_factory=lambda pairs: {KEYS.get(name, name): value for name, value in pairs})
+
+
+def to_json(data: Any) -> str:
+    """JSON with null for numbers that are not finite, which JSON does not have."""
+    def replace_infinite(value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: finite(part) for name, part in value.items()}
+            return {name: replace_infinite(part) for name, part in value.items()}
         if isinstance(value, (list, tuple)):
-            return [finite(part) for part in value]
+            return [replace_infinite(part) for part in value]
         return None if isinstance(value, float) and not np.isfinite(value) else value
-    return json.dumps(finite(facts), indent=2, allow_nan=False)
-
-
-def threshold(kind: str, trained: bool, asked: Mapping[str, float] | None = None) -> Threshold:
-    """The rule for files that compute in `kind`; `asked` overrides its fields.  Raises: ValueError for another field."""
-    own = THRESHOLDS[kind]
-    if not isinstance(asked, (Mapping, NoneType)):
-        raise ValueError(f"thresholds={asked!r}: expected a dictionary, such as {{'difference': 0.01}}")
-    if own.agreement is not None and not trained:
-        own = UNTRAINED
-    for name, value in (asked or {}).items():
-        known = [*vars(own)]
-        if name not in known or not isinstance(value, (int, float)) or not 0 <= value:
-            raise ValueError(f"thresholds={{{name!r}: {value!r}}}: expected {' or '.join(known)} with a number of at least 0"
-                             f"{nearest(name, known)}")
-    return Threshold(**asked) if asked else own
-
-
-def compared(found: np.ndarray, expected: np.ndarray, kind: str, measure: str, truth: np.ndarray | None = None,
-             latency: Mapping[str, float] | None = None, logits: tuple[np.ndarray, np.ndarray] | None = None,
-             scale: float | None = None) -> Measured:
-    """The outputs of a file against those of Keras, and both against the true classes.
-
-    Arguments:
-        logits: of the file and of Keras, on some of the images; where they are known, their differences count.
-        scale: what differences are relative to; the largest magnitude in `expected` if not given.
-    """
-    mine, keras = logits or (MEASURES[measure](found), MEASURES[measure](expected))
-    right = None if truth is None else float((found.argmax(1) == truth).mean())
-    return Measured(kind, relative(mine, keras, np.max, scale), relative(mine, keras, np.mean, scale),
-                    agreement(found, expected), agreement(found, expected, MARGIN), right, latency or {})
-
-
-# A saturated softmax agrees with anything: its logarithm is the net's logits less their sum.
-MEASURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "outputs": lambda scores: scores,
-    "logits": lambda scores: scores,        # of int8: what is before the softmax
-    "log-probabilities": lambda scores: np.log(np.maximum(scores.astype("float64"), LEAST)) + 0 * scores,   # 0 * nan is nan
-}
-
-
-def max_relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference over the largest magnitude; infinity where either is not finite or the shapes differ."""
-    return relative(found, expected, np.max)
-
-
-def relative(found: np.ndarray, expected: np.ndarray, summary: Callable[[np.ndarray], Any], scale: float | None = None) -> float:
-    """A summary of the differences over `scale`, which is the largest magnitude in `expected` if not given."""
-    if found.shape != expected.shape or not found.size or not (np.isfinite(found).all() and np.isfinite(expected).all()):
-        return float("inf")
-    largest = scale or float(np.abs(expected).max())
-    difference = float(summary(np.abs(found.astype("float64") - expected)))
-    return difference / largest if largest else difference
-
-
-def agreement(found: np.ndarray, expected: np.ndarray, margin: float = 0.0) -> float | None:
-    """Share of the rows of equal argmax, among those whose two largest expected values differ by more than `margin`.
-
-    `margin` is relative to the largest magnitude of all.  None where there are no classes or no such row.
-    """
-    if found.shape != expected.shape or expected.ndim != 2 or expected.shape[1] < 2:
-        return None
-    second, first = np.sort(expected, axis=1)[:, -2:].T
-    decided = first - second > margin * np.abs(expected).max() if margin else np.ones(len(expected), bool)
-    return float((found.argmax(1) == expected.argmax(1))[decided].mean()) if decided.any() else None
-
-
-def size_and_hash(*paths: pathlib.Path) -> tuple[int, str]:
-    """Bytes and SHA-256 of a file, or of all files of a folder, or of several files."""
-    files = sorted(f for path in paths for f in ([path] if path.is_file() else path.rglob("*")) if f.is_file())
-    digest = hashlib.sha256()
-    for file in files:
-        if len(paths) > 1 or paths[0].is_dir():
-            digest.update(file.relative_to(paths[0] if paths[0].is_dir() else paths[0].parent).as_posix().encode() + b"\0")
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return sum(f.stat().st_size for f in files), digest.hexdigest()
-
-
-def latency(run: Run, images: np.ndarray, calls: int = 30, seconds: float = 1.0) -> dict[str, float]:
-    """Median and 90th percentile of one call in milliseconds: of `calls`, or of as many as `seconds` allow (at least three)."""
-    run(images)                         # the first call plans memory, or traces
-    times: list[float] = []
-    while len(times) < 3 or (len(times) < calls and sum(times) < seconds):
-        start = time.perf_counter()
-        run(images)
-        times.append(1000 * (time.perf_counter() - start))
-    return {"median": float(np.median(times)), "p90": float(np.percentile(times, 90))}
+    return json.dumps(replace_infinite(data), indent=2, allow_nan=False)

@@ -1,60 +1,65 @@
-"""What a SavedModel can be asked: float images, pixels of any size, the bytes of image files."""
+"""The signatures of a SavedModel: for float images, for pixels of any size, for the bytes of image files."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .options import ExportOptions
+
 if TYPE_CHECKING:
     import keras
 
-    from .options import Job
-
-TOP = 5
+TOP = 5     # classes in an answer
 
 
-def signatures(model: keras.Model, job: Job) -> dict[str, Any]:
-    """`serving_default` on float images; where the net's preprocessing is known, it is inside `serving_uint8` and
-    `serving_bytes`, whose pixels and files may have any size.
+def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any]:
+    """The functions that a server offers, by their names.
 
-    Each answers "scores" and, where the classes have names, the likeliest: "top_labels" and "top_scores".
+    `serving_default` takes float images.  Where the model's preprocessing is known, it is inside `serving_uint8` (pixels of
+    any size) and `serving_bytes` (JPEG or PNG files, the first frame of a GIF, BMP).  EXIF turns are not made: no TensorFlow
+    operation reads them.
 
-    Files are JPEG or PNG (GIF's first frame, BMP too).  EXIF turns are not made: no TensorFlow operation reads them.
+    Args:
+        model: to serve.
+        options: of the file: its shape, and the labels and the preprocessing of the model.
+    Returns:
+        Each answers "scores" and, where the classes have names, the likeliest: "top_labels" and "top_scores".
     """
     import tensorflow as tf
-    batch, channels = job.shape[0], job.shape[3]
+    batch_size, channels = options.shape[0], options.shape[3]
+    dtype, preprocessing = model.inputs[0].dtype, options.preprocessing
 
     def answer(images: Any) -> dict[str, Any]:
         scores = model(images, training=False)
-        if not job.labels:
+        if not options.labels:
             return {"scores": scores}
-        best, which = tf.math.top_k(tf.cast(scores, "float32"), min(TOP, len(job.labels)))
+        top_scores, indices = tf.math.top_k(tf.cast(scores, "float32"), min(TOP, len(options.labels)))
         # a constant of the graph, not a resource: nothing to initialize
-        return {"scores": scores, "top_scores": best, "top_labels": tf.gather(tf.constant(job.labels), which)}
+        top_labels = tf.gather(tf.constant(options.labels), indices)
+        return {"scores": scores, "top_scores": top_scores, "top_labels": top_labels}
 
-    def function(body: Any, shape: Any, dtype: Any, name: str) -> Any:
-        return tf.function(body, [tf.TensorSpec(shape, dtype, name)], autograph=False)
+    def trace(function: Any, shape: Any, dtype: Any, name: str) -> Any:
+        return tf.function(function, [tf.TensorSpec(shape, dtype, name)], autograph=False)
 
-    found = {"serving_default": function(answer, job.shape, model.inputs[0].dtype, "images")}
-    prepare = job.preprocessing
-    if prepare is None:
-        return found
+    signatures = {"serving_default": trace(answer, options.shape, dtype, "images")}
+    if preprocessing is None:
+        return signatures
 
-    def of_pixels(pixels: Any) -> dict[str, Any]:
-        return answer(tf.cast(prepare.transformed(pixels), model.inputs[0].dtype))
+    def answer_pixels(pixels: Any) -> dict[str, Any]:
+        return answer(tf.cast(preprocessing.transform(pixels), dtype))
 
-    def of_file(data: Any) -> Any:
-        return prepare.transformed(_decoded(data)[None])[0]
+    def answer_files(image_bytes: Any) -> dict[str, Any]:
+        spec = tf.TensorSpec((*preprocessing.size, channels), tf.float32)
+        images = tf.map_fn(lambda data: preprocessing.transform(_decode_image(data)[None])[0], image_bytes,
+                           fn_output_signature=spec)
+        return answer(tf.cast(images, dtype))
 
-    def of_bytes(image_bytes: Any) -> dict[str, Any]:
-        given = tf.TensorSpec((*prepare.size, channels), tf.float32)
-        images = tf.map_fn(of_file, image_bytes, fn_output_signature=given)
-        return answer(tf.cast(images, model.inputs[0].dtype))
-
+    signatures["serving_uint8"] = trace(answer_pixels, (batch_size, None, None, channels), tf.uint8, "pixels")
     # REST clients of TensorFlow Serving send {"b64": ...}, by custom to names that end in _bytes
-    return {**found, "serving_uint8": function(of_pixels, (batch, None, None, channels), tf.uint8, "pixels"),
-            "serving_bytes": function(of_bytes, (batch,), tf.string, "image_bytes")}
+    signatures["serving_bytes"] = trace(answer_files, (batch_size,), tf.string, "image_bytes")
+    return signatures
 
 
-def _decoded(data: Any) -> Any:
+def _decode_image(data: Any) -> Any:
     """RGB pixels of a file's bytes, the same as `reskeras.images.decode` but for EXIF."""
     import tensorflow as tf
     pixels = tf.cond(tf.io.is_jpeg(data),

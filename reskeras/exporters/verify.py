@@ -1,88 +1,126 @@
-"""An exported file checked again on the machine that will run it: NumPy and the file's own runtime are all it needs."""
+"""Checks an exported file again on the machine that will run it: NumPy and the file's own runtime are all it needs."""
 from __future__ import annotations
 
 import os
 import pathlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import reference_outputs
-from .report import Certificate, Measured, Threshold, as_json, compared, latency, relative, size_and_hash
-from .formats import Runtime, format_of, open_file
-from .tflite.tflite import before_softmax
+from .comparison import RuntimeResult, compare_outputs, compute_relative_difference
+from .formats import BatchRunner, Format, find_format, open_file
+from .measurements import compute_size_and_hash, measure_latency
+from .reference_outputs import ReferenceOutputs, read_reference_outputs
+from .report import ExportReport, to_dict, to_json
+from .thresholds import find_fault
+from .tflite.runtime import load_logits_function
 
-SAME = 0.05     # integer kernels of two machines may round the last bit apart, and a net carries that on
+TOLERANCE = 0.05    # integer kernels of two machines may round the last bit differently, and a net amplifies that
 
 
 @dataclass(frozen=True)
-class Verified:
-    """What a file does here, beside what its certificate says of the machine that exported it."""
+class VerificationReport:
+    """What a file does on this machine."""
+
     file: str
     passed: bool
-    faults: tuple[str, ...]             # what is wrong, () where it passed
-    images: int                         # compared: those kept beside the file
-    runtimes: dict[str, Measured]       # against Keras' answers
-    difference_from_export: float       # of the first runtime here to the same there, relative
+    faults: tuple[str, ...]             # why it did not pass, () where it passed
+    images: int                         # how many were compared: those kept beside the file
+    runtimes: dict[str, RuntimeResult]  # compared with Keras' outputs
+    difference_from_export: float       # of the first runtime on this machine from the same where it was exported, relative
     operators: dict[str, int]
     versions: dict[str, str]
 
     def summary(self) -> str:
         """One line for people."""
-        times = "".join(f"; {name} {m.latency_ms['median']:.2f} ms, {m.max_relative_difference:.1e} from Keras"
-                        for name, m in self.runtimes.items())
-        return f"{self.file}: {'passed' if self.passed else 'FAILED: ' + ', '.join(self.faults)} ({self.images} images{times})"
+        results = "".join(f"; {name} {r.latency_ms['median']:.2f} ms, {r.max_relative_difference:.1e} from Keras"
+                          for name, r in self.runtimes.items())
+        verdict = "passed" if self.passed else f"FAILED: {', '.join(self.faults)}"
+        return f"{self.file}: {verdict} ({self.images} images{results})"
 
-    def json(self) -> str:
-        """With null where a difference is not finite."""
-        return as_json(asdict(self))
+    def to_json(self) -> str:
+        """JSON with the keys of an export's report; null where a difference is not finite."""
+        return to_json(to_dict(self))
 
 
-def verify(path: str | os.PathLike[str], threads: int = 1) -> Verified:
-    """Runs a file on the images kept beside it, and compares its answers with Keras' and with those of its export.
+def verify_file(path: str | os.PathLike[str], threads: int = 1) -> VerificationReport:
+    """Runs an exported file on the images kept beside it, and compares its outputs with Keras' and with those of its export.
 
-    Arguments:
-        path: of a file that `reskeras.export` wrote, with its `.json` and `.npz`.
+    Args:
+        path: of a file that `reskeras.export` wrote, with its `.json` and `.npz` beside it.
         threads: of the runtime.
-    Raises: FileNotFoundError where one of the three is missing, ValueError where one cannot be read.
+    Returns:
+        What was compared, and whether it passed.
+    Raises:
+        FileNotFoundError: one of the three files is missing.
+        ValueError: one of them cannot be read.
+        ImportError: the file's runtime is not installed.
+    Example:
+        >>> reskeras.verify("net.tflite").passed
+        True
     """
     file = pathlib.Path(path)
-    form = format_of(file)
-    beside = [file.with_name(file.name + suffix) for suffix in (".json", ".npz")]
-    for needed in (file, *beside):
+    file_format = find_format(file)
+    report_file, reference_file = (file.with_name(file.name + suffix) for suffix in (".json", ".npz"))
+    for needed in (file, report_file, reference_file):
         if not needed.exists():
             raise FileNotFoundError(f"{needed}: no such file; reskeras.export writes it beside the net")
-    held = Certificate.read(beside[0])
-    kept = reference_outputs.read(beside[1])
-    images = kept.images
-    if size_and_hash(*form.files(file)) != (held.bytes, held.sha256):       # what runs it may crash
-        return Verified(file.name, False, ("it is not the file of the certificate: its sha256 is another",), 0, {},
-                        float("inf"), {}, form.module.version())
-    faults = [] if held.passed else [f"at its export {held.fault or 'it fell short'}"]
-    runtimes, here = {}, None
-    for name, there in held.runtimes.items():
-        run = open_file(file, threads, name)
-        if any(side not in (None, own) for side, own in zip(run.shape[1:], images.shape[1:])):
-            raise ValueError(f"{beside[1]} holds no images to compare: they are of the shape {images.shape[1:]}, the file takes "
-                             f"{run.shape[1:]}")
-        found = run(images)
-        here = found if here is None else here
-        one = np.resize(images, (run.shape[0] or 1, *images.shape[1:]))
-        logits = None if kept.logits is None else (Runtime(before_softmax(file), run.shape)(images), kept.logits)
-        runtimes[name] = measured = compared(found, kept.keras, there.kind, held.measure, None, latency(run.run, one), logits,
-                                             held.scale)
-        if fault := measured.fault(_looser(held.thresholds[name])):
+    report, reference = ExportReport.read(report_file), read_reference_outputs(reference_file)
+    if compute_size_and_hash(*file_format.files(file)) != (report.bytes, report.sha256):    # it may crash its runtime
+        return _refuse(file, file_format, "it is not the file of the report: its sha256 is another")
+
+    runners = {name: open_file(file, threads, name) for name in report.runtimes}
+    _check_shapes(runners, reference, reference_file)
+    outputs = {name: runner(reference.images) for name, runner in runners.items()}
+    results = {name: _compare(file, runner, outputs[name], report, report.runtimes[name], reference)
+               for name, runner in runners.items()}
+    difference = compute_relative_difference(next(iter(outputs.values())), reference.exported)
+    operators = file_format.module.count_operators(file)
+    faults = _find_faults(report, results, difference, operators)
+    return VerificationReport(file=file.name, passed=not faults, faults=tuple(faults), images=len(reference.images),
+                              runtimes=results, difference_from_export=difference, operators=operators,
+                              versions=file_format.module.get_versions())
+
+
+def _refuse(file: pathlib.Path, file_format: Format, fault: str) -> VerificationReport:
+    """The report of a file that was not run."""
+    return VerificationReport(file=file.name, passed=False, faults=(fault,), images=0, runtimes={},
+                              difference_from_export=float("inf"), operators={},
+                              versions=file_format.module.get_versions())
+
+
+def _check_shapes(runners: dict[str, BatchRunner], reference: ReferenceOutputs, reference_file: pathlib.Path) -> None:
+    """Raises: ValueError where the images are not of the shape that the file takes."""
+    shape = reference.images.shape[1:]
+    for runner in runners.values():
+        if any(side not in (None, given) for side, given in zip(runner.shape[1:], shape)):
+            raise ValueError(f"{reference_file} holds no images to compare: they are of the shape {shape}, the file takes "
+                             f"{runner.shape[1:]}")
+
+
+def _compare(file: pathlib.Path, runner: BatchRunner, outputs: np.ndarray, report: ExportReport, exported: RuntimeResult,
+             reference: ReferenceOutputs) -> RuntimeResult:
+    """The outputs of one runtime beside those of Keras."""
+    images = reference.images
+    batch = np.resize(images, (runner.shape[0] or 1, *images.shape[1:]))
+    logits = None
+    if reference.logits is not None:
+        logits = BatchRunner(load_logits_function(file), runner.shape)(images), reference.logits
+    return compare_outputs(outputs, reference.keras, exported.precision, report.compared_values,
+                           latency_ms=measure_latency(runner.run, batch), logits=logits, scale=report.scale)
+
+
+def _find_faults(report: ExportReport, results: dict[str, RuntimeResult], difference: float,
+                 operators: dict[str, int]) -> list[str]:
+    """Why the file does not pass on this machine."""
+    faults = [] if report.passed else [f"at its export {report.fault or 'it did not pass'}"]
+    for name, result in results.items():
+        # A share of classes means little on a handful of images; that they differ little from the export's says more.
+        threshold = replace(report.thresholds[name], agreement=None)
+        if fault := find_fault(result, threshold):
             faults.append(f"in {name} {fault}")
-    assert here is not None
-    difference = relative(here, kept.exported, np.max)
-    if not difference <= SAME:
-        faults.append(f"the answers differ by {difference:.2g} from those on the machine that exported it")
-    operators = form.module.operators(file)
-    if operators != held.operators:
-        faults.append("its operators are not those of the certificate")
-    return Verified(file.name, not faults, tuple(faults), len(images), runtimes, difference, operators, form.module.version())
-
-
-def _looser(threshold: Threshold) -> Threshold:
-    """A share of a class cannot be asked of a handful of images; that they differ little from the export's says more."""
-    return replace(threshold, agreement=None)
+    if not difference <= TOLERANCE:
+        faults.append(f"the outputs differ by {difference:.2g} from those on the machine that exported it")
+    if operators != report.operators:
+        faults.append("its operators are not those of the report")
+    return faults

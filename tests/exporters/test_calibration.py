@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from reskeras.exporters.calibration import samples
+from reskeras.exporters.calibration import load_images
 from reskeras.images.preprocessing import Preprocessing
 
 SHAPE = (16, 20, 3)
@@ -36,16 +36,16 @@ def sources(folder):
 @pytest.mark.parametrize("kind", ["floats", "uint8", "pair", "folder", "path", "files", "data set", "batched pairs", "prepared"])
 def test_sources(kind, folder):
     source, count, last = sources(folder)[kind]
-    found = samples(source, PREPARE, SHAPE)
+    found = load_images(source, PREPARE, SHAPE)
     assert found.images.shape == (count, *SHAPE) and found.images.dtype == "float32"
-    assert (found.truth is None) == (last is None) and (last is None or found.truth[-1] == last)
+    assert (found.classes is None) == (last is None) and (last is None or found.classes[-1] == last)
     if count == 40:
         np.testing.assert_allclose(found.images, FLOATS, atol=1e-6)
 
 
 def test_at_most_so_many_evenly(folder):
-    assert len(samples(folder, PREPARE, SHAPE, most=3).images) == 3
-    assert len(samples(tf.data.Dataset.from_tensor_slices(PIXELS).repeat(), PREPARE, SHAPE, most=50).images) == 50
+    assert len(load_images(folder, PREPARE, SHAPE, limit=3).images) == 3
+    assert len(load_images(tf.data.Dataset.from_tensor_slices(PIXELS).repeat(), PREPARE, SHAPE, limit=50).images) == 50
 
 
 @pytest.mark.parametrize("images, prepare, message", [
@@ -54,7 +54,7 @@ def test_at_most_so_many_evenly(folder):
     (FLOATS * 0.1, PREPARE, "have not been through it"),
     (PIXELS / np.float32(255), Preprocessing(SHAPE[:2], "raw"), "have not been through it"),
     (PIXELS / np.float32(255), Preprocessing(SHAPE[:2], "tf"), "have not been through it"),
-    (PIXELS.astype("float32"), None, "preprocess=Preprocessing"),
+    (PIXELS.astype("float32"), None, "preprocessing=Preprocessing"),
     (PIXELS, None, "does not say how they are prepared"),
     (np.where(PIXELS == 7, np.nan, FLOATS), PREPARE, "of 40 images hold numbers that are not finite"),
     (np.where(PIXELS == 7, np.inf, FLOATS), None, "not finite"),
@@ -72,23 +72,23 @@ def test_at_most_so_many_evenly(folder):
 ])
 def test_refused(images, prepare, message):
     with pytest.raises(ValueError, match=message):
-        samples(images, prepare, SHAPE)
+        load_images(images, prepare, SHAPE)
 
 
 def test_refused_files(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder"):
-        samples(tmp_path / "none", PREPARE, SHAPE)
+        load_images(tmp_path / "none", PREPARE, SHAPE)
     with pytest.raises(ValueError, match="holds no image files"):
-        samples(tmp_path, PREPARE, SHAPE)
+        load_images(tmp_path, PREPARE, SHAPE)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
-    with pytest.raises(ValueError, match="broken.png: no readable"):
-        samples(tmp_path, PREPARE, SHAPE)
+    with pytest.raises(ValueError, match="broken.png: not a readable"):
+        load_images(tmp_path, PREPARE, SHAPE)
     with pytest.raises(ValueError, match="the data set is empty"):
-        samples(tf.data.Dataset.from_tensor_slices(PIXELS[:0]), PREPARE, SHAPE)
+        load_images(tf.data.Dataset.from_tensor_slices(PIXELS[:0]), PREPARE, SHAPE)
 
 
 @pytest.mark.parametrize("pixels", ["torch", "tf", "caffe", "raw"])
 def test_prepared_images_are_never_refused(pixels):
     prepare = Preprocessing(SHAPE[:2], pixels)
-    assert len(samples(prepare(PIXELS), prepare, SHAPE).images) == 40
-    assert len(samples(PIXELS, prepare, SHAPE).images) == 40
+    assert len(load_images(prepare(PIXELS), prepare, SHAPE).images) == 40
+    assert len(load_images(PIXELS, prepare, SHAPE).images) == 40

@@ -10,8 +10,10 @@ from keras import layers
 import reskeras
 from reskeras.exporters import export as exporter
 from reskeras.exporters import formats
-from reskeras.exporters.tflite import tflite
-from reskeras.exporters.report import agreement, size_and_hash
+from reskeras.exporters.formats import open_file
+from reskeras.exporters.tflite import runtime, tflite
+from reskeras.exporters.comparison import compute_agreement
+from reskeras.exporters.measurements import compute_size_and_hash
 from reskeras.images.preprocessing import Preprocessing
 
 IMAGES = np.random.default_rng(1).uniform(size=(40, 12, 10, 3)).astype("float32")
@@ -35,31 +37,31 @@ def net():
                                         ("d.tflite", "dynamic"), ("i.tflite", "int8")])
 def test_file_equals_keras(net, tmp_path, file, kind):
     path = tmp_path / "new" / file
-    certificate = reskeras.export(net, path, quantize=kind, calibration=IMAGES)
+    report = reskeras.export(net, path, quantize=kind, calibration_data=IMAGES)
     runtime = exporter.open_file(path)
     found, expected = runtime(IMAGES), net.predict(IMAGES, verbose=0)
-    assert agreement(found, expected) == certificate.top1_agreement >= 0.95
-    assert certificate.measure == ("logits" if kind == "int8" else "log-probabilities")
+    assert compute_agreement(found, expected) == report.top1_agreement >= 0.95
+    assert report.compared_values == ("logits" if kind == "int8" else "log-probabilities")
     logarithms = [np.log(np.maximum(scores.astype("float64"), 1e-30)) for scores in (found, expected)]
     if kind != "int8":      # whose 8 bits of a probability have few logarithms
-        difference = np.abs(logarithms[0] - logarithms[1]).max() / certificate.scale
-        assert difference == pytest.approx(certificate.max_relative_difference, abs=1e-6)
-    assert certificate.max_relative_difference <= {None: 1e-5, "float16": 1e-2}.get(kind, 0.2)
-    assert (certificate.bytes, certificate.sha256) == size_and_hash(path)
-    assert certificate.latency_ms > 0 and certificate.images == 40
-    assert json.loads((path.parent / f"{file}.json").read_text())["sha256"] == certificate.sha256
+        difference = np.abs(logarithms[0] - logarithms[1]).max() / report.scale
+        assert difference == pytest.approx(report.max_relative_difference, abs=1e-6)
+    assert report.max_relative_difference <= {None: 1e-5, "float16": 1e-2}.get(kind, 0.2)
+    assert (report.bytes, report.sha256) == compute_size_and_hash(path)
+    assert report.latency_ms > 0 and report.images == 40
+    assert json.loads((path.parent / f"{file}.json").read_text())["sha256"] == report.sha256
     assert sorted(f.name for f in path.parent.iterdir()) == sorted([file, f"{file}.json", f"{file}.npz"])
 
 
 def interpreter(path):
-    reader = tflite.interpreter_class()(model_path=str(path))
+    reader = runtime.get_interpreter_class()(model_path=str(path))
     reader.allocate_tensors()
     return reader
 
 
 def test_tflite_has_builtin_operators_and_static_shapes(tmp_path):
     net = reskeras.create("resnext50_32x4d", depths=(1,), widths=(64,), weights=None, input_shape=(None, None, 3), classes=3)
-    reskeras.export(net, tmp_path / "net.tflite", size=(32, 40), batch=2)
+    reskeras.export(net, tmp_path / "net.tflite", size=(32, 40), batch_size=2)
     reader = interpreter(tmp_path / "net.tflite")
     assert reader.get_input_details()[0]["shape_signature"].tolist() == [2, 32, 40, 3]
     assert all(size > 0 for tensor in reader.get_tensor_details() for size in tensor["shape_signature"])
@@ -68,13 +70,13 @@ def test_tflite_has_builtin_operators_and_static_shapes(tmp_path):
 
 
 def test_int8_file_takes_and_gives_int8(net, tmp_path):
-    reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration=IMAGES)
+    reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=IMAGES)
     reader = interpreter(tmp_path / "net.tflite")
     assert reader.get_input_details()[0]["dtype"] == reader.get_output_details()[0]["dtype"] == np.int8
 
 
 def test_runtime_takes_any_number_of_images(net, tmp_path):
-    reskeras.export(net, tmp_path / "net.tflite", batch=16)
+    reskeras.export(net, tmp_path / "net.tflite", batch_size=16)
     run = exporter.open_file(tmp_path / "net.tflite")
     assert run.shape == (16, 12, 10, 3)
     np.testing.assert_allclose(run(IMAGES[:21]), net.predict(IMAGES[:21], verbose=0), atol=1e-6)
@@ -101,15 +103,15 @@ def test_keras_file_holds_no_optimizer(net, tmp_path):
 @pytest.mark.parametrize("file", ["net.tflite", "net.keras", "net"])
 def test_a_failure_keeps_the_earlier_file_and_leaves_no_other(net, tmp_path, monkeypatch, file):
     reskeras.export(net, tmp_path / file)
-    before = {f.name: size_and_hash(f) for f in tmp_path.iterdir()}
+    before = {f.name: compute_size_and_hash(f) for f in tmp_path.iterdir()}
     true = exporter.open_file
-    monkeypatch.setattr(exporter, "open_file", lambda path, *_: formats.Runtime(lambda x: true(path).run(x) * 1.01, (1,)))
+    monkeypatch.setattr(exporter, "open_file", lambda path, *_: formats.BatchRunner(lambda x: true(path).run(x) * 1.01, (1,)))
     with pytest.raises(RuntimeError, match="differ from Keras by"):
         reskeras.export(net, tmp_path / file)
-    assert {f.name: size_and_hash(f) for f in tmp_path.iterdir()} == before
+    assert {f.name: compute_size_and_hash(f) for f in tmp_path.iterdir()} == before
     with pytest.raises(RuntimeError):
         reskeras.export(net, tmp_path / f"other_{file}")
-    assert {f.name: size_and_hash(f) for f in tmp_path.iterdir()} == before
+    assert {f.name: compute_size_and_hash(f) for f in tmp_path.iterdir()} == before
     monkeypatch.undo()
     reskeras.export(net, tmp_path / file)
     assert set(before) == {f.name for f in tmp_path.iterdir()}
@@ -127,9 +129,9 @@ def test_converter_that_dies_half_way_leaves_nothing(net, tmp_path, monkeypatch)
 
 def test_quantization_that_loses_the_classes_is_refused(net, tmp_path, monkeypatch):
     true = exporter.open_file
-    monkeypatch.setattr(exporter, "open_file", lambda path, *_: formats.Runtime(lambda x: true(path).run(x)[:, ::-1], (1,)))
+    monkeypatch.setattr(exporter, "open_file", lambda path, *_: formats.BatchRunner(lambda x: true(path).run(x)[:, ::-1], (1,)))
     with pytest.raises(RuntimeError, match="of the images keep the class"):
-        reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration=IMAGES)
+        reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=IMAGES)
     assert not list(tmp_path.iterdir())
 
 
@@ -138,22 +140,22 @@ def test_quantization_that_loses_the_classes_is_refused(net, tmp_path, monkeypat
     ("net.onx", {}, "did you mean '.onnx'"),
     ("net.tflit", {}, "did you mean '.tflite'"),
     ("net.keras", {"quantize": "int8"}, "defined for .tflite"),
-    ("net.tflite", {"calibration_method": "mse"}, "calibration_method='mse' is defined for quantize='int8'"),
-    ("net.tflite", {"quantize": "int8", "calibration": IMAGES, "calibration_method": "mean"}, "minmax, percentile, mse"),
+    ("net.tflite", {"calibration_method": "mse"}, "calibration_method='mse': expected 'minmax'; other values are defined for"),
+    ("net.tflite", {"quantize": "int8", "calibration_data": IMAGES, "calibration_method": "mean"}, "'minmax', 'percentile', 'mse'"),
     ("net.tflite", {"quantize": "int4"}, "did you mean 'int8'"),
-    ("net.tflite", {"quantize": "int8"}, "needs calibration"),
-    ("net.tflite", {"quantize": "int8", "calibration": IMAGES[:, :5]}, "expected \\(N, 12, 10, 3\\)"),
-    ("net.tflite", {"batch": 0}, "at least 1"), ("net.keras", {"batch": 2}, r"'net.keras' holds the net's own shape, \(None, 12"),
-    ("net.keras", {"size": 12}, "batch and size are fixed in files of other kinds"),
+    ("net.tflite", {"quantize": "int8"}, "calibration_data=None: expected some hundred images"),
+    ("net.tflite", {"quantize": "int8", "calibration_data": IMAGES[:, :5]}, "expected \\(N, 12, 10, 3\\)"),
+    ("net.tflite", {"batch_size": 0}, "at least 1"), ("net.keras", {"batch_size": 2}, r"'net.keras' holds the net's own shape, \(None, 12"),
+    ("net.keras", {"size": 12}, "size=12: expected None, .* fixed in files of other kinds"),
     ("net", {"thresholds": [0.1]}, r"thresholds=\[0.1\]: expected a dictionary, such as"),
-    ("net.tflite", {"quantize": "int8", "calibration": IMAGES, "float_layers": "head"}, r"a list of names, \['head'\]"),
-    ("net.tflite", {"size": 64}, "not the model's"),
+    ("net.tflite", {"quantize": "int8", "calibration_data": IMAGES, "float_layers": "head"}, r"a list of names, \['head'\]"),
+    ("net.tflite", {"size": 64}, r"size=\(64, 64\): expected the model\'s own \(12, 10\)"),
     ("net", {"size": 0}, "size=0: expected"), ("net", {"size": True}, "size=True: expected"),
     ("net", {"size": (12,)}, r"size=\(12,\): expected \(height, width\)"), ("net", {"size": "12"}, "size='12': expected"),
     ("net", {"size": 12.0}, "size=12.0: expected"), ("net", {"size": (-12, 10)}, "at least 1"),
     ("net", {"threads": 0}, "threads=0: expected a whole number of at least 1"),
-    ("net.tflite", {"io": "uint8"}, "io='uint8' is defined for quantize='int8'"),
-    ("net", {"validation": (IMAGES, np.arange(40))}, r"classes of the images are 0 to 39; the net's output is .* \(4,\)"),
+    ("net.tflite", {"io": "uint8"}, "io='uint8': expected 'int8'; other values are defined for"),
+    ("net", {"validation_data": (IMAGES, np.arange(40))}, r"classes of the images are 0 to 39; the net's output is .* \(4,\)"),
 ])
 def test_bad_argument(net, tmp_path, file, arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -164,7 +166,7 @@ def test_bad_argument(net, tmp_path, file, arguments, message):
 def test_tflite_of_an_open_size_needs_one(tmp_path):
     image = keras.Input((None, None, 1))
     net = keras.Model(image, layers.GlobalMaxPooling2D()(image))
-    with pytest.raises(ValueError, match="give size="):
+    with pytest.raises(ValueError, match=r"size=None: expected \(height, width\)"):
         reskeras.export(net, tmp_path / "net.tflite")
     assert reskeras.export(net, tmp_path / "net.tflite", size=8).max_relative_difference == 0
     assert reskeras.export(net, tmp_path / "net").max_relative_difference == 0
@@ -175,8 +177,8 @@ def test_int8_of_a_net_of_integers_is_refused_clearly(tmp_path):
     net = keras.Model(image, layers.Conv2D(4, 3)(layers.Rescaling(1 / 255)(image)))
     pixels = np.random.default_rng(0).integers(0, 256, (40, 12, 10, 3), "uint8")
     with pytest.raises(ValueError, match="takes images of uint8"):
-        reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration=pixels,
-                        preprocess=Preprocessing((12, 10), "raw"))
+        reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=pixels,
+                        preprocessing=Preprocessing((12, 10), "raw"))
 
 
 class Stateful(layers.Layer):
@@ -202,7 +204,7 @@ def test_a_net_that_cannot_be_read_is_not_passed_off_as_another(tmp_path, factor
 def test_what_an_earlier_file_was_written_out_to_goes_with_it(net, tmp_path):
     """A C array of other weights would be taken for the file's."""
     pytest.importorskip("tflite_micro")
-    reskeras.export(net, tmp_path / "net.tflite", cc=True)
+    reskeras.export(net, tmp_path / "net.tflite", c_array=True)
     reskeras.export(net, tmp_path / "net.tflite")
     assert sorted(f.name for f in tmp_path.iterdir()) == ["net.tflite", "net.tflite.json", "net.tflite.npz"]
 
@@ -225,7 +227,7 @@ def test_open_file_that_is_none(tmp_path):
         exporter.open_file(tmp_path / "net.tflite")
     for file in ("net.tflite", "net.keras"):
         (tmp_path / file).write_bytes(b"no net at all")
-        with pytest.raises(ValueError, match="no readable"):
+        with pytest.raises(ValueError, match="cannot be read as a"):
             exporter.open_file(tmp_path / file)
 
 
@@ -233,5 +235,5 @@ def test_int8_of_an_untrained_classifier(tmp_path):
     """A thousand classes of a thousandth each: one step of 8 bits is more than any of them, and the logits still tell."""
     net = reskeras.create("resnet10t", weights=None, input_shape=(64, 64, 3))
     images = np.random.default_rng(0).standard_normal((40, 64, 64, 3)).astype("float32")
-    certificate = reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration=images)
-    assert certificate.passed and 0 < certificate.max_relative_difference < 0.1
+    report = reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=images)
+    assert report.passed and 0 < report.max_relative_difference < 0.1

@@ -13,18 +13,20 @@ import tensorflow as tf
 from tiny import tiny, trained
 
 import reskeras
-from reskeras.exporters.tflite import flatbuffer, tflite
-from reskeras.exporters.calibration import Samples
-from reskeras.exporters.debug_quantization import layer_errors
-from reskeras.exporters.tflite.delegates import left_to_cpu
-from reskeras.exporters.export import export, job_of
-from reskeras.exporters.formats import format_of, open_file
-from reskeras.exporters.keras_file import keras_run
-from reskeras.exporters.random_images import undecided
+from reskeras._keras_private import get_tflite_schema
+from reskeras.exporters.tflite import flatbuffer, runtime, tflite
+from reskeras.exporters.calibration import ImageSet
+from reskeras.exporters.debug_quantization import measure_layer_errors
+from reskeras.exporters.tflite.delegates import count_cpu_operators
+from reskeras.exporters.export import export
+from reskeras.exporters.formats import find_format, open_file
+from reskeras.exporters.prepare import make_options
+from reskeras.exporters.keras_file import make_array_function
+from reskeras.exporters.random_images import reduce_contrast
 from reskeras.graph.graph import Graph
 from reskeras.graph.equivalence import logits
 from reskeras.spec import SE
-from reskeras.variants import ROWS
+from reskeras.variants import VARIANTS
 from reskeras.images.preprocessing import Preprocessing
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "exports.md"
@@ -41,7 +43,7 @@ PARTS = {"cifar_resnet20": "basic blocks, shortcut A", "resnetblur18": "blur poo
 # Of whose gates a tiny form leaves a single channel, which int8 cannot scale where it is never positive.
 NARROW = {"seresnet18v1", "seresnet34v1"}
 # The statistics of group normalization are the image's own: too few of 256 levels are left of a channel.
-NO_INT8 = {name for name, row in ROWS.items() if getattr(row.spec, "norm", "") == "group"}
+NO_INT8 = {name for name, row in VARIANTS.items() if getattr(row.spec, "norm", "") == "group"}
 
 
 def pictures(count, height, width, channels):
@@ -81,25 +83,25 @@ def check_row(row, folder, floats=tuple(FLOATS)):
     images = pictures(40, *net.input_shape[1:])
     for file in floats:
         kind, worst = FLOATS[file]
-        certificate = export(learned if kind is None else net, folder / file, quantize=kind, calibration=images)
-        assert certificate.passed and certificate.max_relative_difference <= worst
+        report = export(learned if kind is None else net, folder / file, quantize=kind, calibration_data=images)
+        assert report.passed and report.max_relative_difference <= worst
         if file != "net":
             assert_for_phones(folder / file)
-            assert certificate.operators == flatbuffer.operators(folder / file)
-            gpu.update(certificate.left_to_cpu["GPU"])
-            assert flatbuffer.has_type(folder / file, "FLOAT16") == (kind == "float16")
+            assert report.operators == flatbuffer.count_operators(folder / file)
+            gpu.update(report.left_to_cpu["GPU"])
+            assert flatbuffer.has_tensor_type(folder / file, "FLOAT16") == (kind == "float16")
     if row in NO_INT8:
         with pytest.raises(RuntimeError, match="group normalization"):
-            export(net, folder / "c.tflite", quantize="int8", calibration=images)
+            export(net, folder / "c.tflite", quantize="int8", calibration_data=images)
         assert not (folder / "c.tflite").exists()
-        assert export(net, folder / "d.tflite", quantize="dynamic", validation=images).passed       # what the error proposes
+        assert export(net, folder / "d.tflite", quantize="dynamic", validation_data=images).passed       # what the error proposes
     else:
-        certificate = export(net, folder / "c.tflite", quantize="int8", calibration=images)
-        assert certificate.passed and certificate.max_relative_difference <= 0.1
+        report = export(net, folder / "c.tflite", quantize="int8", calibration_data=images)
+        assert report.passed and report.max_relative_difference <= 0.1
         assert_for_phones(folder / "c.tflite", integers=True)
-        gpu.update(certificate.left_to_cpu["GPU"])
+        gpu.update(report.left_to_cpu["GPU"])
     small = "falls short" if row in NO_INT8 else "yes"
-    return f"| {PARTS.get(row, '')} | `{ROWS[row].builder}` | yes | yes | {small} | {', '.join(gpu) or 'all'} |"
+    return f"| {PARTS.get(row, '')} | `{VARIANTS[row].builder}` | yes | yes | {small} | {', '.join(gpu) or 'all'} |"
 
 
 @pytest.mark.parametrize("row", PARTS)
@@ -115,7 +117,7 @@ def test_every_part(row, tmp_path, accept):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", VARIANTS)
 def test_every_row_in_a_fresh_process(row, tmp_path):
     in_a_fresh_process("check_row", row, tmp_path)
 
@@ -140,28 +142,28 @@ def test_full_size(row, tmp_path):
 
 def check_full(row, folder):
     """As published, at 224 pixels (CIFAR's at 32), never trained: SavedModel, float32, float16 and int8."""
-    size = 32 if ROWS[row].spec.input_size < 100 else 224
+    size = 32 if VARIANTS[row].spec.input_size < 100 else 224
     keras.utils.set_random_seed(0)
-    net = ROWS[row](weights=None, input_shape=(size, size, 3))
+    net = VARIANTS[row](weights=None, input_shape=(size, size, 3))
     for file, (kind, worst) in FLOATS.items():
-        certificate = export(net, folder / file, quantize=kind)
-        assert certificate.passed and (certificate.rounding or certificate.max_relative_difference <= worst)
+        report = export(net, folder / file, quantize=kind)
+        assert report.passed and (report.float32_error or report.max_relative_difference <= worst)
         if file != "net":
             assert_for_phones(folder / file)
-    inner = keras_run(logits(Graph.of(net)).build())        # at full contrast the attention of an untrained ResNeSt saturates
-    images = undecided(Samples(pictures(32, size, size, 3)), inner).images
+    inner = make_array_function(logits(Graph.of(net)).build())        # at full contrast the attention of an untrained ResNeSt saturates
+    images = reduce_contrast(ImageSet(pictures(32, size, size, 3)), inner).images
     if row in NO_INT8 | TOO_DEEP:
         with pytest.raises(RuntimeError, match="differ from Keras by .* relative, more than 0.1"):
-            export(net, folder / "c.tflite", quantize="int8", calibration=images)
+            export(net, folder / "c.tflite", quantize="int8", calibration_data=images)
         assert not (folder / "c.tflite").exists()
     else:
-        assert export(net, folder / "c.tflite", quantize="int8", calibration=images).passed
+        assert export(net, folder / "c.tflite", quantize="int8", calibration_data=images).passed
         assert_for_phones(folder / "c.tflite", integers=True)
         assert (folder / "c.tflite").stat().st_size <= 0.3 * (folder / "a.tflite").stat().st_size
 
 
 def test_cases_cover_every_part():
-    specs = [ROWS[row].spec for row in PARTS]
+    specs = [VARIANTS[row].spec for row in PARTS]
     radix = {spec.mixer.radix for spec in specs if hasattr(getattr(spec, "mixer", None), "radix")}
     groups = {getattr(spec, "groups", 1) for spec in specs}
     assert radix == {1, 2, 4} and groups >= {1, 2, 32, 64}
@@ -179,7 +181,7 @@ def test_faults_are_found(tmp_path):
     converter = tf.lite.TFLiteConverter.from_concrete_functions([bad.get_concrete_function()])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     (tmp_path / "bad.tflite").write_bytes(converter.convert())
-    found = "; ".join(flatbuffer.faults(tmp_path / "bad.tflite", integers=True))
+    found = "; ".join(flatbuffer.find_faults(tmp_path / "bad.tflite", integers=True))
     for part in ("CUSTOM FlexMatrixDeterminant: not a builtin", "SPLIT: GPU", "SUM: it overflows", "static ones", "rank 4",
                  "floating point"):
         assert part in found
@@ -190,24 +192,24 @@ def test_a_layer_that_is_always_zero_is_a_fault(tmp_path):
     image = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3, activation="relu", bias_initializer=keras.initializers.Constant(-50))(image)
     net = keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
-    with pytest.raises(RuntimeError, match="is zero on every image of the calibration"):
-        export(net, tmp_path / "net.tflite", quantize="int8", calibration=pictures(40, 8, 8, 3))
+    with pytest.raises(RuntimeError, match="is zero on every calibration image"):
+        export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=pictures(40, 8, 8, 3))
     assert not list(tmp_path.iterdir())
 
 
 def test_metadata_is_inside(tmp_path):
     net = reskeras.create("cifar_resnet20.digits")
-    certificate = export(net, tmp_path / "net.tflite")
-    held = flatbuffer.metadata(tmp_path / "net.tflite")
+    report = export(net, tmp_path / "net.tflite")
+    held = flatbuffer.read_metadata(tmp_path / "net.tflite")
     assert held["labels"] == [str(i) for i in range(10)] and held["licence"] == "apache-2.0"
     assert held["memory"]["weights"] == "cifar_resnet20.digits" and held["memory"]["preprocessing"]["size"] == [16, 16]
-    assert (certificate.variant, certificate.tag) == ("cifar_resnet20", "digits")
+    assert (report.variant, report.tag) == ("cifar_resnet20", "digits")
 
 
 def test_buffers_are_aligned_and_names_of_their_own(tmp_path):
     export(tiny("cifar_resnet20"), tmp_path / "net.tflite")
     data = (tmp_path / "net.tflite").read_bytes()
-    whole, reader = np.frombuffer(data, "uint8"), flatbuffer.schema().Model.GetRootAs(data)
+    whole, reader = np.frombuffer(data, "uint8"), get_tflite_schema().Model.GetRootAs(data)
     names = [reader.Subgraphs(0).Tensors(i).Name() for i in range(reader.Subgraphs(0).TensorsLength())]
     assert len(set(names)) == len(names)
     places = [reader.Buffers(i).DataAsNumpy().ctypes.data - whole.ctypes.data
@@ -218,26 +220,26 @@ def test_buffers_are_aligned_and_names_of_their_own(tmp_path):
 @pytest.mark.parametrize("io, dtype", [("int8", np.int8), ("uint8", np.uint8), ("float32", np.float32)])
 def test_type_of_input_and_output(tmp_path, io, dtype):
     net = net_of("cifar_resnet20")
-    certificate = export(net, tmp_path / "net.tflite", quantize="int8", calibration=pictures(40, 32, 32, 3), io=io, batch=3)
-    reader = tflite.interpreter_class()(str(tmp_path / "net.tflite"))
+    report = export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=pictures(40, 32, 32, 3), io=io, batch_size=3)
+    reader = runtime.get_interpreter_class()(str(tmp_path / "net.tflite"))
     for details in (*reader.get_input_details(), *reader.get_output_details()):
         assert details["dtype"] == dtype and details["shape"][0] == 3
-    assert certificate.batch == 3 and certificate.images == 40
+    assert report.batch_size == 3 and report.images == 40
 
 
 def test_float_layers_stay_in_floating_point(tmp_path):
     net = net_of("cifar_resnet20")
     images = pictures(40, 32, 32, 3)
-    export(net, tmp_path / "whole.tflite", quantize="int8", calibration=images)
-    certificate = export(net, tmp_path / "part.tflite", quantize="int8", calibration=images,
+    export(net, tmp_path / "whole.tflite", quantize="int8", calibration_data=images)
+    report = export(net, tmp_path / "part.tflite", quantize="int8", calibration_data=images,
                          float_layers=["conv3_block1_1_conv", "predictions"])
-    assert not flatbuffer.has_type(tmp_path / "whole.tflite", "FLOAT32")
-    assert flatbuffer.has_type(tmp_path / "part.tflite", "FLOAT32") and "DEQUANTIZE" in certificate.operators
+    assert not flatbuffer.has_tensor_type(tmp_path / "whole.tflite", "FLOAT32")
+    assert flatbuffer.has_tensor_type(tmp_path / "part.tflite", "FLOAT32") and "DEQUANTIZE" in report.operators
     whole = open_file(tmp_path / "whole.tflite")(images) - net.predict(images, verbose=0)
     part = open_file(tmp_path / "part.tflite")(images) - net.predict(images, verbose=0)
     assert np.abs(part).mean() < np.abs(whole).mean()
     with pytest.raises(ValueError, match="did you mean 'conv1_conv'"):
-        export(net, tmp_path / "no.tflite", quantize="int8", calibration=images, float_layers=["conv1_con"])
+        export(net, tmp_path / "no.tflite", quantize="int8", calibration_data=images, float_layers=["conv1_con"])
 
 
 def test_layer_errors_name_the_layers():
@@ -246,8 +248,8 @@ def test_layer_errors_name_the_layers():
     (kernel,) = net.get_layer("conv3_block1_1_conv").get_weights()
     kernel[..., 0] *= 1000
     net.get_layer("conv3_block1_1_conv").set_weights([kernel])
-    job = job_of(net, format_of("x.tflite"), "int8", 1, None, "int8", (), False)
-    errors = layer_errors(reskeras.optimize(net, proof=False)[0], replace(job, samples=pictures(40, 32, 32, 3)))
+    options = make_options(net, find_format("x.tflite"), quantize="int8", batch_size=1)
+    errors = measure_layer_errors(reskeras.optimize(net, check=False)[0], replace(options, calibration_images=pictures(40, 32, 32, 3)))
     names = {layer.name for layer in net.layers}
     assert {e.layer for e in errors} <= names and len(errors) > 15
     assert errors[0].relative_error >= errors[-1].relative_error > 0
@@ -261,7 +263,7 @@ def test_delegates_report_what_they_leave(tmp_path):
         return tf.reshape(y, (1, 2, 3, 6, 4)) * 2
     converter = tf.lite.TFLiteConverter.from_concrete_functions([odd.get_concrete_function()])
     (tmp_path / "odd.tflite").write_bytes(converter.convert())
-    found = left_to_cpu(tmp_path / "odd.tflite")
+    found = count_cpu_operators(tmp_path / "odd.tflite")
     assert {"ROUND", "MIRROR_PAD", "MUL"} <= set(found["GPU"]) and "MAX_POOL_2D" not in found["GPU"]
     assert "MAX_POOL_2D" in found["XNNPACK"] and "MUL" not in found["XNNPACK"]
 
@@ -269,10 +271,10 @@ def test_delegates_report_what_they_leave(tmp_path):
 def test_unsigned_pixels_in(tmp_path):
     """A net with preprocessing inside takes the camera's bytes."""
     net = reskeras.create("cifar_resnet20", weights=None, include_preprocessing=True, input_shape=(32, 32, 3), classes=7)
-    net = reskeras.remember(net, Preprocessing((32, 32), "torch"), LABELS)
+    net = reskeras.set_metadata(net, Preprocessing((32, 32), "torch"), LABELS)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), "uint8")
-    export(net, tmp_path / "net.tflite", quantize="int8", calibration=pixels, io="uint8")
-    details = tflite.interpreter_class()(str(tmp_path / "net.tflite")).get_input_details()[0]
+    export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=pixels, io="uint8")
+    details = runtime.get_interpreter_class()(str(tmp_path / "net.tflite")).get_input_details()[0]
     scale, zero = details["quantization"]
     assert details["dtype"] == np.uint8 and scale == pytest.approx(1, rel=1e-2) and zero == 0
     assert json.loads((tmp_path / "net.tflite.json").read_text())["memory"]["preprocessing"]["pixels"] == "raw"

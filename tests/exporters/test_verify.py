@@ -11,8 +11,10 @@ from tiny import tiny
 
 import reskeras
 from reskeras.exporters import reference_outputs
-from reskeras.exporters.report import Certificate, Measured, Threshold, compared, threshold
-from reskeras.exporters.verify import verify
+from reskeras.exporters.comparison import RuntimeResult, compare_outputs
+from reskeras.exporters.report import ExportReport
+from reskeras.exporters.thresholds import Threshold, choose_threshold, find_fault
+from reskeras.exporters.verify import verify_file
 
 BLOCKED = """
 import sys
@@ -34,7 +36,7 @@ def folder(tmp_path_factory):
     net = reskeras.create("cifar_resnet20.digits")
     images = np.random.default_rng(0).uniform(size=(40, *net.input_shape[1:])).astype("float32")
     reskeras.export(net, folder / "net.tflite")
-    reskeras.export(net, folder / "int8.tflite", quantize="int8", calibration=images, thresholds={"difference": 0.2})
+    reskeras.export(net, folder / "int8.tflite", quantize="int8", calibration_data=images, thresholds={"difference": 0.2})
     return folder
 
 
@@ -59,47 +61,47 @@ def test_a_file_that_was_changed_fails(folder, tmp_path):
     data = bytearray((tmp_path / "net.tflite").read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / "net.tflite").write_bytes(data)
-    found = verify(tmp_path / "net.tflite")
+    found = verify_file(tmp_path / "net.tflite")
     assert not found.passed and "sha256" in found.faults[0]
     out = subprocess.run([sys.executable, "-m", "reskeras.cli", "verify", str(tmp_path / "net.tflite")], capture_output=True,
                          text=True)
     assert out.returncode == 1 and "sha256" in out.stdout
 
 
-def test_answers_of_another_machine_fail(folder, tmp_path):
+def test_outputs_of_another_machine_fail(folder, tmp_path):
     """As if the exporting machine, or Keras, had answered otherwise."""
     for suffix in ("", ".json", ".npz"):
         shutil.copy(folder / f"net.tflite{suffix}", tmp_path / f"net.tflite{suffix}")
     held = dict(np.load(tmp_path / "net.tflite.npz"))
-    for name, fault in (("exported", "the answers differ by"), ("keras", "differ from Keras by")):
+    for name, fault in (("exported", "the outputs differ by"), ("keras", "differ from Keras by")):
         np.savez(tmp_path / "net.tflite.npz", **{**held, name: held[name][:, ::-1]})
-        found = verify(tmp_path / "net.tflite")
+        found = verify_file(tmp_path / "net.tflite")
         assert not found.passed and fault in found.faults[0] and len(found.faults) == 1
 
 
 def test_what_is_missing_is_named(folder, tmp_path):
     shutil.copy(folder / "net.tflite", tmp_path / "net.tflite")
     with pytest.raises(FileNotFoundError, match="net.tflite.json: no such file; reskeras.export writes it"):
-        verify(tmp_path / "net.tflite")
+        verify_file(tmp_path / "net.tflite")
     (tmp_path / "net.tflite.json").write_text("{}")
     (tmp_path / "net.tflite.npz").write_text("no")
-    with pytest.raises(ValueError, match="is no certificate"):
-        verify(tmp_path / "net.tflite")
+    with pytest.raises(ValueError, match="is not the report of an export"):
+        verify_file(tmp_path / "net.tflite")
     shutil.copy(folder / "net.tflite.json", tmp_path / "net.tflite.json")
     with pytest.raises(ValueError, match="holds no images to compare"):
-        verify(tmp_path / "net.tflite")
+        verify_file(tmp_path / "net.tflite")
 
 
 @pytest.mark.parametrize("change", [
     {"runtimes": {}}, {"runtimes": []}, {"thresholds": {}}, {"thresholds": {"LiteRT": {"difference": "much"}}},
     {"measure": "size"}, {"scale": "large"}])
-def test_a_certificate_that_says_nothing_is_an_error(folder, tmp_path, change):
+def test_a_report_that_says_nothing_is_an_error(folder, tmp_path, change):
     for suffix in ("", ".json", ".npz"):
         shutil.copy(folder / f"net.tflite{suffix}", tmp_path / f"net.tflite{suffix}")
     held = json.loads((tmp_path / "net.tflite.json").read_text())
     (tmp_path / "net.tflite.json").write_text(json.dumps(held | change))
-    with pytest.raises(ValueError, match="net.tflite.json is no certificate"):
-        verify(tmp_path / "net.tflite")
+    with pytest.raises(ValueError, match="net.tflite.json is not the report of an export"):
+        verify_file(tmp_path / "net.tflite")
 
 
 def test_damaged_images_are_an_error(folder, tmp_path):
@@ -112,11 +114,11 @@ def test_damaged_images_are_an_error(folder, tmp_path):
     for change in ({"images": held["images"][:0]}, {"images": held["images"][:, :3]}, {"low": np.zeros(3)}):
         np.savez(path, **{**held, **change})
         with pytest.raises(ValueError, match="net.tflite.npz holds no images to compare"):
-            verify(tmp_path / "net.tflite")
+            verify_file(tmp_path / "net.tflite")
     for place in random.integers(0, len(whole), 150):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << random.integers(8)]) + whole[place + 1:])
         try:
-            reference_outputs.read(path)
+            reference_outputs.read_reference_outputs(path)
         except ValueError as error:
             assert "net.tflite.npz holds no images to compare" in str(error)
 
@@ -124,9 +126,9 @@ def test_damaged_images_are_an_error(folder, tmp_path):
 def test_a_file_that_fell_short_fails_again(folder, tmp_path):
     """Its few images say less than those of the export."""
     net = reskeras.create("cifar_resnet20.digits")
-    certificate = reskeras.export(net, tmp_path / "net.tflite", thresholds={"agreement": 1.5}, strict=False)
-    found = verify(tmp_path / "net.tflite")
-    assert not certificate.passed and not found.passed and f"at its export {certificate.fault}" in found.faults
+    report = reskeras.export(net, tmp_path / "net.tflite", thresholds={"agreement": 1.5}, strict=False)
+    found = verify_file(tmp_path / "net.tflite")
+    assert not report.passed and not found.passed and f"at its export {report.fault}" in found.faults
 
 
 def test_json_has_no_infinity(folder, tmp_path):
@@ -135,44 +137,47 @@ def test_json_has_no_infinity(folder, tmp_path):
         raise ValueError(name)
     image = keras.Input((4, 4, 3))
     net = keras.Model(image, keras.layers.Rescaling(float("inf"))(image))
-    certificate = reskeras.export(net, tmp_path / "net.tflite", strict=False)
+    report = reskeras.export(net, tmp_path / "net.tflite", strict=False)
     text = (tmp_path / "net.tflite.json").read_text()
     assert json.loads(text, parse_constant=refuse)["runtimes"]["LiteRT"]["max_relative_difference"] is None
-    assert Certificate.read(tmp_path / "net.tflite.json") == certificate and "not finite" in certificate.fault
+    assert ExportReport.read(tmp_path / "net.tflite.json") == report and "not finite" in report.fault
     for suffix in (".json", ".npz"):
         shutil.copy(folder / f"net.tflite{suffix}", tmp_path / f"net.tflite{suffix}")
-    assert json.loads(verify(tmp_path / "net.tflite").json(), parse_constant=refuse)["difference_from_export"] is None
+    assert json.loads(verify_file(tmp_path / "net.tflite").json(), parse_constant=refuse)["difference_from_export"] is None
 
 
-def test_certificate_file_is_read_back(folder):
-    held = Certificate.read(folder / "int8.tflite.json")
-    assert held.passed and held.judged() == held and held.quantize == "int8" and held.weights_sha256 and held.threads == 1
+def test_report_file_is_read_back(folder):
+    held = ExportReport.read(folder / "int8.tflite.json")
+    assert held.passed and held.judge() == held and held.quantize == "int8" and held.weights_sha256 and held.threads == 1
     assert held.thresholds == {"LiteRT": Threshold(difference=0.2)} and held.keras["latency_ms"]["p90"] > 0
-    assert held.first.mean_relative_difference <= held.first.max_relative_difference
+    assert held.first_result.mean_relative_difference <= held.first_result.max_relative_difference
 
 
 def test_thresholds():
     scores = np.eye(4, dtype="float32")[[0, 1, 2, 3] * 5] * 8
     near = scores + 0.01
-    found = compared(near, scores, "float32", "outputs", truth=np.array([0, 1, 2, 0] * 5))
-    assert found.accuracy == 0.75 and found.top1_agreement == 1
-    assert "more than 0.0001" in found.fault(threshold("float32", True)) and not found.fault(threshold("float16", True))
-    turned = scores[:, ::-1]
-    assert "keep the class" in compared(turned, scores, "int8", "outputs").fault(threshold("int8", True))
-    assert not compared(near, scores, "int8", "outputs").fault(threshold("int8", True))
-    assert "more than 0.1" in compared(turned, scores, "int8", "outputs").fault(threshold("int8", False))
-    assert threshold("int8", True, {"agreement": 0.5}) == Threshold(agreement=0.5)
+    result = compare_outputs(near, scores, "float32", "outputs", classes=np.array([0, 1, 2, 0] * 5))
+    assert result.accuracy == 0.75 and result.top1_agreement == 1
+    assert "more than 0.0001" in find_fault(result, choose_threshold("float32", True))
+    assert not find_fault(result, choose_threshold("float16", True))
+
+    int8 = compare_outputs(near, scores, "int8", "outputs")
+    turned = compare_outputs(scores[:, ::-1], scores, "int8", "outputs")
+    assert "keep the class" in find_fault(turned, choose_threshold("int8", True))
+    assert not find_fault(int8, choose_threshold("int8", True))
+    assert "more than 0.1" in find_fault(turned, choose_threshold("int8", False))
+    assert choose_threshold("int8", True, {"agreement": 0.5}) == Threshold(agreement=0.5)
     with pytest.raises(ValueError, match="did you mean 'agreement'"):
-        threshold("int8", True, {"agreemnt": 0.5})
+        choose_threshold("int8", True, {"agreemnt": 0.5})
 
 
 def test_a_saturated_softmax_hides_nothing():
     logits = np.array([[100.0, 0.0, 50.0]], "float32")
     off = logits + [[0, 0, 5]]
     expected, found = (np.exp(z - z.max()) / np.exp(z - z.max()).sum() for z in (logits, off))
-    assert compared(found, expected, "float32", "outputs").max_relative_difference < 1e-10
-    assert compared(found, expected, "float32", "log-probabilities").max_relative_difference > 0.01
-    exact = compared(found, expected, "float32", "log-probabilities", scale=100).max_relative_difference
+    assert compare_outputs(found, expected, "float32", "outputs").max_relative_difference < 1e-10
+    assert compare_outputs(found, expected, "float32", "log-probabilities").max_relative_difference > 0.01
+    exact = compare_outputs(found, expected, "float32", "log-probabilities", scale=100).max_relative_difference
     assert exact == pytest.approx(0.05, rel=1e-3)
 
 
@@ -180,13 +185,14 @@ def test_a_saturated_softmax_hides_nothing():
 def test_what_is_not_finite_never_passes(bad):
     expected = np.ones((2, 3), "float32")
     found = np.where(np.eye(2, 3), bad, expected)
-    for measure in ("outputs", "log-probabilities"):
-        for kind in ("float32", "int8"):
-            measured = compared(found.astype("float32"), expected / 3, kind, measure)
-            assert isinstance(measured, Measured) and "not finite" in measured.fault(threshold(kind, True))
+    for compared_values in ("outputs", "log-probabilities"):
+        for precision in ("float32", "int8"):
+            result = compare_outputs(found.astype("float32"), expected / 3, precision, compared_values)
+            assert isinstance(result, RuntimeResult)
+            assert "not finite" in find_fault(result, choose_threshold(precision, True))
 
 
 def test_untrained_nets_are_told_from_trained_ones():
-    from reskeras.exporters.export import has_learned
+    from reskeras.exporters.prepare import is_trained
     net = tiny("cifar_resnet20")
-    assert not has_learned(net) and has_learned(reskeras.create("cifar_resnet20.digits"))
+    assert not is_trained(net) and is_trained(reskeras.create("cifar_resnet20.digits"))

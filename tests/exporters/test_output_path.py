@@ -10,8 +10,9 @@ import pytest
 from tiny import tiny
 
 import reskeras
-from reskeras.exporters import replace as room
-from reskeras.exporters.replace import replacing
+from reskeras import files
+from reskeras.exporters.report import ExportReport
+from reskeras.files import atomic_write
 
 
 def content(folder):
@@ -19,25 +20,25 @@ def content(folder):
 
 
 def write(path, text):
-    """A net of two files, and its certificate."""
+    """A net of two files, and its report."""
     for name in (path, path.with_suffix(".bin"), path.with_name(f"{path.name}.json")):
         name.write_text(text)
 
 
 def test_all_files_together(tmp_path):
     for text in ("old", "new"):
-        with replacing(tmp_path / "net.xml") as new:
+        with atomic_write(tmp_path / "net.xml") as new:
             write(new, text)
         assert content(tmp_path) == {name: text.encode() for name in ("net.xml", "net.bin", "net.xml.json")}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "no space left on device"), MemoryError])
 def test_an_error_while_writing(tmp_path, error):
-    with replacing(tmp_path / "net.xml") as new:
+    with atomic_write(tmp_path / "net.xml") as new:
         write(new, "old")
     before = content(tmp_path)
     with pytest.raises(type(error) if isinstance(error, Exception) else error):
-        with replacing(tmp_path / "net.xml") as new:
+        with atomic_write(tmp_path / "net.xml") as new:
             new.write_text("half")
             raise error
     assert content(tmp_path) == before and len(list(tmp_path.iterdir())) == 3
@@ -45,7 +46,7 @@ def test_an_error_while_writing(tmp_path, error):
 
 @pytest.mark.parametrize("moves", range(6))
 def test_an_interrupt_between_any_two_moves(tmp_path, monkeypatch, moves):
-    with replacing(tmp_path / "net.xml") as new:
+    with atomic_write(tmp_path / "net.xml") as new:
         write(new, "old")
     before, true, count = content(tmp_path), os.replace, [0]
 
@@ -54,9 +55,9 @@ def test_an_interrupt_between_any_two_moves(tmp_path, monkeypatch, moves):
         if count[0] == moves + 1:
             raise KeyboardInterrupt
         true(*paths)
-    monkeypatch.setattr(room.os, "replace", interrupted)
+    monkeypatch.setattr(files.os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        with replacing(tmp_path / "net.xml") as new:
+        with atomic_write(tmp_path / "net.xml") as new:
             write(new, "new")
     assert content(tmp_path) == before and len(list(tmp_path.iterdir())) == 3
 
@@ -69,7 +70,7 @@ def test_a_disk_that_fills_up(tmp_path, monkeypatch, file):
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(reskeras.exporters.report.Certificate, "write", full)
+    monkeypatch.setattr(ExportReport, "write", full)
     with pytest.raises(OSError, match="No space left"):
         reskeras.export(net, tmp_path / file)
     assert content(tmp_path) == before

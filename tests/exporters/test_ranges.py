@@ -7,9 +7,10 @@ import pytest
 from tiny import tiny
 
 import reskeras
+from reskeras._keras_private import get_tflite_schema
 from reskeras.exporters.tflite import flatbuffer
 from reskeras.exporters.formats import open_file
-from reskeras.exporters.tflite.quantize import BINS, SHARES, by_mse, by_percentile
+from reskeras.exporters.tflite.ranges import BINS, SHARES, choose_mse_range, choose_percentile_range
 
 LOW, HIGH = -1.0, 3.0
 
@@ -20,10 +21,10 @@ def counts_of(values):
 
 def open_floats(path):
     """Names of what convolutions and dense layers make in floating point."""
-    model, kinds = flatbuffer.opened(path), ("CONV_2D", "FULLY_CONNECTED")
-    graph, names = model.Subgraphs(0), list(flatbuffer.names(model))
+    model, kinds = flatbuffer.read_model(path), ("CONV_2D", "FULLY_CONNECTED")
+    graph, names = model.Subgraphs(0), list(flatbuffer.iterate_operator_names(model))
     outputs = [graph.Tensors(graph.Operators(i).Outputs(0)) for i, name in enumerate(names) if name in kinds]
-    return {tensor.Name().decode() for tensor in outputs if tensor.Type() == flatbuffer.schema().TensorType.FLOAT32}
+    return {tensor.Name().decode() for tensor in outputs if tensor.Type() == get_tflite_schema().TensorType.FLOAT32}
 
 
 def error(values, low, high):
@@ -35,9 +36,9 @@ def error(values, low, high):
 
 def test_percentile_leaves_out_as_much_at_either_end():
     values = np.clip(np.random.default_rng(0).laplace(0, 0.08, 1_000_000), LOW, HIGH)
-    low, high = by_percentile(counts_of(values), LOW, HIGH)
+    low, high = choose_percentile_range(counts_of(values), LOW, HIGH)
     assert 0.4e-4 < (values < low).mean() <= 0.5e-4 and 0.4e-4 < (values > high).mean() <= 0.5e-4
-    assert by_percentile(counts_of([LOW, HIGH]), LOW, HIGH) == (LOW, HIGH)
+    assert choose_percentile_range(counts_of([LOW, HIGH]), LOW, HIGH) == (LOW, HIGH)
 
 
 @pytest.mark.parametrize("zeros", [0.0, 0.95])
@@ -47,10 +48,10 @@ def test_mse_is_the_least_of_its_choices(zeros):
     values[:2] = LOW, HIGH
     values = values[values != 0]
     whole = np.concatenate([values, np.zeros(int(len(values) * zeros / (1 - zeros)))])
-    best = by_mse(counts_of(values), LOW, HIGH)
+    best = choose_mse_range(counts_of(values), LOW, HIGH)
     measured = {share: error(whole, share * LOW, share * HIGH) for share in SHARES}
     assert best[1] < HIGH and error(whole, *best) <= 1.02 * min(measured.values()) < 0.9 * measured[1.0]
-    assert by_mse(counts_of([LOW, HIGH]), LOW, HIGH) == (LOW, HIGH)
+    assert choose_mse_range(counts_of([LOW, HIGH]), LOW, HIGH) == (LOW, HIGH)
 
 
 @pytest.mark.parametrize("method, most", [("percentile", 0.5), ("mse", 0.9)])
@@ -64,9 +65,9 @@ def test_an_outlier_of_the_calibration_does_less_harm(tmp_path, method, most):
     expected, errors = net.predict(images, verbose=0), {}
     for name in ("minmax", method):
         path = tmp_path / f"{name}.tflite"
-        certificate = reskeras.export(net, path, quantize="int8", calibration=calibration, validation=images, strict=False,
+        report = reskeras.export(net, path, quantize="int8", calibration_data=calibration, validation_data=images, strict=False,
                                       calibration_method=name)
-        assert certificate.calibration_method == json.loads(path.with_name(f"{path.name}.json").read_text())[
+        assert report.calibration_method == json.loads(path.with_name(f"{path.name}.json").read_text())[
             "calibration_method"] == name
         errors[name] = np.abs(open_file(path)(images) - expected).mean()
     assert errors[method] < most * errors["minmax"]
@@ -77,9 +78,9 @@ def test_ranges_and_float_layers_together(tmp_path):
     net = tiny("seresnet18", classifier_activation=None)
     images = np.random.default_rng(0).normal(size=(40, *net.input_shape[1:])).astype("float32")
     kept = next(layer.name for layer in net.layers if isinstance(layer, keras.layers.Conv2D))
-    certificate = reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration=images, batch=2, io="uint8",
+    report = reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=images, batch_size=2, io="uint8",
                                   calibration_method="mse", float_layers=[kept])
-    assert certificate.passed and certificate.operators["DEQUANTIZE"] >= 1
+    assert report.passed and report.operators["DEQUANTIZE"] >= 1
     made = open_floats(tmp_path / "net.tflite")
     assert len(made) == 1 and kept in made.pop()
 
@@ -87,8 +88,8 @@ def test_ranges_and_float_layers_together(tmp_path):
 def test_a_layer_that_is_no_operator_any_more_is_named(tmp_path):
     net = tiny("cifar_resnet20", classifier_activation=None)
     images = np.random.default_rng(0).normal(size=(40, *net.input_shape[1:])).astype("float32")
-    with pytest.raises(ValueError, match="float_layers: conv1_bn is no operator of its own"):
-        reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration=images,
+    with pytest.raises(ValueError, match="conv1_bn is not one, as it was folded into the layer before it"):
+        reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=images,
                         float_layers=["conv1_conv", "conv1_bn"])
     assert not list(tmp_path.iterdir())
 
@@ -100,6 +101,6 @@ def test_ranges_are_those_of_all_images(tmp_path):
     images = np.random.default_rng(0).normal(size=(256, *net.input_shape[1:])).astype("float32")
     images[:128] *= 0.1
     for method in ("percentile", "mse"):
-        certificate = reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration=images,
+        report = reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=images,
                                       calibration_method=method)
-        assert certificate.max_relative_difference < 0.1
+        assert report.max_relative_difference < 0.1

@@ -7,8 +7,8 @@ from keras import layers
 import reskeras
 from reskeras.exporters import reference_outputs
 from reskeras.exporters.tflite import tflite
-from reskeras.exporters.random_images import LARGEST
-from reskeras.exporters.float32_error import FACTOR, MOST
+from reskeras.exporters.random_images import MAX_LOGIT
+from reskeras.exporters.float32_error import FACTOR, MAX_DIFFERENCE
 
 
 def cancelling(step):
@@ -26,21 +26,21 @@ def cancelling(step):
 
 @pytest.mark.parametrize("step, noisy", [(1, False), (1e-3, True)])
 def test_the_threshold_is_what_float32_allows(tmp_path, step, noisy):
-    certificate = reskeras.export(cancelling(step), tmp_path / "net.tflite", strict=False)
-    allowed = certificate.thresholds["LiteRT"].difference
-    assert (certificate.rounding is not None) == noisy and certificate.passed
-    assert ("float32 itself is" in certificate.summary()) == noisy
+    report = reskeras.export(cancelling(step), tmp_path / "net.tflite", strict=False)
+    allowed = report.thresholds["LiteRT"].difference
+    assert (report.float32_error is not None) == noisy and report.passed
+    assert ("Keras in float32 differs" in report.summary()) == noisy
     if noisy:
-        assert allowed == FACTOR * certificate.rounding < MOST and allowed > 1e-4
+        assert allowed == FACTOR * report.float32_error < MAX_DIFFERENCE and allowed > 1e-4
     else:
         assert allowed == 1e-4
 
 
 def test_a_wrong_file_is_still_refused(tmp_path, monkeypatch):
-    def wrong(model, path, job):
+    def wrong(model, path, options):
         *others, kernel, bias = model.get_weights()
         model.set_weights([*others, 1.03 * kernel, bias])
-        right(model, path, job)
+        right(model, path, options)
     right = tflite.write
     monkeypatch.setattr(tflite, "write", wrong)
     with pytest.raises(RuntimeError, match="outputs differ from Keras by 0.03.* relative, more than 0.00"):
@@ -59,7 +59,7 @@ def test_a_net_that_scales_pixels_is_compared_on_pixels(tmp_path):
     image = keras.Input((4, 4, 3))
     net = keras.Model(image, keras.layers.Dense(5)(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image))))
     reskeras.export(net, tmp_path / "net.tflite")
-    assert np.ptp(reference_outputs.read(tmp_path / "net.tflite.npz").images) > 200
+    assert np.ptp(reference_outputs.read_reference_outputs(tmp_path / "net.tflite.npz").images) > 200
 
 
 def test_random_images_leave_the_classes_undecided(tmp_path):
@@ -68,6 +68,6 @@ def test_random_images_leave_the_classes_undecided(tmp_path):
     image = keras.Input((4, 4, 3))
     head = layers.Dense(5, activation="softmax", kernel_initializer=keras.initializers.RandomNormal(stddev=500), use_bias=False)
     net = keras.Model(image, head(layers.Flatten()(image)))
-    certificate = reskeras.export(net, tmp_path / "net.tflite")
-    held = reference_outputs.read(tmp_path / "net.tflite.npz")
-    assert 10 < certificate.scale <= LARGEST and held.keras.min() > 1e-30
+    report = reskeras.export(net, tmp_path / "net.tflite")
+    held = reference_outputs.read_reference_outputs(tmp_path / "net.tflite.npz")
+    assert 10 < report.scale <= MAX_LOGIT and held.keras.min() > 1e-30

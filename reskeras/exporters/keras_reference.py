@@ -1,0 +1,54 @@
+"""The model in Keras, which an exported file is compared with, and which of its values are compared."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from ..graph.equivalence import remove_final_activation
+from ..graph.graph import Graph
+from .float32_error import measure_float32_error
+from .formats import BatchRunner
+from .keras_file import make_array_function
+from .prepare import PreparedModel
+
+MAX_LOGIT_IMAGES = 32       # whose logits are compared: the plain kernels that show those of an int8 file are slow
+
+
+@dataclass(frozen=True)
+class KerasReference:
+    """The functions of the model in Keras."""
+
+    model: keras.Model              # the prepared model
+    outputs: BatchRunner
+    logits: BatchRunner | None      # the outputs before the last softmax; None where the model does not end in one
+    logits_graph: Graph | None      # of the same
+    compared_values: str            # a key of comparison.COMPARED_VALUES
+
+    def measure_float32_error(self, images: np.ndarray) -> float:
+        """The error of float32 itself on these images: of the logits, where the model has some."""
+        if self.logits is None or self.logits_graph is None:
+            return measure_float32_error(Graph.of(self.model), images)
+        return measure_float32_error(self.logits_graph, images, self.logits(images))
+
+
+def make_reference(prepared: PreparedModel, quantize: str | None) -> KerasReference:
+    """Chooses what is compared: the outputs; of a softmax its logarithm, or in an int8 file the logits before it.
+
+    Args:
+        prepared: the model.
+        quantize: as `export` takes it.
+    """
+    shape = tuple(prepared.model.input_shape)
+    outputs = BatchRunner(make_array_function(prepared.reference), shape)
+    if not _ends_in_softmax(prepared.model):
+        return KerasReference(prepared.model, outputs, None, None, "outputs")
+    graph = remove_final_activation(Graph.of(prepared.model))
+    logits = BatchRunner(make_array_function(graph.build()), shape)
+    return KerasReference(prepared.model, outputs, logits, graph, "logits" if quantize == "int8" else "log-probabilities")
+
+
+def _ends_in_softmax(model: keras.Model) -> bool:
+    last = model.layers[-1]
+    return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax

@@ -1,0 +1,49 @@
+"""Checks that an export may be written to a path: that it replaces only what an earlier export has written."""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+
+from .formats import Format
+
+_SAVED_MODEL_FILES = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
+
+
+def check_output_path(path: pathlib.Path, file_format: Format) -> None:
+    """Checks the path before anything is computed.
+
+    Args:
+        path: where the file or the SavedModel folder will be written.
+        file_format: of the export.
+    Raises:
+        ValueError: there is something else at the path, or beside it, that would be lost.
+    """
+    if not path.name:
+        raise ValueError(f"{os.fspath(path)!r}: expected the name of a file or of a new folder")
+    _check_files_beside(path, file_format)
+
+    is_folder = file_format.name == "SavedModel"
+    if path.is_dir() and (not is_folder or {file.name for file in path.iterdir()} - _SAVED_MODEL_FILES):
+        raise ValueError(f"{path} is a folder of other files; give the path of a new one")
+    if is_folder and path.is_file():
+        raise ValueError(f"{path} is a file, and without a suffix a SavedModel folder would be written")
+
+
+def _check_files_beside(path: pathlib.Path, file_format: Format) -> None:
+    """Raises: ValueError for a file beside the path that the export would replace, and no earlier export has written."""
+    report, reference_outputs = (path.with_name(path.name + suffix) for suffix in (".json", ".npz"))
+    foreign = [] if _is_report(report) else [report, reference_outputs]
+    if not path.exists():
+        foreign += file_format.files(path)[1:]
+    for file in foreign:
+        if file.exists():
+            raise ValueError(f"{file} is not of an earlier export to {path}, and would be lost; give another path")
+
+
+def _is_report(path: pathlib.Path) -> bool:
+    """Whether a file is the report of an export."""
+    try:
+        return {"file", "sha256", "runtimes"} <= set(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return False

@@ -1,0 +1,151 @@
+"""Prepares an export: the model as its format takes it, the options of the file, the images to compare on."""
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Sequence
+
+import keras
+import numpy as np
+
+from .. import __version__
+from ..errors import ArgumentError, to_whole_number
+from ..graph.graph import Graph
+from ..graph.optimize import optimize_model
+from ..model_metadata import find_metadata, get_class_names, set_metadata
+from ..weights.table import get_weights
+from .formats import Format
+from .options import ExportOptions
+
+HALF_PRECISIONS = ("float16", "bfloat16")
+COMPARED_SIZE = 96      # pixels on a side to compare on, where the model leaves it open: any net of the family takes it
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """A model before its export."""
+
+    model: keras.Model          # to write: with its metadata, and in float32 where the format has no other precision
+    reference: keras.Model      # to compare the file with: the caller's own, in the same precision
+    precision: str              # that it computes in
+    is_trained: bool
+    weights_sha256: str         # of the caller's weights
+
+
+def prepare_model(model: keras.Model, file_format: Format, preprocessing: Any = None, labels: Any = None) -> PreparedModel:
+    """Gives a model its metadata and the precision of the format; the caller's own model stays as it is.
+
+    Args:
+        model: of one input and one output.
+        file_format: of the export.
+        preprocessing: as `set_metadata` takes it; what the model knows if not given.
+        labels: as `set_metadata` takes them; what the model knows if not given.
+    """
+    reference = model
+    if preprocessing is not None or labels is not None:
+        model = set_metadata(Graph.of(model).build(), preprocessing, labels)
+    trained, weights_sha256 = is_trained(model), _hash_weights(model)
+    if not file_format.keeps_half_precision and _find_half_precision(model):
+        # Converters have no bfloat16, and sums in float16 overflow.
+        reference = model = Graph.of(model).build("float32")
+    return PreparedModel(model, reference, _find_half_precision(model) or "float32", trained, weights_sha256)
+
+
+def _find_half_precision(model: keras.Model) -> str | None:
+    """The precision of the first layer that computes in half precision; None where none does."""
+    return next((layer.compute_dtype for layer in model.layers if layer.compute_dtype in HALF_PRECISIONS), None)
+
+
+def is_trained(model: keras.Model) -> bool:
+    """Whether any of the variables that begin at zero (biases, shifts, moving means) is zero no more."""
+    variables = [v for v in model.variables if v.name in ("bias", "beta", "moving_mean")]
+    return not variables or any(np.any(np.asarray(v)) for v in variables)
+
+
+def _hash_weights(model: keras.Model) -> str:
+    """SHA-256 of the model's weights, in the order of its variables."""
+    digest = hashlib.sha256()
+    for variable in model.variables:
+        values = np.asarray(variable)
+        digest.update(f"{variable.name} {values.dtype} {values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def make_options(model: keras.Model, file_format: Format, *, quantize: str | None = None, batch_size: int | None = None,
+                 size: int | tuple[int, int] | None = None, io: str = "int8", calibration_method: str = "minmax",
+                 float_layers: Sequence[str] = (), verbose: bool = False) -> ExportOptions:
+    """The options of a file, all but its calibration images.
+
+    Args:
+        model: prepared, with its metadata.
+        file_format: of the export.
+        quantize, batch_size, size, io, calibration_method, float_layers, verbose: as `export` takes them.
+    Raises:
+        ArgumentError: `size` is missing, or not the model's.
+    """
+    batch, height, width, channels = model.input_shape
+    if size is not None or file_format.name == "TFLite":
+        height, width = choose_image_size(model, size, file_format)
+    batch = batch_size or (1 if file_format.name == "TFLite" else batch)
+
+    metadata = find_metadata(model)
+    preprocessing = metadata.preprocessing if metadata else None
+    return ExportOptions(
+        shape=(batch, height, width, channels), quantize=quantize, io=io, float_layers=tuple(float_layers),
+        calibration_method=calibration_method, verbose=verbose, labels=get_class_names(model),
+        metadata=_describe(model, quantize),
+        preprocessing=preprocessing and preprocessing.for_input_shape((height, width, channels)))
+
+
+def _describe(model: keras.Model, quantize: str | None) -> dict[str, Any]:
+    """What a file says of its model inside; the keys are those of the first version."""
+    metadata = find_metadata(model)
+    checkpoint = get_weights(metadata.weights) if metadata and metadata.weights else None
+    return {"reskeras": __version__, "net": model.name, "quantize": quantize, "labels": list(get_class_names(model)),
+            "memory": metadata.get_config() if metadata else None, "licence": checkpoint.license if checkpoint else ""}
+
+
+def choose_image_size(model: keras.Model, size: int | tuple[int, int] | None, file_format: Format) -> tuple[int, int]:
+    """(height, width) of the images to compare on.
+
+    Args:
+        model: whose own size it is, where it has one.
+        size: as `export` takes it.
+        file_format: of the export; a .tflite has a fixed size.
+    Raises:
+        ArgumentError: `size` is missing, or not the model's.
+    """
+    model_size = model.input_shape[1:3]
+    height, width = model_size if size is None else _to_height_and_width(size)
+    if file_format.name != "TFLite":
+        height, width = height or COMPARED_SIZE, width or COMPARED_SIZE
+    if height is None or width is None:
+        raise ArgumentError("size", size, "(height, width)", hint=(
+            f"the model's images are {model.input_shape[1:]}, and a .tflite has a fixed size"))
+    if any(own not in (None, side) for own, side in zip(model_size, (height, width))):
+        raise ArgumentError("size", (height, width), f"the model's own {model_size}")
+    return height, width
+
+
+def _to_height_and_width(size: Any) -> tuple[int | None, int | None]:
+    """Raises: ArgumentError for anything but a number of pixels or two; None is a side that the model has."""
+    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    pixels = [None if side is None else to_whole_number(side) or 0 for side in sides]
+    if len(pixels) != 2 or any(number is not None and number < 1 for number in pixels):
+        raise ArgumentError("size", size, "(height, width) or one number for both, of at least 1")
+    return pixels[0], pixels[1]
+
+
+def get_compared_shape(options: ExportOptions) -> tuple[int, int, int]:
+    """(height, width, channels) of the images to compare on: those of the file, where they are fixed."""
+    _, height, width, channels = options.shape
+    assert channels is not None
+    return height or COMPARED_SIZE, width or COMPARED_SIZE, channels
+
+
+def optimize_for_format(model: keras.Model, file_format: Format, options: ExportOptions) -> keras.Model:
+    """The model as fast as it gets.  The file is compared with the model as it was, so this step is not checked by itself."""
+    target = file_format.optimize_target
+    if target == "tflite" and options.shape[0] != 1:
+        target = "saved_model"
+    return optimize_model(model, target=target, check=False, input_shape=get_compared_shape(options))[0]

@@ -1,0 +1,111 @@
+"""Where the int8 ranges are chosen: from which value to which value the 256 levels of a tensor reach.
+
+The converter runs the model on the calibration images and keeps the smallest and the largest value that it sees of each
+tensor.  `calibration_method` says what is made of them:
+
+* "minmax": these are the range.
+* "percentile": the range leaves out the outermost values, equally many at either end; 99.99 % stay inside.
+* "mse": the range is the share of [smallest, largest] whose levels have the least mean squared error.
+
+A few values far from all others cost these their precision; the last two methods clip the few instead.
+"""
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+
+from ..calibration import iterate_batches, pick_evenly
+from ..options import ExportOptions
+from . import flatbuffer
+from .runtime import get_interpreter_class
+
+PERCENTILE = 99.99      # of a tensor's values other than zero that stay within its range
+BINS = 2048             # of a tensor's histogram
+SHARES = np.linspace(1, 0.02, 50)       # of [smallest, largest]: those that "mse" tries
+MAX_IMAGES = 128        # that histograms are made of
+Range = tuple[float, float]
+
+
+def choose_percentile_range(counts: np.ndarray, low: float, high: float) -> Range:
+    """The range that leaves out equally many values at either end, with PERCENTILE % of all inside.
+
+    Args:
+        counts: how many values lie in each of BINS equal parts of [low, high].
+        low: the smallest value of the tensor.
+        high: the largest.
+    """
+    outside = (1 - PERCENTILE / 100) / 2 * counts.sum()
+    edges = np.linspace(low, high, BINS + 1)
+    return (float(edges[np.searchsorted(counts.cumsum(), outside, "right")]),
+            float(edges[BINS - np.searchsorted(counts[::-1].cumsum(), outside, "right")]))
+
+
+def choose_mse_range(counts: np.ndarray, low: float, high: float) -> Range:
+    """The range among SHARES of [low, high] with the least mean squared error: of rounding inside, of clipping outside.
+
+    Args:
+        counts: how many values lie in each of BINS equal parts of [low, high].
+        low: the smallest value of the tensor.
+        high: the largest.
+    """
+    edges = np.linspace(low, high, BINS + 1)
+    middles = (edges[1:] + edges[:-1]) / 2
+
+    def compute_error(share: float) -> float:
+        first, last = share * min(low, 0.0), share * max(high, 0.0)
+        step = (last - first) / 255
+        clipped = middles - np.clip(middles, first, last)
+        return float((counts * np.where(clipped == 0, step ** 2 / 12, clipped ** 2)).sum())
+    best = min(SHARES, key=compute_error)
+    return best * low, best * high
+
+
+# Methods that change the converter's ranges; "minmax" leaves them as they are.
+_METHODS: dict[str, Callable[[np.ndarray, float, float], Range]] = {
+    "percentile": choose_percentile_range, "mse": choose_mse_range}
+CALIBRATION_METHODS = ("minmax", *_METHODS)
+
+
+def narrow_ranges(calibrated: bytes, options: ExportOptions) -> bytes:
+    """Replaces the range of each tensor by the one that the `calibration_method` chooses.
+
+    Args:
+        calibrated: a .tflite file in floats with the converter's ranges inside.
+        options: the method and the calibration images.
+    Returns:
+        The same file with other ranges; zero is within each of them.
+    """
+    model = flatbuffer.unpack(calibrated)
+    tensors = model.subgraphs[0].tensors
+    ranges = {i: (float(q.min[0]), float(q.max[0])) for i, tensor in enumerate(tensors)
+              if (q := tensor.quantization) is not None and q.min is not None and len(q.min) == 1 and q.min[0] < q.max[0]}
+
+    choose_range = _METHODS[options.calibration_method]
+    for i, counts in _count_values(calibrated, options, ranges).items():
+        if counts.any():
+            low, high = choose_range(counts, *ranges[i])
+            tensors[i].quantization.min, tensors[i].quantization.max = [min(low, 0.0)], [max(high, 0.0)]
+    return flatbuffer.pack(model)
+
+
+def _count_values(calibrated: bytes, options: ExportOptions, ranges: dict[int, Range]) -> dict[int, np.ndarray]:
+    """Histograms of the tensors: how many values lie in each of BINS parts of its range, on evenly picked images.
+
+    Zeros are not counted, which are most of what a ReLU gives: zero is a level of any range, and has no error.
+    """
+    interpreter = get_interpreter_class()(model_content=calibrated, experimental_preserve_all_tensors=True)
+    interpreter.allocate_tensors()
+    (input_,) = interpreter.get_input_details()
+    histograms = {i: np.zeros(BINS, int) for i in ranges}
+
+    assert options.calibration_images is not None and options.shape[0]
+    images, batch_size = options.calibration_images, options.shape[0]
+    indices = pick_evenly(list(range(len(images))), max(MAX_IMAGES, batch_size))
+    for batch in iterate_batches(images[indices], batch_size):
+        interpreter.set_tensor(input_["index"], batch)
+        interpreter.invoke()
+        for i, histogram in histograms.items():
+            values = interpreter.get_tensor(i)
+            histogram += np.histogram(values[values != 0], BINS, ranges[i])[0]
+    return histograms

@@ -1,0 +1,83 @@
+"""Loads and runs a .tflite file in LiteRT, or in the interpreter inside TensorFlow."""
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from ..._keras_private import get_interpreter_operations
+from ..measurements import ArrayFunction
+from ..options import Shape
+
+
+def get_interpreter_class() -> Any:
+    """LiteRT's interpreter where ai-edge-litert is installed, else the one inside TensorFlow."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        import tensorflow as tf
+        return tf.lite.Interpreter
+    return Interpreter
+
+
+def get_versions() -> dict[str, str]:
+    """Package -> version, of the one that runs the file."""
+    name = "ai-edge-litert" if importlib.util.find_spec("ai_edge_litert") else "tensorflow"
+    return {name: importlib.metadata.version(name)}
+
+
+def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
+    """Opens a file.
+
+    Returns:
+        A function of a batch of float images, which are quantized on the way in as its outputs are on the way out, and
+        the shape that it takes.
+    """
+    interpreter = get_interpreter_class()(model_path=str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    (input_,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(images: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(input_["index"], _quantize(images, input_))
+        interpreter.invoke()
+        return _dequantize(interpreter.get_tensor(output["index"]), output)
+    return run, tuple(int(side) for side in input_["shape"])
+
+
+def load_logits_function(path: pathlib.Path) -> ArrayFunction:
+    """Opens a file without its last softmax: the 8 bits of a probability hide how the logits differ.
+
+    Raises:
+        ValueError: the file has no softmax.
+    """
+    interpreter = get_interpreter_class()(model_path=str(path), experimental_preserve_all_tensors=True)
+    interpreter.allocate_tensors()
+    softmaxes = [node for node in get_interpreter_operations(interpreter) if node["op_name"] == "SOFTMAX"]
+    if not softmaxes:
+        raise ValueError(f"{path} has no softmax")
+    (input_,), index = interpreter.get_input_details(), softmaxes[-1]["inputs"][0]
+    logits = next(tensor for tensor in interpreter.get_tensor_details() if tensor["index"] == index)
+
+    def run(images: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(input_["index"], _quantize(images, input_))
+        interpreter.invoke()
+        return _dequantize(interpreter.get_tensor(index), logits)
+    return run
+
+
+def _quantize(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """Floats in the type of a tensor of the file."""
+    scale, zero_point = tensor["quantization"]
+    if not scale:
+        return array.astype(tensor["dtype"])
+    limits = np.iinfo(tensor["dtype"])
+    return np.clip(np.round(array / scale) + zero_point, limits.min, limits.max).astype(tensor["dtype"])
+
+
+def _dequantize(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """The values of a tensor of the file as floats."""
+    scale, zero_point = tensor["quantization"]
+    return (array.astype("float32") - zero_point) * scale if scale else array

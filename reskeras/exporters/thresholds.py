@@ -1,0 +1,70 @@
+"""What an exported file must hold to pass, by the precision that it computes in."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import NoneType
+from typing import Mapping
+
+import numpy as np
+
+from ..errors import ArgumentError, nearest
+from .comparison import RuntimeResult
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What one runtime must hold; None requires nothing."""
+
+    difference: float | None = None     # the largest relative difference from Keras that passes
+    agreement: float | None = None      # the least share of images that keep the class that Keras gives them
+
+
+# Precision -> threshold.
+THRESHOLDS = {
+    "float32": Threshold(difference=1e-4),
+    "float16": Threshold(difference=1e-2),
+    "bfloat16": Threshold(difference=5e-2),
+    "dynamic": Threshold(agreement=0.95),
+    "int8": Threshold(agreement=0.95),
+}
+
+# In the place of an agreement, where the model has learned no classes yet: its scores lie too near to each other.
+UNTRAINED_THRESHOLD = Threshold(difference=0.1)
+
+
+def choose_threshold(precision: str, is_trained: bool, thresholds: Mapping[str, float] | None = None) -> Threshold:
+    """The threshold of a file.
+
+    Args:
+        precision: a key of THRESHOLDS.
+        is_trained: whether the model has learned anything.
+        thresholds: fields of `Threshold` with their values, which replace the rule.
+    Raises:
+        ArgumentError: `thresholds` is not a dictionary, or names another field.
+    """
+    rule = THRESHOLDS[precision]
+    if rule.agreement is not None and not is_trained:
+        rule = UNTRAINED_THRESHOLD
+    if not isinstance(thresholds, (Mapping, NoneType)):
+        raise ArgumentError("thresholds", thresholds, "a dictionary, such as {'difference': 0.01}")
+
+    known = [*vars(rule)]
+    for name, value in (thresholds or {}).items():
+        if name not in known or not isinstance(value, (int, float)) or not 0 <= value:
+            spelling = "" if name in known else nearest(name, known)
+            raise ArgumentError("thresholds", {name: value}, f"{' or '.join(known)} with a number of at least 0{spelling}")
+    return Threshold(**thresholds) if thresholds else rule
+
+
+def find_fault(result: RuntimeResult, threshold: Threshold) -> str:
+    """Says why the file does not pass in one runtime; "" where it passes."""
+    largest, least, decided = threshold.difference, threshold.agreement, result.decided_agreement
+    difference = result.max_relative_difference
+    if not np.isfinite(difference):
+        return "the outputs are not finite, or of another shape"
+    if largest is not None and not difference <= largest:
+        return f"the outputs differ from Keras by {difference:.2g} relative, more than {largest:g}"
+    if least is not None and decided is not None and decided < least:
+        return (f"only {decided:.1%} of the images keep the class that Keras gives them ({least:.0%} expected); "
+                "calibrate on more images, or on images like those of the training")
+    return ""
