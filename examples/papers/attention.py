@@ -1,9 +1,10 @@
 """Channel attention: SE, ECA, SK, split attention, of which one radix is SE (Hu et al. 2017 and others).
 
-Full run: 2026-11-24, 5.2 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to train on, seeds 0 1,
-TensorFlow 2.21.0, Keras 3.15.1.
+Full run: 2026-11-24, 5.2 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to
+train on, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
 
-20 layers of bottlenecks after 5 epochs, error (%). Paper: top-1 error on ImageNet, 50 layers; the papers' recipes differ.
+20 layers of bottlenecks after 5 epochs, error (%). Paper: top-1 error on ImageNet, 50 layers; the papers'
+recipes differ.
 
 | net | parameters | training error | test error | paper |
 | --- | --- | --- | --- | --- |
@@ -30,9 +31,9 @@ Split attention with radix 1 against SE with its weights, largest relative diffe
 | --- | --- | --- |
 | radix 1 | 0e+00 | equal (ResNeSt section 3) |
 
-The parameters are the paper's to 0.1 M and radix 1 is SE. The training error here is least with "none" (32.0 %) and most with
-"split, radix 1" (51.6 %); the differences of test error are within what so few seeds and images can tell apart. The papers'
-gains of 1 to 4 points are of ImageNet, after many epochs.
+The parameters are the paper's to 0.1 M and radix 1 is SE. The training error here is least with "none"
+(32.0 %) and most with "split, radix 1" (51.6 %); the differences of test error are within what so few seeds
+and images can tell apart. The papers' gains of 1 to 4 points are of ImageNet, after many epochs.
 """
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ RATIOS = {2: 45.7, 4: 35.7, 8: 30.7, 16: 28.1, 32: 26.9}     # SENet Table 10: p
 def one_radix() -> float:
     """The largest difference, over the largest value, of the two on the same map with the same weights."""
     spec, image = Spec(mixer=SplitAttention(1), attention=SE(1 / 2)), keras.Input((8, 8, 64))
-    split = keras.Model(image, split_attention(image, spec, Step("a", 64, 3, is_mixed=True), 1))
+    split = keras.Model(image, split_attention(image, spec, Step("a", 64, 3, has_mixer=True), 1))
     se = keras.Model(image, squeeze_excite(split.get_layer("a_relu").output, spec, "b"))
     for mine, theirs in (("b_se_reduce", "a_split_reduce_conv"), ("b_se_expand", "a_split_select_conv")):
         se.get_layer(mine).set_weights(split.get_layer(theirs).get_weights())

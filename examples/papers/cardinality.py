@@ -1,10 +1,10 @@
 """Cardinality against width and depth, and its three equal forms (ResNeXt, Xie et al. 2016, arXiv:1611.05431).
 
-Full run: 2026-11-24, 6.2 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to train on, seeds 0 1,
-TensorFlow 2.21.0, Keras 3.15.1.
+Full run: 2026-11-24, 6.2 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to
+train on, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
 
-ImageNet nets: cost counted here, error of arXiv:1611.05431, Tables 3 and 4 (%). Table 1 says 25.5 M and 4.1 G for 1x64d, 25.0 M
-and 4.2 G for 32x4d.
+ImageNet nets: cost counted here, error of arXiv:1611.05431, Tables 3 and 4 (%). Table 1 says 25.5 M and 4.1
+G for 1x64d, 25.0 M and 4.2 G for 32x4d.
 
 | net | parameters (M) | MACs (G) | paper's error |
 | --- | --- | --- | --- |
@@ -40,9 +40,10 @@ The grouped net (Figure 3c) rewritten as b and a; outputs of both in float64, la
 | concat | 44 to 216 | 4e-16 | equivalent |
 | sum | 44 to 309 | 3e-16 | equivalent |
 
-The costs are the paper's and the three forms are one function. Of the small nets at equal cost 32x4d has a training error of
-40.4 % against 37.6 % for 1x64d; among those of twice the cost wider: 1x100d has the least. Minutes on small images order nets
-by how soon they learn; the paper's order is of nets trained to the end on ImageNet.
+The costs are the paper's and the three forms are one function. Of the small nets at equal cost 32x4d has a
+training error of 40.4 % against 37.6 % for 1x64d; among those of twice the cost wider: 1x100d has the
+least. Minutes on small images order nets by how soon they learn; the paper's order is of nets trained to
+the end on ImageNet.
 """
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from timing import Timed  # noqa: E402
 
 import reskeras  # noqa: E402
 from reskeras.commands.study import Study, draw_charts  # noqa: E402
-from reskeras.train.sources import source  # noqa: E402
+from reskeras.train.sources import open_source  # noqa: E402
 
 TOUR = pathlib.Path(__file__).parents[2] / "reskeras" / "commands" / "tour.json"
 
@@ -51,21 +51,21 @@ def main(study: Callable[[argparse.Namespace], Study], file: str, argv: Sequence
     options = parser.parse_args(argv)
     if options.tiny:
         options.images, options.size, options.epochs, options.seeds, options.seconds = 8, 8, 1, 1, 0.01
-    found = study(options)
+    result = study(options)
     minutes = time.process_time() / 60      # of all cores together, whoever else was at work
     about = (f"{datetime.date.today()}, {minutes:.1f} minutes of CPU on {os.cpu_count()} cores of an AVX-512 EPYC, "
              f"{options.images:,} images of {options.size} x {options.size} pixels to train on, seeds "
              f"{' '.join(map(str, range(options.seeds)))}, "
              f"TensorFlow {tf.__version__}, Keras {keras.__version__}.")
     command = f"python examples/papers/{name}.py"
-    found = dataclasses.replace(found, claim=" ".join(found.claim.split()), found=" ".join(found.found.split()), run=about,
-                                command=command)
-    print(found.text())
-    draw_charts(found.charts, "#333333").savefig(options.output, dpi=120)
+    result = dataclasses.replace(result, claim=" ".join(result.claim.split()),
+                                 finding=" ".join(result.finding.split()), run=about, command=command)
+    print(result.text())
+    draw_charts(result.charts, "#333333").savefig(options.output, dpi=120)
     if options.json:
-        pathlib.Path(options.json).write_text(json.dumps(dataclasses.asdict(found)), encoding="utf-8")
+        pathlib.Path(options.json).write_text(json.dumps(dataclasses.asdict(result)), encoding="utf-8")
     if options.keep:
-        keep(pathlib.Path(file), found)
+        keep(pathlib.Path(file), result)
 
 
 def keep(file: pathlib.Path, study: Study) -> None:
@@ -83,7 +83,7 @@ def images(options: argparse.Namespace, split: str = "train") -> tuple[np.ndarra
     count = options.images if split == "train" else options.images // 4
     if options.tiny:
         return np.random.default_rng(0).normal(size=(count, 8, 8, 3)).astype("float32"), np.arange(count) % 10
-    found = source(options.data, split)
+    found = open_source(options.data, split)
     x = (found.images[:count] / 255 - [0.49, 0.48, 0.45]).astype("float32") * 4
     fold = x.shape[1] // options.size
     return x.reshape(len(x), options.size, fold, options.size, fold, 3).mean((2, 4)), found.labels[:count]

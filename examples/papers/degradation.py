@@ -2,8 +2,8 @@
 
 All four train at a rate of 0.02: at the paper's 0.1 and without warm-up, so few steps bring no deep net far.
 
-Full run: 2026-11-24, 7.9 minutes of CPU on 2 cores of an AVX-512 EPYC, 4,000 images of 16 x 16 pixels to train on, seeds 0 1,
-TensorFlow 2.21.0, Keras 3.15.1.
+Full run: 2026-11-24, 7.9 minutes of CPU on 2 cores of an AVX-512 EPYC, 4,000 images of 16 x 16 pixels to
+train on, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
 
 Error after 4 epochs; training: running mean of the last epoch (%). Paper: 64,000 steps on all of CIFAR-10.
 
@@ -21,8 +21,9 @@ Output of the 56-layer net made by hand out of the 20-layer net: largest differe
 | Plain | 0e+00 | 0, by construction |
 | ResNet | 0e+00 | 0, by construction |
 
-36 more layers change the training error of the plain net by +28.9 points and of the residual net by -0.1. So short a training
-shows which net learns sooner; that the deeper residual net ends lower takes the paper's 64,000 steps.
+36 more layers change the training error of the plain net by +28.9 points and of the residual net by -0.1.
+So short a training shows which net learns sooner; that the deeper residual net ends lower takes the paper's
+64,000 steps.
 """
 from __future__ import annotations
 

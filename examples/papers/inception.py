@@ -1,7 +1,7 @@
 """Inception-v4 and ResNeXt at equal cost, timed (Szegedy et al. 2016, arXiv:1602.07261; Xie et al. 2016, arXiv:1611.05431).
 
-Full run: 2026-11-24, 0.6 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to train on, seeds 0 1,
-TensorFlow 2.21.0, Keras 3.15.1.
+Full run: 2026-11-24, 0.6 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to
+train on, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
 
 Inference of one image, in turns; over Inception-v4's time. Paper: top-1 error (%), ResNeXt Table 5.
 
@@ -11,8 +11,8 @@ Inference of one image, in turns; over Inception-v4's time. Paper: top-1 error (
 | Inception-ResNet-v2 | 299 | 55.8 | 13.16 | 821 | 342 | too noisy | 19.9 at 299 |
 | ResNeXt-101 64x4d | 200 | 83.5 | 13.25 | 350 | 312 | too noisy | 20.4 at 224, 19.1 at 320 |
 
-At 12.3 and 13.3 G MACs, ResNeXt's time as a TensorFlow graph over Inception-v4's: too noisy. Equal cost is not equal time.
-Accuracy was not measured here: that would be ImageNet.
+At 12.3 and 13.3 G MACs, ResNeXt's time as a TensorFlow graph over Inception-v4's: too noisy. Equal cost is
+not equal time. Accuracy was not measured here: that would be ImageNet.
 """
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
 `propose` names a net for a budget: by depth where overfitting can occur, else by width, and with a resolution that grows slowly.
 
-Full run: 2026-11-24, 9.4 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to train on, seeds 0 1,
-TensorFlow 2.21.0, Keras 3.15.1.
+Full run: 2026-11-24, 9.4 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to
+train on, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
 
-Half as wide ResNet-20, 5 epochs, each line with all above it, error (%). Paper: gain in accuracy of ResNet-200 on ImageNet,
-Table 1.
+Half as wide ResNet-20, 5 epochs, each line with all above it, error (%). Paper: gain in accuracy of
+ResNet-200 on ImageNet, Table 1.
 
 | added | training error | test error | gain | paper's gain |
 | --- | --- | --- | --- | --- |
@@ -41,9 +41,9 @@ The scaling table: cost by `macs` above, doubled; paper: Table 7.
 | 32 | ResNet-270 x1 at 256 | ResNet-50 x2 at 256 |
 | 64 | ResNet-350 x1 at 320 | ResNet-50 x2 at 320 |
 
-From 62.1 to 59.6 % test error; the step that gains most is "stochastic depth", the one that costs most "dropout". Twice the
-epochs overfit these few images, the case in which the paper wants more regularization. The paper's order of gains needs its 350
-epochs. The costs of the scaling table are the paper's.
+From 62.1 to 59.6 % test error; the step that gains most is "stochastic depth", the one that costs most
+"dropout". Twice the epochs overfit these few images, the case in which the paper wants more regularization.
+The paper's order of gains needs its 350 epochs. The costs of the scaling table are the paper's.
 """
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What may stand on the shortcut, and in which order: A, B, C (arXiv:1512.03385, Table 3); Tables 1 and 2 of arXiv:1603.05027.
 
-Full run: 2026-11-24, 5.4 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to train on, seeds 0 1,
-TensorFlow 2.21.0, Keras 3.15.1.
+Full run: 2026-11-24, 5.4 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to
+train on, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
 
 Half as wide ResNet-20 after 5 epochs, error (%). Paper: ResNet-34, ImageNet, top-1, Table 3.
 
@@ -34,10 +34,10 @@ Paper: the same, Table 2.
 | ReLU-only pre-activation | 44.6 (44.5 to 44.7) | 60.7 (60.4 to 61.0) | 6.71 |
 | full pre-activation | 50.6 (50.2 to 50.9) | 64.4 (64.0 to 64.8) | 6.37 |
 
-On the shortcut the training error is least with "identity" and most with "dropout 0.5", then "exclusive gate, bias -6". The
-scalings and dropout lose already in 20 layers; so do projections everywhere (C), which gain in the first paper's table and lose
-in the second's. Differences of a point or two are within the noise of so few seeds and epochs: the paper's are of 110 layers
-and 64,000 steps.
+On the shortcut the training error is least with "identity" and most with "dropout 0.5", then "exclusive
+gate, bias -6". The scalings and dropout lose already in 20 layers; so do projections everywhere (C), which
+gain in the first paper's table and lose in the second's. Differences of a point or two are within the noise
+of so few seeds and epochs: the paper's are of 110 layers and 64,000 steps.
 """
 from __future__ import annotations
 

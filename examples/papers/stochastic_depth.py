@@ -1,7 +1,7 @@
 """Stochastic depth: time and error against the survival probability (Huang et al. 2016, arXiv:1603.09382).
 
-Full run: 2026-11-24, 2.6 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to train on, seeds 0 1,
-TensorFlow 2.21.0, Keras 3.15.1.
+Full run: 2026-11-24, 2.6 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to
+train on, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
 
 26 layers, half as wide, after 5 epochs, error (%). Paper: ResNet-110, Table 1.
 
@@ -20,9 +20,10 @@ A training step, 64 images, in turns; over that with all blocks.
 | sample, 0.5 | 40 | 1.064 |  |
 | 3/4 of the blocks | 29 | 0.788 |  |
 
-Time of a step over that with all blocks: mode "batch" at p_L = 0.5 0.903, mode "sample" 1.064; a net of 3/4 of the blocks, what
-skipping can reach, 0.788. The test error exceeds the training error by 17.1 points at p_L = 1 and -0.1 at 0.5: it regularizes.
-In so short a training, though, that costs more than it brings; the paper trains 500 epochs.
+Time of a step over that with all blocks: mode "batch" at p_L = 0.5 0.903, mode "sample" 1.064; a net of 3/4
+of the blocks, what skipping can reach, 0.788. The test error exceeds the training error by 17.1 points at
+p_L = 1 and -0.1 at 0.5: it regularizes. In so short a training, though, that costs more than it brings; the
+paper trains 500 epochs.
 """
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """v1, v1.5 and v2 of ResNet-50, timed: the stride on the 1x1 or on the 3x3, the activation after or before.
 
-Full run: 2026-11-24, 2.2 minutes of CPU on 2 cores of an AVX-512 EPYC, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
+Full run: 2026-11-24, 2.2 minutes of CPU on 2 cores of an AVX-512 EPYC, seeds 0 1, TensorFlow 2.21.0, Keras
+3.15.1.
 
-ResNet-50 at 224 pixels, in turns: a training step of 8 images, inference of 4; over v1. Errors: top-1, one crop, of He et al.'s
-release (v1) and fb.resnet.torch (v1.5).
+ResNet-50 at 224 pixels, in turns: a training step of 8 images, inference of 4; over v1. Errors: top-1, one
+crop, of He et al.'s release (v1) and fb.resnet.torch (v1.5).
 
 | net | MACs (G) | training (ms) | over v1 | claimed | inference (ms) | over v1 | claimed | error (%) |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -11,9 +12,10 @@ release (v1) and fb.resnet.torch (v1.5).
 | v1.5 | 4.09 | 1922 | 1.006 | 1.12 | 270 | too noisy | 1.064 | 24.01 |
 | v2 | 4.09 | 1869 | 0.978 |  | 278 | too noisy |  |  |
 
-v1.5 has 1.060 times the multiplications of v1. As TensorFlow graphs here, time over v1's: 1.006 in training, too noisy in
-inference. The claim's 12 % and 6 % were measured on other machines, and XLA or a fused runtime order the nets otherwise. v2's
-normalizations cannot be folded into the convolution before them.
+v1.5 has 1.060 times the multiplications of v1. As TensorFlow graphs here, time over v1's: 1.006 in
+training, too noisy in inference. The claim's 12 % and 6 % were measured on other machines, and XLA or a
+fused runtime order the nets otherwise. v2's normalizations cannot be folded into the convolution before
+them.
 """
 from __future__ import annotations
 

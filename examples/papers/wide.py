@@ -1,7 +1,7 @@
 """Wide against deep: fewer layers, faster steps (Wide Residual Networks, Zagoruyko and Komodakis 2016, arXiv:1605.07146).
 
-Full run: 2026-11-24, 3.3 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to train on, seeds 0 1,
-TensorFlow 2.21.0, Keras 3.15.1.
+Full run: 2026-11-24, 3.3 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to
+train on, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
 
 CIFAR nets: parameters and cost counted here, test error of arXiv:1605.07146, Table 5 (%).
 
@@ -27,9 +27,9 @@ Inference of ImageNet nets of equal cost, 4 images in turns; paper: Table 8.
 | resnet152v1_5 | 11.5 | 861 | 115 | 22.16 |
 | wide_resnet50_2 | 11.4 | 583 | 93 | 21.9 |
 
-Time of a step of the wide net over that of the deep one: too noisy, with a training error of 19.6 % against 36.9 %. Of the
-ImageNet nets, the wide one's time over the deep one's: too noisy; in the paper 0.809. A machine that others use too may allow
-no ratio; the medians stand above.
+Time of a step of the wide net over that of the deep one: too noisy, with a training error of 19.6 % against
+36.9 %. Of the ImageNet nets, the wide one's time over the deep one's: too noisy; in the paper 0.809. A
+machine that others use too may allow no ratio; the medians stand above.
 """
 from __future__ import annotations
 

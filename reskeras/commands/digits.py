@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..model_metadata import get_preprocessing
+from ..inputs_outputs import get_preprocessing
 
 if TYPE_CHECKING:
     import keras

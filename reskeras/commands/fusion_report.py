@@ -126,8 +126,8 @@ def describe_who_fuses(own: dict[str, FusionCount], model: keras.Model, certific
     said += [f"unasked: {', '.join(alone)}"] if alone else []
     said += [f"after optimize: {', '.join(later)}"] if later else []
     said = said or ["nobody: no runtime here fuses it"]
-    if ran and ran.found and not ran.rewritten:
-        said.append(f"{name} found {ran.found} and rewrote none")
+    if ran and ran.sites and not ran.rewritten:
+        said.append(f"{name} found {ran.sites} and rewrote none")
     if name == "merge_branches" and not ran:
         said.append(f"merge_branches, which was not asked for, would take {_count_siblings(model)} convolutions")
     return "; ".join(said)

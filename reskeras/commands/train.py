@@ -1,22 +1,25 @@
-"""Training, and the report of it."""
+"""`train`: trains a net by a recipe, and writes a report about the training."""
 from __future__ import annotations
 
 import csv
 import functools
-import json
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
+from ..files import atomic_write
 from ..train import fit as training
-from ..train.run_folder import BEST_MODEL, LAST_MODEL, LOG_FILE, RUN_FILE
+from ..train.run_folder import BEST_MODEL, LAST_MODEL, LOG_FILE, read_run_info
 from . import html
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
+REPORT, PICTURE = "report.html", "curves.png"
 CURVES = (("loss", "loss"), ("accuracy", "accuracy (%)"), ("learning_rate", "learning rate"))
+
+Row = Mapping[str, str]         # an epoch in log.csv
 
 
 @functools.wraps(training.fit)
@@ -28,61 +31,92 @@ def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
     return history
 
 
-def train(model: str | None, data: str | None, recipe: str = "finetune", output: str | None = None, resume: str | None = None,
-          **options: Any) -> str:
-    """`fit`, with `runs/NAME.RECIPE` for an output that is not given; what came of it in a few lines.
+def train(model: str | None = None, data: str | None = None, recipe: str = "finetune", *, output: str | None = None,
+          resume: str | None = None, **options: Any) -> str:
+    """`fit` for the shell, where a training always has a folder: `runs/NAME.RECIPE` if none is given.
 
-    Raises: as `fit`, and ValueError where neither a net and data nor a folder to go on with is given.
+    Args:
+        model: the name of a net or a `.keras` file.
+        data: a source of images.
+        recipe: the name of a recipe.
+        output: a new folder.
+        resume: the folder of a training to resume.
+        **options: of `fit`.
+
+    Returns:
+        The last losses and accuracies, and the files of the training, in a few lines.
+
+    Raises:
+        ValueError: where neither a net and data are given, nor a folder to resume; and as `fit`.
     """
     if resume is None and (model is None or data is None):
-        raise ValueError("expected a net and --data SOURCE, or --resume DIR")
+        raise ValueError("expected a net and --data SOURCE, or --resume FOLDER")
     if resume is None and output is None:
         name = pathlib.Path(str(model)).name.removesuffix(".keras")
         output = os.path.join("runs", f"{name}.{recipe.replace('/', '-')}".lower())
-    history = fit(model, data, recipe, output=output, resume=resume, **options)
-    folder, found = pathlib.Path(str(resume or output)), history.history
-    lines = [f"{len(found['loss'])} epochs; loss {found['loss'][-1]:.4f}, accuracy {found['accuracy'][-1]:.2%}"]
-    if "val_accuracy" in found:
-        best = max(range(len(found["val_accuracy"])), key=found["val_accuracy"].__getitem__)
-        lines[0] += f"; validation {found['val_accuracy'][-1]:.2%}, best {found['val_accuracy'][best]:.2%} in epoch {best + 1}"
-    files = [name for name in (BEST_MODEL, LAST_MODEL, "report.html") if (folder / name).is_file()]
-    return "\n".join([*lines, *(str(folder / name) for name in files)])
+    history = fit(model, data, recipe, output=output, resume=resume, **options).history
+
+    folder = pathlib.Path(str(resume or output))
+    summary = f"{len(history['loss'])} epochs; loss {history['loss'][-1]:.4f}, accuracy {history['accuracy'][-1]:.2%}"
+    if "val_accuracy" in history:
+        accuracies = history["val_accuracy"]
+        best = max(range(len(accuracies)), key=accuracies.__getitem__)
+        summary += f"; validation {accuracies[-1]:.2%}, best {accuracies[best]:.2%} in epoch {best + 1}"
+    files = [folder / name for name in (BEST_MODEL, LAST_MODEL, REPORT)]
+    return "\n".join([summary, *(str(file) for file in files if file.is_file())])
+
+
+def print_result(summary: str) -> int:
+    """Prints the summary.  Returns: the exit code."""
+    print(summary)
+    return 0
 
 
 def write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
-    """Writes curves.png (with matplotlib) and report.html from a training's run.json and log.csv.
+    """Writes curves.png (with matplotlib) and report.html into the folder of a training.
 
-    Raises: FileNotFoundError where it has none yet; OSError.
+    Returns: the path of the page.
+    Raises:
+        FileNotFoundError: where the folder has no run.json or log.csv yet.
+        OSError: where it cannot be written to.
     """
     place = pathlib.Path(folder)
-    about = json.loads((place / RUN_FILE).read_text(encoding="utf-8"))
+    info = read_run_info(place)
     with open(place / LOG_FILE, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    drawing = curves(rows, html.INK)
-    picture = curves(rows, "black")
+    picture = draw_curves(rows, "black")
     if picture is not None:
-        with html.replaced(place / "curves.png") as new:
+        with atomic_write(place / PICTURE) as new:
             picture.savefig(new, dpi=120, format="png")
-    last = rows[-1]
-    known = (("val_accuracy", "validation accuracy"), ("accuracy", "training accuracy"))
-    facts = [(f"{float(last[name]):.2%}", title) for name, title in known if name in last]
-    facts += [(f"{float(last['images_per_s']):.0f}", "images per second"), (f"{float(last['waiting']):.0%}", "waiting for input")]
-    recipe, strategy = about["recipe"], about["strategy"]
+    return html.write_page(place / REPORT, _build_report(info, rows))
+
+
+def _build_report(info: Mapping[str, Any], rows: Sequence[Row]) -> html.Html:
+    """The page of a training: how well the net does, the curves, the epochs, the recipe, and how to resume."""
+    recipe, data, last = info["recipe"], info["data"], rows[-1]
+    accuracies = (("val_accuracy", "validation accuracy"), ("accuracy", "training accuracy"))
+    facts = [(f"{float(last[name]):.2%}", title) for name, title in accuracies if name in last]
+    facts += [(f"{float(last['images_per_s']):.0f}", "images per second"),
+              (f"{float(last['waiting']):.0%}", "waiting for input")]
+
     values = {**recipe["training"], **{f"model.{name}": value for name, value in recipe["model"].items()}}
-    return html.write_page(place / "report.html", html.page(
-        f"{about['net']} on {about['data']['name']}", html.tiles(*facts),
+    sources = recipe["sources"]
+    recipe_rows = [(name, value, sources[name]) for name, value in values.items() if name in sources]
+    run_rows = [*info["strategy"].items(), ("seed", info["seed"]), *info["versions"].items()]
+    drawing = draw_curves(rows, html.INK)
+    return html.page(
+        f"{info['net']} on {data['name']}", html.tiles(*facts),
         *([html.section("Curves", html.figure(drawing))] if drawing is not None else []),
         html.section("Epochs", html.table(list(last), [list(row.values()) for row in rows])),
-        html.section(f"Recipe {recipe['name']}", html.tag("p", about["learning_rate"]), html.table(
-            ("field", "value", "source"), [(n, v, recipe["sources"].get(n, "")) for n, v in values.items()
-                                           if n in recipe["sources"]])),
-        html.section("How", html.table(("", ""), [*strategy.items(), ("seed", about["seed"]), *about["versions"].items()]),
-                     html.tag("p", "To go on: ", html.tag("code", about["resume"]))),
-        lead=f"{about['data']['images']:,} images, {len(rows)} epochs, recipe {recipe['name']}"))
+        html.section(f"Recipe {recipe['name']}", html.tag("p", info["learning_rate"]),
+                     html.table(("field", "value", "source"), recipe_rows)),
+        html.section("How", html.table(("", ""), run_rows),
+                     html.tag("p", "To resume: ", html.tag("code", info["resume"]))),
+        lead=f"{data['images']:,} images, {len(rows)} epochs, recipe {recipe['name']}")
 
 
-def curves(rows: list[dict[str, str]], ink: str) -> Figure | None:
-    """Loss, accuracy and learning rate over the epochs; None without matplotlib."""
+def draw_curves(rows: Sequence[Row], ink: str) -> Figure | None:
+    """Loss, accuracy and learning rate over the epochs, with text in a color; None without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -93,8 +127,8 @@ def curves(rows: list[dict[str, str]], ink: str) -> Figure | None:
         for axes, (name, title) in zip(drawing.subplots(len(CURVES), sharex=True), CURVES):
             for column, label in ((name, "training"), (f"val_{name}", "validation")):
                 if column in rows[0]:
-                    line = [(100 if name == "accuracy" else 1) * float(row[column]) for row in rows]
-                    axes.plot(epochs, line, marker="." if len(rows) < 40 else "", label=label)
+                    values = [(100 if name == "accuracy" else 1) * float(row[column]) for row in rows]
+                    axes.plot(epochs, values, marker="." if len(rows) < 40 else "", label=label)
             axes.set_ylabel(title)
             axes.grid(alpha=0.2)
         drawing.axes[0].legend(frameon=False)

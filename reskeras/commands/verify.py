@@ -44,7 +44,7 @@ def verify_all(files: Iterable[Path], threads: int = 1) -> list[VerificationRepo
 def print_result(reports: list[VerificationReport], json: bool = False) -> int:
     """Prints a line for each file, or JSON.  Returns: the exit code, 1 where a file did not pass."""
     if json:
-        print("[" + ",\n".join(report.json() for report in reports) + "]")
+        print("[" + ",\n".join(report.to_json() for report in reports) + "]")
     else:
         print("\n".join(report.summary() for report in reports))
     return int(not all(report.passed for report in reports))

@@ -1,4 +1,4 @@
-"""The papers' claims: every script in its tiny form, and that docstrings and the tour say what the full runs found."""
+"""The papers' claims: every script in its tiny form, and that docstrings and the tour have the results of the full runs."""
 import importlib
 import json
 import pathlib
@@ -24,13 +24,13 @@ def test_runs_in_its_tiny_form(script, tmp_path, capsys):
     from common import main
     file = tmp_path / "study.json"
     main(script.study, script.__file__, ["--tiny", "--output", str(tmp_path / "plot.png"), "--json", str(file)])
-    found, said = Study.of(json.loads(file.read_text())), capsys.readouterr().out
-    kept = load_studies().get(script.__name__, found)
+    result, output = Study.from_dict(json.loads(file.read_text())), capsys.readouterr().out
+    kept = load_studies().get(script.__name__, result)
     assert (tmp_path / "plot.png").stat().st_size > 5000
-    assert [table.header for table in found.tables] == [table.header for table in kept.tables]      # the full run is of it
-    assert found.claim == kept.claim and len(found.charts) == len(kept.charts)
-    for table in found.tables:
-        assert table.markdown() in said and "nan" not in table.markdown()
+    assert [table.header for table in result.tables] == [table.header for table in kept.tables]      # the full run is of it
+    assert result.claim == kept.claim and len(result.charts) == len(kept.charts)
+    for table in result.tables:
+        assert table.markdown() in output and "nan" not in table.markdown()
         assert {len(row) for row in table.rows} == {len(table.header)}
 
 
