@@ -1,4 +1,4 @@
-"""The bytes of an image file to pixels that stand upright."""
+"""Decoding image files: from bytes to pixels, turned upright."""
 from __future__ import annotations
 
 import io
@@ -9,11 +9,19 @@ _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 
 
 def decode_image(data: bytes) -> np.ndarray:
-    """RGB bytes (height, width, 3) of a JPEG, PNG, GIF (its first frame), BMP or WebP file, turned as its EXIF data say.
+    """The pixels of an image file, as timm and torchvision read it: Pillow decodes.
 
-    Transparency is dropped, grey repeated, CMYK converted, 16 bits become 8.  Pillow decodes, as in timm and torchvision.
+    The image is turned as its EXIF data say.  Transparency is dropped, grey becomes RGB, CMYK is converted,
+    16 bits become 8.
 
-    Raises: ValueError for what is no such file, a truncated one, or one of more pixels than Pillow takes for honest.
+    Args:
+        data: the bytes of a JPEG, PNG, GIF (its first frame is taken), BMP or WebP file.
+
+    Returns:
+        uint8 RGB pixels (height, width, 3).
+
+    Raises:
+        ValueError: for bytes of anything else, a truncated file, or more pixels than Pillow accepts.
     """
     from PIL import Image, ImageOps
     try:
@@ -22,8 +30,10 @@ def decode_image(data: bytes) -> np.ndarray:
             upright = ImageOps.exif_transpose(image)
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from error
-    except Exception as error:  # a decoder meets broken bytes with whatever it was doing: OSError, SyntaxError, struct.error ...
-        raise ValueError(f"no readable {', '.join(_FORMATS[:-1])} or WebP image") from error
+    except Exception as error:  # for broken bytes decoders raise OSError, SyntaxError, struct.error ...
+        raise ValueError(f"not a readable {', '.join(_FORMATS[:-1])} or WebP image") from error
+
     if upright.mode.startswith("I"):    # 16 bits of grey, which Pillow's own conversion would clip
-        return np.repeat((np.asarray(upright) >> 8).astype("uint8")[..., None], 3, axis=-1)
+        grey = (np.asarray(upright) >> 8).astype("uint8")
+        return np.repeat(grey[..., None], 3, axis=-1)
     return np.array(upright.convert("RGB"))

@@ -14,7 +14,7 @@ from ..errors import ArgumentError, check_whole_number
 
 ClassLabel = tuple[str, str]    # a WordNet synset or an index, and the name
 _FOLDER = pathlib.Path(__file__).parent / "label_names"
-_SUBSETS = {"imagenet-12k": ("imagenet-21k", "12k")}    # part of another label set: its file and its mark there
+_SUBSETS = {"imagenet-12k": ("imagenet-21k", "12k")}    # part of another label set: its file and mark there
 # numbers of classes that only one label set has
 _LABEL_SETS_BY_SIZE = {1000: "imagenet-1k", 1001: "imagenet-1k", 11821: "imagenet-12k", 21843: "imagenet-21k"}
 
@@ -74,8 +74,8 @@ def get_classes(labels: str | Sequence[Any] | np.ndarray | None, number: int) ->
     else:
         classes = tuple((str(i), str(label)) for i, label in enumerate(labels))
     if len(classes) != number:
-        raise ArgumentError("labels", labels, f"one name for each of the {number} classes, not {len(classes)}",
-                            hint="give labels=[...], their names in order")
+        expected = f"one name for each of the {number} classes, not {len(classes)}"
+        raise ArgumentError("labels", labels, expected, hint="give labels=[...], their names in order")
     return classes
 
 
@@ -84,7 +84,8 @@ def _guess_label_set(number: int) -> str:
     if number in _LABEL_SETS_BY_SIZE:
         return _LABEL_SETS_BY_SIZE[number]
     candidates = [name for name in list_label_sets() if len(get_label_set(name)) == number]
-    choices = ["labels=model", f"labels=[...] with {number} names", *(f"labels={name!r}" for name in candidates)]
+    choices = ["labels=model", f"labels=[...] with {number} names"]
+    choices += [f"labels={name!r}" for name in candidates]
     raise ArgumentError("labels", None, f"what the {number} classes are called",
                         hint=f"give {', or '.join(choices)}")
 

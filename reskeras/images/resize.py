@@ -1,4 +1,9 @@
-"""Resizing with antialias and cropping: the geometry, and as a Keras layer two matrices, which every runtime has."""
+"""Resizing and cropping: the sizes and margins, and a Keras layer whose resize is two products with matrices.
+
+An image is resized and then cropped (or padded) to the size that a net takes.  `compute_resized_size` and
+`compute_margins` say how; preprocessing.py does it with TensorFlow, `ResizeAndCrop` with operations that
+every runtime has.  Both filter against aliasing, as Pillow does.
+"""
 from __future__ import annotations
 
 from typing import Any, Callable
@@ -12,28 +17,43 @@ Size = tuple[int, int]
 
 
 def _cubic(t: Any) -> Any:
-    """Keys 1981 with a = -1/2, as Pillow has it."""
+    """The cubic kernel of Keys 1981 with a = -1/2, as in Pillow."""
     near, far = (1.5 * t - 2.5) * t * t + 1, ((2.5 - 0.5 * t) * t - 4) * t + 2
     return ops.where(t < 1, near, ops.where(t < 2, far, 0.0))
 
 
-INTERPOLATION_KERNELS: dict[str, Callable[[Any], Any]] = {"bilinear": lambda t: ops.maximum(1 - t, 0.0), "bicubic": _cubic}
+# the weight of a pixel at a distance of t pixels, t >= 0
+INTERPOLATION_KERNELS: dict[str, Callable[[Any], Any]] = {"bilinear": lambda t: ops.maximum(1 - t, 0.0),
+                                                          "bicubic": _cubic}
 
 
-def compute_resized_size(height: Any, width: Any, target: Size, mode: str, least: Any = min, most: Any = max) -> tuple[Any, Any]:
-    """(height, width) of the whole image before the crop; `target` is the crop over crop_pct.
+def compute_resized_size(height: Any, width: Any, target: Size, mode: str, minimum: Any = min,
+                         maximum: Any = max) -> tuple[Any, Any]:
+    """The size of the whole image after the resize, before the crop.
 
-    "squash" has no regard for proportions, "center" fills the target and "border" stays inside it.  `least` and `most` are
-    those of tensors where a size is known only with the image.
+    Args:
+        height: of the image, an integer or an integer tensor.
+        width: of the image.
+        target: (height, width), the size of the crop divided by crop_pct.
+        mode: "squash" resizes to `target` without regard for proportions, "center" to the smallest size that
+            fills it, "border" to the largest size inside it.
+        minimum: of two numbers; that of tensors where the size is known only with the image.
+        maximum: of two numbers, likewise.
+
+    Returns:
+        (height, width).
     """
-    th, tw = target
+    target_height, target_width = target
     if mode == "squash":
-        return th, tw
+        return target_height, target_width
     if mode == "border":
-        return least(th, _divide_and_round(height * tw, width)), least(tw, _divide_and_round(width * th, height))
-    if th == tw:    # torchvision's Resize cuts the fraction off, timm's for other shapes rounds
-        return most(th, height * th // width), most(tw, width * tw // height)
-    return most(th, _divide_and_round(height * tw, width)), most(tw, _divide_and_round(width * th, height))
+        return (minimum(target_height, _divide_and_round(height * target_width, width)),
+                minimum(target_width, _divide_and_round(width * target_height, height)))
+    if target_height == target_width:   # torchvision's Resize drops the fraction, timm's rounds
+        return (maximum(target_height, height * target_height // width),
+                maximum(target_width, width * target_width // height))
+    return (maximum(target_height, _divide_and_round(height * target_width, width)),
+            maximum(target_width, _divide_and_round(width * target_height, height)))
 
 
 def _divide_and_round(a: Any, b: Any) -> Any:
@@ -41,25 +61,39 @@ def _divide_and_round(a: Any, b: Any) -> Any:
     return (2 * a + b) // (2 * b)
 
 
-def compute_margins(size: Any, crop: int, most: Any = max) -> tuple[Any, Any, Any]:
-    """(cells to cut before, to pad before, to pad behind) that leave `crop` of `size` cells."""
-    cut, lack = most(size - crop, 0), most(crop - size, 0)
+def compute_margins(size: Any, crop: int, maximum: Any = max) -> tuple[Any, Any, Any]:
+    """What to cut and to pad along one axis, so that `crop` pixels are left.
+
+    Args:
+        size: pixels before, an integer or an integer tensor.
+        crop: pixels after.
+        maximum: of two numbers; that of tensors where `size` is one.
+
+    Returns:
+        How many pixels to cut at the beginning, to pad at the beginning, and to pad at the end.
+    """
+    cut, padding = maximum(size - crop, 0), maximum(crop - size, 0)
     half = cut // 2
-    return half + cut % 2 * (half % 2), lack // 2, lack - lack // 2     # halves round to even, as Python's round does
+    # halves are rounded to even, as by Python's round
+    return half + cut % 2 * (half % 2), padding // 2, padding - padding // 2
 
 
 @_register
 class ResizeAndCrop(layers.Layer):
-    """Pixels of any size to `size`, resized as a weights row says, antialiased.
+    """Resizes and crops pixels of any size, as `Preprocessing` does, with operations that every runtime has.
 
-    Not rounded to whole numbers, other than Pillow's: a tie would fall to either side in another runtime, and no export
-    could be proved equal.
+    The result is not rounded to whole numbers, unlike Pillow's: a value between two numbers would be rounded
+    up in one runtime and down in another, and no export could be shown to be equal.
 
-    Arguments:
+    Args:
         size: (height, width) of the result.
-        target: (height, width) that the image is resized to before the crop, by `mode`: "center", "squash" or "border".
+        target: (height, width) that the image is resized to before the crop, by `mode`.
+        mode: "center", "squash" or "border", as in `compute_resized_size`.
         interpolation: "bilinear" or "bicubic".
-        fill: the border's pixel.
+        fill: the color of the border, one number for each channel, 0 to 255.
+
+    Input: pixels (N, height, width, channels), 0 to 255.
+    Output: (N, *size, channels), 0 to 255.
     """
 
     def __init__(self, size: Size, target: Size, mode: str = "center", interpolation: str = "bicubic",
@@ -70,51 +104,65 @@ class ResizeAndCrop(layers.Layer):
         self.fill = tuple(fill)
         self.mode, self.interpolation = mode, interpolation
 
-    def call(self, inputs):
-        # half types hold no 255 levels with the fractions between
+    def call(self, inputs: Any) -> Any:
+        # 16-bit types cannot hold 255 levels and the fractions between them
         x = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
         _, height, width, channels = ops.shape(x)
-        h, w = compute_resized_size(height, width, self.target, self.mode, *(
-            (min, max) if isinstance(height, int) and isinstance(width, int) else (ops.minimum, ops.maximum)))
+        is_known = isinstance(height, int) and isinstance(width, int)
+        minimum, maximum = (min, max) if is_known else (ops.minimum, ops.maximum)
+        new_height, new_width = compute_resized_size(height, width, self.target, self.mode, minimum, maximum)
         fill = ops.cast(ops.convert_to_tensor(self.fill), x.dtype)
-        across, down = (self.matrix(*sizes, x.dtype) for sizes in ((width, w, self.size[1]), (height, h, self.size[0])))
-        # along the rows first and clipped between, as Pillow
-        x = _clipped(ops.matmul(across, x - fill) + fill)
+        across = self._make_matrix(width, new_width, self.size[1], x.dtype)
+        down = self._make_matrix(height, new_height, self.size[0], x.dtype)
+
+        # along the rows first and clipped between, as in Pillow
+        x = _clip(ops.matmul(across, x - fill) + fill)
         x = ops.reshape(x - fill, (-1, height, self.size[1] * channels))
-        x = _clipped(ops.reshape(ops.matmul(down, x), (-1, *self.size, channels)) + fill)
+        x = _clip(ops.reshape(ops.matmul(down, x), (-1, *self.size, channels)) + fill)
         return ops.cast(x, self.compute_dtype)
 
-    def matrix(self, cells: Any, whole: Any, crop: int, dtype: str) -> Any:
-        """(crop, cells): the weight of each cell of a line in each cell of the cropped one; zeros for the border."""
-        static = isinstance(whole, int)
-        cut, before, _ = compute_margins(whole, crop, max if static else ops.maximum)
-        place = ops.arange(crop) + (cut - before)
-        inside = ops.logical_and(place >= 0, place < whole)
-        scale = ops.cast(cells, dtype) / ops.cast(whole, dtype)
-        centre = (ops.cast(ops.clip(place, 0, whole - 1), dtype) + 0.5) * scale
-        distance = ops.abs(ops.cast(ops.arange(cells), dtype)[None, :] + 0.5 - centre[:, None])
+    def _make_matrix(self, size: Any, resized: Any, crop: int, dtype: str) -> Any:
+        """The resize and crop along one axis: a row holds the weights of the old pixels in a new one.
+
+        Args:
+            size: pixels before.
+            resized: pixels after the resize.
+            crop: pixels after the crop.
+
+        Returns:
+            A matrix (crop, size), with zeros in the rows of the border.
+        """
+        cut, padding, _ = compute_margins(resized, crop, max if isinstance(resized, int) else ops.maximum)
+        position = ops.arange(crop) + (cut - padding)
+        is_inside = ops.logical_and(position >= 0, position < resized)
+        scale = ops.cast(size, dtype) / ops.cast(resized, dtype)
+        center = (ops.cast(ops.clip(position, 0, resized - 1), dtype) + 0.5) * scale
+        distance = ops.abs(ops.cast(ops.arange(size), dtype)[None, :] + 0.5 - center[:, None])
         weight = INTERPOLATION_KERNELS[self.interpolation](distance / ops.maximum(scale, 1.0))
         weight = weight / ops.sum(weight, axis=1, keepdims=True)
-        return weight * ops.cast(inside, dtype)[:, None]
+        return weight * ops.cast(is_inside, dtype)[:, None]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return (input_shape[0], *self.size, input_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size, "target": self.target, "mode": self.mode,
                 "interpolation": self.interpolation, "fill": self.fill}
 
 
-def _clipped(x: Any) -> Any:
+def _clip(x: Any) -> Any:
     return ops.clip(x, 0, 255)
 
 
 @_register
 class ReverseChannels(layers.Layer):
-    """RGB to BGR, by slices: edge runtimes' reversal is an operation of its own."""
+    """RGB to BGR, by slices: in edge runtimes a reversal would be an operation of its own.
 
-    def call(self, inputs):
+    Input and output: (N, height, width, channels).
+    """
+
+    def call(self, inputs: Any) -> Any:
         return ops.concatenate([inputs[..., c:c + 1] for c in reversed(range(inputs.shape[-1]))], axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

@@ -5,7 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from reskeras.model_metadata import ModelMetadata, ModelWithMetadata, decode_predictions
+from reskeras.inputs_outputs import decode_predictions
+from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
 from reskeras.images.labels import get_label_set, list_label_sets
 from reskeras.weights.table import get_weights, list_checkpoints
 

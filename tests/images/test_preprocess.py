@@ -11,7 +11,7 @@ from PIL import Image
 
 from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
 from reskeras.images.decode import decode_image
-from reskeras.model_metadata import get_preprocessing, preprocess_input
+from reskeras.inputs_outputs import get_preprocessing, preprocess_input
 from reskeras.images.preprocessing import Preprocessing
 from reskeras.images.resize import compute_margins, compute_resized_size
 from reskeras.weights.table import get_weights, list_checkpoints
@@ -71,11 +71,11 @@ def test_tf_data_and_layers_are_the_same(key, photos):
 def test_border_keeps_the_whole_image_in_the_middle(photos):
     pixels = decode_image(photos["flower"])
     own = Preprocessing((160, 160), "torch", crop_pct=0.95, crop_mode="border").without_scaling()
-    assert own.fill == (124, 116, 104)
+    assert own.fill_pixel == (124, 116, 104)
     scale = max(pixels.shape[0], pixels.shape[1]) / math.floor(160 / 0.95)
     h, w = (round(s / scale) for s in pixels.shape[:2])
     small = np.asarray(Image.fromarray(pixels).resize((w, h), Image.BICUBIC), float)
-    expected = np.tile(np.array(own.fill), (160, 160, 1))
+    expected = np.tile(np.array(own.fill_pixel), (160, 160, 1))
     top, left = (160 - h) // 2, round((w - 160) / 2)
     expected[top:top + h] = small[:, left:left + 160]
     close(own(pixels)[0], expected)
@@ -253,7 +253,7 @@ def test_by_name_row_and_model():
     assert at_test == own.with_test_size() == get_preprocessing(net((288, 288, 3), metadata), test=True)
     grey = get_preprocessing(net((224, 224, 1), metadata))
     assert grey.mean == pytest.approx((0.449,)) and grey.std == pytest.approx((0.226,))
-    assert get_preprocessing(net(metadata=ModelMetadata.from_checkpoint(row, include_preprocessing=True))).layers(resize=False) == []
+    assert get_preprocessing(net(metadata=ModelMetadata.from_checkpoint(row, include_preprocessing=True))).as_layers(resize=False) == []
 
 
 def test_a_model_without_one_is_not_guessed():
