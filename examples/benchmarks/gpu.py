@@ -4,8 +4,8 @@
 
 Both in mixed bfloat16, compiled, timm channels_last; in one process where it has torch, else `--timm` names its Python.  Needs
 neither TensorFlow nor its packages: `pip install --no-deps keras`, with jax, is enough.  MFU counts 6 (training) or 2 operations
-for each multiply-accumulate, over `--peak` TFLOP/s.  So far it has run on the CPU alone, at a tiny size, where no TensorFlow
-was installed; `tox -e jax` does that again.
+for each multiply-accumulate, over `--peak` TFLOP/s.  `figures/gpu.*.json` are of one H100 and a machine
+without TensorFlow; `tox -e jax` runs the script on the CPU, at a tiny size.
 """
 from __future__ import annotations
 

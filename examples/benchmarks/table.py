@@ -15,7 +15,7 @@ from timing import NETS
 from reskeras.commands import tables
 
 
-SHOWN = ("keras", "tensorflow", "ai-edge-litert", "onnxruntime", "openvino", "torch", "timm")
+SHOWN = ("keras", "tensorflow", "jax", "ai-edge-litert", "onnxruntime", "openvino", "torch", "timm")
 
 
 def stored(folder: pathlib.Path, name: str) -> list[dict[str, Any]]:
@@ -34,7 +34,8 @@ def value(number: float | None, digits: int = 2) -> str:
 def source(files: list[dict[str, Any]]) -> str:
     first = files[0]
     versions = ", ".join(f"{name} {first['versions'][name]}" for name in SHOWN if name in first["versions"])
-    return f"{first['machine']['processor']}, {first['machine']['cores']} cores, {first['date']}; {versions}."
+    device = f"{first['device']}, " if "device" in first else ""
+    return f"{device}{first['machine']['processor']}, {first['machine']['cores']} cores, {first['date']}; {versions}."
 
 
 def time_of(row: dict[str, Any], side: str, images: int = 1) -> str:
@@ -155,8 +156,24 @@ def mlperf_tiny(files: list[dict[str, Any]]) -> list[str]:
              value(row["bytes"]["ours"] / row["bytes"]["theirs"], 3)])])
 
 
+def gpu(files: list[dict[str, Any]]) -> list[str]:
+    """Images per second under the JAX backend and of timm, and the share of the card's peak rate (MFU).
+
+    Memory is of the training step alone: later figures of the same process would include it.
+    """
+    def rate(row: dict[str, Any], side: str) -> str:
+        text = f"{row['images_per_second'][side]:.0f}"
+        return f"({text})" if side in row["noisy"] + row["unsteady"] else text
+    return lines(["on a GPU, mixed_bfloat16, images per second", "batch", "reskeras, JAX", "timm, torch.compile",
+                  "timm's time ÷ reskeras'", "share of the card's peak", "most MiB"],
+                 [[f"`{row['net']}`, {row['what']}", str(row["batch"]), rate(row, "reskeras"), rate(row, "timm"),
+                   value(row["times_timm"]), f"{row['mfu']['reskeras']:.1%}",
+                   f"{row['peak_mib']:.0f}" if row["what"] == "training" else ""]
+                  for file in files for row in file["rows"]])
+
+
 PAGES: dict[str, dict[str, Any]] = {
-    "speed": {"train_step": train, "inference_timm": inference, "build": build, "input": images, "scaling": memory,
+    "speed": {"gpu": gpu, "train_step": train, "inference_timm": inference, "build": build, "input": images, "scaling": memory,
               "replicas": replicas, "stochastic_depth": stochastic_depth},
     "optimize": {"inference": latencies}, "exports": {"export": exports, "mlperf_tiny": mlperf_tiny}}
 
@@ -175,7 +192,7 @@ def summary(folder: pathlib.Path) -> str:
              "best timm / best, bfloat16": ("inference, bfloat16", "timm, bfloat16"),
              "predict / best bf16 or int8": ("inference, bfloat16 or int8", "keras.applications' `predict`")}
     rows = {name: [row for file in stored(folder, name) for row in file["rows"]]
-            for name in ("train_step", "inference_timm", "export", "build")}
+            for name in ("train_step", "inference_timm", "export", "build", "gpu")}
     for row in rows["train_step"]:
         for side in [side for side in row["ms"] if side not in ("reskeras", "matmul")]:
             note(f"a training step, {row['policy']}", names.get(side, side), row["times_faster"].get(side))
@@ -188,6 +205,9 @@ def summary(folder: pathlib.Path) -> str:
     for row in rows["build"]:
         for side, share in row["ratio"].items():
             note("building", side, inverse(share))
+    for row in rows["gpu"]:
+        what = "a training step" if row["what"] == "training" else "inference"
+        note(f"{what}, mixed_bfloat16, batch {row['batch']}, on a GPU by JAX", "timm, torch.compile", row["times_timm"])
     first = stored(folder, "train_step")[0]
     return "\n".join([*lines(["", "against", "times as fast", "nets or targets"], [
         [what, against, f"{min(known):.2f} - {max(known):.2f}" if len(known) > 1 else value(known[0] if known else None),
