@@ -11,23 +11,23 @@ from . import _registration
 
 __version__ = "0.1.0"
 
-# The public names, each with the module that defines it.  The builders (`ResNet50`, ...) are public too; they come from
-# `variants`.  Everything else may change without notice.
+# The public names, each with the module that defines it.  The builders (`ResNet50`, ...) are public too; they
+# come from `variants`.  Everything else may change without notice.
 _PUBLIC = {
     "create": "catalog", "list_models": "catalog", "features": "backbone",
     "list_weights": "weights.table", "get_weights": "weights.table", "Checkpoint": "weights.table",
     "load": "build", "save": "build",
-    "get_preprocessing": "model_metadata", "preprocess_input": "model_metadata", "decode_predictions": "model_metadata",
+    "get_preprocessing": "inputs_outputs", "Preprocessing": "images.preprocessing",
+    "preprocess_input": "inputs_outputs", "decode_predictions": "inputs_outputs",
     "set_metadata": "model_metadata", "get_metadata": "model_metadata", "ModelMetadata": "model_metadata",
-    "Preprocessing": "images.preprocessing",
     "cost": "commands.cost", "optimize": "commands.optimize", "remove_blocks": "graph.remove_blocks",
-    "export": "exporters.export", "verify": "exporters.verify",
+    "export": "commands.export", "verify": "commands.verify",
     "fit": "commands.train", "distributable": "train.strategy",
     "predict": "commands.predict", "evaluate": "commands.evaluate", "explain": "commands.explain",
     "benchmark": "commands.benchmark", "compare": "commands.compare", "page": "commands.page",
     "Recipe": "train.recipe", "list_recipes": "train.recipes", "get_recipe": "train.recipes",
-    "Spec": "spec", "InceptionSpec": "spec", "SE": "spec", "ECA": "spec", "SK": "spec", "SplitAttention": "spec",
-    "variant": "builder",
+    "Spec": "spec", "InceptionSpec": "spec", "SE": "spec", "ECA": "spec", "SK": "spec",
+    "SplitAttention": "spec", "variant": "builder",
 }
 
 

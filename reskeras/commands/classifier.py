@@ -13,7 +13,7 @@ from ..exporters.formats import open_file
 from ..exporters.keras_file import make_array_function
 from ..exporters.tflite.flatbuffer import read_metadata
 from ..images.decode import decode_image
-from ..model_metadata import KEY, ModelMetadata, get_metadata
+from ..model_metadata import METADATA_KEY, ModelMetadata, get_metadata
 from .open_model import EXPORTED_FILES, ModelName, check_trained_model, open_trained_model
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _read_metadata(file: pathlib.Path) -> ModelMetadata:
         facts = json.loads(report.read_text(encoding="utf-8"))
     elif file.suffix == ".tflite":
         facts = read_metadata(file)
-    return ModelMetadata.from_config(facts.get(KEY) or {})
+    return ModelMetadata.from_config(facts.get(METADATA_KEY) or {})
 
 
 def read_image(path: ModelName) -> np.ndarray:
@@ -111,5 +111,6 @@ def are_probabilities(scores: np.ndarray) -> bool:
 
 def softmax(scores: np.ndarray) -> np.ndarray:
     """The softmax over the last axis."""
-    powers = np.exp(scores - scores.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
+    powers: np.ndarray = np.exp(scores - scores.max(-1, keepdims=True))
+    total: np.ndarray = powers.sum(-1, keepdims=True)
+    return powers / total

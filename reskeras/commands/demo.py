@@ -1,118 +1,175 @@
-"""The main job: train a small ResNet on real handwritten digits, optimize, export and use it, in under two minutes."""
+"""`demo`: train a small ResNet on real handwritten digits, optimize, export and use it, in under two minutes."""
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pathlib
 import shutil
 import sys
 import time
-from typing import Any, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
 import reskeras
 
-from .demo_page import format_kilobytes, build_report, format_top_labels
-from .digits import CLASSES, SIZE, WEIGHTS, load_digits, train_digits
+from ..errors import ArgumentError
+from ..files import write_bytes
+from .demo_page import build_report, format_kilobytes, format_top_labels
+from .digits import CLASSES, SIZE, WEIGHTS, Digits, load_digits, train_digits
+from .html import encode_png, write_page
 from .quiet import quiet_tensorflow
-from .html import encode_png
-from .predict import predict
+
+if TYPE_CHECKING:
+    import keras
 
 VARIANT, EPOCHS = "cifar_resnet20", 20
-FAST = {"depths": (1, 1, 1)}                        # 8 layers, for tests
-FAST_EPOCHS = 4
-FILES = {"Keras": "digits.keras", "SavedModel": "saved_model", "TFLite": "digits.tflite", "TFLite int8": "digits.int8.tflite"}
+FAST_ARGUMENTS, FAST_EPOCHS = {"depths": (1, 1, 1)}, 4      # 8 layers, for tests
+FILES = {"Keras": "digits.keras", "SavedModel": "saved_model", "TFLite": "digits.tflite",
+         "TFLite int8": "digits.int8.tflite"}
 CHECKOUT = pathlib.Path(reskeras.__file__).parents[1]
 
 
-def demo(output: str | os.PathLike[str] = "saved_models/demo", fast: bool = False, seed: int = 0, quiet: bool = False,
+def demo(output: str | os.PathLike[str] = "saved_models/demo", *, fast: bool = False, seed: int = 0, quiet: bool = False,
          keep: bool = False) -> dict[str, Any]:
-    """Trains CIFAR ResNet-20 on scikit-learn's handwritten digits, folds its batch normalization, exports it as Keras file,
-    SavedModel, TFLite and int8 TFLite, measures each file, classifies ten images and writes `report.html`.
+    """Trains CIFAR ResNet-20 on scikit-learn's handwritten digits, and does with it what a user does with a net.
 
-    Arguments:
+    Batch normalization is folded; the net is exported as Keras file, SavedModel, TFLite and int8 TFLite; each file is
+    measured; ten images are classified; `report.html` shows it all.
+
+    Args:
         output: folder of the files.
-        fast: a smaller net for a few epochs: everything is exercised, little is learned.
+        fast: whether to train a smaller net for a few epochs: every step is run, but little is learned.
         seed: of the initial weights, the order of the images and the augmentation.
         quiet: whether to print nothing.
-        keep: whether the result becomes the net that comes with the package; in a checkout only.
-    Returns: "accuracy" (of the test images, by artefact), "agreement" (with Keras, by artefact), "certificates" (by artefact),
-        "predictions", "history", "seconds" (by step, and in all), "files" (by artefact), "report".
-    Raises: ImportError where scikit-learn or matplotlib is missing; OSError where `output` cannot be written; ValueError.
+        keep: whether the result becomes the net that comes with the package; only in a checkout of the repository.
+    Returns:
+        "accuracy" (of the test images, by format), "agreement" (with Keras, by format), "reports" (of the exports, by
+        format), "predictions", "history", "seconds" (by step, and in all), "files" (by format), "report" (the page).
+    Raises:
+        ImportError: where scikit-learn or matplotlib is not installed.
+        OSError: where `output` cannot be written.
+        ArgumentError: for `keep` where it is not possible.
     """
-    _require_extras()
+    _check_packages()
     if keep and (fast or not (CHECKOUT / "saved_models").is_dir()):
-        raise ValueError("keep=True: only a full run in a checkout of the repository makes the net that comes with the package")
+        raise ArgumentError("keep", keep, "only a full run in a checkout of the repository", hint="it makes the net that "
+                            "comes with the package")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    say: Callable[[str], None] = (lambda text: None) if quiet else lambda text: print(text, flush=True)
-    clock, folder = Clock(), pathlib.Path(output)
+    folder = pathlib.Path(output)
     folder.mkdir(parents=True, exist_ok=True)
+    run = _Run(folder, quiet)
 
-    say("Loading TensorFlow and scikit-learn's handwritten digits")
-    with clock("load"), quiet_tensorflow():
-        import keras
+    run.say("Loading TensorFlow and scikit-learn's handwritten digits")
+    with run.time_step("load"):
         train, validation, test = load_digits()
-        keras.utils.set_random_seed(seed)
-        model = reskeras.create(VARIANT, weights=None, input_shape=(SIZE, SIZE, 1), classes=CLASSES, **(FAST if fast else {}))
-        model = reskeras.set_metadata(model, preprocessing=WEIGHTS, labels="digits")      # goes into every file it becomes
+        model = _build_model(seed, fast)
         cost = reskeras.cost(model)
-    say(f"  {len(train)} images to train, {len(validation)} to validate, {len(test)} to test; {SIZE}x{SIZE} pixels\n"
-        f"  {model.name}: {cost.params:,} parameters, {cost.macs / 1e6:.1f} million multiply-accumulates\n")
+    run.say(f"  {len(train)} images to train, {len(validation)} to validate, {len(test)} to test; {SIZE}x{SIZE} pixels\n"
+            f"  {model.name}: {cost.params:,} parameters, {cost.macs / 1e6:.1f} million multiply-accumulates\n")
 
-    with clock("train"), quiet_tensorflow():
-        history = train_digits(model, train, validation, FAST_EPOCHS if fast else EPOCHS, seed, verbose=0 if quiet else 1)
-        expected = model.predict(test.images, verbose=0)
-    right = expected.argmax(1) == test.labels
-    say(f"\nTest accuracy {right.mean():.2%} ({right.sum()} of {len(test)}) after {clock.seconds['train']:.0f} s of training\n")
+    with run.time_step("train"):
+        history = train_digits(model, train, validation, FAST_EPOCHS if fast else EPOCHS, seed, 0 if quiet else 1)
+        scores = model.predict(test.images, verbose=0)
+    correct = scores.argmax(1) == test.labels
+    run.say(f"\nTest accuracy {correct.mean():.2%} ({correct.sum()} of {len(test)}) after "
+            f"{run.seconds['train']:.0f} s of training\n")
 
-    with clock("optimize"), quiet_tensorflow():
-        optimized, proof = reskeras.optimize(model)
-    say(f"Folded batch normalization into the convolutions: {len(model.layers)} layers became {len(optimized.layers)}, "
-        f"equal to {proof.max_relative_difference:.0e} in float64\n")
+    with run.time_step("optimize"):
+        optimized, optimization = reskeras.optimize(model)
+    run.say(f"Folded batch normalization into the convolutions: {len(model.layers)} layers became "
+            f"{len(optimized.layers)}, equal to {optimization.max_relative_difference:.0e} in float64\n")
 
-    say(f"{'artefact':24}{'size':>10}{'one image':>12}{'accuracy':>11}{'as Keras':>11}")
-    paths = {name: folder / file for name, file in FILES.items()}
-    certificates, accuracy, agreement = {}, {"trained net": float(right.mean())}, {}
-    for name, path in paths.items():
-        with clock("export"), quiet_tensorflow():
-            certificates[name] = done = reskeras.export(
-                model, path, quantize="int8" if "int8" in name else None, optimize=name != "Keras",
-                calibration_data=(train.images[:200], train.labels[:200]), validation_data=(test.images, test.labels))
-        accuracy[name], agreement[name] = done.first_result.accuracy, done.top1_agreement
-        say(f"{path.name + '/' * path.is_dir():24}{format_kilobytes(done.bytes):>10}{done.latency_ms:>9.2f} ms{accuracy[name]:>11.2%}"
-            f"{agreement[name]:>11.2%}")
+    reports = _export_all(model, train, test, run)
+    accuracy = {"trained net": float(correct.mean()),
+                **{name: report.first_result.accuracy for name, report in reports.items()}}
+    files = {name: folder / file for name, file in FILES.items()}
 
-    with clock("predict"), quiet_tensorflow():
-        ten = [int(np.flatnonzero(test.labels == c)[0]) for c in range(CLASSES)]
-        samples = _write_samples(test.pixels[ten], folder / "samples")
-        predictions = predict(samples, paths["TFLite int8"], top=3)
-    say("\nTen test images through the int8 file\n" + _strokes(test.pixels[ten]) + "\n"
-        + "".join(f"{format_top_labels(p)[0]:^9}" for p in predictions))
+    examples = [int(np.flatnonzero(test.labels == label)[0]) for label in range(CLASSES)]
+    with run.time_step("predict"):
+        samples = _write_samples(test.pixels[examples], folder / "samples")
+        predictions = reskeras.predict(files["TFLite int8"], samples, top=3)
+    run.say("\nTen test images through the int8 file\n" + _draw_as_text(test.pixels[examples]) + "\n"
+            + "".join(f"{format_top_labels(prediction)[0]:^9}" for prediction in predictions))
 
     page = folder / "report.html"
-    result = {"accuracy": accuracy, "agreement": agreement, "certificates": certificates, "predictions": predictions,
-              "history": history, "seconds": clock.seconds, "files": paths, "report": page}
-    page.write_text(build_report(result, model, cost, test, expected, ten), encoding="utf-8")
-    result["seconds"] = clock.seconds | {"in all": clock.total()}
-    say(f"\nReport  {page}\nTry     reskeras predict {samples[3]} --model {paths['TFLite int8']}\n"
-        f"Done in {clock.total():.0f} s")
+    agreement = {name: report.top1_agreement for name, report in reports.items()}
+    result = {"accuracy": accuracy, "agreement": agreement, "reports": reports, "predictions": predictions,
+              "history": history, "seconds": run.seconds, "files": files, "report": page}
+    write_page(page, build_report(result, model, cost, test, scores, examples))
+    result["seconds"] = run.seconds | {"in all": run.elapsed}
+    run.say(f"\nReport  {page}\nTry     reskeras predict {samples[3]} --model {files['TFLite int8']}\n"
+            f"Done in {run.elapsed:.0f} s")
     if keep:
-        _keep_embedded(paths, accuracy)
+        _keep_embedded(files, accuracy)
     return result
 
 
+def print_result(result: dict[str, Any]) -> int:
+    """Returns: the exit code.  The demo has printed its steps already."""
+    return 0
+
+
+class _Run:
+    """Where the demo writes its files, what it prints, and how long its steps take."""
+
+    def __init__(self, folder: pathlib.Path, quiet: bool) -> None:
+        self.folder, self.quiet = folder, quiet
+        self.seconds: dict[str, float] = {}     # by step
+        self.start = time.perf_counter()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return time.perf_counter() - self.start
+
+    def say(self, text: str) -> None:
+        if not self.quiet:
+            print(text, flush=True)
+
+    @contextlib.contextmanager
+    def time_step(self, step: str) -> Iterator[None]:
+        """Adds the seconds of the block to those of the step; TensorFlow's log is not shown."""
+        start = time.perf_counter()
+        with quiet_tensorflow():
+            yield
+        self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - start
+
+
+def _build_model(seed: int, fast: bool) -> keras.Model:
+    import keras
+    keras.utils.set_random_seed(seed)
+    arguments: dict[str, Any] = FAST_ARGUMENTS if fast else {}
+    model = reskeras.create(VARIANT, weights=None, input_shape=(SIZE, SIZE, 1), classes=CLASSES, **arguments)
+    return reskeras.set_metadata(model, preprocessing=WEIGHTS, labels="digits")     # goes into every file
+
+
+def _export_all(model: keras.Model, train: Digits, test: Digits, run: _Run) -> dict[str, Any]:
+    """Exports the net to every format of FILES, and prints a line for each.  Returns: the reports."""
+    run.say(f"{'file':24}{'size':>10}{'one image':>12}{'accuracy':>11}{'as Keras':>11}")
+    reports: dict[str, Any] = {}
+    for name, file in FILES.items():
+        path = run.folder / file
+        with run.time_step("export"):
+            reports[name] = report = reskeras.export(
+                model, path, quantize="int8" if "int8" in name else None, optimize=name != "Keras",
+                calibration_data=(train.images[:200], train.labels[:200]), validation_data=(test.images, test.labels))
+        run.say(f"{path.name + '/' * path.is_dir():24}{format_kilobytes(report.bytes):>10}{report.latency_ms:>9.2f} ms"
+                f"{report.first_result.accuracy:>11.2%}{report.top1_agreement:>11.2%}")
+    return reports
+
+
 def _write_samples(pixels: np.ndarray, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Images to PNG files, 0.png and on."""
-    folder.mkdir(exist_ok=True)
+    """Writes images to PNG files 0.png, 1.png, ...  Returns: their paths."""
     paths = [folder / f"{i}.png" for i in range(len(pixels))]
     for path, image in zip(paths, pixels):
-        path.write_bytes(encode_png(image))
+        write_bytes(path, encode_png(image))
     return paths
 
 
-def _strokes(pixels: np.ndarray) -> str:
-    """8x8 images side by side as text, two rows of pixels in one of characters; empty where the terminal has no such signs."""
+def _draw_as_text(pixels: np.ndarray) -> str:
+    """8x8 images side by side, two rows of pixels in a row of characters; empty where the terminal has no such characters."""
     if not (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf"):
         return ""
     ink = pixels[..., 0] > 110
@@ -121,44 +178,26 @@ def _strokes(pixels: np.ndarray) -> str:
     return "\n".join(lines)
 
 
-def _keep_embedded(paths: dict[str, pathlib.Path], accuracy: dict[str, float]) -> None:
-    """Copies the net to where the package and the repository have it, and writes its lines of their index."""
+def _keep_embedded(files: dict[str, pathlib.Path], accuracy: dict[str, float]) -> None:
+    """Copies the net to its places in the package and the repository, and updates the index there."""
     from ..exporters.folder_index import update_index
     from ..exporters.measurements import compute_size_and_hash
-    shelf = CHECKOUT / "saved_models"
+    saved_models = CHECKOUT / "saved_models"
     for name in ("Keras", "TFLite int8"):
-        file = shelf / f"{VARIANT}.{paths[name].name}"
+        file = saved_models / f"{VARIANT}.{files[name].name}"
         for suffix in ("",) if name == "Keras" else ("", ".json", ".npz"):
-            shutil.copyfile(f"{paths[name]}{suffix}", f"{file}{suffix}")
-        number, digest = compute_size_and_hash(file)
-        update_index(shelf, {"variant": VARIANT, "file": file.name, "sha256": digest, "bytes": number,
-                             "data": "scikit-learn digits", "accuracy": f"{accuracy[name]:.4f}",
-                             "command": "reskeras demo --keep"})
+            shutil.copyfile(f"{files[name]}{suffix}", f"{file}{suffix}")
+        size, digest = compute_size_and_hash(file)
+        update_index(saved_models, {
+            "variant": VARIANT, "file": file.name, "sha256": digest, "bytes": size, "data": "scikit-learn digits",
+            "accuracy": f"{accuracy[name]:.4f}", "command": "reskeras demo --keep"})
     embedded = CHECKOUT / "reskeras" / "weights" / "embedded"
     embedded.mkdir(exist_ok=True)
-    shutil.copyfile(paths["Keras"], embedded / f"{VARIANT}.{paths['Keras'].name}")
+    shutil.copyfile(files["Keras"], embedded / f"{VARIANT}.{files['Keras'].name}")
 
 
-class Clock:
-    """Seconds by step: `with clock("train"): ...`."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.start = time.perf_counter()
-
-    def total(self) -> float:
-        return time.perf_counter() - self.start
-
-    @contextlib.contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - start
-
-
-def _require_extras() -> None:
+def _check_packages() -> None:
     """Raises: ImportError that says what to install."""
-    import importlib.util
     missing = [name for name, module in (("scikit-learn", "sklearn"), ("matplotlib", "matplotlib"))
                if importlib.util.find_spec(module) is None]
     if missing:

@@ -12,40 +12,64 @@ if TYPE_CHECKING:
     import keras
 
 
-def build_report(result: dict[str, Any], model: keras.Model, cost: Any, test: Digits, expected: np.ndarray,
-           ten: list[int]) -> html.Html:
-    """The page of the run; every number on it was measured in the run."""
-    accuracy, certificates, history, seconds = (result[k] for k in ("accuracy", "certificates", "history", "seconds"))
-    labels = [str(c) for c in range(CLASSES)]
-    guess = expected.argmax(1)
-    counts = np.zeros((CLASSES, CLASSES), int)
-    np.add.at(counts, (test.labels, guess), 1)
-    wrong = np.flatnonzero(guess != test.labels)
+def build_report(result: dict[str, Any], model: keras.Model, cost: Any, test: Digits, scores: np.ndarray,
+                 examples: list[int]) -> html.Html:
+    """The page of a run; every number on it was measured in the run.
+
+    Args:
+        result: what `demo` returns.
+        model: the trained net.
+        cost: of the net.
+        test: the test images.
+        scores: (N, classes), of the trained net for the test images.
+        examples: indices of the test images that were classified by the int8 file.
+    """
+    accuracy, reports, history, seconds = (result[key] for key in ("accuracy", "reports", "history", "seconds"))
     return html.page(
         f"{model.name} on handwritten digits",
         html.tiles((f"{accuracy['trained net']:.2%}", f"of {len(test)} test images"), (f"{cost.params:,}", "parameters"),
                    (f"{cost.macs / 1e6:.1f} M", "multiply-accumulates"),
-                   (format_kilobytes(certificates["TFLite int8"].bytes), "as int8 TFLite"),
+                   (format_kilobytes(reports["TFLite int8"].bytes), "as int8 TFLite"),
                    (f"{seconds['train']:.0f} s", f"training, {len(history['loss'])} epochs")),
-        html.section("Learning curves", _curves(history), html.tag(
-            "p", "Training images are augmented, so they are harder than those of the validation.", class_="small")),
-        html.section("Artefacts", html.table(
-            ("artefact", "size", "one image", "test accuracy", "same class as Keras", "largest difference"),
-            [(name, format_kilobytes(c.bytes), f"{c.latency_ms:.2f} ms", f"{accuracy[name]:.2%}", f"{result['agreement'][name]:.2%}",
-              f"{c.max_relative_difference:.0e}") for name, c in certificates.items()]),
-            html.tag("p", "Each file was loaded by its own runtime and compared with Keras. Batch normalization was folded into "
-                     "the convolutions first, except in the Keras file. Differences are relative to the largest output. "
-                     "Latency is the median of single calls on this machine.", class_="small")),
+        html.section("Learning curves", _curves(history),
+                     _note("Training images are augmented, so they are harder than the validation images.")),
+        _files_section(result),
         html.section("Ten test images through the int8 file", html.tag("div", class_="tiles", *(
-            _digit(test, i, *format_top_labels(p)) for i, p in zip(ten, result["predictions"])))),
-        html.section("Confusion matrix", html.confusion_matrix(counts, labels, "true"),
-                     html.tag("p", "Rows are the true digit, columns what the trained net says.", class_="small")),
-        html.section("What it gets wrong", html.tag("div", class_="tiles", *(
-            _digit(test, i, f"{test.labels[i]}, taken", f"for {guess[i]}") for i in wrong[:40]))
-            if len(wrong) else html.tag("p", "Nothing, of the test images.")),
-        html.section("Time", html.table(("step", "seconds"), [(step, f"{s:.1f}") for step, s in seconds.items()]), html.tag(
-            "p", " · ".join(f"{k} {v}" for k, v in certificates["TFLite"].versions.items()), class_="small")),
+            _digit(test, i, *format_top_labels(prediction)) for i, prediction in zip(examples, result["predictions"])))),
+        *_error_sections(test, scores.argmax(1)),
+        html.section("Time", html.table(("step", "seconds"), [(step, f"{s:.1f}") for step, s in seconds.items()]),
+                     _note(" · ".join(f"{name} {version}" for name, version in reports["TFLite"].versions.items()))),
         lead=f"{len(test)} test images of scikit-learn's digits, {SIZE}x{SIZE} pixels.")
+
+
+def _note(text: str) -> html.Html:
+    return html.tag("p", text, class_="small")
+
+
+def _files_section(result: dict[str, Any]) -> html.Html:
+    """What each exported file does."""
+    header = ("file", "size", "one image", "test accuracy", "same class as Keras", "largest difference")
+    rows = [(name, format_kilobytes(report.bytes), f"{report.latency_ms:.2f} ms", f"{result['accuracy'][name]:.2%}",
+             f"{result['agreement'][name]:.2%}", f"{report.max_relative_difference:.0e}")
+            for name, report in result["reports"].items()]
+    return html.section("Files", html.table(header, rows), _note(
+        "Each file was loaded by its own runtime and compared with Keras. Batch normalization was folded into the "
+        "convolutions first, except in the Keras file. Differences are relative to the largest output. Latency is the "
+        "median of single calls on this machine."))
+
+
+def _error_sections(test: Digits, predicted: np.ndarray) -> list[html.Html]:
+    """The confusion matrix, and the images that get a wrong class."""
+    counts = np.zeros((CLASSES, CLASSES), int)
+    np.add.at(counts, (test.labels, predicted), 1)
+    wrong = np.flatnonzero(predicted != test.labels)
+    errors = html.tag("p", "None of the test images.")
+    if len(wrong):
+        errors = html.tag("div", class_="tiles", *(
+            _digit(test, i, f"{test.labels[i]}, taken", f"for {predicted[i]}") for i in wrong[:40]))
+    return [html.section("Confusion matrix", html.confusion_matrix(counts, [str(label) for label in range(CLASSES)], "true"),
+                         _note("Rows are the true digit, columns what the trained net says.")),
+            html.section("What it gets wrong", errors)]
 
 
 def _digit(test: Digits, i: int, *caption: str) -> html.Html:
@@ -62,10 +86,10 @@ def _curves(history: dict[str, list[float]]) -> html.Html:
         for key, name in (("accuracy", "error (%)"), ("loss", "loss")):
             drawing = Figure(figsize=(4.8, 3.2), layout="constrained")
             axes = drawing.subplots()
-            for prefix, label, colour in (("", "training", "#e08a2e"), ("val_", "validation", "#2f7ed8")):
+            for prefix, label, color in (("", "training", "#e08a2e"), ("val_", "validation", "#2f7ed8")):
                 values = np.asarray(history[prefix + key])
                 values = 100 * (1 - values) if key == "accuracy" else values
-                axes.plot(range(1, len(values) + 1), values, marker=".", label=label, color=colour)
+                axes.plot(range(1, len(values) + 1), values, marker=".", label=label, color=color)
             axes.set(xlabel="epoch", ylabel=name)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_yscale("symlog", linthresh=1.0 if key == "accuracy" else 0.01)     # an error may be zero
@@ -77,9 +101,10 @@ def _curves(history: dict[str, list[float]]) -> html.Html:
 
 
 def format_top_labels(prediction: dict[str, Any]) -> list[str]:
-    """["3 99%", "5 1%"]: the two likeliest, but none below half a percent."""
+    """["3 99%", "5 1%"]: the two likeliest classes, but none below half a percent."""
     return [f"{p['label']} {p['score']:.0%}" for p in prediction["predictions"][:2] if p["score"] >= 0.005]
 
 
 def format_kilobytes(number: int) -> str:
+    """A number of bytes in kB."""
     return f"{number / 1000:,.0f} kB"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..images.preprocessing import Preprocessing
     from ..model_metadata import ModelMetadata
     from ..train.data import ImageDataset
-    from ..train.sources import DataSource
+    from ..train.source import DataSource
     from .classifier import Classifier
 
 CROPS = (1, 10)
@@ -117,7 +117,7 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
         count += len(truth)
     seconds = time.perf_counter() - start
 
-    unreadable = datasets[0].broken
+    unreadable = datasets[0].unreadable_names
     if not count:
         raise ValueError(f"{source.name}: none of its images can be read; the first one is {unreadable[0]}")
     top1, top5 = (100 * float(hit) / count for hit in hits)
@@ -149,12 +149,12 @@ def _open_datasets(source: DataSource, prepare: Preprocessing, name: str, crops:
         preparations = [replace(prepare, size=(side, side), crop_pct=1.0) for side in scales]
     elif crops > 1:
         preparations = [_without_crop(prepare, name)]
-    return [ImageDataset(source, batch_size, prepare=each, limit=max_unreadable) for each in preparations]
+    return [ImageDataset(source, batch_size, prepare=each, max_unreadable=max_unreadable) for each in preparations]
 
 
 def _iterate_views(datasets: list[ImageDataset], crops: int, size: tuple[int, int]) -> Iterator[tuple[Any, np.ndarray]]:
     """Batch by batch the images in all their views, and their labels."""
-    for (x, y), *others in zip(*(dataset.batches() for dataset in datasets)):
+    for (x, y), *others in zip(*(dataset.iterate_batches() for dataset in datasets)):
         if crops > 1:
             yield _ten_crops(x.numpy(), size), y.numpy()
         else:
@@ -203,7 +203,8 @@ def _map_labels(y: np.ndarray, class_map: np.ndarray, number: int, name: str) ->
     if y.min() < 0 or y.max() >= len(class_map):
         label = y.max() if y.min() >= 0 else y.min()
         raise ValueError(f"{name}: it has a class {label}; the net has {number}, from 0 on")
-    return class_map[y]
+    classes: np.ndarray = class_map[y]
+    return classes
 
 
 def _compute_scores(net: Classifier, x: np.ndarray) -> np.ndarray:

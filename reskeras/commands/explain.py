@@ -113,20 +113,23 @@ def _filters_section(name: str, kernel: np.ndarray, is_bgr: bool) -> html.Html:
 def _scale_to_unit(values: np.ndarray) -> np.ndarray:
     """Scales to 0 .. 1; a constant becomes 0."""
     low, high = values.min(), values.max()
-    return (values - low) / ((high - low) or 1)
+    scaled: np.ndarray = (values - low) / ((high - low) or 1)
+    return scaled
 
 
 def apply_colormap(values: np.ndarray) -> np.ndarray:
     """Values in 0 .. 1 of any shape -> RGB bytes of the colors of HEAT, with a last axis of 3."""
     position = np.clip(values, 0, 1).astype("float32") * (len(HEAT) - 1)
     low = np.minimum(position.astype(int), len(HEAT) - 2)
-    return (HEAT[low] + (position - low)[..., None] * (HEAT[low + 1] - HEAT[low])).astype("uint8")
+    colors: np.ndarray = HEAT[low] + (position - low)[..., None] * (HEAT[low + 1] - HEAT[low])
+    return colors.astype("uint8")
 
 
 def _overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
     """The image in grey under the class activation map in color, both in the size of the image."""
     grey = image.astype("float32").mean(-1, keepdims=True)
-    return (0.5 * grey + 0.5 * apply_colormap(resize_bilinear(cam, image.shape[:2]))).astype("uint8")
+    mixed: np.ndarray = 0.5 * grey + 0.5 * apply_colormap(resize_bilinear(cam, image.shape[:2]))
+    return mixed.astype("uint8")
 
 
 def resize_bilinear(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

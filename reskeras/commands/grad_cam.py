@@ -46,16 +46,16 @@ def compute_grad_cam(net: keras.Model, image: np.ndarray, classes: Sequence[int]
         if len(logits.shape) != 2 or logits.shape[1] < 1:
             raise ValueError(f"{net.name}: its output has the shape {tuple(logits.shape)}; a classifier returns one number "
                              "per class")
-        if classes is None:
-            classes = np.argsort(-logits[0].numpy(), kind="stable")[:top]
-        evidence = {i: logits[0, i] for i in _check_classes(classes, logits.shape[1], net.name)}
+        likeliest = np.argsort(-logits[0].numpy(), kind="stable")[:top]
+        chosen = _check_classes(likeliest if classes is None else classes, logits.shape[1], net.name)
+        evidence = {i: logits[0, i] for i in chosen}
 
     by_name = dict(zip(tensors, maps))
     cams = {i: _class_activation_map(by_name[last], tape.gradient(logit, by_name[last])) for i, logit in evidence.items()}
     return GradCam(output[0].numpy(), cams, last, {name: by_name[name][0].numpy() for name in ends})
 
 
-def _check_classes(classes: Sequence[int], number: int, name: str) -> list[int]:
+def _check_classes(classes: Sequence[int] | np.ndarray, number: int, name: str) -> list[int]:
     """The classes as Python integers.  Raises: ValueError for one that the net does not have."""
     indices = [int(i) for i in classes]
     wrong = [i for i in indices if not 0 <= i < number]
@@ -70,7 +70,7 @@ def _class_activation_map(maps: Any, gradient: Any) -> np.ndarray:
         return np.zeros(maps.shape[1:3], "float32")
     maps, gradient = tf.cast(maps, tf.float32), tf.cast(gradient, tf.float32)
     weights = tf.reduce_mean(gradient, (1, 2), keepdims=True)
-    evidence = tf.nn.relu(tf.reduce_sum(weights * maps, -1))[0].numpy()
+    evidence: np.ndarray = tf.nn.relu(tf.reduce_sum(weights * maps, -1))[0].numpy()
     return evidence / (evidence.max() or 1.0)
 
 

@@ -15,8 +15,9 @@ from tiny import tiny
 
 import reskeras
 from reskeras.cli import main
-from reskeras.exporters import c_array, index
+from reskeras.exporters import c_array
 from reskeras.exporters.c_array import measure_arena_size, write_c_array
+from reskeras.exporters.folder_index import read_index, update_index
 from reskeras.commands.benchmark import benchmark
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -59,10 +60,10 @@ def test_export_to_the_shelf_keeps_its_index(shelf):
 def test_index_lines_are_replaced_and_dropped(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).touch()
-        index.update_index(tmp_path, {"file": name, "bytes": 1})
+        update_index(tmp_path, {"file": name, "bytes": 1})
     (tmp_path / "a").unlink()
-    index.update_index(tmp_path, {"file": "b", "bytes": 2})
-    assert [(line["file"], line["bytes"]) for line in index.read_index(tmp_path)] == [("b", "2")]
+    update_index(tmp_path, {"file": "b", "bytes": 2})
+    assert [(line["file"], line["bytes"]) for line in read_index(tmp_path)] == [("b", "2")]
     assert {f.name for f in tmp_path.iterdir()} == {"b", "INDEX.tsv"}
 
 
@@ -72,8 +73,8 @@ def test_index_of_several_writers(tmp_path):
     for name in names:
         (tmp_path / name).touch()
     with ThreadPoolExecutor(len(names)) as pool:
-        list(pool.map(lambda name: index.update_index(tmp_path, {"file": name}), names))
-    assert sorted(line["file"] for line in index.read_index(tmp_path)) == sorted(names)
+        list(pool.map(lambda name: update_index(tmp_path, {"file": name}), names))
+    assert sorted(line["file"] for line in read_index(tmp_path)) == sorted(names)
     assert {f.name for f in tmp_path.iterdir() if "INDEX" in f.name} <= {"INDEX.tsv", ".INDEX.tsv.lock"}
 
 
@@ -82,7 +83,7 @@ def test_a_broken_index_is_named_and_kept(tmp_path, text):
     (tmp_path / "a.tflite").touch()
     (tmp_path / "INDEX.tsv").write_text(text)
     with pytest.raises(ValueError, match="INDEX.tsv, line [12]: expected the columns variant, file, sha256"):
-        index.update_index(tmp_path, {"file": "a.tflite"})
+        update_index(tmp_path, {"file": "a.tflite"})
     assert (tmp_path / "INDEX.tsv").read_text() == text
 
 

@@ -148,6 +148,6 @@ def test_embedded_net_is_package_data_and_has_a_name():
 
 def test_embedded_int8_file_is_verified():
     """Its answers here are those of the machine that exported it."""
-    from reskeras.exporters.verify import verify
+    from reskeras.exporters.verify import verify_file
     found = verify(SHELF / "cifar_resnet20.digits.int8.tflite")
     assert found.passed, found.faults

@@ -12,9 +12,10 @@ from reskeras import cli
 from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
 from reskeras.commands.evaluate import map_classes, evaluate, get_published_accuracy
 from reskeras.commands.html import encode_png
-from reskeras.train.sources import Source, arrays
+from reskeras.train.source import DataSource
+from reskeras.train.sources import from_arrays
 from reskeras.images.labels import get_label_set
-from reskeras.model_metadata import get_preprocessing
+from reskeras.inputs_outputs import get_preprocessing
 from reskeras.images.preprocessing import Preprocessing
 from reskeras.weights.table import get_weights
 
@@ -98,7 +99,7 @@ def test_a_class_that_the_net_lacks_is_refused(folder, capsys):
 
 
 def named(*classes):
-    return Source("photos", classes=classes)
+    return DataSource("photos", classes=classes)
 
 
 def test_classes_by_wordnet_id_and_name():
@@ -185,5 +186,5 @@ def test_a_net_that_says_nothing_is_refused(digits):
     with pytest.raises(ValueError, match="does not say how its images are prepared"):
         evaluate(silent, "digits")
     with pytest.raises(ValueError, match="give labels="):
-        evaluate(silent, arrays("named", digits.pixels, digits.labels, tuple("abcdefghij")), preprocessing=get_preprocessing(NET))
+        evaluate(silent, from_arrays("named", digits.pixels, digits.labels, tuple("abcdefghij")), preprocessing=get_preprocessing(NET))
     assert evaluate(silent, "digits", preprocessing=get_preprocessing(NET)).images == 364     # "0" to "9" are its numbers

@@ -84,7 +84,7 @@ def test_a_stride_is_seen_in_every_runtime(size, strides):
 @pytest.fixture(scope="module")
 def resnet50():
     model = tiny("resnet50")
-    fast, certificate = reskeras.optimize(model, proof=False)
+    fast, certificate = reskeras.optimize(model, check=False)
     return model, fast, certificate, count_fusions(model, fast, certificate)
 
 
@@ -136,21 +136,21 @@ def test_passes_are_counted_from_the_certificate(resnet50):
 def test_without_openvino(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     model = chain(layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU())
-    fast, certificate = reskeras.optimize(model, proof=False)
+    fast, certificate = reskeras.optimize(model, check=False)
     text = format_report(model, fast, certificate)
     assert "openvino is not installed" in text and "–" in text and "fold_bn (1 layers)" in text
 
 
 def test_another_models_certificate():
     model = chain(layers.Conv2D(4, 3, name="a"), layers.BatchNormalization())
-    fast, certificate = reskeras.optimize(model, proof=False)
+    fast, certificate = reskeras.optimize(model, check=False)
     with pytest.raises(ValueError, match="the certificate is of 'other'"):
         format_report(model, fast, replace(certificate, model="other"))
 
 
 def test_the_verdict_follows_the_counts():
     model = chain(layers.Conv2D(4, 3), layers.ReLU())
-    _, certificate = reskeras.optimize(model, passes=[], proof=False)
+    _, certificate = reskeras.optimize(model, passes=[], check=False)
     both, alone = make_kernel("c", "conv", "act"), make_kernel("c", "conv")
 
     def verdict(tf, file):
@@ -181,7 +181,7 @@ def test_readme_names_every_fusion_and_runtime():
 def test_readme_has_the_table(accept):
     """All of it where OpenVINO is installed, else without its column and the verdict, which depends on it."""
     model = reskeras.ResNet50(weights=None, input_shape=(64, 64, 3))
-    fast, certificate = reskeras.optimize(model, proof=False)
+    fast, certificate = reskeras.optimize(model, check=False)
     table = markdown(count_fusions(model, fast, certificate), model, certificate)
     if accept:
         before, after = PAGE.read_text().split(BEGIN)[0], PAGE.read_text().split(END)[1]

@@ -32,14 +32,14 @@ def file(net, tmp_path_factory):
 
 def test_figures_are_the_librarys(net, file):
     text = file.read_text(encoding="utf-8")
-    found, fast = measure_cost(net), measure_cost(reskeras.optimize(net, proof=False)[0])
+    found, fast = measure_cost(net), measure_cost(reskeras.optimize(net, check=False)[0])
     for version, wanted in zip(data(text)["versions"], (found, fast)):
         rows = [dict(zip(COLUMNS, row)) for row in version["layers"]]
         assert [row["name"] for row in rows] == [layer.name for layer in wanted.layers]
         for key in ("params", "macs", "activations"):
             assert [row[key] for row in rows] == [getattr(layer, key) for layer in wanted.layers]
             assert f"<td>{sum(row[key] for row in rows):,}</td>" in text
-        assert [tuple(row["reads"]) for row in rows] == [layer.reads for layer in wanted.layers]
+        assert [tuple(row["reads"]) for row in rows] == [layer.inputs for layer in wanted.layers]
     for stage in found.stages:
         assert f"<tr><td>{stage.name}</td><td>{stage.layers}</td>" in text and f"<td>{stage.macs:,}</td>" in text
     assert f"{len(found.layers)} → {len(fast.layers)}" in text
@@ -174,7 +174,7 @@ def test_in_the_browser(net, file, width, height, scheme):
         tab.click("#layers tbody tr:has-text('conv4_block1_2_conv')")
         assert tab.locator(".box.on").get_attribute("aria-label").startswith("2_conv")
         tab.click('[data-version="1"]')
-        assert rows.count() == len(measure_cost(reskeras.optimize(net, proof=False)[0]).layers) < len(found.layers)
+        assert rows.count() == len(measure_cost(reskeras.optimize(net, check=False)[0]).layers) < len(found.layers)
         tab.click('[data-version="0"]')
 
         tab.click("#collapse")

@@ -13,7 +13,7 @@ from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
 from reskeras.commands.html import encode_png
 from reskeras.commands.predict import predict, read_image
 from reskeras.images.labels import get_label_set
-from reskeras.model_metadata import get_preprocessing
+from reskeras.inputs_outputs import get_preprocessing
 from reskeras.weights.table import EMBEDDED_FOLDER, get_weights
 
 NET = "cifar_resnet20.digits"

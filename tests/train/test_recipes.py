@@ -35,7 +35,7 @@ def test_every_recipe_is_a_row_with_sources():
         assert get_recipe(name) is recipe is get_recipe(recipe) is get_recipe(name.lower().replace("_", "-"))
         said = {f for f, value in recipe.values.items() if value != vars(Training(epochs=1)).get(f)}
         assert said - {"epochs"} <= set(recipe.sources), name       # every value that is not silence has its source
-        assert {"batch", "rate", "schedule", "optimizer", "augment", "weight_decay"} <= set(recipe.sources) or name == "FINETUNE"
+        assert {"batch_size", "learning_rate", "schedule", "optimizer", "augmentation", "weight_decay"} <= set(recipe.sources) or name == "FINETUNE"
         assert all(len(source) > 8 for source in recipe.sources.values())
         override(Spec(), recipe.model)
 
@@ -57,27 +57,27 @@ def test_the_tables_are_the_papers(external_file):
 def test_he():
     text, t = said("he2015", "training", "ImageNet"), recipes.HE2015.training
     assert numbers(r"batch (\d+), lr ([\d.]+) /(\d+) on plateau, up to (\d+)e4", text) == (
-        t.batch, t.rate, round(1 / t.factor), t.steps / 1e4)
+        t.batch_size, t.learning_rate, round(1 / t.decay_factor), t.steps / 1e4)
     assert numbers(r"wd (\S+), momentum ([\d.]+)", text) == (t.weight_decay, t.momentum)
     assert "no dropout" in text and not recipes.HE2015.model and t.schedule == "plateau"
     low, high = numbers(r"\[(\d+),(\d+)\]", text)
-    assert t.augment.startswith(f"scale({low:.0f}, {high:.0f})|")
+    assert t.augmentation.startswith(f"scale({low:.0f}, {high:.0f})|")
 
 
 def test_cifar():
     text = said("he2015", "training", "CIFAR")
     for t in (recipes.CIFAR_HE.training, recipes.PREACT.training):
         assert numbers(r"batch (\d+), lr ([\d.]+) /(\d+) at (\d+)k and (\d+)k, stop (\d+)k", text) == (
-            t.batch, t.rate, round(1 / t.factor), *(m / 1000 for m in t.milestones), t.steps / 1000)
+            t.batch_size, t.learning_rate, round(1 / t.decay_factor), *(m / 1000 for m in t.milestones), t.steps / 1000)
         assert numbers(r"wd (\S+), momentum ([\d.]+)", text) == (t.weight_decay, t.momentum)
-        assert "pad 4 + random crop + flip" in text and t.augment == "pad_crop(32, 4)|flip"
+        assert "pad 4 + random crop + flip" in text and t.augmentation == "pad_crop(32, 4)|flip"
 
 
 def test_wrn():
     text, t = said("wrn2016", "training", "CIFAR"), recipes.WRN.training
     assert "Nesterov" in text and t.optimizer == "nesterov"
     assert numbers(r"lr ([\d.]+), momentum ([\d.]+), wd (\S+), batch (\d+), (\d+) epochs, lr x([\d.]+) at (\d+)/(\d+)/(\d+)",
-                   text) == (t.rate, t.momentum, t.weight_decay, t.batch, t.epochs, t.factor, *t.milestones)
+                   text) == (t.learning_rate, t.momentum, t.weight_decay, t.batch_size, t.epochs, t.decay_factor, *t.milestones)
     assert numbers(r"dropout ([\d.]+)", text) == (recipes.WRN.model["block_dropout_rate"],)
 
 
@@ -89,7 +89,7 @@ def test_stochastic_depth():
 def test_bag_of_tricks():
     steps = [row[0] for row in TABLES["bagoftricks2018", "Table 6 (training)"]["rows"]]
     t = recipes.BAG_OF_TRICKS.training
-    assert t.schedule == "cosine" and "+ cosine decay" in steps and "mixup" in t.augment
+    assert t.schedule == "cosine" and "+ cosine decay" in steps and "mixup" in t.augmentation
     assert f"+ label smoothing {t.label_smoothing}" in steps
 
 
@@ -99,14 +99,14 @@ def test_resnet_rs(line):
     recipe, depth = get_recipe(f"RESNET_RS/{config}"), config.split("@")[0]
     assert (recipe.training.size, recipe.training.test_size) == (size, size)
     assert recipe.model["dropout_rate"] == dropout and recipe.model["drop_path_rate"] == (drop_path or 0)
-    assert recipe.training.augment == f"inception_crop({size})|flip|randaugment(2, {magnitude})"
+    assert recipe.training.augmentation == f"inception_crop({size})|flip|randaugment(2, {magnitude})"
     assert config == "50@160" or recipe.sources["size"].endswith(config)
     text, t = TABLES["resnetrs2021", "released configs"]["caption"], recipe.training
     epochs, steps, batch = numbers(r"(\d+) epochs \(([\d]+[,\d]*) steps x (\d+)\)", text.replace("109,475", "109475"))
-    assert (t.epochs, recipe.steps(IMAGENET), t.batch) == (epochs, steps, batch)
+    assert (t.epochs, recipe.count_steps(IMAGENET), t.batch_size) == (epochs, steps, batch)
     assert numbers(r"label smoothing ([\d.]+), RandAugment 2 layers, wd (\S+), momentum ([\d.]+), EMA ([\d.]+),", text) == (
-        t.label_smoothing, t.weight_decay, t.momentum, t.ema)
-    assert numbers(r"lr ([\d.]+) per (\d+)", text) == (t.rate, t.rate_batch)
+        t.label_smoothing, t.weight_decay, t.momentum, t.ema_momentum)
+    assert numbers(r"lr ([\d.]+) per (\d+)", text) == (t.learning_rate, t.base_batch_size)
     assert scale_learning_rate(t).value == pytest.approx(1.6)
     blocks = dict(TABLES["resnetrs2021", "depths"]["rows"])[depth]
     assert list(variants.VARIANTS[f"resnetrs{depth}"].spec.depths) == json.loads(blocks)
@@ -125,10 +125,10 @@ def test_rsb():
 def test_digits_is_what_the_demo_does():
     from reskeras.commands import demo, digits
     t = recipes.DIGITS.training
-    assert (t.batch, t.rate, t.weight_decay, t.epochs, t.size) == (
-        digits.BATCH, digits.RATE, digits.DECAY, demo.EPOCHS, digits.SIZE)
-    assert (t.warmup / t.epochs, t.warmup_rate) == (0.1, 1 / 20)
-    assert t.augment == f"affine({digits.TURN}, {digits.SHIFT}, {digits.SCALE})"
+    assert (t.batch_size, t.learning_rate, t.weight_decay, t.epochs, t.size) == (
+        digits.BATCH_SIZE, digits.LEARNING_RATE, digits.WEIGHT_DECAY, demo.EPOCHS, digits.SIZE)
+    assert (t.warmup / t.epochs, t.warmup_start) == (0.1, 1 / 20)
+    assert t.augmentation == f"affine({digits.TURN}, {digits.SHIFT}, {digits.SCALE})"
 
 
 def test_override():
@@ -138,7 +138,7 @@ def test_override():
     assert new.sources["epochs"] == new.sources["model.drop_path_rate"] == "given"
     assert new.differences(recipes.RESNET_RS)["epochs"] == (10, 350)
     assert recipes.RESNET_RS.training.epochs == 350
-    assert recipes.RESNET_RS.override({"rate": 1}).training.rate == 1.0
+    assert recipes.RESNET_RS.override({"learning_rate": 1}).training.learning_rate == 1.0
     shorter = recipes.CIFAR_HE.override("epochs=10")
     assert (shorter.training.epochs, shorter.training.steps) == (10, 0)
 
@@ -153,21 +153,21 @@ def test_steps_do_not_become_epochs():
 
 
 @pytest.mark.parametrize("given, message", [
-    ("epoch=10", "unknown field epoch=10; did you mean 'epochs'?"),
-    ("drop_path_rate=0.1", "it is of the net: --model-set"),
+    ("epoch=10", "unknown argument epoch=10; did you mean 'epochs'?"),
+    ("drop_path_rate=0.1", "give it in model_overrides"),
     ("epochs=ten", "epochs='ten': expected a whole number"),
     ("epochs=1.5", "epochs=1.5: expected a whole number"),
     ("epochs=True", "epochs=True: expected a whole number"),
-    ("batch=1e400", "batch=inf: expected a whole number"),
-    ("rate='0.1'", "rate='0.1': expected a number"),
-    ("rate=-1", "expected a number of at least 0"),
-    ("batch=0", "batch=0: expected a whole number of at least 1"),
-    ("decay_all=1", "decay_all=1: expected True or False"),
+    ("batch_size=1e400", "batch_size=inf: expected a whole number"),
+    ("learning_rate='0.1'", "learning_rate='0.1': expected a number"),
+    ("learning_rate=-1", "expected a number of at least 0"),
+    ("batch_size=0", "batch_size=0: expected a whole number of at least 1"),
+    ("decay_all_weights=1", "decay_all_weights=1: expected True or False"),
     ("milestones=30", "milestones=30: expected numbers in parentheses"),
     ("optimizer=nestrov", "did you mean 'nesterov'?"),
     ("epochs", "'epochs': expected NAME=VALUE"),
-    ("warmup=200", "warmup=200, epochs=200: expected a warm-up that is shorter than the training"),
-    ("schedule=plateau", "patience=0: schedule='plateau' needs the epochs without progress"),
+    ("warmup=200", "warmup=200: expected a warm-up that is shorter than the training, which has epochs=200"),
+    ("schedule=plateau", "patience=0: expected at least 1, because schedule='plateau' needs"),
 ])
 def test_override_says_what_was_expected(given, message):
     with pytest.raises((TypeError, ValueError)) as error:
@@ -188,18 +188,18 @@ def test_unknown_names_get_the_nearest():
     for name, near in (("RESNETRS", "resnet_rs"), ("bag-of-trick", "bag_of_tricks"), ("RESNET_RS/152@255", "152@256")):
         with pytest.raises(ValueError, match=f"did you mean '{near}'"):
             get_recipe(name)
-    with pytest.raises(ValueError, match="wrn has no scaling table"):
+    with pytest.raises(ValueError, match="expected 'wrn': it has no scaling table"):
         get_recipe("WRN/28")
 
 
 def test_learning_rate_says_what_it_did():
     rate = scale_learning_rate(recipes.BAG_OF_TRICKS.training)
-    assert rate.value == pytest.approx(0.4) and rate.reason == "learning rate 0.4 at batch 1024: 0.1 at 256, times 1024/256"
+    assert rate.value == pytest.approx(0.4) and rate.reason == "learning rate 0.4 at batch size 1024: 0.1 at 256, times 1024/256"
     rate = scale_learning_rate(recipes.RSB_A2.training, 512)
     assert rate.value == pytest.approx(2.5e-3) and "the square root of 512/2048" in rate.reason
     assert scale_learning_rate(recipes.FINETUNE.training, 64).value == 1e-4
     assert "does not scale" in scale_learning_rate(recipes.FINETUNE.training, 64).reason
-    assert scale_learning_rate(recipes.WRN.training).reason.endswith("the recipe's batch")
+    assert scale_learning_rate(recipes.WRN.training).reason.endswith("the recipe's batch size")
 
 
 def test_commands(capsys):
