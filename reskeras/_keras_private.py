@@ -1,7 +1,8 @@
 """Every private name of Keras and TensorFlow that this package uses, each with the reason.
 
-They have no public counterpart, and a later version may move or rename them.  So each is looked up in one function here, when
-it is needed: it falls back to something public, or fails with one line that says which name is missing in which version.
+They have no public counterpart, and a later version may move or rename them.  So each is looked up in one function
+here, when it is needed.  The function falls back to something public, or fails with one line that says which name is
+missing in which version.
 
 No framework is imported before a function here is called.
 """
@@ -23,16 +24,17 @@ def _get(owner: Any, name: str, package: str, purpose: str) -> Any:
         return getattr(importlib.import_module(owner) if isinstance(owner, str) else owner, name)
     except (ImportError, AttributeError) as error:
         place = owner if isinstance(owner, str) else type(owner).__name__
-        raise RuntimeError(f"{package} {importlib.metadata.version(package)} has no {place}.{name}, which reskeras needs to "
-                           f"{purpose}; use a version that constraints.txt of reskeras names") from error
+        version = f"{package} {importlib.metadata.version(package)}"
+        raise RuntimeError(f"{version} has no {place}.{name}, which reskeras needs to {purpose}; use a version that "
+                           "constraints.txt of reskeras names") from error
 
 
 # Keras: models and layers
 
 def get_functional_module() -> str:
-    """The module of Keras' functional models.  A saved `ModelWithMetadata` names it, so that Keras alone loads the file.
+    """The module of Keras' functional models; a saved `ModelWithMetadata` names it, so that Keras alone loads it.
 
-    Falls back to the module where it has been since Keras 3.0: a file with that name has always been readable.
+    Falls back to the module where it has been since Keras 3.0: Keras has always read files with that name.
     """
     import keras
     image = keras.Input((1,))
@@ -60,9 +62,10 @@ def get_lambda_output_shape(layer: Any) -> Any:
 # Keras: training
 
 def skip_symbolic_build(model_class: Any) -> Any:
-    """A class decorator: Keras' `fit` does not build metrics and loss from a batch that it reduces over replicas.
+    """A class decorator: Keras' `fit` no longer builds metrics and loss from a batch reduced over the replicas.
 
-    That reduction fails under MultiWorkerMirroredStrategy.  `build_symbolically` is called instead, on one replica's part.
+    That reduction fails under MultiWorkerMirroredStrategy.  The class calls `build_symbolically` instead, on one
+    replica's part of the batch.
     """
     _get(model_class, "_maybe_symbolic_build", "keras", "train under tf.distribute")
 
@@ -73,20 +76,20 @@ def skip_symbolic_build(model_class: Any) -> Any:
 
 
 def build_symbolically(model: Any, batch: Any) -> None:
-    """Builds the metrics and the loss of a compiled model from the shapes of a batch, where they are not built yet.
+    """Builds the metrics and the loss of a compiled model from the shapes of a batch, unless they are built.
 
-    Without it Keras builds them inside of the first training step, where a strategy does not allow new variables.
+    Without it Keras builds them inside of the first training step, where a strategy allows no new variables.
     """
     _get(model, "_symbolic_build", "keras", "train under tf.distribute")(data_batch=batch)
 
 
 def get_variable_index(optimizer: Any, variable: Any) -> int:
-    """The place of a variable among those that the optimizer was built for; `update_step` is given only the variable."""
-    return _get(optimizer, "_get_variable_index", "keras", "decay some of the weights")(variable)
+    """The place of a variable among those that the optimizer was built for; `update_step` gets the variable alone."""
+    return int(_get(optimizer, "_get_variable_index", "keras", "decay some of the weights")(variable))
 
 
 def get_moments(optimizer: Any, variable: Any) -> tuple[Any, Any]:
-    """An Adam-like optimizer's first and second moment of a variable's gradient, for LAMB's own `update_step`."""
+    """The first and second moment of a variable's gradient in Keras' LAMB, for the `update_step` of ours."""
     index = get_variable_index(optimizer, variable)
     return (_get(optimizer, "_momentums", "keras", "train with LAMB")[index],
             _get(optimizer, "_velocities", "keras", "train with LAMB")[index])
@@ -95,17 +98,17 @@ def get_moments(optimizer: Any, variable: Any) -> tuple[Any, Any]:
 # TensorFlow: graphs
 
 def freeze_function(function: Any) -> Any:
-    """A concrete function with its variables as constants, so that TensorFlow and OpenVINO fold them into what follows."""
-    return _get("tensorflow.python.framework.convert_to_constants", "convert_variables_to_constants_v2", "tensorflow",
-                "read which kernels run")(function)
+    """A concrete function with its variables as constants, so that runtimes fold them into what follows."""
+    return _get("tensorflow.python.framework.convert_to_constants", "convert_variables_to_constants_v2",
+                "tensorflow", "read which kernels run")(function)
 
 
 @contextlib.contextmanager
 def collect_graphs() -> Iterator[Callable[[], Any]]:
     """Inside the block TensorFlow keeps the graphs that run.
 
-    Yields a function that returns those since its last call, each with the partition graphs after all optimizations; the public
-    profiler names kernels but not the graph they are in.
+    It yields a function that returns the graphs since its last call, each with its partitions after all
+    optimizations.  The public profiler names the kernels, but not the graph that they are in.
     """
     def context(name: str) -> Any:
         return _get("tensorflow.python.eager.context", name, "tensorflow", "read which kernels run")
@@ -117,8 +120,9 @@ def collect_graphs() -> Iterator[Callable[[], Any]]:
 
 
 def parse_saved_model(data: bytes) -> Any:
-    """The protocol buffer of a `saved_model.pb`; the public `tf.saved_model.load` would also load its variables."""
-    return _get("tensorflow.core.protobuf.saved_model_pb2", "SavedModel", "tensorflow", "check a SavedModel").FromString(data)
+    """The protocol buffer of a `saved_model.pb`; the public `tf.saved_model.load` would load its variables too."""
+    return _get("tensorflow.core.protobuf.saved_model_pb2", "SavedModel", "tensorflow",
+                "check a SavedModel").FromString(data)
 
 
 XLA_ATTRIBUTE = "_XlaMustCompile"   # of a node or function of a graph: it runs only where XLA's compiler is
@@ -127,7 +131,7 @@ XLA_ATTRIBUTE = "_XlaMustCompile"   # of a node or function of a graph: it runs 
 # TensorFlow Lite
 
 def get_tflite_schema() -> Any:
-    """The module that reads and writes the flat buffer of a .tflite file: LiteRT's, else TensorFlow's, which is private."""
+    """The module that reads and writes the flat buffer of a .tflite file: LiteRT's, else TensorFlow's private one."""
     try:
         return importlib.import_module("ai_edge_litert.schema_py_generated")
     except ImportError:
@@ -141,10 +145,11 @@ def get_tensorflow_tflite_schema() -> Any:
 
 
 def calibrate_only(converter: Any) -> None:
-    """Makes `converter.convert()` return the float file with the calibrated ranges inside, before it is quantized.
+    """Makes `converter.convert()` return the float file with the calibrated ranges inside, before it is
+    quantized.
 
-    Only between the two steps ranges can be changed and layers left in float.  The converter reads the attribute itself:
-    one that does not know it would quantize at once, and `quantize_calibrated` then fails.
+    Only between the two steps ranges can be changed and layers left in float.  The converter reads the
+    attribute itself: one that does not know it would quantize at once, and `quantize_calibrated` then fails.
     """
     converter._experimental_calibrate_only = True
 
@@ -154,9 +159,11 @@ def quantize_calibrated(model: bytes, **options: Any) -> bytes:
 
     The public QuantizationDebugger calls it too, but cannot choose the type of input and output.
     """
-    return _get("tensorflow.lite.python.convert", "mlir_quantize", "tensorflow", "quantize to int8")(model, **options)
+    quantize = _get("tensorflow.lite.python.convert", "mlir_quantize", "tensorflow", "quantize to int8")
+    return bytes(quantize(model, **options))
 
 
 def get_interpreter_operations(interpreter: Any) -> list[dict[str, Any]]:
     """The operators of a TFLite interpreter's plan: name, inputs, outputs; those of a delegate too."""
-    return _get(interpreter, "_get_ops_details", "tensorflow", "read the operators that a .tflite file runs")()
+    return list(_get(interpreter, "_get_ops_details", "tensorflow",
+                     "read the operators that a .tflite file runs")())

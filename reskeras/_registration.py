@@ -1,17 +1,20 @@
 """Registers our layers with Keras as soon as Keras is imported.
 
-A `.keras` file names a layer of ours "reskeras>GroupedConv2D".  Keras finds the class only if the module that defines it
-has been imported; it imports no other package by itself.  So the modules below must be imported whenever a file may be
-loaded: after `import reskeras, keras`, in either order.  But `import reskeras` must stay light, and does not import Keras.
+A `.keras` file names a layer of ours "reskeras>GroupedConv2D".  Keras finds the class only if the module that
+defines it has been imported; it imports no other package by itself.  So the modules below must be imported
+whenever a file may be
+loaded: after `import reskeras, keras`, in either order.  But `import reskeras` must stay light, and does not
+import Keras.
 
-The solution is an import hook.  Where Keras is there already, the modules are imported at once.  Otherwise a finder is put
-at the front of `sys.meta_path`; when somebody imports Keras, it lets Python import Keras as usual and then imports the
-modules.  It removes itself before that, so it works once.
+The solution is an import hook.  Where Keras is there already, the modules are imported at once.  Otherwise a
+finder is put at the front of `sys.meta_path`; when somebody imports Keras, it lets Python import Keras as
+usual and then imports the modules.  It removes itself before that, so it works once.
 
-A circle must be avoided: if a module of ours is what imports Keras, the hook imports modules while that one has only
-started.  Therefore every folder whose modules use Keras has `import keras` as the first line of its `__init__.py`, and every
-such module in the package folder itself imports Keras before anything else: Keras and the hook are done when the rest
-of the module runs.
+A circle must be avoided: if a module of ours is what imports Keras, the hook imports modules while that one
+has only started.  Therefore every folder whose modules use Keras has `import keras` as the first line of its
+`__init__.py`, and every
+such module in the package folder itself imports Keras before anything else: Keras and the hook are done when
+the rest of the module runs.
 """
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ import importlib
 import importlib.abc
 import importlib.util
 import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
 
 _MODULES = ("blocks.layers", "images.resize", "model_metadata")     # those that register a class
 
@@ -40,12 +46,14 @@ class _KerasFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds Keras as the other finders do, with a loader that imports our modules after it."""
 
     _is_searching = False
+    _loader: importlib.abc.Loader
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name != "keras" or self._is_searching:
             return None
 
-        # The other finders are asked.  This one stays in its place: `find_spec` may be called without an import after it.
+        # The other finders are asked.  This one stays in its place: `find_spec` may be called without an
+        # import after it.
         self._is_searching = True
         try:
             spec = importlib.util.find_spec("keras")
@@ -57,11 +65,13 @@ class _KerasFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._loader, spec.loader = spec.loader, self
         return spec
 
-    def create_module(self, spec):
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
 
-    def exec_module(self, module):
+    def exec_module(self, module: ModuleType) -> None:
         sys.meta_path.remove(self)
-        module.__spec__.loader = module.__loader__ = self._loader
+        if module.__spec__:
+            module.__spec__.loader = self._loader
+        module.__loader__ = self._loader
         self._loader.exec_module(module)
         _import_modules()

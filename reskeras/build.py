@@ -15,7 +15,7 @@ import keras
 from keras import layers
 
 from .graph.graph import high_recursion_limit
-from .model_metadata import ModelMetadata, ModelWithMetadata, checkpoint_preprocessing
+from .model_metadata import ModelMetadata, ModelWithMetadata, resolve_preprocessing
 from .blocks.ops import Tensor, build_head
 from .blocks.batch_norm import BatchNormalization
 from .blocks.residual import build_stages
@@ -224,7 +224,7 @@ def _add_preprocessing(x: Tensor, spec: AnySpec, weights: Any) -> Tensor:
         ValueError: for an image of another number of channels.
     """
     is_published = isinstance(weights, Checkpoint)
-    preprocessing = checkpoint_preprocessing(weights) if is_published else Preprocessing((1, 1), spec.pixels)
+    preprocessing = resolve_preprocessing(weights) if is_published else Preprocessing((1, 1), spec.pixels)
     for layer in preprocessing.for_input_shape(tuple(x.shape[1:])).as_layers(resize=False):
         x = layer(x)
     return x

@@ -35,7 +35,7 @@ class ArgumentError(ValueError):
         self.reason = f"expected {expected}{nearest(value, known)}" + (f"; {hint}" if hint else "")
         super().__init__(f"{name}={short_repr(value)}: {self.reason}")
 
-    def __reduce__(self):       # the message is made of other arguments than Exception keeps
+    def __reduce__(self) -> tuple[Any, ...]:       # the message is made of other arguments than Exception keeps
         return _restored, (self.name, self.value, self.reason)
 
 

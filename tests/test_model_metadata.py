@@ -1,4 +1,6 @@
-"""A net remembers its weights' name, preprocessing and class names, and forgets them where it became another net."""
+"""A net remembers its weights' name, preprocessing and class names, and forgets them where it became another
+net.
+"""
 import copy
 import os
 import pathlib
@@ -14,8 +16,9 @@ from keras import layers
 
 import reskeras
 from reskeras.graph.graph import Graph
-from reskeras.model_metadata import (ModelMetadata, ModelWithMetadata, decode_predictions, get_class_names, get_metadata,
-                                     get_preprocessing, preprocess_input, set_metadata)
+from reskeras.inputs_outputs import decode_predictions, get_preprocessing, preprocess_input
+from reskeras.model_metadata import (ModelMetadata, ModelWithMetadata, get_class_names, get_metadata,
+                                     set_metadata)
 from reskeras.weights.table import get_weights
 
 ROW = "cifar_resnet20.cifar10"
@@ -170,7 +173,7 @@ def test_a_net_that_scales_inside_tells_another_by_its_weights():
         get_metadata(net(None)).override(preprocessing=unknown)
 
 
-@pytest.mark.parametrize("labels, message", [(["cat", "dog"], "2 names, the net has 10"), ("cifar100", "100 names"),
+@pytest.mark.parametrize("labels, message", [(["cat", "dog"], "one name for each of the 10 classes, not 2"), ("cifar100", "of the 10 classes, not 100"),
                                              ("cifar11", "do not come with the package")])
 def test_wrong_labels_are_refused(labels, message):
     own = net()

@@ -1,0 +1,109 @@
+"""From images to what a model takes, and from what it gives to the names of classes."""
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import keras
+import numpy as np
+
+from .images.labels import decode_scores, list_label_sets
+from .images.preprocessing import Preprocessing
+from .model_metadata import EXAMPLE, ModelMetadata, get_metadata, resolve_preprocessing
+from .weights.table import Checkpoint
+
+
+def get_preprocessing(model: Checkpoint | str | keras.Model | Preprocessing,
+                      test: bool = False) -> Preprocessing:
+    """The function from images (files, bytes, pixels) to what a model's weights expect.
+
+    Args:
+        model: a model with metadata, a checkpoint, or its name ("resnet50v1_5.a1_in1k").
+        test: whether to resize and crop as for the published accuracy, which may be of a larger image.
+
+    Returns:
+        A `Preprocessing`: call it on images or within tf.data, or ask it for `as_layers()`.
+
+    Raises:
+        ValueError: where the model does not know it, or takes images of another size than test=True asks for.
+        TypeError: for anything else than a model, a checkpoint or a name.
+
+    Example:
+        >>> model = reskeras.ResNet50D()
+        >>> scores = model.predict(reskeras.get_preprocessing(model)(["cat.jpg"]))
+    """
+    if not isinstance(model, keras.Model):
+        preprocessing = resolve_preprocessing(model)
+        return preprocessing.with_test_size() if test else preprocessing
+
+    known = get_metadata(model).preprocessing
+    if known is None:
+        raise ValueError(f"{model.name} has no metadata of its preprocessing, and it cannot be guessed; give the "
+                         f"name of a checkpoint, as in reskeras.get_preprocessing({EXAMPLE}), or call "
+                         "reskeras.set_metadata(model, ...)")
+    return known.for_input_shape(tuple(model.input_shape[1:]), test)
+
+
+def preprocess_input(x: Any, model: Checkpoint | str | keras.Model | Preprocessing) -> Any:
+    """Scales pixels as a model's weights expect, like the functions of that name in `keras.applications`.
+
+    The images must have the model's size already; `get_preprocessing` also reads files and resizes.
+
+    Args:
+        x: an RGB image (height, width, 3) or a batch of them, pixels in 0..255: an array or a tensor.  Grey,
+            with one channel, for a model of grey images.
+        model: as in `get_preprocessing`.
+
+    Returns:
+        The scaled pixels in float32, of the same kind and shape as `x`; unscaled for a model that scales them
+        itself.
+
+    Raises:
+        ValueError: for another number of channels, or where the model does not know its preprocessing.
+
+    Example:
+        >>> scores = model.predict(reskeras.preprocess_input(images, model))
+    """
+    preprocessing = get_preprocessing(model)
+    channels = len(preprocessing.mean)
+    x = np.asarray(x, "float32") if isinstance(x, (np.ndarray, list)) else keras.ops.cast(x, "float32")
+    if len(x.shape) not in (3, 4) or x.shape[-1] != channels:
+        raise ValueError(f"x has the shape {tuple(x.shape)}: expected (height, width, {channels}) or a batch of "
+                         "that")
+    return preprocessing.normalize(x)
+
+
+def decode_predictions(preds: Any, top: int = 5, labels: Any = None) -> list[list[tuple[str, str, float]]]:
+    """The likeliest classes of each sample, like the functions of that name in `keras.applications`.
+
+    Args:
+        preds: scores (samples, classes), as a classifier's `predict` gives them.
+        top: how many classes to give for each sample.
+        labels: what the classes are called: a label set ("imagenet-1k", "imagenet-12k", "imagenet-21k",
+            "cifar10", "cifar100", "digits"), a list of names in the order of the classes, a checkpoint, or a
+            model with metadata. May be left out for ImageNet's 1000 (or 1001, with a background class before
+            them), 11821 and 21843 classes.
+
+    Returns:
+        For each sample a list of (synset or index, name, score), the likeliest first.
+
+    Raises:
+        ValueError: for scores of another shape, labels of another number, or no labels where the number is
+            ambiguous.
+
+    Example:
+        >>> reskeras.decode_predictions(model.predict(images), top=1, labels=model)
+        [[('n02123045', 'tabby', 0.83)]]
+    """
+    if labels is not None and not isinstance(labels, (str, list, tuple, np.ndarray)):
+        labels = _labels_of(labels)
+    return decode_scores(preds, top, labels)
+
+
+def _labels_of(owner: Any) -> str | Sequence[str]:
+    """The labels of a checkpoint, or of a model with metadata.  Raises: ValueError where it has none."""
+    metadata = get_metadata(owner) if isinstance(owner, keras.Model) else owner
+    labels = metadata.labels if isinstance(metadata, (ModelMetadata, Checkpoint)) else ()
+    if not labels:
+        raise ValueError(f"{getattr(owner, 'name', owner)} does not know the names of its classes; give "
+                         f"labels=[...] in the order of its classes, or one of {', '.join(list_label_sets())}")
+    return labels
