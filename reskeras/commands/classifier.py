@@ -111,6 +111,6 @@ def are_probabilities(scores: np.ndarray) -> bool:
 
 def softmax(scores: np.ndarray) -> np.ndarray:
     """The softmax over the last axis."""
-    powers: np.ndarray = np.exp(scores - scores.max(-1, keepdims=True))
-    total: np.ndarray = powers.sum(-1, keepdims=True)
-    return powers / total
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    probabilities: np.ndarray = powers / powers.sum(-1, keepdims=True)
+    return probabilities

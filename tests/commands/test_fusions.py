@@ -11,7 +11,8 @@ from keras import layers
 from tiny import tiny
 
 import reskeras
-from reskeras.commands.fusion_report import FUSIONS, FusionCount, caption, describe_who_fuses, count_fusions, markdown, format_report, make_row
+from reskeras.commands.fusion_report import (FUSIONS, FusionCount, count_fusion, count_fusions, describe_who_fuses,
+                                              format_markdown, format_report, make_caption)
 from reskeras.commands.runtime_kernels import COUNTED, make_kernel, read_kernels, read_tflite_operators
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "optimize.md"
@@ -84,14 +85,14 @@ def test_a_stride_is_seen_in_every_runtime(size, strides):
 @pytest.fixture(scope="module")
 def resnet50():
     model = tiny("resnet50")
-    fast, certificate = reskeras.optimize(model, check=False)
-    return model, fast, certificate, count_fusions(model, fast, certificate)
+    optimized, report = reskeras.optimize(model, check=False)
+    return model, optimized, report, count_fusions(model, optimized, report)
 
 
 def test_resnet50(resnet50):
     """Five blocks: one stride meets an identity shortcut, which gets a pool; the others a projection, which takes the stride."""
-    model, fast, certificate, found = resnet50
-    onednn = any("_Mkl" in k.name for k in read_kernels(fast)["TF graph"])
+    model, optimized, report, found = resnet50
+    onednn = any("_Mkl" in k.name for k in read_kernels(optimized)["TF graph"])
     add, pad = (5, 1) if onednn else (0, 5)
     expected = {        # Keras, TF graph, TF frozen, TFLite
         "BN folding": [(20, 0), (20, 0), (20, 0), (0, 0)],
@@ -103,14 +104,14 @@ def test_resnet50(resnet50):
         "kernel-1 pooling": [(0, 1)] * 4,
         "padding": [(2, 5), (pad if onednn else 2, pad), (pad if onednn else 2, pad), (2, 5)]}
     for name, pairs in expected.items():
-        own = {r.by: r for r in found if r.fusion.name == name}
+        own = {r.runtime: r for r in found if r.fusion.name == name}
         assert [(r.before, r.after) for by, r in own.items() if by != "OpenVINO"] == pairs, name
         assert list(own) == list(COUNTED)
 
 
 def test_openvino_moves_the_strides_itself(resnet50):
     pytest.importorskip("openvino")
-    found = {r.fusion.name: (r.before, r.after) for r in resnet50[3] if r.by == "OpenVINO"}
+    found = {r.fusion.name: (r.before, r.after) for r in resnet50[3] if r.runtime == "OpenVINO"}
     assert found == {"BN folding": (0, 0), "conv + ReLU": (11, 11), "conv + ReLU + pool": (0, 0), "conv + add + ReLU": (5, 5),
                      "multi-branch (siblings)": (20, 20), "topology compression": (5, 6), "kernel-1 pooling": (1, 1),
                      "padding": (1, 1)}
@@ -123,47 +124,47 @@ def test_the_file_that_export_writes_has_the_same_operators(tmp_path):
         sorted(k.name for k in read_kernels(model)["TFLite"])
 
 
-def test_passes_are_counted_from_the_certificate(resnet50):
-    model, fast, certificate, found = resnet50
-    lines = {line.split(" | ")[0].strip("| "): line for line in markdown(found, model, certificate).splitlines()}
+def test_passes_are_counted_from_the_report(resnet50):
+    model, optimized, report, found = resnet50
+    lines = {line.split(" | ")[0].strip("| "): line for line in format_markdown(found, model, report).splitlines()}
     assert "fold_bn (20 layers)" in lines["BN folding"]
     assert "fuse_activation (11 layers)" in lines["conv + ReLU"] and "after optimize: TF graph, TF frozen" in lines["conv + ReLU"]
     assert "push_stride (6 layers)" in lines["topology compression"]
-    assert "merge_branches, which was not asked for, would take 8 convolutions" in lines["multi-branch (siblings)"]
+    assert "merge_branches, which is not a default pass, would take 8 convolutions" in lines["multi-branch (siblings)"]
     assert "nobody: no runtime here fuses it" in lines["conv + ReLU + pool"]
 
 
 def test_without_openvino(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     model = chain(layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU())
-    fast, certificate = reskeras.optimize(model, check=False)
-    text = format_report(model, fast, certificate)
+    optimized, report = reskeras.optimize(model, check=False)
+    text = format_report(model, optimized, report)
     assert "openvino is not installed" in text and "–" in text and "fold_bn (1 layers)" in text
 
 
-def test_another_models_certificate():
+def test_another_models_report():
     model = chain(layers.Conv2D(4, 3, name="a"), layers.BatchNormalization())
-    fast, certificate = reskeras.optimize(model, check=False)
-    with pytest.raises(ValueError, match="the certificate is of 'other'"):
-        format_report(model, fast, replace(certificate, model="other"))
+    optimized, report = reskeras.optimize(model, check=False)
+    with pytest.raises(ValueError, match="the report is of 'other'"):
+        format_report(model, optimized, replace(report, model="other"))
 
 
 def test_the_verdict_follows_the_counts():
     model = chain(layers.Conv2D(4, 3), layers.ReLU())
-    _, certificate = reskeras.optimize(model, passes=[], check=False)
+    _, report = reskeras.optimize(model, passes=[], check=False)
     both, alone = make_kernel("c", "conv", "act"), make_kernel("c", "conv")
 
     def verdict(tf, file):
-        own = {by: make_row(BY_NAME["conv + ReLU"], by, *ran) for by, ran in {
+        own = {by: count_fusion(BY_NAME["conv + ReLU"], by, *ran) for by, ran in {
             "Keras graph": ([alone], [alone]), "TF graph": tf, "TFLite": file}.items()}
-        return describe_who_fuses(own, model, certificate)
+        return describe_who_fuses(own, model, report)
     assert verdict(([alone], [alone]), ([alone], [alone])).startswith("nobody")
-    assert verdict(([alone], [both]), ([both], [both])) == "unasked: TFLite; after optimize: TF graph"
+    assert verdict(([alone], [both]), ([both], [both])) == "without optimize: TFLite; after optimize: TF graph"
     assert verdict(("not installed", "not installed"), ([alone], [alone])).startswith("nobody")
 
 
 def test_an_absent_runtime_is_no_zero():
-    assert make_row(FUSIONS[0], "OpenVINO", "openvino is not installed", []) == FusionCount(
+    assert count_fusion(FUSIONS[0], "OpenVINO", "openvino is not installed", []) == FusionCount(
         FUSIONS[0], "OpenVINO", None, None, "openvino is not installed")
 
 
@@ -181,12 +182,12 @@ def test_readme_names_every_fusion_and_runtime():
 def test_readme_has_the_table(accept):
     """All of it where OpenVINO is installed, else without its column and the verdict, which depends on it."""
     model = reskeras.ResNet50(weights=None, input_shape=(64, 64, 3))
-    fast, certificate = reskeras.optimize(model, check=False)
-    table = markdown(count_fusions(model, fast, certificate), model, certificate)
+    optimized, report = reskeras.optimize(model, check=False)
+    table = format_markdown(count_fusions(model, optimized, report), model, report)
     if accept:
         before, after = PAGE.read_text().split(BEGIN)[0], PAGE.read_text().split(END)[1]
         PAGE.write_text(before + BEGIN + table + END + after)
-    assert caption(model) in table
+    assert make_caption(model) in table
     if "openvino not installed" in table:
         found, known = ([line.split(" | ")[:-2] for line in text.split("\n\n")[0].splitlines()]
                         for text in (table, readme_table()))
