@@ -1,2 +1,2 @@
-"""A Keras model as a graph: reading, rewriting (`optimize`, `passes`), comparing (`equivalence`) and counting (`cost`)."""
+"""A Keras model as a graph: read (`graph`), rewritten (`passes`), compared, counted (`cost`)."""
 import keras  # noqa: F401  Keras first: importing it registers our layers, which imports from this package

@@ -1,4 +1,7 @@
-"""Do two graphs compute the same?  Both are built in float64, where rounding cannot hide an error of algebra, and run."""
+"""Do two graphs compute the same?  Both are built in float64 and run.
+
+In float64 rounding cannot hide an error of algebra.
+"""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -11,10 +14,15 @@ import numpy as np
 from .graph import Graph
 from .node import make_node
 
-TOLERANCE = 1e-9            # allowed difference, relative to the largest output
-SENSITIVITY_LIMIT = 1e-10   # a net whose float64 output moves by more under noise in the input's last bit is ill-conditioned
-MAX_TOLERANCE = 1e-4        # no ill-conditioned net is allowed more: beyond, a check would say nothing
-COPY_TOLERANCE = 1e-3       # between the model and its own graph, built again: the same operations on the same numbers
+# The allowed difference, relative to the largest output
+TOLERANCE = 1e-9
+# A net is ill-conditioned whose float64 output moves by more than this under noise in the last bit of its
+# input
+SENSITIVITY_LIMIT = 1e-10
+# No ill-conditioned net is allowed more: beyond, a check would say nothing
+MAX_TOLERANCE = 1e-4
+# Between the model and its own graph, built again: the same operations on the same numbers
+COPY_TOLERANCE = 1e-3
 # An even and an odd size, large enough for Inception's valid convolutions
 IMAGE_SIZES = (96, 99)
 
@@ -26,8 +34,8 @@ class EquivalenceCheck:
     Args:
         max_relative_difference: the largest difference in float64 over the largest output.
         float32_difference: the same in float32.
-        sensitivity: how far noise in the last bit of its float64 input moves the first graph's own output, relative to
-            the largest; None where the comparison passed without it.
+        sensitivity: how far noise in the last bit of its float64 input moves the first graph's own output,
+            relative to the largest; None where the comparison passed without it.
     """
 
     max_relative_difference: float
@@ -43,8 +51,8 @@ class EquivalenceCheck:
     def passed(self) -> bool:
         """Whether the graphs are taken as equal.
 
-        The outputs of an ill-conditioned net may differ by a hundred times of what rounding does to it, as long as that
-        is little itself.
+        The outputs of an ill-conditioned net may differ by a hundred times of what rounding does to it, as
+        long as that is little itself.
         """
         allowed = TOLERANCE
         if self.is_ill_conditioned:
@@ -56,7 +64,8 @@ class EquivalenceCheck:
         text += f", {self.float32_difference:.1e} in float32"
         if not self.is_ill_conditioned:
             return text
-        return f"{text}; ill-conditioned: noise in the last bit of the input moves the net itself by {self.sensitivity:.1e}"
+        return (f"{text}; ill-conditioned: noise in the last bit of the input moves the net itself by "
+                f"{self.sensitivity:.1e}")
 
 
 @dataclass(frozen=True)
@@ -81,14 +90,23 @@ class EquivalenceChecker:
         runs = {}
         for dtype in ("float64", "float32"):
             model = remove_final_activation(self.graph).build(dtype, temporary=True)
-            runs[dtype] = [(images, _run(model, images)) for images in _make_random_inputs(model, self.sizes, dtype)]
+            inputs = _make_random_inputs(model, self.sizes, dtype)
+            runs[dtype] = [(images, _run(model, images)) for images in inputs]
         if not all(np.isfinite(y).all() for _, outputs in runs["float64"] for y in outputs):
             raise ValueError(f"{self.graph.name}: its outputs for random inputs are not finite in float64")
         return runs
 
+    def run_reference(self) -> None:
+        """Runs the graph, as a later `check` does too.
+
+        Raises:
+            ValueError: as `reference_runs`.
+        """
+        _ = self.reference_runs
+
     @cached_property
     def sensitivity(self) -> float:
-        """How far noise in the last bit of the float64 input moves the graph's output, relative to the largest."""
+        """How far noise in the last bit of the float64 input moves the output, relative to the largest."""
         model = remove_final_activation(self.graph).build("float64", temporary=True)
         random = np.random.default_rng(1)
 
@@ -116,7 +134,9 @@ def check_equivalence(before: Graph, after: Graph, sizes: tuple[int, ...] = IMAG
         before: a graph.
         after: what should compute the same.
         sizes: of the images, in pixels, an even and an odd one, where the input leaves its size open.
-    Returns: the largest differences, and whether they pass.
+
+    Returns:
+        The largest differences, and whether they pass.
     Raises:
         ValueError: where the outputs are not finite, or an input is of strings.
     """
@@ -130,16 +150,19 @@ def check_copy(model: keras.Model, graph: Graph, sizes: tuple[int, ...] = IMAGE_
         model: a functional model.
         graph: `Graph.of(model)`.
         sizes: of the images, in pixels; the first one is taken.
+
     Raises:
-        ValueError: where it computes something else, so that no comparison of graphs would say anything of the model.
+        ValueError: where it computes something else, so that no comparison of graphs would say anything of
+            the model.
     """
     copy = graph.build(temporary=True)
     images = _make_random_inputs(copy, sizes[:1], "float32")[0]
     for expected, output in zip(_run(model, images), _run(copy, images), strict=True):
-        largest = np.abs(expected[np.isfinite(expected)]).max(initial=0)    # of what did not overflow in its own dtype
+        # the largest of what did not overflow in its own dtype
+        largest = np.abs(expected[np.isfinite(expected)]).max(initial=0)
         if not np.allclose(output, expected, rtol=0, atol=COPY_TOLERANCE * largest, equal_nan=True):
-            raise ValueError(f"{model.name}: its layers, made again from their configs and weights, compute something "
-                             "else; one has a state of its own, or draws at random")
+            raise ValueError(f"{model.name}: its layers, made again from their configs and weights, compute "
+                             "something else; one has a state of its own, or draws at random")
 
 
 def fix_input_sizes(before: Graph, after: Graph) -> Graph:
@@ -149,7 +172,7 @@ def fix_input_sizes(before: Graph, after: Graph) -> Graph:
 
 
 def remove_final_activation(graph: Graph) -> Graph:
-    """The graph without the softmax or sigmoid of its outputs, so that it gives logits; other outputs stay."""
+    """The graph without the softmax or sigmoid of its outputs, so that it gives logits."""
     for node in graph.nodes:
         if graph.is_output(node) and node.config.get("activation") in ("softmax", "sigmoid"):
             graph = graph.edit({node.key: (node.with_config(activation="linear"),)}, {})
@@ -160,11 +183,12 @@ def remove_final_activation(graph: Graph) -> Graph:
 
 
 def _run(model: keras.Model, images: Any) -> list[np.ndarray]:
-    return [np.asarray(keras.ops.convert_to_numpy(y)) for y in keras.tree.flatten(model(images, training=False))]
+    outputs = keras.tree.flatten(model(images, training=False))
+    return [np.asarray(keras.ops.convert_to_numpy(output)) for output in outputs]
 
 
 def _make_random_inputs(model: keras.Model, sizes: tuple[int, ...], dtype: str) -> list[Any]:
-    """Inputs for `model(inputs)`, in its own structure; their order of magnitude is that of normalized images.
+    """Inputs for `model(inputs)`, in its own structure and of the magnitude of normalized images.
 
     Raises:
         ValueError: for an input of strings.
@@ -175,8 +199,8 @@ def _make_random_inputs(model: keras.Model, sizes: tuple[int, ...], dtype: str) 
     def draw(tensor: keras.KerasTensor, size: int) -> np.ndarray:
         shape = (tensor.shape[0] or 2, *(size if s is None else s for s in tensor.shape[1:]))
         if tensor.dtype == "string":
-            raise ValueError(f"{model.name}: models with an input of strings ({tensor.name}) cannot be compared; "
-                             "give check=False")
+            raise ValueError(f"{model.name}: models with an input of strings ({tensor.name}) cannot be "
+                             "compared; give check=False")
         if "float" not in tensor.dtype:
             return random.integers(0, 2, shape).astype(tensor.dtype)
         return random.standard_normal(shape).astype(dtype)
@@ -189,7 +213,7 @@ def _max_difference(outputs: list[np.ndarray], expected: list[np.ndarray]) -> fl
 
 
 def _relative_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference over the largest value of `a`; infinity where either is not finite, or the shapes differ."""
+    """The largest difference over the largest value of `a`; infinity for other shapes or infinite numbers."""
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return float("inf")
     return float(np.abs(a - b).max(initial=0) / max(np.abs(a).max(initial=0), np.finfo("float64").tiny))

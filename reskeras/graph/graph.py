@@ -17,7 +17,7 @@ from .shape_inference import Shape, infer_shapes
 
 @contextlib.contextmanager
 def high_recursion_limit(limit: int = 100_000) -> Iterator[None]:
-    """A higher recursion limit inside: Keras' graph builder recurses once or more per layer, and nets have up to 1202."""
+    """A higher recursion limit inside: Keras builds a graph recursively, and nets have up to 1202 layers."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, limit))
     try:
@@ -36,8 +36,8 @@ class Graph:
         inputs: the model's input tensors, nested as in the model.
         outputs: the model's output tensors, nested as in the model.
         model_class: what `build` makes.
-        model_config: arguments of the model class that are not the graph.  A class names them in its attribute
-            `extra_config_keys`.
+        model_config: arguments of the model class that are not the graph.  A class names them in its
+            attribute `extra_config_keys`.
     """
 
     name: str
@@ -54,37 +54,43 @@ class Graph:
         Args:
             model: stays as it is.
             weights: whether to copy its weights; without, the graph can be read but not built.
+
         Raises:
             ValueError: for a subclassed model, which has no graph.
             TypeError: where `model` is no Keras model.
         """
         if not isinstance(model, keras.Model):
-            raise TypeError(f"{model!r} is a {type(model).__name__}: expected a keras.Model, as reskeras.create gives")
+            raise TypeError(f"{model!r} is a {type(model).__name__}: expected a keras.Model, "
+                            "as reskeras.create gives")
         model = to_functional(model)
         with high_recursion_limit():
             config = model.get_config()
         if "layers" not in config or "output_layers" not in config:
-            raise ValueError(f"{model.name}: a subclassed model has no graph to read; expected a functional keras.Model")
+            raise ValueError(f"{model.name}: a subclassed model has no graph to read; "
+                             "expected a functional keras.Model")
 
         nodes, operations = [], {operation.name: operation for operation in model.operations}
         for entry in config["layers"]:
             nodes += _read_calls(operations[entry["name"]], entry, weights)
 
-        # Keras counts the calls of a nested functional model from 1 in its lists of tensors, but from 0 in arguments
+        # Keras counts the calls of a nested functional model from 1 in its lists of tensors, but from 0 in
+        # arguments
         nested = {name for name, layer in operations.items()
                   if any(base.__name__ == "Functional" for base in type(layer).__mro__)}
         inputs, outputs = (map_refs(config[name], lambda ref: (ref[0], ref[1] - (ref[0] in nested), ref[2]))
                            for name in ("input_layers", "output_layers"))
 
         extra = {key: config[key] for key in getattr(type(model), "extra_config_keys", ()) if key in config}
-        return cls(model.name, _sort_nodes(nodes), inputs, outputs, type(model) if extra else keras.Model, extra)
+        model_class = type(model) if extra else keras.Model
+        return cls(model.name, _sort_nodes(nodes), inputs, outputs, model_class, extra)
 
     def build(self, dtype: str | None = None, temporary: bool = False) -> keras.Model:
         """Builds a new functional model.
 
         Args:
             dtype: the dtype policy of every layer, where another one is wanted.
-            temporary: whether the model is only run and then thrown away: no initial weights are drawn at random.
+            temporary: whether the model is only run and then thrown away: no initial weights are drawn at
+                random.
         """
         layers: dict[str, keras.layers.Layer] = {}
         tensors: dict[TensorRef, Any] = {}
@@ -106,8 +112,8 @@ class Graph:
                 if node.weights and node.name not in with_weights:
                     node.set_layer_weights(layer)
                 with_weights.add(node.name)
-            return self.model_class(map_refs(self.inputs, tensors.__getitem__), map_refs(self.outputs, tensors.__getitem__),
-                                    name=self.name, **self.model_config)
+            inputs, outputs = (map_refs(refs, tensors.__getitem__) for refs in (self.inputs, self.outputs))
+            return self.model_class(inputs, outputs, name=self.name, **self.model_config)
 
     @cached_property
     def nodes_by_key(self) -> dict[NodeKey, Node]:
@@ -151,20 +157,22 @@ class Graph:
         """The node that makes a tensor."""
         return self.nodes_by_key[ref[:2]]
 
-    def edit(self, new_nodes: Mapping[NodeKey, Sequence[Node]], new_tensors: Mapping[TensorRef, TensorRef]) -> Graph:
+    def edit(self, new_nodes: Mapping[NodeKey, Sequence[Node]],
+             new_tensors: Mapping[TensorRef, TensorRef]) -> Graph:
         """The graph with other nodes in the place of some, and other tensors read in the place of some.
 
         Args:
             new_nodes: for the key of a node the nodes that stand in its place; none where it is removed.
-            new_tensors: for a tensor the one that all its readers, the model's outputs too, read instead; chains of
-                such changes are followed.
+            new_tensors: for a tensor the one that all its readers, the model's outputs too, read instead;
+                chains of such changes are followed.
         """
         def follow(ref: TensorRef) -> TensorRef:
             while ref in new_tensors:
                 ref = new_tensors[ref]
             return ref
         new_inputs = {ref: follow(ref) for ref in new_tensors}
-        nodes = [new.with_inputs(new_inputs) for node in self.nodes for new in new_nodes.get(node.key, (node,))]
+        nodes = [new.with_inputs(new_inputs)
+                 for node in self.nodes for new in new_nodes.get(node.key, (node,))]
         return replace(self, nodes=_sort_nodes(nodes), outputs=map_refs(self.outputs, follow))
 
     def remove_unused_nodes(self) -> Graph:
@@ -186,18 +194,20 @@ def to_functional(model: keras.Model) -> keras.Model:
 
     Args:
         model: a Keras model.
+
     Raises:
         ValueError: for a sequential model that is not built.
     """
     if not isinstance(model, keras.Sequential):
         return model
     if not model.built:
-        raise ValueError(f"{model.name} is not built, so it has no graph yet; begin it with keras.Input(shape)")
+        raise ValueError(f"{model.name} is not built, so it has no graph yet; "
+                         "begin it with keras.Input(shape)")
     return keras.Model(model.inputs, model.outputs, name=model.name)
 
 
 def _read_calls(layer: Any, entry: dict[str, Any], weights: bool) -> list[Node]:
-    """A node for each call of a layer.  Args: `entry` is the layer's in the config of its model."""
+    """A node for each call of a layer; `entry` is the part of the config of the model that is the layer's."""
     # a bare operation, such as x + y, has no weights
     values = tuple(layer.get_weights()) if weights and isinstance(layer, keras.layers.Layer) else ()
     config, functions = find_custom_functions(layer, entry["config"])
@@ -207,7 +217,7 @@ def _read_calls(layer: Any, entry: dict[str, Any], weights: bool) -> list[Node]:
 
 
 def _sort_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """Every node behind those that it reads: Keras lists layers, and the calls of a shared one may be far apart."""
+    """Every node behind those that it reads: Keras lists a shared layer once, its calls may be far apart."""
     sorted_nodes: dict[NodeKey, Node] = {}
     waiting = list(nodes)
     while waiting:
@@ -218,6 +228,7 @@ def _sort_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
             else:
                 later.append(node)
         if len(later) == len(waiting):
-            raise ValueError(f"the layers have no order: {', '.join(n.name for n in later[:5])} wait for each other")
+            names = ", ".join(node.name for node in later[:5])
+            raise ValueError(f"the layers have no order: {names} wait for each other")
         waiting = later
     return tuple(sorted_nodes.values())

@@ -1,4 +1,4 @@
-"""The serialized form of a Keras graph: how layer configs, arguments of calls and lists of tensors are written down.
+"""The serialized form of a Keras graph: layer configs, arguments of calls, lists of tensors.
 
 Only this file knows that form.
 """
@@ -11,7 +11,8 @@ import keras
 
 from .._keras_private import flatten_layers, get_lambda_output_shape
 
-TensorRef = tuple[str, int, int]    # a tensor: the layer that made it, the number of its call, the number of its output
+# A tensor: the layer that made it, the number of its call, the number of its output
+TensorRef = tuple[str, int, int]
 
 
 def tensor_config(ref: TensorRef) -> dict[str, Any]:
@@ -47,7 +48,9 @@ def deserialize_arguments(value: Any, find_tensor: Callable[[TensorRef], Any]) -
         if "class_name" in value:
             return keras.saving.deserialize_keras_object(value)
         return {k: deserialize_arguments(v, find_tensor) for k, v in value.items()}
-    return [deserialize_arguments(v, find_tensor) for v in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [deserialize_arguments(v, find_tensor) for v in value]
+    return value
 
 
 def map_argument_refs(value: Any, change: Callable[[TensorRef], TensorRef]) -> Any:
@@ -73,7 +76,7 @@ def map_refs(value: Any, function: Callable[[TensorRef], Any]) -> Any:
     if _is_ref(value):
         return function((value[0], value[1], value[2]))
     if isinstance(value, dict):
-        return {k: map_refs(value[k], function) for k in sorted(value)}     # in the order in which Keras counts them
+        return {k: map_refs(value[k], function) for k in sorted(value)}     # in Keras' order
     mapped = [map_refs(v, function) for v in value]
     return tuple(mapped) if isinstance(value, tuple) else mapped
 
@@ -88,13 +91,15 @@ def list_refs(value: Any) -> list[TensorRef]:
 def find_custom_functions(layer: Any, config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Finds the functions of a layer, and of the layers inside it, that its config only names.
 
-    A function that has the name of one of Keras' would be taken for that one, so it is named after the layer.  So is a
-    Lambda's, which Keras writes down as bytecode without what it refers to.
+    A function that has the name of one of Keras' would be taken for that one, so it is named after the
+    layer.  So is a Lambda's, which Keras writes down as bytecode without what it refers to.
 
     Args:
         layer: a layer or an operation.
         config: its config.
-    Returns: the config with these names, and name -> function for all that are not Keras' own.
+
+    Returns:
+        The config with these names, and name -> function for all that are not Keras' own.
     """
     layers = flatten_layers(layer) if isinstance(layer, keras.layers.Layer) else [layer]
     custom = [value for each in layers for value in vars(each).values()
@@ -108,7 +113,8 @@ def find_custom_functions(layer: Any, config: dict[str, Any]) -> tuple[dict[str,
             config, functions = {**config, name: _function_config(key)}, {**functions, key: function}
 
     if type(layer) is keras.layers.Lambda:
-        for name, function in (("function", layer.function), ("output_shape", get_lambda_output_shape(layer))):
+        output_shape = get_lambda_output_shape(layer)
+        for name, function in (("function", layer.function), ("output_shape", output_shape)):
             if isinstance(function, FunctionType):
                 key = f"{layer.name}/{name}"
                 config, functions = {**config, name: key}, {**functions, key: function}
@@ -134,6 +140,9 @@ def set_dtype(config: dict[str, Any], dtype: str | None) -> dict[str, Any]:
 
     def change(value: Any) -> Any:
         if isinstance(value, dict):
-            return {k: dtype if k == "dtype" and "float" in str(v) else change(v) for k, v in value.items()}
+            return change_all(value)
         return [change(v) for v in value] if isinstance(value, list) else value
-    return {name: dtype if name == "dtype" and "float" in str(value) else change(value) for name, value in config.items()}
+
+    def change_all(values: dict[str, Any]) -> dict[str, Any]:
+        return {k: dtype if k == "dtype" and "float" in str(v) else change(v) for k, v in values.items()}
+    return change_all(config)

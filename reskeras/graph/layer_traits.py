@@ -1,8 +1,9 @@
-"""What the passes know of layers: which are linear, which act on each cell alone, which do nothing at inference.
+"""What the passes know of layers: which are linear, act on each cell alone, do nothing at inference.
 
-Layers are known by `Node.type_name`: Keras' own by their class, those of `reskeras.blocks` by their registered name.
-So this folder does not import `blocks`, which stands on the same floor; a pass that makes one of those layers asks Keras
-for the class of that name.  Receptive fields and memory in `cost/` go by the class name, since subclasses count there.
+Layers are known by `Node.type_name`: Keras' own by their class, those of `reskeras.blocks` by their
+registered name.  So this folder does not import `blocks`, which stands on the same floor; a pass that makes
+one of those layers asks Keras for the class of that name.  Receptive fields and memory in `cost/` go by the
+class name, since subclasses count there.
 """
 from __future__ import annotations
 
@@ -22,18 +23,21 @@ TRANSPOSED = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
 LINEAR = ("Dense", "Conv1D", "Conv3D", "DepthwiseConv1D", "SeparableConv1D", *CONVOLUTIONS, *TRANSPOSED)
 # These give their input back at inference
 NOOPS = ("Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout",
-         "GaussianDropout", "GaussianNoise", "ActivityRegularization", "reskeras>StochasticDepth", "reskeras>DropBlock2D")
+         "GaussianDropout", "GaussianNoise", "ActivityRegularization", "reskeras>StochasticDepth",
+         "reskeras>DropBlock2D")
 ACTIVATIONS = ("Activation", "ReLU", "LeakyReLU", "ELU", "Softmax")
-CROSS_CHANNEL_ACTIVATIONS = ("glu", "log_softmax", "softmax", "sparsemax")      # of Keras': they see all channels of a cell
+# Keras' activations that see all channels of a cell
+CROSS_CHANNEL_ACTIVATIONS = ("glu", "log_softmax", "softmax", "sparsemax")
 MERGE_LAYERS = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
 NON_NEGATIVE_ACTIVATIONS = ("relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "softmax", "exponential")
 # Of numbers that are not negative these make numbers that are not negative
-SIGN_KEEPING = ("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "MaxPooling2D", "AveragePooling2D",
-                "GlobalAveragePooling2D", "GlobalMaxPooling2D", "ZeroPadding2D", CHANNEL_SLICE)
+SIGN_KEEPING = ("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "MaxPooling2D",
+                "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "ZeroPadding2D",
+                CHANNEL_SLICE)
 
 
 def get_activation(node: Node) -> str | None:
-    """The name of the activation that a layer is; None where Keras has no name for it, or the layer is none."""
+    """The name of the activation that a layer is; None where it is none, or Keras has no name for it."""
     config = node.config
     if node.type_name == "Activation":
         return config["activation"] if isinstance(config["activation"], str) else None
@@ -82,5 +86,7 @@ def is_never_negative(graph: Graph, ref: TensorRef) -> bool:
         name = get_activation(node)
     elif node.type_name in LINEAR:
         name = node.config.get("activation")
+    if name in NON_NEGATIVE_ACTIVATIONS:
+        return True
     keeps_sign = node.type_name in (*SIGN_KEEPING, *NOOPS)
-    return name in NON_NEGATIVE_ACTIVATIONS or (keeps_sign and all(is_never_negative(graph, r) for r in node.inputs))
+    return keeps_sign and all(is_never_negative(graph, r) for r in node.inputs)

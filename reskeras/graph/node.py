@@ -57,8 +57,8 @@ class Node:
     def type_name(self) -> str:
         """Which layer it is: "Conv2D" for Keras' own, "package>Name" for a registered one, "" for any other.
 
-        A subclass is another layer, which may compute something else, even if its author kept the name.  One that
-        computes the same says so by the class attribute `same_function_as`.
+        A subclass is another layer, which may compute something else, even if its author kept the name.  One
+        that computes the same says so by the class attribute `same_function_as`.
         """
         layer_class = vars(self.layer_class).get("same_function_as", self.layer_class)
         name: str = layer_class.__name__
@@ -77,7 +77,8 @@ class Node:
 
         Args:
             dtype: the layer's dtype policy, where another one is wanted.
-            temporary: whether its config is not needed later; then weights begin with zeros, which takes less time.
+            temporary: whether its config is not needed later; then weights begin with zeros, which takes less
+                time.
         """
         config = set_dtype(copy.deepcopy(self.config), dtype)      # from_config may empty what it is given
         if temporary and self.weights:
@@ -103,7 +104,8 @@ class Node:
 
         def change(ref: TensorRef) -> TensorRef:
             return new_inputs.get(ref, ref)
-        return replace(self, args=map_argument_refs(self.args, change), kwargs=map_argument_refs(self.kwargs, change))
+        return replace(self, args=map_argument_refs(self.args, change),
+                       kwargs=map_argument_refs(self.kwargs, change))
 
 
 def make_node(layer_class: type[keras.layers.Layer], name: str, inputs: Sequence[TensorRef], like: Node,

@@ -1,4 +1,4 @@
-"""The same function with less work: passes over the graph, and a comparison of what they made with the model."""
+"""The same function with less work: passes over the graph, and a comparison with the model."""
 from __future__ import annotations
 
 import warnings
@@ -26,25 +26,29 @@ from .report import GraphSize, OptimizationReport, PassReport, measure_latency, 
 from .shape_inference import Shape
 
 PASSES: dict[str, Callable[..., PassResult]] = {
-    "inline": inline, "drop_noops": drop_noops, "standardize_kernels": standardize_kernels, "fold_bn": fold_bn,
-    "push_stride": push_stride, "fold_pad": fold_pad, "fuse_activation": fuse_activation,
+    "inline": inline, "drop_noops": drop_noops, "standardize_kernels": standardize_kernels,
+    "fold_bn": fold_bn, "push_stride": push_stride, "fold_pad": fold_pad, "fuse_activation": fuse_activation,
     "merge_branches": merge_branches, "rewrite_groups": rewrite_groups,
-    "groups_to_concat": partial(rewrite_groups, form="concat"), "groups_to_sum": partial(rewrite_groups, form="sum"),
-    "static_shapes": static_shapes}
-# merge_branches stays out: it saves no multiplication and adds slices; `examples/benchmarks/inference.py --base` measures it
-DEFAULT_PASSES = ("inline", "drop_noops", "standardize_kernels", "fold_bn", "push_stride", "fold_pad", "fuse_activation")
+    "groups_to_concat": partial(rewrite_groups, form="concat"),
+    "groups_to_sum": partial(rewrite_groups, form="sum"), "static_shapes": static_shapes}
+# merge_branches stays out: it saves no multiplication and adds slices; `examples/benchmarks/inference.py
+# --base` measures it
+DEFAULT_PASSES = ("inline", "drop_noops", "standardize_kernels", "fold_bn", "push_stride", "fold_pad",
+                  "fuse_activation")
 TARGET_PASSES: dict[str | None, tuple[str, ...]] = {
     None: DEFAULT_PASSES, "saved_model": DEFAULT_PASSES, "openvino": DEFAULT_PASSES,
     "tflite": (*DEFAULT_PASSES, "static_shapes")}
 
 
-def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = None, target: str | None = None,
-                   check: bool = True, images: np.ndarray | None = None, latency: bool = False,
+def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = None,
+                   target: str | None = None, check: bool = True, images: np.ndarray | None = None,
+                   latency: bool = False,
                    input_shape: Shape | None = None) -> tuple[keras.Model, OptimizationReport]:
     """Makes a model for inference that computes the same function with less work.
 
-    Where the check fails, the pass that made the difference is refused: `model` itself comes back, with a warning, and
-    the report says why.  The layers of the new model keep their trainable flags, but it is not compiled.
+    Where the check fails, the pass that made the difference is refused: `model` itself comes back, with a
+    warning, and the report says why.  The layers of the new model keep their trainable flags, but it is not
+    compiled.
 
     Args:
         model: a functional or sequential model; nested ones are resolved.  It stays as it is.
@@ -53,8 +57,8 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
         check: whether both models are compared in float64 on random inputs.
         images: for the share of images that keep their class, as the model takes them.
         latency: whether one call on one image is timed before and after.
-        input_shape: (height, width, channels), where the model leaves them open and something must know: multiply-
-            accumulates (224 pixels by default), fixed sizes.
+        input_shape: (height, width, channels), where the model leaves them open and something must know
+            them: multiply-accumulates (224 pixels by default), fixed sizes.
 
     Returns:
         The new model and the report of what each pass did.
@@ -66,14 +70,15 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
     """
     before = Graph.of(model)
     if images is not None and len(model.outputs) > 1:
-        raise ArgumentError("images", images, f"None for a model of several outputs ({', '.join(model.output_names)})",
+        outputs = ", ".join(model.output_names)
+        raise ArgumentError("images", images, f"None for a model of several outputs ({outputs})",
                             hint="the share of images that keep their class is known for one output alone")
 
     results, reports = _run_passes(before, _select_passes(passes, target, input_shape), input_shape)
     after = results[-1][1].graph if results else before
     result, refusal = _check_passes(model, before, results) if check else (None, "")
-    if refusal:
-        warnings.warn(f"{model.name} stays as it is: {refusal}", stacklevel=2)
+    if refusal:     # the warning names the line that calls reskeras.optimize
+        warnings.warn(f"{model.name} stays as it is: {refusal}", stacklevel=3)
 
     optimized = model if refusal else after.build()
     return optimized, OptimizationReport(
@@ -84,15 +89,20 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
 
 def _select_passes(passes: Sequence[str | Pass] | None, target: str | None,
                    input_shape: Shape | None) -> list[tuple[str, Pass]]:
-    """The name and the function of each pass, in order.  Raises: ArgumentError for one that does not exist."""
+    """The name and the function of each pass, in order.
+
+    Raises:
+        ArgumentError: for a pass or a target that does not exist.
+    """
     check_choice("target", target, TARGET_PASSES)
     selected: list[tuple[str, Pass]] = []
     for each in TARGET_PASSES[target] if passes is None else [passes] if isinstance(passes, str) else passes:
         if callable(each):
             selected.append((getattr(each, "__name__", "own"), each))
+        elif each == "static_shapes":
+            selected.append((each, partial(static_shapes, input_shape=input_shape)))
         elif each in PASSES:
-            function = PASSES[each]
-            selected.append((each, partial(function, input_shape=input_shape) if each == "static_shapes" else function))
+            selected.append((each, PASSES[each]))
         else:
             raise ArgumentError("passes", each, f"one of {', '.join(PASSES)}", PASSES)
     return selected
@@ -115,11 +125,11 @@ def _run_passes(graph: Graph, passes: list[tuple[str, Pass]],
 
 def _check_passes(model: keras.Model, before: Graph,
                   results: list[tuple[str, PassResult]]) -> tuple[EquivalenceCheck | None, str]:
-    """The comparison of the last graph and, where it fails, the first pass whose graph differs and why; else ""."""
+    """The comparison of the last graph and, where it fails, the first pass whose graph differs and why."""
     last = results[-1][1].graph if results else before
     checker = EquivalenceChecker(fix_input_sizes(before, last))
     try:
-        checker.reference_runs      # now: what goes wrong with the net itself is no fault of a pass
+        checker.run_reference()     # now: what goes wrong with the net itself is no fault of a pass
         check_copy(model, before)
     except Exception as error:      # somebody's layer that does not run in float64, an input of strings
         return None, f"the two models cannot be compared ({_shorten(error)}); check=False does without"

@@ -1,4 +1,4 @@
-"""Residual blocks without their residual branch: a net as an ensemble of paths (Veit et al. 2016, arXiv:1605.06431)."""
+"""Blocks without a residual branch: a net as an ensemble of paths (Veit et al. 2016, arXiv:1605.06431)."""
 from __future__ import annotations
 
 from typing import Sequence
@@ -18,8 +18,8 @@ def remove_blocks(model: keras.Model, blocks: str | Sequence[str]) -> keras.Mode
 
     Args:
         model: a functional model with the layer names of keras.applications' ResNets; it stays as it is.
-        blocks: such as "conv2_block2" or ["conv2_block2", "conv4_block5"]; `list_blocks` names all.  A block whose
-            shortcut is a projection keeps the projection.
+        blocks: such as "conv2_block2" or ["conv2_block2", "conv4_block5"]; `list_blocks` names all.  A block
+            whose shortcut is a projection keeps the projection.
 
     Returns:
         A new model with the remaining layers and their weights.
@@ -56,7 +56,7 @@ def _find_sums(graph: Graph) -> dict[str, Node]:
 
 
 def _find_shortcut(graph: Graph, addition: Node) -> TensorRef:
-    """The input of a block's addition that is not of the block, or its projection, whose layers count from 0."""
+    """The input of an addition that is not of its block, or its projection, whose layers have number 0."""
     block = addition.name[:-4]
     return next(ref for ref in addition.inputs
                 if not ref[0].startswith(f"{block}_") or ref[0].startswith(f"{block}_0_"))

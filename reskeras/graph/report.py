@@ -22,7 +22,8 @@ from .passes.static_shapes import static_shapes
 from .shape_inference import Shape
 
 # Attribute -> key of the JSON file, where the two differ: the keys of files written before stay readable
-KEYS = {"check": "proof", "refusal": "refused", "passed": "holds", "is_ill_conditioned": "ill_conditioned", "sites": "found"}
+KEYS = {"check": "proof", "refusal": "refused", "passed": "holds", "is_ill_conditioned": "ill_conditioned",
+        "sites": "found"}
 DEFAULT_SHAPE = (224, 224, 3)
 
 
@@ -46,7 +47,8 @@ class GraphSize:
 
         Args:
             graph: a graph with its weights.
-            input_shape: (height, width, channels), where the graph leaves them open; 224 x 224 x 3 by default.
+            input_shape: (height, width, channels), where the graph leaves them open; 224 x 224 x 3 by
+                default.
         """
         weights = {node.name: node.weights for node in graph.nodes}
         params = sum(w.size for values in weights.values() for w in values)
@@ -77,7 +79,8 @@ def _count_node_macs(graph: Graph, node: Node) -> int | None:
         return None
     kernels = 2 if "pointwise_initializer" in node.config else 1      # a separable convolution has two
     numbers = sum(kernel.size for kernel in node.weights[:kernels])
-    return count_layer_macs(node.layer_class, numbers, tuple(s or 0 for s in before), tuple(s or 0 for s in after),
+    input_shape, output_shape = (tuple(s or 0 for s in shape) for shape in (before, after))
+    return count_layer_macs(node.layer_class, numbers, input_shape, output_shape,
                             node.config.get("data_format") == "channels_first")
 
 
@@ -140,7 +143,7 @@ class OptimizationReport:
 
     @property
     def max_relative_difference(self) -> float | None:
-        """The largest difference of the two models in float64 over the largest output; None without a check."""
+        """The largest difference in float64 over the largest output; None without a check."""
         return self.check.max_relative_difference if self.check else None
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -153,6 +156,7 @@ class OptimizationReport:
 
         Args:
             path: of the JSON file.
+
         Raises:
             ValueError: for a file that is no such report.
             OSError: where it cannot be read.
@@ -160,7 +164,8 @@ class OptimizationReport:
         try:
             return cls.from_config(json.loads(pathlib.Path(path).read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is no report of an optimization ({type(error).__name__}: {error})") from error
+            raise ValueError(f"{path} is no report of an optimization "
+                             f"({type(error).__name__}: {error})") from error
 
     def get_config(self) -> dict[str, Any]:
         """The report as JSON has it, see `KEYS`."""
@@ -169,7 +174,8 @@ class OptimizationReport:
             values[KEYS["sites"]] = report.sites
         if self.check:
             # JSON has no infinity
-            finite = {k: v if v is None or math.isfinite(v) else None for k, v in config[KEYS["check"]].items()}
+            finite = {name: value if value is None or math.isfinite(value) else None
+                      for name, value in config[KEYS["check"]].items()}
             config[KEYS["check"]] = finite | {KEYS[name]: getattr(self.check, name)
                                               for name in ("passed", "is_ill_conditioned")}
         return config
@@ -192,13 +198,15 @@ class OptimizationReport:
     def __str__(self) -> str:
         lines = [f"{self.model}: {self.refusal or 'optimized'}"]
         for p in self.passes:
-            lines.append(f"  {p.name:20} {len(p.rewritten):4} of {p.sites:4} rewritten   layers {p.before.layers} -> "
-                         f"{p.after.layers}   MACs {_format_macs(p.before.macs)} -> {_format_macs(p.after.macs)}")
+            lines.append(f"  {p.name:20} {len(p.rewritten):4} of {p.sites:4} rewritten   "
+                         f"layers {p.before.layers} -> {p.after.layers}   "
+                         f"MACs {_format_macs(p.before.macs)} -> {_format_macs(p.after.macs)}")
             reasons: dict[str, list[str]] = {}
             for name, why in p.declined.items():
                 reasons.setdefault(why, []).append(name)
-            lines += [f"    left {len(names)}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}: {why}"
-                      for why, names in reasons.items()]
+            for why, names in reasons.items():
+                more = " ..." if len(names) > 3 else ""
+                lines.append(f"    left {len(names)}: {', '.join(names[:3])}{more}: {why}")
         lines.append(f"  equivalence check: {self.check or 'none'}")
         if self.top1_agreement is not None:
             lines.append(f"  images that keep their class: {self.top1_agreement:.2%}")
@@ -226,10 +234,13 @@ def measure_latency(before: keras.Model, after: keras.Model, input_shape: Shape 
         after: a model with the same inputs; the two run in turns.
         input_shape: (height, width, channels), where the models leave them open; 224 x 224 x 3 by default.
         calls: of each model.
-    Returns: the median milliseconds of a call of each.
+
+    Returns:
+        The median milliseconds of a call of each.
     """
     def random(tensor: keras.KerasTensor) -> np.ndarray:
-        shape = [(g or 224) if o is None else o for o, g in zip(tensor.shape[1:], input_shape or DEFAULT_SHAPE)]
+        wanted = input_shape or DEFAULT_SHAPE
+        shape = [(w or 224) if own is None else own for own, w in zip(tensor.shape[1:], wanted)]
         return np.random.default_rng(0).standard_normal((1, *shape)).astype("float32")
     image = keras.tree.map_structure(random, before.input)
 

@@ -17,10 +17,13 @@ def infer_shapes(nodes: Sequence[Node]) -> dict[TensorRef, Shape]:
 
     Args:
         nodes: the calls of a graph, in topological order.
-    Returns: the shape of every tensor, except of those behind a layer that cannot say it.
+
+    Returns:
+        The shape of every tensor, except of those behind a layer that cannot say it.
     """
     shapes: dict[TensorRef, Shape] = {}
-    cache: dict[Any, list[Shape]] = {}      # deep nets are one block over and over, and making its layers takes time
+    # deep nets are one block over and over, and making its layers takes time
+    cache: dict[Any, list[Shape]] = {}
     for node in nodes:
         if node.layer_class is keras.layers.InputLayer:
             shapes[node.output] = tuple(node.config["batch_shape"])
@@ -36,13 +39,14 @@ def infer_shapes(nodes: Sequence[Node]) -> dict[TensorRef, Shape]:
 
 
 def _infer_output_shapes(node: Node, shapes: Mapping[TensorRef, Shape]) -> list[Shape]:
-    """The shapes of a node's outputs; [] where the layer cannot say, because it must be built or called first."""
+    """The shapes of a node's outputs; [] where the layer cannot say, before it is built or called."""
     layer = node.make_layer()
     inputs = [shapes[ref] for ref in node.inputs]
     with contextlib.suppress(Exception):
         output = layer.compute_output_shape(inputs if len(inputs) > 1 else inputs[0])
         return [tuple(shape) for shape in (output if isinstance(output[0], (list, tuple)) else [output])]
     with contextlib.suppress(Exception):    # bare operations, and layers that only a call tells the shape of
-        args, kwargs = deserialize_arguments([node.args, node.kwargs], lambda ref: keras.KerasTensor(shapes[ref]))
+        args, kwargs = deserialize_arguments([node.args, node.kwargs],
+                                             lambda ref: keras.KerasTensor(shapes[ref]))
         return [tuple(spec.shape) for spec in keras.tree.flatten(layer.compute_output_spec(*args, **kwargs))]
     return []

@@ -5,7 +5,7 @@ from small import chain, rewritten, unchanged, type_names
 
 from reskeras.graph.graph import Graph
 from reskeras.graph.passes.drop_noops import drop_noops
-from reskeras.blocks.layers import DropBlock2D, StochasticDepth
+from reskeras.blocks.drop_layers import DropBlock2D, StochasticDepth
 
 
 class Identity(layers.Identity):

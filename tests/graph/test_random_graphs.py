@@ -13,7 +13,8 @@ from reskeras.graph.graph import Graph
 from reskeras.graph.optimize import PASSES, TARGET_PASSES
 from reskeras.graph.equivalence import EquivalenceChecker, fix_input_sizes
 from reskeras.blocks.grouped_conv import GroupedConv2D
-from reskeras.blocks.layers import ChannelSlice, StandardizedConv2D, StochasticDepth
+from reskeras.blocks.drop_layers import StochasticDepth
+from reskeras.blocks.layers import ChannelSlice, StandardizedConv2D
 
 CHANNELS = 4
 EVERYTHING = (*TARGET_PASSES[None], "merge_branches", "groups_to_sum", "rewrite_groups")
@@ -129,16 +130,17 @@ options = dict(deadline=None, suppress_health_check=list(HealthCheck), database=
 seeds = st.integers(0, 2 ** 32)
 
 
-def test_random_graphs():
-    """Two hundred, on which every pass finds work."""
+@pytest.mark.parametrize("number, least", [(80, 4), pytest.param(200, 11, marks=pytest.mark.slow)])
+def test_random_graphs(number, least):
+    """On so many every pass finds work."""
     done = collections.Counter()
 
-    @settings(max_examples=200, derandomize=True, **options)
+    @settings(max_examples=number, derandomize=True, **options)
     @given(seeds)
     def run(seed):
         done.update(check(seed, EVERYTHING))
     run()
-    assert all(done[name] > 10 for name in EVERYTHING if name != "inline"), done
+    assert all(done[name] >= least for name in EVERYTHING if name != "inline"), done
 
 
 @pytest.mark.slow

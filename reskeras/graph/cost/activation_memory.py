@@ -7,20 +7,24 @@ from .execution_plan import ExecutionPlan
 
 DEFAULT_BYTES = 4       # of a number of float32, int32 and of any dtype that is not listed
 BYTES_PER_NUMBER = {"float16": 2, "bfloat16": 2, "float64": 8, "int64": 8, "int8": 1, "uint8": 1, "bool": 1}
-# Layers that give their input back at inference, or the same numbers in another shape: they need no memory of their own
-ALIASES = {"Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout",
-           "AlphaDropout", "GaussianNoise", "ActivityRegularization", "Flatten", "Reshape", "StochasticDepth",
-           "DropBlock2D"}
+# Layers that give their input back at inference, or the same numbers in another shape: they need no memory of
+# their own
+ALIASES = {"Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
+           "GaussianDropout", "AlphaDropout", "GaussianNoise", "ActivityRegularization", "Flatten", "Reshape",
+           "StochasticDepth", "DropBlock2D"}
 
 
 def measure_activation_memory(plan: ExecutionPlan) -> tuple[int, int]:
     """Adds up the bytes of one image's activations.
 
-    A tensor lives from the step that makes it to the last one that reads it; the model's outputs live to the end.
+    A tensor lives from the step that makes it to the last one that reads it; the model's outputs live to the
+    end.
 
     Args:
         plan: the steps of a model.
-    Returns: the most bytes that live at once, and the bytes of all tensors.
+
+    Returns:
+        The most bytes that live at once, and the bytes of all tensors.
     """
     storage = list(range(len(plan.shapes)))     # tensor -> the tensor in whose memory it lies
     size = [0] * len(storage)                   # tensor -> bytes of its own

@@ -1,4 +1,4 @@
-"""What a functional Keras model costs: parameters, multiply-accumulates, activations, memory, receptive fields."""
+"""What a functional Keras model costs: parameters, multiply-accumulates, activations, memory."""
 from __future__ import annotations
 
 import math
@@ -16,40 +16,69 @@ from .stages import StageAndBlock, assign_stages
 CONVENTION = "1 MAC = 1 multiplication + 1 addition = 2 FLOPs, in convolutions and dense layers alone"
 
 # Attribute -> key of `Cost.as_dict`, where the two differ: the keys of files written before stay readable
-KEYS = {"non_trainable_params": "stats", "receptive_field": "field", "has_global_context": "whole", "inputs": "reads",
-        "batch_size": "batch"}
+KEYS = {"non_trainable_params": "stats", "receptive_field": "field", "has_global_context": "whole",
+        "inputs": "reads", "batch_size": "batch"}
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """The cost of one call of a layer, for one image."""
+    """The cost of one call of a layer, for one image.
 
-    name: str                       # "backbone/conv1_conv" in a nested model; "dense#2" for a shared layer's second call
-    kind: str                       # the class of the layer, such as "Conv2D"
-    stage: str                      # such as "conv2"
-    block: str                      # such as "conv2_block1"
-    output: Shape                   # shape of the output, without the batch
-    params: int                     # trainable numbers; those of a shared layer count at its first call
-    non_trainable_params: int       # other numbers, such as moving statistics
-    macs: int                       # multiply-accumulates
-    activations: int                # numbers in the outputs of convolutions and dense layers (arXiv:2003.13678, section 3)
-    receptive_field: Shape          # pixels that a cell of the output sees, by axis; () where the output is no map
-    stride: tuple[float, ...]       # pixels from one cell to the next
-    has_global_context: bool        # a gate or a norm tells each cell of the whole image, or the output is no map
-    inputs: tuple[int, ...]         # indices in `Cost.layers` of the layers whose outputs it reads
+    Attributes:
+        name: of the layer; "backbone/conv1_conv" in a nested model, "dense#2" for the second call of a shared
+            layer.
+        kind: the class of the layer, such as "Conv2D".
+        stage: such as "conv2".
+        block: such as "conv2_block1".
+        output: shape of the output, without the batch.
+        params: trainable numbers; those of a shared layer count at its first call.
+        non_trainable_params: other numbers, such as moving statistics.
+        macs: multiply-accumulates.
+        activations: numbers in the output of a convolution or dense layer (arXiv:2003.13678, section 3).
+        receptive_field: pixels of the image that a cell of the output sees, by axis; () where the output is
+            no map.
+        stride: pixels from one cell to the next, by axis.
+        has_global_context: whether each cell also sees the whole image, through a gate or a norm; True where
+            the output is no map.
+        inputs: indices in `Cost.layers` of the layers whose outputs it reads.
+    """
+
+    name: str
+    kind: str
+    stage: str
+    block: str
+    output: Shape
+    params: int
+    non_trainable_params: int
+    macs: int
+    activations: int
+    receptive_field: Shape
+    stride: tuple[float, ...]
+    has_global_context: bool
+    inputs: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """The sums over the layers of a stage, and the shape and the receptive field at its end."""
+    """The cost of a stage, for one image.
+
+    Attributes:
+        name: such as "conv2".
+        layers: number of layers.
+        output: shape of the last layer's output, without the batch.
+        params: trainable numbers of all layers.
+        macs: multiply-accumulates of all layers.
+        activations: numbers in the outputs of the convolutions and dense layers.
+        receptive_field: of the last layer that gives a map, as `stride` and `has_global_context`.
+    """
 
     name: str
-    layers: int                     # number of layers
-    output: Shape                   # of the last layer, without the batch
+    layers: int
+    output: Shape
     params: int
     macs: int
     activations: int
-    receptive_field: Shape          # of the last layer that gives a map, as its stride and its global context
+    receptive_field: Shape
     stride: tuple[float, ...]
     has_global_context: bool
 
@@ -58,9 +87,10 @@ class StageCost:
 class Cost:
     """What a net costs.
 
-    One MAC is one multiplication with its addition, in convolutions and dense layers alone (biases, normalization,
-    activations, pooling and element-wise products are not counted), as the papers and timm count.  FLOPs are twice
-    that.  The memory is that of activations: a tensor lives from the layer that makes it to the last one that reads it.
+    One MAC is one multiplication with its addition, in convolutions and dense layers alone (biases,
+    normalization, activations, pooling and element-wise products are not counted), as the papers and timm
+    count.  FLOPs are twice that.  The memory is that of activations: a tensor lives from the layer that makes
+    it to the last one that reads it.
 
     Attributes:
         params: trainable numbers.
@@ -96,7 +126,8 @@ class Cost:
     def stages(self) -> tuple[StageCost, ...]:
         """The layers added up by stage, in order."""
         names = dict.fromkeys(layer.stage for layer in self.layers)
-        return tuple(_sum_stage(name, [layer for layer in self.layers if layer.stage == name]) for name in names)
+        return tuple(_sum_stage(name, [layer for layer in self.layers if layer.stage == name])
+                     for name in names)
 
     @property
     def last_map(self) -> LayerCost | None:
@@ -109,7 +140,8 @@ class Cost:
         Args:
             per_layer: whether the layers are listed too.
         """
-        names = ("params", "non_trainable_params", "macs", "flops", "activations", "batch_size", "peak_bytes", "total_bytes")
+        names = ("params", "non_trainable_params", "macs", "flops", "activations", "batch_size", "peak_bytes",
+                 "total_bytes")
         sums = _with_keys({name: getattr(self, name) for name in names})
         layers = {"layers": [_with_keys(asdict(layer)) for layer in self.layers]} if per_layer else {}
         return {**sums, "convention": CONVENTION, "uncounted": list(self.uncounted),
@@ -121,13 +153,15 @@ def _with_keys(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure_cost(model: keras.Model, input_shape: tuple[int, ...] | None = None, batch_size: int = 1) -> Cost:
-    """Counts parameters and MACs of `model` for one image, its activations, their memory, and receptive fields.
+    """Counts the parameters, the MACs and the activations of a model, for one image.
 
     Args:
         model: a functional or sequential model, also one with shared layers or nested models.
         input_shape: (height, width, channels), where the model leaves them open.
         batch_size: images at once, for the memory.
-    Returns: the cost of the model, its stages and its layers.
+
+    Returns:
+        The cost of the model, its stages and its layers.
     Raises:
         ArgumentError: for a batch size that is no whole number of at least 1.
         ValueError: where a size is missing, or where the model has no graph.
@@ -142,9 +176,12 @@ def measure_cost(model: keras.Model, input_shape: tuple[int, ...] | None = None,
                    for step, stage in zip(plan.steps, assign_stages(plan, fields)))
 
     peak, total = measure_activation_memory(plan)
-    uncounted = tuple(layer.name for step, layer in zip(plan.steps, layers) if not layer.macs and _has_kernel(step.layer))
-    return Cost(count_numbers(model.trainable_variables), count_numbers(model.non_trainable_variables),
-                sum(layer.macs for layer in layers), batch_size, batch_size * peak, batch_size * total, layers, uncounted)
+    uncounted = tuple(layer.name for step, layer in zip(plan.steps, layers)
+                      if not layer.macs and _has_kernel(step.layer))
+    return Cost(params=count_numbers(model.trainable_variables),
+                non_trainable_params=count_numbers(model.non_trainable_variables),
+                macs=sum(layer.macs for layer in layers), batch_size=batch_size, peak_bytes=batch_size * peak,
+                total_bytes=batch_size * total, layers=layers, uncounted=uncounted)
 
 
 def _measure_layer(plan: ExecutionPlan, step: LayerCall, stage: StageAndBlock,
@@ -174,8 +211,9 @@ MAC_RULES = {"Dense": "features", "BaseConv": "output cells", "BaseDepthwiseConv
 
 
 def find_mac_rule(layer_class: type) -> str | None:
-    """The rule of `MAC_RULES` for a class or a subclass of it; None for a layer without multiply-accumulates."""
-    return next((MAC_RULES[base.__name__] for base in layer_class.__mro__ if base.__name__ in MAC_RULES), None)
+    """The rule of `MAC_RULES` for a class or its subclass; None for a layer without multiply-accumulates."""
+    names = (base.__name__ for base in layer_class.__mro__)
+    return next((MAC_RULES[name] for name in names if name in MAC_RULES), None)
 
 
 def count_layer_macs(layer_class: type, kernel_numbers: int, input_shape: Shape, output_shape: Shape,
@@ -188,28 +226,33 @@ def count_layer_macs(layer_class: type, kernel_numbers: int, input_shape: Shape,
         input_shape: with the batch, which is not multiplied in.
         output_shape: with the batch.
         channels_first: whether the channels stand before the height and the width.
-    Returns: the MACs for one image; 0 for a layer of another class.
+
+    Returns:
+        The MACs for one image; 0 for a layer of another class.
     """
     rule = find_mac_rule(layer_class)
     if rule is None:
         return 0
     if rule == "features":
         return math.prod(input_shape[1:]) * output_shape[-1]
-    return kernel_numbers * _count_cells(input_shape if rule == "input cells" else output_shape, channels_first)
+    shape = input_shape if rule == "input cells" else output_shape
+    return kernel_numbers * _count_cells(shape, channels_first)
 
 
 def _count_macs(layer: Any, inputs: list[Shape], output: Shape) -> int:
     if find_mac_rule(type(layer)) is None:
         return 0
-    kernels = [layer.depthwise_kernel, layer.pointwise_kernel] if hasattr(layer, "depthwise_kernel") else [layer.kernel]
-    return count_layer_macs(type(layer), sum(math.prod(kernel.shape) for kernel in kernels), inputs[0], output,
-                            _has_channels_first(layer))
+    is_separable = hasattr(layer, "depthwise_kernel")
+    kernels = [layer.depthwise_kernel, layer.pointwise_kernel] if is_separable else [layer.kernel]
+    numbers = sum(math.prod(kernel.shape) for kernel in kernels)
+    return count_layer_macs(type(layer), numbers, inputs[0], output, _has_channels_first(layer))
 
 
 def _count_activations(layer: Any, output: Shape) -> int:
     between = 0
     if hasattr(layer, "depthwise_kernel"):      # a separable convolution is two
-        between = math.prod(layer.depthwise_kernel.shape[-2:]) * _count_cells(output, _has_channels_first(layer))
+        channels = math.prod(layer.depthwise_kernel.shape[-2:])
+        between = channels * _count_cells(output, _has_channels_first(layer))
     return math.prod(output[1:]) + between
 
 
@@ -226,7 +269,7 @@ def _has_kernel(layer: Any) -> bool:
 
 
 def _sum_stage(name: str, layers: Sequence[LayerCost]) -> StageCost:
-    """The sums over `layers`, the last one's shape, and the receptive field of the last one that gives a map."""
+    """The sums over `layers`, and what is known of the last one."""
     end = next((layer for layer in reversed(layers) if layer.receptive_field), layers[-1])
     return StageCost(name, len(layers), layers[-1].output, sum(layer.params for layer in layers),
                      sum(layer.macs for layer in layers), sum(layer.activations for layer in layers),
@@ -234,5 +277,5 @@ def _sum_stage(name: str, layers: Sequence[LayerCost]) -> StageCost:
 
 
 def count_numbers(variables: list[keras.Variable]) -> int:
-    """How many numbers the variables hold in all, without the states of random generators, which are not the net's."""
+    """How many numbers the variables hold in all; states of random generators are not the net's."""
     return sum(math.prod(v.shape) for v in variables if "seed_generator" not in v.path)

@@ -1,4 +1,4 @@
-"""A model as the list of what it does: each call of each layer, in the order in which it runs, with every shape known."""
+"""A model as the list of what it does: each call of each layer, in the order of running, with all shapes."""
 from __future__ import annotations
 
 import contextlib
@@ -16,13 +16,22 @@ Shape = tuple[int, ...]     # of one image: the batch is 1
 
 @dataclass(frozen=True)
 class LayerCall:
-    """One step of a plan: one call of a layer.  Tensors are numbered as they are made, over the whole plan."""
+    """One step of a plan: one call of a layer.
 
-    name: str                   # "backbone/conv1_conv" in a nested model; "dense#2" for a shared layer's second call
+    Attributes:
+        name: of the layer; "backbone/conv1_conv" in a nested model, "dense#2" for the second call of a shared
+            layer.
+        layer: the layer.
+        is_first_call: whether no earlier step calls this layer: its variables count once.
+        inputs: numbers of the tensors that it reads; they are numbered as they are made, over the whole plan.
+        outputs: numbers of the tensors that it makes.
+    """
+
+    name: str
     layer: keras.layers.Layer
-    is_first_call: bool         # whether no earlier step calls this layer: its variables count once
-    inputs: tuple[int, ...]     # numbers of the tensors that it reads
-    outputs: tuple[int, ...]    # numbers of the tensors that it makes
+    is_first_call: bool
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
 
 
 @dataclass
@@ -48,7 +57,9 @@ def make_execution_plan(model: keras.Model, input_shape: Shape | None = None) ->
     Args:
         model: any functional or sequential model.
         input_shape: without the batch, where the model leaves it open (of several inputs: for those that do).
-    Returns: the steps and the shape of every tensor.
+
+    Returns:
+        The steps and the shape of every tensor.
     Raises:
         ValueError: where a size is missing, or where the model has no graph.
         TypeError: where `model` is no Keras model.
@@ -67,7 +78,8 @@ def _append_steps(model: keras.Model, inputs: Sequence[int] | None, prefix: str,
         prefix: of the names of a nested model's steps.
         called_layers: ids of the layers that earlier steps call.
     """
-    graph, operations = Graph.of(model, weights=False), {op.name: op for op in to_functional(model).operations}
+    graph = Graph.of(model, weights=False)
+    operations = {operation.name: operation for operation in to_functional(model).operations}
     entries = list_refs(graph.inputs)
     tensors: dict[TensorRef, int] = dict(zip(entries, inputs)) if inputs is not None else {}
 
@@ -99,7 +111,11 @@ def _has_graph(layer: keras.layers.Layer) -> bool:
 
 def _choose_input_shape(model: keras.Model, layer: keras.layers.InputLayer, input_shape: Shape | None,
                         is_only_input: bool) -> Shape:
-    """The model's own size, or `input_shape` where it leaves its size open.  Raises: ValueError where neither fits."""
+    """The model's own size, or `input_shape` where it leaves its size open.
+
+    Raises:
+        ValueError: where neither fits.
+    """
     own = tuple(layer.batch_shape[1:])
     shape = tuple(input_shape) if input_shape and (is_only_input or None in own) else own
     if None in shape:
@@ -117,5 +133,6 @@ def _infer_output_shapes(layer: Any, node: Node, find_shape: Callable[[TensorRef
             shape = layer.compute_output_shape(inputs if len(inputs) > 1 else inputs[0])
             return [tuple(s) for s in shape] if isinstance(shape[0], (list, tuple)) else [tuple(shape)]
     # bare operations as in x + 1, and layers that only a call tells the shape of
-    args, kwargs = deserialize_arguments([node.args, node.kwargs], lambda ref: keras.KerasTensor(find_shape(ref)))
+    args, kwargs = deserialize_arguments([node.args, node.kwargs],
+                                         lambda ref: keras.KerasTensor(find_shape(ref)))
     return [tuple(spec.shape) for spec in keras.tree.flatten(layer.compute_output_spec(*args, **kwargs))]

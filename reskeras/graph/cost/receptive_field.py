@@ -1,10 +1,11 @@
 """Receptive fields: which pixels of the image a cell of a feature map can see.
 
-Along each axis, cell i of a map sees the pixels low + i * stride ... high + i * stride (beyond the border too, as the
-literature counts: Araujo et al. 2019, doi:10.23915/distill.00021).  A layer widens that by its kernel; where branches
-meet, the cell sees what any of them does.  The output of a global pool is no map: it has no place in the image.  A gate
-made of it shows every cell the whole image; that is said apart (`has_global_context`), for otherwise it would hide the
-receptive field of the convolutions in every net with channel attention.
+Along each axis, cell i of a map sees the pixels low + i * stride ... high + i * stride (beyond the border
+too, as the literature counts: Araujo et al. 2019, doi:10.23915/distill.00021).  A layer widens that by its
+kernel; where branches meet, the cell sees what any of them does.  The output of a global pool is no map: it
+has no place in the image.  A gate made of it shows every cell the whole image; that is said apart
+(`has_global_context`), for otherwise it would hide the receptive field of the convolutions in every net
+with channel attention.
 """
 from __future__ import annotations
 
@@ -34,14 +35,14 @@ class ReceptiveField:
         return tuple(int(high - low) + 1 for low, high in zip(self.low, self.high))
 
     def after_padding(self, cells: tuple[int, ...]) -> ReceptiveField:
-        """Behind a padding of so many cells before the map; behind a cropping where the numbers are negative."""
+        """Behind a padding of so many cells before the map; behind a cropping where they are negative."""
         return replace(self, low=tuple(low - c * s for low, c, s in zip(self.low, cells, self.stride)),
                        high=tuple(high - c * s for high, c, s in zip(self.high, cells, self.stride)))
 
     def after_window(self, window: tuple[int, ...], strides: tuple[int, ...]) -> ReceptiveField:
         """Behind a window of so many cells, from the cell itself on, that moves by `strides` cells."""
-        return replace(self, high=tuple(high + (w - 1) * s for high, w, s in zip(self.high, window, self.stride)),
-                       stride=tuple(s * n for s, n in zip(self.stride, strides)))
+        high = tuple(high + (w - 1) * s for high, w, s in zip(self.high, window, self.stride))
+        return replace(self, high=high, stride=tuple(s * n for s, n in zip(self.stride, strides)))
 
     def after_upsampling(self, factor: tuple[int, ...], taps: tuple[int, ...]) -> ReceptiveField:
         """Behind an upsampling by `factor`, each of whose cells comes from at most `taps` cells of before."""
@@ -55,13 +56,16 @@ def compute_receptive_fields(plan: ExecutionPlan) -> list[ReceptiveField | None]
 
     Args:
         plan: the steps of a model.
-    Returns: one for each tensor; None for one that is no map.
+
+    Returns:
+        One for each tensor; None for one that is no map.
     """
     fields: list[ReceptiveField | None] = [None] * len(plan.shapes)
     for step in plan.steps:
         inputs = [fields[tensor] for tensor in step.inputs]
         for tensor in step.outputs:
-            fields[tensor] = _field_of_output(step.layer, inputs, plan.input_shapes(step), plan.shapes[tensor])
+            fields[tensor] = _field_of_output(step.layer, inputs, plan.input_shapes(step),
+                                              plan.shapes[tensor])
     return fields
 
 
@@ -77,7 +81,8 @@ def _field_of_output(layer: Any, inputs: list[ReceptiveField | None], before: li
     rule = next((RULES[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in RULES), None)
     if rule:
         return rule(layer, field, _map_size(layer, before[0]), _map_size(layer, after))
-    # an unknown layer works on each cell alone where it keeps the map's size; where it does not, each cell sees everything
+    # an unknown layer works on each cell alone where it keeps the map's size; where it does not, each cell
+    # sees everything
     return field if _map_size(layer, before[0]) == _map_size(layer, after) or len(inputs) > 1 else None
 
 
@@ -109,7 +114,8 @@ def _pooling(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> 
     return _slide_window(layer, layer.pool_size, field, before, after)
 
 
-def _slide_window(layer: Any, kernel: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
+def _slide_window(layer: Any, kernel: Any, field: ReceptiveField, before: Shape,
+                  after: Shape) -> ReceptiveField:
     axes = len(before)
     kernel, strides = _per_axis(kernel, axes), _per_axis(layer.strides, axes)
     dilation = _per_axis(getattr(layer, "dilation_rate", 1), axes)
@@ -172,15 +178,18 @@ def _reshape(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> 
     return field if before == after else None
 
 
-# (layer, field of its input, map sizes before and after) -> field of its output.  By the name of a class or of its base,
-# for this folder does not import the package's own layers (BlurPool2D, EdgePadding2D), which stand on the same floor.
+# (layer, field of its input, map sizes before and after) -> field of its output.  By the name of a class or
+# of its base, for this folder does not import the package's own layers (BlurPool2D, EdgePadding2D), which
+# stand on the same floor.
 Rule = Callable[[Any, ReceptiveField, Shape, Shape], "ReceptiveField | None"]
 RULES: dict[str, Rule] = {
     "BaseConv": _convolution, "BaseDepthwiseConv": _convolution, "BaseSeparableConv": _convolution,
-    "BaseConvTranspose": _transposed, "BasePooling": _pooling, "BaseGlobalPooling": _no_map, "Flatten": _no_map,
-    "Reshape": _reshape, "Permute": _no_map, "UpSampling1D": _upsampling, "UpSampling2D": _upsampling,
-    "UpSampling3D": _upsampling, "ZeroPadding1D": _padding, "ZeroPadding2D": _padding, "ZeroPadding3D": _padding,
-    "Cropping1D": _cropping, "Cropping2D": _cropping, "Cropping3D": _cropping, "GroupNormalization": _global_context,
-    "LayerNormalization": _layer_norm, "MultiHeadAttention": _global_context, "Attention": _global_context,
+    "BaseConvTranspose": _transposed, "BasePooling": _pooling, "BaseGlobalPooling": _no_map,
+    "Flatten": _no_map, "Reshape": _reshape, "Permute": _no_map,
+    "UpSampling1D": _upsampling, "UpSampling2D": _upsampling, "UpSampling3D": _upsampling,
+    "ZeroPadding1D": _padding, "ZeroPadding2D": _padding, "ZeroPadding3D": _padding,
+    "Cropping1D": _cropping, "Cropping2D": _cropping, "Cropping3D": _cropping,
+    "GroupNormalization": _global_context, "LayerNormalization": _layer_norm,
+    "MultiHeadAttention": _global_context, "Attention": _global_context,
     "BlurPool2D": _blur_pool, "EdgePadding2D": _edge_padding,
 }

@@ -24,7 +24,9 @@ def assign_stages(plan: ExecutionPlan, fields: Sequence[ReceptiveField | None]) 
     Args:
         plan: the steps of a model.
         fields: the receptive field of every tensor, whose stride tells the stages of a net with other names.
-    Returns: for each step such a pair as ("conv2", "conv2_block1"), ("stem", "stem") or ("stride 8", "mixed3").
+
+    Returns:
+        For each step such a pair as ("conv2", "conv2_block1"), ("stem", "stem") or ("stride 8", "mixed3").
     """
     return _stages_from_names(plan) or _stages_from_graph(plan, fields)
 
@@ -45,7 +47,11 @@ def _stages_from_names(plan: ExecutionPlan) -> list[StageAndBlock]:
 
 
 def _fill_gaps(plan: ExecutionPlan, stages: list[StageAndBlock | None]) -> list[StageAndBlock]:
-    """What stands before all blocks is the stem, what stands behind them the head; between, the reader's stage counts."""
+    """Puts every step into a stage.
+
+    What stands before all blocks is the stem, what stands behind them the head.  A layer without a stage
+    between them has the stage of the layer that reads it.
+    """
     steps = plan.steps
     marked = [i for i, stage in enumerate(stages) if stage]
     stages[:marked[0]] = [STEM] * marked[0]
@@ -60,7 +66,7 @@ def _fill_gaps(plan: ExecutionPlan, stages: list[StageAndBlock | None]) -> list[
 
 
 def _stages_from_graph(plan: ExecutionPlan, fields: Sequence[ReceptiveField | None]) -> list[StageAndBlock]:
-    """Blocks are what lies between two layers that every path goes through; stages are blocks of one stride."""
+    """A block lies between two layers that every path goes through; blocks of one stride are a stage."""
     uses: Counter[str] = Counter()
     result: list[StageAndBlock] = []
     for part in _find_parts(plan, fields):
@@ -94,7 +100,8 @@ def _find_parts(plan: ExecutionPlan, fields: Sequence[ReceptiveField | None]) ->
     for piece in _cut_at_bottlenecks(plan):
         last, continues = (parts[-1] if parts else None), False
         if last is not None and len(piece) == 1:
-            is_tail = not getattr(piece[0].layer, "weights", ()) and is_branching   # the activation behind an addition
+            # the activation behind an addition
+            is_tail = not getattr(piece[0].layer, "weights", ()) and is_branching
             is_run = not is_branching and not _block_prefix(piece[0])
             same_stage = _stage_name(fields[last[-1].outputs[0]]) == _stage_name(fields[piece[0].outputs[0]])
             continues = _is_entry(last) or (same_stage and (is_tail or is_run))

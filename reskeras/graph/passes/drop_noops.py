@@ -1,4 +1,4 @@
-"""Dropout, stochastic depth, DropBlock, noise, Identity, a linear Activation  =>  nothing: all are x -> x at inference."""
+"""Dropout, stochastic depth, DropBlock, noise, Identity, linear Activation  =>  nothing (at inference)."""
 from __future__ import annotations
 
 from ..graph import Graph
@@ -10,15 +10,15 @@ from ..pass_result import PassResult
 def drop_noops(graph: Graph) -> PassResult:
     """Removes the layers that do nothing at inference.
 
-    Declines where one is an output of the model, whose name must stay, is called with training=True, or has another dtype
-    policy than the layer before it, and so casts.
+    Declines where one is an output of the model, whose name must stay, is called with training=True, or has
+    another dtype policy than the layer before it, and so casts.
     """
     sites = [node for node in graph.nodes if node.type_name in NOOPS or get_activation(node) == "linear"]
     declined = {node.name: reason for node in sites if (reason := _why_not(graph, node))}
     removed = [node for node in sites if node.name not in declined]
     new_tensors = {node.output: node.inputs[0] for node in removed}
-    return PassResult(graph.edit({node.key: () for node in removed}, new_tensors), tuple(node.name for node in removed),
-                      declined)
+    graph = graph.edit({node.key: () for node in removed}, new_tensors)
+    return PassResult(graph, tuple(node.name for node in removed), declined)
 
 
 def _why_not(graph: Graph, node: Node) -> str:

@@ -1,5 +1,6 @@
-"""A linear layer beside a BatchNormalization, y = a (x - mean) + beta with a = gamma / sqrt(variance + epsilon)  =>  that layer.
+"""A linear layer beside a BatchNormalization  =>  that layer.
 
+The normalization is  y = a (x - mean) + beta,  a = gamma / sqrt(variance + epsilon).
 Behind it:    W' = a W (by output channel),  b' = a (b - mean) + beta.
 Before it:    W' = a W (by input channel),   b' = b + sum over the kernel of W (beta - a mean).
 """
@@ -26,9 +27,9 @@ TAKES_INPUT_NORM = ("Dense", "Conv1D", "Conv2D", "Conv3D", GROUPED_CONV, *DEPTHW
 def fold_bn(graph: Graph) -> PassResult:
     """Folds every normalization into the linear layer that it reads, else into those that read it.
 
-    Declines where that layer has other readers, an activation, another dtype policy, or is shared, where the normalization
-    is an output of the model or runs as in training, and, before a convolution, where the padding would not be shifted as
-    the image is.
+    Declines where that layer has other readers, an activation, another dtype policy, or is shared, where the
+    normalization is an output of the model or runs as in training, and, before a convolution, where the
+    padding would not be shifted as the image is.
     """
     rewritten: list[str] = []
     while True:
@@ -74,7 +75,7 @@ def _fold(graph: Graph, norm: Node) -> tuple[list[Node], str]:
 
 
 def _scale_and_shift(norm: Node) -> tuple[Array, Array]:
-    """a and beta - a mean, in float64: the rounding to a layer's own dtype happens once, when the graph is built."""
+    """a and beta - a mean, in float64: they are rounded to a layer's dtype once, when the graph is built."""
     values = [w.astype(np.float64) for w in norm.weights]
     variance, mean = values.pop(), values.pop()
     gamma = values.pop(0) if norm.config["scale"] else 1.0
@@ -92,8 +93,9 @@ def _why_not_linear(node: Node, norm: Node) -> str:
     if node.config["dtype"] != norm.config["dtype"]:
         return f"{node.name} has another dtype policy"
     if len(node.weights) != 1 + (node.type_name in SEPARABLE) + node.config["use_bias"]:
-        return f"{node.name} has more than a kernel and a bias"     # low-rank adapters, scales of a quantized kernel
-    rank = 2 if node.type_name == "Dense" else 3 if "1D" in node.type_name else 5 if "3D" in node.type_name else 4
+        # low-rank adapters, scales of a quantized kernel
+        return f"{node.name} has more than a kernel and a bias"
+    rank = 3 if "1D" in node.type_name else 5 if "3D" in node.type_name else 4
     last = (-1,) if node.type_name == "Dense" else (-1, rank - 1)
     channels_last = node.config.get("data_format") in (None, "channels_last") and norm.config["axis"] in last
     return "" if channels_last else "its axis is not the channels'"
@@ -117,7 +119,9 @@ def _why_not_into_reader(graph: Graph, reader: Node, norm: Node, shift: Array) -
     if graph.is_shared(reader):
         return f"{reader.name} is shared"
     pads = reader.config.get("padding", "valid") != "valid" and prod(reader.config["kernel_size"]) > 1
-    return f"{reader.name} pads with zeros, which the normalization would shift" if pads and np.any(shift) else ""
+    if pads and np.any(shift):
+        return f"{reader.name} pads with zeros, which the normalization would shift"
+    return ""
 
 
 def _scale_input(node: Node, scale: Array, shift: Array) -> Node:
@@ -130,7 +134,8 @@ def _scale_input(node: Node, scale: Array, shift: Array) -> Node:
     else:
         # (channels of a group, channels out): the part of the scale that each output channel sees
         groups, (width, filters) = node.config.get("groups", 1), kernel.shape[-2:]
-        factors, shifts = (v.reshape(groups, width).T.repeat(filters // groups, axis=1) for v in (scale, shift))
+        factors, shifts = (values.reshape(groups, width).T.repeat(filters // groups, axis=1)
+                           for values in (scale, shift))
         added = (kernel * shifts).sum(axis=tuple(range(kernel.ndim - 1)))
     return _with_bias(node, (kernel * factors,), bias + added)
 

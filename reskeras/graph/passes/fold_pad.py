@@ -1,8 +1,8 @@
-"""ZeroPadding2D before a "valid" convolution or max pool  =>  the same with padding "same", where that pads as much.
+"""ZeroPadding2D before a "valid" convolution or max pool  =>  padding "same", where that pads as much.
 
 At stride 1 "same" pads (k - 1) d in all, half of it before; at stride s it pads
-max((ceil(n / s) - 1) s + (k - 1) d + 1 - n, 0) of n cells.  A max pool has minus infinity there, or behind a ReLU just as
-well a zero.
+max((ceil(n / s) - 1) s + (k - 1) d + 1 - n, 0) of n cells.  A max pool has minus infinity there, or behind a
+ReLU just as well a zero.
 """
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from ..pass_result import PassResult
 def fold_pad(graph: Graph) -> PassResult:
     """Folds every padding that all its readers can do themselves.
 
-    Declines where one cannot: another layer, another padding than "same" would give at this size, a stride over a size that
-    is open, a max pool of numbers that may be negative, an average pool (whose mean leaves the border out).
+    Declines where one cannot: another layer, another padding than "same" would give at this size, a stride
+    over a size that is open, a max pool of numbers that may be negative, an average pool (whose mean leaves
+    the border out).
     """
     new_nodes: dict[NodeKey, tuple[Node, ...]] = {}
     new_tensors: dict[TensorRef, TensorRef] = {}

@@ -1,4 +1,4 @@
-"""A linear layer and the activation that reads it  =>  the layer with that activation: f(W x + b) either way."""
+"""A linear layer and the activation that reads it  =>  the layer with that activation: f(W x + b)."""
 from __future__ import annotations
 
 from ..graph import Graph
@@ -11,8 +11,8 @@ from ..pass_result import PassResult
 def fuse_activation(graph: Graph) -> PassResult:
     """Fuses every activation into the linear layer that it alone reads.
 
-    Declines where that layer has an activation already, other readers, another dtype policy or is shared, where the
-    activation is an output of the model, or has parameters that its name does not say.
+    Declines where that layer has an activation already, other readers, another dtype policy or is shared,
+    where the activation is an output of the model, or has parameters that its name does not say.
     """
     new_nodes: dict[NodeKey, tuple[Node, ...]] = {}
     new_tensors: dict[TensorRef, TensorRef] = {}

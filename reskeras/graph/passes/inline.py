@@ -15,9 +15,9 @@ from ..pass_result import PassResult
 def inline(graph: Graph) -> PassResult:
     """Puts the layers of every nested model that is called once in its place, until none is left.
 
-    A layer whose name is taken gets the nested model's before its own.  Declines where the nested model is shared, is an
-    output of the model, whose name must stay, is subclassed, is called with training=True, or casts what it is called on
-    to integers, or from them.
+    A layer whose name is taken gets the nested model's before its own.  Declines where the nested model is
+    shared, is an output of the model, whose name must stay, is subclassed, is called with training=True, or
+    casts what it is called on to integers, or from them.
     """
     rewritten: list[str] = []
     while True:
@@ -50,7 +50,8 @@ def _casts_input(graph: Graph, node: Node) -> bool:
     def find_types(configs: Iterable[dict[str, Any]]) -> set[str]:
         names = {str(config.get("dtype", "float32")) for config in configs}
         return {"float" if "float" in name else name for name in names}
-    inside = find_types(layer["config"] for layer in node.config["layers"] if layer["class_name"] == "InputLayer")
+    inputs = (layer for layer in node.config["layers"] if layer["class_name"] == "InputLayer")
+    inside = find_types(layer["config"] for layer in inputs)
     return bool(inside) and inside != find_types(graph.get_node(ref).config for ref in node.inputs)
 
 
@@ -61,24 +62,29 @@ def _splice(graph: Graph, node: Node) -> Graph:
     inner = Graph.of(model)
 
     taken = graph.call_counts.keys() - {node.name}
-    both = replace(graph, nodes=(*graph.nodes, *inner.nodes))       # a new name must not be one of the nested layers' either
-    names = {name: both.unused_name(f"{node.name}_{name}") if name in taken else name for name in inner.call_counts}
+    # a new name must not be one of the nested layers' either
+    both = replace(graph, nodes=(*graph.nodes, *inner.nodes))
+    names = {name: both.unused_name(f"{node.name}_{name}") if name in taken else name
+             for name in inner.call_counts}
 
     def rename(ref: TensorRef) -> TensorRef:
         return names[ref[0]], ref[1], ref[2]
     entries = [inner.get_node(ref).key for ref in list_refs(inner.inputs)]
     nodes = [_rename_node(n, names[n.name], rename) for n in inner.nodes if n.key not in entries]
-    new_tensors = {rename((*key, 0)): ref for key, ref in zip(entries, _find_inputs(node, inner), strict=True)}
+    new_tensors = {rename((*key, 0)): ref
+                   for key, ref in zip(entries, _find_inputs(node, inner), strict=True)}
     new_tensors |= {(*node.key, i): rename(ref) for i, ref in enumerate(list_refs(inner.outputs))}
     return graph.edit({node.key: nodes}, new_tensors)
 
 
 def _find_inputs(node: Node, inner: Graph) -> list[TensorRef]:
-    """The tensors that a nested model is called on, in the order of its inputs: by their names, or as Keras flattens them."""
+    """The tensors that a nested model is called on, in the order of its inputs."""
     tensors = node.args[0] if node.args else node.kwargs["inputs"]
     if not isinstance(tensors, dict) or is_tensor_config(tensors) or "class_name" in tensors:
         return list(node.inputs)
-    keys = sorted(tensors) if isinstance(inner.inputs, dict) else [name for name, _, _ in list_refs(inner.inputs)]
+    # a dictionary: Keras flattens it in the order of its keys, or goes by the names of the inputs
+    names = [name for name, _, _ in list_refs(inner.inputs)]
+    keys = sorted(tensors) if isinstance(inner.inputs, dict) else names
     return [ref for key in keys for ref in find_refs(tensors[key])]
 
 

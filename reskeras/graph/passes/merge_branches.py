@@ -1,4 +1,4 @@
-"""Sibling convolutions of one tensor, W1 x and W2 x  =>  one convolution [W1 W2] x, whose channels are then sliced."""
+"""Sibling convolutions of one tensor, W1 x and W2 x  =>  one convolution [W1 W2] x, and channel slices."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -13,14 +13,15 @@ from ..node import Node, NodeKey, make_node
 from ..pass_result import PassResult
 
 # The arguments in which siblings are equal
-GEOMETRY = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "data_format", "dtype")
+GEOMETRY = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "data_format",
+            "dtype")
 
 
 def merge_branches(graph: Graph) -> PassResult:
     """Merges every set of plain convolutions of one tensor with equal geometry and activation.
 
-    A slice of the channels takes the name of each.  Declines a convolution that is shared, grouped, has the channels first
-    or an activation across them, or no sibling of its geometry.
+    A slice of the channels takes the name of each.  Declines a convolution that is shared, grouped, has the
+    channels first or an activation across them, or no sibling of its geometry.
     """
     families: dict[tuple[Any, ...], list[Node]] = {}
     declined: dict[str, str] = {}
@@ -73,6 +74,6 @@ def _slice_channels(siblings: list[Node], merged: Node) -> list[Node]:
     """For each sibling, under its name, a slice of its channels of the merged convolution."""
     slice_class = keras.saving.get_registered_object(CHANNEL_SLICE)
     stops = np.cumsum([node.config["filters"] for node in siblings])
-    return [make_node(slice_class, node.name, (merged.output,), node, start=int(stop) - node.config["filters"],
-                      stop=int(stop))
+    return [make_node(slice_class, node.name, (merged.output,), node,
+                      start=int(stop) - node.config["filters"], stop=int(stop))
             for node, stop in zip(siblings, stops)]

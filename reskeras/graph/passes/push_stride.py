@@ -1,9 +1,10 @@
-"""Readers that all subsample, S f(x)  =>  f computed where it is read alone, f' S x (Intel's lossless topology compression).
+"""Readers that all subsample, S f(x)  =>  f computed where it is read alone, f' S x.
 
-S takes every s-th cell of both axes: a 1x1 convolution or a 1x1 max pool with that stride.  It commutes with what acts on
-each cell alone (activation, normalization, sums of tensors of one size, 1x1 convolutions) and ends in a k x k convolution,
-which then takes the stride: "same" becomes an explicit padding, since its own would depend on the size.  Another branch
-that cannot take the stride gets a 1x1 max pool with it.
+Intel calls it lossless topology compression.  S takes every s-th cell of both axes: a 1x1 convolution or a
+1x1 max pool with that stride.  It commutes with what acts on each cell alone (activation, normalization,
+sums of tensors of one size, 1x1 convolutions) and ends in a k x k convolution, which then takes the stride:
+"same" becomes an explicit padding, since its own would depend on the size.  Another branch that cannot take
+the stride gets a 1x1 max pool.
 """
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ Stride = tuple[int, ...]
 def push_stride(graph: Graph) -> PassResult:
     """Moves every stride as far up as it goes, as long as a convolution computes less for it.
 
-    Declines where one reader needs every cell, where nothing above can take the stride, or the tensor is an output.
+    Declines where one reader needs every cell, where nothing above can take the stride, or the tensor is an
+    output.
     """
     rewritten: list[str] = []
     while True:
@@ -78,7 +80,7 @@ class StrideMove:
     pools: dict[TensorRef, Node] = field(default_factory=dict)
 
     def why_not(self, node: Node, readers: list[Node], strides: set[Stride | None]) -> str:
-        """Why the stride of the readers cannot move above `node`; "" where it can, and then `apply` knows how."""
+        """Why the stride of the readers cannot move above `node`; "" where it can, then `apply` knows how."""
         if len(strides) > 1:
             others = [reader.name for reader in readers if _find_subsampling(reader) != self.stride]
             return f"{others[0]} reads {node.name} at another stride"
@@ -110,7 +112,8 @@ class StrideMove:
             return True
         if node.type_name in MERGE_LAYERS:
             return self._subsample_merge(node)
-        return node.type_name in ("Conv2D", "DepthwiseConv2D", GROUPED_CONV) and self._subsample_convolution(node)
+        is_convolution = node.type_name in ("Conv2D", "DepthwiseConv2D", GROUPED_CONV)
+        return is_convolution and self._subsample_convolution(node)
 
     def _subsample_merge(self, node: Node) -> bool:
         shapes = map(self.graph.shapes.get, node.inputs)
@@ -135,7 +138,7 @@ class StrideMove:
         source = self.graph.get_node(node.inputs[0])
         self.cheaper.append(node.name)
         if kernel == (1, 1) and not is_depthwise and self._has_one_reader(source) and self._subsample(source):
-            return True         # the stride is further up already, and this one sees but the cells that it needs
+            return True         # the stride is further up already: this one sees only the cells that it needs
         if dilation != (1, 1) and kernel != (1, 1):
             self.cheaper.pop()
             return False        # Keras has no layer with both
@@ -149,23 +152,25 @@ class StrideMove:
         if node.config["padding"] != "same" or kernel == (1, 1):
             return (node.with_config(**changes),)
         padding = tuple(((k - 1) // 2, k // 2) for k in kernel)
-        pad = make_node(keras.layers.ZeroPadding2D, self.graph.unused_name(f"{node.name}_pad"), node.inputs, node,
-                        padding=padding, data_format="channels_last")
+        name = self.graph.unused_name(f"{node.name}_pad")
+        pad = make_node(keras.layers.ZeroPadding2D, name, node.inputs, node, padding=padding,
+                        data_format="channels_last")
         return pad, node.with_config(**changes, padding="valid").with_inputs({node.inputs[0]: pad.output})
 
     def _has_one_reader(self, node: Node) -> bool:
         return len(self.graph.readers(node)) == 1 and not self.graph.is_output(node)
 
     def _subsample_input(self, ref: TensorRef, reader: Node) -> TensorRef:
-        """The tensor of every s-th cell of `ref`: from the layer that now computes no others, else through a pool."""
+        """The tensor of every s-th cell of `ref`: of a layer that now computes no others, else of a pool."""
         source = self.graph.get_node(ref)
         if self._has_one_reader(source) and self._subsample(source):
             return ref
         if ref not in self.pools:
             # of a shared layer, or of one with several outputs, each tensor has a pool of its own
             name = "_".join(map(str, ref)) if any(ref[1:]) else source.name
-            self.pools[ref] = make_node(keras.layers.MaxPooling2D, self.graph.unused_name(f"{name}_subsample"), (ref,),
-                                        reader, pool_size=(1, 1), strides=self.stride, data_format="channels_last")
+            name = self.graph.unused_name(f"{name}_subsample")
+            self.pools[ref] = make_node(keras.layers.MaxPooling2D, name, (ref,), reader, pool_size=(1, 1),
+                                        strides=self.stride, data_format="channels_last")
             self.new_nodes[reader.key] = (*self.new_nodes.get(reader.key, ()), self.pools[ref])
         return self.pools[ref].output
 

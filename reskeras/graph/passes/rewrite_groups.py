@@ -1,7 +1,10 @@
-"""ResNeXt's three forms (arXiv:1611.05431, Figure 3): a grouped convolution c  <=>  split, convolve, concatenate b; and
-behind b a 1x1 convolution of the concatenated paths  <=>  the sum of a 1x1 convolution of each path a.
+"""ResNeXt's three forms, a, b and c (arXiv:1611.05431, Figure 3).
 
-    conv(concat(x_1 .. x_g); W) = sum over i of conv(x_i; W_i),  W_i the rows of W that read x_i; the first has the bias.
+A grouped convolution c  <=>  split, convolve, concatenate b; and behind b a 1x1 convolution of the
+concatenated paths  <=>  the sum of a 1x1 convolution of each path a.
+
+    conv(concat(x_1 .. x_g); W) = sum over i of conv(x_i; W_i),  W_i the rows of W that read x_i; the first
+    has the bias.
 """
 from __future__ import annotations
 
@@ -18,15 +21,17 @@ from ..node import Node, NodeKey, make_node
 from ..pass_result import PassResult
 
 # The arguments in which the paths of one grouped convolution are equal
-GEOMETRY = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "use_bias", "data_format",
-            "dtype", "filters")
+GEOMETRY = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "use_bias",
+            "data_format", "dtype", "filters")
 
 
 def rewrite_groups(graph: Graph, form: str = "grouped") -> PassResult:
     """Brings all of a graph's grouped convolutions into one form.
 
     Args:
-        form: "grouped" (c), "concat" (b), "sum" (a: where nothing but the concatenation lies before a 1x1 convolution).
+        form: "grouped" (c), "concat" (b), "sum" (a: where nothing but the concatenation lies before a 1x1
+            convolution).
+
     Raises:
         ArgumentError: for another form.
     """
@@ -44,7 +49,7 @@ def rewrite_groups(graph: Graph, form: str = "grouped") -> PassResult:
 # c => b
 
 def _split_groups(graph: Graph) -> PassResult:
-    """c => b: a convolution for each group, on a slice of the channels.  Their concatenation takes the layer's name."""
+    """c => b: a convolution of a slice of the channels for each group; their concatenation keeps the name."""
     new_nodes: dict[NodeKey, list[Node]] = {}
     declined: dict[str, str] = {}
     for node in graph.nodes:
@@ -99,7 +104,8 @@ def _join_groups(graph: Graph) -> PassResult:
         slices = [graph.get_node(layer.inputs[0]) for layer in pads or paths]
         whole_input = {layer.output: slices[0].inputs[0] for layer in slices}
         new_nodes |= {other.key: [] for other in (*paths, *pads, *slices)}
-        new_nodes[node.key] = [layer.with_inputs(whole_input) for layer in (*pads[:1], _make_grouped(node, paths))]
+        new_nodes[node.key] = [layer.with_inputs(whole_input)
+                               for layer in (*pads[:1], _make_grouped(node, paths))]
         rewritten.append(node.name)
     return PassResult(graph.edit(new_nodes, {}), tuple(rewritten), declined)
 
@@ -109,25 +115,28 @@ def _make_grouped(node: Node, paths: list[Node]) -> Node:
     filters = len(paths) * paths[0].config["filters"]
     config = {**paths[0].config, "name": node.name, "groups": len(paths), "filters": filters}
     weights = tuple(np.concatenate(w, axis=-1) for w in zip(*(path.weights for path in paths)))
-    return replace(paths[0], name=node.name, layer_class=keras.saving.get_registered_object(GROUPED_CONV), config=config,
-                   weights=weights)
+    layer_class = keras.saving.get_registered_object(GROUPED_CONV)
+    return replace(paths[0], name=node.name, layer_class=layer_class, config=config, weights=weights)
 
 
 def _find_paddings(graph: Graph, paths: list[Node]) -> list[Node]:
     """The zero paddings before the paths, where each path has the same; else []."""
     pads = [graph.get_node(path.inputs[0]) for path in paths]
-    same = all(pad.type_name == "ZeroPadding2D" and pad.config["padding"] == pads[0].config["padding"] for pad in pads)
-    return pads if same and not any(why_not_fusible(graph, pad) for pad in pads) else []
+    are_same = all(pad.type_name == "ZeroPadding2D" and pad.config["padding"] == pads[0].config["padding"]
+                   for pad in pads)
+    return pads if are_same and not any(why_not_fusible(graph, pad) for pad in pads) else []
 
 
 def _why_not_groups(graph: Graph, node: Node, paths: list[Node]) -> str:
     if node.config["axis"] not in (-1, 3) or len(paths) < 2 or graph.is_shared(node):
         return "it is no concatenation of the channels of several paths"
-    if any(path.type_name != "Conv2D" or path.config["groups"] > 1 or why_not_fusible(graph, path) for path in paths):
+    if any(path.type_name != "Conv2D" or path.config["groups"] > 1 or why_not_fusible(graph, path)
+           for path in paths):
         return "its inputs are not convolutions that it alone reads"
     if not all(map(_has_separate_channels, paths)):
         return "the channels of its paths are not last, or their activation sees all"
-    if any(str(path.config[argument]) != str(paths[0].config[argument]) for path in paths for argument in GEOMETRY):
+    if any(str(path.config[argument]) != str(paths[0].config[argument])
+           for path in paths for argument in GEOMETRY):
         return "its paths are not of equal geometry"
     slices = [graph.get_node(layer.inputs[0]) for layer in _find_paddings(graph, paths) or paths]
     return _why_not_slices(graph, slices)
@@ -156,20 +165,21 @@ def _split_sums(graph: Graph) -> PassResult:
     declined: dict[str, str] = {}
     for node in graph.nodes:
         concat = graph.get_node(node.inputs[0]) if node.type_name == "Conv2D" else None
-        if concat is None or concat.type_name != "Concatenate" or not _concatenates_convolutions(graph, concat):
+        if concat is None or not _concatenates_convolutions(graph, concat):
             continue
         if reason := _why_not_sum(graph, node, concat):
             declined[node.name] = reason
             continue
         paths = _make_sum_paths(graph, node, concat)
         new_nodes[concat.key] = []
-        new_nodes[node.key] = [*paths, make_node(keras.layers.Add, node.name, [path.output for path in paths], node)]
+        addition = make_node(keras.layers.Add, node.name, [path.output for path in paths], node)
+        new_nodes[node.key] = [*paths, addition]
         rewritten.append(node.name)
     return PassResult(graph.edit(new_nodes, {}), tuple(rewritten), declined)
 
 
 def _make_sum_paths(graph: Graph, node: Node, concat: Node) -> list[Node]:
-    """For each path of the concatenation a 1x1 convolution with its rows of the kernel; the first has the bias."""
+    """A 1x1 convolution for each concatenated path, with its rows of the kernel; the first has the bias."""
     kernel, *bias = node.weights
     widths = [graph.get_node(ref).config["filters"] for ref in concat.inputs]
     parts = np.split(kernel, np.cumsum(widths)[:-1], axis=2)
@@ -184,7 +194,9 @@ def _make_sum_paths(graph: Graph, node: Node, concat: Node) -> list[Node]:
 
 
 def _concatenates_convolutions(graph: Graph, node: Node) -> bool:
-    return all(graph.get_node(ref).type_name == "Conv2D" for ref in node.inputs) and node.config["axis"] in (-1, 3)
+    if node.type_name != "Concatenate" or node.config["axis"] not in (-1, 3):
+        return False
+    return all(graph.get_node(ref).type_name == "Conv2D" for ref in node.inputs)
 
 
 def _why_not_sum(graph: Graph, node: Node, concat: Node) -> str:
@@ -198,7 +210,7 @@ def _why_not_sum(graph: Graph, node: Node, concat: Node) -> str:
 # a => b
 
 def _join_sums(graph: Graph) -> PassResult:
-    """a => b: the sum of equal 1x1 convolutions, each of a convolution's output, becomes one of their concatenation."""
+    """a => b: the sum of equal 1x1 convolutions of convolutions becomes one of their concatenation."""
     new_nodes: dict[NodeKey, list[Node]] = {}
     rewritten: list[str] = []
     declined: dict[str, str] = {}
@@ -218,7 +230,7 @@ def _join_sums(graph: Graph) -> PassResult:
 
 
 def _make_whole(node: Node, ends: list[Node]) -> Node:
-    """One 1x1 convolution with the kernels and the sum of the biases of several, and the name of their sum."""
+    """One 1x1 convolution in the place of the sum of several, under its name: their biases are added."""
     kernel = np.concatenate([end.weights[0] for end in ends], axis=2)
     biases = [end.weights[1] for end in ends if end.config["use_bias"]]
     bias = [np.sum(biases, axis=0)] if biases else []

@@ -1,4 +1,4 @@
-"""StandardizedConv2D  =>  the convolution with its standardized kernel:  W' = (W - mean W) / sqrt(var W + epsilon)."""
+"""StandardizedConv2D  =>  the convolution with the kernel  W' = (W - mean W) / sqrt(var W + epsilon)."""
 from __future__ import annotations
 
 from dataclasses import replace

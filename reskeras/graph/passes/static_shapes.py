@@ -34,10 +34,12 @@ def static_shapes(graph: Graph, input_shape: Shape | None = None, batch_size: in
             rewritten.append(node.name)
     graph = graph.edit(new_nodes, {})
 
-    reshapes = [node for node in graph.nodes if node.type_name == "Reshape" and -1 in node.config["target_shape"]]
+    reshapes = [node for node in graph.nodes
+                if node.type_name == "Reshape" and -1 in node.config["target_shape"]]
     targets = {node.key: _resolve_target(graph, node) for node in reshapes}
     declined |= {node.name: "the size of its input is open" for node in reshapes if not targets[node.key]}
-    fixed = {node.key: (node.with_config(target_shape=targets[node.key]),) for node in reshapes if targets[node.key]}
+    fixed = {node.key: (node.with_config(target_shape=targets[node.key]),)
+             for node in reshapes if targets[node.key]}
     return PassResult(graph.edit(fixed, {}), (*rewritten, *(name for name, _ in fixed)), declined)
 
 
@@ -47,4 +49,5 @@ def _resolve_target(graph: Graph, node: Node) -> Shape | None:
     if before is None or None in before[1:]:
         return None
     target, numbers = node.config["target_shape"], math.prod(s or 0 for s in before[1:])
-    return tuple(numbers // -math.prod(target) if t == -1 else t for t in target)   # the product has the -1 as a factor
+    # the product has the -1 as a factor
+    return tuple(numbers // -math.prod(target) if t == -1 else t for t in target)
