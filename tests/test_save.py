@@ -1,4 +1,6 @@
-"""Saved nets in fresh processes: safe mode, no custom_objects, either import order; and a net of 1202 layers."""
+"""Saved nets in fresh processes: safe mode, no custom_objects, either import order; and a net of 1202
+layers.
+"""
 import inspect
 import os
 import subprocess
@@ -30,11 +32,39 @@ IMPORTS = {
 }
 COMPARE = """
 import sys, numpy as np
-for name in sys.argv[2:]:
-    stored = np.load(f"{sys.argv[1]}/{name}.npz")
-    np.testing.assert_array_equal(load(f"{sys.argv[1]}/{name}.keras")(stored["x"]), stored["y"])
+*_, folder, names = sys.argv
+for name in names.split():
+    stored = np.load(f"{folder}/{name}.npz")
+    np.testing.assert_array_equal(load(f"{folder}/{name}.keras")(stored["x"]), stored["y"])
 print("equal")
 """
+
+
+# TensorFlow takes seconds to import: it is imported once, then each piece of code runs in a fork.  Keras, which TensorFlow
+# imports, is forgotten before, so that each fork imports Keras and reskeras as a process of its own does.
+FORKS = """
+import os, sys, traceback
+import tensorflow
+for name in [name for name in sys.modules if name.partition(".")[0] == "keras"]:
+    del sys.modules[name]
+assert "reskeras" not in sys.modules
+for code in sys.argv[1].split("# ----"):
+    if not (child := os.fork()):
+        try:
+            exec(code)
+            sys.stdout.flush()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0, code
+"""
+
+
+def fresh_each(codes, *arguments):
+    """What each piece of code prints, each in a fork of one fresh process."""
+    return fresh(FORKS, "# ----".join(codes), *arguments)
 
 
 def fresh(code, *arguments):
@@ -63,9 +93,11 @@ def test_nets_hold_every_registered_layer():
     assert registered and registered <= saved
 
 
-@pytest.mark.parametrize("order", IMPORTS)
-def test_loads_in_a_fresh_process(order, folder):
-    assert fresh(IMPORTS[order] + COMPARE, folder, *NETS) == "equal\n"
+def test_loads_in_a_fresh_process(folder):
+    """After each order of imports; with TensorFlow between, in a process that has not imported it before."""
+    orders = dict(IMPORTS)
+    assert fresh(orders.pop("tensorflow between") + COMPARE, folder, " ".join(NETS)) == "equal\n"
+    assert fresh_each([code + COMPARE for code in orders.values()], folder, " ".join(NETS)) == "equal\n" * len(orders)
 
 
 def test_keeps_its_policy(tmp_path):
@@ -109,9 +141,11 @@ def test_a_thousand_layers(tmp_path):
     assert fresh(code, tmp_path / "deep.keras") == "equal\n"
 
 
-@pytest.mark.parametrize("first", ["graph.graph", "images.get_preprocessing", "images.resize", "commands.demo", "model_metadata"])
-def test_any_room_may_be_the_first(first):
-    """Each brings Keras in, which brings our layers in, one of which may be the room itself."""
-    code = (f"import reskeras.{first}, keras; "
-            "assert all(keras.saving.get_registered_object(f'reskeras>{n}') for n in ('GroupedConv2D', 'Net', 'ResizeAndCrop'))")
-    subprocess.run([sys.executable, "-c", code], check=True)
+FIRST = ["graph.graph", "images.preprocessing", "images.resize", "commands.demo", "model_metadata"]
+
+
+def test_any_module_may_be_the_first():
+    """Each brings Keras in, which brings our layers in, one of which may be the module itself."""
+    fresh_each([f"import reskeras.{first}, keras\n"
+                "assert all(keras.saving.get_registered_object(f'reskeras>{n}') for n in ('GroupedConv2D', 'Net', 'ResizeAndCrop'))"
+                for first in FIRST])

@@ -1,4 +1,5 @@
-"""Graphs that nobody thought of: random motifs of the layers that the passes know, and of those that they must not touch."""
+"""Graphs that nobody thought of: random motifs of the layers that the passes know, and of those that they
+must not touch."""
 import collections
 import random
 
@@ -33,7 +34,8 @@ class Maker:
         for _ in range(self.random.randint(2, 7)):
             x = self.tensors[-1] if self.chance(0.8) else self.pick(self.tensors)
             if min(x.shape[1:3]) >= 5:
-                self.tensors.append(self.pick([self.row, self.row, self.block, self.subsampled, self.siblings, self.merged,
+                self.tensors.append(self.pick([self.row, self.row, self.block, self.subsampled, self.siblings,
+                                               self.merged,
                                                self.again, self.odd])(x))
         outputs = [self.tensors[-1]] + ([self.pick(self.tensors[1:])] if self.chance(0.2) else [])
         return randomized(keras.Model(image, outputs), seed=self.random.randint(0, 9))
@@ -43,10 +45,12 @@ class Maker:
         return layer(x)
 
     def conv(self, kernel=None, stride=None, padding=None, activation=None):
-        kind = self.pick([layers.Conv2D, layers.Conv2D, GroupedConv2D, StandardizedConv2D, layers.DepthwiseConv2D,
+        kind = self.pick([layers.Conv2D, layers.Conv2D, GroupedConv2D, StandardizedConv2D,
+                          layers.DepthwiseConv2D,
                           layers.SeparableConv2D])
         stride = stride or self.pick([1, 1, 2])
-        options = dict(strides=stride, padding=padding or self.pick(["same", "valid"]), use_bias=self.chance(0.5),
+        options = dict(strides=stride, padding=padding or self.pick(["same", "valid"]),
+                       use_bias=self.chance(0.5),
                        activation=activation or self.pick([None, None, "relu", "silu"]),
                        dilation_rate=2 if stride == 1 and self.chance(0.1) else 1)
         kernel = kernel or self.pick([1, 2, 3])
@@ -56,7 +60,8 @@ class Maker:
         return kind(CHANNELS, kernel, **options, **groups)
 
     def norm(self):
-        return layers.BatchNormalization(scale=self.chance(0.7), center=self.chance(0.7), epsilon=self.pick([1e-5, 0.1]))
+        return layers.BatchNormalization(scale=self.chance(0.7), center=self.chance(0.7),
+                                         epsilon=self.pick([1e-5, 0.1]))
 
     def noop(self):
         return self.pick([layers.Dropout, StochasticDepth])(0.5) if self.chance(0.7) else layers.Identity()
@@ -70,7 +75,8 @@ class Maker:
 
     def row(self, x):
         """Any of padding, normalization, convolution, normalization, activation, no-op, in this order."""
-        for chance, make in ((0.3, self.pad), (0.3, self.norm), (0.9, self.conv), (0.7, self.norm), (0.7, self.activation),
+        for chance, make in ((0.3, self.pad), (0.3, self.norm), (0.9, self.conv), (0.7, self.norm),
+                             (0.7, self.activation),
                              (0.2, self.noop)):
             x = self.put(x, make()) if self.chance(chance) and min(x.shape[1:3]) >= 5 else x
         return x
@@ -78,13 +84,15 @@ class Maker:
     def block(self, x):
         y = x
         for kernel in self.pick([(1, 3, 1), (3, 3)]):
-            y = self.put(self.put(y, self.conv(kernel, stride=1, padding="same")), self.pick([self.norm, self.activation])())
+            y = self.put(self.put(y, self.conv(kernel, stride=1, padding="same")),
+                         self.pick([self.norm, self.activation])())
         return self.put(self.put(layers.Add()([x, y]), self.norm()) if self.chance(0.2) else layers.Add()([x, y]), layers.ReLU())
 
     def subsampled(self, x):
         x = self.block(x) if self.chance(0.6) else self.row(x)
         stride = self.pick([2, 3])
-        readers = [layers.Conv2D(CHANNELS, 1, strides=stride, use_bias=self.chance(0.5)), layers.MaxPooling2D(1, strides=stride)]
+        readers = [layers.Conv2D(CHANNELS, 1, strides=stride, use_bias=self.chance(0.5)),
+                   layers.MaxPooling2D(1, strides=stride)]
         ys = [reader(x) for reader in readers[:self.pick([1, 2])]]
         return layers.Add()(ys) if len(ys) > 1 else ys[0]
 
@@ -95,7 +103,8 @@ class Maker:
 
     def merged(self, x):
         alike = [t for t in self.tensors if t.shape == x.shape]
-        y = self.pick([layers.Add, layers.Multiply, layers.Maximum, layers.Concatenate])()([x, self.pick(alike)])
+        y = self.pick([layers.Add, layers.Multiply, layers.Maximum, layers.Concatenate])()([x,
+                                                                                            self.pick(alike)])
         return ChannelSlice(0, CHANNELS)(y) if y.shape[-1] > CHANNELS else y
 
     def again(self, x):
@@ -110,7 +119,8 @@ class Maker:
 
 
 def check(seed, names):
-    """Every pass is idempotent, and what all of them make is the same function.  Returns how much each did."""
+    """Every pass is idempotent, and what all of them make is the same function.  Returns how much each
+    did."""
     net = Maker(seed).model()
     graph = before = Graph.of(net)
     done = collections.Counter()
