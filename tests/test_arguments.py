@@ -9,7 +9,7 @@ from tiny import CLASSES, images, policy, tiny, trained
 
 import reskeras
 from reskeras.catalog import find_variant
-from reskeras.blocks.layers import StochasticDepth
+from reskeras.blocks.drop_layers import StochasticDepth
 from reskeras.spec import SE
 from reskeras.variants import VARIANTS
 

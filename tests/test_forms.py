@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tiny import images, tiny, trained
 
-from reskeras.blocks.layers import GroupedConv2D
+from reskeras.blocks.grouped_conv import GroupedConv2D
 
 PATH = re.compile(r"(.+)_path(\d+)_([123])_(conv|bn)")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny import images, tiny
 
-from reskeras.blocks.layers import DropBlock2D, StochasticDepth
+from reskeras.blocks.drop_layers import DropBlock2D, StochasticDepth
 
 DTYPES = ["float32", "mixed_float16", "mixed_bfloat16"]
 EXACT = {"float32": 1e-6, "mixed_float16": 1e-3, "mixed_bfloat16": 8e-3}
@@ -93,9 +93,11 @@ def test_a_dropped_branch_has_no_gradient():
     assert 0 < np.count_nonzero(y) < 64
 
 
-@pytest.mark.parametrize("wrong", [dict(rate=1.0), dict(rate=-0.1), dict(rate=0.5, mode="pixel")], ids=str)
-def test_refuses(wrong):
-    with pytest.raises(ValueError, match="expected a rate"):
+@pytest.mark.parametrize("wrong, message", [
+    (dict(rate=1.0), "rate=1.0: expected a probability"), (dict(rate=-0.1), "rate=-0.1: expected a probability"),
+    (dict(rate=0.5, mode="pixel"), "mode='pixel': expected one of 'sample', 'batch'")], ids=str)
+def test_refuses(wrong, message):
+    with pytest.raises(ValueError, match=message):
         StochasticDepth(**wrong)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 import reskeras
-from reskeras.blocks.layers import StochasticDepth
+from reskeras.blocks.drop_layers import StochasticDepth
 
 
 def steps(net: str, rate: float, mode: str, size: int, batch: int, count: int, width: float) -> tuple[float, Side]:

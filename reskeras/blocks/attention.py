@@ -1,4 +1,10 @@
-"""Channel attention at the end of a residual branch."""
+"""Channel attention at the end of a residual branch: the axis `attention`.
+
+For a new attention block add
+1. its dataclass to spec.py, beside `SE`, and to `Attention`, `SHORTHANDS` and the check in `Spec` there,
+2. a function here that makes its layers, and
+3. an entry to `ATTENTIONS` at the end of this file.  tests/test_tiny.py then asks for a net that has it.
+"""
 from __future__ import annotations
 
 import math
@@ -10,13 +16,27 @@ from .ops import Tensor, act, make_divisible
 
 
 def apply_attention(x: Tensor, spec: Spec, name: str) -> Tensor:
+    """Scales the channels of a residual branch by gates, where the net has attention.
+
+    Args:
+        x: the end of the branch, (N, H, W, C).
+        spec: what the net is made of.
+        name: the name of the block, such as "conv2_block1", with which the names of the layers begin.
+
+    Returns:
+        (N, H, W, C).
+    """
     return ATTENTIONS[type(spec.attention)](x, spec, name)
 
 
 def squeeze_excite(x: Tensor, spec: Spec, name: str) -> Tensor:
+    """Squeeze-and-excitation: gates by two 1x1 convolutions on the mean of the map (arXiv:1709.01507).
+
+    Args and result are those of `apply_attention`; `spec.attention` is an `SE`.
+    """
     channels, se = x.shape[-1], spec.attention
     assert isinstance(se, SE)
-    # round_limit 0: SE rounds to the nearest multiple, even where that takes a tenth away
+    # round_limit 0: SE rounds to the nearest multiple, also where that takes more than a tenth away
     hidden = make_divisible(channels * se.ratio, se.divisor, round_limit=0)
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_squeeze")(x)
     gate = layers.Conv2D(hidden, 1, kernel_initializer=spec.initializer, name=f"{name}_se_reduce")(gate)
@@ -27,6 +47,7 @@ def squeeze_excite(x: Tensor, spec: Spec, name: str) -> Tensor:
 
 
 def _efficient_channel(x: Tensor, spec: Spec, name: str) -> Tensor:
+    """ECA: gates by a 1-D convolution over the means of the channels (arXiv:1910.03151)."""
     channels, eca = x.shape[-1], spec.attention
     assert isinstance(eca, ECA)
     kernel = int(abs(math.log2(channels) + eca.beta) / eca.gamma)

@@ -1,4 +1,8 @@
-"""The alphabet that every other part spells with: convolution, normalization, activation, pooling, addition, head."""
+"""The layers that all blocks are made of: convolution, normalization, activation, addition, head, ...
+
+Each function makes its layers with the settings of the `Spec` and with names of one scheme: what is called
+"conv2_block1_1" has the layers conv2_block1_1_conv, conv2_block1_1_bn and conv2_block1_1_relu.
+"""
 from __future__ import annotations
 
 import math
@@ -9,90 +13,135 @@ from keras import layers
 
 from ..spec import AnySpec, Spec
 from .batch_norm import BatchNormalization
-from .layers import (DropBlock2D, EdgePadding2D, GroupNormalization, GroupedConv2D, StandardizedConv2D,
-                     StochasticDepth)
+from .drop_layers import DropBlock2D, StochasticDepth
+from .grouped_conv import GroupedConv2D
+from .layers import EdgePadding2D, GroupNormalization, StandardizedConv2D
 
 Tensor: TypeAlias = keras.KerasTensor
 
+# The axis `norm`: for a new word add it to `CHOICES["norm"]` in spec.py and here.
 NORMS = {
-    "batch": lambda spec, x, **kw: BatchNormalization(epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, **kw),
-    "sync_batch": lambda spec, x, **kw: layers.BatchNormalization(
-        epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, synchronized=True, **kw),
-    # gcd: a narrowed net may have fewer channels than groups; no published one has
-    "group": lambda spec, x, **kw: GroupNormalization(
-        math.gcd(spec.norm_groups, x.shape[-1]), epsilon=spec.bn_epsilon, **kw),
-    "none": lambda spec, x, **kw: layers.Identity(name=kw["name"]),
+    "batch": lambda spec, x, **options: BatchNormalization(
+        epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, **options),
+    "sync_batch": lambda spec, x, **options: layers.BatchNormalization(
+        epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, synchronized=True, **options),
+    # gcd: a narrow net may have fewer channels than groups; no published one has
+    "group": lambda spec, x, **options: GroupNormalization(
+        math.gcd(spec.norm_groups, x.shape[-1]), epsilon=spec.bn_epsilon, **options),
+    "none": lambda spec, x, **options: layers.Identity(name=options["name"]),
 }
 
-# Zero padding cannot win over these, so the plain layer serves; elsewhere the border is repeated.
+# After these activations a zero is never more than the maximum of a window.
 _NON_NEGATIVE = ("relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "exponential")
 
 
 def conv(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, *, stride: int = 1, dilation: int = 1,
          groups: int = 1, bias: bool | None = None, normed: bool = True, zeros: bool = False) -> Tensor:
-    """A convolution `{name}_conv`, behind `{name}_pad` where the padding needs a layer of its own.
+    """A convolution `{name}_conv`, after a layer `{name}_pad` where the padding needs one.
 
-    PyTorch pads (k - 1) / 2 on both sides; "same" puts less before than after when it strides over an even size.  At
-    stride 1 the two agree, and no pad layer is made.
+    PyTorch pads (kernel - 1) / 2 cells on each side.  Keras' "same" pads fewer cells before than after where
+    it strides over an even size.  At stride 1 the two are equal, and no layer is needed.
+
+    Args:
+        x: (N, H, W, C).
+        spec: what the net is made of.
+        filters: channels of the result.
+        kernel: the side of the kernel in cells.
+        name: how the names of the layers begin.
+        bias: whether it has a bias; by default as `spec.conv_bias` says.
+        normed: whether a normalization follows.
+        zeros: whether the kernel starts with zeros.
+
+    Returns:
+        (N, H / stride, W / stride, filters), rounded up.
     """
     if stride > 1 and dilation % stride == 0:
-        # Every tap of a dilated, strided kernel falls on a cell that subsampling keeps; Keras has not both at once.
+        # Keras cannot stride and dilate at once.  But a kernel with this dilation reads only cells that
+        # subsampling keeps, so the map is subsampled first.
         x = layers.MaxPooling2D(1, strides=stride, name=f"{name}_subsample")(x)
         dilation, stride = dilation // stride, 1
+
     padding = "same"
     if kernel > 1 and (spec.padding == "explicit" or (spec.padding == "symmetric" and stride > 1)):
         x = layers.ZeroPadding2D(kernel // 2 * dilation, name=f"{name}_pad")(x)
         padding = "valid"
+
     if bias is None:
-        bias = not normed or spec.norm == "none" if spec.conv_bias == "unnormed" else bool(spec.conv_bias)
-    options: dict[str, Any] = dict(strides=stride, padding=padding, dilation_rate=dilation, use_bias=bias,
-                                   kernel_initializer="zeros" if zeros else spec.initializer, name=f"{name}_conv")
-    if groups > 1:
-        options["groups"] = groups
-    kind = StandardizedConv2D if spec.weight_standardization else GroupedConv2D if groups > 1 else layers.Conv2D
-    return kind(filters, kernel, **options)(x)
+        is_unnormed = not normed or spec.norm == "none"
+        bias = is_unnormed if spec.conv_bias == "unnormed" else bool(spec.conv_bias)
+    options: dict[str, Any] = {"groups": groups} if groups > 1 else {}
+    convolution = GroupedConv2D if groups > 1 else layers.Conv2D
+    if spec.weight_standardization:
+        convolution = StandardizedConv2D
+    initializer = "zeros" if zeros else spec.initializer
+    layer = convolution(filters, kernel, strides=stride, padding=padding, dilation_rate=dilation,
+                        use_bias=bias, kernel_initializer=initializer, name=f"{name}_conv", **options)
+    return layer(x)
 
 
 def norm(x: Tensor, spec: Spec, name: str, zeros: bool = False) -> Tensor:
-    """`{name}_bn`; `zeros` starts its scale at 0, so that the residual branch starts as nothing."""
+    """The normalization `{name}_bn`; with `zeros` its scale starts at 0, and so does the residual branch."""
     options = {"gamma_initializer": "zeros"} if zeros and spec.norm != "none" else {}
     return NORMS[spec.norm](spec, x, name=f"{name}_bn", **options)(x)
 
 
 def act(x: Tensor, spec: AnySpec, name: str) -> Tensor:
+    """The activation of the spec, as a layer of that name."""
     return layers.Activation(spec.activation, name=name)(x)
 
 
-def conv_norm_act(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, late: bool = False, **options: Any) -> Tensor:
+def conv_norm_act(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, is_late: bool = False,
+                  **options: Any) -> Tensor:
+    """Convolution, normalization, activation; before the last DropBlock, where the spec has it and `is_late`.
+
+    Args and result are those of `conv`.
+    """
     x = norm(conv(x, spec, filters, kernel, name, **options), spec, name)
-    return act(_drop_block(x, spec, late, name), spec, f"{name}_relu")
+    if is_late and spec.drop_block_rate:
+        x = DropBlock2D(spec.drop_block_rate, spec.drop_block_size, name=f"{name}_drop_block")(x)
+    return act(x, spec, f"{name}_relu")
 
 
-def pad_for_max_pool(x: Tensor, spec: Spec, amount: tuple[int, int], bare: bool, name: str) -> Tensor:
-    """Padding that a max pool cannot see: zeros behind an activation that is never negative, else the border again."""
-    if bare or spec.activation not in _NON_NEGATIVE:
+def pad_for_max_pool(x: Tensor, spec: Spec, amount: tuple[int, int], is_bare: bool, name: str) -> Tensor:
+    """Padding that does not change the result of a 3x3 max pool.
+
+    Args:
+        x: (N, H, W, C).
+        amount: cells before and after, along both sides.
+        is_bare: whether `x` may be negative, because it comes from no activation.
+        name: of the layer.
+    """
+    if is_bare or spec.activation not in _NON_NEGATIVE:
         return EdgePadding2D(amount, name=name)(x)
     return layers.ZeroPadding2D((amount, amount), name=name)(x)
 
 
-def _drop_block(x: Tensor, spec: Spec, late: bool, name: str) -> Tensor:
-    if not (spec.drop_block_rate and late):
-        return x
-    return DropBlock2D(spec.drop_block_rate, spec.drop_block_size, name=f"{name}_drop_block")(x)
-
-
 def drop_path(x: Tensor, spec: Spec, rate: float, name: str) -> Tensor:
+    """Stochastic depth `{name}_drop_path` on a residual branch; nothing at rate 0."""
     return StochasticDepth(rate, mode=spec.drop_path_mode, name=f"{name}_drop_path")(x) if rate else x
 
 
 def add(tensors: Sequence[Tensor], name: str) -> Tensor:
+    """The sum of tensors of one shape, as a layer of that name."""
     return layers.Add(name=name)(list(tensors))
 
 
 def build_head(x: Tensor, spec: AnySpec, classes: int, activation: Any) -> Tensor:
-    """Average pool, dropout, classifier; float32 where the policy computes in half precision."""
-    half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
-    dtype = "float32" if half else None
+    """Average pool, dropout (if the spec has it) and classifier.
+
+    Where the dtype policy computes in half precision, the head computes in float32.
+
+    Args:
+        x: the last feature map, (N, H, W, C).
+        spec: what the net is made of.
+        classes: the number of classes.
+        activation: of the classifier; None gives logits.
+
+    Returns:
+        (N, classes).
+    """
+    is_half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
+    dtype = "float32" if is_half else None
     x = layers.GlobalAveragePooling2D(name="avg_pool", dtype=dtype)(x)
     if spec.dropout_rate:
         x = layers.Dropout(spec.dropout_rate, name="top_dropout", dtype=dtype)(x)

@@ -1,4 +1,28 @@
-"""Residual blocks: a chain of convolutions (`block`), an order of activations (`order`), and the stages that repeat them."""
+"""Residual blocks and the stages that repeat them: the axes `block`, `order` and `form`.
+
+An example: the block conv3_block1 of ResNet-50 v1.5, the default `Spec`, for one image of 224 x 224 pixels.
+
+`build_stages` plans the block as a `Site`: 128 planes, 512 output channels, stride 2.  `_build_block` gets x,
+the output conv2_block3_out (1, 56, 56, 256) of the block before, and makes
+
+    the residual branch: `_grouped_branch` asks `_bottleneck_steps` for three `Step`s, and makes these layers
+        conv3_block1_1_conv     1x1                 (1, 56, 56, 128)    `apply_mixer` (spatial.py), which
+        conv3_block1_1_bn, _1_relu                                      calls `conv_norm_act` (ops.py)
+        conv3_block1_2_pad      one cell each side  (1, 58, 58, 128)    `apply_mixer` too; a net with SK or
+        conv3_block1_2_conv     3x3, stride 2       (1, 28, 28, 128)    SplitAttention has that here
+        conv3_block1_2_bn, _2_relu
+        conv3_block1_3_conv     1x1                 (1, 28, 28, 512)    `conv` (ops.py)
+        conv3_block1_3_bn                                               `_end_branch`
+        SE or ECA would follow: `apply_attention` (attention.py)
+    the shortcut: `add_shortcut` (shortcuts.py) projects x, because the shape changes
+        conv3_block1_0_conv     1x1, stride 2       (1, 28, 28, 512)
+        conv3_block1_0_bn
+    the end: `add_shortcut` adds the two, and `ORDERS["post"].end` asks for one activation
+        conv3_block1_add                            (1, 28, 28, 512)
+        conv3_block1_out        ReLU                (1, 28, 28, 512)
+
+conv3_block2 is the same with stride 1 and x itself as shortcut.
+"""
 from __future__ import annotations
 
 import math
@@ -6,16 +30,18 @@ from dataclasses import dataclass
 
 from keras import layers
 
+from ..errors import ArgumentError
 from ..spec import Spec
 from .attention import apply_attention
 from .ops import Tensor, act, add, conv, drop_path, norm
-from .spatial import Step, apply_mixer, plain_convolution
 from .shortcuts import Site, add_shortcut
+from .spatial import Step, apply_mixer, plain_convolution
 
 
 @dataclass(frozen=True)
 class Order:
-    """What stands where; between two convolutions of a block it is always a normalization, then an activation."""
+    """Where a block normalizes ("bn") and activates ("relu"); between two convolutions it does both."""
+
     first: tuple[str, ...] = ()     # before the first convolution, and after the last stage
     last: tuple[str, ...] = ()      # after the last convolution, before the addition
     end: tuple[str, ...] = ()       # after the addition
@@ -27,114 +53,148 @@ ORDERS = {  # "Identity Mappings", arXiv:1603.05027, Figure 4 a-e
     "relu_before_add": Order(last=("bn", "relu")),
     "relu_only_pre": Order(first=("relu",), last=("bn",)),
     "pre": Order(first=("bn", "relu")),
-    "relu_around_add": Order(last=("bn", "relu"), end=("relu",)),   # the basic blocks of the SENet release's ports
+    "relu_around_add": Order(last=("bn", "relu"), end=("relu",)),   # basic blocks of the SENet release
 }
 
 
 def build_stages(x: Tensor, spec: Spec, stem_stride: int) -> Tensor:
-    """All blocks, and the activation that pre-activation nets owe the head.
+    """All blocks of all stages, and the activation after the last block of a pre-activation net.
 
-    Raises: ValueError where `output_stride` is less than the stem's own stride.
+    Args:
+        x: the output of the stem, (N, H, W, C).
+        spec: what the net is made of.
+        stem_stride: pixels of the image from one cell of `x` to the next.
+
+    Returns:
+        The last feature map.
+
+    Raises:
+        ArgumentError: where `output_stride` is less than the stem's own stride.
     """
-    stride, dilation, number, total = stem_stride, 1, 0, sum(spec.depths)
+    for site in _plan_sites(spec, stem_stride):
+        x = _build_block(x, spec, site)
+    return _norm_and_act(x, spec, ORDERS[spec.order].first, "post")
+
+
+def _plan_sites(spec: Spec, stem_stride: int) -> list[Site]:
+    """Name, channels, stride, dilation and drop rate of every block."""
+    stride, dilation = stem_stride, 1
     target = spec.output_stride or stride * math.prod(spec.strides)
     if target < stride:
-        raise ValueError(f"output_stride={target}: the stem alone strides by {stride}")
-    for s, (depth, planes) in enumerate(zip(spec.depths, spec.stages)):
-        strided = 0 if spec.stride_at == "first" else depth - 1
-        for b in range(depth):
-            number += 1
-            wanted = spec.strides[s] if b == strided else 1
-            before, step = dilation, wanted
-            if stride * wanted > target:
-                dilation, step = dilation * wanted, 1
-            stride *= step
-            site = Site(f"conv{s + 2}_block{b + 1}", planes, planes * spec.expansion, step, wanted > 1, (before, dilation),
-                        spec.drop_path_rate * number / total, s >= len(spec.depths) - 2, s + 2)
-            x = _build_block(x, spec, site)
-    return _apply_order(x, spec, ORDERS[spec.order].first, "post")
+        raise ArgumentError("output_stride", target, f"at least {stride}, the stride of the stem alone")
+
+    sites: list[Site] = []
+    for index, (depth, planes) in enumerate(zip(spec.depths, spec.stages)):
+        strided_block = 0 if spec.stride_at == "first" else depth - 1
+        for block in range(depth):
+            published_stride = spec.strides[index] if block == strided_block else 1
+            first_dilation, block_stride = dilation, published_stride
+            if stride * published_stride > target:      # dilate the rest of the net in the place of striding
+                dilation, block_stride = dilation * published_stride, 1
+            stride *= block_stride
+
+            share_of_depth = (len(sites) + 1) / sum(spec.depths)
+            sites.append(Site(
+                name=f"conv{index + 2}_block{block + 1}", planes=planes, out_channels=planes * spec.expansion,
+                stride=block_stride, is_strided=published_stride > 1, dilation=(first_dilation, dilation),
+                drop_path_rate=spec.drop_path_rate * share_of_depth, is_late=index >= len(spec.depths) - 2,
+                stage=index + 2))
+    return sites
 
 
 def _build_block(x: Tensor, spec: Spec, site: Site) -> Tensor:
+    """One block: the residual branch, attention, drop path, the shortcut, and what follows the addition."""
     order = ORDERS[spec.order]
-    entry = _apply_order(x, spec, order.first, f"{site.name}_preact")
-    y = FORMS[spec.form](entry, spec, site)
-    y = drop_path(apply_attention(y, spec, site.name), spec, site.drop_path, site.name)
+    entry = _norm_and_act(x, spec, order.first, f"{site.name}_preact")
+    branch = FORMS[spec.form](entry, spec, site)
+    branch = apply_attention(branch, spec, site.name)
+    branch = drop_path(branch, spec, site.drop_path_rate, site.name)
     if not order.end:
-        return add_shortcut(x, entry, y, spec, site, f"{site.name}_out")
-    plain_net = spec.shortcut == "none"
-    x = y if plain_net else add_shortcut(x, entry, y, spec, site, f"{site.name}_add")
+        return add_shortcut(x, entry, branch, spec, site, f"{site.name}_out")
+
+    is_plain = spec.shortcut == "none"
+    x = branch if is_plain else add_shortcut(x, entry, branch, spec, site, f"{site.name}_add")
     x = norm(x, spec, f"{site.name}_out") if "bn" in order.end else x
     return act(x, spec, f"{site.name}_out")
 
 
-def _apply_order(x: Tensor, spec: Spec, kinds: tuple[str, ...], name: str) -> Tensor:
+def _norm_and_act(x: Tensor, spec: Spec, kinds: tuple[str, ...], name: str) -> Tensor:
+    """What `kinds` asks for: "bn", "relu", both or none."""
     x = norm(x, spec, name) if "bn" in kinds else x
     return act(x, spec, f"{name}_relu") if "relu" in kinds else x
 
 
 def _grouped_branch(x: Tensor, spec: Spec, site: Site) -> Tensor:
-    """The residual branch as it is; where the net has cardinality, by grouped convolution."""
+    """The residual branch of every net but two forms of ResNeXt; with groups by grouped convolution."""
     *steps, last = BLOCKS[spec.block](spec, site)
     for step in steps:
         x = apply_mixer(x, spec, step)
-        if step.is_mixed and spec.block_dropout_rate:
+        if step.has_mixer and spec.block_dropout_rate:
             x = layers.Dropout(spec.block_dropout_rate, name=f"{site.name}_dropout")(x)
-    return _end_branch(conv(x, spec, last.filters, last.kernel, last.name, dilation=last.dilation,
-                      normed="bn" in ORDERS[spec.order].last, zeros=_starts_at_zero(spec)), spec, last)
+
+    has_norm = "bn" in ORDERS[spec.order].last
+    # a normalization, if there is one, starts the branch at zero; else the convolution itself does
+    has_zero_kernel = spec.zero_init_residual and (spec.norm == "none" or not has_norm)
+    x = conv(x, spec, last.filters, last.kernel, last.name, dilation=last.dilation, normed=has_norm,
+             zeros=has_zero_kernel)
+    return _end_branch(x, spec, last)
 
 
 def _end_branch(x: Tensor, spec: Spec, last: Step) -> Tensor:
+    """What follows the last convolution, before the addition."""
     kinds = ORDERS[spec.order].last
     x = norm(x, spec, last.name, zeros=spec.zero_init_residual) if "bn" in kinds else x
     return act(x, spec, f"{last.name}_relu") if "relu" in kinds else x
 
 
-def _starts_at_zero(spec: Spec) -> bool:
-    return spec.zero_init_residual and (spec.norm == "none" or "bn" not in ORDERS[spec.order].last)
-
-
 def _concatenated_paths_branch(x: Tensor, spec: Spec, site: Site) -> Tensor:
-    """ResNeXt's form b: every path has a 1x1 and a 3x3 of its own, then they are concatenated."""
+    """ResNeXt's form b: every path has its own 1x1 and 3x3, then the paths are concatenated."""
     _, _, last = BLOCKS[spec.block](spec, site)
-    paths = layers.Concatenate(name=f"{site.name}_paths")(_narrow_paths(x, spec, site))
+    paths = layers.Concatenate(name=f"{site.name}_paths")(_build_paths(x, spec, site))
     return _end_branch(conv(paths, spec, last.filters, 1, last.name), spec, last)
 
 
 def _summed_paths_branch(x: Tensor, spec: Spec, site: Site) -> Tensor:
-    """ResNeXt's form a: the sum of the paths' own three convolutions."""
+    """ResNeXt's form a: every path has its own three convolutions; the paths are summed."""
     _, _, last = BLOCKS[spec.block](spec, site)
     paths = [conv(path, spec, last.filters, 1, f"{site.name}_path{i}_3", bias=False)
-             for i, path in enumerate(_narrow_paths(x, spec, site), 1)]
+             for i, path in enumerate(_build_paths(x, spec, site), 1)]
     return _end_branch(add(paths, f"{site.name}_paths") if len(paths) > 1 else paths[0], spec, last)
 
 
-def _narrow_paths(x: Tensor, spec: Spec, site: Site) -> list[Tensor]:
+def _build_paths(x: Tensor, spec: Spec, site: Site) -> list[Tensor]:
+    """The first two convolutions of each of the `groups` paths, each with its share of the channels."""
     first, second, _ = BLOCKS[spec.block](spec, site)
     paths = []
     for i in range(1, spec.groups + 1):
         path = x
         for n, step in enumerate((first, second), 1):
-            step = Step(f"{site.name}_path{i}_{n}", step.filters // spec.groups, step.kernel, step.stride, step.dilation)
-            path = plain_convolution(path, spec, step, step.stride)
+            narrow = Step(f"{site.name}_path{i}_{n}", step.filters // spec.groups, step.kernel, step.stride,
+                          step.dilation)
+            path = plain_convolution(path, spec, narrow, narrow.stride)
         paths.append(path)
     return paths
 
 
 def _basic_steps(spec: Spec, site: Site) -> list[Step]:
-    name, late = site.name, site.is_late
-    return [Step(f"{name}_1", site.planes // spec.reduce_first, 3, site.stride, site.dilation[0], 1, site.is_strided, True, late),
-            Step(f"{name}_2", site.out_channels, 3, dilation=site.dilation[1])]
+    """3x3, 3x3; the first one strides."""
+    return [
+        Step(f"{site.name}_1", site.planes // spec.reduce_first, 3, stride=site.stride,
+             dilation=site.dilation[0], is_strided=site.is_strided, has_mixer=True, is_late=site.is_late),
+        Step(f"{site.name}_2", site.out_channels, 3, dilation=site.dilation[1])]
 
 
 def _bottleneck_steps(spec: Spec, site: Site) -> list[Step]:
-    width = max(1, int(site.planes * (spec.base_width / 64))) * spec.groups
-    name, late, early = site.name, site.is_late, spec.stride_on == "1x1"
-    return [Step(f"{name}_1", width // spec.reduce_first, 1, site.stride if early else 1,
-                 is_strided=early and site.is_strided, is_late=late),
-            Step(f"{name}_2", width, 3, 1 if early else site.stride, site.dilation[early], spec.groups,
-                 not early and site.is_strided, True, late),
-            Step(f"{name}_3", site.out_channels, 1)]
+    """1x1, 3x3, 1x1; the first 1x1 strides in ResNet v1, the 3x3 in v1.5 and all later nets."""
+    inner = max(1, int(site.planes * (spec.base_width / 64))) * spec.groups
+    on_1x1 = spec.stride_on == "1x1"
+    return [
+        Step(f"{site.name}_1", inner // spec.reduce_first, 1, stride=site.stride if on_1x1 else 1,
+             is_strided=on_1x1 and site.is_strided, is_late=site.is_late),
+        Step(f"{site.name}_2", inner, 3, stride=1 if on_1x1 else site.stride, dilation=site.dilation[on_1x1],
+             groups=spec.groups, is_strided=site.is_strided and not on_1x1, has_mixer=True,
+             is_late=site.is_late),
+        Step(f"{site.name}_3", site.out_channels, 1)]
 
 
 FORMS = {"grouped": _grouped_branch, "concat": _concatenated_paths_branch, "sum": _summed_paths_branch}

@@ -1,4 +1,8 @@
-"""The other way through a block: the `shortcut` axis."""
+"""The shortcut of a block: the axis `shortcut`.
+
+For a new kind of shortcut add its word to `CHOICES["shortcut"]` in spec.py, a function here, and an entry to
+`SHORTCUTS` at the end of this file.  tests/test_tiny.py then asks for a net that has it.
+"""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -8,101 +12,135 @@ import keras
 from keras import layers
 
 from ..spec import Spec
-from .ops import Tensor, add, conv, norm
 from .layers import ChannelPadding
+from .ops import Tensor, add, conv, norm
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a block stands: its name and what it must turn its input into."""
-    name: str               # "conv2_block1"
-    planes: int
+    """The place of a block in the net: its name, and what it must make of its input."""
+
+    name: str                   # "conv2_block1"
+    planes: int                 # channels before the expansion of a bottleneck
     out_channels: int
-    stride: int             # what is left of it: `output_stride` may have turned it into dilation
-    is_strided: bool           # does the block stride in the published net?  Decides which weights there are
-    dilation: tuple[int, int]   # of the strided convolution, of those after it
-    drop_path: float
-    is_late: bool           # in the last two stages
-    stage: int
+    stride: int                 # 1 also where `output_stride` has put dilation in the place of the stride
+    is_strided: bool            # whether the published net strides here, which decides the weights there are
+    dilation: tuple[int, int]   # of the convolution that strides in the published net, and of those after it
+    drop_path_rate: float
+    is_late: bool               # in the last two stages
+    stage: int                  # 2 is the first
 
 
-def add_shortcut(x: Tensor, entry: Tensor, y: Tensor, spec: Spec, site: Site, name: str) -> Tensor:
-    """The sum of the shortcut of `x` (projections read `entry`, the pre-activated `x`) and the residual branch `y`."""
-    pair = SHORTCUTS[spec.shortcut](x, entry, y, spec, site)
-    return add(pair, name) if pair else layers.Identity(name=name)(y)
+Pair = tuple[Tensor, Tensor]    # what is added: the shortcut and the residual branch
+
+
+def add_shortcut(x: Tensor, entry: Tensor, branch: Tensor, spec: Spec, site: Site, name: str) -> Tensor:
+    """The sum of shortcut and residual branch.
+
+    Args:
+        x: the input of the block.
+        entry: the same after the block's pre-activation, if it has one; projections read this.
+        branch: the end of the residual branch, (N, h, w, out_channels).
+        spec: what the net is made of.
+        site: the place of the block.
+        name: the name of the layer that adds.
+
+    Returns:
+        (N, h, w, out_channels).
+    """
+    pair = SHORTCUTS[spec.shortcut](x, entry, branch, spec, site)
+    return add(pair, name) if pair else layers.Identity(name=name)(branch)
 
 
 def _project(entry: Tensor, spec: Spec, site: Site, pool: bool = False) -> Tensor:
-    """A 1x1 convolution (B); where `pool`, after an average pool that loses nothing (ResNet-D, arXiv:1812.01187)."""
+    """He et al.'s option B, a 1x1 convolution; with `pool` ResNet-D's (arXiv:1812.01187): it pools first."""
     name, stride = f"{site.name}_0", site.stride
     if pool and site.is_strided:
         entry = layers.AveragePooling2D(2, strides=stride, padding="same", name=f"{name}_pool")(entry)
         stride = 1
+
     kernel = spec.shortcut_kernel if site.is_strided else 1
-    normed = spec.shortcut_norm and spec.order != "pre"
-    entry = conv(entry, spec, site.out_channels, kernel, name, stride=stride, normed=normed,
+    has_norm = spec.shortcut_norm and spec.order != "pre"
+    entry = conv(entry, spec, site.out_channels, kernel, name, stride=stride, normed=has_norm,
                  dilation=site.dilation[0] if kernel > 1 else 1)
-    return norm(entry, spec, name) if normed else entry
+    return norm(entry, spec, name) if has_norm else entry
+
+
+def _changes_shape(x: Tensor, site: Site) -> bool:
+    return site.is_strided or x.shape[-1] != site.out_channels
 
 
 def _identity_or_projection(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
-    """Identity, or a projection where the shape changes."""
     if x.shape[-1] == site.out_channels and spec.stride_at == "last":
         return _subsample(x, site)
-    return _project(entry, spec, site) if site.is_strided or x.shape[-1] != site.out_channels else x
+    return _project(entry, spec, site) if _changes_shape(x, site) else x
+
+
+def _identity_or_pooled_projection(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
+    return _project(entry, spec, site, pool=True) if _changes_shape(x, site) else x
 
 
 def _subsample(x: Tensor, site: Site) -> Tensor:
-    # Keras' V2 nets leave these layers to its counter; in a fresh process they get the names of this scheme.
+    # Keras leaves the names of these layers in its V2 nets to a counter: in a fresh process they are these.
     name = "max_pooling2d" + (f"_{site.stage - 2}" if site.stage > 2 else "")
     return layers.MaxPooling2D(1, strides=site.stride, name=name)(x) if site.stride > 1 else x
 
 
 def _identity_or_padding(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
-    """A: every other cell, and zeros for the new channels."""
+    """He et al.'s option A: every other cell, and zeros as the new channels."""
     new = site.out_channels - x.shape[-1]
     if new < 0:
-        raise ValueError(f"{site.name}: shortcut='pad' cannot take {x.shape[-1]} channels to {site.out_channels}; try 'conv'")
+        raise ValueError(f"{site.name}: shortcut='pad' cannot reduce {x.shape[-1]} channels to "
+                         f"{site.out_channels}; use shortcut='conv'")
     if site.stride > 1:
         x = layers.MaxPooling2D(1, strides=site.stride, name=f"{site.name}_0_pool")(x)
     return ChannelPadding(new // 2, new - new // 2, name=f"{site.name}_0_pad")(x) if new else x
 
 
-def _identity_or_average_pool(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
-    return _project(entry, spec, site, pool=True) if site.is_strided or x.shape[-1] != site.out_channels else x
-
-
-def _halve_both(x: Tensor, entry: Tensor, y: Tensor, spec: Spec, site: Site) -> tuple[Tensor, Tensor]:
-    x = _identity_or_projection(x, entry, spec, site)
-    return (layers.Rescaling(0.5, name=f"{site.name}_0_scale")(x), layers.Rescaling(0.5, name=f"{site.name}_scale")(y))
-
-
-def _make_gated(exclusive: bool) -> Join:
-    """1 - g(x) on the shortcut, g(x) = sigmoid(W x + b) on the residual branch where `exclusive` (else 1)."""
-    def join(x: Tensor, entry: Tensor, y: Tensor, spec: Spec, site: Site) -> tuple[Tensor, Tensor]:
-        gate = layers.Conv2D(site.out_channels, 1, strides=site.stride, kernel_initializer=spec.initializer,
-                             bias_initializer=keras.initializers.Constant(spec.gate_bias), name=f"{site.name}_gate_conv")(entry)
-        gate = layers.Activation("sigmoid", name=f"{site.name}_gate")(gate)
-        rest = layers.Rescaling(-1.0, offset=1.0, name=f"{site.name}_gate_rest")(gate)
-        x = layers.Multiply(name=f"{site.name}_0_scale")([_identity_or_projection(x, entry, spec, site), rest])
-        return x, (layers.Multiply(name=f"{site.name}_scale")([y, gate]) if exclusive else y)
-    return join
-
-
-def _identity_or_projection_with_dropout(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
+def _dropped_out(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
     return layers.Dropout(0.5, name=f"{site.name}_0_dropout")(_identity_or_projection(x, entry, spec, site))
 
 
-Join = Callable[[Tensor, Tensor, Tensor, Spec, Site], "tuple[Tensor, Tensor] | None"]
+def _halve_both(x: Tensor, entry: Tensor, branch: Tensor, spec: Spec, site: Site) -> Pair:
+    x = _identity_or_projection(x, entry, spec, site)
+    return (layers.Rescaling(0.5, name=f"{site.name}_0_scale")(x),
+            layers.Rescaling(0.5, name=f"{site.name}_scale")(branch))
 
 
-def _shortcut_only(shortcut: Callable[[Tensor, Tensor, Spec, Site], Tensor]) -> Join:
-    """A shortcut that leaves the residual branch alone."""
-    return lambda x, entry, y, spec, site: (shortcut(x, entry, spec, site), y)
+def _gate(is_exclusive: bool) -> Join:
+    """Scales the shortcut by 1 - g(x), g(x) = sigmoid(W x + b), and the branch by g(x) if `is_exclusive`."""
+    def gate_both(x: Tensor, entry: Tensor, branch: Tensor, spec: Spec, site: Site) -> Pair:
+        bias = keras.initializers.Constant(spec.gate_bias)
+        gate = layers.Conv2D(site.out_channels, 1, strides=site.stride, kernel_initializer=spec.initializer,
+                             bias_initializer=bias, name=f"{site.name}_gate_conv")(entry)
+        gate = layers.Activation("sigmoid", name=f"{site.name}_gate")(gate)
+        rest = layers.Rescaling(-1.0, offset=1.0, name=f"{site.name}_gate_rest")(gate)
+
+        x = _identity_or_projection(x, entry, spec, site)
+        x = layers.Multiply(name=f"{site.name}_0_scale")([x, rest])
+        if is_exclusive:
+            branch = layers.Multiply(name=f"{site.name}_scale")([branch, gate])
+        return x, branch
+    return gate_both
+
+
+Join = Callable[[Tensor, Tensor, Tensor, Spec, Site], "Pair | None"]    # None: there is no shortcut
+
+
+def _leave_branch(shortcut: Callable[[Tensor, Tensor, Spec, Site], Tensor]) -> Join:
+    """A shortcut that leaves the residual branch as it is."""
+    return lambda x, entry, branch, spec, site: (shortcut(x, entry, spec, site), branch)
 
 
 SHORTCUTS: dict[str, Join] = {
-    "conv": _shortcut_only(_identity_or_projection), "pad": _shortcut_only(_identity_or_padding), "avg": _shortcut_only(_identity_or_average_pool), "dropout": _shortcut_only(_identity_or_projection_with_dropout),
-    "all_conv": _shortcut_only(lambda x, entry, spec, site: _project(entry, spec, site)), "none": lambda *_: None,
-    "constant": _halve_both, "exclusive_gate": _make_gated(True), "shortcut_gate": _make_gated(False),
+    "conv": _leave_branch(_identity_or_projection),
+    "pad": _leave_branch(_identity_or_padding),
+    "all_conv": _leave_branch(lambda x, entry, spec, site: _project(entry, spec, site)),
+    "avg": _leave_branch(_identity_or_pooled_projection),
+    "none": lambda *_: None,
+    # "Identity Mappings", arXiv:1603.05027, Table 1
+    "constant": _halve_both,
+    "exclusive_gate": _gate(True),
+    "shortcut_gate": _gate(False),
+    "dropout": _leave_branch(_dropped_out),
 }

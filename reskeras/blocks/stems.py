@@ -1,65 +1,79 @@
-"""From the image to the first stage: the `stem` and `pool` axes."""
+"""From the image to the first stage: the axes `stem` and `pool`.
+
+For a new stem or pool add its word to `CHOICES` in spec.py and an entry to `STEM_WIDTHS` or `POOLS` here
+(for a stem also its stride in build.py).  tests/test_tiny.py then asks for a net that has it.
+"""
 from __future__ import annotations
 
 from keras import layers
 
 from ..spec import Spec, scale_channels
-from .ops import Tensor, act, conv, conv_norm_act, pad_for_max_pool, norm
 from .layers import BlurPool2D
+from .ops import Tensor, act, conv, conv_norm_act, norm, pad_for_max_pool
 
 
 def build_stem(x: Tensor, spec: Spec) -> Tensor:
-    """The image after `conv1` and, where the net has one, `pool1`."""
+    """The layers `conv1_...` and, where the net has a pool, `pool1_...`.
+
+    Args:
+        x: images (N, H, W, C).
+        spec: what the net is made of.
+
+    Returns:
+        The input of the first stage, in the ImageNet nets (N, H / 4, W / 4, stem_width), rounded up.
+    """
     name = "conv1"
-    *inner, out = STEM_WIDTHS[spec.stem](scale_channels(spec.stem_width, spec.width))
+    *inner_widths, width = STEM_WIDTHS[spec.stem](scale_channels(spec.stem_width, spec.width))
     kernel, stride = (7, 2) if spec.stem == "conv7" else (3, 1 if spec.stem == "cifar" else 2)
-    for i, filters in enumerate(inner, 1):
+    for i, filters in enumerate(inner_widths, 1):
         x = conv_norm_act(x, spec, filters, kernel, f"conv1_{i}", stride=stride)
         name, stride = f"conv1_{i + 1}", 1
-    x = conv(x, spec, out, kernel, name, stride=stride, normed=spec.stem_norm)
+
+    x = conv(x, spec, width, kernel, name, stride=stride, normed=spec.stem_norm)
     if spec.stem_norm:
         x = act(norm(x, spec, name), spec, f"{name}_relu")
     return POOLS[spec.pool](x, spec)
 
 
+# Output channels of the stem -> filters of its convolutions
 STEM_WIDTHS = {
-    "conv7": lambda out: (out,),                                # He et al. 2015
+    "conv7": lambda out: (out,),                                        # He et al. 2015
     "cifar": lambda out: (out,),
-    "deep": lambda out: (out // 2, out // 2, out),              # ResNet-C, arXiv:1812.01187; Inception's idea
-    "tiered": lambda out: (3 * max(1, out // 8), out // 2, out),      # timm's "t" nets
+    "deep": lambda out: (out // 2, out // 2, out),                      # ResNet-C, arXiv:1812.01187
+    "tiered": lambda out: (3 * max(1, out // 8), out // 2, out),        # timm's "t" nets
 }
 
 
-def _antialiased(x: Tensor, spec: Spec) -> Tensor:
-    """The stem's pool of an anti-aliased net: it looks at every cell, then subsamples smoothly."""
+def _max_pool(x: Tensor, spec: Spec) -> Tensor:
+    """As PyTorch pads: one cell on each side that is never the maximum."""
+    if spec.antialias:
+        return _antialiased_pool(x, spec)
+    x = pad_for_max_pool(x, spec, (1, 1), not spec.stem_norm, "pool1_pad")
+    return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
+
+
+def _antialiased_pool(x: Tensor, spec: Spec) -> Tensor:
+    """A mean, or a maximum of every 3x3 window that is then blurred and subsampled (arXiv:1904.11486)."""
     if spec.antialias == "average":
         return layers.AveragePooling2D(2, name="pool1_pool")(x)
     x = layers.MaxPooling2D(3, strides=1, padding="same", name="pool1_pool")(x)
     return BlurPool2D(name="pool1_blur")(x)
 
 
-def _max_pool(x: Tensor, spec: Spec) -> Tensor:
-    """As PyTorch: one cell that cannot win on each side."""
-    if spec.antialias:
-        return _antialiased(x, spec)
-    x = pad_for_max_pool(x, spec, (1, 1), not spec.stem_norm, "pool1_pad")
-    return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
-
-
 def _max_pool_zero_pad(x: Tensor, spec: Spec) -> Tensor:
-    """As keras.applications' V2 and BiT: zeros, which do win over negative values."""
+    """As keras.applications' V2 nets and BiT: padded with zeros, which are the maximum of negative values."""
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
     return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
 
 
 def _max_pool_ceil(x: Tensor, spec: Spec) -> Tensor:
-    """As the SENet release (Caffe's rule): no padding, but the last window may hang over the edge."""
+    """As the SENet release (Caffe's rule): padded only at the end, so that the last window fits."""
     x = pad_for_max_pool(x, spec, (0, 1), not spec.stem_norm, "pool1_pad")
     return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
 
 
 def _conv_pool(x: Tensor, spec: Spec) -> Tensor:
-    """As ResNet-RS (arXiv:2103.07579): a 3x3 convolution subsamples."""
+    """As ResNet-RS (arXiv:2103.07579): a 3x3 convolution with stride 2."""
     return conv_norm_act(x, spec, x.shape[-1], 3, "pool1", stride=2)
 
 

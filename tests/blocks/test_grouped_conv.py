@@ -153,11 +153,11 @@ def test_mixed_precision(policy, mode):
 def limit(monkeypatch):
     """Takes away what the probe finds."""
     def set_(probed, dtypes=tuple(TOLERANCE)):
-        monkeypatch.setattr(module, "_supported", lambda dtype, *rest: tuple(
+        monkeypatch.setattr(module, "_find_support", lambda dtype, *rest: tuple(
             found and (dtype.name not in dtypes or kept)
             for found, kept in zip(real(dtype, *rest), probed)))
 
-    real = module._supported
+    real = module._find_support
     return set_
 
 
@@ -169,7 +169,7 @@ def test_probe_chooses_fallback(limit, mode, case, probed):
     check(make("float32", **CASES[case]), mode)
     ops = exported(make("float32", **CASES[case]))[1]
     assert ops.count("Conv2D") == (1 if probed[0] else make(**CASES[case]).groups)
-    forward, fused, _ = module._supported(tf.float32, (1, 1), (1, 1))
+    forward, fused, _ = module._find_support(tf.float32, (1, 1), (1, 1))
     assert ("EnsureShape" in ops) == (forward and not fused)
 
 
@@ -180,7 +180,7 @@ def test_half_type_falls_back_on_float32(limit):
 
 
 def test_probe_is_cached_and_eager_in_a_trace(monkeypatch):
-    monkeypatch.setattr(module, "_probed", {})
+    monkeypatch.setattr(module, "_support_cache", {})
     calls, probe = [], module._probe
 
     def counted(*args):
@@ -208,7 +208,7 @@ def test_second_order(limit, probed):
             total = sum(tf.reduce_sum(g ** 2) for g in inner.gradient(y, (x, kernel)))
         return outer.gradient(total, (x, kernel))
 
-    split = lambda x, kernel: module._split(x, kernel, 4, (1, 1), "SAME", (1, 1))  # noqa: E731
+    split = lambda x, kernel: module._convolve_by_split(x, kernel, 4, (1, 1), "SAME", (1, 1))  # noqa: E731
     for found, truth in zip(penalty(make(padding="same").convolution_op), penalty(split)):
         np.testing.assert_allclose(found / np.max(np.abs(truth)), truth / np.max(np.abs(truth)),
                                    atol=1e-5)
@@ -311,7 +311,7 @@ def main(folder=None):
     test_training(False)
     if folder:  # without oneDNN
         for dtype in TOLERANCE:
-            forward, _, gradient = module._supported(tf.as_dtype(dtype), (1, 1), (1, 1))
+            forward, _, gradient = module._find_support(tf.as_dtype(dtype), (1, 1), (1, 1))
             assert forward and not gradient, dtype
         check_saved_model(make(), folder)
 

@@ -1,5 +1,4 @@
-"""Graphs that nobody thought of: random motifs of the layers that the passes know, and of those that they
-must not touch."""
+"""Random graphs: motifs of the layers that the passes know, and of those that they must not touch."""
 import collections
 import random
 
@@ -35,8 +34,7 @@ class Maker:
             x = self.tensors[-1] if self.chance(0.8) else self.pick(self.tensors)
             if min(x.shape[1:3]) >= 5:
                 self.tensors.append(self.pick([self.row, self.row, self.block, self.subsampled, self.siblings,
-                                               self.merged,
-                                               self.again, self.odd])(x))
+                                               self.merged, self.again, self.odd])(x))
         outputs = [self.tensors[-1]] + ([self.pick(self.tensors[1:])] if self.chance(0.2) else [])
         return randomized(keras.Model(image, outputs), seed=self.random.randint(0, 9))
 
@@ -46,8 +44,7 @@ class Maker:
 
     def conv(self, kernel=None, stride=None, padding=None, activation=None):
         kind = self.pick([layers.Conv2D, layers.Conv2D, GroupedConv2D, StandardizedConv2D,
-                          layers.DepthwiseConv2D,
-                          layers.SeparableConv2D])
+                          layers.DepthwiseConv2D, layers.SeparableConv2D])
         stride = stride or self.pick([1, 1, 2])
         options = dict(strides=stride, padding=padding or self.pick(["same", "valid"]),
                        use_bias=self.chance(0.5),
@@ -76,8 +73,7 @@ class Maker:
     def row(self, x):
         """Any of padding, normalization, convolution, normalization, activation, no-op, in this order."""
         for chance, make in ((0.3, self.pad), (0.3, self.norm), (0.9, self.conv), (0.7, self.norm),
-                             (0.7, self.activation),
-                             (0.2, self.noop)):
+                             (0.7, self.activation), (0.2, self.noop)):
             x = self.put(x, make()) if self.chance(chance) and min(x.shape[1:3]) >= 5 else x
         return x
 
@@ -86,7 +82,8 @@ class Maker:
         for kernel in self.pick([(1, 3, 1), (3, 3)]):
             y = self.put(self.put(y, self.conv(kernel, stride=1, padding="same")),
                          self.pick([self.norm, self.activation])())
-        return self.put(self.put(layers.Add()([x, y]), self.norm()) if self.chance(0.2) else layers.Add()([x, y]), layers.ReLU())
+        total = layers.Add()([x, y])
+        return self.put(self.put(total, self.norm()) if self.chance(0.2) else total, layers.ReLU())
 
     def subsampled(self, x):
         x = self.block(x) if self.chance(0.6) else self.row(x)
@@ -103,8 +100,8 @@ class Maker:
 
     def merged(self, x):
         alike = [t for t in self.tensors if t.shape == x.shape]
-        y = self.pick([layers.Add, layers.Multiply, layers.Maximum, layers.Concatenate])()([x,
-                                                                                            self.pick(alike)])
+        merge = self.pick([layers.Add, layers.Multiply, layers.Maximum, layers.Concatenate])()
+        y = merge([x, self.pick(alike)])
         return ChannelSlice(0, CHANNELS)(y) if y.shape[-1] > CHANNELS else y
 
     def again(self, x):
@@ -119,8 +116,7 @@ class Maker:
 
 
 def check(seed, names):
-    """Every pass is idempotent, and what all of them make is the same function.  Returns how much each
-    did."""
+    """Every pass is idempotent, and what all make is the same function.  Returns how much each did."""
     net = Maker(seed).model()
     graph = before = Graph.of(net)
     done = collections.Counter()
