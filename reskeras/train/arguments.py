@@ -1,89 +1,103 @@
-"""What a training was asked for."""
+"""The arguments of a training that decide about its result; a resumed training keeps them."""
 from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Mapping
 
-OBJECT = "not in a file"
+from ..errors import ArgumentError, check_number, check_whole_number
+
+_OBJECT = "not in a file"       # the key, in run.json, of a value that a file cannot hold
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What decides about the weights in the end; a training that goes on keeps to it."""
+class FitArguments:
+    """The arguments of `reskeras.fit` that decide about the trained weights, see there.
+
+    Raises:
+        ArgumentError: for a value outside of its range.
+    """
+
     model: Any
     data: Any
     recipe: Any = "finetune"
-    validation: Any = None
+    validation_data: Any = None
     validation_split: float = 0.0
-    policy: str | None = None
-    jit: bool = False
-    accumulate: int = 1
+    dtype: str | None = None
+    jit_compile: bool = False
+    micro_batches: int = 1
     deterministic: bool = False
     seed: int = 0
-    set: Any = ()
-    model_set: Any = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    model_overrides: Any = ()
     classes: int | None = None
-    preprocess: Any = None
-    limit: int = 100
+    preprocessing: Any = None
+    max_unreadable: int = 100
 
-    def __post_init__(self):
-        for name in ("accumulate", "seed", "limit"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < (name == "accumulate"):
-                raise ValueError(f"{name}={value!r}: expected a whole number of at least {int(name == 'accumulate')}")
+    def __post_init__(self) -> None:
+        for name, minimum in (("micro_batches", 1), ("seed", 0), ("max_unreadable", 0)):
+            check_whole_number(name, getattr(self, name), minimum)
         if self.seed >= 2 ** 31:
-            raise ValueError(f"seed={self.seed}: expected a whole number below {2 ** 31}")
-        if not 0 <= self.validation_split < 1:
-            raise ValueError(f"validation_split={self.validation_split!r}: expected a share of the images, in [0, 1)")
-        if self.validation_split and self.validation is not None:
-            raise ValueError(f"validation={called(self.validation)} and validation_split={self.validation_split}: give one")
+            raise ArgumentError("seed", self.seed, f"a whole number below {2 ** 31}")
+        check_number("validation_split", self.validation_split, 0, 1, "a fraction of the images, in [0, 1)")
+        if self.validation_split and self.validation_data is not None:
+            raise ArgumentError("validation_split", self.validation_split,
+                                f"either validation_data (now {_short_text(self.validation_data)}) or validation_split")
 
     def as_dict(self) -> dict[str, Any]:
-        """For a file; what is neither text nor numbers is called by its type there, and must be given again."""
-        return {f.name: written(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        """The arguments for a JSON file.
 
-    @property
-    def said(self) -> str:
-        """The arguments that are not as they are without being given."""
-        unsaid = Asked(None, None)
-        given = [f.name for f in dataclasses.fields(self)
-                 if written(getattr(self, f.name)) not in (written(getattr(unsaid, f.name)), {}, [])]
-        return ", ".join(f"{name}={called(getattr(self, name))}" for name in given)
+        Values that are neither text nor numbers are replaced by the name of their type; to resume, they must be given again.
+        """
+        return {name: _to_json(value) for name, value in vars(self).items()}
 
-    def resumed(self, before: Mapping[str, Any], folder: Any) -> Asked:
-        """As before, with what a file cannot hold.  Raises: ValueError where something else was given, or is missing."""
-        unsaid, found = Asked(None, None), {}
+    def as_text(self) -> str:
+        """The arguments that differ from their defaults, as in a call."""
+        defaults = vars(FitArguments(None, None))
+        changed = {name: value for name, value in vars(self).items()
+                   if _to_json(value) not in (_to_json(defaults[name]), {}, [])}
+        return ", ".join(f"{name}={_short_text(value)}" for name, value in changed.items())
+
+    def resume(self, saved: Mapping[str, Any], folder: Any) -> FitArguments:
+        """The arguments that a training was started with, and those of now that no file can hold.
+
+        Args:
+            saved: what `as_dict` returned when the training was started.
+            folder: its folder, for the errors.
+        Raises:
+            ArgumentError: where an argument of now differs, or one that no file can hold is missing.
+        """
+        defaults, arguments = vars(FitArguments(None, None)), {}
         for f in dataclasses.fields(self):
-            given, default = getattr(self, f.name), getattr(unsaid, f.name)
-            there = before.get(f.name, written(default))
-            if isinstance(there, dict) and OBJECT in there:
-                if f.name in ("data", "validation") and given is None:
-                    raise ValueError(f"resume={os.fspath(folder)!r}: {f.name} was a {there[OBJECT]}, which no file holds; "
-                                     "give it again")
-                found[f.name] = given
-            elif written(given) not in (there, written(default)):
-                raise ValueError(f"{f.name}={called(given)}: the training in {os.fspath(folder)} was begun with {there!r}; begin "
-                                 "anew in another folder, or leave it out")
+            value, default = getattr(self, f.name), defaults[f.name]
+            before = saved.get(f.name, _to_json(default))
+            if isinstance(before, dict) and _OBJECT in before:
+                if f.name in ("data", "validation_data") and value is None:
+                    raise ArgumentError("resume", os.fspath(folder), f"{f.name} too, which was a {before[_OBJECT]} that no "
+                                        "file holds", hint="give it again")
+                arguments[f.name] = value
+            elif _to_json(value) not in (before, _to_json(default)):
+                raise ArgumentError(f.name, value, f"{before!r}, with which the training in {os.fspath(folder)} was started",
+                                    hint="leave it out, or start a new training in another folder")
             else:
-                found[f.name] = there
-        return Asked(**found)
+                arguments[f.name] = before
+        return FitArguments(**arguments)
 
 
-def written(value: Any) -> Any:
-    """As JSON has it."""
+def _to_json(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, Mapping):
-        return {name: written(v) for name, v in value.items()}
+        return {name: _to_json(v) for name, v in value.items()}
     if isinstance(value, (list, tuple)) and all(isinstance(v, (str, int, float, list, tuple)) for v in value):
-        return [written(v) for v in value]
-    return {OBJECT: type(value).__name__}
+        return [_to_json(v) for v in value]
+    return {_OBJECT: type(value).__name__}
 
 
-def called(value: Any) -> str:
-    text = written(value)
-    return text[OBJECT] if isinstance(text, dict) and OBJECT in text else repr(text)
+def _short_text(value: Any) -> str:
+    """`repr(value)`, or the name of its type for an object that a file cannot hold."""
+    saved = _to_json(value)
+    return saved[_OBJECT] if isinstance(saved, dict) and _OBJECT in saved else repr(saved)

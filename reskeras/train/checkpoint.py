@@ -1,80 +1,84 @@
-"""The state of a training in one file: weights, optimizer, averages, seeds, metrics, and where in the data it is."""
+"""The state of a training in one file: weights, optimizer, averages, random seeds, metrics, and the position in the data."""
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import zipfile
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import keras
 import numpy as np
 
-Groups = Mapping[str, Sequence[Any]]            # "model", "optimizer", "metrics" -> variables
+from ..files import atomic_write
+
+VariableGroups = Mapping[str, Sequence[Any]]            # "model", "optimizer", "metrics" -> variables
+Arrays = Mapping[str, np.ndarray]                       # "model/0" ... -> the value of a variable
 
 
-def atomic(path: pathlib.Path, write: Callable[[Any], None]) -> None:
-    """Writes a file whole or not at all, and only then calls it by its name.  Raises: OSError."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(new, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())     # a name for bytes that are on the disk
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
+def read_values(groups: VariableGroups) -> dict[str, np.ndarray]:
+    """The values of the variables.  Every worker must call it, because they may exchange values."""
+    arrays = {f"{group}/{i}": np.asarray(keras.ops.convert_to_numpy(variable))
+              for group, variables in groups.items() for i, variable in enumerate(variables)}
+    # NumPy's files have no bfloat16
+    return {name: array.view("uint16") if array.dtype.name == "bfloat16" else array
+            for name, array in arrays.items()}
 
 
-def values(groups: Groups) -> dict[str, np.ndarray]:
-    """The variables' values; of several workers each must ask, for they may have to talk about it."""
-    found = {f"{group}/{i}": np.asarray(keras.ops.convert_to_numpy(v))
-             for group, own in groups.items() for i, v in enumerate(own)}
-    # NumPy's files know no bfloat16
-    return {name: value.view("uint16") if value.dtype.name == "bfloat16" else value for name, value in found.items()}
+def describe_variables(groups: VariableGroups) -> dict[str, list[list[Any]]]:
+    """[name, shape, dtype] of each variable."""
+    return {group: [[v.name, list(v.shape), keras.backend.standardize_dtype(v.dtype)] for v in variables]
+            for group, variables in groups.items()}
 
 
-def said(groups: Groups) -> dict[str, list[list[Any]]]:
-    """What the variables are: name, shape and type of each."""
-    return {group: [[v.name, list(v.shape), keras.backend.standardize_dtype(v.dtype)] for v in own]
-            for group, own in groups.items()}
+def save_checkpoint(path: pathlib.Path, arrays: Arrays, info: Mapping[str, Any]) -> None:
+    """Writes a file that `load_checkpoint` reads.  Raises: OSError, and the previous file stays as it was."""
+    text = np.frombuffer(json.dumps(info).encode(), "uint8")
+    with atomic_write(path) as new, open(new, "wb") as file:
+        np.savez(file, about=text, **arrays)    # type: ignore[arg-type]
 
 
-def save(path: pathlib.Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
-    """Writes what `load` reads.  Raises: OSError, and what was there stays."""
-    text = np.frombuffer(json.dumps(about).encode(), "uint8")
-    atomic(path, lambda file: np.savez(file, about=text, **arrays))    # type: ignore[arg-type]
+def load_checkpoint(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and the information of a checkpoint.
 
-
-def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays, and what is said about them.
-
-    Raises: FileNotFoundError; ValueError for a file that is not whole, each byte of which is checked.
+    Raises:
+        FileNotFoundError: where there is no such file.
+        ValueError: for a damaged file; every byte is checked.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint; the training has none to go on from")
+        raise FileNotFoundError(f"{path}: no such checkpoint; the training cannot be resumed without it")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        about = json.loads(arrays.pop("about").tobytes())
-        if not isinstance(about, dict):
-            raise ValueError("it does not say what it holds")
+        info = json.loads(arrays.pop("about").tobytes())
+        if not isinstance(info, dict):
+            raise ValueError("it does not say what it contains")
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): it cannot be gone on from; last.keras and "
-                         "best.keras beside it are files of their own") from error
-    return arrays, about
+        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): training cannot be resumed from it; "
+                         "last.keras and best.keras beside it are separate files") from error
+    return arrays, info
 
 
-def restore(groups: Groups, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any], path: pathlib.Path) -> None:
-    """Assigns the variables, all or none.  Raises: ValueError where they are not those of the checkpoint."""
-    for group, own in said(groups).items():
-        theirs = about["variables"].get(group, [])
-        differ = [f"{a} here, {b} there" for a, b in zip(own, theirs) if a != b]
-        if differ or len(own) != len(theirs):
-            raise ValueError(f"{path} is of another training: its {group} has {len(theirs)} variables, and here are {len(own)}"
-                             + (f"; {differ[0]}" if differ else ""))
-    for group, variables in groups.items():
-        for i, variable in enumerate(variables):
+def restore_variables(groups: VariableGroups, arrays: Arrays, info: Mapping[str, Any], path: pathlib.Path) -> None:
+    """Assigns the values of a checkpoint to variables, all or none.
+
+    Args:
+        groups: the variables.
+        arrays: as `load_checkpoint` returns them.
+        info: likewise; its "variables" is what `describe_variables` returned when the checkpoint was saved.
+        path: the file, for the error.
+    Raises:
+        ValueError: where the variables are not those of the checkpoint.
+    """
+    for group, variables in describe_variables(groups).items():
+        saved = info["variables"].get(group, [])
+        differences = [f"{a} here, {b} in the file" for a, b in zip(variables, saved) if a != b]
+        if differences or len(variables) != len(saved):
+            raise ValueError(f"{path} belongs to another training: its {group} has {len(saved)} variables, here there "
+                             f"are {len(variables)}" + (f"; {differences[0]}" if differences else ""))
+
+    for group, members in groups.items():
+        for i, variable in enumerate(members):
             value = arrays[f"{group}/{i}"]
-            kind = keras.backend.standardize_dtype(variable.dtype)
-            variable.assign(value.view(keras.ops.convert_to_numpy(variable).dtype) if kind == "bfloat16" else value)
+            dtype = keras.backend.standardize_dtype(variable.dtype)
+            is_bfloat16 = dtype == "bfloat16"
+            variable.assign(value.view(keras.ops.convert_to_numpy(variable).dtype) if is_bfloat16 else value)

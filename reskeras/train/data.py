@@ -1,4 +1,7 @@
-"""Images as batches: read, augmented, shuffled, shared among workers; the same ones again from seed, epoch and place."""
+"""Images as batches: read, augmented, shuffled, divided among workers.
+
+The same seed, epoch and step give the same batch again, whatever runs beside or before it.
+"""
 from __future__ import annotations
 
 import contextlib
@@ -7,192 +10,252 @@ from typing import Any, Callable, Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from .augment import Pipeline, folded, parse
-from .sources import Source, source
+from ..errors import ArgumentError
+from .augment import Augmentation, parse_augmentation
+from .augment_ops import fold_seed
+from .source import DataSource
+from .sources import open_source
 
-AUTOTUNE = tf.data.AUTOTUNE
-BUFFER = 16_384                     # records of a stream that are shuffled among each other
-Image = Callable[[tf.Tensor], tf.Tensor]
+_AUTOTUNE = tf.data.AUTOTUNE
+_SHUFFLE_BUFFER = 16_384                # records of a stream that are shuffled among each other
+ImageFunction = Callable[[tf.Tensor], tf.Tensor]
 
 
-class Data:
-    """A source of images as `tf.data` batches of (images, labels), an epoch at a time.
+class ImageDataset:
+    """A source of images as `tf.data` batches of (images, labels), one epoch at a time.
 
-    Arguments:
-        what: as `reskeras.train.sources.source` takes it.
-        batch: images per step of all workers together.
-        pipeline: the augmentation, for training: shuffled, each epoch its own way, and only whole batches.
-        prepare: a function from an image's bytes or pixels to what the net takes, for evaluation: every image once, in order,
-            the last batch as small as it is.  One of the two.
-        normalize: what becomes of pixels in 0..255 after the augmentation.
-        classes: how many; the labels of pipelines with mixup or cutmix are shares of them.
-        seed: of order and augmentation.
-        worker, workers: this one's number and how many there are; each has its own images, together they have all.
-        deterministic: whether batches come in the same order each time; otherwise as they are ready.  What is in an image of an
-            epoch is the same either way.
-        repeats: how often each drawn image is in an epoch of unchanged length (arXiv:1901.09335).
-        limit: how many images may be unreadable before it is an error; they are left out, and `broken` names them.
-        without: places of images to leave out, such as `unreadable` of an earlier run: a training that goes on at a step in the
-            middle of an epoch has then the batches that it would have had.
-    Raises: ValueError for what does not fit together.
+    Give either `augmentation`, for training, or `prepare`, for evaluation.
+
+    Args:
+        data: the images, as `reskeras.train.sources.open_source` takes them.
+        batch_size: images per step of all workers together.
+        augmentation: for training: every epoch is shuffled and augmented in its own way, and has whole batches only.
+        prepare: for evaluation: a function from an image's bytes or pixels to the input of the net.  Every image
+            comes once, in order; the last batch may be smaller.
+        normalize: a function of the pixels in 0..255 after the augmentation.
+        classes: how many; labels are probabilities of them where the augmentation has mixup or cutmix.
+        seed: of the order and the augmentation.
+        worker: the number of this worker, from 0 on.
+        workers: how many there are; each has its own images, together they have all.
+        deterministic: whether batches come in the same order each time; else as soon as they are ready.  The images
+            of an epoch are the same either way.
+        augmentation_repeats: how often an epoch, of unchanged length, has each image that it draws (arXiv:1901.09335).
+        max_unreadable: images that may be unreadable; they are left out, and `unreadable_names` lists them.
+        excluded: indices of images to leave out, such as `unreadable` of an earlier run, so that a training that is
+            resumed within an epoch has the same batches.
+        split: "train" or "test", where the data have both.
+    Raises:
+        ArgumentError: for arguments that do not fit together.
     """
 
-    def __init__(self, what: Any, batch: int, pipeline: str | Pipeline | None = None, prepare: Image | None = None, *,
-                 normalize: Image | None = None, classes: int | None = None, seed: int = 0, worker: int = 0, workers: int = 1,
-                 deterministic: bool = True, repeats: int = 1, limit: int = 100, without: Iterable[int] = (),
-                 split: str = "train"):
-        if (pipeline is None) == (prepare is None):
-            raise ValueError("expected either a pipeline, for training, or prepare, for evaluation")
+    def __init__(self, data: Any, batch_size: int, augmentation: str | Augmentation | None = None,
+                 prepare: ImageFunction | None = None, *, normalize: ImageFunction | None = None,
+                 classes: int | None = None, seed: int = 0, worker: int = 0, workers: int = 1,
+                 deterministic: bool = True, augmentation_repeats: int = 1, max_unreadable: int = 100,
+                 excluded: Iterable[int] = (), split: str = "train"):
+        if (augmentation is None) == (prepare is None):
+            raise ValueError("expected either augmentation, for training, or prepare, for evaluation")
         if not 0 <= worker < workers:
-            raise ValueError(f"worker={worker}: expected a number of 0 to {workers - 1}, for workers={workers}")
-        if batch < 1 or batch % workers:
-            raise ValueError(f"batch={batch}: expected a multiple of workers={workers}, to which it is dealt out evenly")
-        self.source: Source = source(what, split)
-        self.pipeline = None if pipeline is None else parse(pipeline)
-        self.prepare, self.normalize, self.seed, self.repeats, self.limit = prepare, normalize, seed, repeats, limit
-        self.batch, self.worker, self.workers, self.deterministic = batch, worker, workers, deterministic
+            raise ArgumentError("worker", worker, f"a number of 0 to {workers - 1}, for workers={workers}")
+        if batch_size < 1 or batch_size % workers:
+            raise ArgumentError("batch_size", batch_size, f"a multiple of workers={workers}, which share it evenly")
+        self.source: DataSource = open_source(data, split)
+        self.augmentation = None if augmentation is None else parse_augmentation(augmentation)
+        self.prepare, self.normalize = prepare, normalize
+        self.batch_size, self.worker, self.workers = batch_size, worker, workers
+        self.seed, self.deterministic = seed, deterministic
+        self.augmentation_repeats, self.max_unreadable = augmentation_repeats, max_unreadable
         self.classes = classes or len(self.source.classes)
-        if self.training and self.pipeline and self.pipeline.size is None and not isinstance(self.source.images, np.ndarray):
-            raise ValueError(f"{self.pipeline.text!r}: images of a batch have one size; say one, as in resize(224) or crop(224)")
-        if self.pipeline and self.pipeline.soft and not self.classes:
-            raise ValueError(f"{self.pipeline.text!r} mixes labels: give classes=, how many there are")
-        if self.training and self.source.stream is None and len(self.source) < batch:
-            raise ValueError(f"batch={batch}: {self.source.name} has {len(self.source)} images, less than one batch")
-        if repeats > 1 and self.source.stream is not None:
-            raise ValueError(f"repeats={repeats}: {self.source.name} is a stream; repeated augmentation needs files or arrays")
+        if self.augmentation is not None:
+            self._check_training(self.augmentation)
+
         # traced once for all epochs; RandAugment's graph takes seconds
-        self.augmented = tf.function(tf.autograph.experimental.do_not_convert(self.augment))
-        self.without = set(without)
-        self.lost = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.places = tf.Variable(tf.zeros([limit + 1], tf.int64), trainable=False)
+        self._traced_image = tf.function(tf.autograph.experimental.do_not_convert(self._process_image))
+        self._excluded = set(excluded)
+        self._unreadable_count = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._unreadable_indices = tf.Variable(tf.zeros([max_unreadable + 1], tf.int64), trainable=False)
+
+    def _check_training(self, augmentation: Augmentation) -> None:
+        source, text = self.source, augmentation.text
+        if augmentation.size is None and not isinstance(source.images, np.ndarray):
+            raise ArgumentError("augmentation", text, "an operation that gives all images one size, such as "
+                                "resize(224) or crop(224)")
+        if augmentation.mixes_labels and not self.classes:
+            raise ArgumentError("augmentation", text, "no operation that mixes labels, or classes=, how many there are")
+        if source.stream is None and len(source) < self.batch_size:
+            raise ArgumentError("batch_size", self.batch_size, f"at most {len(source)}, the number of images of "
+                                f"{source.name}")
+        if source.stream is not None and self.augmentation_repeats > 1:
+            raise ArgumentError("augmentation_repeats", self.augmentation_repeats,
+                                f"1, because {source.name} is a stream; repeated augmentation needs files or arrays")
 
     @property
-    def training(self) -> bool:
-        return self.pipeline is not None
+    def is_training(self) -> bool:
+        """Whether the batches are for training."""
+        return self.augmentation is not None
 
     @property
-    def steps(self) -> int:
+    def steps_per_epoch(self) -> int:
         """Batches in an epoch.  Raises: TypeError for a stream."""
-        whole, rest = divmod(len(self.source), self.batch)
-        return whole + (0 if self.training else int(rest > 0))
+        whole, rest = divmod(len(self.source), self.batch_size)
+        return whole + (0 if self.is_training else int(rest > 0))
 
     @property
     def unreadable(self) -> list[int]:
-        """The places of images that could not be read so far, or are left out."""
-        with tf.init_scope():       # also where a function is traced
-            return sorted(self.without | set(self.places.numpy()[:int(self.lost)].tolist()))
+        """The indices of the images that could not be read so far, and of those that are excluded."""
+        with tf.init_scope():       # also while a function is traced
+            indices = self._unreadable_indices.numpy()[:int(self._unreadable_count)]
+            return sorted(self._excluded | set(indices.tolist()))
 
     @property
-    def broken(self) -> list[str]:
-        """What those images are called."""
-        return [self.source.called(place) for place in self.unreadable]
+    def unreadable_names(self) -> list[str]:
+        """The names of these images."""
+        return [self.source.image_name(index) for index in self.unreadable]
 
-    def order(self, epoch: int) -> np.ndarray:
-        """(place in the source, which repetition) of this worker's images in an epoch."""
+    def has_too_few_readable_images(self) -> bool:
+        """Whether the images that could be read make no whole batch; False for a stream."""
+        source = self.source
+        return source.stream is None and len(source) - len(self.unreadable) < self.batch_size
+
+    def epoch_order(self, epoch: int) -> np.ndarray:
+        """The images of this worker in an epoch: (index in the source, which repetition), int64 (N, 2)."""
         number = len(self.source)
-        places = np.arange(number) if not self.training else np.random.default_rng((self.seed, epoch)).permutation(number)
-        rounds = np.tile(np.arange(self.repeats), number)[:number]
-        order = np.stack([np.repeat(places, self.repeats)[:number], rounds], 1)
+        indices = np.arange(number)
+        if self.is_training:
+            indices = np.random.default_rng((self.seed, epoch)).permutation(number)
+        rounds = np.tile(np.arange(self.augmentation_repeats), number)[:number]
+        order = np.stack([np.repeat(indices, self.augmentation_repeats)[:number], rounds], 1)
         return order[self.worker::self.workers]
 
-    def epoch(self, number: int = 0, start: int = 0) -> tf.data.Dataset:
-        """The batches of an epoch from step `start` on, which are the same whether it began there or came from step 0."""
-        local = self.batch // self.workers
-        known = self.unreadable
-        seed = folded(tf.constant([self.seed, 0], tf.int32), number)
+    def make_epoch(self, epoch: int = 0, first_step: int = 0) -> tf.data.Dataset:
+        """The batches of an epoch from a step on; they are the same as in an epoch that began at step 0.
+
+        Args:
+            epoch: its number.
+            first_step: batches to leave out.
+        Returns: batches of this worker, `batch_size / workers` images each.
+        """
+        worker_batch = self.batch_size // self.workers
+        unreadable = self.unreadable
+        seed = fold_seed(tf.constant([self.seed, 0], tf.int32), epoch)
         if self.source.stream is None:
-            order = self.order(number)
-            data = self.fetched(order[~np.isin(order[:, 0], np.array(known, int))][start * local:])
+            order = self.epoch_order(epoch)
+            is_readable = ~np.isin(order[:, 0], np.array(unreadable, int))
+            data = self._read_source(order[is_readable][first_step * worker_batch:])
         else:
-            places = tf.constant(known, tf.int64)
-            data = self.streamed(number).filter(lambda place, *_: tf.reduce_all(place != places)).skip(start * local)
-        data = self.read(data, seed)
-        data = data.batch(local, drop_remainder=self.training)
-        if self.training:
-            # whole batches of all workers; what is beyond them stands in for images that cannot be read
-            data = data if self.source.stream is not None else data.take(self.steps - start)
-            data = data.enumerate(start).map(lambda step, batch: self.finished(step, batch, seed), AUTOTUNE,
-                                             deterministic=self.deterministic)
+            excluded = tf.constant(unreadable, tf.int64)
+            data = self._read_stream(epoch).filter(lambda index, *_: tf.reduce_all(index != excluded))
+            data = data.skip(first_step * worker_batch)
+        data = self._process_images(data, seed)
+        data = data.batch(worker_batch, drop_remainder=self.is_training)
+        if self.is_training:
+            if self.source.stream is None:
+                # whole batches of all workers; the images beyond them replace those that cannot be read
+                data = data.take(self.steps_per_epoch - first_step)
+            data = data.enumerate(first_step).map(lambda step, batch: self._finish_batch(step, batch, seed), _AUTOTUNE,
+                                                  deterministic=self.deterministic)
         options = tf.data.Options()
         options.deterministic = self.deterministic
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF    # they are shared already
-        return data.with_options(options).prefetch(AUTOTUNE)
+        # the images are already divided among the workers
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        return data.with_options(options).prefetch(_AUTOTUNE)
 
-    def batches(self, number: int = 0, start: int = 0) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-        """The same, one by one.  Raises: as `named`."""
-        with self.named():
-            yield from self.epoch(number, start)
+    def iterate_batches(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        """The batches of `make_epoch`, one by one.  Raises: as `explain_errors`."""
+        with self.explain_errors():
+            yield from self.make_epoch(epoch, first_step)
 
     @contextlib.contextmanager
-    def named(self) -> Iterator[None]:
-        """Around whatever reads batches.  Raises: ValueError that names them where more than `limit` images cannot be read."""
+    def explain_errors(self) -> Iterator[None]:
+        """Put it around whatever reads batches.
+
+        Raises:
+            ArgumentError: where more than `max_unreadable` images cannot be read; the message names them.
+        """
         try:
             yield
         except tf.errors.InvalidArgumentError as error:
-            if int(self.lost) <= self.limit:
+            if int(self._unreadable_count) <= self.max_unreadable:
                 raise
-            raise ValueError(f"{self.source.name}: more than limit={self.limit} images cannot be read: "
-                             f"{', '.join(self.broken)}") from error
+            raise ArgumentError("max_unreadable", self.max_unreadable,
+                                f"a larger number, because more images of {self.source.name} cannot be read: "
+                                f"{', '.join(self.unreadable_names)}") from error
 
-    def fetched(self, order: np.ndarray) -> tf.data.Dataset:
-        """(place, repetition, path or pixels, label) in that order."""
+    def _read_source(self, order: np.ndarray) -> tf.data.Dataset:
+        """(index, repetition, path or pixels, label) in that order."""
         images, labels = tf.constant(self.source.images), tf.constant(self.source.labels)
         return tf.data.Dataset.from_tensor_slices(order).map(
             lambda line: (line[0], line[1], tf.gather(images, line[0]), tf.gather(labels, line[0])))
 
-    def streamed(self, epoch: int) -> tf.data.Dataset:
+    def _read_stream(self, epoch: int) -> tf.data.Dataset:
+        """(index, 0, bytes or pixels, label) of this worker."""
         assert self.source.stream is not None
         data = self.source.stream().enumerate().shard(self.workers, self.worker)
-        if self.training:
-            data = data.shuffle(BUFFER, seed=int(np.random.default_rng((self.seed, epoch)).integers(2 ** 31)))
-        return data.map(lambda place, example: (place, tf.zeros([], tf.int64), *example))
+        if self.is_training:
+            seed = int(np.random.default_rng((self.seed, epoch)).integers(2 ** 31))
+            data = data.shuffle(_SHUFFLE_BUFFER, seed=seed)
+        return data.map(lambda index, example: (index, tf.zeros([], tf.int64), *example))
 
-    def read(self, data: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
-        """(image, label); what cannot be read is counted and left out."""
-        files = self.source.files
+    def _process_images(self, data: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
+        """(image, label); images that cannot be read are counted and left out."""
+        has_files = self.source.has_files
 
-        def image(place: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            x = tf.io.read_file(x) if files else x
-            return tf.constant(True), place, self.augmented(x, folded(folded(seed, place), repetition)), label
-        image = tf.autograph.experimental.do_not_convert(image)
-        if data.element_spec[2].dtype != tf.string:
-            return data.map(image, AUTOTUNE, deterministic=self.deterministic).map(lambda _, place, x, label: (x, label))
-        spec = data.map(image).element_spec[2]
+        def process(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            x = tf.io.read_file(x) if has_files else x
+            image_seed = fold_seed(fold_seed(seed, index), repetition)
+            return tf.constant(True), index, self._traced_image(x, image_seed), label
+        process = tf.autograph.experimental.do_not_convert(process)
+        if data.element_spec[2].dtype != tf.string:     # pixels, which can always be read
+            data = data.map(process, _AUTOTUNE, deterministic=self.deterministic)
+            return data.map(lambda _, index, x, label: (x, label))
+        spec = data.map(process).element_spec[2]
 
-        def attempt(place: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor, label: tf.Tensor) -> tf.data.Dataset:
-            one = tf.data.Dataset.from_tensors((place, repetition, x, label)).map(image).ignore_errors()
-            blank = (tf.constant(False), place, tf.zeros([side or 1 for side in spec.shape], spec.dtype), label)
+        def attempt(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor, label: tf.Tensor) -> tf.data.Dataset:
+            """One element: the image, or where it cannot be read a blank one that is marked by False."""
+            one = tf.data.Dataset.from_tensors((index, repetition, x, label)).map(process).ignore_errors()
+            blank = tf.constant(False), index, tf.zeros([side or 1 for side in spec.shape], spec.dtype), label
             return one.concatenate(tf.data.Dataset.from_tensors(blank)).take(1)
-        data = data.interleave(tf.autograph.experimental.do_not_convert(attempt), cycle_length=16, num_parallel_calls=AUTOTUNE,
-                               deterministic=self.deterministic)
-        return data.filter(self.readable).map(lambda _, place, x, label: (x, label))
+        data = data.interleave(tf.autograph.experimental.do_not_convert(attempt), cycle_length=16,
+                               num_parallel_calls=_AUTOTUNE, deterministic=self.deterministic)
+        return data.filter(self._count_unreadable).map(lambda _, index, x, label: (x, label))
 
-    def augment(self, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """An image, as the net is to be given it, but for what is done to batches."""
-        if self.pipeline is not None:
-            return self.pipeline.image(x, seed)
+    def _process_image(self, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """An image as the net takes it, except for what is done to whole batches."""
+        if self.augmentation is not None:
+            return self.augmentation.augment_image(x, seed)
         assert self.prepare is not None
         return self.prepare(x)
 
     @tf.autograph.experimental.do_not_convert
-    def readable(self, good: tf.Tensor, place: tf.Tensor, x: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-        def note() -> tf.Tensor:
-            count = self.lost.assign_add(1)
-            where = tf.reshape(tf.minimum(count - 1, self.limit), [1, 1])
-            kept = self.places.scatter_nd_update(where, place[None])
-            enough = tf.debugging.Assert(count <= self.limit, ["more unreadable images than limit =", self.limit, "places in "
-                                                               + self.source.name, kept], summarize=self.limit + 1)
-            with tf.control_dependencies([enough]):
+    def _count_unreadable(self, is_readable: tf.Tensor, index: tf.Tensor, x: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+        """`is_readable`; where it is False, the index is written down, and too many of them are an error."""
+        def write_down() -> tf.Tensor:
+            count = self._unreadable_count.assign_add(1)
+            slot = tf.reshape(tf.minimum(count - 1, self.max_unreadable), [1, 1])
+            indices = self._unreadable_indices.scatter_nd_update(slot, index[None])
+            is_allowed = tf.debugging.Assert(
+                count <= self.max_unreadable, ["more unreadable images than max_unreadable =", self.max_unreadable,
+                                               "indices in " + self.source.name, indices],
+                summarize=self.max_unreadable + 1)
+            with tf.control_dependencies([is_allowed]):
                 return tf.constant(False)
-        return tf.cond(good, lambda: tf.constant(True), note)
+        return tf.cond(is_readable, lambda: tf.constant(True), write_down)
 
     @tf.autograph.experimental.do_not_convert
-    def finished(self, step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """A batch mixed and scaled, its labels whole numbers, or shares where it is mixed."""
+    def _finish_batch(self, step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor],
+                      seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """A batch mixed and normalized; its labels are whole numbers, or probabilities where it is mixed."""
         x, y = batch
-        assert self.pipeline is not None
-        if self.pipeline.soft:
-            # no image is at place -1
-            own = folded(folded(folded(seed, -1), self.worker), step)
-            x, y = self.pipeline.batch(x, tf.one_hot(y, self.classes), own)
+        assert self.augmentation is not None
+        if self.augmentation.mixes_labels:
+            # no image has the index -1
+            batch_seed = fold_seed(fold_seed(fold_seed(seed, -1), self.worker), step)
+            x, y = self.augmentation.augment_batch(x, tf.one_hot(y, self.classes), batch_seed)
         return (self.normalize(x) if self.normalize else x), y
+
+
+def one_hot_labels(data: tf.data.Dataset, classes: int) -> tf.data.Dataset:
+    """The batches with labels as probabilities of the classes, (N, classes)."""
+    def convert(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return x, tf.one_hot(y, classes) if y.dtype.is_integer else y
+    return data.map(tf.autograph.experimental.do_not_convert(convert))

@@ -1,10 +1,16 @@
-"""Keras' trainer, right under every `tf.distribute` strategy, whatever the replicas' shares, mixed precision and XLA.
+"""Keras' training step, corrected for every `tf.distribute` strategy, whatever the replicas' samples, precision and XLA.
 
-Keras 3 fails under MultiWorkerMirroredStrategy (its symbolic build reduces a batch, its logs are reduced along an axis that they
-have not), and under MirroredStrategy it compiles the replicas' meeting with XLA, weighs replicas by number instead of samples,
-clips and looks for overflow in each replica's own gradients, leaves running statistics to the first replica, and crashes with
-gradient accumulation.  Here a replica runs forward and backward alone, compiled if asked for; the gradients of the global batch
-are summed; and the optimizer is applied once to the sum, outside of the replicas, as on one device.
+Keras 3 fails under MultiWorkerMirroredStrategy: its symbolic build reduces a batch, and its logs are reduced along an
+axis that they do not have.  Under MirroredStrategy it
+
+* compiles the exchange between replicas with XLA,
+* weights replicas equally instead of by their samples,
+* clips gradients, and looks for overflow, in each replica's own gradients,
+* takes the running statistics of the first replica only,
+* fails with gradient accumulation.
+
+Here a replica runs forward and backward alone, compiled on request.  The gradients of the global batch are summed, and
+the optimizer is applied once to the sum, outside of the replicas, as on one device.
 """
 from __future__ import annotations
 
@@ -17,31 +23,34 @@ from keras import tree
 
 from .._keras_private import build_symbolically, skip_symbolic_build
 from . import skip_branches
+from .distribution_checks import check_compilable, check_loss, check_optimizer
 
-SUM = tf.distribute.ReduceOp.SUM
-MEANS = ("sum_over_batch_size", "mean")     # reductions of a loss that are a mean over samples
-SEED = "seed_generator_state"               # Keras' name of what dropout and its like draw by
-GOLDEN = 0x9E3779B9                         # an odd number whose multiples are far from seeds such as 1, 2, 3
+_SUM = tf.distribute.ReduceOp.SUM
+_SEED_NAME = "seed_generator_state"          # Keras' name of the state that dropout and similar layers draw from
+_KEY_FACTOR = 0x9E3779B9                     # an odd number whose multiples are far from seeds such as 1, 2, 3
 
 
+@skip_symbolic_build
 class DistributedModel(keras.Model):
     """A functional model that trains, evaluates and predicts under the strategy that its variables were made in.
 
-    As on one device with the same global batch: the loss is the mean over all samples of all replicas, metrics likewise; a
-    replica without samples, at the end of the data, counts for nothing.  Batch normalization is one device's where it is
-    synchronized; otherwise each replica normalizes by its own samples, and running statistics are their mean by samples.
-
-    Raises, in `compile`: ValueError for what XLA cannot do here, an optimizer of another strategy, a loss that is no mean.
+    The results are those of one device with the same global batch.  The loss is the mean over all samples of all
+    replicas, and so are the metrics; a replica without samples, at the end of the data, counts for nothing.  Batch
+    normalization equals one device's where it is synchronized.  Else each replica normalizes by its own samples, and
+    the running statistics are the mean of theirs, weighted by samples.
     """
 
     train_function: Any
     test_function: Any
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *args: Any, jit_compile: bool = False, **kwargs: Any) -> None:
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *args: Any, jit_compile: bool = False,
+                **kwargs: Any) -> None:
         """As `keras.Model.compile`.
 
-        Arguments:
-            jit_compile: whether forward and backward are compiled by XLA, for each replica.
+        Args:
+            jit_compile: whether XLA compiles forward and backward, for each replica.
+        Raises:
+            ValueError: for what XLA cannot compile here, an optimizer of another strategy, or a loss that is no mean.
         """
         check_loss(loss, self.distribute_strategy)
         if jit_compile:
@@ -53,242 +62,242 @@ class DistributedModel(keras.Model):
                 self.optimizer.build(self.trainable_variables)
         if jit_compile and not self.jit_compile:
             raise ValueError("jit_compile=True: Keras does not compile this model with XLA here")
-        self._differentiate = _maybe_compiled(self, self._forward_and_back)
-        self._evaluate = _maybe_compiled(self, self._forward)
+        self._differentiate = _compile_if_requested(self, self._forward_and_back)
+        self._evaluate = _compile_if_requested(self, self._forward)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        if training and (plan := skip_branches.plan_steps(self, alone=self.distribute_strategy.num_replicas_in_sync == 1)):
-            return skip_branches.run_steps(self, plan, inputs)
+        is_alone = self.distribute_strategy.num_replicas_in_sync == 1
+        if training and (steps := skip_branches.plan_steps(self, is_alone)):
+            return skip_branches.run_steps(self, steps, inputs)
         return super().call(inputs, training=training, mask=mask)
 
     # One replica
 
     def _forward(self, x: Any, y: Any, weight: Any, training: bool = False, key: Any = 0) -> tuple[Any, ...]:
-        """(loss, output, the layers' part of the loss, {index of a state: its new value}); changes nothing itself, so that XLA
-        may compile it.  `key`: of the replica, whose layers draw by it."""
-        # a scope does not look through to what a regularizer needs
-        known = [(v, tf.convert_to_tensor(v)) for v in self.trainable_weights if v.regularizer]
-        seeds = [i for i, v in enumerate(self._states) if training and v.name == SEED]
-        known += [(self._states[i], _keyed(tf.convert_to_tensor(self._states[i]), key)) for i in seeds]
-        with keras.StatelessScope(known, collect_losses=True) as scope:
-            output = self(x, training=True) if training else self._output(x)
-            loss = self.compute_loss(x=x, y=y, y_pred=output, sample_weight=weight, training=training)
-            added = sum(self.losses, tf.zeros([]))
-        new = {str(i): scope.get_current_value(v) for i, v in enumerate(self._states)}
-        new |= {str(i): _keyed(new[str(i)], key) for i in seeds}
-        return loss, output, added, {i: value for i, value in new.items() if value is not None}
+        """A forward pass that changes nothing itself, so that XLA may compile it.
 
-    def _output(self, x: Any) -> Any:
-        """The inference of a batch that may be empty: convolutions of oneDNN get its shape wrong."""
-        count = samples(x)
-        none = tf.maximum(1 - count, 0)
-        output = self(tree.map_structure(lambda t: tf.concat([t, tf.zeros([none, *t.shape[1:]], t.dtype)], 0), x), training=False)
-        return tree.map_structure(lambda t: t[:count], output)
+        Args:
+            key: of the replica; its layers draw by it.
+        Returns: (loss, output, the layers' part of the loss, {index of a state: its new value}).
+        """
+        # a scope does not look through to what a regularizer needs
+        values = [(v, tf.convert_to_tensor(v)) for v in self.trainable_weights if v.regularizer]
+        seeds = [i for i, v in enumerate(self._states) if training and v.name == _SEED_NAME]
+        values += [(self._states[i], _mix_key(tf.convert_to_tensor(self._states[i]), key)) for i in seeds]
+        with keras.StatelessScope(values, collect_losses=True) as scope:
+            output = self(x, training=True) if training else self._infer(x)
+            loss = self.compute_loss(x=x, y=y, y_pred=output, sample_weight=weight, training=training)
+            layer_loss = sum(self.losses, tf.zeros([]))
+        states = {str(i): scope.get_current_value(v) for i, v in enumerate(self._states)}
+        states |= {str(i): _mix_key(states[str(i)], key) for i in seeds}
+        return loss, output, layer_loss, {i: value for i, value in states.items() if value is not None}
+
+    def _infer(self, x: Any) -> Any:
+        """The inference of a batch that may be empty; convolutions of oneDNN get the shape of an empty one wrong."""
+        count = _count_samples(x)
+        missing = tf.maximum(1 - count, 0)
+        padded = tree.map_structure(lambda t: tf.concat([t, tf.zeros([missing, *t.shape[1:]], t.dtype)], 0), x)
+        return tree.map_structure(lambda t: t[:count], self(padded, training=False))
 
     def _forward_and_back(self, x: Any, y: Any, weight: Any, share: Any, key: Any) -> tuple[Any, ...]:
-        """(loss, output, gradients of the replica's `share` of the global batch's loss, scaled by the optimizer, new states)."""
+        """A forward and a backward pass.
+
+        Args:
+            share: of the replica in the samples of the global batch, times the number of replicas.
+        Returns: (loss, output, gradients of the replica's part of the global loss, scaled by the optimizer, new states).
+        """
         with tf.GradientTape() as tape:
-            loss, output, added, new = self._forward(x, y, weight, training=True, key=key)
-            # Keras' loss is the replica's mean plus what the layers add, both divided by the number of replicas
-            rest = added / self.distribute_strategy.num_replicas_in_sync * (1 - share)
+            loss, output, layer_loss, states = self._forward(x, y, weight, training=True, key=key)
+            # Keras' loss is the replica's mean plus the layers' part, both divided by the number of replicas
+            rest = layer_loss / self.distribute_strategy.num_replicas_in_sync * (1 - share)
             scaled = self.optimizer.scale_loss(loss * share + rest)
-        return loss, output, tape.gradient(scaled, self.trainable_weights), new
+        return loss, output, tape.gradient(scaled, self.trainable_weights), states
 
-    def _learn(self, data: Any, together: bool = False) -> list[Any]:
-        """One replica's training step: counts its metrics, keeps new states, returns the gradients of the global batch.
+    def _train_replica(self, data: Any, is_together: bool = False) -> list[Any]:
+        """One replica's training step: counts its metrics, assigns new states.
 
-        Arguments:
-            together: whether each replica takes the samples of all, which has the same gradients; for a few samples that
-                leave a replica without one.
+        Args:
+            is_together: whether each replica takes the samples of all, which gives the same gradients; for a few
+                samples that leave a replica without one.
+        Returns: the gradients of the global batch.
         """
         replicas = self.distribute_strategy.num_replicas_in_sync
         context = tf.distribute.get_replica_context()
-        own = count = samples(data)
+        replica_count = count = _count_samples(data)
         first, share, key = tf.zeros([], tf.int32), tf.ones([]), tf.zeros([], tf.int64)
-        if together:
-            counts = context.all_gather(own[None], 0)
+        if is_together:
+            counts = context.all_gather(replica_count[None], 0)
             first = tf.reduce_sum(counts[:context.replica_id_in_sync_group])
             data = tree.map_structure(lambda t: None if t is None else context.all_gather(t, 0), data)
         elif replicas > 1:
             number = tf.cast(count, tf.float32)
-            share = replicas * number / context.all_reduce(SUM, number)
-            key = tf.cast(context.replica_id_in_sync_group, tf.int64) * GOLDEN
+            share = replicas * number / context.all_reduce(_SUM, number)
+            key = tf.cast(context.replica_id_in_sync_group, tf.int64) * _KEY_FACTOR
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        loss, output, gradients, new = self._differentiate(x, y, weight, share, key)
-        mine = tree.map_structure(lambda t: None if t is None else t[first:first + own], (x, y, output, weight))
-        self._count(loss, own, *mine)
-        known = [i for i, g in enumerate(gradients) if g is not None]
-        means = [i for i in new if self._states[int(i)].dtype in ("float32", "float64")]
-        sums = [gradients[i] for i in known] + [new[i] * tf.cast(share / replicas, new[i].dtype) for i in means]
+        loss, output, gradients, states = self._differentiate(x, y, weight, share, key)
+
+        last = first + replica_count
+        local = tree.map_structure(lambda t: None if t is None else t[first:last], (x, y, output, weight))
+        self._count(loss, replica_count, *local)
+
+        trained = [i for i, g in enumerate(gradients) if g is not None]
+        averaged = [i for i in states if self._states[int(i)].dtype in ("float32", "float64")]
+        sums = [gradients[i] for i in trained]
+        sums += [states[i] * tf.cast(share / replicas, states[i].dtype) for i in averaged]
         if replicas > 1:
-            sums = context.all_reduce(SUM, sums)
-        for i, value in {**new, **dict(zip(means, sums[len(known):]))}.items():
+            sums = context.all_reduce(_SUM, sums)
+        for i, value in {**states, **dict(zip(averaged, sums[len(trained):]))}.items():
             self._states[int(i)].assign(value)
-        for i, value in zip(known, sums):
+        for i, value in zip(trained, sums):
             gradients[i] = value
         return gradients
 
-    def _score(self, data: Any) -> None:
+    def _test_replica(self, data: Any) -> None:
         """One replica's evaluation step: counts its metrics."""
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         loss, output, _, _ = self._evaluate(x, y, weight)
-        self._count(loss, samples(x), x, y, output, weight)
+        self._count(loss, _count_samples(x), x, y, output, weight)
 
     def predict_step(self, data: Any) -> Any:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self._output(x)
+        return self._infer(x)
 
     def _count(self, loss: Any, number: Any, x: Any, y: Any, output: Any, weight: Any) -> None:
-        """Counts a replica's samples in its own copy of each metric."""
+        """Counts a replica's samples in its copy of each metric."""
         self.metrics[0].update_state(loss * self.distribute_strategy.num_replicas_in_sync, sample_weight=number)
         self.compute_metrics(x, y, output, sample_weight=weight)
 
     # All replicas
 
-    def _train_all(self, data: Any, together: bool = False) -> dict[str, Any]:
+    def _train_all(self, data: Any, is_together: bool = False) -> dict[str, Any]:
         strategy = self.distribute_strategy
-        gradients = strategy.run(self._learn, args=(data, together))
+        gradients = strategy.run(self._train_replica, args=(data, is_together))
         # every replica has the same sum; outside of them the optimizer works as on one device, and writes to all
         sums = [None if g is None else strategy.experimental_local_results(g)[0] for g in gradients]
         self.optimizer.apply(sums, self.trainable_variables)
-        return self._read()
+        return self._read_metrics()
 
     def _train_together(self, data: Any) -> dict[str, Any]:
-        return self._train_all(data, together=True)
+        return self._train_all(data, is_together=True)
 
     def _test_all(self, data: Any) -> dict[str, Any]:
-        self.distribute_strategy.run(self._score, args=(data,))
-        return self._read()
+        self.distribute_strategy.run(self._test_replica, args=(data,))
+        return self._read_metrics()
 
-    def _read(self) -> dict[str, Any]:
-        """The metrics of all samples so far: between replicas, a metric's variable is the sum of the replicas' copies."""
+    def _read_metrics(self) -> dict[str, Any]:
+        """The metrics of all samples so far.
+
+        Outside of the replicas, a metric's variable is the sum of the replicas' copies.
+        """
         if self.distribute_strategy.num_replicas_in_sync == 1:
             return self.get_metrics_result()
         with self.distribute_strategy.scope():
             return self.get_metrics_result()
 
-    def _looped(self, step: Callable[[Any], Any], few: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
-        """A step on the next batches of an iterator, as Keras calls it; `few`, where a replica has no sample.
+    def _make_step_function(self, step: Callable[[Any], Any],
+                            step_together: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
+        """A step on the next batches of an iterator, as Keras calls it.
 
-        Raises, when called: RuntimeError inside of a strategy's scope.
+        Args:
+            step: a step on one batch.
+            step_together: the same, for a batch that leaves a replica without a sample.
+        Returns: a function of an iterator; it raises RuntimeError inside of a strategy's scope.
         """
-        def graph(function: Any) -> Any:
+        def trace(function: Any) -> Any:
             return function if self.run_eagerly else tf.function(function, reduce_retracing=True, autograph=False)
-        run, run_few = graph(step), graph(few or step)
+        run, run_together = trace(step), trace(step_together or step)
 
         def function(iterator: Any) -> dict[str, Any]:
             if tf.distribute.has_strategy():
-                raise RuntimeError("fit and evaluate are called outside of strategy.scope(); only the model is made inside")
+                raise RuntimeError("fit and evaluate must be called outside of strategy.scope(); only the model is "
+                                   "made inside")
             logs = None
             for _ in range(self.steps_per_execution):
                 data = next(iterator, None)
                 if data is None and logs is None:
                     raise StopIteration
                 if data is not None:
-                    data = _present(data)
+                    data = _replace_empty_optionals(data)
                     self._build_from(data)
-                    logs = run_few(data) if few and self._someone_lacks(data) else run(data)
+                    is_few = step_together and self._has_empty_replica(data)
+                    logs = run_together(data) if is_few else run(data)
             assert logs is not None
             return logs
         return function
 
-    def _someone_lacks(self, data: Any) -> bool:
+    def _has_empty_replica(self, data: Any) -> bool:
         """Whether a replica, of any worker, has no sample."""
         strategy = self.distribute_strategy
         if strategy.num_replicas_in_sync == 1:
             return False
-        lacks = any(samples(local) == 0 for local in strategy.experimental_local_results(tree.flatten(data)[0]))
+        parts = strategy.experimental_local_results(tree.flatten(data)[0])
+        is_empty = any(_count_samples(part) == 0 for part in parts)
         if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-            return lacks
-        each = strategy.experimental_distribute_values_from_function(lambda context: tf.constant(float(lacks)))
-        return float(strategy.reduce(SUM, each, axis=None)) > 0
+            return is_empty
+        each = strategy.experimental_distribute_values_from_function(lambda context: tf.constant(float(is_empty)))
+        return float(strategy.reduce(_SUM, each, axis=None)) > 0
 
     def _build_from(self, data: Any) -> None:
+        """Builds what is left to build, loss and metrics, from the first local replica's part of a batch."""
         local = tree.map_structure(lambda v: self.distribute_strategy.experimental_local_results(v)[0], data)
         with self.distribute_strategy.scope():
             build_symbolically(self, local)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        with _saying_who_is_lost():
+        with _explain_lost_worker():
             return super().fit(*args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        with _saying_who_is_lost():
+        with _explain_lost_worker():
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
-        with _saying_who_is_lost():
+        with _explain_lost_worker():
             return super().predict(*args, **kwargs)
 
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:
-            self.train_function = self._looped(self._train_all, self._train_together)
+            self.train_function = self._make_step_function(self._train_all, self._train_together)
 
     def make_test_function(self, force: bool = False) -> None:
         if self.test_function is None or force:
-            self.test_function = self._looped(self._test_all)
+            self.test_function = self._make_step_function(self._test_all)
 
     @property
     def _states(self) -> list[Any]:
-        """What a forward pass may change: running statistics, the layers' random seeds."""
+        """The variables that a forward pass may change: running statistics, the layers' random seeds."""
         return [v for layer in self.layers for v in layer.non_trainable_variables]
 
 
-def _maybe_compiled(model: DistributedModel, function: Callable) -> Callable:
-    return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True) if model.jit_compile else function
+def _compile_if_requested(model: DistributedModel, function: Callable[..., Any]) -> Callable[..., Any]:
+    if not model.jit_compile:
+        return function
+    return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
 
 
 @contextlib.contextmanager
-def _saying_who_is_lost() -> Iterator[None]:
-    """Raises: RuntimeError where TensorFlow found that another worker has gone, or waited for it too long."""
+def _explain_lost_worker() -> Iterator[None]:
+    """Raises: RuntimeError where TensorFlow found that another worker has gone, or waited too long for it."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError) as error:
-        raise RuntimeError("another worker was lost, or did not answer in time; start all workers again, and they go on from the "
-                           f"last checkpoint (TensorFlow says: {error.message})") from error
+        raise RuntimeError("another worker was lost, or did not answer in time; start all workers again to resume from "
+                           f"the last checkpoint (TensorFlow says: {error.message})") from error
 
 
-def _keyed(seed: Any, key: Any) -> Any:
-    """Another seed (2,) for each key; with the same key again, the seed.  Key 0, of the first replica, leaves it."""
+def _mix_key(seed: Any, key: Any) -> Any:
+    """Another seed (2,) for each key.
+
+    With the same key again it is the first seed.  Key 0, of the first replica, does not change it.
+    """
     return tf.bitwise.bitwise_xor(seed, tf.cast(tf.stack([key, tf.zeros_like(key)]), seed.dtype))
 
 
-def samples(data: Any) -> Any:
-    """How many, in a batch."""
+def _count_samples(data: Any) -> Any:
+    """Samples in a batch."""
     return tf.shape(tree.flatten(data)[0])[0]
 
 
-def _present(data: Any) -> Any:
+def _replace_empty_optionals(data: Any) -> Any:
     """Keras' datasets have an empty optional in the place of None."""
     return tree.map_structure(lambda v: None if isinstance(v, tf.experimental.Optional) else v, data)
-
-
-def check_loss(loss: Any, strategy: tf.distribute.Strategy) -> None:
-    """Raises: ValueError for a loss that is no mean over samples: only of a mean the replicas' shares are known."""
-    for one in tree.flatten(loss):
-        reduction = getattr(one, "reduction", MEANS[0])
-        if strategy.num_replicas_in_sync > 1 and reduction not in MEANS:
-            raise ValueError(f"{one.name}: reduction={reduction!r}: expected {MEANS[0]!r}, the mean over the global batch, "
-                             f"on {strategy.num_replicas_in_sync} replicas")
-
-
-def check_optimizer(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
-    """Raises: ValueError where it was made in another strategy's scope."""
-    steps = getattr(optimizer, "inner_optimizer", optimizer).variables[0]      # a variable from its constructor
-    made = getattr(steps.value, "distribute_strategy", None)
-    if strategy.num_replicas_in_sync > 1 and made is not strategy:
-        raise ValueError(f"optimizer {optimizer.name}: made outside of the model's strategy; make it inside of "
-                         "`with model.distribute_strategy.scope():`")
-
-
-def check_compilable(model: keras.Model, run_eagerly: bool) -> None:
-    """Raises: ValueError where XLA would not be active, or could not be."""
-    if run_eagerly:
-        raise ValueError("jit_compile=True, run_eagerly=True: XLA compiles graphs; choose one of the two")
-    if not (unable := [layer.name for layer in model.layers if not layer.supports_jit]):
-        unable = [layer.name for layer in model.layers if getattr(layer, "synchronized", False)]
-        if not unable or model.distribute_strategy.num_replicas_in_sync == 1:
-            return
-        raise ValueError(f"jit_compile=True: XLA compiles each replica alone, and {unable[0]} needs the others' samples amid the "
-                         "forward pass; choose norm='batch' or 'group', or jit_compile=False")
-    raise ValueError(f"jit_compile=True: XLA cannot compile {', '.join(unable)}; choose jit_compile=False")

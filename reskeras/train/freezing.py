@@ -1,4 +1,4 @@
-"""Which layers learn: all, the classifier alone, or all but the statistics of batch normalization."""
+"""Which layers are trained: all, the classifier alone, or all except the statistics of batch normalization."""
 from __future__ import annotations
 
 import contextlib
@@ -6,54 +6,68 @@ from typing import Any, Iterator
 
 import keras
 
-from .model_check import layers_of
+from .model_check import iterate_layers
 
 
-class Freezing:
-    """A net whose layers are frozen for a while; what was frozen before stays so."""
+class LayerFreezer:
+    """Freezes layers of a model and restores them; what was frozen before stays frozen.
 
-    def __init__(self, net: keras.Model):
-        self.layers = list(layers_of(net))
-        self.before = [layer.trainable for layer in self.layers]
-        self.now: tuple[bool, bool] = (False, False)
+    Args:
+        model: the model.
+    """
 
-    def freeze(self, head: bool = False, statistics: bool = False) -> None:
-        """Arguments:
-            head: whether only the classifier, the last layer with weights, learns.
-            statistics: whether batch normalization stays in inference mode; its scale and shift learn all the same.
+    def __init__(self, model: keras.Model):
+        self.layers = list(iterate_layers(model))
+        self._was_trainable = [layer.trainable for layer in self.layers]
+        self._options = False, False
+
+    def freeze(self, only_head: bool = False, freeze_statistics: bool = False) -> None:
+        """Freezes layers.
+
+        Args:
+            only_head: whether only the classifier, the last layer with weights, is trained.
+            freeze_statistics: whether batch normalization stays in inference mode; its scale and shift are trained
+                all the same.
         """
-        self.now = head, statistics
-        last = [layer for layer in self.layers if layer.weights][-1]
-        for layer, before in zip(self.layers, self.before):
-            learns = before and (layer is last or not head)
-            still = learns and statistics and isinstance(layer, keras.layers.BatchNormalization)
-            layer.trainable = learns and not still
-            for variable in (layer.gamma, layer.beta) if still else ():
+        self._options = only_head, freeze_statistics
+        head = [layer for layer in self.layers if layer.weights][-1]
+        for layer, was_trainable in zip(self.layers, self._was_trainable):
+            is_trained = was_trainable and (layer is head or not only_head)
+            keeps_statistics = (is_trained and freeze_statistics
+                                and isinstance(layer, keras.layers.BatchNormalization))
+            layer.trainable = is_trained and not keeps_statistics
+            for variable in (layer.gamma, layer.beta) if keeps_statistics else ():
                 if variable is not None:
                     variable.trainable = True
 
-    def thaw(self) -> None:
-        for layer, before in zip(self.layers, self.before):
-            layer.trainable = before
+    def unfreeze(self) -> None:
+        """Restores what was trainable before."""
+        for layer, was_trainable in zip(self.layers, self._was_trainable):
+            layer.trainable = was_trainable
 
     @contextlib.contextmanager
-    def thawed(self) -> Iterator[None]:
-        """Inside, layers are as they were: what is saved there is not frozen for whoever loads it."""
-        self.thaw()
+    def unfrozen(self) -> Iterator[None]:
+        """Inside the block, layers are as they were before; a model that is saved there is not frozen when loaded."""
+        self.unfreeze()
         try:
             yield
         finally:
-            self.freeze(*self.now)
+            self.freeze(*self._options)
 
 
 @contextlib.contextmanager
-def swapped(variables: list[Any], values: list[Any]) -> Iterator[None]:
-    """Inside, the variables have these values; afterwards they have their own again, to the bit."""
-    own = [keras.ops.convert_to_numpy(v) for v in variables] if values else []
+def swap_values(variables: list[Any], values: list[Any]) -> Iterator[None]:
+    """Inside the block, the variables have these values; afterwards their own again, to the bit.
+
+    Args:
+        variables: the variables.
+        values: their values inside the block, or [] to change nothing.
+    """
+    previous = [keras.ops.convert_to_numpy(v) for v in variables] if values else []
     for variable, value in zip(variables, values):
         variable.assign(value)
     try:
         yield
     finally:
-        for variable, value in zip(variables, own):
+        for variable, value in zip(variables, previous):
             variable.assign(value)

@@ -7,47 +7,59 @@ from typing import Any
 import tensorflow as tf
 
 
-class Clock:
-    """Stamps each batch as it comes out of the pipeline: what comes after the step has begun was waited for.
+class InputTimer:
+    """Writes down when each batch leaves the input pipeline; a batch that leaves it after the step began was waited for.
 
-    By that it counts the same whether the step pulls the batch or something has fetched it ahead.  Where the host runs ahead of
-    the device it counts the host's waiting.
+    So it measures the same whether the step pulls the batch or something has fetched it ahead.  Where the host runs
+    ahead of the device, it measures the waiting of the host.
+
+    Args:
+        capacity: batches that may be between pipeline and step.
     """
 
-    def __init__(self, room: int = 1024):
+    def __init__(self, capacity: int = 1024):
         with tf.device("CPU"):
-            self.stamps = tf.Variable(tf.zeros([room], tf.float64), trainable=False)
-        self.room = room
-        self.begin()
+            self._times = tf.Variable(tf.zeros([capacity], tf.float64), trainable=False)
+        self._capacity = capacity
+        self.begin_epoch()
 
-    def begin(self, cold: bool = False) -> None:
-        """A new epoch; a `cold` one begins with its second batch, since the first one compiles."""
-        self.cold = cold
-        self.start, self.waited, self.images, self.step = time.time(), 0.0, 0, 0
+    def begin_epoch(self, skip_first_step: bool = False) -> None:
+        """Starts to measure an epoch.
 
-    def stamped(self, data: tf.data.Dataset) -> tf.data.Dataset:
-        """The same batches; nothing may be prefetched behind it."""
-        def stamp(i: tf.Tensor, batch: Any) -> Any:
+        Args:
+            skip_first_step: whether to start with the second step, because the first one compiles.
+        """
+        self._skip_first_step = skip_first_step
+        self._start, self._waited, self._images, self._step = time.time(), 0.0, 0, 0
+
+    def record_times(self, data: tf.data.Dataset) -> tf.data.Dataset:
+        """The same batches, whose times are written down; nothing may be prefetched after it."""
+        def record(i: tf.Tensor, batch: Any) -> Any:
             # tf.timestamp is forbidden where operations are deterministic
             now = tf.ensure_shape(tf.numpy_function(time.time, [], tf.float64), [])
-            written = self.stamps.scatter_nd_update([[i % self.room]], [now])
+            written = self._times.scatter_nd_update([[i % self._capacity]], [now])
             with tf.control_dependencies([written]):
                 return tf.nest.map_structure(tf.identity, batch)
-        return data.enumerate().map(tf.autograph.experimental.do_not_convert(stamp))
+        return data.enumerate().map(tf.autograph.experimental.do_not_convert(record))
 
-    def step_begins(self) -> None:
-        self.now = time.time()
+    def begin_step(self) -> None:
+        """Call it when a training step begins."""
+        self._step_start = time.time()
 
-    def step_ends(self, images: int) -> None:
-        self.waited += max(0.0, float(self.stamps[self.step % self.room]) - self.now)
-        self.step, self.images = self.step + 1, self.images + images
-        if self.cold:
-            step = self.step
-            self.begin()
-            self.step = step
+    def end_step(self, images: int) -> None:
+        """Call it when a training step has ended.
 
-    @property
-    def found(self) -> dict[str, float]:
-        """Images per second and the share of the time that was spent waiting, since the epoch began."""
-        seconds = max(time.time() - self.start, 1e-9)
-        return {"images_per_s": self.images / seconds, "waiting": min(self.waited / seconds, 1.0)}
+        Args:
+            images: images in its batch.
+        """
+        self._waited += max(0.0, float(self._times[self._step % self._capacity]) - self._step_start)
+        self._step, self._images = self._step + 1, self._images + images
+        if self._skip_first_step:
+            step = self._step
+            self.begin_epoch()
+            self._step = step
+
+    def results(self) -> dict[str, float]:
+        """Since the epoch began: "images_per_s", and "waiting", the fraction of the time spent waiting for input."""
+        seconds = max(time.time() - self._start, 1e-9)
+        return {"images_per_s": self._images / seconds, "waiting": min(self._waited / seconds, 1.0)}

@@ -1,4 +1,4 @@
-"""What a recipe minimizes, on labels that are shares of classes (N, classes)."""
+"""What a recipe minimizes.  Labels are probabilities of classes, (N, classes)."""
 from __future__ import annotations
 
 from typing import Any
@@ -8,13 +8,20 @@ from keras import ops
 
 from .recipe import Training
 
-EXPECTED = {"softmax": ("softmax", "linear"), "binary": ("sigmoid", "linear")}      # activations of the classifier
-ACTIVATION = {"softmax": "softmax", "binary": "sigmoid"}
+ACTIVATIONS = {"softmax": "softmax", "binary": "sigmoid"}       # loss -> activation of the classifier
 
 
-@keras.saving.register_keras_serializable("reskeras")
-class Binary(keras.losses.Loss):
-    """A cross-entropy for each class, their mean (arXiv:2110.00476); smoothed labels still sum to 1, unlike Keras' own."""
+@keras.saving.register_keras_serializable("reskeras", name="Binary")
+class BinaryCrossentropy(keras.losses.Loss):
+    """A cross-entropy for each class, and their mean (arXiv:2110.00476).
+
+    Smoothed labels still sum to 1, unlike those of Keras' own loss.
+
+    Args:
+        from_logits: whether the net ends in logits instead of a sigmoid.
+        label_smoothing: fraction of each label that is spread over all classes.
+        name: of the loss.
+    """
 
     def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, name: str = "binary", **kwargs: Any):
         super().__init__(name=name, **kwargs)
@@ -29,16 +36,27 @@ class Binary(keras.losses.Loss):
         return {**super().get_config(), "from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
 
 
-def loss(training: Training, activation: str) -> keras.losses.Loss:
-    """The recipe's loss for a classifier that ends in `activation`.  Raises: ValueError for one that is not of that loss."""
-    if activation not in EXPECTED[training.loss]:
-        raise ValueError(f"the recipe has loss={training.loss!r} and the net's classifier ends in {activation!r}: expected "
-                         f"classifier_activation={EXPECTED[training.loss][0]!r}, or None for logits")
-    kind = keras.losses.CategoricalCrossentropy if training.loss == "softmax" else Binary
+def make_loss(training: Training, activation: str) -> keras.losses.Loss:
+    """The recipe's loss.
+
+    Args:
+        training: the recipe's training part.
+        activation: the activation that the classifier ends in; "linear" for logits.
+    Raises:
+        ValueError: for an activation that does not belong to the loss.
+    """
+    expected = ACTIVATIONS[training.loss]
+    if activation not in (expected, "linear"):
+        raise ValueError(f"the recipe has loss={training.loss!r}, but the net's classifier ends in {activation!r}: "
+                         f"expected classifier_activation={expected!r}, or None for logits")
+    kind = keras.losses.CategoricalCrossentropy if training.loss == "softmax" else BinaryCrossentropy
     return kind(from_logits=activation == "linear", label_smoothing=training.label_smoothing)
 
 
-def metrics(classes: int) -> list[keras.metrics.Metric]:
-    """Top-1 accuracy, and top-5 of more than five classes; of mixed labels the class of the largest share counts."""
-    found: list[keras.metrics.Metric] = [keras.metrics.CategoricalAccuracy(name="accuracy")]
-    return found + ([keras.metrics.TopKCategoricalAccuracy(5, name="top5")] if classes > 5 else [])
+def make_metrics(classes: int) -> list[keras.metrics.Metric]:
+    """Top-1 accuracy, and top-5 accuracy for more than five classes.
+
+    Of mixed labels the class with the largest probability counts.
+    """
+    metrics: list[keras.metrics.Metric] = [keras.metrics.CategoricalAccuracy(name="accuracy")]
+    return metrics + ([keras.metrics.TopKCategoricalAccuracy(5, name="top5")] if classes > 5 else [])

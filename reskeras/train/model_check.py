@@ -1,4 +1,4 @@
-"""The model part of a recipe, read from a built net: what is missing there is said, not trained without."""
+"""Whether a built model has the fields that a recipe's model part sets; what is missing is an error, not ignored."""
 from __future__ import annotations
 
 import math
@@ -6,70 +6,80 @@ from typing import Any, Callable, Iterable, Iterator
 
 import keras
 
-from ..blocks.layers import DropBlock2D, StochasticDepth
+from ..blocks.drop_layers import DropBlock2D, StochasticDepth
 from .recipe import Recipe
 
 
-def layers_of(model: keras.Model) -> Iterator[Any]:
-    """The layers, those of models within it too."""
+def iterate_layers(model: keras.Model) -> Iterator[Any]:
+    """The layers of a model, and those of models within it."""
     for layer in model.layers:
-        yield from layers_of(layer) if isinstance(layer, keras.Model) else [layer]
+        yield from iterate_layers(layer) if isinstance(layer, keras.Model) else [layer]
 
 
-def _largest(rates: Iterable[float]) -> float:
+def _find_largest(rates: Iterable[float]) -> float:
     return max(rates, default=0.0)
 
 
-def order(layers: list[Any]) -> str:
+def _find_order(layers: list[Any]) -> str:
     names = " ".join(layer.name for layer in layers)
     return "pre" if "_preact_bn" in names else "relu_only_pre" if "_preact_relu" in names else "post"
 
 
-def _zero_init(layers: list[Any]) -> bool:
-    starts = (layer.gamma_initializer for layer in layers if isinstance(layer, keras.layers.BatchNormalization))
-    return any(isinstance(start, keras.initializers.Zeros) for start in starts)
+def _find_zero_init(layers: list[Any]) -> bool:
+    initializers = (layer.gamma_initializer for layer in layers if isinstance(layer, keras.layers.BatchNormalization))
+    return any(isinstance(initializer, keras.initializers.Zeros) for initializer in initializers)
 
 
-def initializer(layers: list[Any]) -> Any:
+def _find_initializer(layers: list[Any]) -> Any:
     first = next((layer for layer in layers if hasattr(layer, "kernel_initializer")), None)
-    return first and _words(first.kernel_initializer)
+    return first and _name_initializer(first.kernel_initializer)
 
 
-def _words(initializer: Any) -> str:
-    """An initializer's class and distribution, "HeNormal"."""
+def _name_initializer(initializer: Any) -> str:
+    """The class of an initializer, which says its distribution too: "HeNormal"."""
     return type(keras.initializers.get(initializer)).__name__
 
 
-FIELDS: dict[str, Callable[[list[Any]], Any]] = {      # None: nothing there to tell it by
-    "drop_path_rate": lambda layers: _largest(one.rate for one in layers if isinstance(one, StochasticDepth)),
-    "drop_path_mode": lambda layers: next((one.mode for one in layers if isinstance(one, StochasticDepth)), None),
-    "drop_block_rate": lambda layers: _largest(one.rate for one in layers if isinstance(one, DropBlock2D)),
-    "block_dropout_rate": lambda layers: _largest(one.rate for one in _dropouts(layers) if one.name != "top_dropout"),
-    "dropout_rate": lambda layers: _largest(one.rate for one in _dropouts(layers) if one.name == "top_dropout"),
-    "zero_init_residual": _zero_init, "initializer": initializer, "order": order}
+def _list_depths(layers: list[Any]) -> list[StochasticDepth]:
+    return [layer for layer in layers if isinstance(layer, StochasticDepth)]
 
 
-def _dropouts(layers: list[Any]) -> list[Any]:
-    return [layer for layer in layers if isinstance(layer, keras.layers.Dropout)]
+def _list_dropout_rates(layers: list[Any], is_top: bool) -> list[float]:
+    return [layer.rate for layer in layers
+            if isinstance(layer, keras.layers.Dropout) and (layer.name == "top_dropout") == is_top]
 
 
-def check(model: keras.Model, recipe: Recipe) -> None:
-    """Raises: ValueError that names the fields in which the net is not what the recipe's model part says."""
-    layers, wrong = list(layers_of(model)), []
+MODEL_FIELDS: dict[str, Callable[[list[Any]], Any]] = {      # field -> its value in a model; None: it cannot be told
+    "drop_path_rate": lambda layers: _find_largest(layer.rate for layer in _list_depths(layers)),
+    "drop_path_mode": lambda layers: next((layer.mode for layer in _list_depths(layers)), None),
+    "drop_block_rate": lambda layers: _find_largest(la.rate for la in layers if isinstance(la, DropBlock2D)),
+    "block_dropout_rate": lambda layers: _find_largest(_list_dropout_rates(layers, is_top=False)),
+    "dropout_rate": lambda layers: _find_largest(_list_dropout_rates(layers, is_top=True)),
+    "zero_init_residual": _find_zero_init, "initializer": _find_initializer, "order": _find_order}
+
+
+def check_model_matches_recipe(model: keras.Model, recipe: Recipe) -> None:
+    """Checks the fields of the recipe's model part against the layers of a model.
+
+    Raises:
+        ValueError: where they differ; the message names the fields and their values.
+    """
+    layers, differences = list(iterate_layers(model)), {}
     for field, expected in recipe.model.items():
-        if field not in FIELDS:
-            raise ValueError(f"{field}={expected!r} cannot be read from a built model; give the name of the net, which is built "
-                             f"with it, instead of {model.name!r}")
-        found = FIELDS[field](layers)
-        if found is not None and not same(found, _words(expected) if field == "initializer" else expected):
-            wrong.append(f"{field}={found!r}, expected {expected!r}")
-    if wrong:
-        fields = ", ".join(line.partition("=")[0] for line in wrong)
-        raise ValueError(f"{model.name} is not what the recipe {recipe.name} trains: {'; '.join(wrong)}. Build it with these, "
-                         f"give its name instead, or say with model_set that {fields} should be what the net has")
+        if field not in MODEL_FIELDS:
+            raise ValueError(f"{field}={expected!r} cannot be read from a built model; give the name of the net, which "
+                             f"is then built with it, instead of {model.name!r}")
+        value = MODEL_FIELDS[field](layers)
+        expected_value = _name_initializer(expected) if field == "initializer" else expected
+        if value is not None and not _is_equal(value, expected_value):
+            differences[field] = f"{field}={value!r}, expected {expected!r}"
+    if differences:
+        raise ValueError(f"{model.name} is not what the recipe {recipe.name} trains: {'; '.join(differences.values())}. "
+                         "Build it with these values, or give its name instead, or set "
+                         f"{', '.join(differences)} in model_overrides to the values of the model")
 
 
-def same(found: Any, expected: Any) -> bool:
-    if isinstance(found, float) and isinstance(expected, (int, float)):
-        return math.isclose(found, expected, rel_tol=1e-6, abs_tol=1e-12)
-    return found == expected
+def _is_equal(value: Any, expected: Any) -> bool:
+    if isinstance(value, float) and isinstance(expected, (int, float)):
+        return math.isclose(value, expected, rel_tol=1e-6, abs_tol=1e-12)
+    return value == expected

@@ -1,4 +1,4 @@
-"""The folder of a training: what it was asked for, what it found, its weights, and how to go on with it."""
+"""The folder of a training: its arguments, its log, its weights, and what is needed to resume it."""
 from __future__ import annotations
 
 import contextlib
@@ -14,114 +14,147 @@ from typing import Any, Iterator, Mapping
 
 import tensorflow as tf
 
-from .checkpoint import atomic
+from ..errors import ArgumentError
+from ..files import locked, write_text
+from .saved_keys import from_saved_info, to_saved_info
 
-RUN, LOG, CHECKPOINT, BEST, LAST, EVENTS = "run.json", "log.csv", "checkpoint.npz", "best.keras", "last.keras", "events"
-SCALAR = tf.compat.v1.SummaryMetadata(plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"), data_class=1)
+RUN_FILE, LOG_FILE, CHECKPOINT_FILE, EVENTS_FOLDER = "run.json", "log.csv", "checkpoint.npz", "events"
+BEST_MODEL, LAST_MODEL = "best.keras", "last.keras"
+
+_PLUGIN = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+_SCALAR = tf.compat.v1.SummaryMetadata(plugin_data=_PLUGIN, data_class=1)
 
 
 @dataclass
-class Run:
-    """A folder; only the first of several workers writes to it."""
+class RunFolder:
+    """The folder of a training.
+
+    Attributes:
+        folder: its path.
+        is_chief: whether this process writes to it; of several workers only the first one does.
+    """
+
     folder: pathlib.Path
-    chief: bool = True
+    is_chief: bool = True
 
     @classmethod
-    def create(cls, folder: str | os.PathLike[str], chief: bool = True) -> Run:
-        """Raises: ValueError for a folder that has something in it, OSError."""
-        path = cls.vacant(folder, chief)
+    def create(cls, folder: str | os.PathLike[str], is_chief: bool = True) -> RunFolder:
+        """Makes a new folder.  Raises: ArgumentError where it is not empty; OSError."""
+        path = check_empty(folder, is_chief)
         path.mkdir(parents=True, exist_ok=True)
-        return cls(path, chief)
+        return cls(path, is_chief)
 
-    @staticmethod
-    def vacant(folder: str | os.PathLike[str], chief: bool = True) -> pathlib.Path:
-        """The folder, which may be made or taken.
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], is_chief: bool = True) -> tuple[RunFolder, dict[str, Any]]:
+        """The folder of a training to resume, and what `write_info` wrote there.
 
-        Raises: ValueError where it has something in it, but for what a training leaves that ended before its first checkpoint.
+        Raises:
+            FileNotFoundError: where there is no run.json or no checkpoint.
+            ValueError: where run.json is damaged.
         """
         path = pathlib.Path(folder)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())) and chief and not _unborn(path):
-            known = (path / RUN).is_file()
-            raise ValueError(f"output={os.fspath(folder)!r} is not empty; give a new folder"
-                             + (f", or resume={os.fspath(folder)!r} to go on with the training there" if known else ""))
-        return path
+        if not (path / RUN_FILE).is_file():
+            raise FileNotFoundError(f"resume={os.fspath(folder)!r}: no training was started there ({RUN_FILE} is missing)")
+        info = read_run_info(path)
+        if not (path / CHECKPOINT_FILE).is_file():
+            hint = f"start a new training in another folder, with its {LAST_MODEL} as the model to start from"
+            if _has_no_checkpoint_yet(path):
+                hint = ("the training ended before it saved the first one; the same command with "
+                        f"output={str(folder)!r} starts it again")
+            raise FileNotFoundError(f"resume={os.fspath(folder)!r}: it has no {CHECKPOINT_FILE} to resume from; {hint}")
+        return cls(path, is_chief), info
 
-    @classmethod
-    def open(cls, folder: str | os.PathLike[str], chief: bool = True) -> tuple[Run, dict[str, Any]]:
-        """The folder, and what `begin` wrote about the training there.
-
-        Raises: FileNotFoundError where there is none, or no checkpoint; ValueError where its run.json cannot be read.
-        """
-        file = pathlib.Path(folder) / RUN
-        if not file.is_file():
-            raise FileNotFoundError(f"resume={os.fspath(folder)!r}: no training was begun there ({RUN} is missing)")
-        try:
-            about = json.loads(file.read_text(encoding="utf-8"))
-            if not (about["arguments"] and about["recipe"]["training"]):
-                raise ValueError("it does not say what was asked for")
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{file} is damaged ({error}); output=DIR begins anew in another folder") from error
-        if not (file.parent / CHECKPOINT).is_file():
-            then = f"begin anew in another folder, with its {LAST} as the model to begin with"
-            if _unborn(file.parent):
-                then = f"the training ended before its first one; the same command with output={str(folder)!r} begins it again"
-            raise FileNotFoundError(f"resume={os.fspath(folder)!r}: there is no {CHECKPOINT} to go on from; {then}")
-        return cls(file.parent, chief), about
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Inside, no other process trains here, where the system can tell.  Raises: ValueError where one does."""
-        try:
-            import fcntl
-        except ImportError:     # Windows
-            fcntl = None        # type: ignore[assignment]
-        if not self.chief or fcntl is None:
-            yield
-            return
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            with contextlib.suppress(OSError):      # a file system without locks
-                try:
-                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)      # of the process: a kill ends it
-                except BlockingIOError as error:
-                    raise ValueError(f"{self.folder}: another process trains there; wait for its end, or give another "
-                                     "folder") from error
-            yield
-        finally:
-            os.close(folder)
-
-    def __getitem__(self, name: str) -> pathlib.Path:
+    def path(self, name: str) -> pathlib.Path:
+        """The path of one of its files."""
         return self.folder / name
 
     @property
-    def command(self) -> str:
-        """What goes on with it."""
+    def resume_command(self) -> str:
+        """The shell command that resumes this training."""
         return f"reskeras train --resume {shlex.quote(str(self.folder))}"
 
-    def begin(self, about: Mapping[str, Any]) -> None:
-        if self.chief:
-            versions = {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")}
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Inside the block no other process trains in this folder, where the system has file locks.
+
+        Raises: ValueError where another process trains there.
+        """
+        with contextlib.ExitStack() as stack:
+            if self.is_chief:
+                try:
+                    stack.enter_context(locked(self.folder, wait=False))
+                except BlockingIOError as error:
+                    raise ValueError(f"{self.folder}: another process trains there; wait until it ends, or give another "
+                                     "folder") from error
+            yield
+
+    def write_info(self, info: Mapping[str, Any]) -> None:
+        """Writes run.json: the arguments, the data, the recipe, and the versions of the packages."""
+        if self.is_chief:
             from .. import __version__
-            text = json.dumps({**about, "versions": {"reskeras": __version__, **versions}, "resume": self.command}, indent=2)
-            atomic(self[RUN], lambda file: file.write(text.encode()))
+            versions = {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")}
+            saved = {**to_saved_info(info), "versions": {"reskeras": __version__, **versions},
+                     "resume": self.resume_command}
+            write_text(self.path(RUN_FILE), json.dumps(saved, indent=2))
 
-    def log(self, epochs: list[int], history: Mapping[str, list[Any]]) -> None:
-        """Writes log.csv anew, and the last epoch's line as TensorBoard events."""
-        if not self.chief:
+    def write_log(self, epochs: list[int], history: Mapping[str, list[Any]]) -> None:
+        """Writes log.csv with all epochs, and the last epoch as TensorBoard events.
+
+        Args:
+            epochs: the numbers of the epochs, from 0 on.
+            history: the values of each metric, one per epoch.
+        """
+        if not self.is_chief:
             return
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["epoch", *history])
-        for line in zip(epochs, *history.values()):
-            writer.writerow([line[0] + 1, *(f"{value:.6g}" for value in line[1:])])
-        atomic(self[LOG], lambda out: out.write(file.getvalue().encode()))
-        with tf.summary.create_file_writer(str(self[EVENTS])).as_default():
-            for name, column in history.items():
-                # as tf.summary.scalar, which needs the tensorboard package
-                tf.summary.write(name, tf.constant(column[-1], tf.float32), epochs[-1] + 1, SCALAR)
+        for epoch, *values in zip(epochs, *history.values()):
+            writer.writerow([epoch + 1, *(f"{value:.6g}" for value in values)])
+        write_text(self.path(LOG_FILE), text.getvalue())
+
+        with tf.summary.create_file_writer(str(self.path(EVENTS_FOLDER))).as_default():
+            for name, values in history.items():
+                # like tf.summary.scalar, which needs the tensorboard package
+                tf.summary.write(name, tf.constant(values[-1], tf.float32), epochs[-1] + 1, _SCALAR)
 
 
-def _unborn(folder: pathlib.Path) -> bool:
-    """Whether a training ended there before its first checkpoint: nothing is lost where another one takes the folder."""
+def check_empty(folder: str | os.PathLike[str], is_chief: bool = True) -> pathlib.Path:
+    """The path of a folder that may be made, or used because it is empty.
+
+    The files of a training that ended before its first checkpoint do not count: nothing is lost with them.
+
+    Raises:
+        ArgumentError: where it has other files.
+    """
+    path = pathlib.Path(folder)
+    is_used = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    if is_used and is_chief and not _has_no_checkpoint_yet(path):
+        is_run = (path / RUN_FILE).is_file()
+        raise ArgumentError("output", os.fspath(folder), "a new or empty folder", hint="give another folder"
+                            + (f", or resume={os.fspath(folder)!r} to resume the training there" if is_run else ""))
+    return path
+
+
+def read_run_info(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `RunFolder.write_info` wrote.
+
+    Raises:
+        OSError: where run.json cannot be read.
+        ValueError: where it is damaged.
+    """
+    file = pathlib.Path(folder) / RUN_FILE
+    try:
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        if not (saved["arguments"] and saved["recipe"]["training"]):
+            raise ValueError("it does not contain the arguments of the training")
+        return from_saved_info(saved)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} is damaged ({error}); start a new training in another folder, with output=DIR") from error
+
+
+def _has_no_checkpoint_yet(folder: pathlib.Path) -> bool:
+    """Whether a training ended there before it saved its first checkpoint."""
     names = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
-    return RUN in names and not {name for name in names if not name.startswith(".")} - {RUN, LAST}
+    visible = {name for name in names if not name.startswith(".")}
+    return RUN_FILE in names and not visible - {RUN_FILE, LAST_MODEL}

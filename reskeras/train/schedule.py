@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step alone, so that a training that goes on has the rate it would have had."""
+"""The learning rate as a function of the step alone, so that a resumed training has the same learning rates."""
 from __future__ import annotations
 
 import math
@@ -7,73 +7,98 @@ from typing import Any, Iterable
 import keras
 from keras import ops
 
+from ..errors import ArgumentError
 from .recipe import Training
 
+_CONFIG_KEYS = {        # argument -> its key in the config of a saved schedule
+    "learning_rate": "rate", "total_updates": "total", "kind": "kind", "milestones": "milestones",
+    "decay_factor": "factor", "warmup": "warmup", "warmup_start": "warmup_rate", "steps_per_update": "every"}
 
-@keras.saving.register_keras_serializable("reskeras")
-class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear warm-up, then constant, divided at milestones, or half a cosine to zero.
 
-    Arguments:
-        rate: after the warm-up.
-        total: updates of the weights in all.
-        kind: "constant", "step" or "cosine".
-        milestones: the updates from which on the rate is multiplied by `factor` once more.
-        warmup: updates; the i-th of m has the rate i/m of the way from `warmup_rate * rate` (arXiv:1812.01187 §3.1).
-        every: steps for an update, where gradients are accumulated.
+@keras.saving.register_keras_serializable("reskeras", name="Schedule")
+class TrainingSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear warm-up, and then a constant, stepwise or cosine schedule.
+
+    Args:
+        learning_rate: after the warm-up.
+        total_updates: updates of the weights in the whole training.
+        kind: "constant"; "step", multiplied by `decay_factor` at each milestone; or "cosine", half a cosine to zero.
+        milestones: the updates from which on the learning rate is multiplied by `decay_factor` once more.
+        decay_factor: see `milestones`.
+        warmup: its length in updates; the i-th of m has i/m of the way from `warmup_start * learning_rate` to
+            `learning_rate` (arXiv:1812.01187 §3.1).
+        warmup_start: see `warmup`.
+        steps_per_update: batches for one update, where gradients are accumulated.
     """
 
-    def __init__(self, rate: float, total: int, kind: str = "constant", milestones: Iterable[int] = (), factor: float = 0.1,
-                 warmup: int = 0, warmup_rate: float = 0.0, every: int = 1):
-        self.rate, self.total, self.kind, self.factor = rate, total, kind, factor
-        self.milestones, self.warmup, self.warmup_rate, self.every = tuple(milestones), warmup, warmup_rate, every
+    def __init__(self, learning_rate: float, total_updates: int, kind: str = "constant",
+                 milestones: Iterable[int] = (), decay_factor: float = 0.1, warmup: int = 0,
+                 warmup_start: float = 0.0, steps_per_update: int = 1):
+        self.learning_rate, self.total_updates, self.kind = learning_rate, total_updates, kind
+        self.milestones, self.decay_factor = tuple(milestones), decay_factor
+        self.warmup, self.warmup_start, self.steps_per_update = warmup, warmup_start, steps_per_update
 
     def __call__(self, step: Any) -> Any:
-        step = ops.cast(ops.floor_divide(ops.cast(step, "int64"), self.every), "float32")
-        warm = self.warmup_rate + (1 - self.warmup_rate) * (step + 1) / max(self.warmup, 1)
-        return self.rate * ops.where(step < self.warmup, warm, SHAPES[self.kind](self, step))
+        update = ops.cast(ops.floor_divide(ops.cast(step, "int64"), self.steps_per_update), "float32")
+        warm = self.warmup_start + (1 - self.warmup_start) * (update + 1) / max(self.warmup, 1)
+        factor = _SHAPES[self.kind](self, update)
+        return self.learning_rate * ops.where(update < self.warmup, warm, factor)
 
     def get_config(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in (
-            "rate", "total", "kind", "milestones", "factor", "warmup", "warmup_rate", "every")}
+        return {key: getattr(self, name) for name, key in _CONFIG_KEYS.items()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TrainingSchedule:
+        return cls(**{name: config[key] for name, key in _CONFIG_KEYS.items() if key in config})
 
 
-def _stepped(schedule: Schedule, step: Any) -> Any:
-    passed = sum((ops.cast(step >= m, "float32") for m in schedule.milestones), ops.zeros_like(step))
-    return schedule.factor ** passed
+def _step(schedule: TrainingSchedule, update: Any) -> Any:
+    passed = sum((ops.cast(update >= m, "float32") for m in schedule.milestones), ops.zeros_like(update))
+    return schedule.decay_factor ** passed
 
 
-def cosine(schedule: Schedule, step: Any) -> Any:
-    share = (step - schedule.warmup) / max(schedule.total - schedule.warmup, 1)
-    return 0.5 * (1 + ops.cos(math.pi * ops.clip(share, 0, 1)))
+def _cosine(schedule: TrainingSchedule, update: Any) -> Any:
+    progress = (update - schedule.warmup) / max(schedule.total_updates - schedule.warmup, 1)
+    return 0.5 * (1 + ops.cos(math.pi * ops.clip(progress, 0, 1)))
 
 
-SHAPES = {"constant": lambda schedule, step: ops.ones_like(step), "step": _stepped, "cosine": cosine}
+_SHAPES = {"constant": lambda schedule, update: ops.ones_like(update), "step": _step, "cosine": _cosine}
 
 
-def schedule(training: Training, rate: float, per_epoch: float, total: int, every: int = 1) -> Schedule | float:
-    """The recipe's rate; a number for "plateau", which follows what the epochs find (`plateaus`).
+def make_schedule(training: Training, learning_rate: float, updates_per_epoch: float, total_updates: int,
+                  steps_per_update: int = 1) -> TrainingSchedule | float:
+    """The recipe's schedule.
 
-    Arguments:
-        rate: after the warm-up, see `reskeras.train.recipe.learning_rate`.
-        per_epoch, total: updates of the weights.
-        every: steps for an update.
-    Raises: ValueError for a plateau with a warm-up.
+    Args:
+        training: the recipe's training part.
+        learning_rate: after the warm-up, see `recipe.scale_learning_rate`.
+        updates_per_epoch: updates of the weights in an epoch.
+        total_updates: updates of the weights in the whole training.
+        steps_per_update: batches for one update.
+    Returns: a schedule; for "plateau" the number `learning_rate`, which follows the results (`count_plateaus`).
+    Raises:
+        ArgumentError: for a plateau with a warm-up.
     """
     if training.schedule == "plateau":
         if training.warmup:
-            raise ValueError(f"warmup={training.warmup}: schedule='plateau' has none; expected 0")
-        return float(rate)
-    updates = 1 if training.steps else per_epoch
-    return Schedule(rate, total, training.schedule, [round(m * updates) for m in training.milestones], training.factor,
-                    round(training.warmup * updates), training.warmup_rate, every)
+            raise ArgumentError("warmup", training.warmup, "0, because schedule='plateau' has no warm-up")
+        return float(learning_rate)
+    unit = 1 if training.steps else updates_per_epoch
+    return TrainingSchedule(learning_rate, total_updates, training.schedule,
+                            [round(m * unit) for m in training.milestones], training.decay_factor,
+                            round(training.warmup * unit), training.warmup_start, steps_per_update)
 
 
-def plateaus(values: Iterable[float], patience: int) -> int:
-    """How many plateaus there have been: `patience` epochs in a row that were no better than the best before them."""
-    best, waited, found = math.inf, 0, 0
+def count_plateaus(values: Iterable[float], patience: int) -> int:
+    """How many plateaus there have been.
+
+    Args:
+        values: one for each epoch; less is better.
+        patience: epochs in a row, none better than the best before them, that make a plateau.
+    """
+    best, waited, plateaus = math.inf, 0, 0
     for value in values:
         best, waited = (value, 0) if value < best else (best, waited + 1)
         if waited and waited >= patience:
-            found, waited = found + 1, 0
-    return found
+            plateaus, waited = plateaus + 1, 0
+    return plateaus

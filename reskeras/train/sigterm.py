@@ -7,33 +7,39 @@ import sys
 import threading
 from typing import Any
 
-SECONDS = 8         # of the ten that schedulers commonly give
+_SECONDS = 8         # of the ten that schedulers commonly give
 
 
-class Termination:
-    """Notes a SIGTERM inside `with`, in the main thread; `asked` is whether there has been one."""
+class SigtermHandler:
+    """Notes a SIGTERM inside `with`, in the main thread.
 
-    def __init__(self, active: bool):
-        self.asked, self.timer = False, threading.Timer(SECONDS, self.leave)
-        self.timer.daemon = True
-        self.active = active and threading.current_thread() is threading.main_thread()
+    Args:
+        is_active: whether to do so; else the signal has its usual effect.
+    Attributes:
+        is_requested: whether there has been a SIGTERM.
+    """
 
-    def __enter__(self) -> Termination:
-        if self.active:
-            self.before = signal.signal(signal.SIGTERM, self.note)
+    def __init__(self, is_active: bool):
+        self.is_requested, self._timer = False, threading.Timer(_SECONDS, self._exit)
+        self._timer.daemon = True
+        self._is_active = is_active and threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> SigtermHandler:
+        if self._is_active:
+            self._previous = signal.signal(signal.SIGTERM, self._handle)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self.timer.cancel()
-        if self.active:
-            signal.signal(signal.SIGTERM, self.before)
+        self._timer.cancel()
+        if self._is_active:
+            signal.signal(signal.SIGTERM, self._previous)
 
-    def note(self, number: int, frame: Any) -> None:
-        if not self.asked:
-            self.asked = True
-            self.timer.start()
+    def _handle(self, number: int, frame: Any) -> None:
+        if not self.is_requested:
+            self.is_requested = True
+            self._timer.start()
 
-    def leave(self) -> None:
-        """A step or a first compilation takes too long: the last checkpoint, which is whole, has to do."""
-        print("terminated within a step: the last checkpoint stays as it is", file=sys.stderr, flush=True)
+    def _exit(self) -> None:
+        """A step or a first compilation takes too long: the previous checkpoint, which is complete, remains."""
+        print("terminated within a step: the previous checkpoint is kept", file=sys.stderr, flush=True)
         os._exit(0)

@@ -1,186 +1,188 @@
-"""Where images come from, by one grammar: folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10, cifar100, digits, arrays."""
+"""Where images come from: folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10, cifar100, digits, or arrays."""
 from __future__ import annotations
 
 import pathlib
-from dataclasses import dataclass, field
 from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
 
-from ..spec import nearest
-from ..images.labels import label_set
+from ..errors import ArgumentError, check_choice
+from ..images.labels import get_label_set
 from . import tfrecord
+from .source import DataSource
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
-SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
-GRAMMAR = ("folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10[:FILE or FOLDER], cifar100[:FILE or FOLDER], digits, or "
-           "arrays (images, labels)")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Images with labels: paths or pixels in memory, or a stream of either in an order that never changes."""
-    name: str
-    images: Any = None                          # paths, or uint8 (N, height, width, channels); None for a stream
-    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, "int64"))
-    classes: tuple[str, ...] = ()               # their names or WordNet ids; () where nobody says
-    stream: Callable[[], tf.data.Dataset] | None = None     # of (bytes or pixels, label)
-
-    def __len__(self) -> int:
-        if self.stream is not None:
-            raise TypeError(f"{self.name} is a stream: its length is known at its end")
-        return len(self.labels)
-
-    @property
-    def files(self) -> bool:
-        return isinstance(self.images, list)
-
-    def called(self, index: int) -> str:
-        """What one image is called in a message."""
-        return self.images[index] if self.files else f"image {index} of {self.name}"
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+_SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}     # split -> its names in folders and tfds
+_GRAMMAR = ("folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10[:FILE or FOLDER], cifar100[:FILE or FOLDER], "
+            "digits, or arrays (images, labels)")
 
 
-def source(what: Any, split: str = "train") -> Source:
-    """The images that `what` says.
+def open_source(data: Any, split: str = "train") -> DataSource:
+    """The images that `data` names.
 
-    Arguments:
-        what: a string of the grammar, (images, labels) with uint8 images, or a Source.
-        split: "train" or "test", where there are both: the folders train, test or val, tfds' splits, x_test in an .npz file.
-    Raises: ValueError for another word or data of another form; FileNotFoundError; ImportError where a package is missing.
+    Args:
+        data: a string, see the head of this file; (images, labels) with uint8 images (N, height, width, channels);
+            or a `DataSource`, which is returned as it is.
+        split: "train" or "test", where there are both: the folders train, test or val, the splits of tfds, x_test in
+            an .npz file.
+    Raises:
+        ArgumentError: for another string.
+        ValueError: for images or labels of another form.
+        FileNotFoundError: where the files do not exist.
+        ImportError: where a package is missing.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split={split!r}: expected train or test{nearest(split, SPLITS)}")
-    if isinstance(what, Source):
-        return what
-    if isinstance(what, (tuple, list)) and len(what) == 2:
-        return arrays("arrays", *what)
-    if not isinstance(what, str):
-        raise ValueError(f"data={type(what).__name__}: expected {GRAMMAR}")
-    kind, colon, rest = what.partition(":")
-    if kind not in KINDS or bool(colon) != bool(rest) or not rest and kind in ("folder", "tfrecord", "tfds", "npz"):
-        raise ValueError(f"data={what!r}{nearest(kind, KINDS) if kind not in KINDS else ''}; expected {GRAMMAR}")
-    return KINDS[kind](what, rest, split)
+    check_choice("split", split, _SPLITS)
+    if isinstance(data, DataSource):
+        return data
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        return from_arrays("arrays", *data)
+    if not isinstance(data, str):
+        raise ArgumentError("data", data, _GRAMMAR)
+    kind, colon, rest = data.partition(":")
+    needs_rest = kind in ("folder", "tfrecord", "tfds", "npz")
+    if kind not in _READERS or bool(colon) != bool(rest) or not rest and needs_rest:
+        raise ArgumentError("data", data, _GRAMMAR, () if kind in _READERS else _READERS)
+    return _READERS[kind](data, rest, split)
 
 
-def arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = ()) -> Source:
+def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = ()) -> DataSource:
+    """Images in memory.
+
+    Args:
+        name: what they are called in messages.
+        images: uint8, (N, height, width) or (N, height, width, 1 or 3).
+        labels: class numbers, (N,) or (N, 1).
+        classes: the names of the classes, where they are known.
+    Raises:
+        ValueError: for arrays of another shape or type.
+    """
     images, labels = np.asarray(images), np.asarray(labels)
     images = images[..., None] if images.ndim == 3 else images
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3):
         raise ValueError(f"{name}: images of shape {images.shape} and type {images.dtype}; expected uint8 of 0 to 255, "
                          "(N, height, width, 1 or 3)")
-    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or not len(labels) or labels.min() < 0:
-        raise ValueError(f"{name}: labels of shape {labels.shape} and type {labels.dtype}; expected a class number for each of "
-                         f"the {len(images)} images")
-    return Source(name, images, labels.astype("int64"), classes)
+    is_class_numbers = labels.dtype.kind in "iu" and len(labels) and labels.min() >= 0
+    if labels.shape != images.shape[:1] or not is_class_numbers:
+        raise ValueError(f"{name}: labels of shape {labels.shape} and type {labels.dtype}; expected a class number for "
+                         f"each of the {len(images)} images")
+    return DataSource(name, images, labels.astype("int64"), classes)
 
 
-def folder(name: str, path: str, split: str) -> Source:
+def _open_folder(name: str, path: str, split: str) -> DataSource:
     """PATH/CLASS/IMAGE, or PATH/train/CLASS/IMAGE beside PATH/test or PATH/val."""
     top = pathlib.Path(path).expanduser()
     if not top.is_dir():
         raise FileNotFoundError(f"{name}: no such folder")
-    inside = {sub.name: sub for sub in sorted(top.iterdir()) if sub.is_dir() and not sub.name.startswith(".")}
-    if "train" in inside:
-        found = [inside[word] for word in SPLITS[split] if word in inside]
-        if not found:
-            raise ValueError(f"{name}: it has a folder train, and none called {' or '.join(SPLITS[split])}")
-        return folder(name, str(found[0]), split)
-    classes = tuple(inside)
-    files = [sorted(f for f in sub.rglob("*") if f.suffix.lower() in SUFFIXES) for sub in inside.values()]
-    empty = [c for c, own in zip(classes, files) if not own]
+    folders = {sub.name: sub for sub in sorted(top.iterdir()) if sub.is_dir() and not sub.name.startswith(".")}
+    if "train" in folders:
+        split_folders = [folders[word] for word in _SPLITS[split] if word in folders]
+        if not split_folders:
+            raise ValueError(f"{name}: it has a folder train, but none named {' or '.join(_SPLITS[split])}")
+        return _open_folder(name, str(split_folders[0]), split)
+
+    classes = tuple(folders)
+    files = [sorted(f for f in folder.rglob("*") if f.suffix.lower() in _SUFFIXES) for folder in folders.values()]
+    empty = [c for c, class_files in zip(classes, files) if not class_files]
     if not classes or empty:
         raise ValueError(f"{name}: expected a folder for each class with images in it"
                          + (f"; {empty[0]} has none" if empty else ""))
-    labels = np.repeat(np.arange(len(classes)), [len(own) for own in files])
-    return Source(name, [str(f) for own in files for f in own], labels, classes)
+    labels = np.repeat(np.arange(len(classes)), [len(class_files) for class_files in files])
+    return DataSource(name, [str(f) for class_files in files for f in class_files], labels, classes)
 
 
-def records(name: str, pattern: str, split: str) -> Source:
-    return Source(name, classes=tfrecord.classes(pattern), stream=lambda: tfrecord.read(pattern))
+def _open_tfrecords(name: str, pattern: str, split: str) -> DataSource:
+    return DataSource(name, classes=tfrecord.read_class_names(pattern), stream=lambda: tfrecord.read_records(pattern))
 
 
-def tfds(name: str, dataset: str, split: str) -> Source:
-    """A data set of tensorflow-datasets with an image and a label; prepared at first use."""
+def _open_tfds(name: str, dataset: str, split: str) -> DataSource:
+    """A data set of tensorflow-datasets with an image and a label; it is prepared at first use."""
     try:
         import tensorflow_datasets
     except ImportError as error:
         raise ImportError(f"{name} needs tensorflow-datasets: pip install \"reskeras[train]\"") from error
     builder = tensorflow_datasets.builder(dataset)
     builder.download_and_prepare()
-    if not {"image", "label"} <= set(builder.info.features or ()):
-        raise ValueError(f"{name}: expected a data set with an image and a label; it has "
-                         f"{', '.join(builder.info.features or ())}")
-    found = [word for word in SPLITS[split] if word in builder.info.splits]
-    if not found:
-        raise ValueError(f"{name}: it has no split {' or '.join(SPLITS[split])}, only {', '.join(builder.info.splits)}")
+    features = builder.info.features or {}
+    if not {"image", "label"} <= set(features):
+        raise ValueError(f"{name}: expected a data set with an image and a label; it has {', '.join(features)}")
+    splits = [word for word in _SPLITS[split] if word in builder.info.splits]
+    if not splits:
+        raise ValueError(f"{name}: it has no split {' or '.join(_SPLITS[split])}, only {', '.join(builder.info.splits)}")
 
     def stream() -> tf.data.Dataset:
-        examples = builder.as_dataset(split=found[0], shuffle_files=False,
+        examples = builder.as_dataset(split=splits[0], shuffle_files=False,
                                       decoders={"image": tensorflow_datasets.decode.SkipDecoding()})
         return examples.map(lambda e: (e["image"], tf.cast(e["label"], tf.int64)))
-    return Source(name, classes=tuple(getattr(builder.info.features["label"], "names", None) or ()), stream=stream)
+    return DataSource(name, classes=tuple(getattr(features["label"], "names", None) or ()), stream=stream)
 
 
-def npz(name: str, path: str, split: str) -> Source:
+def _open_npz(name: str, path: str, split: str) -> DataSource:
     """x and y, or images and labels, or x_train, y_train, x_test and y_test; images are uint8."""
     file = pathlib.Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"{name}: no such file")
-    with np.load(file, allow_pickle=False) as data:
+    with np.load(file, allow_pickle=False) as arrays:
         for x, y in ((f"x_{split}", f"y_{split}"), ("x", "y"), ("images", "labels")):
-            if x in data and y in data:
-                return arrays(name, data[x], data[y])
-        raise ValueError(f"{name}: expected the arrays x and y, or x_{split} and y_{split}; it has {', '.join(data.files)}")
+            if x in arrays and y in arrays:
+                return from_arrays(name, arrays[x], arrays[y])
+        raise ValueError(f"{name}: expected the arrays x and y, or x_{split} and y_{split}; it has "
+                         f"{', '.join(arrays.files)}")
 
 
-def cifar(name: str, path: str, split: str) -> Source:
+def _open_cifar(name: str, path: str, split: str) -> DataSource:
     """CIFAR from Keras' download, a local .npz file, or the folder of the original binary files."""
     kind = name.partition(":")[0]
-    classes = tuple(label for _, label in label_set(kind))
-    where = pathlib.Path(path).expanduser()
-    if path and where.is_dir():
-        x, y = _binaries(where, kind, split)
-        return arrays(name, x, y, classes)
-    if path:
-        found = npz(name, path, split)
-        return arrays(name, found.images, found.labels, classes)
-    import keras
-    train, test = getattr(keras.datasets, kind).load_data()
-    x, y = train if split == "train" else test
-    return arrays(name, x, y, classes)
+    classes = tuple(label for _, label in get_label_set(kind))
+    place = pathlib.Path(path).expanduser()
+    if path and place.is_dir():
+        images, labels = _read_cifar_binaries(place, kind, split)
+    elif path:
+        source = _open_npz(name, path, split)
+        images, labels = source.images, source.labels
+    else:
+        import keras
+        train, test = getattr(keras.datasets, kind).load_data()
+        images, labels = train if split == "train" else test
+    return from_arrays(name, images, labels, classes)
 
 
-def _binaries(where: pathlib.Path, kind: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_cifar_binaries(folder: pathlib.Path, kind: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """One byte (CIFAR-100: two, of which the second is the class) and 3 x 32 x 32 bytes for each image."""
     names = {"cifar10": {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]},
              "cifar100": {"train": ["train.bin"], "test": ["test.bin"]}}[kind][split]
-    missing = [n for n in names if not (where / n).is_file()]
+    missing = [n for n in names if not (folder / n).is_file()]
     if missing:
-        raise FileNotFoundError(f"{where / missing[0]}: no such file; expected {', '.join(names)}")
+        raise FileNotFoundError(f"{folder / missing[0]}: no such file; expected {', '.join(names)}")
     head = 1 if kind == "cifar10" else 2
-    data = np.concatenate([np.fromfile(where / n, "uint8") for n in names])
+    data = np.concatenate([np.fromfile(folder / n, "uint8") for n in names])
     if not len(data) or len(data) % (head + 3072):
-        raise ValueError(f"{where}: {len(data)} bytes are no whole number of {kind} images of {head + 3072} bytes")
+        raise ValueError(f"{folder}: {len(data)} bytes are no whole number of {kind} images of {head + 3072} bytes")
     data = data.reshape(-1, head + 3072)
     return data[:, head:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), data[:, head - 1].astype("int64")
 
 
-def digits(name: str, path: str, split: str) -> Source:
-    """scikit-learn's digits: of every ten of a class, in order, the first and the sixth are the test, the eighth validation."""
+def _open_digits(name: str, path: str, split: str) -> DataSource:
+    """scikit-learn's digits.
+
+    Of every ten images of a class, in order, the first and the sixth are the test, the eighth is the validation of
+    `reskeras demo`, which is in neither split.
+    """
     if path:
-        raise ValueError(f"data={name!r}: digits takes no path")
+        raise ArgumentError("data", name, "digits, without a path")
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError("digits are scikit-learn's: pip install \"reskeras[demo]\"") from error
+        raise ImportError("digits need scikit-learn: pip install \"reskeras[demo]\"") from error
     bunch = load_digits()
-    place = np.array([np.sum(bunch.target[:i] == c) % 10 for i, c in enumerate(bunch.target)])
-    chosen = np.isin(place, (0, 5)) if split == "test" else ~np.isin(place, (0, 5, 7))
+    position = np.array([np.sum(bunch.target[:i] == c) % 10 for i, c in enumerate(bunch.target)])
+    is_test, is_validation = np.isin(position, (0, 5)), position == 7
+    chosen = is_test if split == "test" else ~(is_test | is_validation)
     pixels = np.round(bunch.images[chosen] * 255 / 16).astype("uint8")
-    return arrays(name, pixels, bunch.target[chosen], tuple(label for _, label in label_set("digits")))
+    return from_arrays(name, pixels, bunch.target[chosen], tuple(label for _, label in get_label_set("digits")))
 
 
-KINDS: dict[str, Callable[[str, str, str], Source]] = {
-    "folder": folder, "tfrecord": records, "tfds": tfds, "npz": npz, "cifar10": cifar, "cifar100": cifar, "digits": digits}
+_READERS: dict[str, Callable[[str, str, str], DataSource]] = {
+    "folder": _open_folder, "tfrecord": _open_tfrecords, "tfds": _open_tfds, "npz": _open_npz,
+    "cifar10": _open_cifar, "cifar100": _open_cifar, "digits": _open_digits}

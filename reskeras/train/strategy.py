@@ -1,4 +1,4 @@
-"""Many devices: which strategy, a model that is right under it, and a line that says what runs."""
+"""Many devices: which strategy, a model that trains correctly under it, and a description of what runs."""
 from __future__ import annotations
 
 import json
@@ -8,53 +8,59 @@ from typing import Any, Callable, Iterable
 import keras
 import tensorflow as tf
 
-from ..spec import nearest
-from .distributed_model import Distributable
+from ..errors import ArgumentError
+from .distributed_model import DistributedModel
 
-TIMEOUT = 600.0     # seconds
-EXAMPLE = '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}'
+_TIMEOUT = 600.0     # seconds
+_EXAMPLE = ('{"cluster": {"worker": ["host0:12345", "host1:12345"]}, '
+            '"task": {"type": "worker", "index": 0}}')
 
 
-def choose(strategy: str | tf.distribute.Strategy | None = "auto", timeout: float = TIMEOUT) -> tf.distribute.Strategy | None:
-    """The strategy to train with; None is one device without one.
+def choose_strategy(strategy: str | tf.distribute.Strategy | None = "auto",
+                    timeout: float = _TIMEOUT) -> tf.distribute.Strategy | None:
+    """The strategy to train with; None trains on one device.
 
-    Arguments:
-        strategy: "none"; "mirrored", all GPUs of this machine, or its (logical) CPUs where there is none; "multi_worker", the
-            machines in the environment variable TF_CONFIG; "tpu"; "auto", which is multi_worker where TF_CONFIG names
-            several machines, mirrored where there are several GPUs, else none; or a strategy, which stays as it is.
-        timeout: seconds for which a worker waits for the others in one step before it gives up.
-    Raises: ValueError for another name, a missing or wrong TF_CONFIG; RuntimeError for "tpu" where there is none.
+    Args:
+        strategy: "none"; "mirrored", all GPUs of this machine, or its (logical) CPUs where there is none;
+            "multi_worker", the machines in the environment variable TF_CONFIG; "tpu"; "auto", which is multi_worker
+            where TF_CONFIG names several machines, mirrored where there are several GPUs, else none; or a strategy,
+            which is returned as it is.
+        timeout: seconds that a worker waits for the others in one step before it gives up.
+    Raises:
+        ArgumentError: for another name.
+        ValueError: where "multi_worker" finds a missing or wrong TF_CONFIG.
+        RuntimeError: where "tpu" finds no TPU.
     """
     if strategy is None or isinstance(strategy, tf.distribute.Strategy):
         return strategy
-    if strategy not in STRATEGIES:
-        raise ValueError(f"strategy={strategy!r}: expected one of {', '.join(STRATEGIES)}, or a tf.distribute.Strategy"
-                         f"{nearest(strategy, STRATEGIES)}")
-    return STRATEGIES[strategy](timeout)
+    if strategy not in _STRATEGIES:
+        raise ArgumentError("strategy", strategy, f"one of {', '.join(_STRATEGIES)}, or a tf.distribute.Strategy",
+                            _STRATEGIES)
+    return _STRATEGIES[strategy](timeout)
 
 
-def auto(timeout: float) -> tf.distribute.Strategy | None:
-    if len(workers()) > 1:
-        return multi_worker(timeout)
-    return mirrored(timeout) if len(tf.config.list_logical_devices("GPU")) > 1 else None
+def _choose_automatically(timeout: float) -> tf.distribute.Strategy | None:
+    if len(_list_workers()) > 1:
+        return _make_multi_worker(timeout)
+    return _make_mirrored(timeout) if len(tf.config.list_logical_devices("GPU")) > 1 else None
 
 
-def mirrored(timeout: float) -> tf.distribute.Strategy:
+def _make_mirrored(timeout: float) -> tf.distribute.Strategy:
     gpus = tf.config.list_logical_devices("GPU")
     devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
     # among CPUs TensorFlow's default is collectives, whose groups a process can make only once
     return tf.distribute.MirroredStrategy(devices, None if gpus else tf.distribute.ReductionToOneDevice())
 
 
-def multi_worker(timeout: float) -> tf.distribute.Strategy:
-    if not workers():
-        raise ValueError("strategy='multi_worker': the environment variable TF_CONFIG names no workers; expected such as "
-                         f"{EXAMPLE}")
+def _make_multi_worker(timeout: float) -> tf.distribute.Strategy:
+    if not _list_workers():
+        raise ValueError("strategy='multi_worker': the environment variable TF_CONFIG names no workers; expected "
+                         f"for example {_EXAMPLE}")
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout)
     return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
 
 
-def tpu(timeout: float) -> tf.distribute.Strategy:
+def _make_tpu(timeout: float) -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(os.environ.get("TPU_NAME", "local"))
         tf.config.experimental_connect_to_cluster(resolver)
@@ -62,94 +68,118 @@ def tpu(timeout: float) -> tf.distribute.Strategy:
         return tf.distribute.TPUStrategy(resolver)
     except Exception as error:      # of many kinds, by what is missing
         raise RuntimeError("strategy='tpu': no TPU can be reached from this machine (TensorFlow says: "
-                           f"{str(error).splitlines()[0]}); on a TPU VM install tensorflow-tpu, elsewhere set TPU_NAME; or "
-                           "choose 'auto'") from error
+                           f"{str(error).splitlines()[0]}); on a TPU VM install tensorflow-tpu, elsewhere set "
+                           "TPU_NAME; or choose 'auto'") from error
 
 
-STRATEGIES: dict[str, Callable[[float], tf.distribute.Strategy | None]] = {
-    "auto": auto, "none": lambda timeout: None, "mirrored": mirrored, "multi_worker": multi_worker, "tpu": tpu}
+_STRATEGIES: dict[str, Callable[[float], tf.distribute.Strategy | None]] = {
+    "auto": _choose_automatically, "none": lambda timeout: None, "mirrored": _make_mirrored,
+    "multi_worker": _make_multi_worker, "tpu": _make_tpu}
 
-KINDS = {"mirrored": tf.distribute.MirroredStrategy, "multi_worker": tf.distribute.MultiWorkerMirroredStrategy,
-         "tpu": tf.distribute.TPUStrategy}
+_STRATEGY_CLASSES = {
+    "mirrored": tf.distribute.MirroredStrategy, "multi_worker": tf.distribute.MultiWorkerMirroredStrategy,
+    "tpu": tf.distribute.TPUStrategy}
 
 
-def workers() -> list[str]:
-    """The addresses of TF_CONFIG's workers, the chief first.  Raises: ValueError where it is not as TensorFlow reads it."""
+def _list_workers() -> list[str]:
+    """The addresses of TF_CONFIG's workers, the chief first.
+
+    Raises: ValueError where TensorFlow could not read it.
+    """
     text = os.environ.get("TF_CONFIG", "")
     try:
         cluster = json.loads(text or "{}").get("cluster", {})
         return [address for kind in ("chief", "worker") for address in cluster.get(kind, [])]
     except (ValueError, AttributeError) as error:
-        raise ValueError(f"TF_CONFIG={text!r}: expected such as {EXAMPLE}") from error
+        raise ValueError(f"TF_CONFIG={text!r}: expected for example {_EXAMPLE}") from error
 
 
-def place(strategy: tf.distribute.Strategy | None) -> tuple[int, int]:
-    """(this worker's number, how many there are)."""
+def find_worker(strategy: tf.distribute.Strategy | None) -> tuple[int, int]:
+    """(the number of this worker, how many there are)."""
     resolver = getattr(strategy, "cluster_resolver", None)
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or not resolver or not resolver.task_type:
+    is_multi_worker = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if not is_multi_worker or not resolver or not resolver.task_type:
         return 0, 1
     chiefs = len(resolver.cluster_spec().as_dict().get("chief", []))
-    return resolver.task_id + (chiefs if resolver.task_type == "worker" else 0), max(1, len(workers()))
+    number = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
+    return number, max(1, len(_list_workers()))
 
 
-def union(strategy: tf.distribute.Strategy | None, numbers: Iterable[int]) -> list[int]:
-    """The numbers of all workers, each of which calls this with its own."""
-    own = tf.constant([-1, *numbers], tf.int64)         # an empty tensor cannot be gathered
+def gather_union(strategy: tf.distribute.Strategy | None, numbers: Iterable[int]) -> list[int]:
+    """The numbers of all workers together, sorted; each worker calls this with its own."""
+    mine = tf.constant([-1, *numbers], tf.int64)         # an empty tensor cannot be gathered
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        own = strategy.gather(strategy.experimental_distribute_values_from_function(lambda context: own), axis=0)
-    return sorted(set(own.numpy().tolist()) - {-1})
+        values = strategy.experimental_distribute_values_from_function(lambda context: mine)
+        mine = strategy.gather(values, axis=0)
+    return sorted(set(mine.numpy().tolist()) - {-1})
 
 
-def distributable(model: keras.Model) -> Distributable:
-    """A model on the same inputs and outputs, sharing the variables, to be compiled and fitted under any strategy.
+def distributable(model: keras.Model) -> DistributedModel:
+    """A model with the same inputs, outputs and variables, to be compiled and fitted under any strategy.
 
-    Arguments:
-        model: a functional model, made inside of `strategy.scope()`; it is trained as its copy is, and is what to save.
-    Raises: TypeError for a model that is not functional.
+    Training it trains `model`, which is the one to save.
+
+    Args:
+        model: a functional model, made inside of `strategy.scope()`.
+    Returns: a Keras model with the same methods.
+    Raises:
+        TypeError: for a model that is not functional.
+    Example:
+        >>> with strategy.scope():
+        ...     net = reskeras.ResNet50(weights=None, classes=10)
+        ...     trainer = reskeras.distributable(net)
+        ...     trainer.compile("sgd", "sparse_categorical_crossentropy")
+        >>> trainer.fit(images, labels)
+        >>> net.save("net.keras")
     """
-    if isinstance(model, Distributable):
+    if isinstance(model, DistributedModel):
         return model
     if not getattr(model, "inputs", None):
         raise TypeError(f"{model.name}: expected a functional model, with inputs and outputs")
+    outputs = model.outputs[0] if len(model.outputs) == 1 else model.outputs
     with model.distribute_strategy.scope():
-        same = Distributable(model.inputs, model.outputs[0] if len(model.outputs) == 1 else model.outputs, name=model.name)
-    same.dtype_policy = model.dtype_policy
-    return same
+        trainer = DistributedModel(model.inputs, outputs, name=model.name)
+    trainer.dtype_policy = model.dtype_policy
+    return trainer
 
 
-def spread(strategy: tf.distribute.Strategy | None, dataset: tf.data.Dataset, batch: int) -> Any:
-    """This worker's own batches, dealt out to its replicas.
+def distribute_batches(strategy: tf.distribute.Strategy | None, dataset: tf.data.Dataset, batch_size: int) -> Any:
+    """The batches of this worker, divided among its replicas.
 
-    Arguments:
-        dataset: the batches of this worker, of `batch` / workers samples each; others have theirs.
-        batch: samples per step of all workers together.
+    Args:
+        strategy: None for one device.
+        dataset: the batches of this worker, of `batch_size / workers` samples each; other workers have theirs.
+        batch_size: samples per step of all workers together.
     Returns: what `fit` and `evaluate` take.
-    Raises: ValueError for a batch that the replicas cannot share evenly.
+    Raises:
+        ArgumentError: for a batch that the replicas cannot share evenly.
     """
-    local = per_replica(strategy, batch)
-    return dataset if strategy is None else strategy.distribute_datasets_from_function(lambda context: dataset.rebatch(local))
+    replica_batch = get_replica_batch_size(strategy, batch_size)
+    if strategy is None:
+        return dataset
+    return strategy.distribute_datasets_from_function(lambda context: dataset.rebatch(replica_batch))
 
 
-def per_replica(strategy: tf.distribute.Strategy | None, batch: int) -> int:
-    """Samples of each replica.  Raises: ValueError for a batch that the replicas cannot share evenly."""
+def get_replica_batch_size(strategy: tf.distribute.Strategy | None, batch_size: int) -> int:
+    """Samples per step of each replica.
+
+    Raises: ArgumentError for a batch that the replicas cannot share evenly.
+    """
     replicas = strategy.num_replicas_in_sync if strategy else 1
-    if batch % replicas:
-        raise ValueError(f"batch={batch}: expected a multiple of the {replicas} replicas, to which it is dealt out evenly")
-    return batch // replicas
+    if batch_size % replicas:
+        raise ArgumentError("batch_size", batch_size, f"a multiple of the {replicas} replicas, which share it evenly")
+    return batch_size // replicas
 
 
-def describe(strategy: tf.distribute.Strategy | None, model: keras.Model) -> dict[str, Any]:
-    """What runs, for the log of a run's start: "policy", "strategy", "replicas", "workers", "xla", "devices"."""
+def describe_strategy(strategy: tf.distribute.Strategy | None, model: keras.Model) -> dict[str, Any]:
+    """What runs: "policy", "strategy", "replicas", "workers", "xla", "devices"; for run.json and the log."""
     policies = sorted({layer.dtype_policy.name for layer in model.layers if layer.weights})
-    kind = next((name for name, of in KINDS.items() if isinstance(strategy, of)), type(strategy).__name__) if strategy else "none"
-    devices = ["CPU:0" if not tf.config.list_logical_devices("GPU") else "GPU:0"]
+    kind, devices = "none", ["CPU:0" if not tf.config.list_logical_devices("GPU") else "GPU:0"]
     if strategy is not None:
-        devices = [short(device) for device in strategy.extended.worker_devices]
-    return {"policy": "+".join(policies), "strategy": kind, "replicas": strategy.num_replicas_in_sync if strategy else 1,
-            "workers": place(strategy)[1], "xla": "per replica" if model.compiled and model.jit_compile else "off",
-            "devices": devices}
-
-
-def short(device: str) -> str:
-    """"GPU:1" of "/job:worker/replica:0/task:0/device:GPU:1"."""
-    return device.rpartition("device:")[2]
+        names = (name for name, cls in _STRATEGY_CLASSES.items() if isinstance(strategy, cls))
+        kind = next(names, type(strategy).__name__)
+        # "GPU:1" of "/job:worker/replica:0/task:0/device:GPU:1"
+        devices = [device.rpartition("device:")[2] for device in strategy.extended.worker_devices]
+    return {"policy": "+".join(policies), "strategy": kind,
+            "replicas": strategy.num_replicas_in_sync if strategy else 1, "workers": find_worker(strategy)[1],
+            "xla": "per replica" if model.compiled and model.jit_compile else "off", "devices": devices}

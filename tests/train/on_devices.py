@@ -15,7 +15,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 import reskeras  # noqa: E402
-from reskeras.train.strategy import choose, describe, distributable, place, union  # noqa: E402
+from reskeras.train.strategy import choose_strategy, describe_strategy, distributable, find_worker, gather_union  # noqa: E402
 
 SAMPLES, VALIDATION, CLASSES, BATCH = 22, 15, 4, 10     # batches of 10, 10 and 2; 10 and 5
 SGD, ENTROPY = keras.optimizers.SGD, keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -103,7 +103,7 @@ def lost(strategy, folder):
         model.load_weights(checkpoint)
         for variable, value in zip(same.optimizer.variables, np.load(optimizer).values()):
             variable.assign(value)
-    worker = place(strategy)[0]
+    worker = find_worker(strategy)[0]
 
     class Life(keras.callbacks.Callback):
         time = time.time()
@@ -126,7 +126,7 @@ def lost(strategy, folder):
                  validation_data=(X[:VALIDATION], Y[:VALIDATION]))
         found = {"weights": weights(model), "evaluate": np.array(same.evaluate(X, Y, batch_size=BATCH, verbose=0)),
                  "predict": same.predict(X, batch_size=BATCH, verbose=0),
-                 "union": np.array(union(strategy, range(worker, 2 * worker)))}
+                 "union": np.array(gather_union(strategy, range(worker, 2 * worker)))}
     except RuntimeError as error:
         found = {"error": str(error), "seconds": time.time() - life.time}
     return found | {name: np.array(values) for name, values in same.history.history.items()}
@@ -148,11 +148,11 @@ def fitted(strategy, folder):
         return rng.integers(0, 256, (number, 8, 8, 3), "uint8"), np.arange(number) % CLASSES
     rng, common = np.random.default_rng(0), {"quiet": True, "strategy": "mirrored" if strategy else "none"}
     data, held = some(25), some(11)     # batches of 10 and 10; 10 and 1
-    begin = {"model": "cifar_resnet20", "data": data, "recipe": "cifar_he", "validation": held, "deterministic": True,
-             "policy": "float32",       # not that of the case before
-             "set": {"size": 8, "test_size": 8, "augment": "pad_crop(8, 1)|flip", "batch": 10, "epochs": 2, "rate": 1.0,
-                     "rate_batch": 10, "schedule": "constant"},
-             "model_set": {"depths": (1,), "widths": (16,), "strides": (1,), "norm": "sync_batch"}}
+    begin = {"model": "cifar_resnet20", "data": data, "recipe": "cifar_he", "validation_data": held, "deterministic": True,
+             "dtype": "float32",       # not that of the case before
+             "overrides": {"size": 8, "test_size": 8, "augmentation": "pad_crop(8, 1)|flip", "batch_size": 10, "epochs": 2, "learning_rate": 1.0,
+                     "base_batch_size": 10, "schedule": "constant"},
+             "model_overrides": {"depths": (1,), "widths": (16,), "strides": (1,), "norm": "sync_batch"}}
     if not strategy:
         history = reskeras.fit(**begin, **common)
     else:
@@ -166,7 +166,7 @@ def fitted(strategy, folder):
         try:
             reskeras.fit(**begin, **common, output=folder / "run", save_every=1, callbacks=[Stop()])
         except KeyboardInterrupt:
-            history = reskeras.fit(data=data, validation=held, resume=folder / "run", **common)
+            history = reskeras.fit(data=data, validation_data=held, resume=folder / "run", **common)
     return {"weights": weights(history.model), **{name: np.array(values) for name, values in history.history.items()}}
 
 
@@ -215,8 +215,8 @@ CASES = {
 def main(output, *cases):
     strategies = {1: None}
     if "TF_CONFIG" in os.environ:
-        strategy = choose("multi_worker")
-        strategies[place(strategy)[1]] = strategy
+        strategy = choose_strategy("multi_worker")
+        strategies[find_worker(strategy)[1]] = strategy
     else:
         cpu, most = tf.config.list_physical_devices("CPU")[0], max(int(case.partition("@")[2]) for case in cases)
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * most)
@@ -229,7 +229,7 @@ def main(output, *cases):
         start = time.time()
         for what, value in CASES[name](strategies[number]).items():
             results[f"{case}/{what}"] = value
-        print(case, f"{time.time() - start:.1f} s", describe(strategies[number], net()), flush=True)
+        print(case, f"{time.time() - start:.1f} s", describe_strategy(strategies[number], net()), flush=True)
     np.savez(output, **results)
     os._exit(0)         # without the farewell of a worker that another one is no longer there to answer
 

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from reskeras.train import strategy
-from reskeras.train.strategy import choose, describe, distributable, place, spread
+from reskeras.train.strategy import choose_strategy, describe_strategy, distributable, find_worker, distribute_batches
 
 SCRIPT = pathlib.Path(__file__).parent / "on_devices.py"
 ROOT = pathlib.Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def check_overflow(found, case):
 
 
 def test_replicas_train_as_one_device(tmp_path):
-    """2 replicas of 22 samples in batches of 10, 10 and 2; in float32, see test_trainer.py."""
+    """2 replicas of 22 samples in batches of 10, 10 and 2; in float32, see test_distributed_model.py."""
     output = tmp_path / "found.npz"
     cases = ["plain@1", "jit@2", "float16@1", "float16@2", "bfloat16@1", "bfloat16@2", "overflow_second@2", "drawn@2", "fit@1",
              "fit@2"]
@@ -210,35 +210,35 @@ def test_trains_as_keras_does_on_one_device(model):
 
 def test_names_of_strategies(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert choose("none") is choose(None) is choose("auto") is None
+    assert choose_strategy("none") is choose_strategy(None) is choose_strategy("auto") is None
     own = tf.distribute.OneDeviceStrategy("CPU:0")
-    assert choose(own) is own
-    assert isinstance(choose("mirrored"), tf.distribute.MirroredStrategy)
+    assert choose_strategy(own) is own
+    assert isinstance(choose_strategy("mirrored"), tf.distribute.MirroredStrategy)
     with pytest.raises(ValueError, match="expected one of auto, none, mirrored, .*; did you mean 'mirrored'"):
-        choose("miror")
-    with pytest.raises(ValueError, match="TF_CONFIG names no workers; expected such as {\"cluster\""):
-        choose("multi_worker")
+        choose_strategy("miror")
+    with pytest.raises(ValueError, match="TF_CONFIG names no workers; expected for example {\"cluster\""):
+        choose_strategy("multi_worker")
     with pytest.raises(RuntimeError, match="no TPU can be reached.*choose 'auto'"):
-        choose("tpu")
+        choose_strategy("tpu")
     monkeypatch.setenv("TF_CONFIG", "worker=host0")
-    with pytest.raises(ValueError, match="TF_CONFIG='worker=host0': expected such as"):
-        choose("auto")
+    with pytest.raises(ValueError, match="TF_CONFIG='worker=host0': expected for example"):
+        choose_strategy("auto")
 
 
 def test_auto_reads_tf_config(monkeypatch):
-    monkeypatch.setattr(strategy, "multi_worker", lambda timeout: "many")
+    monkeypatch.setattr(strategy, "_make_multi_worker", lambda timeout: "many")
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}))
-    assert choose("auto") == "many"
+    assert choose_strategy("auto") == "many"
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}))
-    assert choose("auto") is None
+    assert choose_strategy("auto") is None
 
 
 def test_says_what_runs(model):
-    assert describe(None, model) == {"policy": "float32", "strategy": "none", "replicas": 1, "workers": 1, "xla": "off",
-                                     "devices": [strategy.short(tf.config.list_logical_devices()[0].name)]}
+    assert describe_strategy(None, model) == {"policy": "float32", "strategy": "none", "replicas": 1, "workers": 1, "xla": "off",
+                                     "devices": [tf.config.list_logical_devices()[0].name.rpartition("device:")[2]]}
     same = distributable(model)
     same.compile("sgd", "mse", jit_compile=True)
-    assert describe(None, same)["xla"] == "per replica" and place(None) == (0, 1)
+    assert describe_strategy(None, same)["xla"] == "per replica" and find_worker(None) == (0, 1)
 
 
 def test_refuses_what_would_not_be_active(model):
@@ -259,22 +259,22 @@ def two():
 
 
 def test_refuses_on_many_replicas(two):
-    from reskeras.train import distributed_model
+    from reskeras.train import distribution_checks
     with pytest.raises(ValueError, match="reduction='sum': expected 'sum_over_batch_size'"):
-        distributed_model.check_loss(keras.losses.MeanSquaredError(reduction="sum"), two)
+        distribution_checks.check_loss(keras.losses.MeanSquaredError(reduction="sum"), two)
     with pytest.raises(ValueError, match="made outside of the model's strategy"):
-        distributed_model.check_optimizer(keras.optimizers.SGD(), two)
-    with pytest.raises(ValueError, match="batch=9: expected a multiple of the 2 replicas"):
-        spread(two, None, 9)
+        distribution_checks.check_optimizer(keras.optimizers.SGD(), two)
+    with pytest.raises(ValueError, match="batch_size=9: expected a multiple of the 2 replicas"):
+        distribute_batches(two, None, 9)
     image = keras.Input((4, 4, 1))
     model = keras.Model(image, keras.layers.BatchNormalization(synchronized=True, name="bn1")(image))
     monkey = type("Many", (), {"layers": model.layers, "distribute_strategy": two})()
-    with pytest.raises(ValueError, match="bn1 needs the others' samples.*norm='batch' or 'group'"):
-        distributed_model.check_compilable(monkey, False)
+    with pytest.raises(ValueError, match="bn1 needs the samples of the others.*norm='batch' or 'group'"):
+        distribution_checks.check_compilable(monkey, False)
 
 
 def test_refuses_the_scope(model):
-    strategy = choose("mirrored")
+    strategy = choose_strategy("mirrored")
     with strategy.scope():
         same = distributable(keras.models.clone_model(model))
         same.compile("sgd", "mse")

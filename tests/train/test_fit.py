@@ -14,15 +14,16 @@ from reskeras import cli
 from reskeras.commands.evaluate import evaluate
 from reskeras.commands.predict import predict
 from reskeras.train import fit
-from reskeras.train.arguments import Asked
-from reskeras.train.model_check import FIELDS
-from reskeras.train.data import Data
-from reskeras.train.fit import split
+from reskeras.train.arguments import FitArguments
+from reskeras.train.model_check import MODEL_FIELDS
+from reskeras.train.data import ImageDataset
+from reskeras.train.training_data import split_source
 from reskeras.train.recipes import CIFAR_HE, RECIPES
-from reskeras.train.run_folder import Run
-from reskeras.train.fit import Job, Session
-from reskeras.train.sources import source
-from reskeras.train.model import computing
+from reskeras.train.run_folder import check_empty
+from reskeras.train.loop import TrainingLoop
+from reskeras.train.training_config import TrainingConfig
+from reskeras.train.sources import open_source
+from reskeras.build import use_dtype_policy
 
 COLOURS = {"amber": (255, 190, 0), "blue": (0, 0, 255), "green": (0, 128, 0)}
 TINY = {"depths": (1, 1, 1), "width": 0.5}
@@ -53,8 +54,8 @@ def tuned(photos, tmp_path_factory):
                 raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
         reskeras.fit("cifar_resnet20.digits", f"folder:{photos}", validation_split=0.2, output=output, callbacks=[Interrupt()],
-                     set={"head_epochs": 1, "epochs": 2, "batch": 8, "rate": 1e-3, "head_rate": 1e-2}, quiet=True)
-    return before, reskeras.fit(resume=output, quiet=True), output
+                     overrides={"head_epochs": 1, "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "head_learning_rate": 1e-2}, verbose=2)
+    return before, reskeras.fit(resume=output, verbose=2), output
 
 
 def test_finetune_trains_the_classifier_then_all_with_frozen_statistics(tuned):
@@ -75,7 +76,7 @@ def test_finetune_trains_the_classifier_then_all_with_frozen_statistics(tuned):
 
 def test_class_names_and_preprocessing_travel(tuned, photos, capsys):
     _, history, output = tuned
-    assert history.model.memory.labels == tuple(COLOURS)
+    assert history.model.metadata.labels == tuple(COLOURS)
     shot = photos / "green" / "3.png"
     for model in (history.model, str(output / "best.keras")):
         found = predict(shot, model)[0]["predictions"]
@@ -95,13 +96,13 @@ def test_a_finished_training_goes_on_to_nothing(tuned, photos, capsys, monkeypat
     _, history, output = tuned
     read = []
     monkeypatch.setattr(fit, "load", lambda path: read.append(path) or reskeras.load(path))
-    again = reskeras.fit(resume=output, quiet=True, validation_split=0.0)
+    again = reskeras.fit(resume=output, verbose=2, validation_split=0.0)
     assert read == [output / "last.keras"]
     # what is given as it is by default anyhow cannot be told from what is not given: it is said how the training was begun
     assert (f"going on with {output}, as it was begun: model='cifar_resnet20.digits', data='folder:{photos}', "
-            "validation_split=0.2, set={'head_epochs': 1,") in capsys.readouterr().out
+            "validation_split=0.2, overrides={'head_epochs': 1,") in capsys.readouterr().out
     assert again.history == history.history and again.epoch == [0, 1, 2]
-    assert again.model.memory.labels == tuple(COLOURS)
+    assert again.model.metadata.labels == tuple(COLOURS)
 
 
 def test_what_is_there_is_not_overwritten(tuned, photos, tmp_path):
@@ -125,10 +126,10 @@ def test_resume_says_what_is_wrong(tuned, photos, tmp_path, capsys):
     (copy / "run.json").write_bytes((output / "run.json").read_bytes())
     with pytest.raises(FileNotFoundError, match="before its first one; the same command with output='.*copy' begins it again"):
         reskeras.fit(resume=copy)
-    assert Run.vacant(copy) == copy                     # and it does
+    assert check_empty(copy) == copy                     # and it does
     (copy / "log.csv").touch()
     with pytest.raises(ValueError, match="is not empty"):
-        Run.vacant(copy)
+        check_empty(copy)
     with pytest.raises(FileNotFoundError, match="there is no checkpoint.npz.*begin anew in another folder, with its last.keras"):
         reskeras.fit(resume=copy)
     data = bytearray((output / "checkpoint.npz").read_bytes())
@@ -156,13 +157,13 @@ def test_model_must_be_what_the_recipe_trains(photos):
     for recipe in RECIPES.values():
         net = reskeras.CifarResNet20(**options, **recipe.model)
         for name, value in recipe.model.items():
-            found = FIELDS[name](net.layers)
+            found = MODEL_FIELDS[name](net.layers)
             if name == "initializer":
                 assert found == "GlorotUniform"
             else:
                 assert found == pytest.approx(value) if isinstance(value, float) else found == value
     with pytest.raises(ValueError, match="depths=.* cannot be read from a built model"):
-        reskeras.fit(plain, f"folder:{photos}", model_set={"depths": (1, 1, 1, 1)})
+        reskeras.fit(plain, f"folder:{photos}", model_overrides={"depths": (1, 1, 1, 1)})
 
 
 def test_model_and_data_must_fit(photos):
@@ -178,19 +179,19 @@ def test_model_and_data_must_fit(photos):
             (net(include_top=False), "cifar_he", "expected a functional model"),
             (3, "cifar_he", "expected a net's name")):
         with pytest.raises((ValueError, TypeError), match=message):
-            reskeras.fit(model, data, recipe, set={"batch": 8})
-    with pytest.raises(ValueError, match="policy='mixed_bfloat16': .* was built with 'float32'"):
-        reskeras.fit(net(), data, "cifar_he", policy="mixed_bfloat16")
+            reskeras.fit(model, data, recipe, overrides={"batch_size": 8})
+    with pytest.raises(ValueError, match="dtype='mixed_bfloat16': .* was built with 'float32'"):
+        reskeras.fit(net(), data, "cifar_he", dtype="mixed_bfloat16")
     with pytest.raises(ValueError, match="cifar_plain20 has no published weights"):
         reskeras.fit("cifar_plain20", data)
-    with pytest.raises(ValueError, match="accumulate=3: expected a divisor of the batch, 8"):
-        reskeras.fit("cifar_resnet20", data, "cifar_he", accumulate=3, set={"batch": 8}, model_set=TINY)
+    with pytest.raises(ValueError, match="micro_batches=3: expected a divisor of the batch, 8"):
+        reskeras.fit("cifar_resnet20", data, "cifar_he", micro_batches=3, overrides={"batch_size": 8}, model_overrides=TINY)
     with pytest.raises(ValueError, match="give one"):
-        reskeras.fit("cifar_resnet20", data, "cifar_he", validation=data, validation_split=0.1)
+        reskeras.fit("cifar_resnet20", data, "cifar_he", validation_data=data, validation_split=0.1)
     with pytest.raises(ValueError, match="other classes than"):
-        reskeras.fit("cifar_resnet20", data, "cifar_he", validation="digits")
+        reskeras.fit("cifar_resnet20", data, "cifar_he", validation_data="digits")
     with pytest.raises(TypeError, match="did you mean 'epochs'"):
-        reskeras.fit("cifar_resnet20", data, "cifar_he", set={"epoch": 1})
+        reskeras.fit("cifar_resnet20", data, "cifar_he", overrides={"epoch": 1})
     with pytest.raises(ValueError, match="did you mean 'cifar_resnet20"):
         reskeras.fit("cifar_resnet_20", data, "cifar_he")
     with pytest.raises(TypeError, match="needs a model and data"):
@@ -205,10 +206,10 @@ def test_binary_loss_mixup_averages_mixed_precision_and_accumulation():
     class Look(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             seen.append((batch, float(logs["loss"])))
-    history = reskeras.fit("cifar_resnet20", (x, y), "rsb_a3", validation=(x, y), policy="mixed_bfloat16", accumulate=2,
-                           quiet=True, callbacks=[Look()], model_set=TINY, set={
-                               "size": 16, "test_size": 16, "epochs": 2, "batch": 32, "warmup": 1, "ema": 0.9,
-                               "augment": "pad_crop(16, 2)|flip|mixup(0.1)|cutmix(1.0)"})
+    history = reskeras.fit("cifar_resnet20", (x, y), "rsb_a3", validation_data=(x, y), dtype="mixed_bfloat16", micro_batches=2,
+                           verbose=2, callbacks=[Look()], model_overrides=TINY, overrides={
+                               "size": 16, "test_size": 16, "epochs": 2, "batch_size": 32, "warmup": 1, "ema_momentum": 0.9,
+                               "augmentation": "pad_crop(16, 2)|flip|mixup(0.1)|cutmix(1.0)"})
     net = history.model
     assert [batch for batch, _ in seen] == [0, 1, 2, 3] * 2 and all(np.isfinite(value) for _, value in seen)
     assert net.get_layer("predictions").activation.__name__ == "sigmoid"
@@ -222,83 +223,83 @@ def test_binary_loss_mixup_averages_mixed_precision_and_accumulation():
 def test_float16_scales_its_loss():
     model = reskeras.CifarResNet20(weights=None, input_shape=(8, 8, 1), classes=2, **TINY)
     assert type(prepared(model).trainer.optimizer).__name__ == "SGD"
-    with computing("mixed_float16"):
+    with use_dtype_policy("mixed_float16"):
         model = reskeras.CifarResNet20(weights=None, input_shape=(8, 8, 1), classes=2, **TINY)
-    session = prepared(reskeras.remember(model, preprocess="cifar_resnet20.digits"))
-    assert isinstance(session.trainer.optimizer, keras.optimizers.LossScaleOptimizer)
+    loop = prepared(reskeras.set_metadata(model, preprocessing="cifar_resnet20.digits"))
+    assert isinstance(loop.trainer.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
 def prepared(net):
-    """A session that is about to begin."""
-    data = Data((np.zeros((16, 8, 8, 1), "uint8"), np.arange(16) % 2), 8, "")
-    job = Job(net, CIFAR_HE.training, data, None, None, 2, 0.1, 1, False, 2, 0, True, [], None, {"learning_rate": ""})
-    session = Session(job)
-    session.prepare(session.phases[0])
-    return session
+    """A loop that is about to begin."""
+    data = ImageDataset((np.zeros((16, 8, 8, 1), "uint8"), np.arange(16) % 2), 8, "")
+    config = TrainingConfig(net, CIFAR_HE.training, data, None, None, 2, 0.1, 1, False, 2, 0, 2, [], None, {"learning_rate": ""})
+    loop = TrainingLoop(config)
+    loop.start_phase(loop.phases[0])
+    return loop
 
 
 def test_plateau_and_steps():
     """A training of 5 steps of 2 to an epoch; without progress the rate is divided."""
     x, y = np.zeros((16, 8, 8, 1), "uint8"), np.arange(16) % 2
     model = reskeras.CifarResNet20(weights=None, input_shape=(8, 8, 1), classes=2, classifier_activation=None, **TINY)
-    history = reskeras.fit(model, (x, y), "he2015", quiet=True, set={
-        "steps": 9, "batch": 8, "size": 8, "test_size": 8, "augment": "", "patience": 1, "scaling": "none", "rate": 1e-9},
-        validation=(x, y))
+    history = reskeras.fit(model, (x, y), "he2015", verbose=2, overrides={
+        "steps": 9, "batch_size": 8, "size": 8, "test_size": 8, "augmentation": "", "patience": 1, "learning_rate_scaling": "none", "learning_rate": 1e-9},
+        validation_data=(x, y))
     assert len(history.epoch) == 5
     np.testing.assert_allclose(history.history["learning_rate"], [1e-9, 1e-9, 1e-10, 1e-11, 1e-12], rtol=1e-5)
-    assert history.model.memory.preprocessing and model.get_layer("predictions") is history.model.get_layer("predictions")
+    assert history.model.metadata.preprocessing and model.get_layer("predictions") is history.model.get_layer("predictions")
 
 
 def test_what_was_asked_for_stays():
-    first = Asked("resnet50d", (np.zeros(1), np.zeros(1)), "wrn", set={"epochs": 3}, model_set=["depths=(1, 1)"], seed=3)
+    first = FitArguments("resnet50d", (np.zeros(1), np.zeros(1)), "wrn", overrides={"epochs": 3}, model_overrides=["depths=(1, 1)"], seed=3)
     before = json.loads(json.dumps(first.as_dict()))
-    again = Asked(None, first.data).resumed(before, "run")
+    again = FitArguments(None, first.data).resume(before, "run")
     assert again.data is first.data and (again.model, again.recipe, again.seed) == ("resnet50d", "wrn", 3)
-    assert (again.set, again.model_set) == ({"epochs": 3}, ["depths=(1, 1)"])
+    assert (again.overrides, again.model_overrides) == ({"epochs": 3}, ["depths=(1, 1)"])
     for given, message in (({}, "data was a tuple, which no file holds; give it again"), ({"seed": 4}, "begun with 3"),
-                           ({"policy": "mixed_float16"}, "policy='mixed_float16': .* begun with None"),
-                           ({"set": {"epochs": 4}}, "begun with {'epochs': 3}"),
+                           ({"dtype": "mixed_float16"}, "dtype='mixed_float16': .* begun with None"),
+                           ({"overrides": {"epochs": 4}}, "begun with {'epochs': 3}"),
                            ({"model": "resnet18"}, "begun with 'resnet50d'")):
         with pytest.raises(ValueError, match=message):
-            Asked(**{"model": None, "data": first.data if given else None, **given}).resumed(before, "run")
-    for wrong in ({"accumulate": 0}, {"seed": -1}, {"limit": 1.5}, {"validation_split": 1.0}, {"accumulate": True}):
+            FitArguments(**{"model": None, "data": first.data if given else None, **given}).resume(before, "run")
+    for wrong in ({"micro_batches": 0}, {"seed": -1}, {"max_unreadable": 1.5}, {"validation_split": 1.0}, {"micro_batches": True}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            Asked("x", "y", **wrong)
+            FitArguments("x", "y", **wrong)
 
 
 def test_split_is_by_class_and_complete():
-    images = source("digits")
-    train, held = split(images, 0.1, seed=1)
+    images = open_source("digits")
+    train, held = split_source(images, 0.1, seed=1)
     assert len(train) + len(held) == len(images)
     assert np.bincount(held.labels).tolist() == [round(n * 0.1) for n in np.bincount(images.labels)]
-    assert (split(images, 0.1, seed=1)[1].images == held.images).all()
-    assert not np.array_equal(split(images, 0.1, seed=2)[1].images, held.images)
+    assert (split_source(images, 0.1, seed=1)[1].images == held.images).all()
+    assert not np.array_equal(split_source(images, 0.1, seed=2)[1].images, held.images)
 
 
 def arrays(number=24, classes=3):
     return np.random.default_rng(0).integers(0, 256, (number, 8, 8, 3), "uint8"), np.arange(number) % classes
 
 
-SMALL = {"size": 8, "test_size": 8, "augment": "", "batch": 8, "epochs": 1, "schedule": "constant"}
+SMALL = {"size": 8, "test_size": 8, "augmentation": "", "batch_size": 8, "epochs": 1, "schedule": "constant"}
 
 
 def small(data, **options):
-    return reskeras.fit("cifar_resnet20", data, "cifar_he", **{"quiet": True, "set": SMALL, "model_set": {
+    return reskeras.fit("cifar_resnet20", data, "cifar_he", **{"verbose": 2, "overrides": SMALL, "model_overrides": {
         "depths": (1, 1, 1), "width": 0.25}, **options})
 
 
 def test_an_unreadable_image_of_the_validation_counts_once(photos):
     """Not once in each epoch, until there are more than the limit."""
-    history = small(f"folder:{photos}", validation=f"folder:{photos}", limit=1,
-                    set={**SMALL, "epochs": 3, "augment": "resize(8)"})
+    history = small(f"folder:{photos}", validation_data=f"folder:{photos}", max_unreadable=1,
+                    overrides={**SMALL, "epochs": 3, "augmentation": "resize(8)"})
     assert len(history.history["val_loss"]) == 3
 
 
 @pytest.mark.parametrize("data, options, message", [
-    (arrays(), {"validation": arrays(classes=5)}, "arrays has a class 4; arrays has 3, from 0 on"),
+    (arrays(), {"validation_data": arrays(classes=5)}, "arrays has a class 4; arrays has 3, from 0 on"),
     (arrays(classes=1), {}, "arrays has one class: expected two or more"),
     (arrays(), {"seed": 2 ** 31}, "seed=2147483648: expected a whole number below 2147483648"),
-    (arrays(8), {"accumulate": 4, "set": {**SMALL, "batch": 32}}, "accumulate=4: the weights would never change in 1 batches"),
+    (arrays(8), {"micro_batches": 4, "overrides": {**SMALL, "batch_size": 32}}, "micro_batches=4: the weights would never change in 1 batches"),
 ], ids=["classes of the validation", "one class", "seed", "no update"])
 def test_what_would_train_on_nothing_is_refused(data, options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
@@ -317,7 +318,7 @@ def test_a_model_goes_on_as_it_was_begun(tmp_path):
     """What no file holds, a model and a recipe of one's own, is not replaced by what stands there for nothing."""
     def net():
         made = reskeras.CifarResNet20(weights=None, input_shape=(8, 8, 3), classes=3, **TINY)
-        return reskeras.remember(made, preprocess="cifar_resnet20.digits")
+        return reskeras.set_metadata(made, preprocessing="cifar_resnet20.digits")
     data, output = arrays(), tmp_path / "run"
     own = CIFAR_HE.override({**SMALL, "epochs": 2})
 
@@ -326,14 +327,14 @@ def test_a_model_goes_on_as_it_was_begun(tmp_path):
             if epoch == 1:
                 raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
-        reskeras.fit(net(), data, own, output=output, callbacks=[Interrupt()], quiet=True)
+        reskeras.fit(net(), data, own, output=output, callbacks=[Interrupt()], verbose=2)
     with pytest.raises(ValueError, match="arrays: classes are 4, and the training was begun with 3; begin anew"):
-        reskeras.fit(net(), arrays(classes=4), resume=output, quiet=True)
+        reskeras.fit(net(), arrays(classes=4), resume=output, verbose=2)
     with pytest.raises(ValueError, match="arrays: images are 25, and the training was begun with 24"):
-        reskeras.fit(net(), arrays(25), resume=output, quiet=True)
-    done = reskeras.fit(net(), data, resume=output, quiet=True)
+        reskeras.fit(net(), arrays(25), resume=output, verbose=2)
+    done = reskeras.fit(net(), data, resume=output, verbose=2)
     assert done.epoch == [0, 1] and done.history["learning_rate"] == pytest.approx([0.1 * 8 / 128] * 2)
-    again = reskeras.fit(net(), data, resume=output, quiet=True)       # nothing is left to do, and the net is the trained one
+    again = reskeras.fit(net(), data, resume=output, verbose=2)       # nothing is left to do, and the net is the trained one
     for mine, theirs in zip(again.model.get_weights(), done.model.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
@@ -344,11 +345,11 @@ def test_two_do_not_train_in_one_folder(tmp_path):
     class Second(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             with pytest.raises(ValueError, match="another process trains there"):
-                reskeras.fit(data=data, resume=tmp_path / "run", quiet=True)
+                reskeras.fit(data=data, resume=tmp_path / "run", verbose=2)
             with pytest.raises(ValueError, match="is not empty"):
                 small(data, output=tmp_path / "run")
     small(data, output=tmp_path / "run", callbacks=[Second()])
-    assert reskeras.fit(data=data, resume=tmp_path / "run", quiet=True).epoch == [0]
+    assert reskeras.fit(data=data, resume=tmp_path / "run", verbose=2).epoch == [0]
 
 
 LAST_BATCH = """
@@ -361,9 +362,9 @@ class Last(keras.callbacks.Callback):
         if (self.epoch, batch) == (1, 1):
             os.kill(os.getpid(), signal.SIGTERM)
 
-fields = dict(size=8, test_size=8, augment="", batch=8, epochs=0, steps=5, schedule="constant")
+fields = dict(size=8, test_size=8, augmentation="", batch_size=8, epochs=0, steps=5, schedule="constant")
 images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), "uint8"), np.arange(24) % 3
-reskeras.fit("cifar_resnet20", images, "cifar_he", quiet=True, set=fields, model_set=dict(depths=(1, 1, 1), width=0.25),
+reskeras.fit("cifar_resnet20", images, "cifar_he", verbose=2, overrides=fields, model_overrides=dict(depths=(1, 1, 1), width=0.25),
              output=sys.argv[1], callbacks=[Last()])
 print("not terminated")
 """
@@ -376,10 +377,10 @@ def test_terminated_at_the_very_last_batch(tmp_path):
     assert "to go on: reskeras train --resume" in done.stdout
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (24, 8, 8, 3), "uint8"), np.arange(24) % 3
-    history = reskeras.fit(data=images, resume=tmp_path / "run", quiet=True).history
+    history = reskeras.fit(data=images, resume=tmp_path / "run", verbose=2).history
     assert len(history["loss"]) == len(history["accuracy"]) == 2
 
 
 def test_an_epoch_without_a_whole_batch_is_said(photos):
     with pytest.raises(ValueError, match="has no whole batch of images that can be read; those cannot: .*broken.png"):
-        small(f"folder:{photos}", set={**SMALL, "batch": 31, "augment": "resize(8)"})
+        small(f"folder:{photos}", overrides={**SMALL, "batch_size": 31, "augmentation": "resize(8)"})

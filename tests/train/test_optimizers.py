@@ -3,11 +3,11 @@ import keras
 import numpy as np
 import pytest
 
-from reskeras.train.losses import Binary, loss
-from reskeras.train.optimizers import averages, optimizer
+from reskeras.train.losses import BinaryCrossentropy, make_loss
+from reskeras.train.optimizers import get_averages, make_optimizer
 from reskeras.train.recipe import Training
 from reskeras.train.recipes import CIFAR_HE, PREACT, RESNET_RS
-from reskeras.train.schedule import Schedule, plateaus, schedule
+from reskeras.train.schedule import TrainingSchedule, count_plateaus, make_schedule
 
 RATES = (0.1, 0.05, 0.2, 0.01)
 
@@ -18,7 +18,7 @@ def trained(training, rates=RATES, **options):
     start = {"kernel": rng.normal(size=(3, 3, 2, 4)), "bias": rng.normal(size=4), "gamma": rng.normal(size=4)}
     variables = [keras.Variable(value.astype("float32"), name=name) for name, value in start.items()]
     gradients = [[rng.normal(size=v.shape).astype("float32") for v in variables] for _ in rates]
-    made = optimizer(training, 0.1, **options)
+    made = make_optimizer(training, 0.1, **options)
     for rate, own in zip(rates, gradients):
         made.learning_rate = rate
         made.apply([keras.ops.convert_to_tensor(g) for g in own], variables)
@@ -56,7 +56,7 @@ def lamb(w, g, state, rate, decay):
     ("adamw", adamw), ("lamb", lamb)], ids=["sgd", "nesterov", "adam", "adamw", "lamb"])
 @pytest.mark.parametrize("decay_all", [True, False])
 def test_updates_are_the_papers(kind, step, decay_all):
-    training = Training(epochs=1, optimizer=kind, momentum=0.9, weight_decay=0.05, decay_all=decay_all)
+    training = Training(epochs=1, optimizer=kind, momentum=0.9, weight_decay=0.05, decay_all_weights=decay_all)
     start, gradients, found, _ = trained(training)
     for i, (w, end) in enumerate(zip(start, found)):
         state, w = {}, w.astype("float64")
@@ -78,34 +78,34 @@ def test_keras_own_decay_is_another():
 
 def test_accumulated_gradients_are_those_of_the_large_batch():
     training = Training(epochs=1, optimizer="sgd", momentum=0.9, weight_decay=0.05)
-    start, gradients, small, _ = trained(training, (0.1,) * 6, accumulate=2)
-    plain, w = optimizer(training, 0.1), [keras.Variable(v) for v in start]
+    start, gradients, small, _ = trained(training, (0.1,) * 6, micro_batches=2)
+    plain, w = make_optimizer(training, 0.1), [keras.Variable(v) for v in start]
     for first, second in zip(gradients[::2], gradients[1::2]):
         plain.apply([keras.ops.convert_to_tensor((a + b) / 2) for a, b in zip(first, second)], w)
     for mine, theirs in zip(small, w):
         np.testing.assert_allclose(mine, theirs.numpy(), rtol=1e-5, atol=1e-6)
-    assert optimizer(Training(epochs=1, ema=0.81), 0.1, accumulate=2).ema_momentum == pytest.approx(0.9)
+    assert make_optimizer(Training(epochs=1, ema_momentum=0.81), 0.1, micro_batches=2).ema_momentum == pytest.approx(0.9)
 
 
 def test_averages_stay_beside_the_weights():
-    training = Training(epochs=1, optimizer="sgd", ema=0.5)
+    training = Training(epochs=1, optimizer="sgd", ema_momentum=0.5)
     start, gradients, found, made = trained(training, (0.1, 0.1))
     made.finalize_variable_values(None)
     first = start[0] - np.float32(0.1) * gradients[0][0]
-    np.testing.assert_allclose(averages(made)[0].numpy(), (first + found[0]) / 2, rtol=1e-5, atol=1e-6)
-    assert len(averages(made)) == 3 and not averages(optimizer(Training(epochs=1), 0.1))
+    np.testing.assert_allclose(get_averages(made)[0].numpy(), (first + found[0]) / 2, rtol=1e-5, atol=1e-6)
+    assert len(get_averages(made)) == 3 and not get_averages(make_optimizer(Training(epochs=1), 0.1))
     made.iterations.assign(0)
-    assert not averages(made)                       # Keras' are zeros, until a first step
+    assert not get_averages(made)                       # Keras' are zeros, until a first step
 
 
 def test_optimizers_and_schedules_are_serialisable():
-    made = optimizer(Training(epochs=1, optimizer="lamb", weight_decay=0.02, decay_all=False), Schedule(0.1, 10, "cosine"))
+    made = make_optimizer(Training(epochs=1, optimizer="lamb", weight_decay=0.02, decay_all_weights=False), TrainingSchedule(0.1, 10, "cosine"))
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))
-    assert again.get_config() == made.get_config() and (again.share, again.decay_all) == (0.02, False)
+    assert again.get_config() == made.get_config() and (again.decay, again.decay_all) == (0.02, False)
 
 
 def rates(training, per_epoch, total, every=1, steps=None):
-    made = schedule(training, training.rate, per_epoch, total, every)
+    made = make_schedule(training, training.learning_rate, per_epoch, total, every)
     return np.array([float(made(step)) for step in steps or range(total)])
 
 
@@ -117,7 +117,7 @@ def test_step():
 
 
 def test_cosine_with_warmup():
-    t = RESNET_RS.override({"epochs": 20, "rate": 1.0}).training
+    t = RESNET_RS.override({"epochs": 20, "learning_rate": 1.0}).training
     found = rates(t, 10, 200)
     np.testing.assert_allclose(found[:50], np.arange(1, 51) / 50, rtol=1e-6)
     np.testing.assert_allclose(found[50:], 0.5 * (1 + np.cos(np.pi * np.arange(150) / 150)), rtol=1e-5, atol=1e-7)
@@ -130,10 +130,10 @@ def test_accumulation_does_not_change_the_rates():
 
 def test_plateau():
     values = [5, 4, 4, 4, 3, 3, 3, 3, 3, 2]
-    assert [plateaus(values[:n], 2) for n in range(11)] == [0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
-    assert schedule(Training(epochs=9, schedule="plateau", patience=1, rate=1.0), 1, 1, 9) == 1.0
-    with pytest.raises(ValueError, match="schedule='plateau' has none"):
-        schedule(Training(epochs=9, schedule="plateau", patience=1, warmup=1), 0.1, 1, 9)
+    assert [count_plateaus(values[:n], 2) for n in range(11)] == [0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
+    assert make_schedule(Training(epochs=9, schedule="plateau", patience=1, learning_rate=1.0), 1, 1, 9) == 1.0
+    with pytest.raises(ValueError, match="schedule='plateau' has no warm-up"):
+        make_schedule(Training(epochs=9, schedule="plateau", patience=1, warmup=1), 0.1, 1, 9)
 
 
 @pytest.mark.parametrize("logits", [False, True])
@@ -142,7 +142,7 @@ def test_binary(logits):
     z, y = rng.normal(size=(4, 5)), rng.dirichlet(np.ones(5), size=4)
     p, smooth = 1 / (1 + np.exp(-z)), y * 0.9 + 0.1 / 5
     expected = -(smooth * np.log(p) + (1 - smooth) * np.log(1 - p)).mean()
-    assert float(Binary(logits, 0.1)(y, z if logits else p)) == pytest.approx(expected, rel=1e-5)
+    assert float(BinaryCrossentropy(logits, 0.1)(y, z if logits else p)) == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(smooth.sum(1), 1)
 
 
@@ -153,6 +153,6 @@ def test_softmax_with_smoothing_and_shares():
     expected = -((y * 0.9 + 0.1 / 5) * np.log(p)).sum(1).mean()
     t = Training(epochs=1, label_smoothing=0.1)
     for activation, scores in (("softmax", p), ("linear", z)):
-        assert float(loss(t, activation)(y, scores)) == pytest.approx(expected, rel=1e-5)
+        assert float(make_loss(t, activation)(y, scores)) == pytest.approx(expected, rel=1e-5)
     with pytest.raises(ValueError, match="ends in 'sigmoid': expected classifier_activation='softmax'"):
-        loss(t, "sigmoid")
+        make_loss(t, "sigmoid")

@@ -166,7 +166,7 @@ def test_steps_do_not_become_epochs():
     ("milestones=30", "milestones=30: expected numbers in parentheses"),
     ("optimizer=nestrov", "did you mean 'nesterov'?"),
     ("epochs", "'epochs': expected NAME=VALUE"),
-    ("warmup=200", "warmup=200: expected a warm-up that is shorter than the training, which has epochs=200"),
+    ("warmup=200", "warmup=200.0: expected a warm-up that is shorter than the training, which has epochs=200"),
     ("schedule=plateau", "patience=0: expected at least 1, because schedule='plateau' needs"),
 ])
 def test_override_says_what_was_expected(given, message):

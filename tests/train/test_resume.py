@@ -24,15 +24,15 @@ class At(keras.callbacks.Callback):
             print("signal", time.time(), flush=True)
             os.kill(os.getpid(), self.number)
 
-common = dict(validation="digits", deterministic=True, quiet=True, save_every=3, seed=3)
-begin = dict(model="cifar_resnet20", data="digits", recipe="digits", accumulate=2,
-             set=dict(epochs=2, batch=320, ema=0.9, size=12, warmup=1, augment="resize(12)|affine(0.2)|mixup(0.2)"),
-             model_set=dict(depths=(2,), widths=(16,), strides=(1,), drop_path_rate=0.3))
+common = dict(validation_data="digits", deterministic=True, verbose=2, save_every=3, seed=3)
+begin = dict(model="cifar_resnet20", data="digits", recipe="digits", micro_batches=2,
+             overrides=dict(epochs=2, batch_size=320, ema_momentum=0.9, size=12, warmup=1, augmentation="resize(12)|affine(0.2)|mixup(0.2)"),
+             model_overrides=dict(depths=(2,), widths=(16,), strides=(1,), drop_path_rate=0.3))
 if sys.argv[1] == "begin":
     reskeras.fit(**begin, **common, output=sys.argv[2] + "/whole")
     reskeras.fit(**begin, **common, output=sys.argv[2] + "/parts", callbacks=[At(0, 4, signal.SIGTERM)])
 if sys.argv[1] == "kill":
-    reskeras.fit(resume=sys.argv[2] + "/parts", quiet=True, save_every=3, callbacks=[At(1, 6, signal.SIGKILL)])
+    reskeras.fit(resume=sys.argv[2] + "/parts", verbose=2, save_every=3, callbacks=[At(1, 6, signal.SIGKILL)])
 """
 
 
@@ -47,12 +47,12 @@ def folders(tmp_path_factory):
     assert begun.returncode == 0, begun.stderr
     signalled = float(next(line for line in begun.stdout.splitlines() if line.startswith("signal")).split()[1])
     assert ended - signalled < 10
-    assert f"to go on: reskeras train --resume {place}/parts" in begun.stdout
-    _, about = checkpoint.load(place / "parts/checkpoint.npz")
+    assert f"to resume: reskeras train --resume {place}/parts" in begun.stdout
+    _, about = checkpoint.load_checkpoint(place / "parts/checkpoint.npz")
     assert (about["epoch"], about["step"]) == (0, 5)        # saved where it was, not at the third batch
     killed, _ = child("-c", CHILD, "kill", str(place))
     assert killed.returncode == -9
-    _, about = checkpoint.load(place / "parts/checkpoint.npz")
+    _, about = checkpoint.load_checkpoint(place / "parts/checkpoint.npz")
     assert (about["epoch"], about["step"]) == (1, 6)
     done, _ = child("-m", "reskeras.cli", "train", "--resume", str(place / "parts"), "--quiet")
     assert done.returncode == 0 and "2 epochs" in done.stdout, done.stderr
@@ -60,7 +60,7 @@ def folders(tmp_path_factory):
 
 
 def test_weights_are_equal_to_the_bit(folders):
-    (whole, told), (parts, _) = (checkpoint.load(folders / name / "checkpoint.npz") for name in ("whole", "parts"))
+    (whole, told), (parts, _) = (checkpoint.load_checkpoint(folders / name / "checkpoint.npz") for name in ("whole", "parts"))
     assert whole.keys() == parts.keys() and (told["epoch"], told["step"]) == (2, 0)
     for name in whole:
         np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
@@ -74,9 +74,9 @@ def test_files_of_the_two_are_equal(folders):
         nets = [reskeras.load(folders / part / name) for part in ("whole", "parts")]
         for a, b in zip(*(net.get_weights() for net in nets)):
             np.testing.assert_array_equal(a, b)
-    averages = checkpoint.load(folders / "whole/checkpoint.npz")[0]
+    averages = checkpoint.load_checkpoint(folders / "whole/checkpoint.npz")[0]
     assert any((averages[f"model/{i}"] != v.numpy()).any() for i, v in enumerate(nets[0].variables))   # files have the averages
-    assert isinstance(nets[0], keras.Model) and nets[0].memory.labels == "digits"
+    assert isinstance(nets[0], keras.Model) and nets[0].metadata.labels == "digits"
 
 
 def test_history_is_that_of_one_training(folders):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from reskeras.blocks.layers import StochasticDepth
+from reskeras.blocks.drop_layers import StochasticDepth
 from reskeras.train import optimizers
-from reskeras.train.augment import box
+from reskeras.train.augment_ops import make_box_mask
 
 TFA = json.loads((pathlib.Path(__file__).parents[1] / "golden" / "tfa.json").read_text())
 RATE, DECAY = TFA["rate"], TFA["decay"]
@@ -21,7 +21,7 @@ def stepped(optimizer, averages=False):
     optimizer.build(variables)
     for gradients in TFA["gradients"]:
         optimizer.apply([tf.constant(g) for g in gradients], variables)
-        yield optimizers.averages(optimizer) if averages else variables
+        yield optimizers.get_averages(optimizer) if averages else variables
 
 
 # Addons' decay is a share of the weights, Keras' and ours a share per learning rate.
@@ -78,7 +78,7 @@ def test_cutout(case):
     filled = fill.fill_rectangle(tf.ones((1, 8, 8, 1)), *(tf.constant([v]) for v in (x, y, size, size)), tf.zeros((1, 8, 8, 1)))
     np.testing.assert_array_equal(filled[0, ..., 0], image(case["mask"]))
     begin = tf.constant([y - size / 2, x - size / 2], tf.float32)
-    np.testing.assert_array_equal(~box(begin, tf.constant([size, size], tf.float32), [8, 8, 1])[..., 0], image(case["mask"]))
+    np.testing.assert_array_equal(~make_box_mask(begin, tf.constant([size, size], tf.float32), [8, 8, 1])[..., 0], image(case["mask"]))
 
 
 def test_random_cutout():

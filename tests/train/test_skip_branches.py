@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tiny import images, tiny
 
-from reskeras.blocks.layers import StochasticDepth
+from reskeras.blocks.drop_layers import StochasticDepth
 from reskeras.train import skip_branches
 from reskeras.train.strategy import distributable
 
@@ -24,7 +24,7 @@ def reset(model):
 @pytest.mark.parametrize("row", ["resnet18", "resnetv2_50d", "seresnext50_32x4d", "cifar_resnet20"])
 def test_branches_are_what_leads_to_the_drop_alone(row):
     model = net(row, depths=(2, 1, 1) if row.startswith("cifar") else (2, 1, 1, 1))
-    plan = skip_branches.plan(model, alone=True)
+    plan = skip_branches.plan_steps(model, is_alone=True)
     assert sorted(layer.name for step in plan for layer in step) == sorted(layer.name for layer in model.layers)
     branches = [step for step in plan if len(step) > 1]
     assert len(branches) == sum(isinstance(layer, StochasticDepth) for layer in model.layers)
@@ -61,7 +61,7 @@ def test_what_is_left_out_is_not_computed():
     model = net()
     depth = next(layer for layer in model.layers if isinstance(layer, StochasticDepth))
     depth.draw = lambda shape: tf.zeros(shape, bool)
-    branch = next(step for step in skip_branches.plan(model, alone=True) if step[-1] is depth)
+    branch = next(step for step in skip_branches.plan_steps(model, is_alone=True) if step[-1] is depth)
     same, x = distributable(model), images(model, 8)
     same.compile("sgd", "sparse_categorical_crossentropy")
     before = {v.path: keras.ops.convert_to_numpy(v) for v in model.variables}
@@ -73,7 +73,7 @@ def test_what_is_left_out_is_not_computed():
 
 
 def test_where_nothing_can_be_skipped():
-    assert skip_branches.plan(net(drop_path_mode="sample"), alone=True) is None
-    assert skip_branches.plan(net(norm="sync_batch"), alone=False) is None and skip_branches.plan(net(norm="sync_batch"), alone=True)
+    assert skip_branches.plan_steps(net(drop_path_mode="sample"), is_alone=True) is None
+    assert skip_branches.plan_steps(net(norm="sync_batch"), is_alone=False) is None and skip_branches.plan_steps(net(norm="sync_batch"), is_alone=True)
     image = keras.Input((4, 4, 1))
-    assert skip_branches.plan(keras.Model(image, StochasticDepth(0.5, mode="batch")(image) + 1), alone=True) is None
+    assert skip_branches.plan_steps(keras.Model(image, StochasticDepth(0.5, mode="batch")(image) + 1), is_alone=True) is None

@@ -9,20 +9,20 @@ import keras
 import numpy as np
 
 from reskeras.train import distributed_model
-from reskeras.train.distributed_model import Distributable
+from reskeras.train.distributed_model import DistributedModel
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def test_one_private_method_is_replaced():
     """And no other name of ours is Keras' by accident."""
-    own = {name for name in vars(Distributable) if name.startswith("_") and not name.startswith("__")}
+    own = {name for name in vars(DistributedModel) if name.startswith("_") and not name.startswith("__")}
     image = keras.Input((1,))
     functional = type(keras.Model(image, keras.layers.Dense(1)(image)))
     keras_names = {name for kind in functional.__mro__ for name in vars(kind)}
     assert own & keras_names == {"_maybe_symbolic_build"}
     replaced = inspect.signature(keras.Model._maybe_symbolic_build)
-    assert list(replaced.parameters) == list(inspect.signature(Distributable._maybe_symbolic_build).parameters)
+    assert list(replaced.parameters) == list(inspect.signature(DistributedModel._maybe_symbolic_build).parameters)
 
 
 def test_only_one_file_knows_them():
@@ -35,9 +35,9 @@ def test_only_one_file_knows_them():
 def test_keras_calls_what_is_replaced(monkeypatch):
     """`fit` and `evaluate` go through the method and the functions that `make_*_function` leave."""
     called = []
-    monkeypatch.setattr(Distributable, "_maybe_symbolic_build", lambda self, **kwargs: called.append(sorted(kwargs)))
+    monkeypatch.setattr(DistributedModel, "_maybe_symbolic_build", lambda self, **kwargs: called.append(sorted(kwargs)))
     image = keras.Input((4,))
-    model = Distributable(image, keras.layers.Dense(2)(image))
+    model = DistributedModel(image, keras.layers.Dense(2)(image))
     model.compile("sgd", "mse", metrics=["mae"])
     x = np.ones((5, 4), "float32")
     model.fit(x, x[:, :2], batch_size=2, verbose=0)

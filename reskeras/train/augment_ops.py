@@ -1,0 +1,190 @@
+"""The operations of an augmentation string, on pixels in 0..255, float32.
+
+Every draw is stateless, from a seed that belongs to the image (or the batch).  x is an image (height, width, channels),
+seed an int32 tensor (2,).
+"""
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import tensorflow as tf
+
+from . import randaugment as policies
+
+# AlexNet's principal components of ImageNet's colours, as in fb.resnet.torch: deviations in 0..1, and RGB columns
+_EIGENVALUES = (0.2175, 0.0188, 0.0045)
+_EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+_WHITE = 255.0
+
+
+def inception_crop(x: tf.Tensor, seed: tf.Tensor, size: int, area: float = 0.08) -> tf.Tensor:
+    """A random part of the image, resized to `size` (arXiv:1409.4842).
+
+    Its area is `area` to 1 of the image's, its proportions 3:4 to 4:3.  Of a JPEG only that part is decoded.
+    """
+    shape = tf.image.extract_jpeg_shape(x) if x.dtype == tf.string else tf.shape(x)
+    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
+        shape, tf.zeros([1, 0, 4]), seed, aspect_ratio_range=(3 / 4, 4 / 3), area_range=(area, 1.0),
+        min_object_covered=0.0, max_attempts=10, use_image_if_no_bounding_boxes=True)
+    if x.dtype == tf.string:
+        x = tf.image.decode_and_crop_jpeg(x, tf.concat([begin[:2], extent[:2]], 0), channels=3)
+    else:
+        x = tf.image.crop_to_bounding_box(x, begin[0], begin[1], extent[0], extent[1])
+    return _resize(x, (size, size))
+
+
+def scale(x: tf.Tensor, seed: tf.Tensor, low: int, high: int) -> tf.Tensor:
+    """Resizes the shorter side to `low` to `high` pixels (arXiv:1409.1556)."""
+    short = tf.cast(tf.random.stateless_uniform([], seed, low, high + 1, tf.int32), tf.float32)
+    sides = tf.cast(tf.shape(x)[:2], tf.float32)
+    return _resize(x, tf.cast(tf.round(sides * short / tf.reduce_min(sides)), tf.int32))
+
+
+def resize(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
+    """Resizes to a square of `size` pixels, whatever the proportions."""
+    return _resize(x, (size, size))
+
+
+def crop(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
+    """A random square of `size` pixels; a smaller image is resized first."""
+    x = tf.cast(x, tf.float32)
+    sides = tf.shape(x)[:2]
+    x = tf.cond(tf.reduce_min(sides) < size, lambda: _resize(x, tf.maximum(sides, size)), lambda: x)
+    return _random_window(x, seed, size)
+
+
+def pad_crop(x: tf.Tensor, seed: tf.Tensor, size: int, pad: int, mode: str = "constant") -> tf.Tensor:
+    """A random square of the image with a border of `pad` pixels: black, or mode "reflect"."""
+    padded = tf.pad(tf.cast(x, tf.float32), [(pad, pad), (pad, pad), (0, 0)], mode.upper())
+    return _random_window(padded, seed, size)
+
+
+def flip(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Swaps left and right with probability 1/2."""
+    return tf.where(tf.random.stateless_uniform([], seed) < 0.5, x, x[:, ::-1])
+
+
+def jitter(x: tf.Tensor, seed: tf.Tensor, brightness: float, contrast: float = 0.0, saturation: float = 0.0,
+           hue: float = 0.0) -> tf.Tensor:
+    """Changes each by a factor of 1 - r to 1 + r, and turns the hue by up to `hue` of a half turn; in this order."""
+    draws = tf.unstack(tf.random.stateless_uniform([4], seed, -1.0, 1.0))
+    x = x * (1 + brightness * draws[0])
+    if contrast:
+        x = tf.image.adjust_contrast(x, 1 + contrast * draws[1])
+    if saturation:
+        grey = tf.image.rgb_to_grayscale(x)
+        x = grey + (x - grey) * (1 + saturation * draws[2])
+    x = tf.clip_by_value(x, 0.0, _WHITE)
+    return tf.image.adjust_hue(x, hue * draws[3] / 2) if hue else x
+
+
+def lighting(x: tf.Tensor, seed: tf.Tensor, deviation: float) -> tf.Tensor:
+    """Shifts the colours along their principal components, as AlexNet."""
+    draws = tf.random.stateless_normal([3], seed, stddev=deviation) * _EIGENVALUES
+    return tf.clip_by_value(x + _WHITE * tf.linalg.matvec(tf.constant(_EIGENVECTORS), draws), 0.0, _WHITE)
+
+
+def affine(x: tf.Tensor, seed: tf.Tensor, turn: float, shift: float = 0.0, scale: float = 0.0) -> tf.Tensor:
+    """Turns by up to `turn` radians, shifts by a fraction of the side, scales by 1 - s to 1 + s; the border is black."""
+    turned, right, down, wide, high = tf.unstack(tf.random.stateless_uniform([5], seed, -1.0, 1.0))
+    height, width = (tf.cast(n, tf.float32) for n in tf.unstack(tf.shape(x)[:2]))
+    cos, sin = tf.cos(turn * turned), tf.sin(turn * turned)
+    a, b = cos * (1 + scale * wide), -sin * (1 + scale * high)
+    c, d = sin * (1 + scale * wide), cos * (1 + scale * high)
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    zero = tf.zeros([])
+    matrix = tf.stack([a, b, middle_x - a * middle_x - b * middle_y + shift * right * width,
+                       c, d, middle_y - c * middle_x - d * middle_y + shift * down * height, zero, zero])
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=x[None], transforms=matrix[None], output_shape=tf.shape(x)[:2], fill_value=0.0,
+        interpolation="BILINEAR", fill_mode="CONSTANT")[0]
+
+
+def randaugment(x: tf.Tensor, seed: tf.Tensor, number: int, magnitude: float, deviation: float = 0.0) -> tf.Tensor:
+    """`number` operations of strength `magnitude` of 10, varied by `deviation` (arXiv:1909.13719); by keras-cv."""
+    return policies.randaugment(x, seed, number, magnitude, deviation)
+
+
+def trivialaugment(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """One operation of any strength (arXiv:2103.10158, its wide space); by keras-cv."""
+    return policies.trivialaugment(x, seed)
+
+
+def erase(x: tf.Tensor, seed: tf.Tensor, probability: float, low: float = 0.02, high: float = 1 / 3) -> tf.Tensor:
+    """Fills a rectangle of `low` to `high` of the area with the image's mean (arXiv:1708.04896).
+
+    keras-cv has squares only.
+    """
+    draws = tf.unstack(tf.random.stateless_uniform([5], seed))
+    sides = tf.cast(tf.shape(x)[:2], tf.float32)
+    area = (low + (high - low) * draws[1]) * sides[0] * sides[1]
+    ratio = tf.exp((2 * draws[2] - 1) * tf.math.log(10 / 3))
+    extent = tf.minimum(tf.stack([tf.sqrt(area * ratio), tf.sqrt(area / ratio)]), sides)
+    inside = make_box_mask((sides - extent) * tf.stack([draws[3], draws[4]]), extent, tf.shape(x))
+    return tf.where(inside & (draws[0] < probability), tf.reduce_mean(x, (0, 1)), x)
+
+
+def mixup(x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mixes each image and its labels with another one of the batch by a share of Beta(alpha, alpha).
+
+    There is one share per batch (arXiv:1710.09412).  x is (N, height, width, channels), y (N, classes).
+    """
+    share = _draw_beta(seed, alpha)
+    return x * share + x[::-1] * (1 - share), y * share + y[::-1] * (1 - share)
+
+
+def cutmix(x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Fills a rectangle of each image from another one, and mixes the labels by its area (arXiv:1905.04899).
+
+    There is one rectangle per batch.  x is (N, height, width, channels), y (N, classes).
+    """
+    sides = tf.cast(tf.shape(x)[1:3], tf.float32)
+    extent = sides * tf.sqrt(1 - _draw_beta(seed, alpha))
+    center = sides * tf.random.stateless_uniform([2], fold_seed(seed, 1))
+    inside = make_box_mask(center - extent / 2, extent, tf.shape(x)[1:])
+    share = 1 - tf.reduce_mean(tf.cast(inside, tf.float32))
+    return tf.where(inside, x[::-1], x), y * share + y[::-1] * (1 - share)
+
+
+def make_box_mask(begin: tf.Tensor, extent: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+    """Where a pixel is inside a rectangle: bool (height, width, 1).
+
+    Args:
+        begin: its top and left edge in pixels, (2,).
+        extent: its height and width in pixels, (2,).
+        shape: of the image: height, width, ...
+    """
+    lines = [(tf.cast(tf.range(shape[i]), tf.float32) >= tf.round(begin[i]))
+             & (tf.cast(tf.range(shape[i]), tf.float32) < tf.round(begin[i] + extent[i])) for i in (0, 1)]
+    return (lines[0][:, None] & lines[1][None])[..., None]
+
+
+def decode_rgb(x: tf.Tensor) -> tf.Tensor:
+    """The pixels of an image file's bytes, uint8 (height, width, 3)."""
+    return tf.ensure_shape(tf.io.decode_image(x, channels=3, expand_animations=False), (None, None, 3))
+
+
+def fold_seed(seed: tf.Tensor, number: Any) -> tf.Tensor:
+    """Another seed, made of `seed` and a number."""
+    return tf.random.experimental.stateless_fold_in(seed, number)
+
+
+def _draw_beta(seed: tf.Tensor, alpha: float) -> tf.Tensor:
+    a, b = tf.unstack(tf.random.stateless_gamma([2], seed, alpha) + 1e-30)      # not 0 / (0 + 0)
+    return a / (a + b)
+
+
+def _random_window(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
+    places = tf.shape(x)[:2] - size + 1
+    corner = tf.cast(tf.random.stateless_uniform([2], seed) * tf.cast(places, tf.float32), tf.int32)
+    return tf.image.crop_to_bounding_box(x, corner[0], corner[1], size, size)
+
+
+def _resize(x: tf.Tensor, size: Any) -> tf.Tensor:
+    return tf.clip_by_value(tf.image.resize(x, size, antialias=True), 0.0, _WHITE)
+
+
+IMAGE_OPERATIONS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (
+    inception_crop, scale, resize, crop, pad_crop, flip, jitter, lighting, affine, randaugment, trivialaugment, erase)}
+BATCH_OPERATIONS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (mixup, cutmix)}
+OPERATIONS = {**IMAGE_OPERATIONS, **BATCH_OPERATIONS}

@@ -1,0 +1,41 @@
+"""What a training loop is given: the model, the data, and how to train."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from .data import ImageDataset
+from .recipe import Training
+from .run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What is trained on what, and how.
+
+    Attributes:
+        steps_per_epoch: batches in an epoch.
+        learning_rate: after the warm-up.
+        save_every: batches between checkpoints; 0 saves at the end of each epoch only.
+        run: where to write; None writes nothing.
+        info: what is written to run.json.
+    """
+
+    model: keras.Model
+    training: Training
+    data: ImageDataset
+    validation: ImageDataset | None
+    strategy: tf.distribute.Strategy | None
+    steps_per_epoch: int
+    learning_rate: float
+    micro_batches: int
+    jit_compile: bool
+    classes: int
+    save_every: int
+    verbose: int
+    callbacks: list[Any]
+    run: RunFolder | None
+    info: dict[str, Any]

@@ -1,0 +1,174 @@
+"""The images of a training: opened, divided into training and validation, counted, and made into batches."""
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Iterable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ..errors import ArgumentError
+from ..model_metadata import get_metadata
+from .arguments import FitArguments
+from .augment import Augmentation, parse_augmentation
+from .data import ImageDataset
+from .recipe import Training
+from .source import DataSource
+from .sources import open_source
+
+
+@dataclass(frozen=True)
+class TrainingSources:
+    """The images to train on, and those to validate on.
+
+    Attributes:
+        classes: how many.
+    """
+
+    train: DataSource
+    validation: DataSource | None
+    classes: int
+
+    @property
+    def class_names(self) -> Any:
+        """The names of the classes as a list, or their number where the names are not known."""
+        return list(self.train.classes) or self.classes
+
+
+def open_training_sources(arguments: FitArguments) -> TrainingSources:
+    """Opens the data of a training.
+
+    Raises:
+        ValueError: where the validation has other classes, or the number of classes is not known.
+        Others: as `open_source`.
+    """
+    train, validation = _open_sources(arguments)
+    classes = _count_classes(train, arguments.classes)
+    if validation is not None and validation.stream is None:
+        highest = validation.labels.max()
+        if highest >= classes:
+            raise ValueError(f"{validation.name} has a class {highest}; {train.name} has {classes}, from 0 on")
+    return TrainingSources(train, validation, classes)
+
+
+def _open_sources(arguments: FitArguments) -> tuple[DataSource, DataSource | None]:
+    train = open_source(arguments.data)
+    if arguments.validation_split:
+        return split_source(train, arguments.validation_split, arguments.seed)
+    if arguments.validation_data is None:
+        return train, None
+    validation = open_source(arguments.validation_data, "test")
+    if train.classes and validation.classes and train.classes != validation.classes:
+        different = sorted({*train.classes} ^ {*validation.classes})
+        raise ValueError(f"{validation.name} has other classes than {train.name}: "
+                         f"{', '.join(different[:5]) or 'they are in another order'}")
+    return train, validation
+
+
+def split_source(images: DataSource, fraction: float, seed: int) -> tuple[DataSource, DataSource]:
+    """(the rest, a fraction of each class), at least one image of each class in both.
+
+    Args:
+        images: files or arrays.
+        fraction: in (0, 1).
+        seed: of the choice.
+    Raises:
+        ArgumentError: for a stream, or a class of one image.
+    """
+    if images.stream is not None:
+        raise ArgumentError("validation_split", fraction, f"0, because {images.name} is a stream",
+                            hint="give validation_data")
+    rng, is_chosen = np.random.default_rng(seed), np.zeros(len(images), bool)
+    for c in np.unique(images.labels):
+        indices = rng.permutation(np.flatnonzero(images.labels == c))
+        if len(indices) < 2:
+            raise ArgumentError("validation_split", fraction, f"0, because class {c} of {images.name} has one image, "
+                                "which cannot be divided")
+        is_chosen[indices[:min(max(round(len(indices) * fraction), 1), len(indices) - 1)]] = True
+    return _select(images, ~is_chosen), _select(images, is_chosen)
+
+
+def _select(images: DataSource, mask: np.ndarray) -> DataSource:
+    selected = images.images[mask] if not images.has_files else [
+        path for path, is_selected in zip(images.images, mask) if is_selected]
+    return dataclasses.replace(images, images=selected, labels=images.labels[mask])
+
+
+def _count_classes(images: DataSource, classes: int | None) -> int:
+    """Raises: ArgumentError where the number is not known, below two, or does not fit to the labels."""
+    is_stream = images.stream is not None
+    count = len(images.classes) or classes or (0 if is_stream else int(images.labels.max()) + 1)
+    if not count:
+        raise ArgumentError("classes", classes, f"the number of classes, which {images.name} does not contain")
+    if classes not in (None, count):
+        raise ArgumentError("classes", classes, f"{count}, the number of classes of {images.name}")
+    if count < 2:
+        raise ValueError(f"{images.name} has one class: expected two or more to distinguish")
+    if not is_stream and images.labels.max() >= count:
+        raise ArgumentError("classes", classes, f"at least {images.labels.max() + 1}, because {images.name} has a class "
+                            f"{images.labels.max()}, from 0 on")
+    return count
+
+
+def count_images(images: DataSource, classes: int) -> int:
+    """How many images; a stream is read once for it.
+
+    Raises: ValueError where a stream has a label beyond the classes.
+    """
+    if images.stream is None:
+        return len(images)
+
+    def count(state: tuple[tf.Tensor, tf.Tensor], example: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        return state[0] + 1, tf.maximum(state[1], tf.cast(example[1], tf.int64))
+    total, highest = images.stream().reduce((np.int64(0), np.int64(0)), count)
+    if highest >= classes:
+        raise ValueError(f"{images.name} has a class {int(highest)}; expected {classes} classes, from 0 on")
+    return int(total)
+
+
+def make_datasets(sources: TrainingSources, arguments: FitArguments, training: Training, model: keras.Model,
+                  excluded: Iterable[int], worker: tuple[int, int]) -> tuple[ImageDataset, ImageDataset | None]:
+    """The batches to train on, and those to validate on.
+
+    Args:
+        sources: the images.
+        arguments: those of `fit`.
+        training: the recipe's training part.
+        model: its metadata say how images are prepared.
+        excluded: indices of training images to leave out.
+        worker: (the number of this worker, how many there are).
+    Raises:
+        ArgumentError: for a batch that cannot be divided.
+    """
+    micro_batches = arguments.micro_batches
+    if training.batch_size % micro_batches:
+        raise ArgumentError("micro_batches", micro_batches, f"a divisor of the batch size, {training.batch_size}")
+    batch_size = training.batch_size // micro_batches
+    preprocessing = get_metadata(model).get_preprocessing(tuple(model.input_shape[1:]), model.name)
+    number, workers = worker
+    train = ImageDataset(
+        sources.train, batch_size, _make_augmentation(training, sources.train), normalize=preprocessing.normalize,
+        classes=sources.classes, seed=arguments.seed, worker=number, workers=workers,
+        deterministic=arguments.deterministic, augmentation_repeats=training.augmentation_repeats,
+        max_unreadable=arguments.max_unreadable, excluded=excluded)
+    if sources.validation is None:
+        return train, None
+    return train, ImageDataset(sources.validation, batch_size, prepare=preprocessing, worker=number, workers=workers,
+                               max_unreadable=arguments.max_unreadable)
+
+
+def _make_augmentation(training: Training, images: DataSource) -> Augmentation:
+    """The recipe's augmentation.
+
+    Images in memory that have another size are resized first, where the augmentation does not do so itself.
+    """
+    augmentation, size = parse_augmentation(training.augmentation), training.size
+    is_in_memory = not images.has_files and images.images is not None
+    if augmentation.size is None and is_in_memory and images.images.shape[1:3] != (size, size):
+        return parse_augmentation(f"resize({size})|{training.augmentation}".rstrip("|"))
+    if augmentation.size not in (None, size):
+        raise ArgumentError("augmentation", training.augmentation, f"images of size={size} pixels, not of "
+                            f"{augmentation.size}", hint="set both")
+    return augmentation
