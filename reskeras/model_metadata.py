@@ -201,7 +201,7 @@ def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = No
         known = model
     else:
         with high_recursion_limit():
-            known = ModelWithMetadata(model.inputs, model.outputs, name=model.name)
+            known = ModelWithMetadata(model.input, model.output, name=model.name)
     known.metadata = metadata
     return known
 
