@@ -1,7 +1,11 @@
 """THE TABLE: one line is one net and one public builder.  A new net is one more line.
 
-A row is `variant(name, Spec, family, sources)`.  `sources` are the names that other packages have for the same structure,
-so that `create("timm/resnest50d")` finds it; without any, timm's net of the row's own name.
+A line is `variant(name, Spec, family, sources)`; `resnet`, `senet`, ... give the family.  `sources` are
+the names that other packages have for the same structure, so that `create("timm/resnest50d")` finds it; by
+default timm's net of the same name.
+
+The letters: B18, R50: depths.  C, D, S, T: stem and shortcut, as in "ResNet-50-D".  V1, PRE: ResNet v1, v2.
+GN: group norm.  AA, BLUR: anti-aliased.  X32x4: ResNeXt.  SE, ECA, SK: as named.  ST: ResNeSt.  RS: ResNet-RS.
 """
 from __future__ import annotations
 
@@ -13,52 +17,56 @@ from .builder import Variant, variant
 
 
 def _fields(**fields: Any) -> dict[str, Any]:
-    """Fields of a Spec, to be combined."""
+    """Some fields of a Spec, to be combined with others: Spec(**R50, **D)."""
     return fields
 
 
-# Depths: blocks per stage.  B*: basic blocks, R*: bottlenecks.
+# Depths, which are blocks per stage.  B18: basic blocks as in ResNet-18; R50: bottlenecks as in ResNet-50.
 B10, B18, B34 = (_fields(block="basic", depths=d) for d in ((1, 1, 1, 1), (2, 2, 2, 2), (3, 4, 6, 3)))
 R14, R26, R50, R101, R152, R200, R269 = (_fields(depths=d) for d in (
     (1, 1, 1, 1), (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3), (3, 24, 36, 3), (3, 30, 48, 8)))
 
-# What changes a ResNet into another family.
-C = _fields(stem="deep")                                           # Bag of Tricks, arXiv:1812.01187
-D = _fields(**C, shortcut="avg")
-T = _fields(stem="tiered", shortcut="avg")                         # timm
-S = _fields(**C, stem_width=128)
-V1 = _fields(stride_on="1x1")                                      # He et al. 2015
-PRE = _fields(order="pre", stem_norm=False)                        # He et al. 2016
+# What makes another family of a ResNet.
+C = _fields(stem="deep")                                        # ResNet-C: a stem of three 3x3, arXiv:1812.01187
+D = _fields(**C, shortcut="avg")                                # ResNet-D: C, and average-pooled shortcuts
+T = _fields(stem="tiered", shortcut="avg")                      # timm: D with a narrower stem
+S = _fields(**C, stem_width=128)                                # timm: C with a stem of twice the width
+V1 = _fields(stride_on="1x1")                                   # He et al. 2015
+PRE = _fields(order="pre", stem_norm=False)                     # He et al. 2016
 KERAS = _fields(bn_epsilon=1.001e-5, bn_momentum=0.99, initializer="glorot_uniform")
 KERAS_V1 = _fields(**KERAS, **V1, conv_bias=True, pixels="caffe")
-KERAS_V2 = _fields(**KERAS, **PRE, conv_bias="unnormed", padding="explicit", pool="max_zero_pad", strides=(2, 2, 2, 1),
-                stride_at="last", pixels="tf")
-GN = _fields(norm="group")
+KERAS_V2 = _fields(**KERAS, **PRE, conv_bias="unnormed", padding="explicit", pool="max_zero_pad",
+                   strides=(2, 2, 2, 1), stride_at="last", pixels="tf")
+GN = _fields(norm="group")                                      # group normalization
 BIT = _fields(**PRE, **GN, weight_standardization=True, pool="max_zero_pad", pixels="tf")
 AA, BLUR = _fields(antialias="average"), _fields(antialias="blur")
 X32x4, X32x8, X64x4 = (_fields(groups=g, base_width=w) for g, w in ((32, 4), (32, 8), (64, 4)))
-SE16, SE_V1, ECA_ = _fields(attention=SE()), _fields(attention=SE(divisor=1), pool="max_ceil"), _fields(attention=ECA())
-SK_NARROW, SK_HALF, SK_FULL = (_fields(mixer=sk) for sk in (SK(1 / 8, 16), SK(), SK(divisor=32, split_input=False)))
-RS = _fields(**D, pool="conv", attention=SE(1 / 4))                # arXiv:2103.07579
-ST = _fields(**D, mixer=SplitAttention(2), downsample="pool_after")         # arXiv:2004.08955
+SE16, ECA_ = _fields(attention=SE()), _fields(attention=ECA())
+SE_V1 = _fields(attention=SE(divisor=1), pool="max_ceil")       # as the SENet authors published it
+SK_NARROW, SK_HALF, SK_FULL = (_fields(mixer=sk) for sk in (
+    SK(1 / 8, 16), SK(), SK(divisor=32, split_input=False)))
+RS = _fields(**D, pool="conv", attention=SE(1 / 4))             # ResNet-RS, arXiv:2103.07579
+ST = _fields(**D, mixer=SplitAttention(2), downsample="pool_after")     # ResNeSt, arXiv:2004.08955
 ST_WIDE = _fields(**ST, stem_width=128)
 
 
 def _resnest_fast(radix: int, groups: int, width: int) -> Spec:
-    """ResNeSt's ablations "{radix}s{groups}x{width}d": the average pool goes before the split attention."""
-    return Spec(**R50, **D, mixer=SplitAttention(radix), downsample="pool_before", groups=groups, base_width=width)
+    """ResNeSt's ablation "{radix}s{groups}x{width}d", in which the average pool comes before the mixer."""
+    return Spec(**R50, **D, mixer=SplitAttention(radix), downsample="pool_before", groups=groups,
+                base_width=width)
 
 
 def _cifar(depth: int, **fields: Any) -> Spec:
-    """The 6n + 2 layers of He et al. 2015, section 4.2; 9n + 2 of bottlenecks."""
+    """A CIFAR net of He et al. 2015, section 4.2: 6n + 2 layers; with bottlenecks 9n + 2."""
     per_block = 9 if fields.get("block") == "bottleneck" else 6
-    base = _fields(depths=((depth - 2) // per_block,) * 3, widths=(16, 32, 64), strides=(1, 2, 2), block="basic",
-                stem="cifar", stem_width=16, pool="none", shortcut="pad", classes=10, input_size=32)
+    base = _fields(depths=((depth - 2) // per_block,) * 3, widths=(16, 32, 64), strides=(1, 2, 2),
+                   block="basic", stem="cifar", stem_width=16, pool="none", shortcut="pad", classes=10,
+                   input_size=32)
     return Spec(**{**base, **fields})
 
 
 def _wide_resnet(depth: int, k: int) -> Spec:
-    """WRN-d-k, arXiv:1605.07146: 6n + 4 layers, k times as wide."""
+    """The Wide ResNet WRN-d-k, arXiv:1605.07146: 6n + 4 layers, k times as wide as the CIFAR nets."""
     return _cifar(depth - 2, **PRE, shortcut="conv", widths=(16 * k, 32 * k, 64 * k))
 
 
@@ -80,7 +88,7 @@ FAMILIES = {
 }
 plain, resnet, v2, bit, wrn, resnext, senet, eca, sk, resnest, rs, inception, tiny = (
     partial(variant, family=f) for f in FAMILIES)
-NO_SOURCE = ""    # no other package has the net under a name of its own
+NO_SOURCE = ""      # no other package has this net under a name of its own
 
 # He et al. 2015, arXiv:1512.03385: plain nets, shortcuts A and C, v1 as published and as Keras has it, v1.5
 PlainNet18 = plain("plainnet18", Spec(**B18, shortcut="none"), sources=NO_SOURCE)
@@ -104,7 +112,7 @@ ResNet152V1_5 = resnet("resnet152v1_5", Spec(**R152), sources="timm/resnet152 to
 ResNet200 = resnet("resnet200", Spec(**R200))
 ResNet50GN = resnet("resnet50_gn", Spec(**R50, **GN))
 
-# Bag of Tricks, arXiv:1812.01187: C (deep stem), D (and average-pooled shortcuts); S (wide stem), T (tiered stem) of timm
+# Bag of Tricks, arXiv:1812.01187: C, D; and timm's S, T
 ResNet10T = resnet("resnet10t", Spec(**B10, **T))
 ResNet14T = resnet("resnet14t", Spec(**R14, **T))
 ResNet18D = resnet("resnet18d", Spec(**B18, **D))
@@ -158,7 +166,8 @@ ResNetV2_152x2BiT = bit("resnetv2_152x2_bit", Spec(**R152, **BIT, width=2))
 ResNetV2_152x4BiT = bit("resnetv2_152x4_bit", Spec(**R152, **BIT, width=4))
 
 # Wide ResNet, arXiv:1605.07146, on ImageNet: only the bottleneck's 3x3 is wide
-WideResNet50_2 = wrn("wide_resnet50_2", Spec(**R50, base_width=128), sources="timm/wide_resnet50_2 torchvision/wide_resnet50_2")
+WideResNet50_2 = wrn("wide_resnet50_2", Spec(**R50, base_width=128),
+                     sources="timm/wide_resnet50_2 torchvision/wide_resnet50_2")
 WideResNet101_2 = wrn("wide_resnet101_2", Spec(**R101, base_width=128),
                       sources="timm/wide_resnet101_2 torchvision/wide_resnet101_2")
 
@@ -183,7 +192,7 @@ ResNeXt101_8x14d = resnext("resnext101_8x14d", Spec(**R101, groups=8, base_width
 ResNeXt101_2x64d = resnext("resnext101_2x64d", Spec(**R101, groups=2, base_width=64), sources=NO_SOURCE)
 ResNet101_1x100d = resnext("resnet101_1x100d", Spec(**R101, base_width=100), sources=NO_SOURCE)
 
-# Squeeze-and-excitation, arXiv:1709.01507: on v1.5 and ResNeXt, the original release ("v1" where it strides on the 1x1)
+# Squeeze-and-excitation, arXiv:1709.01507: on v1.5 and ResNeXt; then ("v1") as its authors published it
 SEResNet18 = senet("seresnet18", Spec(**B18, **SE16))
 SEResNet34 = senet("seresnet34", Spec(**B34, **SE16))
 SEResNet50 = senet("seresnet50", Spec(**R50, **SE16))
@@ -266,7 +275,7 @@ InceptionResNetV2 = inception("inception_resnet_v2",
                               sources="keras/InceptionResNetV2")
 InceptionResNetV2Gamma = inception("inception_resnet_v2_gamma", InceptionSpec(), sources="timm/inception_resnet_v2")
 
-# CIFAR: He et al. 2015, section 4.2 (A); B; bottlenecks
+# CIFAR: He et al. 2015, section 4.2, with shortcuts of option A; with option B; with bottlenecks
 CifarPlain20, CifarPlain32, CifarPlain44, CifarPlain56, CifarPlain110 = (
     plain(f"cifar_plain{n}", _cifar(n, shortcut="none"), sources=NO_SOURCE) for n in (20, 32, 44, 56, 110))
 CifarResNet20, CifarResNet32, CifarResNet44, CifarResNet56, CifarResNet110, CifarResNet1202 = (
@@ -293,7 +302,8 @@ CifarWideResNet40_1, CifarWideResNet40_2, CifarWideResNet40_4, CifarWideResNet40
 CifarWideResNet52_1 = wrn("cifar_wide_resnet52_1", _wide_resnet(52, 1), sources=NO_SOURCE)
 CifarResNeXt29_8x64d, CifarResNeXt29_16x64d, CifarResNeXt29_32x4d = (
     resnext(f"cifar_resnext29_{g}x{w}d",
-            _cifar(29, block="bottleneck", shortcut="conv", widths=(64, 128, 256), stem_width=64, groups=g, base_width=w),
+            _cifar(29, block="bottleneck", shortcut="conv", widths=(64, 128, 256), stem_width=64, groups=g,
+                   base_width=w),
             sources=NO_SOURCE) for g, w in ((8, 64), (16, 64), (32, 4)))
 
 # MLPerf Tiny's image classifier: one block per stage, biased convolutions, bare projections, raw pixels
@@ -301,11 +311,12 @@ MLPerfTinyResNet8 = tiny("mlperf_tiny_resnet8", _cifar(8, shortcut="conv", short
                                                       bn_epsilon=1e-3, bn_momentum=0.99, pixels="raw"),
                          sources="mlperf/resnet8")
 
-# Nets of other packages that are a row of ours but for a Spec field.
-SOURCES_WITH_OTHER_FIELDS = {
-    f"timm/legacy_{name}": (name, {"pool": "max_ceil"}) for name in ("senet154", "seresnext50_32x4d", "seresnext101_32x4d")}
+# Nets of other packages that differ from a variant in a Spec field.
+SOURCES_WITH_OTHER_FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
+    f"timm/legacy_{name}": (name, {"pool": "max_ceil"})
+    for name in ("senet154", "seresnext50_32x4d", "seresnext101_32x4d")}
 
-for _name, _row in list(globals().items()):
-    if isinstance(_row, Variant):
-        _row.set_builder_name(_name, FAMILIES[_row.family])
-VARIANTS = {row.name: row for row in list(globals().values()) if isinstance(row, Variant)}
+for _name, _variant in list(globals().items()):
+    if isinstance(_variant, Variant):
+        _variant.set_builder_name(_name, FAMILIES[_variant.family])
+VARIANTS = {net.name: net for net in list(globals().values()) if isinstance(net, Variant)}

@@ -93,7 +93,7 @@ def test_command_line(capsys):
     for wrong in (["show", "resnet_50d"], ["list", "nothing*"]):
         assert cli.main(wrong) == 2
         out, err = capsys.readouterr()
-        assert out == "" and len(err.splitlines()) == 1 and err.startswith("reskeras: ")
+        assert out == "" and len(err.splitlines()) == 1 and err.startswith(f"reskeras {wrong[0]}: ")
 
 
 def test_no_traceback_from_the_shell():
