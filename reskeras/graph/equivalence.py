@@ -137,6 +137,7 @@ def check_equivalence(before: Graph, after: Graph, sizes: tuple[int, ...] = IMAG
 
     Returns:
         The largest differences, and whether they pass.
+
     Raises:
         ValueError: where the outputs are not finite, or an input is of strings.
     """

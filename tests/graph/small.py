@@ -21,8 +21,8 @@ def randomized(model, seed=0):
     random = np.random.default_rng(seed)
     for v in model.variables:
         if "seed_generator" not in v.path:
-            v.assign(random.uniform(0.5, 1.5, v.shape) if v.name in ("gamma", "moving_variance", "variance") else
-                     random.standard_normal(v.shape) * 0.3)
+            is_scale = v.name in ("gamma", "moving_variance", "variance")
+            v.assign(random.uniform(0.5, 1.5, v.shape) if is_scale else random.standard_normal(v.shape) * 0.3)
     return model
 
 

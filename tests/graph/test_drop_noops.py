@@ -38,8 +38,8 @@ def test_leaves_other_layers_alone():
 
 def test_drops():
     model = chain(layers.Dropout(0.5), layers.Activation("linear"), layers.SpatialDropout2D(0.1),
-                  layers.GaussianNoise(1.0), StochasticDepth(0.5), DropBlock2D(0.1), layers.Activation("relu"),
-                  layers.Identity(), layers.Dropout(0.1), layers.MaxPooling2D())
+                  layers.GaussianNoise(1.0), StochasticDepth(0.5), DropBlock2D(0.1),
+                  layers.Activation("relu"), layers.Identity(), layers.Dropout(0.1), layers.MaxPooling2D())
     assert type_names(rewritten(drop_noops, model)) == ["InputLayer", "Activation", "MaxPooling2D"]
 
 

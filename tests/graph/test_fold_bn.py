@@ -25,7 +25,8 @@ def shared_conv():
 
 def shared_norm():
     image, norm = keras.Input((8, 8, 4)), BN()
-    return randomized(keras.Model(image, layers.ReLU()(layers.Add()([norm(Conv(4, 1)(image)), norm(Conv(4, 1)(image))]))))
+    x = layers.Add()([norm(Conv(4, 1)(image)), norm(Conv(4, 1)(image))])
+    return randomized(keras.Model(image, layers.ReLU()(x)))
 
 
 def two_outputs():
@@ -56,7 +57,8 @@ def adapted():
     (shared_conv, "is shared"), (shared_norm, "it is shared"), (two_outputs, "is an output"),
     (in_training, "training=True"), (read_by_conv_and_pool, "MaxPooling2D is not linear"),
     (lambda: chain(Conv(4, 1), BN()), "it is an output"),
-    (lambda: chain(Conv(4, 1, dtype="mixed_float16"), BN(dtype="float32"), layers.ReLU()), "another dtype policy"),
+    (lambda: chain(Conv(4, 1, dtype="mixed_float16"), BN(dtype="float32"), layers.ReLU()),
+     "another dtype policy"),
     (lambda: chain(Conv(4, 1, activation="relu"), BN(), layers.ReLU()), "has an activation"),
     (lambda: chain(layers.ReLU(), BN(), layers.ReLU()), "ReLU is not linear"),
     (lambda: chain(Conv(4, 1), BN(axis=1), layers.ReLU()), "its axis is not the channels'"),
@@ -71,9 +73,11 @@ def test_leaves_alone(make, reason):
 
 
 LINEAR = {
-    "1x1 without bias": lambda: Conv(6, 1, use_bias=False), "3x3": lambda: Conv(6, 3), "same": lambda: Conv(6, 3, padding="same"),
+    "1x1 without bias": lambda: Conv(6, 1, use_bias=False), "3x3": lambda: Conv(6, 3),
+    "same": lambda: Conv(6, 3, padding="same"),
     "strided": lambda: Conv(6, 3, strides=2, padding="same"), "dilated": lambda: Conv(6, 3, dilation_rate=2),
-    "grouped": lambda: GroupedConv2D(6, 3, groups=2, padding="same"), "keras grouped": lambda: Conv(6, 3, groups=2),
+    "grouped": lambda: GroupedConv2D(6, 3, groups=2, padding="same"),
+    "keras grouped": lambda: Conv(6, 3, groups=2),
     "dense": lambda: layers.Dense(5), "depthwise": lambda: layers.DepthwiseConv2D(3, depth_multiplier=2),
     "depthwise without bias": lambda: layers.DepthwiseConv2D(3, strides=2, use_bias=False),
     "separable": lambda: layers.SeparableConv2D(6, 3, depth_multiplier=2),
@@ -89,8 +93,8 @@ def test_behind(layer, options, shape):
     assert "BatchNormalization" not in type_names(graph) and graph.nodes[1].config["use_bias"]
 
 
-BEFORE = {name: LINEAR[name] for name in ("1x1 without bias", "3x3", "dilated", "keras grouped", "dense", "depthwise",
-                                          "depthwise without bias")} | {
+BEFORE = {name: LINEAR[name] for name in ("1x1 without bias", "3x3", "dilated", "keras grouped", "dense",
+                                          "depthwise", "depthwise without bias")} | {
     "grouped": lambda: GroupedConv2D(6, 3, groups=2), "padded 1x1": lambda: Conv(6, 1, padding="same"),
     "with activation": lambda: Conv(6, 3, activation="relu")}
 
@@ -116,8 +120,8 @@ def test_before_several_convolutions():
 
 
 def test_1d_and_3d():
-    model = chain(layers.Conv1D(6, 3), BN(), layers.DepthwiseConv1D(3), BN(axis=2), layers.SeparableConv1D(5, 3), BN(),
-                  layers.ReLU(), shape=(16, 4))
+    model = chain(layers.Conv1D(6, 3), BN(), layers.DepthwiseConv1D(3), BN(axis=2),
+                  layers.SeparableConv1D(5, 3), BN(), layers.ReLU(), shape=(16, 4))
     assert "BatchNormalization" not in type_names(rewritten(fold_bn, model))
     solid = chain(layers.Conv3D(3, 2), BN(), layers.ReLU(), shape=(5, 5, 5, 2))
     assert "BatchNormalization" not in type_names(rewritten(fold_bn, solid))

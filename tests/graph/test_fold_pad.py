@@ -30,8 +30,10 @@ def output():
     (read_by_two, "no convolution or max pool"), (shared, "it is shared"), (output, "it is an output"),
     (lambda: chain(Pad(3), Conv(4, 7, strides=2)), "would pad (2, 3) itself, not (3, 3)"),
     (lambda: chain(Pad(1), Conv(4, 3, strides=2)), "would pad (0, 1) itself, not (1, 1)"),
-    (lambda: chain(Pad(((0, 1), (0, 1))), Conv(4, 3, strides=2), shape=(9, 9, 4)), "would pad (1, 1) itself, not (0, 1)"),
-    (lambda: chain(Pad(((1, 1), (0, 1))), Conv(4, 3, strides=2), shape=(9, 9, 4)), "would pad (1, 1) itself, not (0, 1)"),
+    (lambda: chain(Pad(((0, 1), (0, 1))), Conv(4, 3, strides=2), shape=(9, 9, 4)),
+     "would pad (1, 1) itself, not (0, 1)"),
+    (lambda: chain(Pad(((1, 1), (0, 1))), Conv(4, 3, strides=2), shape=(9, 9, 4)),
+     "would pad (1, 1) itself, not (0, 1)"),
     (lambda: chain(Pad(1), Conv(4, 3, strides=2), shape=(None, None, 4)), "strides over a size that is open"),
     (lambda: chain(Pad(1), Conv(4, 3, dilation_rate=2)), "would pad (2, 2) itself, not (1, 1)"),
     (lambda: chain(Pad(2), Conv(4, 3)), "would pad (1, 1) itself, not (2, 2)"),
@@ -46,14 +48,18 @@ def test_leaves_alone(make, reason):
 
 @pytest.mark.parametrize("parts, shape", [
     ([Pad(1), Conv(4, 3)], (None, None, 4)), ([Pad(((1, 2), (1, 2))), Conv(4, 4)], (8, 8, 4)),
-    ([Pad(2), GroupedConv2D(4, 3, groups=2, dilation_rate=2)], (8, 9, 4)), ([Pad(1), layers.DepthwiseConv2D(3)], (8, 8, 4)),
+    ([Pad(2), GroupedConv2D(4, 3, groups=2, dilation_rate=2)], (8, 9, 4)),
+    ([Pad(1), layers.DepthwiseConv2D(3)], (8, 8, 4)),
     ([Pad(1), layers.SeparableConv2D(4, 3)], (8, 8, 4)),
     ([Pad(3), Conv(4, 7, strides=2)], (9, 9, 4)), ([Pad(((0, 1), (0, 1))), Conv(4, 3, strides=2)], (8, 8, 4)),
-    ([Pad(((0, 1), (1, 1))), Conv(4, 3, strides=2)], (8, 9, 4)), ([Pad(((0, 0), (0, 0))), Conv(4, 1, strides=2)], (8, 8, 4)),
-    ([layers.ReLU(), Pad(1), Pool(3, 2)], (9, 9, 4)), ([Conv(4, 1, activation="relu"), Pad(1), Pool(3, 1)], (8, 8, 4)),
+    ([Pad(((0, 1), (1, 1))), Conv(4, 3, strides=2)], (8, 9, 4)),
+    ([Pad(((0, 0), (0, 0))), Conv(4, 1, strides=2)], (8, 8, 4)),
+    ([layers.ReLU(), Pad(1), Pool(3, 2)], (9, 9, 4)),
+    ([Conv(4, 1, activation="relu"), Pad(1), Pool(3, 1)], (8, 8, 4)),
     ([layers.ReLU(), layers.AveragePooling2D(2), Pad(1), Pool(3, 1)], (8, 8, 4))])
 def test_folds(parts, shape):
-    graph = rewritten(fold_pad, chain(*(type(part).from_config(part.get_config()) for part in parts), shape=shape))
+    copies = (type(part).from_config(part.get_config()) for part in parts)
+    graph = rewritten(fold_pad, chain(*copies, shape=shape))
     assert "ZeroPadding2D" not in type_names(graph)
 
 

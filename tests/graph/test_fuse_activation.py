@@ -23,20 +23,23 @@ def shared():
     (two_readers, "several readers"), (shared, "it is shared"),
     (lambda: chain(Conv(4, 1), layers.ReLU()), "output of the model"),
     (lambda: chain(Conv(4, 1, activation="tanh"), layers.ReLU(), layers.Flatten()), "has an activation"),
-    (lambda: chain(layers.MaxPooling2D(), layers.ReLU(), layers.Flatten()), "MaxPooling2D, which is not linear"),
+    (lambda: chain(layers.MaxPooling2D(), layers.ReLU(), layers.Flatten()),
+     "MaxPooling2D, which is not linear"),
     (lambda: chain(Conv(4, 1), layers.LeakyReLU(0.3), layers.Flatten()), "has no name"),
     (lambda: chain(Conv(4, 1), layers.ReLU(max_value=4), layers.Flatten()), "has no name"),
     (lambda: chain(Conv(4, 1), layers.ReLU(negative_slope=0.1), layers.Flatten()), "has no name"),
-    (lambda: chain(Conv(4, 1, dtype="mixed_float16"), layers.Activation("softmax", dtype="float32"), layers.Flatten()),
+    (lambda: chain(Conv(4, 1, dtype="mixed_float16"), layers.Activation("softmax", dtype="float32"),
+                   layers.Flatten()),
      "another dtype policy")])
 def test_leaves_alone(make, reason):
     unchanged(fuse_activation, make(), reason)
 
 
 @pytest.mark.parametrize("activation", [
-    layers.Activation("silu"), layers.Activation("relu6"), layers.ReLU(), layers.ReLU(max_value=6), layers.ELU(),
-    layers.Softmax()], ids=lambda layer: layer.name)
-@pytest.mark.parametrize("layer", [Conv(4, 3), layers.Dense(4), layers.DepthwiseConv2D(3), layers.SeparableConv2D(4, 3)],
+    layers.Activation("silu"), layers.Activation("relu6"), layers.ReLU(), layers.ReLU(max_value=6),
+    layers.ELU(), layers.Softmax()], ids=lambda layer: layer.name)
+@pytest.mark.parametrize("layer", [Conv(4, 3), layers.Dense(4), layers.DepthwiseConv2D(3),
+                                   layers.SeparableConv2D(4, 3)],
                          ids=lambda layer: layer.name)
 def test_fuses(layer, activation):
     again = [type(part).from_config(part.get_config()) for part in (layer, activation)]

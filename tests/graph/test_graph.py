@@ -21,7 +21,8 @@ def test_structures_survive():
     a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
     shared = layers.Dense(4)
     nested = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
-    model = keras.Model({"a": a, "b": b}, {"sum": layers.Add(name="sum")([shared(a), shared(shared(b))]), "nested": nested(b)})
+    total = layers.Add(name="sum")([shared(a), shared(shared(b))])
+    model = keras.Model({"a": a, "b": b}, {"sum": total, "nested": nested(b)})
     again = equal(model, {"a": np.ones((2, 4), "float32"), "b": np.full((2, 4), 2, "float32")})
     assert set(again.output) == {"sum", "nested"}
 
@@ -125,7 +126,8 @@ def gelu(x):
 def test_a_users_function_with_the_name_of_keras_own():
     image = keras.Input((4,))
     x = layers.Activation(gelu)(layers.Dense(4)(image))
-    model = randomized(keras.Model(image, layers.Dense(3)(layers.BatchNormalization()(layers.Dense(4, activation=gelu)(x)))))
+    x = layers.BatchNormalization()(layers.Dense(4, activation=gelu)(x))
+    model = randomized(keras.Model(image, layers.Dense(3)(x)))
     x = np.random.default_rng(0).standard_normal((2, 4)).astype("float32")
     equal(model, x)
     fast, report = reskeras.optimize(model)

@@ -19,7 +19,8 @@ def siblings(*convs, shape=(8, 8, 4)):
 
 def shared():
     image, conv = keras.Input((8, 8, 4)), Conv(4, 1)
-    return randomized(keras.Model(image, layers.Add()([conv(image), conv(layers.ReLU()(image)), Conv(4, 1)(image)])))
+    x = layers.Add()([conv(image), conv(layers.ReLU()(image)), Conv(4, 1)(image)])
+    return randomized(keras.Model(image, x))
 
 
 @pytest.mark.parametrize("make, reason", [
@@ -28,24 +29,29 @@ def shared():
     (lambda: siblings(Conv(3, 3), Conv(3, 3, padding="same")), "no other convolution"),
     (lambda: siblings(Conv(3, 3), Conv(3, 3, dilation_rate=2)), "no other convolution"),
     (lambda: siblings(Conv(3, 1), Conv(3, 1, activation="relu")), "no other convolution"),
-    (lambda: siblings(Conv(3, 1, activation="softmax"), Conv(3, 1, activation="softmax")), "sees all channels"),
+    (lambda: siblings(Conv(3, 1, activation="softmax"), Conv(3, 1, activation="softmax")),
+     "sees all channels"),
     (lambda: siblings(Conv(4, 1, groups=2), Conv(4, 1, groups=2)), "it is grouped"),
-    (lambda: siblings(GroupedConv2D(4, 1, groups=2), Conv(4, 1)), "no other convolution"), (shared, "it is shared")])
+    (lambda: siblings(GroupedConv2D(4, 1, groups=2), Conv(4, 1)), "no other convolution"),
+    (shared, "it is shared")])
 def test_leaves_alone(make, reason):
     unchanged(merge_branches, make(), reason)
 
 
 def test_merges():
     """Also with and without bias; the names of the outputs stay."""
-    model = siblings(Conv(3, 3, name="a", strides=2), Conv(5, 3, name="b", strides=2, use_bias=False), Conv(2, 1, name="c"))
+    model = siblings(Conv(3, 3, name="a", strides=2), Conv(5, 3, name="b", strides=2, use_bias=False),
+                     Conv(2, 1, name="c"))
     graph = rewritten(merge_branches, model)
     assert type_names(graph).count("Conv2D") == 2 and type_names(graph).count("reskeras>ChannelSlice") == 2
     assert graph.build().output_names == model.output_names
 
 
 def test_inception():
-    model = reskeras.InceptionV4(weights=None, width=0.25, depths=(1, 1, 1), input_shape=(75, 75, 3), classes=5)
-    fast, report = reskeras.optimize(randomized(model), passes=("fold_bn", "fuse_activation", "merge_branches"))
+    model = reskeras.InceptionV4(weights=None, width=0.25, depths=(1, 1, 1), input_shape=(75, 75, 3),
+                                 classes=5)
+    passes = ("fold_bn", "fuse_activation", "merge_branches")
+    fast, report = reskeras.optimize(randomized(model), passes=passes)
     assert len(report.passes[2].rewritten) >= 9 and report.check.passed
 
 

@@ -1,6 +1,8 @@
 """The whole: the check, the pass to blame, the report, and what is left of every family."""
+import csv
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -12,22 +14,30 @@ from small import chain, randomized
 from tiny import policy, tiny, trained
 
 import reskeras
-from reskeras.graph.graph import Graph
-from reskeras.graph.passes.fold_bn import fold_bn
+from reskeras.graph.cost.cost import measure_cost
 from reskeras.graph.equivalence import EquivalenceCheck, check_equivalence
+from reskeras.graph.graph import Graph
+from reskeras.graph.optimize import optimize_model
 from reskeras.graph.pass_result import PassResult
+from reskeras.graph.passes.fold_bn import fold_bn
+from reskeras.graph.report import GraphSize, OptimizationReport
 from reskeras.variants import VARIANTS
+
+FACTS = pathlib.Path(__file__).parents[1] / "facts"
+SAVED = pathlib.Path(__file__).parents[1] / "saved" / "before_rename" / "optimize.json"
 
 Conv, BN = layers.Conv2D, layers.BatchNormalization
 
 
 def small():
-    return chain(Conv(4, 3, name="conv"), BN(epsilon=1e-2), layers.ReLU(), layers.GlobalAveragePooling2D(), layers.Dense(3))
+    return chain(Conv(4, 3, name="conv"), BN(epsilon=1e-2), layers.ReLU(), layers.GlobalAveragePooling2D(),
+                 layers.Dense(3))
 
 
 def wrong(graph):
     """Forgets the epsilon."""
-    changed = {n.key: (n.with_config(epsilon=0.0),) for n in graph.nodes if n.type_name == "BatchNormalization"}
+    changed = {n.key: (n.with_config(epsilon=0.0),)
+               for n in graph.nodes if n.type_name == "BatchNormalization"}
     return fold_bn(graph.edit(changed, {}))
 
 
@@ -43,7 +53,8 @@ def test_a_wrong_pass_is_refused_and_named():
 
 def test_a_pass_whose_graph_does_not_run_is_refused():
     def broken(graph):
-        return PassResult(graph.edit({n.key: (n.with_config(units=5),) for n in graph.nodes if n.type_name == "Dense"}, {}), ("dense",))
+        changed = {n.key: (n.with_config(units=5),) for n in graph.nodes if n.type_name == "Dense"}
+        return PassResult(graph.edit(changed, {}), ("dense",))
     model = small()
     with pytest.warns(UserWarning, match="broken is refused: its graph does not run"):
         assert reskeras.optimize(model, passes=["fold_bn", broken])[0] is model
@@ -114,7 +125,8 @@ def test_chaos_proves_nothing():
 def test_a_shared_softmax_at_the_end():
     image, softmax = keras.Input((8, 8, 4)), layers.Softmax()
     x = layers.ReLU()(BN()(Conv(4, 3)(image)))
-    assert reskeras.optimize(randomized(keras.Model(image, [softmax(x), softmax(Conv(3, 1)(x))])))[1].check.passed
+    model = randomized(keras.Model(image, [softmax(x), softmax(Conv(3, 1)(x))]))
+    assert reskeras.optimize(model)[1].check.passed
 
 
 def test_an_ill_conditioned_net_is_not_blamed_on_a_pass():
@@ -128,15 +140,18 @@ def test_an_ill_conditioned_net_is_not_blamed_on_a_pass():
     check = check_equivalence(reference, fold_bn(reference).graph)
     assert check.max_relative_difference > 1e-9 and check.is_ill_conditioned and check.passed
     assert "ill-conditioned" in str(check)
-    assert not check_equivalence(reference, wrong(reference).graph).passed       # an error of algebra is larger than that
+    # an error of algebra is larger than that
+    assert not check_equivalence(reference, wrong(reference).graph).passed
     assert not EquivalenceCheck(1e-8, 1e-8, sensitivity=1e-12).passed
 
 
 def test_saturated_outputs_hide_nothing():
-    model = chain(Conv(4, 3), BN(), layers.ReLU(), layers.Flatten(), layers.Rescaling(1e4), layers.Dense(3, activation="softmax"))
+    model = chain(Conv(4, 3), BN(), layers.ReLU(), layers.Flatten(), layers.Rescaling(1e4),
+                  layers.Dense(3, activation="softmax"))
     with pytest.warns(UserWarning, match="is refused"):
         reskeras.optimize(model, passes=[wrong])
-    separate = chain(Conv(4, 3), BN(), layers.ReLU(), layers.Flatten(), layers.Rescaling(1e4), layers.Dense(3), layers.Softmax())
+    separate = chain(Conv(4, 3), BN(), layers.ReLU(), layers.Flatten(), layers.Rescaling(1e4),
+                     layers.Dense(3), layers.Softmax())
     with pytest.warns(UserWarning, match="is refused"):
         reskeras.optimize(separate, passes=[wrong])
 
@@ -144,11 +159,11 @@ def test_saturated_outputs_hide_nothing():
 def test_report(tmp_path):
     model = small()
     images = np.random.default_rng(0).standard_normal((5, 8, 8, 4)).astype("float32")
-    fast, report = reskeras.optimize(model, images=images, latency=True)
+    fast, report = optimize_model(model, images=images, latency=True)
     fold = {report.name: report for report in report.passes}["fold_bn"]
     assert fold.found == 1 and len(fold.rewritten) == 1 and fold.after.layers == fold.before.layers - 1
     assert report.before.params == model.count_params() and report.after.params == fast.count_params()
-    assert report.before.macs == reskeras.cost(model).macs == 3 * 3 * 4 * 4 * 36 + 4 * 3
+    assert report.before.macs == measure_cost(model).macs == 3 * 3 * 4 * 4 * 36 + 4 * 3
     assert report.before.layers == len(model.layers) and report.after.layers == len(fast.layers) == 4
     assert report.top1_agreement == 1 and all(t > 0 for t in report.latency_ms)
     report.write(tmp_path / "report.json")
@@ -176,12 +191,36 @@ def channels_first():
 def test_macs_are_those_of_cost(make):
     """Also where they are inside a nested model, before the passes see its layers."""
     model = make()
-    report = reskeras.optimize(model, check=False)[1]
-    assert report.before.macs == report.after.macs == reskeras.cost(model).macs > 0
+    report = optimize_model(model, check=False)[1]
+    assert report.before.macs == report.after.macs == measure_cost(model).macs > 0
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d"])
+def test_macs_of_a_graph_are_the_published_ones(name):
+    """The report and `cost` count as torchvision 0.29 does, in 10^9 multiply-accumulates."""
+    with (FACTS / "torchvision.csv").open(newline="") as file:
+        published = {line["name"]: float(line["gmacs"]) for line in csv.DictReader(file)}
+    model = reskeras.create(f"torchvision/{name}", weights=None, input_shape=(224, 224, 3))
+    macs = GraphSize.of(Graph.of(model)).macs
+    assert macs == measure_cost(model).macs
+    assert macs / 1e9 == pytest.approx(published[name], abs=0.0006)
+
+
+def test_report_of_an_earlier_version():
+    report, stored = OptimizationReport.read(SAVED), json.loads(SAVED.read_text())
+    assert report.get_config() == stored and report.check.passed and not report.refusal
+    assert sum(p.sites for p in report.passes) == sum(p["found"] for p in stored["passes"]) > 0
+
+
+def test_a_file_that_is_no_report(tmp_path):
+    (tmp_path / "other.json").write_text("[]")
+    with pytest.raises(ValueError, match="is no report of an optimization"):
+        OptimizationReport.read(tmp_path / "other.json")
 
 
 def test_arguments():
-    with pytest.raises(ValueError, match="passes='fold_bm': expected one of inline, .*; did you mean 'fold_bn'"):
+    with pytest.raises(ValueError,
+                       match="passes='fold_bm': expected one of inline, .*; did you mean 'fold_bn'"):
         reskeras.optimize(small(), passes=["fold_bm"])
     with pytest.raises(ValueError, match="target='tflight': expected one of .* did you mean 'tflite'"):
         reskeras.optimize(small(), target="tflight")
@@ -192,13 +231,14 @@ def test_several_inputs_and_outputs():
     a, b = keras.Input((4,), name="a"), keras.Input((6,), name="b")
     model = keras.Model({"a": a, "b": b}, [layers.Dense(2, name="left")(a), layers.Dense(3, name="right")(b)])
     assert all(t > 0 for t in reskeras.optimize(model, latency=True)[1].latency_ms)
-    with pytest.raises(ValueError, match="images=.* expected None for a model of several outputs \\(left, right\\)"):
-        reskeras.optimize(model, images=np.zeros((2, 4), "float32"))
+    with pytest.raises(ValueError,
+                       match="images=.* expected None for a model of several outputs \\(left, right\\)"):
+        optimize_model(model, images=np.zeros((2, 4), "float32"))
 
 
 def test_for_tflite_is_static():
     model = tiny("resnest50", input_shape=(None, None, 3))
-    fast, report = reskeras.optimize(model, target="tflite", input_shape=(64, 96, 3))
+    fast, report = reskeras.optimize(model, target="tflite", size=(64, 96))
     assert fast.input_shape == (1, 64, 96, 3) and report.check.passed
 
 
@@ -209,16 +249,19 @@ def test_mixed_precision_and_memory_survive():
     with policy("mixed_bfloat16"):
         half = tiny("seresnet18")
     fast, report = reskeras.optimize(half)
-    assert {layer.dtype_policy.name for layer in fast.layers} == {layer.dtype_policy.name for layer in half.layers}
+    policies, expected = ({layer.dtype_policy.name for layer in net.layers} for net in (fast, half))
+    assert policies == expected
     assert report.check.passed
 
 
-# Normalizations that stay, per family: of pre-activation nets those behind an addition or a pool; all of a group norm's
+# Normalizations that stay, per family: of pre-activation nets those behind an addition or a pool
 LEFT = {
-    "resnet50": 0, "resnet50v1_5": 0, "resnet50d": 0, "resnet10t": 0, "resnet18_option_a": 0, "plainnet18": 0, "resnetaa50d": 0,
-    "resnetblur18": 0, "wide_resnet50_2": 0, "resnext50_32x4d": 0, "seresnet18": 0, "seresnet18v1": 0, "senet154": 0,
+    "resnet50": 0, "resnet50v1_5": 0, "resnet50d": 0, "resnet10t": 0, "resnet18_option_a": 0, "plainnet18": 0,
+    "resnetaa50d": 0, "resnetblur18": 0, "wide_resnet50_2": 0, "resnext50_32x4d": 0, "seresnet18": 0,
+    "seresnet18v1": 0, "senet154": 0,
     "seresnext26t_32x4d": 0, "ecaresnet50t": 0, "skresnet18": 0, "skresnext50_32x4d": 0, "resnest50": 0,
-    "resnest50_fast_4s2x40d": 0, "resnest50_fast_1s4x24d": 0, "resnetrs50": 0, "inception_v4": 0, "inception_resnet_v2": 0,
+    "resnest50_fast_4s2x40d": 0, "resnest50_fast_1s4x24d": 0, "resnetrs50": 0, "inception_v4": 0,
+    "inception_resnet_v2": 0,
     "cifar_resnet20": 0, "mlperf_tiny_resnet8": 0,
     "resnet50v2": 5 + 1, "resnetv2_50d": 5 + 1, "cifar_preresnet164": 3 + 1, "cifar_wide_resnet16_4": 3 + 1,
     "resnetv2_50x1_bit": 0, "resnet50_gn": 0}
@@ -228,7 +271,8 @@ def left(model):
     return sum(isinstance(layer, BN) for layer in model.layers)
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, marks=() if row in LEFT else pytest.mark.slow) for row in VARIANTS])
+@pytest.mark.parametrize("row", [pytest.param(row, marks=() if row in LEFT else pytest.mark.slow)
+                                 for row in VARIANTS])
 def test_every_row(row):
     """Fewer layers, the same function, the same names of outputs, and the model itself as it was."""
     model = trained(tiny(row, input_shape=(None, None, 3)))
@@ -247,11 +291,13 @@ def test_every_row(row):
     assert report.after.macs <= report.before.macs
 
 
-KERAS = {"ResNet50": 0, "ResNet50V2": 17, "InceptionResNetV2": 0, "MobileNetV2": 0, "DenseNet121": 62, "EfficientNetB0": 0,
-         "Xception": 0}
+KERAS = {"ResNet50": 0, "ResNet50V2": 17, "InceptionResNetV2": 0, "MobileNetV2": 0, "DenseNet121": 62,
+         "EfficientNetB0": 0, "Xception": 0}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in ("ResNet50", "MobileNetV2") else pytest.mark.slow)
+@pytest.mark.parametrize("name",
+                         [pytest.param(name, marks=() if name in ("ResNet50",
+                                                                  "MobileNetV2") else pytest.mark.slow)
                                   for name in KERAS])
 def test_keras_applications(name):
     model = randomized(getattr(keras.applications, name)(weights=None, input_shape=(96, 96, 3), classes=5))
@@ -262,9 +308,10 @@ def test_keras_applications(name):
 
 def test_command(tmp_path):
     """`reskeras optimize` writes a file that loads and computes the same."""
-    run = [sys.executable, "-m", "reskeras.cli", "optimize", "cifar_resnet20.digits", "-o", str(tmp_path / "fast.keras"),
-           "--report", str(tmp_path / "report.json")]
-    done = subprocess.run(run, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    run = [sys.executable, "-m", "reskeras.cli", "optimize", "cifar_resnet20.digits", "-o",
+           str(tmp_path / "fast.keras"), "--report", str(tmp_path / "report.json")]
+    done = subprocess.run(run, capture_output=True, text=True,
+                          env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
     assert done.returncode == 0, done.stderr
     assert "fold_bn" in done.stdout and "equivalence check:" in done.stdout
     fast, net = reskeras.load(tmp_path / "fast.keras"), reskeras.create("cifar_resnet20.digits")
@@ -272,4 +319,5 @@ def test_command(tmp_path):
     np.testing.assert_allclose(fast.predict(x, verbose=0), net.predict(x, verbose=0), atol=1e-5)
     assert json.loads((tmp_path / "report.json").read_text())["refused"] == ""
     refused = subprocess.run([*run[:5], "-o", str(tmp_path / "fast.tflite")], capture_output=True, text=True)
-    assert refused.returncode == 2 and "ends in .keras" in refused.stderr and not (tmp_path / "fast.tflite").exists()
+    assert refused.returncode == 2 and "ends in .keras" in refused.stderr
+    assert not (tmp_path / "fast.tflite").exists()

@@ -44,11 +44,13 @@ class Subclassed(keras.Model):
 def nested_integers(outside, inside):
     """A model of inputs of `inside`, to which Keras casts what it is called on."""
     own, image = keras.Input((4,), dtype=inside), keras.Input((4,), dtype=outside)
-    return randomized(keras.Model(image, layers.Dense(2)(keras.Model(own, layers.Rescaling(0.5)(own))(image))))
+    inner = keras.Model(own, layers.Rescaling(0.5)(own))
+    return randomized(keras.Model(image, layers.Dense(2)(inner(image))))
 
 
 @pytest.mark.parametrize("make, reason", [
-    (lambda: nested_integers("float32", "uint8"), "casts"), (lambda: nested_integers("uint8", "float32"), "casts"),
+    (lambda: nested_integers("float32", "uint8"), "casts"),
+    (lambda: nested_integers("uint8", "float32"), "casts"),
     (shared_model, "it is shared"), (in_training, "training=True"), (lambda: chain(inner()), "is an output"),
     (lambda: chain(Subclassed(), layers.ReLU()), "is subclassed")])
 def test_inline_leaves_alone(make, reason):
@@ -56,7 +58,7 @@ def test_inline_leaves_alone(make, reason):
 
 
 def test_inline():
-    """Nested twice, in a Sequential, with a name that is taken; the parts of a nested net keep their names."""
+    """Nested twice, in a Sequential, with a name that is taken; the others keep their names."""
     net = keras.Sequential([keras.Input((8, 8, 4)), layers.Conv2D(4, 3, name="conv"), inner((6, 6, 4)),
                             keras.Sequential([layers.ReLU(name="last")]), layers.Flatten()])
     graph = rewritten(inline, randomized(net))
@@ -66,10 +68,12 @@ def test_inline():
 
 def test_inline_several_tensors():
     a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
-    two = keras.Model({"a": a, "b": b}, {"sum": layers.Add()([a, b]), "diff": layers.Subtract()([a, b])}, name="two")
+    two = keras.Model({"a": a, "b": b}, {"sum": layers.Add()([a, b]), "diff": layers.Subtract()([a, b])},
+                      name="two")
     x, y = keras.Input((4,)), keras.Input((4,))
     out = two({"a": layers.Dense(4)(x), "b": y})
-    rewritten(inline, randomized(keras.Model([x, y], layers.Multiply()([out["sum"], layers.ReLU()(out["diff"])]))))
+    product = layers.Multiply()([out["sum"], layers.ReLU()(out["diff"])])
+    rewritten(inline, randomized(keras.Model([x, y], product)))
 
 
 @pytest.mark.parametrize("inputs", [dict, list])
@@ -113,32 +117,39 @@ def test_a_cast_to_integers_is_part_of_the_function():
 
 def test_inline_where_the_new_name_is_taken_too():
     image = keras.Input((4,))
-    net = keras.Model(image, layers.Dense(4, name="inner_conv")(layers.Dense(4, name="conv")(image)), name="inner")
+    net = keras.Model(image, layers.Dense(4, name="inner_conv")(layers.Dense(4, name="conv")(image)),
+                      name="inner")
     start = keras.Input((4,))
-    graph = rewritten(inline, randomized(keras.Model(start, layers.ReLU()(net(layers.Dense(4, name="conv")(start))))))
+    x = layers.ReLU()(net(layers.Dense(4, name="conv")(start)))
+    graph = rewritten(inline, randomized(keras.Model(start, x)))
     assert {"conv", "inner_conv", "inner_conv_1"} < graph.call_counts.keys()
 
 
 def test_a_net_inside_a_users_model_is_optimized():
     """Transfer learning as the tutorials write it."""
     image = keras.Input((64, 64, 3))
-    backbone = reskeras.ResNet50(weights=None, include_top=False, pooling="avg", width=0.25, input_shape=(64, 64, 3))
+    backbone = reskeras.ResNet50(weights=None, include_top=False, pooling="avg", width=0.25,
+                                 input_shape=(64, 64, 3))
     x = layers.Dropout(0.2)(backbone(layers.Rescaling(1 / 127)(image)))
     model = randomized(keras.Model(image, layers.Dense(5, name="mine")(x)))
     fast, report = reskeras.optimize(model)
-    assert not any(isinstance(layer, (layers.BatchNormalization, layers.Dropout, keras.Model)) for layer in fast.layers)
+    assert not any(isinstance(layer, (layers.BatchNormalization, layers.Dropout, keras.Model))
+                   for layer in fast.layers)
     assert report.check.passed and fast.output_names == ["mine"] and fast.get_layer("conv5_block3_out")
 
 
 def test_standardize_kernels():
     image, conv = keras.Input((8, 8, 4)), StandardizedConv2D(4, 3, groups=2, epsilon=1e-3, padding="same")
-    model = randomized(keras.Model(image, layers.Add()([conv(conv(image)), StandardizedConv2D(4, 1, use_bias=False)(image)])))
+    x = layers.Add()([conv(conv(image)), StandardizedConv2D(4, 1, use_bias=False)(image)])
+    model = randomized(keras.Model(image, x))
     graph = rewritten(standardize_kernels, model)
-    assert "reskeras>StandardizedConv2D" not in type_names(graph) and type_names(graph).count("reskeras>GroupedConv2D") == 3
+    names = type_names(graph)
+    assert "reskeras>StandardizedConv2D" not in names and names.count("reskeras>GroupedConv2D") == 3
 
 
 def test_static_shapes_leaves_alone():
-    unchanged(static_shapes, chain(layers.Conv2D(4, 1), layers.Reshape((-1, 4)), shape=(None, None, 4)), "is open")
+    unchanged(static_shapes, chain(layers.Conv2D(4, 1), layers.Reshape((-1, 4)), shape=(None, None, 4)),
+              "is open")
     graph = Graph.of(chain(layers.ReLU()))
     fixed = static_shapes(graph).graph
     assert not static_shapes(fixed, batch_size=4).rewritten      # one that is fixed stays
@@ -146,11 +157,13 @@ def test_static_shapes_leaves_alone():
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_static_shapes(batch):
-    model = chain(layers.Conv2D(4, 3, strides=2), layers.Reshape((-1, 4)), layers.Dense(2), shape=(None, None, 4))
+    model = chain(layers.Conv2D(4, 3, strides=2), layers.Reshape((-1, 4)), layers.Dense(2),
+                  shape=(None, None, 4))
     before = Graph.of(model)
     result = static_shapes(before, (9, 7, 4), batch)
     fixed = result.graph.build()
-    assert len(result.rewritten) == 2 and fixed.input_shape == (batch, 9, 7, 4) and fixed.output_shape == (batch, 12, 2)
+    assert len(result.rewritten) == 2
+    assert fixed.input_shape == (batch, 9, 7, 4) and fixed.output_shape == (batch, 12, 2)
     x = np.random.default_rng(0).standard_normal((batch, 9, 7, 4)).astype("float32")
     np.testing.assert_allclose(fixed(x), model(x), rtol=1e-6)
     assert check_equivalence(before, result.graph).passed

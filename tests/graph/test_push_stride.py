@@ -14,7 +14,8 @@ Conv = layers.Conv2D
 def read_in_full():
     image = keras.Input((8, 8, 4))
     x = Conv(4, 3, padding="same", name="above")(image)
-    return randomized(keras.Model(image, [layers.Flatten()(Conv(4, 1, strides=2)(x)), layers.Flatten()(layers.ReLU()(x))]))
+    return randomized(keras.Model(image, [layers.Flatten()(Conv(4, 1, strides=2)(x)),
+                                          layers.Flatten()(layers.ReLU()(x))]))
 
 
 def two_strides():
@@ -36,7 +37,8 @@ def shared_reader():
 
 def shared_above():
     image, conv = keras.Input((8, 8, 4)), Conv(4, 3)
-    return randomized(keras.Model(image, layers.Add()([Conv(4, 1, strides=2)(conv(image)), Conv(4, 1, strides=2)(conv(image))])))
+    x = layers.Add()([Conv(4, 1, strides=2)(conv(image)), Conv(4, 1, strides=2)(conv(image))])
+    return randomized(keras.Model(image, x))
 
 
 def pool_is_output():
@@ -58,15 +60,19 @@ def unregistered(x):
 
 @pytest.mark.parametrize("make, reason", [
     (lambda: chain(Conv(4, 3), layers.Softmax(axis=1), Conv(4, 1, strides=2)), "no convolution above"),
-    (lambda: chain(Conv(4, 3), layers.BatchNormalization(axis=1), Conv(4, 1, strides=2)), "no convolution above"),
-    (lambda: chain(Conv(4, 3), layers.Activation(unregistered), Conv(4, 1, strides=2)), "no convolution above"),
+    (lambda: chain(Conv(4, 3), layers.BatchNormalization(axis=1), Conv(4, 1, strides=2)),
+     "no convolution above"),
+    (lambda: chain(Conv(4, 3), layers.Activation(unregistered), Conv(4, 1, strides=2)),
+     "no convolution above"),
     (lambda: chain(Conv(4, 3, activation=unregistered), Conv(4, 1, strides=2)), "no convolution above"),
-    (read_in_full, "at another stride"), (two_strides, "at another stride"), (output_above, "is an output of the model"),
+    (read_in_full, "at another stride"), (two_strides, "at another stride"),
+    (output_above, "is an output of the model"),
     (shared_reader, "is shared"), (shared_above, "is shared"), (pool_is_output, "is an output of the model"),
     (gated, "no convolution above"),
     (lambda: chain(layers.ReLU(), Conv(4, 1, strides=2)), "no convolution above"),
     (lambda: chain(layers.MaxPooling2D(3, 1), Conv(4, 1, strides=2)), "no convolution above"),
-    (lambda: chain(Conv(4, 3, dilation_rate=2), Conv(4, 1, strides=2), shape=(12, 12, 4)), "no convolution above"),
+    (lambda: chain(Conv(4, 3, dilation_rate=2), Conv(4, 1, strides=2), shape=(12, 12, 4)),
+     "no convolution above"),
     (lambda: chain(layers.DepthwiseConv2D(3), Conv(4, 1, strides=(1, 2))), "no convolution above"),
     (lambda: chain(Conv(4, 3, strides=2), Conv(4, 1, strides=2)), "no convolution above"),
     (lambda: chain(layers.Conv2DTranspose(4, 3), Conv(4, 1, strides=2)), "no convolution above")])
@@ -85,12 +91,14 @@ PARTS = {
     "valid": [Conv(4, 3)], "same": [Conv(4, 3, padding="same")], "even kernel": [Conv(4, 4, padding="same")],
     "1x1": [Conv(4, 1, activation="relu")], "depthwise": [layers.DepthwiseConv2D(3, padding="same")],
     "grouped": [GroupedConv2D(4, (3, 5), groups=2, padding="same")],
-    "row": [Conv(4, 3, padding="same"), layers.BatchNormalization(), layers.ReLU(), layers.Dropout(0.1), Conv(4, 1)],
+    "row": [Conv(4, 3, padding="same"), layers.BatchNormalization(), layers.ReLU(), layers.Dropout(0.1),
+            Conv(4, 1)],
     "two 3x3": [Conv(4, 3, padding="same"), Conv(4, 3, padding="same", activation="relu")]}
 
 
 @pytest.mark.parametrize("parts", PARTS)
-@pytest.mark.parametrize("reader", [Conv(5, 1, strides=2), GroupedConv2D(4, 1, strides=(2, 3), groups=2, padding="same")],
+@pytest.mark.parametrize("reader", [Conv(5, 1, strides=2),
+                                    GroupedConv2D(4, 1, strides=(2, 3), groups=2, padding="same")],
                          ids=lambda layer: layer.name)
 @pytest.mark.parametrize("shape", [(8, 8, 4), (9, 7, 4), (None, None, 4)], ids=str)
 def test_moves_up(parts, reader, shape):
@@ -109,9 +117,12 @@ def test_identity_branch_gets_a_pool():
     x = layers.ReLU(name="start")(image)
     y = Conv(4, 1)(Conv(4, 3, padding="same", activation="relu")(Conv(4, 1, activation="relu")(x)))
     y = layers.ReLU()(layers.Add()([x, y]))
-    model = randomized(keras.Model(image, layers.Add()([Conv(6, 1, strides=2)(y), layers.MaxPooling2D(1, strides=2)(Conv(
+    model = randomized(keras.Model(image,
+                                   layers.Add()([Conv(6, 1, strides=2)(y),
+                                                 layers.MaxPooling2D(1, strides=2)(Conv(
         6, 1, padding="same")(y))])))
-    assert "at another stride" in str(push_stride(Graph.of(model)).declined)     # the inner 1x1 reads every cell, so ...
+    # the inner 1x1 reads every cell, so ...
+    assert "at another stride" in str(push_stride(Graph.of(model)).declined)
     model = randomized(keras.Model(image, layers.Add()([Conv(6, 1, strides=2)(y), Conv(6, 1, strides=2)(y)])))
     graph = rewritten(push_stride, model)
     (pool,) = (node for node in graph.nodes if node.type_name == "MaxPooling2D")
@@ -131,14 +142,17 @@ def test_channels_first_is_only_a_setting():
         own = dict(padding="same", data_format="channels_last")
         image = keras.Input((8, 8, 4))
         x = layers.Add()([Conv(4, 3, **own)(image), layers.ReLU()(image)])
-        rewritten(push_stride, randomized(keras.Model(image, Conv(4, 1, strides=2, data_format="channels_last")(x))))
+        x = Conv(4, 1, strides=2, data_format="channels_last")(x)
+        rewritten(push_stride, randomized(keras.Model(image, x)))
     finally:
         keras.config.set_image_data_format("channels_last")
 
 
 def test_a_pool_reader_goes():
-    model = chain(Conv(4, 3, padding="same"), layers.ReLU(), layers.MaxPooling2D(1, strides=2), layers.ReLU(), shape=(9, 9, 4))
-    assert type_names(rewritten(push_stride, model)) == ["InputLayer", "ZeroPadding2D", "Conv2D", "ReLU", "ReLU"]
+    model = chain(Conv(4, 3, padding="same"), layers.ReLU(), layers.MaxPooling2D(1, strides=2), layers.ReLU(),
+                  shape=(9, 9, 4))
+    names = type_names(rewritten(push_stride, model))
+    assert names == ["InputLayer", "ZeroPadding2D", "Conv2D", "ReLU", "ReLU"]
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])

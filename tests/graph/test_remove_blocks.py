@@ -20,7 +20,8 @@ def branch_free(model, block):
     return keras.Model(model.input, short), keras.Model(model.input, add.output)
 
 
-@pytest.mark.parametrize("row", ["resnet50", "resnet50v1_5", "resnetv2_50", "cifar_resnet20", "seresnext26d_32x4d"])
+@pytest.mark.parametrize("row", ["resnet50", "resnet50v1_5", "resnetv2_50", "cifar_resnet20",
+                                 "seresnext26d_32x4d"])
 def test_a_block_is_its_shortcut(row):
     """The addition of a block gives what the shortcut gives; nothing else changes before it."""
     model = trained(tiny(row))
@@ -31,7 +32,8 @@ def test_a_block_is_its_shortcut(row):
         cut = remove_blocks(model, block)
         after = next(layer for layer in cut.layers if layer.name == short.layers[-1].name)
         np.testing.assert_array_equal(keras.Model(cut.input, after.output)(x), short(x))
-        assert not any(layer.name.startswith(f"{block}_1_") or layer.name.startswith(f"{block}_2_") for layer in cut.layers)
+        assert not any(layer.name.startswith(f"{block}_1_") or layer.name.startswith(f"{block}_2_")
+                       for layer in cut.layers)
         assert np.abs(np.asarray(cut(x)) - np.asarray(model(x))).max() > 0
 
 
@@ -51,7 +53,9 @@ def test_unknown_block():
 
 
 def test_example(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["lesion_study.py", "--draws", "1", "--limit", "20", "--output", str(tmp_path / "plot.png")])
+    monkeypatch.setattr(sys, "argv", ["lesion_study.py", "--draws", "1", "--limit", "20", "--output",
+                                      str(tmp_path / "plot.png")])
     runpy.run_path(str(EXAMPLES / "lesion_study.py"), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("  0 of 7 blocks removed") and len(lines) == 8 and (tmp_path / "plot.png").stat().st_size > 1000
+    assert lines[0].startswith("  0 of 7 blocks removed") and len(lines) == 8
+    assert (tmp_path / "plot.png").stat().st_size > 1000

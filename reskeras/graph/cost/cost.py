@@ -162,6 +162,7 @@ def measure_cost(model: keras.Model, input_shape: tuple[int, ...] | None = None,
 
     Returns:
         The cost of the model, its stages and its layers.
+
     Raises:
         ArgumentError: for a batch size that is no whole number of at least 1.
         ValueError: where a size is missing, or where the model has no graph.

@@ -60,6 +60,7 @@ def make_execution_plan(model: keras.Model, input_shape: Shape | None = None) ->
 
     Returns:
         The steps and the shape of every tensor.
+
     Raises:
         ValueError: where a size is missing, or where the model has no graph.
         TypeError: where `model` is no Keras model.
