@@ -11,8 +11,9 @@ from browser import opened
 
 from reskeras import catalog, cli, variants
 from reskeras.graph.cost.cost import measure_cost
-from reskeras.commands import compare as room
-from reskeras.commands.compare import Point, compare, front, points
+from reskeras.commands import comparison
+from reskeras.commands.compare import compare, make_rows
+from reskeras.commands.comparison import Point, find_pareto_front, time_one_image
 from reskeras.commands.published_costs import PUBLISHED_NETS
 from reskeras.weights.table import get_weights
 
@@ -20,7 +21,7 @@ FACTS = pathlib.Path(__file__).parents[1] / "facts"
 
 
 def test_points_are_the_tables_and_the_librarys():
-    found = points(["resnet50v1_5", "resnetv2_50x1_bit", "timm/legacy_seresnext50_32x4d.in1k"])
+    found = compare(["resnet50v1_5", "resnetv2_50x1_bit", "timm/legacy_seresnext50_32x4d.in1k"]).points
     assert [p.name for p in found[:3]] == ["ResNet50V1_5", "ResNetV2_50x1BiT", "SEResNeXt50_32x4d"]
     for p in found[:3]:
         row = catalog.list_builders()[p.name]
@@ -48,7 +49,7 @@ def test_literature_is_as_published():
 
 def test_front():
     costs, top1 = [1, 2, 2, 3, 4, None, 1], [50, 60, 61, 61, 70, 99, 50]
-    members = front(costs, top1)
+    members = find_pareto_front(costs, top1)
     known = [i for i, c in enumerate(costs) if c is not None]
     better = {i for i in known if any(costs[j] <= costs[i] and top1[j] >= top1[i] and (costs[j], top1[j]) != (costs[i], top1[i])
                                       for j in known)}
@@ -56,16 +57,16 @@ def test_front():
 
 
 def test_families_and_labels():
-    found = points(family="resnext")
+    found = compare(family="resnext").points
     assert {p.family for p in found} == {"resnext", "literature"}
-    cifar = points(family="resnet", labels="cifar10")
+    cifar = compare(family="resnet", labels="cifar10").points
     assert {p.size for p in cifar} == {32} and "literature" not in {p.family for p in cifar}
     for bad, said in ((dict(family="resnexts"), "did you mean 'resnext'"), (dict(), "nothing to compare"),
-                      (dict(nets=["resnet50.nope"]), "no checkpoint 'nope'"), (dict(nets=["resnet5O"]), "did you mean"),
-                      (dict(nets=["plainnet18"]), "nobody has published"), (dict(family="plain"), "no net of it"),
-                      (dict(nets=["cifar_resnet20"]), "are on cifar10")):
+                      (dict(models=["resnet50.nope"]), "no checkpoint 'nope'"), (dict(models=["resnet5O"]), "did you mean"),
+                      (dict(models=["plainnet18"]), "no accuracy on imagenet-1k is published"), (dict(family="plain"), "no net of it"),
+                      (dict(models=["cifar_resnet20"]), "are on cifar10")):
         with pytest.raises(ValueError, match=said):
-            points(**bad)
+            compare(**bad)
 
 
 def test_tables(capsys):
@@ -81,27 +82,29 @@ def test_tables(capsys):
 
 
 def test_latency_is_measured(monkeypatch):
-    asked = []
-    monkeypatch.setattr(room, "time_one", lambda p: asked.append(p.name) or 7.0)
-    found = points(["resnet18"], latency=True)
-    assert asked == ["ResNet18"] and found[0].latency_ms == 7.0 and "latency_ms" in found[0].best
-    assert found[-1].latency_ms is None and "| 7.0 |" in room.markdown(found)
+    timed = []
+    monkeypatch.setattr(comparison, "time_one_image", lambda p: timed.append(p.name) or 7.0)
+    points = compare(["resnet18"], latency=True).points
+    assert timed == ["ResNet18"] and points[0].latency_ms == 7.0 and "latency_ms" in points[0].best
+    header, rows = make_rows(points)
+    assert points[-1].latency_ms is None and [row[header.index("latency (ms)")] for row in rows].count("7.0") == 1
 
 
 def test_timing_runs():
-    assert 0 < room.time_one(Point("CifarResNet20", "resnet", "cifar10", 32, "cifar10", 90.0, 1, 1.0, "x")) < 10_000
+    assert 0 < time_one_image(Point("CifarResNet20", "resnet", "cifar10", 32, "cifar10", 90.0, 1, 1.0, "x")) < 10_000
 
 
 def test_chart_and_page(tmp_path):
     pytest.importorskip("matplotlib")
-    found = points(["resnet18", "resnet50v1_5", "resnext50_32x4d"])
-    assert compare(found, tmp_path / "new" / "c.png").read_bytes().startswith(b"\x89PNG")
-    text = compare(found, tmp_path / "c.html").read_text(encoding="utf-8")
-    for p in found:
+    models = ["resnet18", "resnet50v1_5", "resnext50_32x4d"]
+    assert compare(models, output=tmp_path / "new" / "c.png").file.read_bytes().startswith(b"\x89PNG")
+    result = compare(models, output=tmp_path / "c.html")
+    text = result.file.read_text(encoding="utf-8")
+    for p in result.points:
         assert f"<td>{p.top1:.2f}</td>" in text and f"{p.macs / 1e9:.3f} G MACs</title>" in text and p.name in text
     assert not re.search(r"https?:|<link|@import|url\((?!#)|src=", text)
     with pytest.raises(ValueError, match=".html or a .png"):
-        compare(found, tmp_path / "c.pdf")
+        compare(models, output=tmp_path / "c.pdf")
     assert {f.name for f in tmp_path.iterdir()} == {"new", "c.html"}
 
 
@@ -118,7 +121,7 @@ def test_without_matplotlib_one_line_says_what_to_install(tmp_path, monkeypatch,
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
 def test_in_the_browser(tmp_path, width, scheme):
     pytest.importorskip("matplotlib")
-    file = compare(points(["resnet18", "resnet50v1_5", "resnext50_32x4d"]), tmp_path / "c.html")
+    file = compare(["resnet18", "resnet50v1_5", "resnext50_32x4d"], output=tmp_path / "c.html").file
     with opened(file, width, scheme=scheme) as (tab, complaints):
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         column = "cells => cells.map(cell => cell.textContent)"

@@ -18,7 +18,7 @@ from reskeras.weights.table import EMBEDDED_FOLDER
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
-SHELF = pathlib.Path(__file__).parents[2] / "saved_models"
+SAVED_MODELS = pathlib.Path(__file__).parents[2] / "saved_models"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_demo_writes_every_artefact(run):
         f"{file}{kind}" for file in ("digits.keras", "saved_model", "digits.tflite", "digits.int8.tflite")
         for kind in ("", ".json", ".npz")} | {"samples", "report.html"}
     for name, file in result["files"].items():
-        assert json.loads((output / f"{file.name}.json").read_text())["bytes"] == result["certificates"][name].bytes
+        assert json.loads((output / f"{file.name}.json").read_text())["bytes"] == result["reports"][name].bytes
     assert len(list((output / "samples").glob("*.png"))) == 10
 
 
@@ -73,8 +73,8 @@ def test_report_is_one_page_without_network(run):
     assert not tags.open and tags.count["svg"] == 2 and tags.count["img"] >= 10 and tags.count["table"] == 3
     ids = re.findall(r'\bid="([^"]*)"', text)
     assert len(ids) == len(set(ids))
-    for certificate in result["certificates"].values():
-        assert f"{certificate.latency_ms:.2f} ms" in text
+    for report in result["reports"].values():
+        assert f"{report.latency_ms:.2f} ms" in text
     assert "prefers-color-scheme" in text and "width=device-width" in text
 
 
@@ -125,13 +125,13 @@ def test_output_that_cannot_be_written_is_said_before_the_training(tmp_path):
 
 
 def index():
-    with (SHELF / "INDEX.tsv").open(newline="") as file:
+    with (SAVED_MODELS / "INDEX.tsv").open(newline="") as file:
         return [line for line in csv.DictReader(file, delimiter="\t") if line["command"] == "reskeras demo --keep"]
 
 
 @pytest.mark.parametrize("row", index(), ids=lambda row: row["file"])
 def test_embedded_net_has_the_accuracy_of_the_index(row):
-    file = SHELF / row["file"]
+    file = SAVED_MODELS / row["file"]
     assert hashlib.sha256(file.read_bytes()).hexdigest() == row["sha256"] and file.stat().st_size == int(row["bytes"])
     test = load_digits()[2]
     accuracy = (open_file(file)(test.images).argmax(1) == test.labels).mean()
@@ -140,7 +140,7 @@ def test_embedded_net_has_the_accuracy_of_the_index(row):
 
 def test_embedded_net_is_package_data_and_has_a_name():
     name = "cifar_resnet20.digits"
-    assert (EMBEDDED_FOLDER / f"{name}.keras").read_bytes() == (SHELF / f"{name}.keras").read_bytes()
+    assert (EMBEDDED_FOLDER / f"{name}.keras").read_bytes() == (SAVED_MODELS / f"{name}.keras").read_bytes()
     assert (EMBEDDED_FOLDER / f"{name}.keras").stat().st_size < 1_400_000
     net, test = reskeras.create(name, input_shape=(16, 16, 1)), load_digits()[2]
     np.testing.assert_allclose(net.predict(test.images, verbose=0), open_file(EMBEDDED_FOLDER / f"{name}.keras")(test.images), atol=1e-5)
@@ -148,6 +148,5 @@ def test_embedded_net_is_package_data_and_has_a_name():
 
 def test_embedded_int8_file_is_verified():
     """Its answers here are those of the machine that exported it."""
-    from reskeras.exporters.verify import verify_file
-    found = verify(SHELF / "cifar_resnet20.digits.int8.tflite")
+    found = reskeras.verify(SAVED_MODELS / "cifar_resnet20.digits.int8.tflite")
     assert found.passed, found.faults

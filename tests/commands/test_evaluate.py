@@ -19,7 +19,7 @@ from reskeras.inputs_outputs import get_preprocessing
 from reskeras.images.preprocessing import Preprocessing
 from reskeras.weights.table import get_weights
 
-SHELF = pathlib.Path(__file__).parents[2] / "saved_models"
+SAVED_MODELS = pathlib.Path(__file__).parents[2] / "saved_models"
 NET = "cifar_resnet20.digits"
 GREY = Preprocessing((16, 16), "torch", (0.0,), (1.0,), "bilinear", 0.8)
 
@@ -38,9 +38,9 @@ def expected(digits):
     return 100 * np.mean(order[:, 0] == digits.labels), 100 * np.mean((order[:, :5] == digits.labels[:, None]).any(1))
 
 
-@pytest.mark.parametrize("batch", [32, 100, 1000])
-def test_digits(digits, expected, batch):
-    found = evaluate(NET, "digits", batch=batch)
+@pytest.mark.parametrize("batch_size", [32, 100, 1000])
+def test_digits(digits, expected, batch_size):
+    found = evaluate(NET, "digits", batch_size=batch_size)
     assert (found.top1, found.top5) == pytest.approx(expected) and found.images == len(digits) == 364
     assert found.images_per_s > 0 and found.size == (16, 16) and found.skipped == [] and found.published is None
     assert evaluate(reskeras.create(NET), (digits.pixels, digits.labels)).top1 == found.top1
@@ -49,7 +49,7 @@ def test_digits(digits, expected, batch):
 def test_a_file_of_one_image_at_a_time(digits, expected):
     pytest.importorskip("ai_edge_litert")
     some = (digits.pixels[:40], digits.labels[:40])
-    files = sorted(SHELF.glob(f"{NET}*.tflite"))
+    files = sorted(SAVED_MODELS.glob(f"{NET}*.tflite"))
     assert files
     for file in files:
         assert evaluate(file, some, preprocessing=NET, labels="digits").top1 == evaluate(NET, some).top1
@@ -59,7 +59,7 @@ def test_a_file_of_one_image_at_a_time(digits, expected):
 def test_akamaster(depth, error, external_file):
     net = reskeras.create(f"akamaster/resnet{depth}", weights=external_file(f"akamaster_resnet{depth}.safetensors"))
     found = evaluate(net, f"npz:{external_file('cifar10_test_first1000.npz')}", preprocessing=f"cifar_resnet{depth}.cifar10", labels="cifar10",
-                     batch=128)
+                     batch_size=128)
     assert found.images == 1000 and round(100 - found.top1, 1) == error and found.top5 > 98
 
 
@@ -75,9 +75,9 @@ def folder(tmp_path, digits):
 def test_folder(folder, digits, capsys):
     found = evaluate(NET, f"folder:{folder}")
     assert found.images == 60 and found.top1 == evaluate(NET, (digits.pixels[:60], digits.labels[:60])).top1
-    assert cli.main(["evaluate", NET, "--data", f"folder:{folder}", "--batch", "7", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["top1"] == found.top1 and told["images"] == 60 and told["model"] == NET
+    assert cli.main(["evaluate", NET, "--data", f"folder:{folder}", "--batch-size", "7", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["top1"] == found.top1 and printed["images"] == 60 and printed["model"] == NET
     assert cli.main(["evaluate", NET, "--data", f"folder:{folder}"]) == 0
     assert f"top-1 {found.top1:.2f} %" in capsys.readouterr().out
 
@@ -87,15 +87,15 @@ def test_what_cannot_be_read_is_named(folder):
     bad.write_bytes(b"no image")
     found = evaluate(NET, f"folder:{folder}")
     assert found.images == 60 and found.skipped == [str(bad)] and str(bad) in str(found)
-    with pytest.raises(ValueError, match="more than limit=0 images cannot be read: .*bad.png"):
-        evaluate(NET, f"folder:{folder}", limit=0)
+    with pytest.raises(ValueError, match="max_unreadable=0: .*cannot be read: .*bad.png"):
+        evaluate(NET, f"folder:{folder}", max_unreadable=0)
 
 
 def test_a_class_that_the_net_lacks_is_refused(folder, capsys):
     (folder / "eleven").mkdir()
     (folder / "eleven" / "a.png").write_bytes(b"")
     assert cli.main(["evaluate", NET, "--data", f"folder:{folder}"]) == 2
-    assert "1 of its 11 classes are none of the net's, such as 'eleven'" in capsys.readouterr().err
+    assert "the net does not have 1 of its 11 classes, such as 'eleven'" in capsys.readouterr().err
 
 
 def named(*classes):
@@ -140,7 +140,7 @@ def test_ten_crops():
     views += [v[:, :, ::-1] for v in views]
     mean = sum(keras.ops.softmax(net.predict(v.astype("float32") / 255, verbose=0)) for v in views)
     y = np.argmax(mean, 1)
-    found = evaluate(net, (x, y), crops=10, batch=8)
+    found = evaluate(net, (x, y), crops=10, batch_size=8)
     assert found.top1 == 100 and found.crops == 10 and found.top5 is not None
     single = evaluate(net, (x, y))
     assert single.top1 == pytest.approx(100 * np.mean(net.predict(x[:, 2:18, 2:18] / 255., verbose=0).argmax(1) == y))
@@ -162,13 +162,13 @@ def test_scales():
     net.layers[-1].bias.assign_sub(np.mean([net.predict(v, verbose=0).mean(0) for v in seen], 0))   # else one class wins all
     by_scale = [keras.ops.softmax(net.predict(v, verbose=0)) for v in seen]
     y = np.argmax(sum(by_scale), 1)
-    found = evaluate(net, (x, y), scales=(20, 28, 40), batch=8)
+    found = evaluate(net, (x, y), scales=(20, 28, 40), batch_size=8)
     assert found.top1 == 100 and found.scales == (20, 28, 40) and "20, 28, 40 pixels" in str(found)
     alone = [evaluate(net, (x, y), scales=[s]).top1 for s in (20, 28, 40)]
     assert alone == [pytest.approx(100 * np.mean(np.argmax(one, 1) == y)) for one in by_scale] and min(alone) < 100
     with pytest.raises(ValueError, match="crops=1 with them"):
         evaluate(net, (x, y), scales=[20], crops=10)
-    with pytest.raises(ValueError, match=r"takes images of \(16, 16\) pixels alone"):
+    with pytest.raises(ValueError, match=r"takes images of \(16, 16\) pixels only"):
         evaluate(centred(), (x, y), scales=[20])
     assert evaluate(NET, "digits", scales=(16, 20)).top1 > 95        # by name it is built for any size
 

@@ -108,7 +108,7 @@ def test_pictures():
 
 
 def test_page(picture, tmp_path):
-    file = explain(picture, "cifar_resnet20.digits", tmp_path / "new" / "page.html", top=2)
+    file = explain("cifar_resnet20.digits", picture, tmp_path / "new" / "page.html", top=2)
     text = file.read_text(encoding="utf-8")
     assert not re.search(r"https?:|<script|<link|@import|url\((?!#)", re.sub(r"base64,[\w+/=]+", "", text))
     assert "a &lt;b&gt;.png" in text and text.count("<img") == 1 + 2 + 4 + 1 and "16x16" in text
@@ -148,6 +148,6 @@ def test_bad_nets(picture):
 
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
 def test_in_the_browser(picture, tmp_path, width, scheme):
-    with opened(explain(picture, "cifar_resnet20.digits", tmp_path / "page.html"), width, scheme=scheme) as (tab, complaints):
+    with opened(explain("cifar_resnet20.digits", picture, tmp_path / "page.html"), width, scheme=scheme) as (tab, complaints):
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)") and complaints == []

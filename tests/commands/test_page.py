@@ -104,7 +104,7 @@ def test_command(tmp_path, capsys):
                 ["page", "cifar_resnet20", "--size", "16", "-o", str(tmp_path / "net.html" / "net.html")]):
         assert cli.main(bad) == 2
         out, err = capsys.readouterr()
-        assert out == "" and err.startswith("reskeras: ") and len(err.splitlines()) == 1
+        assert out == "" and err.startswith("reskeras page: ") and len(err.splitlines()) == 1
     assert f"{tmp_path / 'net.html' / 'net.html'} cannot be written: " in err
     assert [f.name for f in tmp_path.iterdir()] == ["net.html"]
 
@@ -112,9 +112,9 @@ def test_command(tmp_path, capsys):
 def test_cost_command(tmp_path, capsys):
     net = tiny("resnet18")
     net.save(tmp_path / "net.keras")
-    assert cli.main(["cost", str(tmp_path / "net.keras"), "--json", "--per-layer", "--batch", "4"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told == json.loads(json.dumps(measure_cost(net, batch=4).as_dict()))
+    assert cli.main(["cost", str(tmp_path / "net.keras"), "--json", "--per-layer", "--batch-size", "4"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads(json.dumps(measure_cost(net, batch_size=4).as_dict()))
     assert cli.main(["cost", "resnet50v1_5", "--per-layer"]) == 0
     out = capsys.readouterr().out
     assert "4,089,184,256 MACs, 8,178,368,512 FLOPs" in out and "427 pixels, one cell every 32, in conv5_block3_out" in out

@@ -11,13 +11,14 @@ from PIL import Image
 
 from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
 from reskeras.commands.html import encode_png
-from reskeras.commands.predict import predict, read_image
+from reskeras.commands.classifier import read_image
+from reskeras.commands.predict import predict
 from reskeras.images.labels import get_label_set
 from reskeras.inputs_outputs import get_preprocessing
 from reskeras.weights.table import EMBEDDED_FOLDER, get_weights
 
 NET = "cifar_resnet20.digits"
-SHELF = pathlib.Path(__file__).parents[2] / "saved_models"
+SAVED_MODELS = pathlib.Path(__file__).parents[2] / "saved_models"
 NO_IMAGE = "not a readable JPEG, PNG, GIF, BMP or WebP image"
 ROW = get_weights("resnet50v1_5.a1_in1k")
 
@@ -60,9 +61,9 @@ def imagenet(path, metadata=ModelMetadata.from_checkpoint(ROW), scales=False):
 
 @pytest.mark.parametrize("model", [NET, "keras", "tflite"])
 def test_digits_are_named(files, model):
-    files_of = {"keras": EMBEDDED_FOLDER / f"{NET}.keras", "tflite": SHELF / f"{NET}.int8.tflite"}
+    files_of = {"keras": EMBEDDED_FOLDER / f"{NET}.keras", "tflite": SAVED_MODELS / f"{NET}.int8.tflite"}
     given = {} if model == NET else {"preprocessing": NET, "labels": "digits"}
-    results = predict(files, files_of.get(model, model), top=3, **given)
+    results = predict(files_of.get(model, model), files, top=3, **given)
     assert [r["image"] for r in results] == [str(f) for f in files]
     assert sum(r["predictions"][0]["label"] == str(c) for c, r in enumerate(results)) >= 9
     for r in results:
@@ -71,14 +72,14 @@ def test_digits_are_named(files, model):
 
 
 def test_one_path_and_more_classes_than_there_are(files):
-    (result,) = predict(str(files[3]), NET, top=99)
+    (result,) = predict(NET, str(files[3]), top=99)
     assert len(result["predictions"]) == 10 and sum(p["score"] for p in result["predictions"]) == pytest.approx(1, abs=1e-5)
     assert result["predictions"][0]["label"] == "3" and json.loads(json.dumps(result)) == result
 
 
 def test_photographs_by_the_embedded_net(photos):
     """It knows digits only, but a photograph is an image: it is resized and made grey."""
-    results = predict(photos, NET)
+    results = predict(NET, photos)
     assert all(len(r["predictions"]) == 5 and "error" not in r for r in results)
 
 
@@ -86,7 +87,7 @@ def test_photographs_by_a_net_that_remembers(photos, tmp_path):
     net = imagenet(tmp_path / "net.keras")
     expected = net.predict(get_preprocessing(net)(photos), verbose=0)
     for model in (tmp_path / "net.keras", str(tmp_path / "net.keras"), net):
-        for result, scores in zip(predict(photos, model, top=2), expected):
+        for result, scores in zip(predict(model, photos, top=2), expected):
             best = result["predictions"][0]
             assert (best["id"], best["label"]) == get_label_set("imagenet-1k")[scores.argmax()]
             assert 0 < best["score"] <= 1 and len(result["predictions"]) == 2
@@ -97,13 +98,13 @@ def test_a_net_with_preprocessing_inside(photos, tmp_path):
     expected = outside.predict(get_preprocessing(ROW).without_scaling().for_input_shape((64, 64, 3))(photos), verbose=0).argmax(1)
     imagenet(tmp_path / "told.keras", None, scales=True)
     for model, given in ((outside, {}), (outside, {"preprocessing": ROW}), (tmp_path / "told.keras", {"preprocessing": ROW.name})):
-        assert [int(r["predictions"][0]["id"]) for r in predict(photos, model, **given)] == list(expected)
+        assert [int(r["predictions"][0]["id"]) for r in predict(model, photos, **given)] == list(expected)
 
 
 def test_a_model_around_a_net(photos, tmp_path):
     """Its pixels are the net's, so is their preprocessing; and what is scaled inside is not scaled again."""
     net, scaling = imagenet(None), imagenet(None, ModelMetadata.from_checkpoint(ROW, include_preprocessing=True), scales=True)
-    expected, scaled = predict(photos, net), predict(photos, scaling)
+    expected, scaled = predict(net, photos), predict(scaling, photos)
     image = keras.Input((64, 64, 3))
     for same, results in ((keras.Sequential([image, net, layers.Softmax()]), expected),
                           (keras.Sequential([image, scaling]), scaled),
@@ -111,11 +112,11 @@ def test_a_model_around_a_net(photos, tmp_path):
         same.save(tmp_path / "around.keras")
         for model in (same, tmp_path / "around.keras"):
             for given in ({}, {"preprocessing": ROW.name, "labels": "imagenet-1k"}):
-                assert [r["predictions"][0]["label"] for r in predict(photos, model, **given)] == [
+                assert [r["predictions"][0]["label"] for r in predict(model, photos, **given)] == [
                     r["predictions"][0]["label"] for r in results]
     telling = ModelMetadata.from_checkpoint(ROW).preprocessing.as_layers(resize=False)
     before = keras.Sequential([image, *telling, net])        # scaled by layers of the caller's
-    assert [r["predictions"][0]["label"] for r in predict(photos, before)] == [r["predictions"][0]["label"] for r in expected]
+    assert [r["predictions"][0]["label"] for r in predict(before, photos)] == [r["predictions"][0]["label"] for r in expected]
 
 
 def test_every_kind_of_file_is_the_same_image(photos, tmp_path):
@@ -131,11 +132,11 @@ def test_every_kind_of_file_is_the_same_image(photos, tmp_path):
     frames[0].save(tmp_path / "animated.gif", save_all=True, append_images=frames[1:])
     names = ["rgb.png", "rgba.png", "rgb.bmp", "rgb.jpg", "cmyk.jpg", "animated.gif"]
     net = imagenet(None, ModelMetadata.from_checkpoint(ROW, include_labels=False))
-    best = [int(r["predictions"][0]["id"]) for r in predict([tmp_path / n for n in names], net)]
+    best = [int(r["predictions"][0]["id"]) for r in predict(net, [tmp_path / n for n in names])]
     assert best[0] == best[1] == best[2] and max(best) - min(best) <= 20, best
     rgb.convert("L").save(tmp_path / "grey.jpg", quality=98)
     rgb.convert("L").convert("RGB").save(tmp_path / "grey.png")
-    first, second = predict([tmp_path / "grey.jpg", tmp_path / "grey.png"], net, top=1)
+    first, second = predict(net, [tmp_path / "grey.jpg", tmp_path / "grey.png"], top=1)
     assert abs(int(first["predictions"][0]["id"]) - int(second["predictions"][0]["id"])) <= 2
 
 
@@ -150,7 +151,7 @@ def test_grey_kinds_by_a_grey_net(files, tmp_path):
              "g.jpg": tf.io.encode_jpeg(large, quality=98), "rgb.jpg": tf.io.encode_jpeg(rgb, quality=98)}
     for name, data in kinds.items():
         (tmp_path / name).write_bytes(data.numpy())
-    results = predict([tmp_path / name for name in kinds], NET)
+    results = predict(NET, [tmp_path / name for name in kinds])
     for r in results:
         assert "error" not in r and r["predictions"][0]["label"] == "5", r
     tops = [r["predictions"][0]["score"] for r in results]
@@ -168,7 +169,7 @@ def broken(folder, photo):
 
 def test_files_that_are_no_images_are_named_and_skipped(files, photos, tmp_path):
     paths = broken(tmp_path, photos[0])
-    results = predict([*paths[:1], files[1], *paths[1:]], NET)
+    results = predict(NET, [*paths[:1], files[1], *paths[1:]])
     assert [r.get("error") for r in results] == [
         NO_IMAGE, None, NO_IMAGE, NO_IMAGE, "is a directory", "no such file or directory"]
     assert [r["image"] for r in results] == [str(p) for p in [*paths[:1], files[1], *paths[1:]]]
@@ -180,43 +181,43 @@ def test_command_line(files, photos, tmp_path, capfd):
     assert main(["predict", *paths, "--model", NET, "--top", "2", "--json"]) == 1
     out, err = capfd.readouterr()
     assert [r["image"] for r in json.loads(out)] == paths and json.loads(out)[-1]["predictions"][0]["label"] == "3"
-    assert all(f"reskeras: {path}: " in err for path in paths[:-1])
+    assert all(f"reskeras predict: {path}: " in err for path in paths[:-1])
     assert main(["predict", paths[-1], "--model", NET, "--top", "1"]) == 0
     assert capfd.readouterr().out.startswith(f"{paths[-1]}: 3 ")
 
 
 def test_labels(files, photos, tmp_path):
     unnamed = imagenet(None, ModelMetadata.from_checkpoint(ROW, include_labels=False))
-    (plain,), (given,) = predict(photos[0], unnamed, 1), predict(photos[0], unnamed, 1, labels="imagenet-1k")
+    (plain,), (given,) = predict(unnamed, photos[0], top=1), predict(unnamed, photos[0], top=1, labels="imagenet-1k")
     index = int(plain["predictions"][0]["label"])
     assert given["predictions"][0]["id"] == get_label_set("imagenet-1k")[index][0]
     names = tmp_path / "names.txt"
     names.write_text("\n".join(f"kind {i}" for i in range(10)))
     for labels in (names, str(names), [f"kind {i}" for i in range(10)]):
-        assert predict(files[7], NET, 1, labels=labels)[0]["predictions"][0]["label"] == "kind 7"
+        assert predict(NET, files[7], top=1, labels=labels)[0]["predictions"][0]["label"] == "kind 7"
     with pytest.raises(ValueError, match="2 names, the net has 10 classes"):
-        predict(files[7], NET, labels=["cat", "dog"])
+        predict(NET, files[7], labels=["cat", "dog"])
     wrong = imagenet(None, ModelMetadata.from_checkpoint(get_weights("resnetv2_50x1_bit.goog_in21k"), include_labels=True))
     with pytest.raises(ValueError, match="imagenet-21k'.*for each of the 1000 classes, not 21843"):
-        predict(photos[0], wrong, 1)
+        predict(wrong, photos[0], top=1)
 
 
 def test_nothing_is_guessed(files, tmp_path):
     imagenet(tmp_path / "net.keras", None)
     with pytest.raises(ValueError, match="preprocessing=None.*does not say how its images are prepared"):
-        predict(files, tmp_path / "net.keras")
+        predict(tmp_path / "net.keras", files)
     alone = tmp_path / "alone.tflite"       # without the .json that lies beside it in saved_models: it holds the same inside
-    alone.write_bytes((SHELF / f"{NET}.int8.tflite").read_bytes())
-    assert predict(files[3], alone, 1)[0]["predictions"][0]["label"] == "3"
-    assert predict(files[3], SHELF / f"{NET}.int8.tflite", 1)[0]["predictions"][0]["label"] == "3"
+    alone.write_bytes((SAVED_MODELS / f"{NET}.int8.tflite").read_bytes())
+    assert predict(alone, files[3], top=1)[0]["predictions"][0]["label"] == "3"
+    assert predict(SAVED_MODELS / f"{NET}.int8.tflite", files[3], top=1)[0]["predictions"][0]["label"] == "3"
 
 
 def test_a_file_beside_an_export_says_it(files, tmp_path):
     file = tmp_path / "net.tflite"
-    file.write_bytes((SHELF / f"{NET}.int8.tflite").read_bytes())
+    file.write_bytes((SAVED_MODELS / f"{NET}.int8.tflite").read_bytes())
     metadata = ModelMetadata(preprocessing=get_preprocessing(NET), labels=tuple("zero one two three four five six seven eight nine".split()))
     (tmp_path / "net.tflite.json").write_text(json.dumps({"bytes": 1, "memory": metadata.get_config()}))
-    assert [predict(files[c], file, 1)[0]["predictions"][0]["label"] for c in (0, 3)] == ["zero", "three"]
+    assert [predict(file, files[c], top=1)[0]["predictions"][0]["label"] for c in (0, 3)] == ["zero", "three"]
 
 
 def test_a_published_net_by_name(photos, monkeypatch):
@@ -227,10 +228,10 @@ def test_a_published_net_by_name(photos, monkeypatch):
         asked.append(name)
         return imagenet(None)
     monkeypatch.setattr("reskeras.catalog.create", create)
-    (result,) = predict(photos[0], ROW.name)
+    (result,) = predict(ROW.name, photos[0])
     assert asked == [ROW.name] and result["predictions"][0]["id"].startswith("n0")
-    predict(photos[0], "timm/resnet50.a1_in1k")
-    predict(photos[0], "resnet50v1_5")
+    predict("timm/resnet50.a1_in1k", photos[0])
+    predict("resnet50v1_5", photos[0])
     assert all(get_weights(name).variant == "resnet50v1_5" for name in asked)
 
 
@@ -241,25 +242,25 @@ def test_a_published_net_by_name(photos, monkeypatch):
 ])
 def test_name_without_weights(files, model, message):
     with pytest.raises(ValueError, match=message):
-        predict(files[0], model)
+        predict(model, files[0])
 
 
 def test_model_that_cannot_classify_images(files, tmp_path):
     with pytest.raises(FileNotFoundError, match="net.keras: no such file"):
-        predict(files[0], tmp_path / "net.keras")
+        predict(tmp_path / "net.keras", files[0])
     (tmp_path / "net.tflite").write_bytes(b"no net")
     with pytest.raises(ValueError, match="no readable TFLite"):
-        predict(files[0], tmp_path / "net.tflite")
+        predict(tmp_path / "net.tflite", files[0])
     (tmp_path / "net.keras").write_bytes(b"no net")
-    with pytest.raises(ValueError, match="no readable Keras"):
-        predict(files[0], tmp_path / "net.keras")
+    with pytest.raises(ValueError, match="cannot be read as a Keras file"):
+        predict(tmp_path / "net.keras", files[0])
     with pytest.raises(ValueError, match="not built"):
-        predict(files[0], keras.Sequential([layers.Dense(3)]), preprocessing=NET)
+        predict(keras.Sequential([layers.Dense(3)]), files[0], preprocessing=NET)
     image = keras.Input((8, 8, 5))
     with pytest.raises(ValueError, match="images of 1 or 3 channels"):
-        predict(files[0], keras.Model(image, layers.GlobalAveragePooling2D()(image)), preprocessing=NET)
+        predict(keras.Model(image, layers.GlobalAveragePooling2D()(image)), files[0], preprocessing=NET)
     image = keras.Input((8, 8, 1))
     with pytest.raises(ValueError, match="one number per class"):
-        predict(files[0], keras.Model(image, layers.ReLU()(image)), preprocessing=NET)
+        predict(keras.Model(image, layers.ReLU()(image)), files[0], preprocessing=NET)
     with pytest.raises(ValueError, match="top=0"):
-        predict(files[0], NET, top=0)
+        predict(NET, files[0], top=0)

@@ -79,7 +79,7 @@ def test_class_names_and_preprocessing_travel(tuned, photos, capsys):
     assert history.model.metadata.labels == tuple(COLOURS)
     shot = photos / "green" / "3.png"
     for model in (history.model, str(output / "best.keras")):
-        found = predict(shot, model)[0]["predictions"]
+        found = predict(model, shot)[0]["predictions"]
         assert {p["label"] for p in found} == set(COLOURS)
     assert evaluate(str(output / "last.keras"), f"folder:{photos}").images == 30
     again = reskeras.load(output / "last.keras")
@@ -99,7 +99,7 @@ def test_a_finished_training_goes_on_to_nothing(tuned, photos, capsys, monkeypat
     again = reskeras.fit(resume=output, verbose=2, validation_split=0.0)
     assert read == [output / "last.keras"]
     # what is given as it is by default anyhow cannot be told from what is not given: it is said how the training was begun
-    assert (f"going on with {output}, as it was begun: model='cifar_resnet20.digits', data='folder:{photos}', "
+    assert (f"resuming {output}, which was started with model='cifar_resnet20.digits', data='folder:{photos}', "
             "validation_split=0.2, overrides={'head_epochs': 1,") in capsys.readouterr().out
     assert again.history == history.history and again.epoch == [0, 1, 2]
     assert again.model.metadata.labels == tuple(COLOURS)
@@ -107,30 +107,30 @@ def test_a_finished_training_goes_on_to_nothing(tuned, photos, capsys, monkeypat
 
 def test_what_is_there_is_not_overwritten(tuned, photos, tmp_path):
     _, _, output = tuned
-    with pytest.raises(ValueError, match=f"is not empty; give a new folder, or resume='{output}'"):
+    with pytest.raises(ValueError, match=f"expected a new or empty folder; give another folder, or resume='{output}'"):
         reskeras.fit("cifar_resnet20.digits", f"folder:{photos}", output=output)
     (tmp_path / "note.txt").touch()
-    with pytest.raises(ValueError, match="is not empty; give a new folder$"):
+    with pytest.raises(ValueError, match="a new or empty folder; give another folder$"):
         reskeras.fit("cifar_resnet20.digits", f"folder:{photos}", output=tmp_path)
     assert [f.name for f in tmp_path.iterdir()] == ["note.txt"]
 
 
 def test_resume_says_what_is_wrong(tuned, photos, tmp_path, capsys):
     _, _, output = tuned
-    with pytest.raises(FileNotFoundError, match="no training was begun there"):
+    with pytest.raises(FileNotFoundError, match="no training was started there"):
         reskeras.fit(resume=tmp_path)
-    with pytest.raises(ValueError, match="seed=1: the training in .* was begun with 0"):
+    with pytest.raises(ValueError, match="seed=1: expected 0, with which the training in .* was started"):
         reskeras.fit(resume=output, seed=1)
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / "run.json").write_bytes((output / "run.json").read_bytes())
-    with pytest.raises(FileNotFoundError, match="before its first one; the same command with output='.*copy' begins it again"):
+    with pytest.raises(FileNotFoundError, match="before it saved the first one; the same command with output='.*copy' starts it again"):
         reskeras.fit(resume=copy)
     assert check_empty(copy) == copy                     # and it does
     (copy / "log.csv").touch()
-    with pytest.raises(ValueError, match="is not empty"):
+    with pytest.raises(ValueError, match="expected a new or empty folder"):
         check_empty(copy)
-    with pytest.raises(FileNotFoundError, match="there is no checkpoint.npz.*begin anew in another folder, with its last.keras"):
+    with pytest.raises(FileNotFoundError, match="it has no checkpoint.npz.*start a new training in another folder, with its last.keras"):
         reskeras.fit(resume=copy)
     data = bytearray((output / "checkpoint.npz").read_bytes())
     for damaged in (data[:len(data) // 2], data[:5000] + b"damage" + data[5006:], b""):
@@ -141,7 +141,7 @@ def test_resume_says_what_is_wrong(tuned, photos, tmp_path, capsys):
     with pytest.raises(ValueError, match="run.json is damaged"):
         reskeras.fit(resume=copy)
     assert cli.main(["train", "--resume", str(tmp_path / "none")]) == 2
-    assert "no training was begun there" in capsys.readouterr().err
+    assert "no training was started there" in capsys.readouterr().err
 
 
 def test_model_must_be_what_the_recipe_trains(photos):
@@ -180,13 +180,13 @@ def test_model_and_data_must_fit(photos):
             (3, "cifar_he", "expected a net's name")):
         with pytest.raises((ValueError, TypeError), match=message):
             reskeras.fit(model, data, recipe, overrides={"batch_size": 8})
-    with pytest.raises(ValueError, match="dtype='mixed_bfloat16': .* was built with 'float32'"):
+    with pytest.raises(ValueError, match="dtype='mixed_bfloat16': expected 'float32', with which .* was built"):
         reskeras.fit(net(), data, "cifar_he", dtype="mixed_bfloat16")
     with pytest.raises(ValueError, match="cifar_plain20 has no published weights"):
         reskeras.fit("cifar_plain20", data)
-    with pytest.raises(ValueError, match="micro_batches=3: expected a divisor of the batch, 8"):
+    with pytest.raises(ValueError, match="micro_batches=3: expected a divisor of the batch size, 8"):
         reskeras.fit("cifar_resnet20", data, "cifar_he", micro_batches=3, overrides={"batch_size": 8}, model_overrides=TINY)
-    with pytest.raises(ValueError, match="give one"):
+    with pytest.raises(ValueError, match="expected either validation_data"):
         reskeras.fit("cifar_resnet20", data, "cifar_he", validation_data=data, validation_split=0.1)
     with pytest.raises(ValueError, match="other classes than"):
         reskeras.fit("cifar_resnet20", data, "cifar_he", validation_data="digits")
@@ -256,10 +256,10 @@ def test_what_was_asked_for_stays():
     again = FitArguments(None, first.data).resume(before, "run")
     assert again.data is first.data and (again.model, again.recipe, again.seed) == ("resnet50d", "wrn", 3)
     assert (again.overrides, again.model_overrides) == ({"epochs": 3}, ["depths=(1, 1)"])
-    for given, message in (({}, "data was a tuple, which no file holds; give it again"), ({"seed": 4}, "begun with 3"),
-                           ({"dtype": "mixed_float16"}, "dtype='mixed_float16': .* begun with None"),
-                           ({"overrides": {"epochs": 4}}, "begun with {'epochs': 3}"),
-                           ({"model": "resnet18"}, "begun with 'resnet50d'")):
+    for given, message in (({}, "expected data too, which was a tuple that no file holds; give it again"), ({"seed": 4}, "expected 3, with which the training in run was started"),
+                           ({"dtype": "mixed_float16"}, "dtype='mixed_float16': expected None, with which"),
+                           ({"overrides": {"epochs": 4}}, "expected {'epochs': 3}, with which"),
+                           ({"model": "resnet18"}, "expected 'resnet50d', with which")):
         with pytest.raises(ValueError, match=message):
             FitArguments(**{"model": None, "data": first.data if given else None, **given}).resume(before, "run")
     for wrong in ({"micro_batches": 0}, {"seed": -1}, {"max_unreadable": 1.5}, {"validation_split": 1.0}, {"micro_batches": True}):
@@ -299,7 +299,7 @@ def test_an_unreadable_image_of_the_validation_counts_once(photos):
     (arrays(), {"validation_data": arrays(classes=5)}, "arrays has a class 4; arrays has 3, from 0 on"),
     (arrays(classes=1), {}, "arrays has one class: expected two or more"),
     (arrays(), {"seed": 2 ** 31}, "seed=2147483648: expected a whole number below 2147483648"),
-    (arrays(8), {"micro_batches": 4, "overrides": {**SMALL, "batch_size": 32}}, "micro_batches=4: the weights would never change in 1 batches"),
+    (arrays(8), {"micro_batches": 4, "overrides": {**SMALL, "batch_size": 32}}, "micro_batches=4: expected at most 1, the number of batches"),
 ], ids=["classes of the validation", "one class", "seed", "no update"])
 def test_what_would_train_on_nothing_is_refused(data, options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
@@ -309,7 +309,7 @@ def test_what_would_train_on_nothing_is_refused(data, options, message, tmp_path
 def test_a_batch_for_the_replicas_is_checked_before_anything_is_written(tmp_path):
     class Three(tf.distribute.OneDeviceStrategy):
         num_replicas_in_sync = 3
-    with pytest.raises(ValueError, match="batch=8: expected a multiple of the 3 replicas"):
+    with pytest.raises(ValueError, match="batch_size=8: expected a multiple of the 3 replicas"):
         small(arrays(), strategy=Three("CPU:0"), output=tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -328,9 +328,9 @@ def test_a_model_goes_on_as_it_was_begun(tmp_path):
                 raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
         reskeras.fit(net(), data, own, output=output, callbacks=[Interrupt()], verbose=2)
-    with pytest.raises(ValueError, match="arrays: classes are 4, and the training was begun with 3; begin anew"):
+    with pytest.raises(ValueError, match="arrays: classes are 4, but the training was started with 3; start a new training"):
         reskeras.fit(net(), arrays(classes=4), resume=output, verbose=2)
-    with pytest.raises(ValueError, match="arrays: images are 25, and the training was begun with 24"):
+    with pytest.raises(ValueError, match="arrays: images are 25, but the training was started with 24"):
         reskeras.fit(net(), arrays(25), resume=output, verbose=2)
     done = reskeras.fit(net(), data, resume=output, verbose=2)
     assert done.epoch == [0, 1] and done.history["learning_rate"] == pytest.approx([0.1 * 8 / 128] * 2)
@@ -346,7 +346,7 @@ def test_two_do_not_train_in_one_folder(tmp_path):
         def on_epoch_begin(self, epoch, logs=None):
             with pytest.raises(ValueError, match="another process trains there"):
                 reskeras.fit(data=data, resume=tmp_path / "run", verbose=2)
-            with pytest.raises(ValueError, match="is not empty"):
+            with pytest.raises(ValueError, match="expected a new or empty folder"):
                 small(data, output=tmp_path / "run")
     small(data, output=tmp_path / "run", callbacks=[Second()])
     assert reskeras.fit(data=data, resume=tmp_path / "run", verbose=2).epoch == [0]
@@ -374,7 +374,7 @@ def test_terminated_at_the_very_last_batch(tmp_path):
     """Of a training of 5 steps of 3 to an epoch the last one ends at its second: there is no batch left to go on with."""
     done = subprocess.run([sys.executable, "-c", LAST_BATCH, str(tmp_path / "run")], capture_output=True, text=True)
     assert done.returncode == 0 and "not terminated" not in done.stdout, done.stderr[-2000:]
-    assert "to go on: reskeras train --resume" in done.stdout
+    assert "to resume: reskeras train --resume" in done.stdout
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (24, 8, 8, 3), "uint8"), np.arange(24) % 3
     history = reskeras.fit(data=images, resume=tmp_path / "run", verbose=2).history
@@ -382,5 +382,5 @@ def test_terminated_at_the_very_last_batch(tmp_path):
 
 
 def test_an_epoch_without_a_whole_batch_is_said(photos):
-    with pytest.raises(ValueError, match="has no whole batch of images that can be read; those cannot: .*broken.png"):
+    with pytest.raises(ValueError, match="has too few readable images for one batch; these cannot be read: .*broken.png"):
         small(f"folder:{photos}", overrides={**SMALL, "batch_size": 31, "augmentation": "resize(8)"})

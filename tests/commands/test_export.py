@@ -1,4 +1,4 @@
-"""From the shell: export, verify, benchmark; the shelf's index; the edge example; C arrays."""
+"""From the shell: export, verify, benchmark; the index of the folder; the edge example; C arrays."""
 import csv
 import importlib.util
 import json
@@ -36,23 +36,23 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def shelf(pictures, tmp_path_factory):
+def saved_models(pictures, tmp_path_factory):
     """A folder in which two exports were made from the shell, to the default place."""
     place = tmp_path_factory.mktemp("work")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.setattr(sys, "argv", ["reskeras", "export", DIGITS])
         assert main(["export", DIGITS]) == 0
-        assert main(["export", DIGITS, "--quantize", "int8", "--calibrate", str(pictures), "--threads", "2"]) == 0
+        assert main(["export", DIGITS, "--quantize", "int8", "--calibration-data", str(pictures), "--threads", "2"]) == 0
     return place / "saved_models"
 
 
-def test_export_to_the_shelf_keeps_its_index(shelf):
-    lines = {line["file"]: line for line in csv.DictReader((shelf / "INDEX.tsv").open(), delimiter="\t")}
+def test_export_to_the_folder_keeps_its_index(saved_models):
+    lines = {line["file"]: line for line in csv.DictReader((saved_models / "INDEX.tsv").open(), delimiter="\t")}
     assert set(lines) == {f"{DIGITS}.tflite", f"{DIGITS}.int8.tflite"}
     for file, line in lines.items():
-        held = json.loads((shelf / f"{file}.json").read_text())
-        assert line["sha256"] == held["sha256"] and int(line["bytes"]) == (shelf / file).stat().st_size
+        held = json.loads((saved_models / f"{file}.json").read_text())
+        assert line["sha256"] == held["sha256"] and int(line["bytes"]) == (saved_models / file).stat().st_size
         assert line["variant"] == "cifar_resnet20" and line["command"] == f"reskeras export {DIGITS}"
     assert held["threads"] in (1, 2)
 
@@ -87,7 +87,7 @@ def test_a_broken_index_is_named_and_kept(tmp_path, text):
     assert (tmp_path / "INDEX.tsv").read_text() == text
 
 
-def test_a_broken_index_is_said_before_the_net_is_exported(tmp_path, monkeypatch, capsys):
+def test_a_broken_index_is_an_error_before_the_net_is_exported(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "saved_models").mkdir()
     (tmp_path / "saved_models" / "INDEX.tsv").write_text("no table\n")
@@ -97,7 +97,7 @@ def test_a_broken_index_is_said_before_the_net_is_exported(tmp_path, monkeypatch
 
 
 def test_debug_quantization_prints_layers(pictures, tmp_path, capsys):
-    assert main(["export", DIGITS, str(tmp_path / "net.tflite"), "--quantize", "int8", "--calibrate", str(pictures),
+    assert main(["export", DIGITS, str(tmp_path / "net.tflite"), "--quantize", "int8", "--calibration-data", str(pictures),
                  "--debug-quantization", "--float-layers", "predictions"]) == 0
     out = capsys.readouterr().out
     assert "error / range" in out and "conv4_block3_2_conv" in out and "passed" in out and "XNNPACK would leave" in out
@@ -109,7 +109,7 @@ def test_debug_quantization_of_too_few_images(pictures, tmp_path, capsys):
     few.mkdir()
     for i in range(3):
         (few / f"{i}.png").write_bytes((pictures / f"{i}.png").read_bytes())
-    assert main(["export", DIGITS, str(tmp_path / "net.tflite"), "--quantize", "int8", "--calibrate", str(few),
+    assert main(["export", DIGITS, str(tmp_path / "net.tflite"), "--quantize", "int8", "--calibration-data", str(few),
                  "--debug-quantization"]) == 2
     out, err = capsys.readouterr()
     assert not out and "3 images to calibrate on: at least 32" in err
@@ -117,9 +117,9 @@ def test_debug_quantization_of_too_few_images(pictures, tmp_path, capsys):
 
 @pytest.mark.parametrize("arguments, message", [
     ((DIGITS, "net.tfl"), "did you mean '.tflite'"), (("cifar_resnet20.digit", "net.tflite"), "digits"),
-    (("no.keras", "net.tflite"), "no such file"), ((DIGITS, "net.tflite", "--quantize", "int8"), "needs --calibrate"),
-    ((DIGITS, "net.tflite", "--quantize", "int8", "--calibrate", "nowhere"), "no such folder"),
-    ((DIGITS, "net", "--cc"), "defined for .tflite")])
+    (("no.keras", "net.tflite"), "no such file"), ((DIGITS, "net.tflite", "--quantize", "int8"), "--calibration-data: expected"),
+    ((DIGITS, "net.tflite", "--quantize", "int8", "--calibration-data", "nowhere"), "no such folder"),
+    ((DIGITS, "net", "--c-array"), "defined for .tflite")])
 def test_bad_export_is_one_line(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["export", *arguments]) == 2
@@ -127,8 +127,8 @@ def test_bad_export_is_one_line(arguments, message, tmp_path, monkeypatch, capsy
     assert message in err and len(err.strip().splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
-def test_verify_and_benchmark_from_the_shell(shelf, capsys):
-    files = [str(shelf / f"{DIGITS}.tflite"), str(shelf / f"{DIGITS}.int8.tflite")]
+def test_verify_and_benchmark_from_the_shell(saved_models, capsys):
+    files = [str(saved_models / f"{DIGITS}.tflite"), str(saved_models / f"{DIGITS}.int8.tflite")]
     assert main(["verify", *files]) == 0
     assert capsys.readouterr().out.count("passed") == 2
     assert main(["benchmark", *files, "--json"]) == 0
@@ -154,7 +154,7 @@ def test_benchmark_of_every_format(tmp_path):
         benchmark([])
 
 
-def test_edge_example_needs_litert_alone(shelf, tmp_path):
+def test_edge_example_needs_litert_alone(saved_models, tmp_path):
     pytest.importorskip("ai_edge_litert")
     sklearn = pytest.importorskip("sklearn.datasets")
     data = sklearn.load_digits()
@@ -162,12 +162,12 @@ def test_edge_example_needs_litert_alone(shelf, tmp_path):
     for i in range(3):
         pixels = np.clip(data.images[i] * 16, 0, 255).astype("uint8")
         (tmp_path / "digit.pgm").write_bytes(b"P5\n8 8\n255\n" + pixels.tobytes())
-        out = subprocess.run([sys.executable, str(ROOT / "examples" / "export_edge.py"), str(shelf / f"{DIGITS}.tflite"),
+        out = subprocess.run([sys.executable, str(ROOT / "examples" / "export_edge.py"), str(saved_models / f"{DIGITS}.tflite"),
                               str(tmp_path / "digit.pgm")], capture_output=True, text=True)
         assert out.returncode == 0, out.stderr
         right += re.match(r"\s*[\d.]+%\s+(\d)", out.stdout)[1] == str(data.target[i])
     assert right == 3
-    for files in ((shelf / f"{DIGITS}.tflite", tmp_path / "no.pgm"), (tmp_path / "digit.pgm",) * 2):
+    for files in ((saved_models / f"{DIGITS}.tflite", tmp_path / "no.pgm"), (tmp_path / "digit.pgm",) * 2):
         out = subprocess.run([sys.executable, str(ROOT / "examples" / "export_edge.py"), *map(str, files)],
                              capture_output=True, text=True)
         assert out.returncode == 1 and len(out.stderr.splitlines()) == 1 and "Traceback" not in out.stderr
@@ -175,18 +175,18 @@ def test_edge_example_needs_litert_alone(shelf, tmp_path):
     assert not re.search(r"^\s*(import|from) (tensorflow|keras|reskeras)", code, flags=re.M)
 
 
-def test_the_c_array_has_a_name_of_c(shelf, tmp_path, monkeypatch):
+def test_the_c_array_has_a_name_of_c(saved_models, tmp_path, monkeypatch):
     monkeypatch.setattr(c_array, "arena_size", lambda file: 16)
     for name in ("9 é²-net.tflite", "int.tflite"):
-        (tmp_path / name).write_bytes((shelf / f"{DIGITS}.tflite").read_bytes())
+        (tmp_path / name).write_bytes((saved_models / f"{DIGITS}.tflite").read_bytes())
         write_c_array(tmp_path / name, tmp_path / "net.cc")
         names = re.findall(r"(?:int|char) (.*?)(?:\[\])? =", (tmp_path / "net.cc").read_text())
         assert len(names) == 3 and all(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) for name in names), names
 
 
-def test_c_array_is_the_file(shelf, tmp_path):
+def test_c_array_is_the_file(saved_models, tmp_path):
     pytest.importorskip("tflite_micro")
-    file = shelf / f"{DIGITS}.int8.tflite"
+    file = saved_models / f"{DIGITS}.int8.tflite"
     arena = write_c_array(file, tmp_path / "net.cc")
     text = (tmp_path / "net.cc").read_text()
     numbers = bytes(int(n, 16) for n in re.findall(r"0x[0-9a-f]+", text))

@@ -16,7 +16,7 @@ from reskeras.commands.fusion_report import (FUSIONS, FusionCount, count_fusion,
 from reskeras.commands.runtime_kernels import COUNTED, make_kernel, read_kernels, read_tflite_operators
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "optimize.md"
-BEGIN, END = "<!-- pytest -m slow tests/commands/test_fusions.py --accept -->\n", "\n<!-- end of fusions -->"
+BEGIN, END = "<!-- pytest -m slow tests/commands/test_fusion_report.py --accept -->\n", "\n<!-- end of fusions -->"
 BY_NAME = {fusion.name: fusion for fusion in FUSIONS}
 
 
