@@ -75,8 +75,16 @@ def policy(request):
     keras.config.set_dtype_policy(before)
 
 
-@every_case
-@pytest.mark.parametrize("policy", POLICIES, indirect=True)
+def policy_cases():
+    """Every case in float32 and in one of the two half types; in the other, and every other row, with `slow`."""
+    for number, (row, fields) in enumerate([*CASES, *REST]):
+        for kind, policy in enumerate(POLICIES):
+            later = number >= len(CASES) or kind == 1 + number % 2
+            yield pytest.param(policy, row, fields, marks=[pytest.mark.slow] * later,
+                               id="-".join([policy, param(row, fields).id]))
+
+
+@pytest.mark.parametrize("policy, row, fields", policy_cases(), indirect=["policy"])
 def test_trains(row, fields, policy):
     """One step reaches every variable, and the head computes in float32."""
     keras.utils.set_random_seed(0)

@@ -14,6 +14,8 @@ from reskeras.variants import VARIANTS
 
 ONE_PER_FAMILY = ["resnext50_32x4d", "resnetv2_50x1_bit", "skresnext50_32x4d", "resnest50_fast_4s2x40d", "ecaresnet50t",
                   "inception_resnet_v2"]
+NOT_IN_BOTH = [(".onnx", "skresnext50_32x4d"), (".onnx", "inception_resnet_v2"), (".onnx", "resnetv2_50x1_bit"),
+               (".xml", "resnext50_32x4d"), (".xml", "ecaresnet50t")]     # the other one has them without `slow`
 KINDS = {".onnx": {"ONNX Runtime": 1e-4}, ".xml": {"OpenVINO f32": 1e-4, "OpenVINO bf16": 5e-2}}
 
 
@@ -23,7 +25,8 @@ def installed(suffix):
 
 
 def cases(rows, *marks):
-    return [pytest.param(suffix, row, marks=[installed(suffix), *marks]) for suffix in KINDS for row in rows]
+    return [pytest.param(suffix, row, marks=[installed(suffix), *marks, *[pytest.mark.slow] * ((suffix, row) in NOT_IN_BOTH)])
+            for suffix in KINDS for row in rows]
 
 
 @pytest.mark.parametrize("suffix, row", cases(ONE_PER_FAMILY) + cases(

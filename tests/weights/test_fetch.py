@@ -300,7 +300,8 @@ sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
 """
 
 
-@pytest.mark.parametrize("faults", [{}, {FILE: [("cut", 100_000)], PATH: [("cut", 100_000), ("slow", 100_000, 0.2)]}])
+@pytest.mark.parametrize("faults", [
+    pytest.param({}, marks=pytest.mark.slow), {FILE: [("cut", 100_000)], PATH: [("cut", 100_000), ("slow", 100_000, 0.2)]}])
 def test_eight_processes_at_once(both, hub_net, bit_net, tmp_path, faults):
     """One transfer; the others wait and find it, also where it was cut and gone on with."""
     environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1",
