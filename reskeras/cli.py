@@ -23,8 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its words; by default those of the process.
     Returns: the exit code: 0; 1 where a file fell short; 2 for wrong input, with one line on stderr; 130 after an interrupt.
     """
-    options = vars(make_parser().parse_args(argv))
+    namespace, unknown = make_parser().parse_known_args(argv)
+    options = vars(namespace)
     parser: CommandParser = options.pop("parser")
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     switches = {name: options.pop(name) for name in parser.switches}
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -44,7 +47,8 @@ def _run(parser: CommandParser, options: dict[str, Any], switches: dict[str, Any
     with quiet_tensorflow() if parser.is_quiet else contextlib.nullcontext():
         module = importlib.import_module(f".commands.{parser.module}", __package__)
         result = getattr(module, parser.function)(**options)
-    return module.print_result(result, **switches)
+    exit_code: int = module.print_result(result, **switches)
+    return exit_code
 
 
 if __name__ == "__main__":

@@ -105,8 +105,8 @@ def test_errors_known_before_keras_starts():
     run = subprocess.run([sys.executable, "-c", code, json.dumps(BAD)], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == f"{[2] * len(BAD)} []"
     errors = run.stderr.strip().splitlines()
-    expected = ["did you mean 'resnet50'", "did you mean", "no.png: no such file", "no.png: no such file",
-                "no.png: no such file", "did you mean 'digits'", "did you mean 'cifar_resnet2", "did you mean '.tflite'",
+    expected = ["did you mean 'resnet50'", "did you mean", "no.png: no such file",
+                "choose one of its checkpoints: cifar_resnet20.", "no.png: no such file", "did you mean 'digits'", "did you mean 'cifar_resnet2", "did you mean '.tflite'",
                 "no.keras: no such file"]
     assert len(errors) == len(BAD) and all(text in error for text, error in zip(expected, errors)), errors
     assert all(error.startswith(f"reskeras {words[0]}: ") for words, error in zip(BAD, errors))

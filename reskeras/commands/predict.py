@@ -71,11 +71,12 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
 
 
 def predict_existing(images: list[str], **options: Any) -> Results:
-    """`predict` for the shell, which need not wait for Keras where none of the images exists.
+    """`predict` for the shell, which need not wait for Keras where the model or all images are missing.
 
     Raises:
-        FileNotFoundError: where none of them exists, and as `predict`.
+        FileNotFoundError: where none of the images exists, and as `predict`.
     """
+    check_trained_model(options["model"])
     if not any(map(os.path.exists, images)):
         raise FileNotFoundError(f"{', '.join(images)}: no such file")
     return predict(images=images, **options)
