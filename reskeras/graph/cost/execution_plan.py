@@ -91,17 +91,17 @@ def _append_steps(model: keras.Model, inputs: Sequence[int] | None, prefix: str,
         name = prefix + node.name + (f"#{node.call_index + 1}" if node.call_index else "")
 
         if _has_graph(layer):
-            made: Sequence[int] = _append_steps(layer, read, f"{name}/", plan, called_layers)
+            outputs: Sequence[int] = _append_steps(layer, read, f"{name}/", plan, called_layers)
         else:
             if isinstance(layer, keras.layers.InputLayer):
                 shapes = [_choose_input_shape(model, layer, input_shape, is_only_input=len(entries) == 1)]
             else:
                 shapes = _infer_output_shapes(layer, node, lambda ref: plan.shapes[tensors[ref]])
-            made = range(len(plan.shapes), len(plan.shapes) + len(shapes))
+            outputs = range(len(plan.shapes), len(plan.shapes) + len(shapes))
             plan.shapes += shapes
-            plan.steps.append(LayerCall(name, layer, id(layer) not in called_layers, read, tuple(made)))
+            plan.steps.append(LayerCall(name, layer, id(layer) not in called_layers, read, tuple(outputs)))
             called_layers.add(id(layer))
-        tensors.update({(node.name, node.call_index, i): tensor for i, tensor in enumerate(made)})
+        tensors.update({(node.name, node.call_index, i): tensor for i, tensor in enumerate(outputs)})
     return [tensors[ref] for ref in list_refs(graph.outputs)]
 
 
@@ -117,13 +117,14 @@ def _choose_input_shape(model: keras.Model, layer: keras.layers.InputLayer, inpu
     Raises:
         ValueError: where neither fits.
     """
-    own = tuple(layer.batch_shape[1:])
-    shape = tuple(input_shape) if input_shape and (is_only_input or None in own) else own
+    model_shape = tuple(layer.batch_shape[1:])
+    shape = tuple(input_shape) if input_shape and (is_only_input or None in model_shape) else model_shape
     if None in shape:
         raise ValueError(f"{model.name}: the size of the input {shape} is open; "
                          "give input_shape=(height, width, channels)")
-    if len(shape) != len(own) or any(o not in (None, s) for o, s in zip(own[-1:], shape[-1:])):
-        raise ValueError(f"{model.name}: input_shape={shape} does not fit the model's input {own}")
+    has_other_channels = model_shape[-1:] not in ((None,), shape[-1:])
+    if len(shape) != len(model_shape) or has_other_channels:
+        raise ValueError(f"{model.name}: input_shape={shape} does not fit the model's input {model_shape}")
     return (1, *shape)
 
 

@@ -24,12 +24,12 @@ def static_shapes(graph: Graph, input_shape: Shape | None = None, batch_size: in
     for node in graph.nodes:
         if "batch_shape" not in node.config:
             continue
-        own = tuple(node.config["batch_shape"])
-        wanted = (batch_size, *(input_shape or own[1:]))
-        shape = tuple(w if o is None else o for o, w in zip(own, wanted)) if len(own) == len(wanted) else own
+        old = tuple(node.config["batch_shape"])
+        wanted = (batch_size, *(input_shape or old[1:]))
+        shape = tuple(w if o is None else o for o, w in zip(old, wanted)) if len(old) == len(wanted) else old
         if None in shape:
-            declined[node.name] = f"its size {own[1:]} is open; give input_shape=(height, width, channels)"
-        elif shape != own:
+            declined[node.name] = f"its size {old[1:]} is open; give input_shape=(height, width, channels)"
+        elif shape != old:
             new_nodes[node.key] = (node.with_config(batch_shape=shape),)
             rewritten.append(node.name)
     graph = graph.edit(new_nodes, {})
