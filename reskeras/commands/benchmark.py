@@ -34,7 +34,8 @@ class BenchmarkResult:
     images_per_second: float        # in calls on as many images as the file takes, at most MANY
     ratio: float                    # its median divided by that of the first file
     agreement: float | None         # share of images that have the class of the first file
-    difference: float               # largest difference from the first file's outputs, divided by their largest value
+    # largest difference from the first file's outputs, divided by their largest value
+    difference: float
 
 
 def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = None) -> list[BenchmarkResult]:
@@ -42,7 +43,8 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
 
     Args:
         files: of the formats that `reskeras.export` writes; the others are compared with the first one.
-        threads: of each runtime; TensorFlow's threads (for Keras and SavedModel) are set only where it does not run yet.
+        threads: of each runtime; TensorFlow's threads (for Keras and SavedModel) are set only where it does
+            not run yet.
         size: of the images, where the files take any size: pixels on a side, or (height, width).
 
     Returns:
@@ -80,7 +82,8 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
         first_median = first_median or times["median"]
         size_in_bytes, _ = compute_size_and_hash(*find_format(file).files(file))
         results.append(BenchmarkResult(
-            str(file), runtime, size_in_bytes, times["median"], times["p90"], _measure_throughput(runner, many),
+            str(file), runtime, size_in_bytes, times["median"], times["p90"],
+            _measure_throughput(runner, many),
             times["median"] / first_median, compute_agreement(outputs, first_outputs),
             compute_relative_difference(outputs, first_outputs)))
     return results
@@ -96,11 +99,13 @@ def print_result(results: list[BenchmarkResult], json: bool = False) -> int:
 def format_results(results: list[BenchmarkResult]) -> str:
     """The measurements as a table in plain text."""
     width = max(len(result.file) for result in results)
-    lines = [f"{'file':{width}}  {'runtime':14} {'MB':>9} {'median ms':>10} {'p90 ms':>9} {'ratio':>7} {'images/s':>10} "
+    lines = [f"{'file':{width}}  {'runtime':14} {'MB':>9} {'median ms':>10} {'p90 ms':>9} {'ratio':>7} "
+             f"{'images/s':>10} "
              f"{'as first':>9} {'difference':>11}"]
     for r in results:
         agreement = "" if r.agreement is None else f"{r.agreement:.1%}"
-        lines.append(f"{r.file:{width}}  {r.runtime:14} {r.bytes / 1e6:9.3f} {r.median_ms:10.3f} {r.p90_ms:9.3f} "
+        lines.append(f"{r.file:{width}}  {r.runtime:14} {r.bytes / 1e6:9.3f} {r.median_ms:10.3f} "
+                     f"{r.p90_ms:9.3f} "
                      f"{r.ratio:7.2f} {r.images_per_second:10.1f} {agreement:>9} {r.difference:11.1e}")
     return "\n".join(lines)
 

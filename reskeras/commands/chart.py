@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Where the name of a point may stand: x and y from the point, and which side of the text is there
-PLACES = ((-6, 6, "right"), (7, -9, "left"), (7, 4, "left"), (-6, 18, "right"), (7, -21, "left"), (-6, 30, "right"))
+PLACES = ((-6, 6, "right"), (7, -9, "left"), (7, 4, "left"), (-6, 18, "right"), (7, -21, "left"),
+          (-6, 30, "right"))
 
 
 def draw_chart(points: Sequence[Point], ink: str | None = None) -> Figure:
@@ -26,7 +27,8 @@ def draw_chart(points: Sequence[Point], ink: str | None = None) -> Figure:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError('a chart needs matplotlib: pip install "reskeras[pictures]"; the table alone, as text, --markdown '
+        raise ImportError('a chart needs matplotlib: pip install "reskeras[pictures]"; the table alone, as '
+                          'text, --markdown '
                           "or --csv, needs nothing") from error
     ink = ink or html.INK
     keys = [key for key in COSTS if any(getattr(p, key) for p in points)]
@@ -38,7 +40,8 @@ def draw_chart(points: Sequence[Point], ink: str | None = None) -> Figure:
         for axes, key in zip(drawing.subplots(len(keys), squeeze=False)[:, 0], keys):
             _draw_points(axes, points, key, colors, ink)
         handles, names = drawing.axes[0].get_legend_handles_labels()
-        legend = drawing.legend(handles, names, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+        legend = drawing.legend(handles, names, loc="outside lower center", ncols=5, frameon=False,
+                                fontsize=9)
         for handle in legend.legend_handles:
             handle.set_sizes([36])      # type: ignore[union-attr]
         drawing.draw_without_rendering()        # only now is the layout known, which the names need
@@ -72,9 +75,10 @@ def _draw_points(axes: Any, points: Sequence[Point], key: str, colors: dict[str,
 
 
 def _label_points(axes: Any, points: Sequence[Point], key: str) -> None:
-    """Writes the names of the literature and of the front, and of a few nets all, where they cover no other name."""
+    """Writes the names of points: of the literature and the front, or of all where they are few."""
     count = sum(p.family != LITERATURE for p in points)
-    named = [p for p in points if getattr(p, key) and (p.family == LITERATURE or key in p.best or count <= 12)]
+    named = [p for p in points if getattr(p, key)
+             and (p.family == LITERATURE or key in p.best or count <= 12)]
     boxes: list[Any] = []
     for p in sorted(named, key=lambda p: (p.family != LITERATURE, key not in p.best)):
         for x, y, side in PLACES[1:] + PLACES[:1] if p.family == LITERATURE else PLACES:

@@ -54,7 +54,8 @@ def open_classifier(model: ModelName | keras.Model, any_size: bool = False) -> C
                              "keras.Input((height, width, channels))")
         run, shape, metadata = make_array_function(net), net.input_shape, get_metadata(net)
     if len(shape) != 4 or shape[3] not in (1, 3):
-        raise ValueError(f"{name}: its input has the shape {tuple(shape[1:])}; expected images of 1 or 3 channels")
+        raise ValueError(f"{name}: its input has the shape {tuple(shape[1:])}; expected images of 1 or 3 "
+                         f"channels")
     return Classifier(name, run, tuple(shape[1:]), metadata)
 
 
@@ -89,7 +90,8 @@ def read_image(path: ModelName) -> np.ndarray:
 
 
 def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
-    """The probabilities of the classes of one image: `scores` themselves where they are that, else their softmax.
+    """The probabilities of the classes of one image: `scores` themselves where they are that, else their
+    softmax.
 
     Args:
         scores: (classes,), as the net returns them.
@@ -98,9 +100,11 @@ def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
         ValueError: where they are not one number per class.
     """
     if scores.ndim != 1:
-        raise ValueError(f"{name}: for an image it returns {scores.shape}; a classifier returns one number per class")
+        raise ValueError(f"{name}: for an image it returns {scores.shape}; a classifier returns one number "
+                         f"per class")
     if len(scores) < 2:
-        raise ValueError(f"{name}: for an image it returns one number; a classifier returns one number per class")
+        raise ValueError(f"{name}: for an image it returns one number; a classifier returns one number per "
+                         f"class")
     return scores if are_probabilities(scores) else softmax(scores)
 
 

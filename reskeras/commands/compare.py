@@ -27,12 +27,13 @@ class Comparison:
     file: pathlib.Path | None = None
 
 
-def compare(models: Iterable[str] = (), *, family: str | None = None, labels: str = IMAGENET, latency: bool = False,
+def compare(models: Iterable[str] = (), *, family: str | None = None, labels: str = IMAGENET,
+            latency: bool = False,
             output: str | os.PathLike[str] | None = None) -> Comparison:
     """Compares nets: published accuracy against multiply-accumulates, parameters and, where wanted, time.
 
-    Each net has its default checkpoint unless its name has another one.  On ImageNet-1k a few nets of other families are
-    added, with the figures of their papers.
+    Each net has its default checkpoint unless its name has another one.  On ImageNet-1k a few nets of other
+    families are added, with the figures of their papers.
 
     Args:
         models: names of nets, with a checkpoint's tag ("resnet50d.ra2_in1k") or without.
@@ -92,7 +93,8 @@ def make_rows(points: Sequence[Point]) -> tuple[list[str], list[list[str]]]:
     for p in sorted(points, key=lambda point: -point.top1):
         latency = [f"{p.latency_ms:.1f}" if p.latency_ms else ""] if has_latency else []
         front = ", ".join(COSTS[key][0].partition(" (")[0] for key in p.best)
-        rows.append([p.name, p.tag, str(p.size), p.data, f"{p.top1:.2f}", f"{p.params / 1e6:.2f}", f"{p.macs / 1e9:.3f}",
+        rows.append([p.name, p.tag, str(p.size), p.data, f"{p.top1:.2f}", f"{p.params / 1e6:.2f}",
+                     f"{p.macs / 1e9:.3f}",
                      *latency, front, p.source])
     return header, rows
 
@@ -111,13 +113,16 @@ def _write_page(points: Sequence[Point], drawing: Figure, output: str | os.PathL
     if any(p.latency_ms for p in points):
         lead += (" Latency: one image, the median of single calls with random weights on this machine "
                  f"({os.cpu_count()} cores).")
-    caption = ("Top-1 accuracy as published, each at its own image size; the line is the Pareto front; the area of a point in "
+    caption = ("Top-1 accuracy as published, each at its own image size; the line is the Pareto front; the "
+               "area of a point in "
                "the first chart grows with its parameters. Hollow: other families, from the literature.")
-    titles = {f"point{i}": f"{p.name} {p.tag}: {p.top1:.2f} % at {p.size} pixels, {p.params / 1e6:.2f} M parameters, "
+    titles = {f"point{i}": f"{p.name} {p.tag}: {p.top1:.2f} % at {p.size} pixels, {p.params / 1e6:.2f} M "
+                           f"parameters, "
               f"{p.macs / 1e9:.3f} G MACs" for i, p in enumerate(points)}
     search = html.tag("input", type="search", data_filters="nets", placeholder="filter", aria_label="filter")
     return html.write_page(output, html.page(
         "Accuracy against cost",
         html.tag("div", html.figure(drawing, caption, titles), class_="wide chart"),
-        html.section("Nets", html.tag("div", search, class_="tools"), html.sortable_table(header, rows, "nets")),
+        html.section("Nets", html.tag("div", search, class_="tools"),
+                     html.sortable_table(header, rows, "nets")),
         lead=lead, style="net.css", script="table.js"))

@@ -1,4 +1,4 @@
-"""Nets with their published accuracy and their cost: the points of a comparison, and which of them nothing betters."""
+"""The points of a comparison: nets with their published accuracy and their cost, and the Pareto front."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -11,7 +11,8 @@ from ..weights.table import Checkpoint, get_checkpoints
 from .published_costs import PUBLISHED_NETS
 
 IMAGENET = "imagenet-1k"
-LITERATURE = "literature"                   # in the place of a family: other nets, for which papers give the figures
+# in the place of a family: other nets, for which papers give the figures
+LITERATURE = "literature"
 FREE_FIELDS = {"pixels", "bn_epsilon"}      # fields of a checkpoint's Spec that change no cost
 COSTS = {"macs": ("MACs (G)", 1e9), "params": ("parameters (M)", 1e6), "latency_ms": ("latency (ms)", 1.0)}
 
@@ -42,23 +43,26 @@ def find_points(models: Iterable[str], family: str | None, labels: str, latency:
     if family:
         checkpoints += _find_family_checkpoints(family, labels)
     if not checkpoints:
-        raise ArgumentError("models", list(models), "the names of nets, or a family, such as family='resnext'",
+        raise ArgumentError("models", list(models),
+                            "the names of nets, or a family, such as family='resnext'",
                             hint="there is nothing to compare")
 
     points = [_make_point(checkpoint) for checkpoint in dict.fromkeys(checkpoints)]
     if latency:
         points = [replace(point, latency_ms=time_one_image(point)) for point in points]
     if labels == IMAGENET:
-        points += [Point(net.name, LITERATURE, "", net.size, "in1k", net.top1, net.params, net.macs, net.source)
+        points += [Point(net.name, LITERATURE, "", net.size, "in1k", net.top1, net.params, net.macs,
+                         net.source)
                    for net in PUBLISHED_NETS]
 
-    fronts = {key: find_pareto_front([getattr(p, key) for p in points], [p.top1 for p in points]) for key in COSTS}
+    fronts = {key: find_pareto_front([getattr(p, key) for p in points], [p.top1 for p in points])
+              for key in COSTS}
     return [replace(point, best=tuple(key for key, members in fronts.items() if i in members))
             for i, point in enumerate(points)]
 
 
 def _find_measured_checkpoint(name: str, labels: str) -> Checkpoint:
-    """The checkpoint that `name` means: its own, else the net's default one where that has a published accuracy.
+    """The checkpoint that `name` means: its own, else the net's default one if its accuracy is published.
 
     Raises:
         ValueError: for an unknown name, or where no accuracy is published.
@@ -82,7 +86,8 @@ def _find_family_checkpoints(family: str, labels: str) -> list[Checkpoint]:
     names = catalog.list_models() if family == "all" else catalog.list_models(family=family)
     measured = [_with_accuracy(get_checkpoints(name).values(), labels) for name in names]
     if not any(measured):
-        raise ArgumentError("family", family, f"a family with a published accuracy on {labels}", hint="no net of it has one")
+        raise ArgumentError("family", family, f"a family with a published accuracy on {labels}",
+                            hint="no net of it has one")
     return [checkpoints[0] for checkpoints in measured if checkpoints]
 
 
@@ -102,12 +107,13 @@ def _make_point(checkpoint: Checkpoint) -> Point:
         measured = cost(checkpoint.name, size)
         params, macs = measured.params, measured.macs
     assert checkpoint.top1 is not None
-    return Point(variant.builder, variant.family, checkpoint.tag, size, checkpoint.dataset, checkpoint.top1, params, macs,
+    return Point(variant.builder, variant.family, checkpoint.tag, size, checkpoint.dataset, checkpoint.top1,
+                 params, macs,
                  checkpoint.id)
 
 
 def time_one_image(point: Point) -> float:
-    """Milliseconds of one image: the median of single calls of the compiled net, with random weights, on this machine."""
+    """Milliseconds of one image here: the median of single calls of the compiled net, with random weights."""
     import numpy as np
 
     from ..exporters.keras_file import make_array_function

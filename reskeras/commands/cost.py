@@ -17,13 +17,15 @@ HEADER = ("output", "parameters", "MACs", "activations", "field", "stride")
 
 
 def cost(model: ModelName | keras.Model, size: Size | None = None, batch_size: int = 1) -> Cost:
-    """What a net costs for one image: parameters, multiply-accumulates (MACs), activations, and the receptive field.
+    """What a net costs for one image: parameters, multiply-accumulates (MACs), activations, and the receptive
+    field.
 
     Nothing is downloaded, and a net that is given by its name takes no memory.
 
     Args:
-        model: the name of a net ("resnet50d"), also with a checkpoint, which decides the head and the size of the images; a
-            `.keras` file; or a functional or sequential keras.Model, also with shared layers and nested models.
+        model: the name of a net ("resnet50d"), also with a checkpoint, which decides the head and the size of
+            the images; a `.keras` file; or a functional or sequential keras.Model, also with shared layers
+            and nested models.
         size: of the images: pixels on a side, or (height, width).  By default the model's own.
         batch_size: images at once, for the memory.
 
@@ -62,14 +64,16 @@ def format_cost(cost: Cost, per_layer: bool = False) -> str:
              f"memory        {format_bytes(cost.peak_bytes)} of activations at once in inference, "
              f"{format_bytes(cost.total_bytes)} kept in training, at batch size {cost.batch_size}"]
     if last:
-        lines.append(f"sees          {format_receptive_field(last)} pixels, one cell every {format_size(last.stride)}, "
+        lines.append(f"sees          {format_receptive_field(last)} pixels, one cell every "
+                     f"{format_size(last.stride)}, "
                      f"in {last.name}")
     if cost.uncounted:
         lines.append(f"not counted   MACs of {', '.join(cost.uncounted)}")
     if any(stage.receptive_field and stage.has_global_context for stage in cost.stages):
         lines.append("+ all         a gate or a normalization sees the whole image too")
 
-    lines += ["", text_table(("stage", "layers", *HEADER), [(s.name, s.layers, *format_figures(s)) for s in cost.stages])]
+    lines += ["", text_table(("stage", "layers", *HEADER),
+                             [(s.name, s.layers, *format_figures(s)) for s in cost.stages])]
     if per_layer:
         rows = [(layer.name, layer.kind, *format_figures(layer)) for layer in cost.layers]
         lines += ["", text_table(("layer", "kind", *HEADER), rows)]
@@ -89,7 +93,8 @@ def format_size(numbers: Sequence[float]) -> str:
 
 
 def format_receptive_field(part: LayerCost | StageCost) -> str:
-    """The receptive field, with "+ all" where a gate sees the rest; "all" for what has no place in the image."""
+    """The receptive field, with "+ all" where a gate sees the rest; "all" for what has no place in the image.
+    """
     if not part.receptive_field:
         return "all"
     return format_size(part.receptive_field) + (" + all" if part.has_global_context else "")

@@ -1,4 +1,5 @@
-"""`demo`: train a small ResNet on real handwritten digits, optimize, export and use it, in under two minutes."""
+"""`demo`: train a small ResNet on real handwritten digits, optimize, export and use it, in under two minutes.
+"""
 from __future__ import annotations
 
 import contextlib
@@ -31,22 +32,25 @@ FILES = {"Keras": "digits.keras", "SavedModel": "saved_model", "TFLite": "digits
 CHECKOUT = pathlib.Path(reskeras.__file__).parents[1]
 
 
-def demo(output: str | os.PathLike[str] = "saved_models/demo", *, fast: bool = False, seed: int = 0, quiet: bool = False,
+def demo(output: str | os.PathLike[str] = "saved_models/demo", *, fast: bool = False, seed: int = 0,
+         quiet: bool = False,
          keep: bool = False) -> dict[str, Any]:
-    """Trains CIFAR ResNet-20 on scikit-learn's handwritten digits, and does with it what a user does with a net.
+    """Trains CIFAR ResNet-20 on scikit-learn's handwritten digits, then optimizes, exports and uses it.
 
-    Batch normalization is folded; the net is exported as Keras file, SavedModel, TFLite and int8 TFLite; each file is
-    measured; ten images are classified; `report.html` shows it all.
+    Batch normalization is folded; the net is exported as Keras file, SavedModel, TFLite and int8 TFLite; each
+    file is measured; ten images are classified; `report.html` shows it all.
 
     Args:
         output: folder of the files.
         fast: whether to train a smaller net for a few epochs: every step is run, but little is learned.
         seed: of the initial weights, the order of the images and the augmentation.
         quiet: whether to print nothing.
-        keep: whether the result becomes the net that comes with the package; only in a checkout of the repository.
+        keep: whether the result becomes the net that comes with the package; only in a checkout of the
+            repository.
     Returns:
-        "accuracy" (of the test images, by format), "agreement" (with Keras, by format), "reports" (of the exports, by
-        format), "predictions", "history", "seconds" (by step, and in all), "files" (by format), "report" (the page).
+        "accuracy" (of the test images, by format), "agreement" (with Keras, by format), "reports" (of the
+        exports, by format), "predictions", "history", "seconds" (by step, and in all), "files" (by format),
+        "report" (the page).
     Raises:
         ImportError: where scikit-learn or matplotlib is not installed.
         OSError: where `output` cannot be written.
@@ -54,7 +58,8 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", *, fast: bool = F
     """
     _check_packages()
     if keep and (fast or not (CHECKOUT / "saved_models").is_dir()):
-        raise ArgumentError("keep", keep, "only a full run in a checkout of the repository", hint="it makes the net that "
+        raise ArgumentError("keep", keep, "only a full run in a checkout of the repository",
+                            hint="it makes the net that "
                             "comes with the package")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     folder = pathlib.Path(output)
@@ -66,11 +71,14 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", *, fast: bool = F
         train, validation, test = load_digits()
         model = _build_model(seed, fast)
         cost = reskeras.cost(model)
-    run.say(f"  {len(train)} images to train, {len(validation)} to validate, {len(test)} to test; {SIZE}x{SIZE} pixels\n"
-            f"  {model.name}: {cost.params:,} parameters, {cost.macs / 1e6:.1f} million multiply-accumulates\n")
+    run.say(f"  {len(train)} images to train, {len(validation)} to validate, {len(test)} to test; "
+            f"{SIZE}x{SIZE} pixels\n"
+            f"  {model.name}: {cost.params:,} parameters, {cost.macs / 1e6:.1f} million "
+            f"multiply-accumulates\n")
 
     with run.time_step("train"):
-        history = train_digits(model, train, validation, FAST_EPOCHS if fast else EPOCHS, seed, 0 if quiet else 1)
+        history = train_digits(model, train, validation, FAST_EPOCHS if fast else EPOCHS, seed,
+                               0 if quiet else 1)
         scores = model.predict(test.images, verbose=0)
     correct = scores.argmax(1) == test.labels
     run.say(f"\nTest accuracy {correct.mean():.2%} ({correct.sum()} of {len(test)}) after "
@@ -154,8 +162,10 @@ def _export_all(model: keras.Model, train: Digits, test: Digits, run: _Run) -> d
         with run.time_step("export"):
             reports[name] = report = reskeras.export(
                 model, path, quantize="int8" if "int8" in name else None, optimize=name != "Keras",
-                calibration_data=(train.images[:200], train.labels[:200]), validation_data=(test.images, test.labels))
-        run.say(f"{path.name + '/' * path.is_dir():24}{format_kilobytes(report.bytes):>10}{report.latency_ms:>9.2f} ms"
+                calibration_data=(train.images[:200], train.labels[:200]),
+                validation_data=(test.images, test.labels))
+        size = format_kilobytes(report.bytes)
+        run.say(f"{path.name + '/' * path.is_dir():24}{size:>10}{report.latency_ms:>9.2f} ms"
                 f"{report.first_result.accuracy:>11.2%}{report.top1_agreement:>11.2%}")
     return reports
 
@@ -169,11 +179,12 @@ def _write_samples(pixels: np.ndarray, folder: pathlib.Path) -> list[pathlib.Pat
 
 
 def _draw_as_text(pixels: np.ndarray) -> str:
-    """8x8 images side by side, two rows of pixels in a row of characters; empty where the terminal has no such characters."""
+    """8x8 images side by side, two rows of pixels in a row of characters; "" where the terminal lacks these."""
     if not (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf"):
         return ""
     ink = pixels[..., 0] > 110
-    lines = (" ".join("".join(" ▄▀█"[2 * top + low] for top, low in zip(image[row], image[row + 1])) for image in ink)
+    lines = (" ".join("".join(" ▄▀█"[2 * top + low] for top, low in zip(image[row], image[row + 1]))
+                      for image in ink)
              for row in range(0, 8, 2))
     return "\n".join(lines)
 
@@ -189,7 +200,8 @@ def _keep_embedded(files: dict[str, pathlib.Path], accuracy: dict[str, float]) -
             shutil.copyfile(f"{files[name]}{suffix}", f"{file}{suffix}")
         size, digest = compute_size_and_hash(file)
         update_index(saved_models, {
-            "variant": VARIANT, "file": file.name, "sha256": digest, "bytes": size, "data": "scikit-learn digits",
+            "variant": VARIANT, "file": file.name, "sha256": digest, "bytes": size,
+            "data": "scikit-learn digits",
             "accuracy": f"{accuracy[name]:.4f}", "command": "reskeras demo --keep"})
     embedded = CHECKOUT / "reskeras" / "weights" / "embedded"
     embedded.mkdir(exist_ok=True)

@@ -24,10 +24,12 @@ def build_report(result: dict[str, Any], model: keras.Model, cost: Any, test: Di
         scores: (N, classes), of the trained net for the test images.
         examples: indices of the test images that were classified by the int8 file.
     """
-    accuracy, reports, history, seconds = (result[key] for key in ("accuracy", "reports", "history", "seconds"))
+    accuracy, reports, history, seconds = (result[key]
+                                           for key in ("accuracy", "reports", "history", "seconds"))
     return html.page(
         f"{model.name} on handwritten digits",
-        html.tiles((f"{accuracy['trained net']:.2%}", f"of {len(test)} test images"), (f"{cost.params:,}", "parameters"),
+        html.tiles((f"{accuracy['trained net']:.2%}", f"of {len(test)} test images"),
+                   (f"{cost.params:,}", "parameters"),
                    (f"{cost.macs / 1e6:.1f} M", "multiply-accumulates"),
                    (format_kilobytes(reports["TFLite int8"].bytes), "as int8 TFLite"),
                    (f"{seconds['train']:.0f} s", f"training, {len(history['loss'])} epochs")),
@@ -35,10 +37,13 @@ def build_report(result: dict[str, Any], model: keras.Model, cost: Any, test: Di
                      _note("Training images are augmented, so they are harder than the validation images.")),
         _files_section(result),
         html.section("Ten test images through the int8 file", html.tag("div", class_="tiles", *(
-            _digit(test, i, *format_top_labels(prediction)) for i, prediction in zip(examples, result["predictions"])))),
+            _digit(test, i, *format_top_labels(prediction))
+            for i, prediction in zip(examples, result["predictions"])))),
         *_error_sections(test, scores.argmax(1)),
-        html.section("Time", html.table(("step", "seconds"), [(step, f"{s:.1f}") for step, s in seconds.items()]),
-                     _note(" · ".join(f"{name} {version}" for name, version in reports["TFLite"].versions.items()))),
+        html.section("Time",
+                     html.table(("step", "seconds"), [(step, f"{s:.1f}") for step, s in seconds.items()]),
+                     _note(" · ".join(f"{name} {version}"
+                                      for name, version in reports["TFLite"].versions.items()))),
         lead=f"{len(test)} test images of scikit-learn's digits, {SIZE}x{SIZE} pixels.")
 
 
@@ -49,12 +54,15 @@ def _note(text: str) -> html.Html:
 def _files_section(result: dict[str, Any]) -> html.Html:
     """What each exported file does."""
     header = ("file", "size", "one image", "test accuracy", "same class as Keras", "largest difference")
-    rows = [(name, format_kilobytes(report.bytes), f"{report.latency_ms:.2f} ms", f"{result['accuracy'][name]:.2%}",
+    rows = [(name, format_kilobytes(report.bytes), f"{report.latency_ms:.2f} ms",
+             f"{result['accuracy'][name]:.2%}",
              f"{result['agreement'][name]:.2%}", f"{report.max_relative_difference:.0e}")
             for name, report in result["reports"].items()]
     return html.section("Files", html.table(header, rows), _note(
-        "Each file was loaded by its own runtime and compared with Keras. Batch normalization was folded into the "
-        "convolutions first, except in the Keras file. Differences are relative to the largest output. Latency is the "
+        "Each file was loaded by its own runtime and compared with Keras. Batch normalization was folded "
+        "into the "
+        "convolutions first, except in the Keras file. Differences are relative to the largest output. "
+        "Latency is the "
         "median of single calls on this machine."))
 
 
@@ -67,7 +75,8 @@ def _error_sections(test: Digits, predicted: np.ndarray) -> list[html.Html]:
     if len(wrong):
         errors = html.tag("div", class_="tiles", *(
             _digit(test, i, f"{test.labels[i]}, taken", f"for {predicted[i]}") for i in wrong[:40]))
-    return [html.section("Confusion matrix", html.confusion_matrix(counts, [str(label) for label in range(CLASSES)], "true"),
+    return [html.section("Confusion matrix",
+                         html.confusion_matrix(counts, [str(label) for label in range(CLASSES)], "true"),
                          _note("Rows are the true digit, columns what the trained net says.")),
             html.section("What it gets wrong", errors)]
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 SIZE, CLASSES = 16, 10                              # pixels on a side of an image as the net takes it
 WEIGHTS = "cifar_resnet20.digits"                   # the checkpoint whose preprocessing the images get
 BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY = 64, 0.1, 5e-4
-TURN, SHIFT, SCALE = 0.26, 0.1, 0.1                 # augmentation: radians, share of the width, relative; in both directions
+# augmentation: radians, share of the width, relative; in both directions
+TURN, SHIFT, SCALE = 0.26, 0.1, 0.1
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Digits:
 def load_digits() -> tuple[Digits, Digits, Digits]:
     """scikit-learn's 1,797 digits (UCI's test set of Optical Recognition of Handwritten Digits).
 
-    The split is a rule, not a draw: of every ten images of a class, in the order of the file, the first and the sixth are
+    The split is a rule, not a draw: of every ten images of a class, in the order of the file, the first and
+        the sixth are
     for the test and the eighth for the validation.
 
     Returns: the images for training, validation and test.
@@ -52,7 +54,8 @@ def load_digits() -> tuple[Digits, Digits, Digits]:
 
 def train_digits(model: keras.Model, train: Digits, validation: Digits, epochs: int, seed: int,
                  verbose: int) -> dict[str, list[float]]:
-    """Trains with SGD and Nesterov momentum; the learning rate warms up for a tenth of the steps, and falls as a cosine.
+    """Trains with SGD and Nesterov momentum; the learning rate warms up for a tenth of the steps, and falls
+    as a cosine.
 
     Args:
         model: is compiled and trained.
@@ -83,7 +86,8 @@ def train_digits(model: keras.Model, train: Digits, validation: Digits, epochs: 
 
 
 def augment_digits(images: tf.Tensor) -> tf.Tensor:
-    """Turns, shifts and scales each image at random, by one bilinear resampling; what comes in at the edge is black.
+    """Turns, shifts and scales each image at random, by one bilinear resampling; what comes in at the edge is
+    black.
 
     Args:
         images: (N, SIZE, SIZE, 1).

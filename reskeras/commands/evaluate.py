@@ -38,7 +38,8 @@ class Evaluation:
     crops: int
     scales: tuple[int, ...]     # shorter sides in pixels, () where there is only one scale
     skipped: list[str]          # files that could not be read
-    published: dict[str, Any] | None    # of the checkpoint that the net began with: name, top1, top5, size, labels
+    # of the checkpoint that the net began with: name, top1, top5, size, labels
+    published: dict[str, Any] | None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields, for JSON."""
@@ -53,9 +54,11 @@ class Evaluation:
         if self.published:
             p = self.published
             top5 = f", top-5 {p['top5']:.2f} %" if p["top5"] else ""
-            lines.append(f"published: top-1 {p['top1']:.2f} %{top5} on {p['labels']} at {p['size']} pixels ({p['name']})")
+            lines.append(f"published: top-1 {p['top1']:.2f} %{top5} on {p['labels']} at {p['size']} pixels "
+                         f"({p['name']})")
         if self.skipped:
-            lines.append(f"{len(self.skipped)} could not be read and were left out: {', '.join(self.skipped)}")
+            names = ", ".join(self.skipped)
+            lines.append(f"{len(self.skipped)} could not be read and were left out: {names}")
         return "\n".join(lines)
 
 
@@ -66,13 +69,14 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
 
     Args:
         model: as in `reskeras.predict`.
-        data: "folder:PATH", "tfrecord:GLOB", "tfds:NAME", "npz:FILE", "cifar10", "cifar100", "digits", or arrays
-            (images, labels).
+        data: "folder:PATH", "tfrecord:GLOB", "tfds:NAME", "npz:FILE", "cifar10", "cifar100", "digits", or
+            arrays (images, labels).
         split: "test" or "train", where the data have both.
-        crops: 1, or 10 as in the tables of AlexNet and He et al.: the corners and the center of the square of which the
-            single crop is the center, and their mirror images; the mean of their scores counts.
-        scales: instead of crops: shorter sides in pixels, such as 224, 256, 384, 480, 640 in He et al. §3.4.  The net, which
-            must take images of any size, sees the center square at each; the mean of its scores counts.
+        crops: 1, or 10 as in the tables of AlexNet and He et al.: the corners and the center of the square of
+            which the single crop is the center, and their mirror images; the mean of their scores counts.
+        scales: instead of crops: shorter sides in pixels, such as 224, 256, 384, 480, 640 in He et al. §3.4.
+            The net, which must take images of any size, sees the center square at each; the mean of its
+            scores counts.
         batch_size: images at once.
         preprocessing: as in `reskeras.predict`.
         labels: as in `reskeras.predict`.
@@ -99,12 +103,15 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     source = open_source(data, split)
     net = open_classifier(model, any_size=bool(scales))
     if scales and net.shape[:2] != (None, None):
-        raise ArgumentError("scales", scales, "a net for images of any size", hint=f"{net.name} takes images of "
-                            f"{net.shape[:2]} pixels only; build it with input_shape=(None, None, {net.shape[2]})")
+        raise ArgumentError("scales", scales, "a net for images of any size",
+                            hint=f"{net.name} takes images of "
+                            f"{net.shape[:2]} pixels only; build it with input_shape=(None, None, "
+                            f"{net.shape[2]})")
     metadata = net.metadata.override(preprocessing, labels)
     prepare = metadata.get_preprocessing(net.shape, net.name)
     datasets = _open_datasets(source, prepare, net.name, crops, scales, batch_size, max_unreadable)
-    first_call = np.zeros((1, *prepare.size, len(prepare.mean)), "float32")     # it compiles, so it is not timed
+    # it compiles, so it is not timed
+    first_call = np.zeros((1, *prepare.size, len(prepare.mean)), "float32")
     number = _compute_scores(net, first_call).shape[1]
     class_map = map_classes(source, metadata, number)
 
@@ -121,7 +128,8 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     if not count:
         raise ValueError(f"{source.name}: none of its images can be read; the first one is {unreadable[0]}")
     top1, top5 = (100 * float(hit) / count for hit in hits)
-    return Evaluation(net.name, source.name, count, top1, top5 if number > 5 else None, count / seconds, prepare.size,
+    return Evaluation(net.name, source.name, count, top1, top5 if number > 5 else None, count / seconds,
+                      prepare.size,
                       crops, scales, unreadable, get_published_accuracy(metadata))
 
 
@@ -149,10 +157,12 @@ def _open_datasets(source: DataSource, prepare: Preprocessing, name: str, crops:
         preparations = [replace(prepare, size=(side, side), crop_pct=1.0) for side in scales]
     elif crops > 1:
         preparations = [_without_crop(prepare, name)]
-    return [ImageDataset(source, batch_size, prepare=each, max_unreadable=max_unreadable) for each in preparations]
+    return [ImageDataset(source, batch_size, prepare=each, max_unreadable=max_unreadable)
+            for each in preparations]
 
 
-def _iterate_views(datasets: list[ImageDataset], crops: int, size: tuple[int, int]) -> Iterator[tuple[Any, np.ndarray]]:
+def _iterate_views(datasets: list[ImageDataset], crops: int,
+                   size: tuple[int, int]) -> Iterator[tuple[Any, np.ndarray]]:
     """Batch by batch the images in all their views, and their labels."""
     for (x, y), *others in zip(*(dataset.iterate_batches() for dataset in datasets)):
         if crops > 1:
@@ -185,12 +195,14 @@ def map_classes(source: DataSource, metadata: ModelMetadata, number: int) -> np.
         hint = nearest(missing[0], numbers)
         if not metadata.labels:
             hint = "; the net does not say what its classes are called: give labels="
-        raise ValueError(f"{source.name}: the net does not have {len(missing)} of its {len(source.classes)} classes, such as "
+        raise ValueError(f"{source.name}: the net does not have {len(missing)} of its {len(source.classes)} "
+                         f"classes, such as "
                          f"{missing[0]!r}{hint}")
     ambiguous = [name for name in source.classes if len(numbers[_normalize_name(name)]) > 1]
     if ambiguous:
         count = len(numbers[_normalize_name(ambiguous[0])])
-        raise ValueError(f"{source.name}: {ambiguous[0]!r} is the name of {count} of the net's classes; use WordNet ids")
+        raise ValueError(f"{source.name}: {ambiguous[0]!r} is the name of {count} of the net's classes; use "
+                         f"WordNet ids")
     return np.array([numbers[_normalize_name(name)][0] for name in source.classes])
 
 
@@ -224,7 +236,8 @@ def _check_scores(scores: np.ndarray, name: str) -> np.ndarray:
     """`scores` as an array.  Raises: ValueError where they are not (N, classes)."""
     scores = np.asarray(scores)
     if scores.ndim != 2 or scores.shape[1] < 2:
-        raise ValueError(f"{name}: for an image it returns {scores.shape[1:]}; a classifier returns one number per class")
+        raise ValueError(f"{name}: for an image it returns {scores.shape[1:]}; a classifier returns one "
+                         f"number per class")
     return scores
 
 
@@ -246,7 +259,8 @@ def _without_crop(prepare: Preprocessing, name: str) -> Preprocessing:
 
 
 def _ten_crops(x: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Corners and center of a batch of images, and their mirror images: ten batches of that (height, width)."""
+    """Corners and center of a batch of images, and their mirror images: ten batches of that (height, width).
+    """
     down, right = x.shape[1] - size[0], x.shape[2] - size[1]
     for i, j in ((0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)):
         view = x[:, i:i + size[0], j:j + size[1]]

@@ -1,4 +1,4 @@
-"""`explain`: a page about one image and one net: where the net looks, what its stages and its first filters show."""
+"""`explain`: a page about one image and one net: where the net looks, its maps and its first filters."""
 from __future__ import annotations
 
 import os
@@ -25,11 +25,11 @@ HEAT = np.array([[28, 32, 92], [32, 150, 168], [248, 214, 72], [214, 40, 40]], "
 
 def explain(model: ModelName | keras.Model, image: Path, output: Path = "explain.html", *, top: int = 3,
             preprocessing: Any = None, labels: Any = None) -> pathlib.Path:
-    """Writes a page with Grad-CAM for the likeliest classes, the strongest maps of every stage, and the first filters.
+    """Writes a page with Grad-CAM for the likeliest classes, the strongest maps, and the first filters.
 
     Args:
-        model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default weights), a
-            `.keras` file, or a keras.Model.
+        model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default
+            weights), a `.keras` file, or a keras.Model.
         image: the path of a JPEG, PNG, GIF (first frame), BMP or WebP file.
         output: the page, an .html file.
         top: how many classes.
@@ -40,8 +40,8 @@ def explain(model: ModelName | keras.Model, image: Path, output: Path = "explain
         The path of the page.
 
     Raises:
-        ValueError: for a net that is no image classifier or whose preprocessing is not known, a file that is no image, or
-            an `output` with another suffix than .html.
+        ValueError: for a net that is no image classifier or whose preprocessing is not known, a file that is
+            no image, or an `output` with another suffix than .html.
         OSError: where a file cannot be read or written.
 
     Example:
@@ -72,9 +72,11 @@ def explain(model: ModelName | keras.Model, image: Path, output: Path = "explain
     return html.write_page(output, html.page(
         f"{net.name} on {pathlib.Path(image).name}",
         html.section("Where it looks", html.tag("div", *pictures, class_="pictures"),
-                     _note(f"Grad-CAM (arXiv:1610.02391) of {inside.layer}: red is what speaks for the class; what speaks "
+                     _note(f"Grad-CAM (arXiv:1610.02391) of {inside.layer}: red is what speaks for the "
+                           f"class; what speaks "
                            "against it is not shown.")),
-        html.section("What its stages see", *(_stage_figure(name, maps) for name, maps in inside.maps.items()),
+        html.section("What its stages see",
+                     *(_stage_figure(name, maps) for name, maps in inside.maps.items()),
                      _note("The maps with the largest mean, each scaled to its own range.")),
         *([_filters_section(*filters, prepare.is_bgr)] if filters else []),
         lead=f"Likeliest: {', '.join(captions.values())}", style="explain.css"))
@@ -133,7 +135,7 @@ def _overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
 
 
 def resize_bilinear(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Resizes (height, width, ...) to `shape`, with bilinear interpolation between the centers of the cells."""
+    """Resizes (height, width, ...) to `shape` with bilinear interpolation between the centers of cells."""
     for axis, size in enumerate(shape[:2]):
         old_size = values.shape[axis]
         position = np.clip((np.arange(size) + 0.5) * old_size / size - 0.5, 0, old_size - 1)
@@ -145,7 +147,9 @@ def resize_bilinear(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def filter_tiles(kernel: np.ndarray, is_bgr: bool) -> list[np.ndarray]:
-    """The first filters as RGB images: in color for three channels, else their mean; grey is 0, each has its own scale.
+    """The first filters as RGB images: in color for three channels, else their mean; grey is 0.
+
+    Each has its own scale.
 
     Args:
         kernel: (height, width, channels, filters).
@@ -161,7 +165,7 @@ def filter_tiles(kernel: np.ndarray, is_bgr: bool) -> list[np.ndarray]:
 
 
 def make_mosaic(tiles: list[np.ndarray], columns: int = 8) -> np.ndarray:
-    """One image of tiles (height, width, 3) of one shape side by side, each about TILE pixels wide, on white."""
+    """Tiles (height, width, 3) of one shape as one image, each about TILE pixels wide, on white."""
     height, width = tiles[0].shape[:2]
     scale = max(1, round(TILE / max(height, width)))
     height, width = height * scale + GAP, width * scale + GAP

@@ -17,47 +17,54 @@ if TYPE_CHECKING:
 
     from ..exporters.report import ExportReport
 
-FOLDER = pathlib.Path("saved_models")       # where a file without a path goes; the shell keeps an index of this folder
+# where a file without a path goes; the shell keeps an index of this folder
+FOLDER = pathlib.Path("saved_models")
 
 
-def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None = None, *, quantize: str | None = None,
+def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None = None, *,
+           quantize: str | None = None,
            calibration_data: Any = None, validation_data: Any = None, batch_size: int | None = None,
            size: Size | None = None, io: str = "int8", preprocessing: Any = None,
            labels: str | Sequence[str] | None = None, calibration_method: str = "minmax",
            float_layers: Sequence[str] = (), optimize: bool = True, threads: int = 1,
            thresholds: Mapping[str, float] | None = None, strict: bool = True, verbose: bool = False,
            c_array: bool = False, debug_quantization: bool = False) -> ExportReport:
-    """Writes a net to a file for another runtime, runs the file there, and compares its outputs with those of Keras.
+    """Writes a net to a file for another runtime, runs it there, and compares its outputs with Keras' outputs.
 
-    Batch normalization is folded first.  A net of mixed precision is rebuilt in float32, except for `.keras` files and
-    SavedModels.  The report is also written to `<path>.json`, and images with their outputs to `<path>.npz`.
+    Batch normalization is folded first.  A net of mixed precision is rebuilt in float32, except for `.keras`
+    files and SavedModels.  The report is also written to `<path>.json`, and images with their outputs to
+    `<path>.npz`.
 
     Args:
-        model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default weights), a `.keras`
-            file, or a keras.Model of one input of images and one output.
-        path: its suffix decides: `.tflite`, `.onnx`, `.xml` (OpenVINO), `.keras`, none for a SavedModel folder.  By default
-            `saved_models/<name>.tflite`, or `saved_models/<name>.<quantize>.tflite`.
+        model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default
+            weights), a `.keras` file, or a keras.Model of one input of images and one output.
+        path: its suffix decides: `.tflite`, `.onnx`, `.xml` (OpenVINO), `.keras`, none for a SavedModel
+            folder.  By default `saved_models/<name>.tflite`, or `saved_models/<name>.<quantize>.tflite`.
         quantize: for TFLite: None (float32), "float16" and "dynamic" (the weights), "int8" (everything).
-        calibration_data: for int8: images from which the ranges of the tensors are taken, at least 32: an array of floats as
-            the net takes them or of uint8 pixels, a folder, a list of files, a tf.data set, or a pair (images, classes).
-            Pixels and files go through the net's own preprocessing.
-        validation_data: images to compare on, of the same kinds; by default those of the calibration, else random ones.
-            With classes the report has the accuracy before and after.
+        calibration_data: for int8: images from which the ranges of the tensors are taken, at least 32: an
+            array of floats as the net takes them or of uint8 pixels, a folder, a list of files, a tf.data
+            set, or a pair (images, classes). Pixels and files go through the net's own preprocessing.
+        validation_data: images to compare on, of the same kinds; by default those of the calibration, else
+            random ones. With classes the report has the accuracy before and after.
         batch_size: images per call; by default 1 in a .tflite, any number elsewhere.
-        size: of the images, where the model takes any size: pixels on a side, or (height, width).  Not for `.keras`.
+        size: of the images, where the model takes any size: pixels on a side, or (height, width).  Not for
+            `.keras`.
         io: type of the input and output of an int8 file: "int8", "uint8" or "float32".
         preprocessing: for a net that does not know it: a checkpoint, its name, or a `Preprocessing`.
         labels: for a net that does not know them: a label set, or the names of the classes.
-        calibration_method: the range of a tensor in an int8 file: "minmax" (all values of the calibration), "percentile"
-            (99.99 % of them), or "mse" (the least mean squared error of rounding and clipping together).
+        calibration_method: the range of a tensor in an int8 file: "minmax" (all values of the calibration),
+            "percentile" (99.99 % of them), or "mse" (the least mean squared error of rounding and clipping
+            together).
         float_layers: names of layers that stay in floating point in an int8 file.
         optimize: whether batch normalization is folded; the file is compared with the net as it was given.
         threads: of the runtimes, in the timing.
-        thresholds: "difference" (largest allowed, relative) or "agreement" (least share of images of the same class), instead
-            of the rules of the report.
-        strict: whether a file that falls short is an error; otherwise it is kept, and its report says `passed: false`.
+        thresholds: "difference" (largest allowed, relative) or "agreement" (least share of images of the same
+            class), instead of the rules of the report.
+        strict: whether a file that falls short is an error; otherwise it is kept, and its report says
+            `passed: false`.
         verbose: whether to show a progress bar while calibrating.
-        c_array: whether to write `<path>.cc` too: the .tflite as a C array with the size of its arena, for microcontrollers.
+        c_array: whether to write `<path>.cc` too: the .tflite as a C array with the size of its arena, for
+            microcontrollers.
         debug_quantization: whether to print first what int8 does to each layer.
 
     Returns:
@@ -68,7 +75,8 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         ValueError: for a net without weights, or data that do not fit.
         RuntimeError: where the file falls short.
         ImportError: where a package is missing.
-        OSError: where the file cannot be written.  What was at `path` is then still there, and nothing else is.
+        OSError: where the file cannot be written.  What was at `path` is then still there, and nothing else
+            is.
 
     Example:
         >>> reskeras.export("cifar_resnet20.digits", "digits.tflite").passed
@@ -94,7 +102,8 @@ def default_path(model: ModelName | keras.Model, quantize: str | None) -> pathli
     return FOLDER / f"{name.removesuffix('.keras')}.{quantize + '.' if quantize else ''}tflite"
 
 
-def export_and_index(model: str, path: str | None = None, **options: Any) -> tuple[pathlib.Path, ExportReport]:
+def export_and_index(model: str, path: str | None = None, **options: Any) -> tuple[pathlib.Path,
+                                                                                   ExportReport]:
     """`export` for the shell: a file in `saved_models` gets its line in the folder's INDEX.tsv.
 
     Args:
@@ -124,12 +133,14 @@ def print_result(result: tuple[pathlib.Path, ExportReport]) -> int:
     return int(not report.passed)
 
 
-def _format_layer_errors(net: keras.Model, quantize: str | None, calibration_data: Any, batch_size: int | None,
+def _format_layer_errors(net: keras.Model, quantize: str | None, calibration_data: Any,
+                         batch_size: int | None,
                          size: Size | None) -> str:
     """The table of what int8 does to each layer."""
     from ..exporters.debug_quantization import format_table, measure_quantization
     if quantize != "int8":
-        raise ArgumentError("debug_quantization", True, "quantize='int8' with it, because only int8 has errors by layer")
+        raise ArgumentError("debug_quantization", True, "quantize='int8' with it, because only int8 has "
+                                                        "errors by layer")
     if calibration_data is None:
         raise ArgumentError("calibration_data", None, "images, because quantize='int8' needs them")
     return format_table(measure_quantization(net, calibration_data, size, batch_size))

@@ -1,4 +1,4 @@
-"""The page of a family: its papers, what a net of it changes in its parent, its nets' cost and accuracy, its weights."""
+"""The page of a family: its papers, what it changes in its parent, its nets' cost and accuracy, weights."""
 from __future__ import annotations
 
 import os
@@ -46,16 +46,19 @@ def write_family_page(name: str, output: str | os.PathLike[str]) -> pathlib.Path
         title, *([html.tag("p", "Paper: ", *_links(papers))] if papers else []), _changes_section(variant),
         html.section("Nets", html.tag("div", search, class_="tools"),
                      html.sortable_table(HEADER, map(_variant_row, family), "nets"),
-                     html.tag("p", "Cost of one image of the net's own size; accuracy as published for the checkpoint "
+                     html.tag("p", "Cost of one image of the net's own size; accuracy as published for the "
+                                   "checkpoint "
                                    "that weights=\"imagenet\" loads.", class_="small")),
         html.section(f"Weights of {variant.builder}", *_checkpoint_table(variant)),
-        lead=f"{len(family)} nets; {variant.builder} is one of them.", style="tour.css net.css", script="table.js"))
+        lead=f"{len(family)} nets; {variant.builder} is one of them.", style="tour.css net.css",
+        script="table.js"))
 
 
 def _links(papers: list[str]) -> list[Any]:
     """Links of Markdown, "[1512.03385](https://...)", in HTML."""
     matches = (re.fullmatch(r"\[(.*)\]\((.*)\)", paper) for paper in papers)
-    return [part for match in matches if match for part in (html.tag("a", f"arXiv:{match[1]}", href=match[2]), " ")]
+    return [part for match in matches if match
+            for part in (html.tag("a", f"arXiv:{match[1]}", href=match[2]), " ")]
 
 
 def _changes_section(variant: Variant) -> html.Html:
@@ -64,7 +67,8 @@ def _changes_section(variant: Variant) -> html.Html:
         return html.section("What it changes", html.tag("p", "It was not made from a net of another family."))
     pairs = find_differences(variant.spec, parent.spec)
     return html.section("What it changes",
-                        html.tag("p", f"{variant.builder} and the nearest net of the family that it comes from: ",
+                        html.tag("p", f"{variant.builder} and the nearest net of the family that it comes "
+                                      f"from: ",
                                  html.tag("code", f"reskeras show {variant.name} --diff {parent.name}")),
                         html.table(("field", variant.builder, parent.builder),
                                    [(field, *pair) for field, pair in pairs.items()]))
@@ -82,7 +86,8 @@ def _checkpoint_table(variant: Variant) -> list[html.Html]:
     checkpoints = _list_checkpoints_of(variant)
     if not checkpoints:
         return [html.tag("p", "No published weights are known.")]
-    rows = [(c.name, c.source, c.dataset, c.license or "not given", c.input_size, c.top1 or "") for c in checkpoints]
+    rows = [(c.name, c.source, c.dataset, c.license or "not given", c.input_size, c.top1 or "")
+            for c in checkpoints]
     return [html.table(("checkpoint", "source", "trained on", "license", "pixels", "top-1 (%)"), rows)]
 
 

@@ -1,4 +1,5 @@
-"""Which classic fusion happens where, in a pass of `optimize` or in a runtime: counted in what really runs."""
+"""Which classic fusion happens where, in a pass of `optimize` or in a runtime: counted in what really runs.
+"""
 from __future__ import annotations
 
 import importlib.metadata
@@ -27,7 +28,8 @@ class Fusion:
     counts: Callable[[Kernel], bool]
     by_pass: str = ""               # the pass of `optimize` that does it
     shows_in_fewer: bool = False    # whether the fusion makes what is counted less, or more
-    in_name_only: bool = False      # whether the pass only makes one layer, which a runtime must still make one kernel
+    # whether the pass only makes one layer, which a runtime must still make one kernel
+    in_name_only: bool = False
 
 
 def _does_all(*purposes: str, no: tuple[str, ...] = ()) -> Callable[[Kernel], bool]:
@@ -36,20 +38,23 @@ def _does_all(*purposes: str, no: tuple[str, ...] = ()) -> Callable[[Kernel], bo
 
 FUSIONS = (
     Fusion("BN folding", "normalizing multiplications", _does_all("norm"), "fold_bn", shows_in_fewer=True),
-    Fusion("conv + ReLU", "kernels that do both", _does_all("conv", "act", no=("add", "pool")), "fuse_activation",
+    Fusion("conv + ReLU", "kernels that do both", _does_all("conv", "act", no=("add", "pool")),
+           "fuse_activation",
            in_name_only=True),
     Fusion("conv + ReLU + pool", "kernels that do all three", _does_all("conv", "act", "pool")),
     Fusion("conv + add + ReLU", "kernels that do all three", _does_all("conv", "add", "act")),
-    Fusion("multi-branch (siblings)", "convolutions", _does_all("conv"), "merge_branches", shows_in_fewer=True),
+    Fusion("multi-branch (siblings)", "convolutions", _does_all("conv"), "merge_branches",
+           shows_in_fewer=True),
     Fusion("topology compression", "convolutions that stride", lambda k: "conv" in k.does and k.is_strided,
            "push_stride", shows_in_fewer=True),
-    Fusion("kernel-1 pooling", "pools of one cell", lambda k: "pool" in k.does and k.window == 1, "push_stride"),
+    Fusion("kernel-1 pooling", "pools of one cell", lambda k: "pool" in k.does and k.window == 1,
+           "push_stride"),
     Fusion("padding", "paddings by themselves", _does_all("pad"), "fold_pad", shows_in_fewer=True))
 
 
 @dataclass(frozen=True)
 class FusionCount:
-    """One fusion in one runtime: what is counted, how often in the model as it is and in the optimized one."""
+    """One fusion in one runtime: how often it happens before and after `optimize`."""
 
     fusion: Fusion
     runtime: str                    # a key of COUNTED, which says of what the counts are
@@ -69,7 +74,8 @@ class FusionCount:
         return count < other if self.fusion.shows_in_fewer else count > other
 
 
-def count_fusions(model: keras.Model, optimized: keras.Model, report: OptimizationReport) -> list[FusionCount]:
+def count_fusions(model: keras.Model, optimized: keras.Model,
+                  report: OptimizationReport) -> list[FusionCount]:
     """Every classic fusion in every runtime, for a model and for what `reskeras.optimize` made of it.
 
     Raises:
@@ -86,11 +92,13 @@ def _check_report(model: keras.Model, optimized: keras.Model, report: Optimizati
 
 
 def _count_all(before: Kernels, after: Kernels) -> list[FusionCount]:
-    return [count_fusion(fusion, runtime, before[runtime], after[runtime]) for fusion in FUSIONS for runtime in before]
+    return [count_fusion(fusion, runtime, before[runtime], after[runtime]) for fusion in FUSIONS
+            for runtime in before]
 
 
-def count_fusion(fusion: Fusion, runtime: str, before: list[Kernel] | str, after: list[Kernel] | str) -> FusionCount:
-    """How often a fusion happens in a runtime, by its kernels before and after `optimize`; or why it has none."""
+def count_fusion(fusion: Fusion, runtime: str, before: list[Kernel] | str,
+                 after: list[Kernel] | str) -> FusionCount:
+    """How often a fusion happens in a runtime, by its kernels before and after `optimize`."""
     if isinstance(before, str) or isinstance(after, str):
         return FusionCount(fusion, runtime, None, None, before if isinstance(before, str) else str(after))
     return FusionCount(fusion, runtime, sum(map(fusion.counts, before)), sum(map(fusion.counts, after)))
@@ -124,8 +132,9 @@ def _make_cells(counts: list[FusionCount], model: keras.Model, report: Optimizat
     return rows
 
 
-def describe_who_fuses(by_runtime: dict[str, FusionCount], model: keras.Model, report: OptimizationReport) -> str:
-    """Who does a fusion, as the counts say: a pass, a runtime on the model as it is, or a runtime after the passes.
+def describe_who_fuses(by_runtime: dict[str, FusionCount], model: keras.Model,
+                       report: OptimizationReport) -> str:
+    """Who does a fusion, as the counts say: a pass, a runtime alone, or a runtime after the passes.
 
     Args:
         by_runtime: the counts of the fusion.
@@ -150,7 +159,8 @@ def describe_who_fuses(by_runtime: dict[str, FusionCount], model: keras.Model, r
     if done and done.sites and not done.rewritten:
         parts.append(f"{name} found {done.sites} and rewrote none")
     if name == "merge_branches" and not done:
-        parts.append(f"merge_branches, which is not a default pass, would take {_count_siblings(model)} convolutions")
+        parts.append(f"merge_branches, which is not a default pass, would take {_count_siblings(model)} "
+                     f"convolutions")
     return "; ".join(parts)
 
 

@@ -17,13 +17,15 @@ class GradCam:
     """What a net computes for one image."""
 
     scores: np.ndarray                      # (classes,), as the net returns them
-    cams: dict[int, np.ndarray]             # class -> (height, width): 0 where nothing speaks for it, 1 where most does
+    # class -> (height, width): 0 where nothing speaks for it, 1 where most does
+    cams: dict[int, np.ndarray]
     layer: str                              # the layer whose maps the class activation maps are made of
     maps: dict[str, np.ndarray]             # the last layer of each stage -> (height, width, channels)
 
 
-def compute_grad_cam(net: keras.Model, image: np.ndarray, classes: Sequence[int] | None = None, top: int = 3) -> GradCam:
-    """Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) of the last maps of a net, and the maps of each stage.
+def compute_grad_cam(net: keras.Model, image: np.ndarray, classes: Sequence[int] | None = None,
+                     top: int = 3) -> GradCam:
+    """Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) of the last maps, and the maps of each stage.
 
     Args:
         net: a functional classifier of one input and one output.
@@ -44,14 +46,16 @@ def compute_grad_cam(net: keras.Model, image: np.ndarray, classes: Sequence[int]
         *maps, hidden, output = observed([tf.constant(image)], training=False)
         logits = compute_logits(hidden)
         if len(logits.shape) != 2 or logits.shape[1] < 1:
-            raise ValueError(f"{net.name}: its output has the shape {tuple(logits.shape)}; a classifier returns one number "
+            raise ValueError(f"{net.name}: its output has the shape {tuple(logits.shape)}; a classifier "
+                             f"returns one number "
                              "per class")
         likeliest = np.argsort(-logits[0].numpy(), kind="stable")[:top]
         chosen = _check_classes(likeliest if classes is None else classes, logits.shape[1], net.name)
         evidence = {i: logits[0, i] for i in chosen}
 
     by_name = dict(zip(tensors, maps))
-    cams = {i: _class_activation_map(by_name[last], tape.gradient(logit, by_name[last])) for i, logit in evidence.items()}
+    cams = {i: _class_activation_map(by_name[last], tape.gradient(logit, by_name[last]))
+            for i, logit in evidence.items()}
     return GradCam(output[0].numpy(), cams, last, {name: by_name[name][0].numpy() for name in ends})
 
 
@@ -75,7 +79,7 @@ def _class_activation_map(maps: Any, gradient: Any) -> np.ndarray:
 
 
 def _find_last_map(net: keras.Model, cost: Cost) -> str:
-    """The layer that the head reads: the last one whose output still has a place in the image, by its receptive field.
+    """The layer that the head reads: the last one whose output still has a receptive field.
 
     Raises:
         ValueError: where the net has none.
@@ -100,7 +104,8 @@ def _get_output(net: keras.Model, name: str) -> Any:
         ValueError: for a layer in a nested model, or one of several calls of a shared layer.
     """
     if "/" in name or "#" in name:
-        raise ValueError(f"{net.name}: {name} is in a nested model or is a shared layer; give the nested model itself")
+        raise ValueError(f"{net.name}: {name} is in a nested model or is a shared layer; give the nested "
+                         f"model itself")
     return net.get_layer(name).output
 
 
@@ -123,7 +128,7 @@ def _find_logits(net: keras.Model) -> tuple[Any, Any]:
 
 
 def get_first_filters(net: keras.Model) -> tuple[str, np.ndarray] | None:
-    """The first convolution's name and its filters (height, width, channels, number); None for a net without one."""
+    """The first convolution's name and its filters (height, width, channels, number); None without one."""
     for layer in net.layers:
         kernel = getattr(layer, "kernel", None)
         if kernel is not None and len(kernel.shape) == 4:

@@ -1,4 +1,4 @@
-"""The one HTML writer: a page is a single file, light or dark as the reader prefers, readable on a phone and offline.
+"""The one HTML writer: a page is a single file, light or dark, readable on a phone and offline.
 
 Every function returns `Html`; everything else that goes in is text, and is escaped.
 """
@@ -26,32 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#010203"     # what a figure draws in this color is shown in the color of the page's text
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2430; --soft: #667085; --line: #e4e7ec; --paper: #ffffff; --card: #f8f9fb;
-  --hue: 37, 99, 235 }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ef; --soft: #98a2b3; --line: #2c3440; --paper: #12161c; --card: #1a2028; --hue: 96, 165, 250 } }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 54rem; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, sans-serif }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .3rem } h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem }
-.lead, figcaption, .small { color: var(--soft) } figcaption, .small { font-size: .85rem }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
-th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
-th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer }
-[aria-sort=ascending] button::after { content: " \\2191" } [aria-sort=descending] button::after { content: " \\2193" }
-th { color: var(--soft); font-weight: 500; font-size: .85rem } th:first-child, td:first-child { text-align: left }
-.heat { table-layout: fixed; max-width: 34rem }
-.heat th, .heat td { text-align: center; padding: .35rem 0; border: 1px solid var(--paper) }
-.tiles { display: flex; flex-wrap: wrap; gap: .8rem } .tiles > * { background: var(--card); border: 1px solid var(--line);
-  border-radius: .6rem; padding: .7rem .9rem; margin: 0 }
-.tiles b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums }
-.pair { display: flex; flex-wrap: wrap; column-gap: 1.5rem } .pair > * { flex: 1 1 17rem }
-.tiles figure { width: 7.5rem } figure { margin: .8rem 0 } figure svg { width: 100%; height: auto }
-img { image-rendering: pixelated; display: block }
-code { font: .9em ui-monospace, monospace; background: var(--card); padding: .1em .3em; border-radius: .25em;
-  overflow-wrap: anywhere }
-"""
 _figure_numbers = itertools.count()
 
 
@@ -67,8 +41,10 @@ def tag(name: str, /, *children: Any, **attributes: Any) -> Html:
         *children: `Html`, or anything else as escaped text.
         **attributes: a trailing underscore, as in class_, is left out; other underscores become hyphens.
     """
-    head = "".join(f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"' for key, value in attributes.items())
-    body = "".join(child if isinstance(child, Html) else html.escape(str(child), quote=False) for child in children)
+    head = "".join(f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
+                   for key, value in attributes.items())
+    body = "".join(child if isinstance(child, Html) else html.escape(str(child), quote=False)
+                   for child in children)
     return Html(f"<{name}{head}>" + ("" if name in ("img", "input", "meta", "br") else f"{body}</{name}>"))
 
 
@@ -84,7 +60,7 @@ def page(title: str, *children: Any, lead: str = "", style: str = "", script: st
     """
     head = tag("head", tag("meta", charset="utf-8"),
                tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-               tag("title", title), Html(f"<style>{STYLE}{_read_assets(style)}</style>"))
+               tag("title", title), Html(f"<style>{_read_assets(f'html.css {style}')}</style>"))
     scripts = [Html(f"<script>{_read_assets(script)}</script>")] if script else []
     body = tag("body", tag("h1", title), tag("p", lead, class_="lead"), *children, *scripts)
     return Html(f"<!doctype html>\n<html lang=\"en\">{head}{body}</html>\n")
@@ -161,8 +137,9 @@ def confusion_matrix(counts: np.ndarray, labels: Sequence[str], corner: str = ""
         corner: the text of the upper left cell.
     """
     def make_cell(count: int, total: int) -> Html:
-        shade = f"background: rgba(var(--hue), {0.12 + 0.6 * count / max(total, 1):.2f})" if count else "color: var(--line)"
-        return tag("td", count or "·", style=shade)
+        opacity = 0.12 + 0.6 * count / max(total, 1)
+        style = f"background: rgba(var(--hue), {opacity:.2f})" if count else "color: var(--line)"
+        return tag("td", count or "·", style=style)
     head = tag("tr", tag("th", corner), *(tag("th", label) for label in labels))
     rows = (tag("tr", tag("th", label), *(make_cell(int(count), int(row.sum())) for count in row))
             for label, row in zip(labels, counts))
@@ -182,7 +159,7 @@ def picture(pixels: np.ndarray, width: int, alt: str) -> Html:
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """The bytes of a PNG file of an image (height, width), (height, width, 1) or (height, width, 3) of uint8."""
+    """The bytes of a PNG file of an image (height, width[, 1 or 3]) of uint8."""
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     height, width = pixels.shape[:2]
     rows = b"".join(b"\0" + row.tobytes() for row in np.ascontiguousarray(pixels, np.uint8))
@@ -190,15 +167,17 @@ def encode_png(pixels: np.ndarray) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     header = struct.pack(">2I5B", width, height, 8, 2 if pixels.ndim == 3 else 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT",
+                                                                 zlib.compress(rows, 9)) + chunk(b"IEND", b"")
 
 
 def use_ink(color: str, size: int = 10) -> contextlib.AbstractContextManager[None]:
-    """Inside the block matplotlib draws text and frames in this color, letters of `size` points, and two sides of a frame."""
+    """Inside the block matplotlib draws text and frames in a color, and two sides of a frame only."""
     import matplotlib
     colored = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
     style: Any = dict.fromkeys(colored, color)
-    return matplotlib.rc_context(style | {"axes.spines.top": False, "axes.spines.right": False, "font.size": size})
+    return matplotlib.rc_context(style | {"axes.spines.top": False, "axes.spines.right": False,
+                                          "font.size": size})
 
 
 def figure(drawing: Figure, caption: str = "", titles: Mapping[str, str] | None = None) -> Html:
@@ -217,6 +196,7 @@ def figure(drawing: Figure, caption: str = "", titles: Mapping[str, str] | None 
     svg = svg[svg.index("<svg"):].replace(INK, "currentColor")
     for gid, title in (titles or {}).items():
         svg = svg.replace(f'<g id="{gid}">', f'<g id="{gid}">{tag("title", title)}')
-    prefix = f"f{next(_figure_numbers)}-"       # an id may occur once in a page, and figures have the same ids
+    # an id may occur once in a page, and figures have the same ids
+    prefix = f"f{next(_figure_numbers)}-"
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
     return tag("figure", Html(svg), *([tag("figcaption", caption)] if caption else []))

@@ -15,7 +15,8 @@ def list_variants(pattern: str | None = None) -> list[str]:
     """
     names = catalog.list_models(pattern)
     if not names:
-        raise ArgumentError("pattern", pattern, "the name of a net, or a pattern such as 'resnest*'", catalog.list_models())
+        raise ArgumentError("pattern", pattern, "the name of a net, or a pattern such as 'resnest*'",
+                            catalog.list_models())
     return names
 
 
@@ -28,5 +29,6 @@ def print_result(names: list[str], markdown: bool = False, families: bool = Fals
     else:
         for name in names:
             cost = catalog.read_costs()[name]
-            print(f"{name:28} {cost.params / 1e6:8.2f} M parameters {cost.macs / 1e9:8.3f} G MACs   {VARIANTS[name].family}")
+            print(f"{name:28} {cost.params / 1e6:8.2f} M parameters {cost.macs / 1e9:8.3f} G MACs   "
+                  f"{VARIANTS[name].family}")
     return 0

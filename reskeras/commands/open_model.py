@@ -1,7 +1,7 @@
 """The one place that opens the `model` of a command: the name of a net, the path of a file, or a keras.Model.
 
-`catalog.open_model` opens a net as `create` builds it; here it is opened as a command needs it: cheaply, to look at it, or
-with published weights, to use it.
+`catalog.open_model` opens a net as `create` builds it; here it is opened as a command needs it: cheaply, to
+look at it, or with published weights, to use it.
 """
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ def open_model(model: ModelName | keras.Model, size: Size | None = None, has_val
     """Opens a model to look at; nothing is downloaded, so a net that is given by its name has random weights.
 
     Args:
-        model: the name of a net ("resnet50d"), also with a checkpoint, which decides the head and the size of the images
-            ("resnet50d.ra2_in1k"), or another package's name for it; a `.keras` file; or a model, which is returned as it is.
+        model: the name of a net ("resnet50d"), also with a checkpoint, which decides the head and the size of
+            the images ("resnet50d.ra2_in1k"), or another package's name for it; a `.keras` file; or a model,
+            which is returned as it is.
         size: of the images of a net that is given by its name; by default the net's own.
-        has_values: whether the weights have values; without values a net of any size takes no memory, and cannot run.
+        has_values: whether the weights have values; without values a net of any size takes no memory, and
+            cannot run.
         **fields: fields of the Spec of a net that is given by its name.
     Raises:
         ArgumentError: for an unknown name or a wrong size.
@@ -66,8 +68,8 @@ def open_trained_model(model: ModelName | keras.Model, any_size: bool = False) -
     """Opens a model to use: a net that is given by its name has its published weights.
 
     Args:
-        model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default weights), a
-            `.keras` file, or a model, which is returned as it is.
+        model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default
+            weights), a `.keras` file, or a model, which is returned as it is.
         any_size: whether a net that is given by its name is built for images of any size.
     Raises:
         ValueError: for a name without weights, or a file that cannot be read.
@@ -142,5 +144,6 @@ def get_image_shape(model: keras.Model, size: Size | None = None) -> tuple[int, 
     if height_and_width and len(shape) == 3:
         shape = (*height_and_width, shape[2])
     if None in shape:
-        raise ArgumentError("size", size, "the pixels of a side, such as 224", hint=f"{model.name} takes images of any size")
+        raise ArgumentError("size", size, "the pixels of a side, such as 224",
+                            hint=f"{model.name} takes images of any size")
     return shape

@@ -16,21 +16,24 @@ if TYPE_CHECKING:
 def optimize(model: ModelName | keras.Model, *, passes: Sequence[str | Callable[..., Any]] | None = None,
              target: str | None = None, check: bool = True, latency: bool = False,
              size: Size | None = None) -> tuple[keras.Model, OptimizationReport]:
-    """Makes a model for inference that computes the same function with less work; `model` itself does not change.
+    """Makes a model for inference that computes the same function with less work; `model` itself does not
+    change.
 
-    Batch normalization is folded into convolutions, activations are fused, strides move to where they save work, and more;
-    see the passes in `reskeras.graph.optimize`.  Where the check finds a difference, the model is returned as it was, with
-    a warning, and the report says which pass made it and why.
+    Batch normalization is folded into convolutions, activations are fused, strides move to where they save
+    work, and more; see the passes in `reskeras.graph.optimize`.  Where the check finds a difference, the
+    model is returned as it was, with a warning, and the report says which pass made it and why.
 
     Args:
-        model: the name of a net ("resnet50d", with its default weights where it has some, or "resnet50d.ra2_in1k"), a
-            `.keras` file, or a functional or sequential keras.Model; nested models are resolved.
+        model: the name of a net ("resnet50d", with its default weights where it has some, or
+            "resnet50d.ra2_in1k"), a `.keras` file, or a functional or sequential keras.Model; nested models
+            are resolved.
         passes: names of passes, or functions Graph -> PassResult, in order; by default those of the target.
-        target: what will run the model: None, "saved_model", "tflite" (one image per call, fixed size) or "openvino".
+        target: what will run the model: None, "saved_model", "tflite" (one image per call, fixed size) or
+            "openvino".
         check: whether both models are compared in float64 on random inputs.
         latency: whether one call on one image is timed before and after.
-        size: of the images, where the model takes any size: pixels on a side, or (height, width).  Passes that need a size
-            use it, and the count of multiply-accumulates (224 pixels by default).
+        size: of the images, where the model takes any size: pixels on a side, or (height, width).  Passes
+            that need a size use it, and the count of multiply-accumulates (224 pixels by default).
 
     Returns:
         The optimized model, which is not compiled, and a report of what each pass did.
@@ -64,7 +67,8 @@ def optimize_and_save(model: str, output: str | None = None, report: str | None 
         **options: of `optimize`.
     """
     if output and not output.endswith(".keras"):
-        raise ArgumentError("output", output, "a name that ends in .keras", hint="`reskeras export` writes other formats")
+        raise ArgumentError("output", output, "a name that ends in .keras",
+                            hint="`reskeras export` writes other formats")
     net = catalog.open_model(model)
     optimized, result = optimize(net, **options)
     print(result)

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from ..graph.cost.cost import Cost
 
 # What the page's script gets of each layer, and what the table of the layers shows
-COLUMNS = ("name", "kind", "group", "description", "stage", "block", "output", "size", "params", "macs", "activations",
+COLUMNS = ("name", "kind", "group", "description", "stage", "block", "output", "size", "params", "macs",
+           "activations",
            "field", "stride", "reads")
 HEADINGS = ("layer", "kind", "stage", "output", "parameters", "MACs", "activations", "field", "stride")
 
-# Groups of layers, each with its color; a layer belongs to the first group whose mark is in the name of its class
+# Groups of layers, each with its color; a layer belongs to the first group whose mark is in its class name
 GROUPS = {"conv": "convolution", "dense": "dense", "norm": "normalization", "act": "activation",
           "pool": "pooling, padding", "join": "addition, product, concatenation", "other": "other"}
 MARKS = (("GlobalAverage", "pool"), ("Conv", "conv"), ("Dense", "dense"), ("Norm", "norm"), ("Pool", "pool"),
@@ -52,7 +53,8 @@ def page(model: ModelName | keras.Model, output: str | os.PathLike[str] = "net.h
         PosixPath('resnest50.html')
     """
     html.check_suffix(output)
-    net = open_model(model, size, initializer="ones")       # the page shows no weights, and random ones take time
+    net = open_model(model, size,
+                     initializer="ones")       # the page shows no weights, and random ones take time
     return html.write_page(output, build_page(net, size))
 
 
@@ -74,20 +76,26 @@ def build_page(model: keras.Model, size: Size | None = None) -> html.Html:
     return html.page(
         model.name,
         _summary(before, after),
-        html.tag("div", html.section("The net", *_graph_pane()), html.section("Layers", *_layers_pane()), class_="both"),
+        html.tag("div", html.section("The net", *_graph_pane()), html.section("Layers", *_layers_pane()),
+                 class_="both"),
         html.section("Stages", html.table(
             ("stage", "layers", "output", "parameters", "MACs", "activations", "field", "stride"),
             [(stage.name, stage.layers, *format_figures(stage)) for stage in before.stages])),
         html.section("As built and optimized",
                      html.table(("", "as built", "optimized"), _comparison_rows(before, after)),
-                     _small("Optimized: for inference, the same function in exact arithmetic; reskeras.optimize checks it.")),
-        _small(f"{CONVENTION}. Activations are the outputs of convolutions and dense layers. The receptive field is that "
-               "of the layers on the path, also beyond the border; \"+ all\" where a gate or a normalization sees the "
-               "whole image. Memory is that of one image's activations, each from the layer that makes it to the last "
+                     _small("Optimized: for inference, the same function in exact arithmetic; "
+                            "reskeras.optimize checks it.")),
+        _small(f"{CONVENTION}. Activations are the outputs of convolutions and dense layers. The receptive "
+               f"field is that "
+               "of the layers on the path, also beyond the border; \"+ all\" where a gate or a normalization "
+               "sees the "
+               "whole image. Memory is that of one image's activations, each from the layer that makes it to "
+               "the last "
                "layer that reads it."),
         html.tag("div", id="tip", role="status", hidden=""),
         html.embed_json("net", {"columns": COLUMNS, "blocks": blocks, "versions": versions}),
-        lead=f"One image of {' x '.join(map(str, before.layers[0].output))}.", style="net.css", script="table.js net.js")
+        lead=f"One image of {' x '.join(map(str, before.layers[0].output))}.", style="net.css",
+        script="table.js net.js")
 
 
 def _summary(before: Cost, after: Cost) -> html.Html:
@@ -129,10 +137,13 @@ def _layers_pane() -> list[html.Html]:
     """The table of the layers, which the script fills, with the fields that filter it."""
     head = html.tag("thead", html.tag("tr", *(html.tag("th", heading, scope="col") for heading in HEADINGS)))
     return [
-        html.tag("div", html.tag("input", id="search", type="search", placeholder="search layers ( / )", aria_label="search"),
-                 html.tag("select", id="stage", aria_label="stage"), html.tag("select", id="kind", aria_label="kind"),
+        html.tag("div", html.tag("input", id="search", type="search", placeholder="search layers ( / )",
+                                 aria_label="search"),
+                 html.tag("select", id="stage", aria_label="stage"),
+                 html.tag("select", id="kind", aria_label="kind"),
                  html.tag("span", id="left", class_="small", role="status"), class_="tools"),
-        html.tag("div", html.tag("table", head, html.tag("tbody"), id="layers", class_="sortable"), class_="pane")]
+        html.tag("div", html.tag("table", head, html.tag("tbody"), id="layers", class_="sortable"),
+                 class_="pane")]
 
 
 def _comparison_rows(before: Cost, after: Cost) -> list[tuple[Any, ...]]:
@@ -142,7 +153,8 @@ def _comparison_rows(before: Cost, after: Cost) -> list[tuple[Any, ...]]:
         (name, *(f"{getattr(cost, key):,}" for cost in costs))
         for name, key in (("parameters", "params"), ("MACs", "macs"), ("activations", "activations"))]
     rows += [(name, *(format_bytes(getattr(cost, key)) for cost in costs))
-             for name, key in (("memory at once", "peak_bytes"), ("memory of all activations", "total_bytes"))]
+             for name,
+             key in (("memory at once", "peak_bytes"), ("memory of all activations", "total_bytes"))]
     for group, name in GROUPS.items():
         numbers = [sum(_group_of(layer.kind) == group for layer in cost.layers) for cost in costs]
         if any(numbers):
@@ -156,9 +168,11 @@ def _version_data(model: keras.Model, cost: Cost) -> dict[str, Any]:
     layers = []
     for layer in cost.layers:
         name = re.sub(r"#\d+", "", layer.name)      # of a shared layer's second call, too
-        layers.append((layer.name, layer.kind, _group_of(layer.kind), descriptions.get(name, ""), layer.stage, layer.block,
+        layers.append((layer.name, layer.kind, _group_of(layer.kind), descriptions.get(name, ""), layer.stage,
+                       layer.block,
                        " x ".join(map(str, layer.output)), math.prod(layer.output), layer.params, layer.macs,
-                       layer.activations, format_receptive_field(layer), format_size(layer.stride), layer.inputs))
+                       layer.activations, format_receptive_field(layer), format_size(layer.stride),
+                       layer.inputs))
     shortcuts = {block: vars(shortcut) for block, shortcut in find_shortcuts(cost.layers).items()}
     return {"layers": layers, "shortcuts": shortcuts}
 

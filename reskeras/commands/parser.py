@@ -1,4 +1,4 @@
-"""The options of every command, and the library call that it makes.  Nothing is imported here that takes time."""
+"""The options of every command, and the library call that it makes.  Its imports take no time."""
 from __future__ import annotations
 
 import argparse
@@ -22,7 +22,8 @@ class CommandParser(argparse.ArgumentParser):
         is_quiet: whether TensorFlow's log is kept off the terminal meanwhile.
     """
 
-    def __init__(self, *args: Any, module: str = "", function: str = "", is_quiet: bool = False, **kwargs: Any):
+    def __init__(self, *args: Any, module: str = "", function: str = "", is_quiet: bool = False,
+                 **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.module, self.function, self.is_quiet = module, function, is_quiet
         self.switches: list[str] = []       # options of the printing, which the library call does not take
@@ -46,7 +47,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line, with the nearest command or option."""
-        if match := re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)' \(choose from (.*)\)", message):
+        if match := re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)' \(choose from (.*)\)",
+                             message):
             kind, word, known = match[1].lower(), match[2], re.findall(r"[\w-]+", match[3])
             message = f"unknown {kind} {word!r}{nearest(word, known)}; the {kind}s are {', '.join(known)}"
         elif match := re.match(r"unrecognized arguments: (--[\w-]+)", message):
@@ -67,7 +69,8 @@ def make_parser() -> CommandParser:
     def add(name: str, text: str, function: str = "", is_quiet: bool = False) -> CommandParser:
         return commands.add_parser(name, help=text, description=text, module=name, function=function or name,
                                    is_quiet=is_quiet)
-    for add_commands in (_add_catalog, _add_looks, _add_demo, _add_use, _add_graph, _add_files, _add_train, _add_weights):
+    for add_commands in (_add_catalog, _add_looks, _add_demo, _add_use, _add_graph, _add_files, _add_train,
+                         _add_weights):
         add_commands(add)
     return top
 
@@ -89,16 +92,19 @@ def _add_looks(add: Commands) -> None:
     sub = add("compare", "published accuracy against operations, parameters and time", is_quiet=True)
     sub.add_argument("models", nargs="*", metavar="NAME[.TAG]")
     sub.add_argument("--family", metavar="FAMILY|all", help="every net of it that has a published accuracy")
-    sub.add_argument("--labels", default="imagenet-1k", help="the label set of the validation images (%(default)s)")
+    sub.add_argument("--labels", default="imagenet-1k",
+                     help="the label set of the validation images (%(default)s)")
     sub.add_argument("--latency", action="store_true", help="time one image on this machine")
-    sub.add_argument("-o", "--output", metavar="FILE.html|FILE.png", help="write chart and table, or the chart alone")
+    sub.add_argument("-o", "--output", metavar="FILE.html|FILE.png",
+                     help="write chart and table, or the chart alone")
     sub.add_switch("--markdown", "print the table as Markdown")
     sub.add_switch("--csv", "print the table as comma-separated values")
 
     sub = add("cost", "parameters, operations, memory and receptive field, by stage or layer", is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE", help="such as resnet50d, or a .keras file")
     _add_size(sub, "of the images; by default the net's own")
-    sub.add_argument("--batch-size", type=int, default=1, metavar="N", help="images at once, for the memory (%(default)s)")
+    sub.add_argument("--batch-size", type=int, default=1, metavar="N",
+                     help="images at once, for the memory (%(default)s)")
     sub.add_switch("--per-layer", "the table of the layers, too")
     sub.add_switch("--json", "print JSON")
 
@@ -108,16 +114,21 @@ def _add_looks(add: Commands) -> None:
     _add_size(sub, "of the images; by default the net's own")
 
     sub = add("tour", "the papers' claims, rerun small, as one HTML page")
-    sub.add_argument("-o", "--output", default="tour.html", metavar="FILE.html", help="the page (%(default)s)")
+    sub.add_argument("-o", "--output", default="tour.html", metavar="FILE.html",
+                     help="the page (%(default)s)")
 
 
 def _add_demo(add: Commands) -> None:
     sub = add("demo", "train, optimize, export and use a net on real images, in two minutes")
-    sub.add_argument("--fast", action="store_true", help="seconds instead of minutes: a smaller net, few epochs")
-    sub.add_argument("--output", default="saved_models/demo", metavar="FOLDER", help="of the files (%(default)s)")
-    sub.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order and augmentation (%(default)s)")
+    sub.add_argument("--fast", action="store_true",
+                     help="seconds instead of minutes: a smaller net, few epochs")
+    sub.add_argument("--output", default="saved_models/demo", metavar="FOLDER",
+                     help="of the files (%(default)s)")
+    sub.add_argument("--seed", type=int, default=0, metavar="N",
+                     help="of weights, order and augmentation (%(default)s)")
     sub.add_argument("--quiet", action="store_true", help="print nothing")
-    sub.add_argument("--keep", action="store_true", help="make it the net that comes with the package (in a checkout)")
+    sub.add_argument("--keep", action="store_true",
+                     help="make it the net that comes with the package (in a checkout)")
 
 
 def _add_use(add: Commands) -> None:
@@ -129,7 +140,8 @@ def _add_use(add: Commands) -> None:
     sub = add("evaluate", "accuracy on labelled images, beside the published one", is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE", help="such as cifar_resnet20.digits")
     sub.add_argument("--data", required=True, metavar="SOURCE", help=SOURCES)
-    sub.add_argument("--split", choices=("test", "train"), default="test", help="where the data have both (%(default)s)")
+    sub.add_argument("--split", choices=("test", "train"), default="test",
+                     help="where the data have both (%(default)s)")
     sub.add_argument("--crops", type=int, choices=(1, 10), default=1, help="of each image (%(default)s)")
     sub.add_argument("--scales", type=int, nargs="+", default=(), metavar="PIXELS",
                      help="instead of crops: shorter sides of each image")
@@ -139,9 +151,11 @@ def _add_use(add: Commands) -> None:
                      help="how many unreadable images may be left out (%(default)s)")
     sub.add_switch("--json", "print JSON")
 
-    sub = add("explain", "where a net looks in an image, its maps and first filters, as an HTML page", is_quiet=True)
+    sub = add("explain", "where a net looks in an image, its maps and first filters, as an HTML page",
+              is_quiet=True)
     sub.add_argument("image", metavar="IMAGE")
-    sub.add_argument("-o", "--output", default="explain.html", metavar="FILE.html", help="the page (%(default)s)")
+    sub.add_argument("-o", "--output", default="explain.html", metavar="FILE.html",
+                     help="the page (%(default)s)")
     _add_classifier(sub, top=3)
 
 
@@ -150,37 +164,47 @@ def _add_graph(add: Commands) -> None:
               "optimize_and_save", is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE")
     sub.add_argument("-o", "--output", metavar="FILE.keras", help="write the optimized net")
-    sub.add_argument("--report", metavar="FILE.json", help="write what each pass rewrote and what not, and the check")
+    sub.add_argument("--report", metavar="FILE.json",
+                     help="write what each pass rewrote and what not, and the check")
     sub.add_argument("--fusions", action="store_true",
                      help="print which fusion happens where: here, in TensorFlow, TFLite, OpenVINO")
     sub.add_argument("--target", choices=("saved_model", "tflite", "openvino"), help="what will run it")
-    sub.add_argument("--passes", type=_split, metavar="PASS,PASS", help="instead of the target's: fold_bn,fuse_activation")
+    sub.add_argument("--passes", type=_split, metavar="PASS,PASS",
+                     help="instead of the target's: fold_bn,fuse_activation")
     _add_size(sub, "of the images, where the net takes any size")
-    sub.add_argument("--no-check", dest="check", action="store_false", help="do not compare the two in float64")
+    sub.add_argument("--no-check", dest="check", action="store_false",
+                     help="do not compare the two in float64")
     sub.add_argument("--latency", action="store_true", help="time one image before and after")
 
 
 def _add_files(add: Commands) -> None:
-    sub = add("export", "a net to a file for another runtime, checked there", "export_and_index", is_quiet=True)
+    sub = add("export", "a net to a file for another runtime, checked there", "export_and_index",
+              is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE.keras")
-    sub.add_argument("path", nargs="?", metavar="OUT", help=".tflite, .onnx, .xml (OpenVINO), .keras, or the name of a new "
+    sub.add_argument("path", nargs="?", metavar="OUT",
+                     help=".tflite, .onnx, .xml (OpenVINO), .keras, or the name of a new "
                      "folder for a SavedModel; by default saved_models/NAME.tflite")
     sub.add_argument("--quantize", choices=("float16", "dynamic", "int8"), help="a .tflite")
     sub.add_argument("--calibration-data", metavar="FOLDER", help="images for int8, some hundred of them")
     sub.add_argument("--validation-data", metavar="FOLDER", help="other images to compare on")
     _add_size(sub, "of the images, where the net takes any size")
-    sub.add_argument("--batch-size", type=int, metavar="N", help="images per call; by default 1 in a .tflite, else any number")
+    sub.add_argument("--batch-size", type=int, metavar="N",
+                     help="images per call; by default 1 in a .tflite, else any number")
     sub.add_argument("--io", choices=("int8", "uint8", "float32"), default="int8",
                      help="type of input and output in int8 (%(default)s)")
     _add_metadata(sub)
-    sub.add_argument("--calibration-method", choices=("minmax", "percentile", "mse"), default="minmax", help="the range of a "
+    sub.add_argument("--calibration-method", choices=("minmax", "percentile", "mse"), default="minmax",
+                     help="the range of a "
                      "tensor in int8: all values, 99.99 %% of them, or that of the least error (%(default)s)")
     sub.add_argument("--float-layers", type=_split, default=(), metavar="LAYER,LAYER",
                      help="layers that stay in floating point in int8")
-    sub.add_argument("--no-optimize", dest="optimize", action="store_false", help="do not fold batch normalization first")
+    sub.add_argument("--no-optimize", dest="optimize", action="store_false",
+                     help="do not fold batch normalization first")
     sub.add_argument("--debug-quantization", action="store_true", help="print what int8 does to each layer")
-    sub.add_argument("--c-array", action="store_true", help="write the .tflite as C++ source too, for microcontrollers")
-    sub.add_argument("--threads", type=int, default=1, metavar="N", help="of the runtimes, in the timing (%(default)s)")
+    sub.add_argument("--c-array", action="store_true",
+                     help="write the .tflite as C++ source too, for microcontrollers")
+    sub.add_argument("--threads", type=int, default=1, metavar="N",
+                     help="of the runtimes, in the timing (%(default)s)")
     sub.add_argument("--no-strict", dest="strict", action="store_false",
                      help="keep a file that falls short; its report says passed: false")
 
@@ -203,30 +227,40 @@ def _add_train(add: Commands) -> None:
     actions.add_parser("list", help=text, description=text, module="recipes", function="list_all")
     text = "every value, and where its paper says so"
     action = actions.add_parser("show", help=text, description=text, module="recipes", function="show")
-    action.add_argument("name", metavar="NAME", help="such as RESNET_RS, or RESNET_RS/152@256 of its scaling table")
-    action.add_argument("--diff", metavar="OTHER", help="only the values in which it differs from another recipe")
+    action.add_argument("name", metavar="NAME",
+                        help="such as RESNET_RS, or RESNET_RS/152@256 of its scaling table")
+    action.add_argument("--diff", metavar="OTHER",
+                        help="only the values in which it differs from another recipe")
     _add_overrides(action)
 
     sub = add("train", "train a net by a recipe, or resume a training")
-    sub.add_argument("model", nargs="?", metavar="NAME[.TAG]|FILE.keras", help="such as resnet50d; not with --resume")
-    sub.add_argument("--recipe", default="finetune", metavar="NAME", help="`reskeras recipes list` names all (%(default)s)")
+    sub.add_argument("model", nargs="?", metavar="NAME[.TAG]|FILE.keras",
+                     help="such as resnet50d; not with --resume")
+    sub.add_argument("--recipe", default="finetune", metavar="NAME",
+                     help="`reskeras recipes list` names all (%(default)s)")
     sub.add_argument("--data", metavar="SOURCE", help=SOURCES)
     sub.add_argument("--validation-data", metavar="SOURCE", help="images to validate on after each epoch")
     sub.add_argument("--validation-split", type=float, default=0.0, metavar="SHARE",
                      help="or a share of each class of the data, in [0, 1)")
     sub.add_argument("--output", metavar="FOLDER", help="a new folder; by default runs/NAME.RECIPE")
-    sub.add_argument("--resume", metavar="FOLDER", help="resume the training in this folder, with its own options")
-    sub.add_argument("--strategy", default="auto", help="auto, none, mirrored, multi_worker or tpu (%(default)s)")
+    sub.add_argument("--resume", metavar="FOLDER",
+                     help="resume the training in this folder, with its own options")
+    sub.add_argument("--strategy", default="auto",
+                     help="auto, none, mirrored, multi_worker or tpu (%(default)s)")
     sub.add_argument("--dtype", metavar="POLICY", help="such as mixed_bfloat16")
     sub.add_argument("--jit-compile", action="store_true", help="compile with XLA")
     sub.add_argument("--micro-batches", type=int, default=1, metavar="N",
                      help="parts of a batch whose gradients make one update (%(default)s)")
     sub.add_argument("--classes", type=int, metavar="N", help="how many, where the data do not say it")
-    sub.add_argument("--preprocessing", metavar="NAME.TAG", help="of a file that does not know it: its checkpoint")
+    sub.add_argument("--preprocessing", metavar="NAME.TAG",
+                     help="of a file that does not know it: its checkpoint")
     _add_overrides(sub)
-    sub.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, order and augmentation (%(default)s)")
-    sub.add_argument("--deterministic", action="store_true", help="the same weights to the bit each time; slower")
-    sub.add_argument("--save-every", type=int, default=1000, metavar="N", help="batches between checkpoints (%(default)s)")
+    sub.add_argument("--seed", type=int, default=0, metavar="N",
+                     help="of weights, order and augmentation (%(default)s)")
+    sub.add_argument("--deterministic", action="store_true",
+                     help="the same weights to the bit each time; slower")
+    sub.add_argument("--save-every", type=int, default=1000, metavar="N",
+                     help="batches between checkpoints (%(default)s)")
     sub.add_argument("--max-unreadable", type=int, default=100, metavar="N",
                      help="how many unreadable images may be left out (%(default)s)")
     sub.add_argument("--verbose", type=int, choices=(0, 1, 2), default=1,
@@ -234,7 +268,8 @@ def _add_train(add: Commands) -> None:
     group = sub.add_argument_group("fields of the recipe's training", "by default the recipe's own values")
     for field in training_fields():
         metavar = "|".join(field.choices) if field.choices else "VALUE"
-        group.add_argument(_to_option(field.name), type=_parse_value, default=argparse.SUPPRESS, metavar=metavar,
+        group.add_argument(_to_option(field.name), type=_parse_value, default=argparse.SUPPRESS,
+                           metavar=metavar,
                            help=field.help.replace("%", "%%"))
 
 
@@ -259,14 +294,18 @@ def _add_size(sub: CommandParser, text: str) -> None:
 
 
 def _add_classifier(sub: CommandParser, top: int) -> None:
-    sub.add_argument("--model", required=True, metavar="NAME[.TAG]|FILE", help="such as cifar_resnet20.digits")
+    sub.add_argument("--model", required=True, metavar="NAME[.TAG]|FILE",
+                     help="such as cifar_resnet20.digits")
     sub.add_argument("--top", type=int, default=top, metavar="N", help="classes (%(default)s)")
     _add_metadata(sub)
 
 
 def _add_metadata(sub: CommandParser) -> None:
-    sub.add_argument("--preprocessing", metavar="NAME.TAG", help="of a file that does not know it: the checkpoint it began with")
-    sub.add_argument("--labels", help="of a file that does not know them: a label set, or a text file with a name per line")
+    sub.add_argument("--preprocessing", metavar="NAME.TAG",
+                     help="of a file that does not know it: the checkpoint it began with")
+    sub.add_argument("--labels",
+                     help="of a file that does not know them: a label set, or a text file with a name per "
+                          "line")
 
 
 def _add_overrides(sub: CommandParser) -> None:

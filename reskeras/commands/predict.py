@@ -16,28 +16,31 @@ Path = str | os.PathLike[str]
 Results = list[dict[str, Any]]
 
 
-def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, top: int = 5, preprocessing: Any = None,
+def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, top: int = 5,
+            preprocessing: Any = None,
             labels: Any = None) -> Results:
     """The likeliest classes of each image, prepared as the net's weights expect.
 
     Args:
-        model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default weights), an
-            exported file (`.keras`, `.tflite`, `.onnx`, `.xml`), a SavedModel folder, or a keras.Model.
-        images: the path of a JPEG, PNG, GIF (first frame), BMP or WebP file, or several.  Transparency is ignored, and the
-            orientation in EXIF data is applied.
+        model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default
+            weights), an exported file (`.keras`, `.tflite`, `.onnx`, `.xml`), a SavedModel folder, or a
+            keras.Model.
+        images: the path of a JPEG, PNG, GIF (first frame), BMP or WebP file, or several.  Transparency is
+            ignored, and the orientation in EXIF data is applied.
         top: how many classes to return for each image.
-        preprocessing: for a net that does not know it: a checkpoint, its name, a `Preprocessing`, or a model that knows it.
-        labels: a label set such as "cifar10", a list of names, or a text file with one name a line.  By default the names
-            that the net knows, or the numbers of the classes where it knows none.
+        preprocessing: for a net that does not know it: a checkpoint, its name, a `Preprocessing`, or a model
+            that knows it.
+        labels: a label set such as "cifar10", a list of names, or a text file with one name a line.  By
+            default the names that the net knows, or the numbers of the classes where it knows none.
 
     Returns:
-        For each image {"image": path, "predictions": [{"label", "id", "score"}, ...]}, the likeliest class first; "id" is
-        the WordNet synset or the number of the class.  For a file that is missing or no image {"image", "error"}; the
-        others are still classified.
+        For each image {"image": path, "predictions": [{"label", "id", "score"}, ...]}, the likeliest class
+        first; "id" is the WordNet synset or the number of the class.  For a file that is missing or no image
+        {"image", "error"}; the others are still classified.
 
     Raises:
-        ValueError: for an unknown or unreadable model, one that is no image classifier, one whose preprocessing is not
-            known, or labels of another number than its classes.
+        ValueError: for an unknown or unreadable model, one that is no image classifier, one whose
+            preprocessing is not known, or labels of another number than its classes.
         FileNotFoundError: where `model` is the path of a file that does not exist.
 
     Example:

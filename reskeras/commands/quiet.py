@@ -12,7 +12,8 @@ from typing import Iterator
 def quiet_tensorflow() -> Iterator[None]:
     """Inside the block, what TensorFlow's C++ code logs is not shown; no setting of Python reaches it.
 
-    The log is shown where the block fails, except for the errors whose message says everything (ValueError, OSError).
+    The log is shown where the block fails, except for the errors whose message says everything (ValueError,
+    OSError).
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as log:

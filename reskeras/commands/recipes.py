@@ -12,7 +12,8 @@ def list_all() -> str:
     return format_recipes()
 
 
-def show(name: str, *, diff: str | None = None, overrides: Iterable[str] = (), model_overrides: Iterable[str] = ()) -> str:
+def show(name: str, *, diff: str | None = None, overrides: Iterable[str] = (),
+         model_overrides: Iterable[str] = ()) -> str:
     """A recipe as text, with the source of every value.
 
     Args:

@@ -1,6 +1,7 @@
-"""What really runs: the kernels of a model in Keras' graph, TensorFlow's optimized graph, TFLite's file, and OpenVINO.
+"""What really runs: the kernels of a model in Keras, TensorFlow, TensorFlow Lite and OpenVINO.
 
-Each reader transcribes its runtime's own report, in float32 on the CPU, for one image (of 96 pixels where any size fits).
+Each reader transcribes its runtime's own report, in float32 on the CPU, for one image (of 96 pixels where any
+size fits).
 """
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from ..graph.layer_traits import LINEAR
 from ..graph.node import Node
 
 SIZE = 96               # pixels on a side of an image, where the model takes any size
-ACTIVATIONS = ("Relu", "Clamp", "Swish", "Sigmoid", "HSwish", "HSigmoid", "Elu", "Gelu", "Tanh", "PRelu", "Mish",
+ACTIVATIONS = ("Relu", "Clamp", "Swish", "Sigmoid", "HSwish", "HSigmoid", "Elu", "Gelu", "Tanh", "PRelu",
+               "Mish",
                "SoftPlus")
 LAYERS = {"BatchNormalization": "norm", "ZeroPadding2D": "pad", "reskeras>ChannelPadding": "pad",
           "reskeras>EdgePadding2D": "pad", "Add": "add", "Activation": "act", "ReLU": "act"}
@@ -42,16 +44,18 @@ class Kernel:
     is_strided: bool = False
 
 
-def make_kernel(name: str, *does: str, fused: Sequence[str] = (), window: int = 0, is_strided: bool = False) -> Kernel:
+def make_kernel(name: str, *does: str, fused: Sequence[str] = (), window: int = 0,
+                is_strided: bool = False) -> Kernel:
     """A kernel whose name says what was fused into it; empty strings in `does` are left out."""
-    return Kernel(f"{name}[{', '.join(fused)}]" if fused else name, frozenset(filter(None, does)), window, is_strided)
+    return Kernel(f"{name}[{', '.join(fused)}]" if fused else name, frozenset(filter(None, does)), window,
+                  is_strided)
 
 
 def read_kernels(model: keras.Model) -> dict[str, list[Kernel] | str]:
     """The kernels of a model in every runtime.
 
-    They are those of a copy of `model` in which no variable is all zeros: TensorFlow folds a bias of zeros away, and then
-    fuses nothing.
+    They are those of a copy of `model` in which no variable is all zeros: TensorFlow folds a bias of zeros
+    away, and then fuses nothing.
 
     Returns:
         Runtime -> its kernels, or the reason where it is not installed or does not take the model.
@@ -81,7 +85,8 @@ def _copy_without_zeros(model: keras.Model) -> keras.Model:
 
 
 def _make_concrete_function(model: keras.Model) -> Function:
-    specs = [tf.TensorSpec((t.shape[0] or 1, *(side or SIZE for side in t.shape[1:])), t.dtype) for t in model.inputs]
+    specs = [tf.TensorSpec((t.shape[0] or 1, *(side or SIZE for side in t.shape[1:])), t.dtype)
+             for t in model.inputs]
 
     def call(*inputs: tf.Tensor) -> Any:
         return model(keras.tree.pack_sequence_as(model.input, inputs), training=False)
@@ -101,7 +106,8 @@ def _keras_kernel(node: Node) -> Kernel | None:
         fused = [] if config["activation"] == "linear" else [str(config["activation"])]
         return make_kernel(node.type_name, "conv", "act" if fused else "", fused=fused, is_strided=is_strided)
     if node.type_name in POOLS:
-        return make_kernel(node.type_name, "pool", window=math.prod(config["pool_size"]), is_strided=is_strided)
+        return make_kernel(node.type_name, "pool", window=math.prod(config["pool_size"]),
+                           is_strided=is_strided)
     does = LAYERS.get(node.type_name)
     return make_kernel(node.type_name, does) if does else None
 
@@ -109,16 +115,19 @@ def _keras_kernel(node: Node) -> Kernel | None:
 # TensorFlow
 
 def _read_tensorflow(model: keras.Model, function: Function) -> list[Kernel]:
-    """From the partition graphs that ran: after grappler's optimization and, where TensorFlow has it, oneDNN's rewriting."""
-    images = [tf.zeros(t.shape, t.dtype) for t in function.inputs[:len(model.inputs)]]      # variables come after them
+    """From the partition graphs that ran, after grappler's and oneDNN's optimizations."""
+    # variables come after them
+    images = [tf.zeros(t.shape, t.dtype) for t in function.inputs[:len(model.inputs)]]
     with collect_graphs() as take_graphs:
         take_graphs()                       # removes what other functions left there
         function(*images)                   # the first call, which optimizes the graph
         graphs = take_graphs()
     nodes = [node for graph in graphs for part in graph.partition_graphs for node in part.node]
     # the scope of tf.nn.batch_normalization, which every BatchNormalization of Keras calls
-    norms = {node.name.split("/batchnorm/")[0] for node in nodes if node.op == "Mul" and "/batchnorm/" in node.name}
-    return [*(make_kernel("batchnorm/Mul", "norm") for _ in norms), *filter(None, map(_tensorflow_kernel, nodes))]
+    norms = {node.name.split("/batchnorm/")[0] for node in nodes if node.op == "Mul"
+             and "/batchnorm/" in node.name}
+    return [*(make_kernel("batchnorm/Mul", "norm") for _ in norms),
+            *filter(None, map(_tensorflow_kernel, nodes))]
 
 
 def _tensorflow_kernel(node: Any) -> Kernel | None:
@@ -132,7 +141,8 @@ def _tensorflow_kernel(node: Any) -> Kernel | None:
         does += ["norm"] if "FusedBatchNorm" in fused else []
         return make_kernel(node.op, *does, fused=fused, is_strided=is_strided)
     if "maxpool" in op or "avgpool" in op:
-        return make_kernel(node.op, "pool", window=math.prod(node.attr["ksize"].list.i), is_strided=is_strided)
+        return make_kernel(node.op, "pool", window=math.prod(node.attr["ksize"].list.i),
+                           is_strided=is_strided)
     if "fusedbatchnorm" in op:
         return make_kernel(node.op, "norm")
     purpose = {"Pad": "pad", "PadV2": "pad", "Relu": "act", "Relu6": "act"}.get(node.op)
@@ -195,9 +205,11 @@ def _openvino_kernel(node: Any, operations: dict[str, Any]) -> Kernel | None:
     kind = info["layerType"]
     originals = [operations[name] for name in info["originalLayersNames"].split(",") if name in operations]
     fused = [_openvino_purpose(operation) for operation in originals]
-    does = {name if name in ("add", "norm") else "act" for name in fused if name in ("add", "norm", *ACTIVATIONS)}
+    does = {name if name in ("add", "norm") else "act" for name in fused
+            if name in ("add", "norm", *ACTIVATIONS)}
     if kind == "Convolution":
-        return make_kernel(kind, "conv", *does, fused=fused[1:], is_strided=_is_openvino_strided(node, originals[0]))
+        return make_kernel(kind, "conv", *does, fused=fused[1:],
+                           is_strided=_is_openvino_strided(node, originals[0]))
     if kind == "Pooling":       # one that the model does not have is OpenVINO's own subsampling
         window = math.prod(originals[0].get_attributes()["kernel"]) if originals else 1
         name = kind if originals else "Pooling (inserted)"
@@ -208,7 +220,7 @@ def _openvino_kernel(node: Any, operations: dict[str, Any]) -> Kernel | None:
 
 
 def _openvino_purpose(operation: Any) -> str:
-    """The operation's type; "bias" or "norm" for an Add or Multiply by channel, "add" for a sum of two tensors."""
+    """The type; "bias" or "norm" for an Add or Multiply by channel, "add" for a sum of two tensors."""
     kind = str(operation.get_type_name())
     has_constant = any(value.get_node().get_type_name() == "Constant" and math.prod(value.get_shape()) > 1
                        for value in operation.input_values())
@@ -220,7 +232,8 @@ def _openvino_purpose(operation: Any) -> str:
 def _is_openvino_strided(node: Any, convolution: Any) -> bool:
     """Whether a convolution of the executed graph strides.
 
-    That graph has shapes, but no strides: at stride 1 the output would be as large as the padded input less the reach of the
+    That graph has shapes, but no strides: at stride 1 the output would be as large as the padded input less
+        the reach of the
     kernel.  An output of one cell does not tell; there the converted model's stride counts.
     """
     input_sides, output_sides = node.get_input_shape(0)[2:], node.get_output_shape(0)[2:]
@@ -232,8 +245,10 @@ def _is_openvino_strided(node: Any, convolution: Any) -> bool:
 
 
 READERS: dict[str, Reader] = {
-    "Keras graph": _read_keras, "TF graph": _read_tensorflow, "TF frozen": _read_frozen, "TFLite": _read_tflite,
+    "Keras graph": _read_keras, "TF graph": _read_tensorflow, "TF frozen": _read_frozen,
+    "TFLite": _read_tflite,
     "OpenVINO": _read_openvino}
 COUNTED = {"Keras graph": "layers", "TF graph": "kernels of the graph that ran, its weights variables",
-           "TF frozen": "kernels of the graph that ran, its weights constants", "TFLite": "operators of the file",
+           "TF frozen": "kernels of the graph that ran, its weights constants",
+           "TFLite": "operators of the file",
            "OpenVINO": "nodes of the executed graph, with the operations that they do"}

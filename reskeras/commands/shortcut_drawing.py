@@ -32,7 +32,8 @@ def find_shortcuts(layers: Sequence[LayerCost]) -> dict[str, Shortcut]:
 
 
 def _find_shortcut(layers: Sequence[LayerCost], members: list[int]) -> Shortcut | None:
-    """The shortcut of a block with these layers: the shorter of the two paths that its last addition joins."""
+    """The shortcut of a block with these layers: the shorter of the two paths that its last addition joins.
+    """
     block = set(members)
     additions = [i for i in members if layers[i].kind == "Add" and len(layers[i].inputs) == 2]
     if not additions:
@@ -40,7 +41,8 @@ def _find_shortcut(layers: Sequence[LayerCost], members: list[int]) -> Shortcut 
     end = additions[-1]
     paths = [_ancestors(layers, i, block) for i in layers[end].inputs]
     short, long = sorted((paths[0] - paths[1], paths[1] - paths[0]), key=len)
-    entries = [entry for path, i in zip(paths, layers[end].inputs) for entry in _entries(layers, path or {i}, block)]
+    entries = [entry for path, i in zip(paths, layers[end].inputs)
+               for entry in _entries(layers, path or {i}, block)]
     if not long or not entries:
         return None
     start = entries[0]
@@ -63,5 +65,6 @@ def _ancestors(layers: Sequence[LayerCost], layer: int, block: set[int]) -> set[
 
 def _entries(layers: Sequence[LayerCost], path: set[int], block: set[int]) -> list[int]:
     """The layers before the block that a path reads, the nearest first."""
-    sources = {source for i in path for source in ([i] if i not in block else layers[i].inputs) if source not in block}
+    sources = {source for i in path for source in ([i] if i not in block else layers[i].inputs)
+               if source not in block}
     return sorted(sources)[::-1]

@@ -29,7 +29,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines with names, each (positions, values); where the positions are words, a row of points for each word.
+    """Lines with names, each (positions, values); where the positions are words, a row of points for each
+    word.
 
     Attributes:
         x: the title of the horizontal axis.
@@ -76,7 +77,8 @@ class Study:
 
     def text(self) -> str:
         """The run, the tables and the finding, in lines of a docstring."""
-        tables = [f"{textwrap.fill(table.caption, LINE_WIDTH)}\n\n{table.markdown()}" for table in self.tables]
+        tables = [f"{textwrap.fill(table.caption, LINE_WIDTH)}\n\n{table.markdown()}"
+                  for table in self.tables]
         return "\n\n".join([textwrap.fill(f"Full run: {self.run}", LINE_WIDTH), *tables,
                             textwrap.fill(self.finding, LINE_WIDTH)])
 
@@ -98,7 +100,8 @@ def draw_charts(charts: Sequence[Chart], ink: str) -> Figure:
         heights.append(max(1.2, 0.36 * len(words) + 0.9) if words else 3.4)
     with html.use_ink(ink):
         figure = Figure(figsize=(7, sum(heights)), layout="constrained")
-        for axes, chart in zip(figure.subplots(len(charts), squeeze=False, height_ratios=heights)[:, 0], charts):
+        for axes, chart in zip(figure.subplots(len(charts), squeeze=False, height_ratios=heights)[:, 0],
+                               charts):
             _draw(axes, chart, matplotlib.colormaps["tab10"])
     return figure
 
@@ -116,7 +119,8 @@ def _draw(axes: Any, chart: Chart, palette: Any) -> None:
             rows = [words.index(position) for position in positions]
             axes.plot(values, rows, "os"[i % 2], color=palette(i), alpha=0.8, label=name)
         else:
-            axes.plot(positions, values, color=palette(i // 2), linestyle="-" if i % 2 == 0 else "--", linewidth=1.6,
+            axes.plot(positions, values, color=palette(i // 2), linestyle="-" if i % 2 == 0 else "--",
+                      linewidth=1.6,
                       label=name, marker="." if len(positions) < 16 else None)
     if words:
         axes.set_yticks(range(len(words)), words)

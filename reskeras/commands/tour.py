@@ -1,4 +1,4 @@
-"""`tour`: the papers' claims, one after the other, as `examples/papers` measured them, on one page for a lecture."""
+"""`tour`: the papers' claims as `examples/papers` measured them, on one page for a lecture."""
 from __future__ import annotations
 
 import json
@@ -11,12 +11,13 @@ from . import html
 from .study import Chart, Study, draw_charts
 
 STUDIES_FILE = pathlib.Path(__file__).with_name("tour.json")      # written by the scripts, with --keep
-CHAPTERS = ("degradation", "depth", "shortcuts", "versions", "wide", "cardinality", "attention", "stochastic_depth",
+CHAPTERS = ("degradation", "depth", "shortcuts", "versions", "wide", "cardinality", "attention",
+            "stochastic_depth",
             "inception", "scaling")
 
 
 def tour(output: str | os.PathLike[str] = "tour.html") -> pathlib.Path:
-    """Writes a page of all claims: each with its figure, the command that measures it again, our numbers and the paper's.
+    """Writes a page of all claims, each with its figure, its command, our numbers and the paper's.
 
     Args:
         output: the page, an .html file.
@@ -45,7 +46,7 @@ def print_result(page: pathlib.Path) -> int:
 
 
 def load_studies() -> dict[str, Study]:
-    """Name of a script -> the result of its full run, in the order of the tour; without scripts not yet run in full."""
+    """Name of a script -> the result of its full run, in the order of the tour."""
     saved = json.loads(STUDIES_FILE.read_text(encoding="utf-8"))
     return {name: Study.from_dict(saved[name]) for name in CHAPTERS if name in saved}
 
@@ -53,11 +54,13 @@ def load_studies() -> dict[str, Study]:
 def tour_markdown() -> str:
     """For docs/seeing.md: the claims with their commands, and the table of the first."""
     studies = load_studies()
-    lines = ["| claim | command |", "|---|---|", *(f"| {study.title} | `{study.command}` |" for study in studies.values())]
+    lines = ["| claim | command |", "|---|---|",
+             *(f"| {study.title} | `{study.command}` |" for study in studies.values())]
     lines += [f"| not run in full yet | `{command}` |" for command in _list_missing_commands()]
     degradation = studies["degradation"]
     errors, _ = degradation.tables
-    return "\n".join([*lines, "", f"{errors.caption} {degradation.run}", "", errors.markdown(), "", degradation.finding])
+    return "\n".join([*lines, "", f"{errors.caption} {degradation.run}", "", errors.markdown(), "",
+                      degradation.finding])
 
 
 def _list_missing_commands() -> list[str]:
@@ -68,11 +71,13 @@ def _list_missing_commands() -> list[str]:
 def _chapter(name: str, study: Study) -> html.Html:
     papers = [part for number in study.sources
               for part in (" ", html.tag("a", f"arXiv:{number}", href=f"https://arxiv.org/abs/{number}"))]
-    figures = [html.tag("div", html.figure(draw_charts([chart], html.INK), _chart_caption(chart)), class_="wide chart")
+    figures = [html.tag("div", html.figure(draw_charts([chart], html.INK), _chart_caption(chart)),
+                        class_="wide chart")
                for chart in study.charts]
     tables = [part for table in study.tables for part in (
         html.tag("p", *_convert_code(table.caption), class_="small"), html.table(table.header, table.rows))]
-    return html.tag("section", html.tag("h2", study.title, id=name), html.tag("blockquote", study.claim, *papers),
+    return html.tag("section", html.tag("h2", study.title, id=name),
+                    html.tag("blockquote", study.claim, *papers),
                     html.tag("pre", html.tag("code", study.command)), *figures, *tables,
                     html.tag("p", *_convert_code(study.finding), class_="finding"),
                     html.tag("p", study.run, class_="small"))

@@ -31,7 +31,8 @@ def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
     return history
 
 
-def train(model: str | None = None, data: str | None = None, recipe: str = "finetune", *, output: str | None = None,
+def train(model: str | None = None, data: str | None = None, recipe: str = "finetune", *,
+          output: str | None = None,
           resume: str | None = None, **options: Any) -> str:
     """`fit` for the shell, where a training always has a folder: `runs/NAME.RECIPE` if none is given.
 
@@ -57,7 +58,8 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
     history = fit(model, data, recipe, output=output, resume=resume, **options).history
 
     folder = pathlib.Path(str(resume or output))
-    summary = f"{len(history['loss'])} epochs; loss {history['loss'][-1]:.4f}, accuracy {history['accuracy'][-1]:.2%}"
+    losses, accuracies = history["loss"], history["accuracy"]
+    summary = f"{len(losses)} epochs; loss {losses[-1]:.4f}, accuracy {accuracies[-1]:.2%}"
     if "val_accuracy" in history:
         accuracies = history["val_accuracy"]
         best = max(range(len(accuracies)), key=accuracies.__getitem__)
@@ -92,7 +94,8 @@ def write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def _build_report(info: Mapping[str, Any], rows: Sequence[Row]) -> html.Html:
-    """The page of a training: how well the net does, the curves, the epochs, the recipe, and how to resume."""
+    """The page of a training: how well the net does, the curves, the epochs, the recipe, and how to resume.
+    """
     recipe, data, last = info["recipe"], info["data"], rows[-1]
     accuracies = (("val_accuracy", "validation accuracy"), ("accuracy", "training accuracy"))
     facts = [(f"{float(last[name]):.2%}", title) for name, title in accuracies if name in last]

@@ -13,8 +13,8 @@ Path = str | os.PathLike[str]
 def verify(file: Path, *, threads: int = 1) -> VerificationReport:
     """Checks an exported file on this machine, with its own runtime alone: Keras is not needed.
 
-    The file is run on the images that were kept beside it, and its outputs are compared with Keras' outputs and with its
-    own outputs at the export.
+    The file is run on the images that were kept beside it, and its outputs are compared with Keras' outputs
+    and with its own outputs at the export.
 
     Args:
         file: a file that `reskeras.export` wrote; its `.json` and `.npz` files must be beside it.

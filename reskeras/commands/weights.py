@@ -8,7 +8,8 @@ from ..weights.table import get_weights, list_weights
 from .catalog_tables import format_checkpoints
 
 
-def list_all(pattern: str | None = None, *, dataset: str | None = None, license: str | None = None) -> list[str]:
+def list_all(pattern: str | None = None, *, dataset: str | None = None,
+             license: str | None = None) -> list[str]:
     """The names of the checkpoints.
 
     Args:
@@ -35,7 +36,8 @@ def show(names: Iterable[str]) -> Iterator[str]:
 def fetch(names: Iterable[str]) -> Iterator[str]:
     """Downloads and checks checkpoints.  Yields: the path of each file."""
     from ..weights.fetch import fetch_checkpoint
-    for checkpoint in list(map(get_weights, names)):        # a wrong name is an error before the first download
+    # a wrong name is an error before the first download
+    for checkpoint in list(map(get_weights, names)):
         yield str(fetch_checkpoint(checkpoint))
 
 
@@ -47,7 +49,11 @@ def verify(names: Iterable[str]) -> Iterator[str]:
 
 
 def print_result(result: Iterable[str], markdown: bool = False) -> int:
-    """Prints a line for each checkpoint of a list, or the lines that another function yields.  Returns: the exit code."""
+    """Prints a line for each checkpoint of a list, or the lines that another function yields.
+
+    Returns:
+        the exit code.
+    """
     if markdown:
         print(format_checkpoints())
         return 0
