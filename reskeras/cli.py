@@ -12,7 +12,8 @@ import os
 import sys
 from typing import Any, Sequence
 
-from .commands.parser import CommandParser, make_parser
+from .commands.command_parser import CommandParser
+from .commands.parser import make_parser
 from .commands.quiet import quiet_tensorflow
 from .errors import ArgumentError
 

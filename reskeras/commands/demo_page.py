@@ -26,6 +26,8 @@ def build_report(result: dict[str, Any], model: keras.Model, cost: Any, test: Di
     """
     accuracy, reports, history, seconds = (result[key]
                                            for key in ("accuracy", "reports", "history", "seconds"))
+    digits = [_digit(test, i, *format_top_labels(prediction))
+              for i, prediction in zip(examples, result["predictions"])]
     return html.page(
         f"{model.name} on handwritten digits",
         html.tiles((f"{accuracy['trained net']:.2%}", f"of {len(test)} test images"),
@@ -36,9 +38,7 @@ def build_report(result: dict[str, Any], model: keras.Model, cost: Any, test: Di
         html.section("Learning curves", _curves(history),
                      _note("Training images are augmented, so they are harder than the validation images.")),
         _files_section(result),
-        html.section("Ten test images through the int8 file", html.tag("div", class_="tiles", *(
-            _digit(test, i, *format_top_labels(prediction))
-            for i, prediction in zip(examples, result["predictions"])))),
+        html.section("Ten test images through the int8 file", html.tag("div", *digits, class_="tiles")),
         *_error_sections(test, scores.argmax(1)),
         html.section("Time",
                      html.table(("step", "seconds"), [(step, f"{s:.1f}") for step, s in seconds.items()]),
@@ -73,8 +73,8 @@ def _error_sections(test: Digits, predicted: np.ndarray) -> list[html.Html]:
     wrong = np.flatnonzero(predicted != test.labels)
     errors = html.tag("p", "None of the test images.")
     if len(wrong):
-        errors = html.tag("div", class_="tiles", *(
-            _digit(test, i, f"{test.labels[i]}, taken", f"for {predicted[i]}") for i in wrong[:40]))
+        digits = [_digit(test, i, f"{test.labels[i]}, taken", f"for {predicted[i]}") for i in wrong[:40]]
+        errors = html.tag("div", *digits, class_="tiles")
     return [html.section("Confusion matrix",
                          html.confusion_matrix(counts, [str(label) for label in range(CLASSES)], "true"),
                          _note("Rows are the true digit, columns what the trained net says.")),

@@ -29,7 +29,7 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
            float_layers: Sequence[str] = (), optimize: bool = True, threads: int = 1,
            thresholds: Mapping[str, float] | None = None, strict: bool = True, verbose: bool = False,
            c_array: bool = False, debug_quantization: bool = False) -> ExportReport:
-    """Writes a net to a file for another runtime, runs it there, and compares its outputs with Keras' outputs.
+    """Writes a net to a file for another runtime, runs it there, and compares its outputs with Keras.
 
     Batch normalization is folded first.  A net of mixed precision is rebuilt in float32, except for `.keras`
     files and SavedModels.  The report is also written to `<path>.json`, and images with their outputs to

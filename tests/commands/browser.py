@@ -12,7 +12,8 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 
 @contextlib.contextmanager
 def opened(file, width=1280, height=900, scheme="light"):
-    """The page of a file, and the list of what its console complained about; both stay as the block goes on."""
+    """The page of a file, and the list of what its console complained about; both stay as the block goes on.
+    """
     playwright = pytest.importorskip("playwright.sync_api")
     if not CHROMIUM:
         pytest.skip("needs Chromium")

@@ -1,4 +1,6 @@
-"""Comparisons: the figures are the tables' and the library's, the front is a front, the literature is as published."""
+"""Comparisons: the figures are the tables' and the library's, the front is a front, the literature is as
+published.
+"""
 import csv
 import io
 import pathlib

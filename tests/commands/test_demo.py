@@ -1,4 +1,6 @@
-"""The main job end to end at a small size, and the net that comes with the package, proved on the fixed test images."""
+"""The main job end to end at a small size, and the net that comes with the package, proved on the fixed test
+images.
+"""
 import csv
 import hashlib
 import json

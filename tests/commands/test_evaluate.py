@@ -1,4 +1,6 @@
-"""`reskeras.commands.evaluate`: accuracies that are counted elsewhere too, classes by name, crops, what cannot be read."""
+"""`reskeras.commands.evaluate`: accuracies that are counted elsewhere too, classes by name, crops, what
+cannot be read.
+"""
 import json
 import pathlib
 
@@ -152,7 +154,9 @@ def test_ten_crops():
 
 
 def test_scales():
-    """As by hand: the square at each scale, the mean of the softmax; alone, a scale is a single crop of that size."""
+    """As by hand: the square at each scale, the mean of the softmax; alone, a scale is a single crop of that
+    size.
+    """
     image = keras.Input((None, None, 1))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(image))
     net = ModelWithMetadata(image, layers.Dense(7, name="predictions")(x), metadata=ModelMetadata(preprocessing=GREY, labels=tuple("abcdefg")))

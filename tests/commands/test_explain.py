@@ -32,7 +32,9 @@ def picture(tmp_path_factory):
 
 @pytest.mark.parametrize("row", LAST)
 def test_grad_cam_is_the_class_activation_map(row):
-    """Behind an average pool and a dense layer the mean gradient is a row of its kernel (Zhou et al. 2016, arXiv:1512.04150)."""
+    """Behind an average pool and a dense layer the mean gradient is a row of its kernel (Zhou et al. 2016,
+    arXiv:1512.04150).
+    """
     net = trained(tiny(row))
     image = images(net, 1)
     inside = compute_grad_cam(net, image, classes=[2, 5])

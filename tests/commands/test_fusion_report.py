@@ -1,4 +1,6 @@
-"""Who fuses what: first what nobody may fuse, then what the runtimes do on small nets, then the table of docs/optimize.md."""
+"""Who fuses what: first what nobody may fuse, then what the runtimes do on small nets, then the table of
+docs/optimize.md.
+"""
 import pathlib
 import sys
 from dataclasses import replace
@@ -76,7 +78,8 @@ def test_a_pool_is_a_kernel_of_its_own():
 
 @pytest.mark.parametrize("size, strides", [(12, 2), (12, 1), (3, 2)])
 def test_a_stride_is_seen_in_every_runtime(size, strides):
-    """Of a valid convolution too, and where its output is one cell, which would be the same without a stride."""
+    """Of a valid convolution too, and where its output is one cell, which would be the same without a stride.
+    """
     image = keras.Input((size, size, 3))
     model = keras.Model(image, layers.Conv2D(4, 3, strides=strides)(image))
     assert set(counts(model, "topology compression").values()) == {int(strides > 1)}
@@ -90,7 +93,9 @@ def resnet50():
 
 
 def test_resnet50(resnet50):
-    """Five blocks: one stride meets an identity shortcut, which gets a pool; the others a projection, which takes the stride."""
+    """Five blocks: one stride meets an identity shortcut, which gets a pool; the others a projection, which
+    takes the stride.
+    """
     model, optimized, report, found = resnet50
     onednn = any("_Mkl" in k.name for k in read_kernels(optimized)["TF graph"])
     add, pad = (5, 1) if onednn else (0, 5)

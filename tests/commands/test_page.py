@@ -1,4 +1,6 @@
-"""The page of a net: its figures are the library's; in Chromium it draws, opens, sorts, searches and says nothing amiss."""
+"""The page of a net: its figures are the library's; in Chromium it draws, opens, sorts, searches and says
+nothing amiss.
+"""
 import json
 import re
 
@@ -66,7 +68,9 @@ KINDS = {   # row: what is drawn past its blocks, in order: i(dentity), p(roject
 
 @pytest.mark.parametrize("row", KINDS)
 def test_shortcuts(row):
-    """The first of the tiny form's stages has two blocks; V2 subsamples at a stage's end, which is no identity."""
+    """The first of the tiny form's stages has two blocks; V2 subsamples at a stage's end, which is no
+    identity.
+    """
     found = measure_cost(tiny(row))
     known = find_shortcuts(found.layers)
     blocks = [b for b in dict.fromkeys(layer.block for layer in found.layers) if "block" in b]

@@ -1,4 +1,6 @@
-"""The tour: one page of every study's claim, command, figures and tables; in Chromium it fits and says nothing amiss."""
+"""The tour: one page of every study's claim, command, figures and tables; in Chromium it fits and says
+nothing amiss.
+"""
 import html
 import re
 
