@@ -1,4 +1,6 @@
-"""What every command has in common: options that are the arguments of a function, and errors in its own words."""
+"""What every command has in common: options that are the arguments of a function, and errors in its own
+words.
+"""
 import argparse
 import inspect
 import json
@@ -20,14 +22,16 @@ def list_commands():
         groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
         if not groups:
             return {name: parser}
-        return {full: sub for word, child in groups[0].choices.items() for full, sub in walk(child, f"{name} {word}").items()}
+        return {full: sub for word, child in groups[0].choices.items()
+                for full, sub in walk(child, f"{name} {word}").items()}
     return {name.strip(): parser for name, parser in walk(make_parser(), "").items()}
 
 
 COMMANDS = list_commands()
 
 # Public functions whose arguments are the options of a command
-PUBLIC = ("cost", "optimize", "export", "predict", "evaluate", "explain", "page", "compare", "benchmark", "verify")
+PUBLIC = ("cost", "optimize", "export", "predict", "evaluate", "explain", "page", "compare", "benchmark",
+          "verify")
 
 # Options that are no arguments: files that the shell writes, and what it prints; the switches of `print_result` are known
 SHELL_ONLY = {"optimize": {"output", "report", "fusions"}}
@@ -42,7 +46,8 @@ PLURAL = {"verify": {"files": "file"}}      # the shell checks several files, on
 def get_options(name):
     """The options of a command as arguments of its function."""
     parser = COMMANDS[name]
-    dests = {action.dest for action in parser._actions} - {"help"} - set(parser.switches) - SHELL_ONLY.get(name, set())
+    dests = {action.dest
+             for action in parser._actions} - {"help"} - set(parser.switches) - SHELL_ONLY.get(name, set())
     return {PLURAL.get(name, {}).get(dest, dest) for dest in dests}
 
 
@@ -93,28 +98,35 @@ def test_every_command_prints_its_result():
         assert callable(getattr(module, parser.function))
 
 
-BAD = [["cost", "resnset50"], ["page", "resnset50"], ["predict", "no.png", "--model", "cifar_resnet20.digits"],
-       ["predict", "no.png", "--model", "cifar_resnet20"], ["explain", "no.png", "--model", "cifar_resnet20.digits"],
+BAD = [["cost", "resnset50"], ["page", "resnset50"],
+       ["predict", "no.png", "--model", "cifar_resnet20.digits"],
+       ["predict", "no.png", "--model", "cifar_resnet20"],
+       ["explain", "no.png", "--model", "cifar_resnet20.digits"],
        ["evaluate", "cifar_resnet20.digit", "--data", "digits"], ["export", "cifar_resnet2", "net.tflite"],
        ["export", "resnet50", "net.tfl"], ["export", "no.keras", "net.tflite"]]
 
 
 def test_errors_known_before_keras_starts():
-    code = ("import sys, json; from reskeras.cli import main; codes = [main(c) for c in json.loads(sys.argv[1])];"
+    code = ("import sys, json; from reskeras.cli import main; codes = [main(c) for c in "
+            "json.loads(sys.argv[1])];"
             "print(codes, sorted({'keras', 'tensorflow'} & set(sys.modules)))")
-    run = subprocess.run([sys.executable, "-c", code, json.dumps(BAD)], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", code, json.dumps(BAD)], capture_output=True, text=True,
+                         check=True)
     assert run.stdout.strip() == f"{[2] * len(BAD)} []"
     errors = run.stderr.strip().splitlines()
     expected = ["did you mean 'resnet50'", "did you mean", "no.png: no such file",
-                "choose one of its checkpoints: cifar_resnet20.", "no.png: no such file", "did you mean 'digits'", "did you mean 'cifar_resnet2", "did you mean '.tflite'",
+                "choose one of its checkpoints: cifar_resnet20.", "no.png: no such file",
+                "did you mean 'digits'", "did you mean 'cifar_resnet2", "did you mean '.tflite'",
                 "no.keras: no such file"]
     assert len(errors) == len(BAD) and all(text in error for text, error in zip(expected, errors)), errors
     assert all(error.startswith(f"reskeras {words[0]}: ") for words, error in zip(BAD, errors))
 
 
 @pytest.mark.parametrize("command, error, text", [
-    ("predict", ArgumentError("top", 0, "a whole number of at least 1"), "--top 0: expected a whole number of at least 1"),
-    ("predict", ArgumentError("preprocessing", None, "a checkpoint"), "--preprocessing: expected a checkpoint"),
+    ("predict", ArgumentError("top", 0, "a whole number of at least 1"), "--top 0: expected a whole number "
+                                                                         "of at least 1"),
+    ("predict", ArgumentError("preprocessing", None, "a checkpoint"),
+     "--preprocessing: expected a checkpoint"),
     ("export", ArgumentError("quantize", "int9", "one of 'int8'", ("int8",)),
      "--quantize int9: expected one of 'int8'; did you mean 'int8'?"),
     ("export", ArgumentError("c_array", True, "a .tflite"), "--c-array: expected a .tflite"),
@@ -131,7 +143,8 @@ def test_an_error_of_a_command(capsys):
     """One line on stderr, with the command and the option."""
     assert cli.main(["page", "resnet18", "--size", "0"]) == 2
     assert capsys.readouterr().err == "reskeras page: --size 0: expected the pixels of a side, or (height, width)\n"
-    for words, text in ((["lost"], "reskeras: unknown command 'lost'; did you mean 'list'?; the commands are list, "),
+    for words, text in ((["lost"], "reskeras: unknown command 'lost'; did you mean 'list'?; the commands are "
+                                   "list, "),
                         (["weights", "lst"], "reskeras weights: unknown action 'lst'; did you mean 'list'?"),
                         (["train", "--learning-rte", "1"], "did you mean '--learning-rate'")):
         with pytest.raises(SystemExit) as exit:

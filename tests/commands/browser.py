@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
 
 
@@ -19,10 +20,12 @@ def opened(file, width=1280, height=900, scheme="light"):
         pytest.skip("needs Chromium")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        tab = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, offline=True).new_page()
+        tab = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme,
+                                  offline=True).new_page()
         tab.set_default_timeout(180_000)        # a machine may be busy with other tests
         complaints = []
-        tab.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+        tab.on("console", lambda message: complaints.append(message.text)
+               if message.type in ("error", "warning") else None)
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.goto(f"file://{os.path.abspath(file)}")
         try:

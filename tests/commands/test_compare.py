@@ -28,7 +28,8 @@ def test_points_are_the_tables_and_the_librarys():
     for p in found[:3]:
         row = catalog.list_builders()[p.name]
         w = get_weights(f"{row}.{p.tag}")
-        assert (p.top1, p.size, p.data, p.source, p.family) == (w.top1, w.top1_size, w.dataset, w.id, variants.VARIANTS[row].family)
+        assert (p.top1, p.size, p.data, p.source, p.family) == (w.top1, w.top1_size, w.dataset, w.id,
+                                                                variants.VARIANTS[row].family)
         with keras.StatelessScope(initialize_variables=False):      # without the memory
             made = measure_cost(variants.VARIANTS[row](weights=None, **w.spec_fields), (p.size, p.size, 3))
         assert (p.params, p.macs) == (made.params, made.macs)
@@ -38,7 +39,8 @@ def test_points_are_the_tables_and_the_librarys():
 def test_literature_is_as_published():
     with (FACTS / "torchvision.csv").open(newline="") as file:
         known = {line["name"]: line for line in csv.DictReader(file)}
-    ours = {"AlexNet": "alexnet", "VGG-16": "vgg16", "VGG-19": "vgg19", "GoogLeNet": "googlenet", "Inception-v3": "inception_v3"}
+    ours = {"AlexNet": "alexnet", "VGG-16": "vgg16", "VGG-19": "vgg19", "GoogLeNet": "googlenet",
+            "Inception-v3": "inception_v3"}
     for x in PUBLISHED_NETS:
         if x.name in ours:
             line = known[ours[x.name]]
@@ -53,7 +55,8 @@ def test_front():
     costs, top1 = [1, 2, 2, 3, 4, None, 1], [50, 60, 61, 61, 70, 99, 50]
     members = find_pareto_front(costs, top1)
     known = [i for i, c in enumerate(costs) if c is not None]
-    better = {i for i in known if any(costs[j] <= costs[i] and top1[j] >= top1[i] and (costs[j], top1[j]) != (costs[i], top1[i])
+    better = {i for i in known if any(costs[j] <= costs[i] and top1[j] >= top1[i]
+                                      and (costs[j], top1[j]) != (costs[i], top1[i])
                                       for j in known)}
     assert members == set(known) - better == {0, 2, 4, 6}
 
@@ -64,8 +67,10 @@ def test_families_and_labels():
     cifar = compare(family="resnet", labels="cifar10").points
     assert {p.size for p in cifar} == {32} and "literature" not in {p.family for p in cifar}
     for bad, said in ((dict(family="resnexts"), "did you mean 'resnext'"), (dict(), "nothing to compare"),
-                      (dict(models=["resnet50.nope"]), "no checkpoint 'nope'"), (dict(models=["resnet5O"]), "did you mean"),
-                      (dict(models=["plainnet18"]), "no accuracy on imagenet-1k is published"), (dict(family="plain"), "no net of it"),
+                      (dict(models=["resnet50.nope"]), "no checkpoint 'nope'"),
+                      (dict(models=["resnet5O"]), "did you mean"),
+                      (dict(models=["plainnet18"]), "no accuracy on imagenet-1k is published"),
+                      (dict(family="plain"), "no net of it"),
                       (dict(models=["cifar_resnet20"]), "are on cifar10")):
         with pytest.raises(ValueError, match=said):
             compare(**bad)
@@ -78,7 +83,8 @@ def test_tables(capsys):
     assert "| ResNet50V1_5 | a1_in1k | 224 | in1k | 80.38 | 25.56 | 4.089 | MACs, parameters | timm/resnet50.a1_in1k |" in lines
     assert cli.main(["compare", "resnet50v1_5", "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert [float(row["top-1 (%)"]) for row in rows] == sorted((float(row["top-1 (%)"]) for row in rows), reverse=True)
+    assert [float(row["top-1 (%)"]) for row in rows] == sorted((float(row["top-1 (%)"]) for row in rows),
+                                                               reverse=True)
     assert cli.main(["compare", "resnet50v1_5"]) == 0
     assert capsys.readouterr().out.startswith("net ")
 
@@ -89,11 +95,13 @@ def test_latency_is_measured(monkeypatch):
     points = compare(["resnet18"], latency=True).points
     assert timed == ["ResNet18"] and points[0].latency_ms == 7.0 and "latency_ms" in points[0].best
     header, rows = make_rows(points)
-    assert points[-1].latency_ms is None and [row[header.index("latency (ms)")] for row in rows].count("7.0") == 1
+    assert points[-1].latency_ms is None and [row[header.index("latency (ms)")]
+                                              for row in rows].count("7.0") == 1
 
 
 def test_timing_runs():
-    assert 0 < time_one_image(Point("CifarResNet20", "resnet", "cifar10", 32, "cifar10", 90.0, 1, 1.0, "x")) < 10_000
+    assert 0 < time_one_image(Point("CifarResNet20", "resnet", "cifar10", 32, "cifar10", 90.0, 1, 1.0,
+                                    "x")) < 10_000
 
 
 def test_chart_and_page(tmp_path):
@@ -103,7 +111,8 @@ def test_chart_and_page(tmp_path):
     result = compare(models, output=tmp_path / "c.html")
     text = result.file.read_text(encoding="utf-8")
     for p in result.points:
-        assert f"<td>{p.top1:.2f}</td>" in text and f"{p.macs / 1e9:.3f} G MACs</title>" in text and p.name in text
+        assert f"<td>{p.top1:.2f}</td>" in text and f"{p.macs / 1e9:.3f} G MACs</title>" in text
+        assert p.name in text
     assert not re.search(r"https?:|<link|@import|url\((?!#)|src=", text)
     with pytest.raises(ValueError, match=".html or a .png"):
         compare(models, output=tmp_path / "c.pdf")
@@ -116,7 +125,8 @@ def test_without_matplotlib_one_line_says_what_to_install(tmp_path, monkeypatch,
         monkeypatch.setitem(sys.modules, name, None)
     assert cli.main([*command, str(tmp_path / "c.html")]) == 2
     err = capsys.readouterr().err
-    assert "needs matplotlib: pip install \"reskeras[pictures]\"" in err and len(err.strip().splitlines()) == 1
+    assert "needs matplotlib: pip install \"reskeras[pictures]\"" in err
+    assert len(err.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -131,5 +141,6 @@ def test_in_the_browser(tmp_path, width, scheme):
         macs = [float(text) for text in tab.eval_on_selector_all("#nets tbody td:nth-child(7)", column)]
         assert macs == sorted(macs, reverse=True)
         tab.fill("input[type=search]", "vgg")
-        assert tab.eval_on_selector_all("#nets tbody tr:not([hidden]) td:first-child", column) == ["VGG-19", "VGG-16"]
+        assert tab.eval_on_selector_all("#nets tbody tr:not([hidden]) td:first-child", column) == ["VGG-19",
+                                                                                                   "VGG-16"]
         assert complaints == []

@@ -68,7 +68,8 @@ class Tags(HTMLParser):
 def test_report_is_one_page_without_network(run):
     result, output = run
     text = (output / "report.html").read_text(encoding="utf-8")
-    assert not re.search(r"https?:|//\w|<script|<link|@import|url\((?!#)", re.sub(r"base64,[\w+/=]+", "", text))
+    assert not re.search(r"https?:|//\w|<script|<link|@import|url\((?!#)",
+                         re.sub(r"base64,[\w+/=]+", "", text))
     assert 10_000 < len(text) < 300_000
     tags = Tags()
     tags.feed(text)
@@ -112,7 +113,8 @@ def test_augmentation_moves_images_a_little_and_differently():
 def test_missing_extra_says_what_to_install(monkeypatch, tmp_path):
     import importlib.util
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "sklearn" else found(name, *a))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name,
+                        *a: None if name == "sklearn" else found(name, *a))
     with pytest.raises(ImportError, match=r'needs scikit-learn: pip install "reskeras\[demo\]"'):
         job.demo(tmp_path / "demo")
     assert not list(tmp_path.iterdir())
@@ -128,13 +130,15 @@ def test_output_that_cannot_be_written_is_said_before_the_training(tmp_path):
 
 def index():
     with (SAVED_MODELS / "INDEX.tsv").open(newline="") as file:
-        return [line for line in csv.DictReader(file, delimiter="\t") if line["command"] == "reskeras demo --keep"]
+        return [line for line in csv.DictReader(file, delimiter="\t")
+                if line["command"] == "reskeras demo --keep"]
 
 
 @pytest.mark.parametrize("row", index(), ids=lambda row: row["file"])
 def test_embedded_net_has_the_accuracy_of_the_index(row):
     file = SAVED_MODELS / row["file"]
-    assert hashlib.sha256(file.read_bytes()).hexdigest() == row["sha256"] and file.stat().st_size == int(row["bytes"])
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == row["sha256"]
+    assert file.stat().st_size == int(row["bytes"])
     test = load_digits()[2]
     accuracy = (open_file(file)(test.images).argmax(1) == test.labels).mean()
     assert accuracy == pytest.approx(float(row["accuracy"]), abs=1.5 / len(test)) and accuracy >= 0.985
@@ -145,7 +149,8 @@ def test_embedded_net_is_package_data_and_has_a_name():
     assert (EMBEDDED_FOLDER / f"{name}.keras").read_bytes() == (SAVED_MODELS / f"{name}.keras").read_bytes()
     assert (EMBEDDED_FOLDER / f"{name}.keras").stat().st_size < 1_400_000
     net, test = reskeras.create(name, input_shape=(16, 16, 1)), load_digits()[2]
-    np.testing.assert_allclose(net.predict(test.images, verbose=0), open_file(EMBEDDED_FOLDER / f"{name}.keras")(test.images), atol=1e-5)
+    np.testing.assert_allclose(net.predict(test.images, verbose=0),
+                               open_file(EMBEDDED_FOLDER / f"{name}.keras")(test.images), atol=1e-5)
 
 
 def test_embedded_int8_file_is_verified():

@@ -37,14 +37,17 @@ def digits():
 def expected(digits):
     scores = reskeras.create(NET).predict(digits.images, verbose=0)
     order = np.argsort(-scores, 1)
-    return 100 * np.mean(order[:, 0] == digits.labels), 100 * np.mean((order[:, :5] == digits.labels[:, None]).any(1))
+    return 100 * np.mean(order[:,
+                               0] == digits.labels), 100 * np.mean((order[:, :5] == digits.labels[:,
+                                                                                                  None]).any(1))
 
 
 @pytest.mark.parametrize("batch_size", [32, 100, 1000])
 def test_digits(digits, expected, batch_size):
     found = evaluate(NET, "digits", batch_size=batch_size)
     assert (found.top1, found.top5) == pytest.approx(expected) and found.images == len(digits) == 364
-    assert found.images_per_s > 0 and found.size == (16, 16) and found.skipped == [] and found.published is None
+    assert found.images_per_s > 0 and found.size == (16,
+                                                     16) and found.skipped == [] and found.published is None
     assert evaluate(reskeras.create(NET), (digits.pixels, digits.labels)).top1 == found.top1
 
 
@@ -59,8 +62,10 @@ def test_a_file_of_one_image_at_a_time(digits, expected):
 
 @pytest.mark.parametrize("depth, error", [(32, 7.2), (44, 6.7)])
 def test_akamaster(depth, error, external_file):
-    net = reskeras.create(f"akamaster/resnet{depth}", weights=external_file(f"akamaster_resnet{depth}.safetensors"))
-    found = evaluate(net, f"npz:{external_file('cifar10_test_first1000.npz')}", preprocessing=f"cifar_resnet{depth}.cifar10", labels="cifar10",
+    net = reskeras.create(f"akamaster/resnet{depth}",
+                          weights=external_file(f"akamaster_resnet{depth}.safetensors"))
+    found = evaluate(net, f"npz:{external_file('cifar10_test_first1000.npz')}",
+                     preprocessing=f"cifar_resnet{depth}.cifar10", labels="cifar10",
                      batch_size=128)
     assert found.images == 1000 and round(100 - found.top1, 1) == error and found.top5 > 98
 
@@ -107,8 +112,10 @@ def named(*classes):
 def test_classes_by_wordnet_id_and_name():
     metadata = ModelMetadata(labels="imagenet-1k")
     names = get_label_set("imagenet-1k")
-    assert list(map_classes(named("n01440764", "Great_white_shark", names[9][1]), metadata, 1000)) == [0, 2, 9]
-    assert list(map_classes(named("n01440764", "n01443537"), metadata, 1001)) == [1, 2]    # one for the background
+    assert list(map_classes(named("n01440764", "Great_white_shark", names[9][1]), metadata, 1000)) == [0, 2,
+                                                                                                       9]
+    # one for the background
+    assert list(map_classes(named("n01440764", "n01443537"), metadata, 1001)) == [1, 2]
     assert list(map_classes(named(), metadata, 1001)) == list(range(1, 1001))
     with pytest.raises(ValueError, match="did you mean 'tench'"):
         map_classes(named("tensh", "goldfish"), metadata, 1000)
@@ -128,7 +135,8 @@ def test_a_class_beyond_the_net_is_an_error(digits):
 def centred():
     """A net of which each pixel moves the scores, so that they differ by crop."""
     image = keras.Input((16, 16, 1))
-    net = ModelWithMetadata(image, layers.Dense(7, name="predictions")(layers.Flatten()(image)), name="corners",
+    net = ModelWithMetadata(image, layers.Dense(7, name="predictions")(layers.Flatten()(image)),
+                            name="corners",
               metadata=ModelMetadata(preprocessing=GREY, labels=tuple("abcdefg")))
     net.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in net.weights])
     return net
@@ -145,7 +153,8 @@ def test_ten_crops():
     found = evaluate(net, (x, y), crops=10, batch_size=8)
     assert found.top1 == 100 and found.crops == 10 and found.top5 is not None
     single = evaluate(net, (x, y))
-    assert single.top1 == pytest.approx(100 * np.mean(net.predict(x[:, 2:18, 2:18] / 255., verbose=0).argmax(1) == y))
+    assert single.top1 == pytest.approx(100 * np.mean(net.predict(x[:, 2:18, 2:18] / 255.,
+                                                                  verbose=0).argmax(1) == y))
     assert single.top1 < 100
     with pytest.raises(ValueError, match="nothing to crop"):
         evaluate(NET, (x, y), crops=10)
@@ -159,17 +168,20 @@ def test_scales():
     """
     image = keras.Input((None, None, 1))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(image))
-    net = ModelWithMetadata(image, layers.Dense(7, name="predictions")(x), metadata=ModelMetadata(preprocessing=GREY, labels=tuple("abcdefg")))
+    net = ModelWithMetadata(image, layers.Dense(7, name="predictions")(x),
+                            metadata=ModelMetadata(preprocessing=GREY, labels=tuple("abcdefg")))
     net.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in net.weights])
     x = np.random.default_rng(1).integers(0, 256, (30, 20, 24, 1)).astype("uint8")
     seen = [Preprocessing((s, s), "torch", (0.0,), (1.0,), "bilinear", 1.0)(x) for s in (20, 28, 40)]
-    net.layers[-1].bias.assign_sub(np.mean([net.predict(v, verbose=0).mean(0) for v in seen], 0))   # else one class wins all
+    # else one class wins all
+    net.layers[-1].bias.assign_sub(np.mean([net.predict(v, verbose=0).mean(0) for v in seen], 0))
     by_scale = [keras.ops.softmax(net.predict(v, verbose=0)) for v in seen]
     y = np.argmax(sum(by_scale), 1)
     found = evaluate(net, (x, y), scales=(20, 28, 40), batch_size=8)
     assert found.top1 == 100 and found.scales == (20, 28, 40) and "20, 28, 40 pixels" in str(found)
     alone = [evaluate(net, (x, y), scales=[s]).top1 for s in (20, 28, 40)]
-    assert alone == [pytest.approx(100 * np.mean(np.argmax(one, 1) == y)) for one in by_scale] and min(alone) < 100
+    assert alone == [pytest.approx(100 * np.mean(np.argmax(one, 1) == y))
+                     for one in by_scale] and min(alone) < 100
     with pytest.raises(ValueError, match="crops=1 with them"):
         evaluate(net, (x, y), scales=[20], crops=10)
     with pytest.raises(ValueError, match=r"takes images of \(16, 16\) pixels only"):
@@ -180,8 +192,10 @@ def test_scales():
 def test_the_published_figure_is_the_row_s():
     row = get_weights("resnet50v1_5.a1_in1k")
     found = get_published_accuracy(ModelMetadata.from_checkpoint(row))
-    assert found == {"name": row.name, "top1": row.top1, "top5": row.top5, "size": row.top1_size, "labels": "imagenet-1k"}
-    assert get_published_accuracy(ModelMetadata()) is None and get_published_accuracy(ModelMetadata.from_checkpoint(get_weights(NET))) is None
+    assert found == {"name": row.name, "top1": row.top1, "top5": row.top5, "size": row.top1_size,
+                     "labels": "imagenet-1k"}
+    assert get_published_accuracy(ModelMetadata()) is None
+    assert get_published_accuracy(ModelMetadata.from_checkpoint(get_weights(NET))) is None
 
 
 def test_a_net_that_says_nothing_is_refused(digits):
@@ -190,5 +204,7 @@ def test_a_net_that_says_nothing_is_refused(digits):
     with pytest.raises(ValueError, match="does not say how its images are prepared"):
         evaluate(silent, "digits")
     with pytest.raises(ValueError, match="give labels="):
-        evaluate(silent, from_arrays("named", digits.pixels, digits.labels, tuple("abcdefghij")), preprocessing=get_preprocessing(NET))
-    assert evaluate(silent, "digits", preprocessing=get_preprocessing(NET)).images == 364     # "0" to "9" are its numbers
+        evaluate(silent, from_arrays("named", digits.pixels, digits.labels, tuple("abcdefghij")),
+                 preprocessing=get_preprocessing(NET))
+    # "0" to "9" are its numbers
+    assert evaluate(silent, "digits", preprocessing=get_preprocessing(NET)).images == 364

@@ -16,11 +16,14 @@ from reskeras.commands.grad_cam import get_first_filters, compute_grad_cam
 
 LAST = {    # of every family: the map that its head reads
     "plainnet18": "conv5_block1_out", "resnet18": "conv5_block1_out", "resnet50": "conv5_block1_out",
-    "resnet50v2": "post_relu", "resnetv2_50d": "post_relu", "resnetv2_50x1_bit": "post_relu", "resnet50_gn": "conv5_block1_out",
-    "wide_resnet50_2": "conv5_block1_out", "resnext50_32x4d": "conv5_block1_out", "seresnet18": "conv5_block1_out",
+    "resnet50v2": "post_relu", "resnetv2_50d": "post_relu", "resnetv2_50x1_bit": "post_relu",
+        "resnet50_gn": "conv5_block1_out",
+    "wide_resnet50_2": "conv5_block1_out", "resnext50_32x4d": "conv5_block1_out",
+        "seresnet18": "conv5_block1_out",
     "ecaresnet26t": "conv5_block1_out", "skresnet18": "conv5_block1_out", "resnest14": "conv5_block1_out",
     "resnetrs50": "conv5_block1_out", "inception_v4": "inception_c1", "inception_resnet_v2": "conv_7b_ac",
-    "cifar_resnet20": "conv4_block1_out", "cifar_preresnet164": "post_relu", "mlperf_tiny_resnet8": "conv4_block1_out"}
+    "cifar_resnet20": "conv4_block1_out", "cifar_preresnet164": "post_relu",
+        "mlperf_tiny_resnet8": "conv4_block1_out"}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,8 @@ def test_the_likeliest_classes_and_the_stages():
     image = images(net, 1)
     inside = compute_grad_cam(net, image, top=2)
     assert list(inside.cams) == list(np.argsort(-net.predict(image, verbose=0)[0])[:2])
-    assert list(inside.maps) == ["pool1_pool", "conv2_block2_out", "conv3_block1_out", "conv4_block1_out", "conv5_block1_out"]
+    assert list(inside.maps) == ["pool1_pool", "conv2_block2_out", "conv3_block1_out", "conv4_block1_out",
+                                 "conv5_block1_out"]
     assert inside.maps["conv2_block2_out"].shape == (16, 16, 64)
 
 
@@ -60,7 +64,8 @@ def bright():
     """A net that says class 1 where the image is bright, and an image with a bright corner."""
     image = keras.Input((16, 16, 1))
     x = layers.Conv2D(1, 3, padding="same", kernel_initializer="ones", name="mean")(image)
-    net = keras.Model(image, layers.Softmax()(layers.Dense(2, name="last")(layers.GlobalAveragePooling2D()(x))))
+    net = keras.Model(image,
+                      layers.Softmax()(layers.Dense(2, name="last")(layers.GlobalAveragePooling2D()(x))))
     net.get_layer("last").set_weights([np.array([[-1.0, 1.0]]), np.zeros(2)])
     pixels = np.zeros((1, 16, 16, 1), "float32")
     pixels[0, 2:6, 9:13] = 1
@@ -83,7 +88,8 @@ def test_gradients_are_of_the_scores_before_the_activation(head):
     last.set_weights([300 * np.random.default_rng(0).normal(size=last.kernel.shape), np.zeros(7)])
     other.set_weights(plain.get_weights())
     image = images(plain, 1)
-    wanted, found = (np.stack(list(compute_grad_cam(net, image, range(7)).cams.values())) for net in (plain, other))
+    wanted, found = (np.stack(list(compute_grad_cam(net, image, range(7)).cams.values()))
+                     for net in (plain, other))
     assert wanted.max((1, 2)).sum() >= 2            # of seven classes, some have evidence
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
@@ -128,9 +134,11 @@ def test_command(picture, tmp_path, capsys):
     assert capsys.readouterr().out.strip() == output
     for bad, said in ((command, "does not say how its images are prepared"),
                       ([*command, "--preprocessing", "resnet50v1_5.a1_in1k", "--top", "0"], "--top 0"),
-                      (["explain", str(tmp_path / "no.png"), "--model", "cifar_resnet20.digits"], "no such file"),
+                      (["explain", str(tmp_path / "no.png"), "--model", "cifar_resnet20.digits"],
+                       "no such file"),
                       (["explain", str(picture), "--model", "cifar_resnet20.digit"], "digits"),
-                      (["explain", str(picture), "--model", "cifar_resnet20.digits", "-o", "page.pdf"], "an .html file")):
+                      (["explain", str(picture), "--model", "cifar_resnet20.digits", "-o", "page.pdf"],
+                       "an .html file")):
         assert cli.main(bad) == 2
         err = capsys.readouterr().err
         assert said in err and len(err.splitlines()) == 1
@@ -150,6 +158,8 @@ def test_bad_nets(picture):
 
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
 def test_in_the_browser(picture, tmp_path, width, scheme):
-    with opened(explain("cifar_resnet20.digits", picture, tmp_path / "page.html"), width, scheme=scheme) as (tab, complaints):
+    with opened(explain("cifar_resnet20.digits", picture, tmp_path / "page.html"), width,
+                scheme=scheme) as (tab, complaints):
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)") and complaints == []
+        assert tab.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        assert complaints == []

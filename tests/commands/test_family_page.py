@@ -31,7 +31,8 @@ def test_every_family_has_a_page(name, tmp_path, capsys):
     text = (tmp_path / "f.html").read_text(encoding="utf-8")
     assert capsys.readouterr().out.strip() == str(tmp_path / "f.html")
     for other in (r for r in variants.VARIANTS.values() if r.family == name):
-        assert f"<td>{other.builder}</td>" in text and f"{catalog.read_costs()[other.name].params / 1e6:.2f}</td>" in text
+        assert f"<td>{other.builder}</td>" in text
+        assert f"{catalog.read_costs()[other.name].params / 1e6:.2f}</td>" in text
     for w in (w for w in list_checkpoints() if w.variant == row.name):
         assert f"<td>{w.name}</td>" in text
     if other := find_parent(row):
@@ -47,10 +48,12 @@ def test_refuses(tmp_path):
 
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
 def test_in_the_browser(tmp_path, width, scheme):
-    with opened(write_family_page("resnest50", tmp_path / "f.html"), width, scheme=scheme) as (tab, complaints):
+    with opened(write_family_page("resnest50", tmp_path / "f.html"), width, scheme=scheme) as (tab,
+                                                                                               complaints):
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         tab.click("#nets th:nth-child(3) button")
-        cells = tab.eval_on_selector_all("#nets tbody td:nth-child(3)", "cells => cells.map(cell => cell.textContent)")
+        cells = tab.eval_on_selector_all("#nets tbody td:nth-child(3)", "cells => cells.map(cell => "
+                                                                        "cell.textContent)")
         sizes = [float(cell) for cell in cells]
         assert sizes == sorted(sizes, reverse=True)
         assert complaints == []

@@ -13,7 +13,8 @@ from keras import layers
 from tiny import tiny
 
 import reskeras
-from reskeras.commands.fusion_report import (FUSIONS, FusionCount, count_fusion, count_fusions, describe_who_fuses,
+from reskeras.commands.fusion_report import (FUSIONS, FusionCount, count_fusion, count_fusions,
+                                             describe_who_fuses,
                                               format_markdown, format_report, make_caption)
 from reskeras.commands.runtime_kernels import COUNTED, make_kernel, read_kernels, read_tflite_operators
 
@@ -31,7 +32,8 @@ def chain(*parts):
 
 def counts(model, name):
     """How often each runtime does a fusion; those that are not installed left out."""
-    return {by: sum(map(BY_NAME[name].counts, ran)) for by, ran in read_kernels(model).items() if not missing(by, ran)}
+    return {by: sum(map(BY_NAME[name].counts, ran)) for by, ran in read_kernels(model).items()
+            if not missing(by, ran)}
 
 
 def missing(by, ran):
@@ -60,8 +62,10 @@ def test_the_model_stays_as_it_is():
 
 @pytest.mark.parametrize("use_bias, left", [(True, 1), (False, 0)])
 def test_tensorflow_folds_only_where_there_is_no_bias(use_bias, left):
-    found = counts(chain(layers.Conv2D(4, 3, use_bias=use_bias), layers.BatchNormalization(), layers.ReLU()), "BN folding")
-    assert found == {"Keras graph": 1, "TF graph": 1, "TF frozen": left} | {by: 0 for by in found if by in ("TFLite", "OpenVINO")}
+    found = counts(chain(layers.Conv2D(4, 3, use_bias=use_bias), layers.BatchNormalization(), layers.ReLU()),
+                   "BN folding")
+    assert found == {"Keras graph": 1, "TF graph": 1,
+                     "TF frozen": left} | {by: 0 for by in found if by in ("TFLite", "OpenVINO")}
 
 
 def test_a_bias_of_zeros_does_not_hide_a_fusion():
@@ -117,8 +121,10 @@ def test_resnet50(resnet50):
 def test_openvino_moves_the_strides_itself(resnet50):
     pytest.importorskip("openvino")
     found = {r.fusion.name: (r.before, r.after) for r in resnet50[3] if r.runtime == "OpenVINO"}
-    assert found == {"BN folding": (0, 0), "conv + ReLU": (11, 11), "conv + ReLU + pool": (0, 0), "conv + add + ReLU": (5, 5),
-                     "multi-branch (siblings)": (20, 20), "topology compression": (5, 6), "kernel-1 pooling": (1, 1),
+    assert found == {"BN folding": (0, 0), "conv + ReLU": (11, 11), "conv + ReLU + pool": (0, 0),
+                     "conv + add + ReLU": (5, 5),
+                     "multi-branch (siblings)": (20, 20), "topology compression": (5, 6),
+                     "kernel-1 pooling": (1, 1),
                      "padding": (1, 1)}
 
 
@@ -131,9 +137,11 @@ def test_the_file_that_export_writes_has_the_same_operators(tmp_path):
 
 def test_passes_are_counted_from_the_report(resnet50):
     model, optimized, report, found = resnet50
-    lines = {line.split(" | ")[0].strip("| "): line for line in format_markdown(found, model, report).splitlines()}
+    lines = {line.split(" | ")[0].strip("| "): line
+             for line in format_markdown(found, model, report).splitlines()}
     assert "fold_bn (20 layers)" in lines["BN folding"]
-    assert "fuse_activation (11 layers)" in lines["conv + ReLU"] and "after optimize: TF graph, TF frozen" in lines["conv + ReLU"]
+    assert "fuse_activation (11 layers)" in lines["conv + ReLU"]
+    assert "after optimize: TF graph, TF frozen" in lines["conv + ReLU"]
     assert "push_stride (6 layers)" in lines["topology compression"]
     assert "merge_branches, which is not a default pass, would take 8 convolutions" in lines["multi-branch (siblings)"]
     assert "nobody: no runtime here fuses it" in lines["conv + ReLU + pool"]
@@ -164,7 +172,8 @@ def test_the_verdict_follows_the_counts():
             "Keras graph": ([alone], [alone]), "TF graph": tf, "TFLite": file}.items()}
         return describe_who_fuses(own, model, report)
     assert verdict(([alone], [alone]), ([alone], [alone])).startswith("nobody")
-    assert verdict(([alone], [both]), ([both], [both])) == "without optimize: TFLite; after optimize: TF graph"
+    assert verdict(([alone], [both]),
+                   ([both], [both])) == "without optimize: TFLite; after optimize: TF graph"
     assert verdict(("not installed", "not installed"), ([alone], [alone])).startswith("nobody")
 
 
@@ -180,7 +189,8 @@ def readme_table():
 def test_readme_names_every_fusion_and_runtime():
     head, _, *lines = readme_table().split("\n\n")[0].splitlines()
     assert head == "| fusion | counted | " + " | ".join(COUNTED) + " | done by |"
-    assert [line.split(" | ")[:2] for line in lines] == [[f"| {fusion.name}", fusion.counted] for fusion in FUSIONS]
+    assert [line.split(" | ")[:2] for line in lines] == [[f"| {fusion.name}", fusion.counted]
+                                                         for fusion in FUSIONS]
 
 
 @pytest.mark.slow

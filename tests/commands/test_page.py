@@ -19,7 +19,8 @@ from reskeras.commands.shortcut_drawing import find_shortcuts
 
 
 def data(text):
-    return json.loads(re.search(r'<script type="application/json" id="net">(.*?)</script>', text, flags=re.S)[1])
+    return json.loads(re.search(r'<script type="application/json" id="net">(.*?)</script>', text,
+                                flags=re.S)[1])
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,8 @@ def test_figures_are_the_librarys(net, file):
             assert f"<td>{sum(row[key] for row in rows):,}</td>" in text
         assert [tuple(row["reads"]) for row in rows] == [layer.inputs for layer in wanted.layers]
     for stage in found.stages:
-        assert f"<tr><td>{stage.name}</td><td>{stage.layers}</td>" in text and f"<td>{stage.macs:,}</td>" in text
+        assert f"<tr><td>{stage.name}</td><td>{stage.layers}</td>" in text
+        assert f"<td>{stage.macs:,}</td>" in text
     assert f"{len(found.layers)} → {len(fast.layers)}" in text
 
 
@@ -62,8 +64,10 @@ def test_data_cannot_break_out(tmp_path):
 
 
 KINDS = {   # row: what is drawn past its blocks, in order: i(dentity), p(rojection), - (none)
-    "resnet18": "iippp", "resnet50": "pippp", "resnet50v2": "ppppp", "resnet50d": "pippp", "resnet18_option_a": "iippp",
-    "resnet18_option_c": "ppppp", "plainnet18": "-----", "skresnet18": "iippp", "resnest14": "pippp", "cifar_resnet20": "iipp"}
+    "resnet18": "iippp", "resnet50": "pippp", "resnet50v2": "ppppp", "resnet50d": "pippp",
+         "resnet18_option_a": "iippp",
+    "resnet18_option_c": "ppppp", "plainnet18": "-----", "skresnet18": "iippp", "resnest14": "pippp",
+         "cifar_resnet20": "iipp"}
 
 
 @pytest.mark.parametrize("row", KINDS)
@@ -87,8 +91,10 @@ def test_scaled_gated_and_dropped_shortcuts_are_identities_where_the_shape_stays
 
 
 def test_words():
-    assert describe_layer(layers.Conv2D(8, 3, strides=2, groups=4, dilation_rate=1)) == "3x3, stride 2, 4 groups"
-    assert describe_layer(layers.Activation("relu")) == "relu" and describe_layer(layers.Dropout(0.25)) == "rate 0.25"
+    assert describe_layer(layers.Conv2D(8, 3, strides=2, groups=4,
+                                        dilation_rate=1)) == "3x3, stride 2, 4 groups"
+    assert describe_layer(layers.Activation("relu")) == "relu"
+    assert describe_layer(layers.Dropout(0.25)) == "rate 0.25"
     assert describe_layer(layers.MaxPooling2D(3, 2)) == "3x3, stride 2" and describe_layer(layers.Add()) == ""
 
 
@@ -121,8 +127,10 @@ def test_cost_command(tmp_path, capsys):
     assert printed == json.loads(json.dumps(measure_cost(net, batch_size=4).as_dict()))
     assert cli.main(["cost", "resnet50v1_5", "--per-layer"]) == 0
     out = capsys.readouterr().out
-    assert "4,089,184,256 MACs, 8,178,368,512 FLOPs" in out and "427 pixels, one cell every 32, in conv5_block3_out" in out
-    assert re.search(r"^conv3_block1_2_conv +Conv2D +28 x 28 x 128 +147,456 +115,605,504 +100,352 +43 +8$", out, flags=re.M)
+    assert "4,089,184,256 MACs, 8,178,368,512 FLOPs" in out
+    assert "427 pixels, one cell every 32, in conv5_block3_out" in out
+    assert re.search(r"^conv3_block1_2_conv +Conv2D +28 x 28 x 128 +147,456 +115,605,504 +100,352 +43 +8$",
+                     out, flags=re.M)
     assert cli.main(["cost", "cifar_resnet20.digits"]) == 0
     assert capsys.readouterr().out.startswith("image         16 x 16 x 1")
     net = reskeras.create("cifar_resnet20", weights=None, input_shape=(None, None, 3))
@@ -140,10 +148,12 @@ def test_pages_escape_what_they_sort():
 def test_in_the_browser(net, file, width, height, scheme):
     found = measure_cost(net)
     with opened(file, width, height, scheme) as (tab, complaints):
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")          # nothing hangs over the edge
+        # nothing hangs over the edge
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         boxes = tab.locator("#graph .box")
         closed = boxes.count()
-        assert tab.locator("#graph path.identity").count() == 1 and tab.locator("#graph path.projection").count() == 4
+        assert tab.locator("#graph path.identity").count() == 1
+        assert tab.locator("#graph path.projection").count() == 4
         tab.click('[data-id="block conv2_block1"]')
         inside = [layer for layer in found.layers if layer.block == "conv2_block1"]
         assert boxes.count() == closed + len(inside)
@@ -157,10 +167,12 @@ def test_in_the_browser(net, file, width, height, scheme):
         rows = tab.locator("#layers tbody tr")
         assert rows.count() == len(found.layers)
         cells = lambda column: tab.eval_on_selector_all(       # noqa: E731
-            f"#layers tbody tr:not([hidden]) td:nth-child({column})", "cells => cells.map(cell => cell.textContent)")
+            f"#layers tbody tr:not([hidden]) td:nth-child({column})", "cells => cells.map(cell => "
+                                                                      "cell.textContent)")
         assert cells(6) == [f"{layer.macs:,}" for layer in found.layers]
         tab.click("#layers th:nth-child(6) button")
-        assert cells(6) == [f"{macs:,}" for macs in sorted((layer.macs for layer in found.layers), reverse=True)]
+        assert cells(6) == [f"{macs:,}"
+                            for macs in sorted((layer.macs for layer in found.layers), reverse=True)]
         tab.click("#layers th:nth-child(6) button")
         assert cells(6)[-1] == f"{max(layer.macs for layer in found.layers):,}"
         tab.fill("#search", "se_reduce")
@@ -178,7 +190,8 @@ def test_in_the_browser(net, file, width, height, scheme):
         tab.click("#layers tbody tr:has-text('conv4_block1_2_conv')")
         assert tab.locator(".box.on").get_attribute("aria-label").startswith("2_conv")
         tab.click('[data-version="1"]')
-        assert rows.count() == len(measure_cost(reskeras.optimize(net, check=False)[0]).layers) < len(found.layers)
+        assert rows.count() == len(measure_cost(reskeras.optimize(net,
+                                                                  check=False)[0]).layers) < len(found.layers)
         tab.click('[data-version="0"]')
 
         tab.click("#collapse")

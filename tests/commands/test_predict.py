@@ -55,8 +55,10 @@ def imagenet(path, metadata=ModelMetadata.from_checkpoint(ROW), scales=False):
     x = layers.Rescaling(1 / 255, -0.5, name="preprocessing")(image) if scales else image
     x = layers.Dense(1000, name="predictions")(layers.GlobalAveragePooling2D()(x))
     net = ModelWithMetadata(image, x, name="imagenet", metadata=metadata)
-    centres = (np.arange(1000) - 500) / 200     # the nearest one wins: -(b - c)^2 up to what all have in common
-    net.get_layer("predictions").set_weights([np.stack([0 * centres, 0 * centres, 2000 * centres]), -1000 * centres ** 2])
+    # the nearest one wins: -(b - c)^2 up to what all have in common
+    centres = (np.arange(1000) - 500) / 200
+    net.get_layer("predictions").set_weights([np.stack([0 * centres, 0 * centres, 2000 * centres]),
+                                              -1000 * centres ** 2])
     if path:
         net.save(path)
     return net
@@ -76,7 +78,9 @@ def test_digits_are_named(files, model):
 
 def test_one_path_and_more_classes_than_there_are(files):
     (result,) = predict(NET, str(files[3]), top=99)
-    assert len(result["predictions"]) == 10 and sum(p["score"] for p in result["predictions"]) == pytest.approx(1, abs=1e-5)
+    assert len(result["predictions"]) == 10 and sum(p["score"]
+                                                    for p in result["predictions"]) == pytest.approx(1,
+                                                                                                     abs=1e-5)
     assert result["predictions"][0]["label"] == "3" and json.loads(json.dumps(result)) == result
 
 
@@ -97,16 +101,21 @@ def test_photographs_by_a_net_that_remembers(photos, tmp_path):
 
 
 def test_a_net_with_preprocessing_inside(photos, tmp_path):
-    outside = imagenet(None, ModelMetadata(preprocessing=get_preprocessing(ROW).without_scaling()), scales=True)
-    expected = outside.predict(get_preprocessing(ROW).without_scaling().for_input_shape((64, 64, 3))(photos), verbose=0).argmax(1)
+    outside = imagenet(None, ModelMetadata(preprocessing=get_preprocessing(ROW).without_scaling()),
+                       scales=True)
+    expected = outside.predict(get_preprocessing(ROW).without_scaling().for_input_shape((64, 64, 3))(photos),
+                               verbose=0).argmax(1)
     imagenet(tmp_path / "told.keras", None, scales=True)
-    for model, given in ((outside, {}), (outside, {"preprocessing": ROW}), (tmp_path / "told.keras", {"preprocessing": ROW.name})):
+    for model, given in ((outside, {}), (outside, {"preprocessing": ROW}),
+                         (tmp_path / "told.keras", {"preprocessing": ROW.name})):
         assert [int(r["predictions"][0]["id"]) for r in predict(model, photos, **given)] == list(expected)
 
 
 def test_a_model_around_a_net(photos, tmp_path):
     """Its pixels are the net's, so is their preprocessing; and what is scaled inside is not scaled again."""
-    net, scaling = imagenet(None), imagenet(None, ModelMetadata.from_checkpoint(ROW, include_preprocessing=True), scales=True)
+    net, scaling = imagenet(None), imagenet(None,
+                                            ModelMetadata.from_checkpoint(ROW, include_preprocessing=True),
+                                            scales=True)
     expected, scaled = predict(net, photos), predict(scaling, photos)
     image = keras.Input((64, 64, 3))
     for same, results in ((keras.Sequential([image, net, layers.Softmax()]), expected),
@@ -119,7 +128,8 @@ def test_a_model_around_a_net(photos, tmp_path):
                     r["predictions"][0]["label"] for r in results]
     telling = ModelMetadata.from_checkpoint(ROW).preprocessing.as_layers(resize=False)
     before = keras.Sequential([image, *telling, net])        # scaled by layers of the caller's
-    assert [r["predictions"][0]["label"] for r in predict(before, photos)] == [r["predictions"][0]["label"] for r in expected]
+    assert [r["predictions"][0]["label"] for r in predict(before, photos)] == [r["predictions"][0]["label"]
+                                                                               for r in expected]
 
 
 def test_every_kind_of_file_is_the_same_image(photos, tmp_path):
@@ -183,7 +193,8 @@ def test_command_line(files, photos, tmp_path, capfd):
     paths = [*map(str, broken(tmp_path, photos[0])), str(files[3])]
     assert main(["predict", *paths, "--model", NET, "--top", "2", "--json"]) == 1
     out, err = capfd.readouterr()
-    assert [r["image"] for r in json.loads(out)] == paths and json.loads(out)[-1]["predictions"][0]["label"] == "3"
+    assert [r["image"]
+            for r in json.loads(out)] == paths and json.loads(out)[-1]["predictions"][0]["label"] == "3"
     assert all(f"reskeras predict: {path}: " in err for path in paths[:-1])
     assert main(["predict", paths[-1], "--model", NET, "--top", "1"]) == 0
     assert capfd.readouterr().out.startswith(f"{paths[-1]}: 3 ")
@@ -191,7 +202,8 @@ def test_command_line(files, photos, tmp_path, capfd):
 
 def test_labels(files, photos, tmp_path):
     unnamed = imagenet(None, ModelMetadata.from_checkpoint(ROW, include_labels=False))
-    (plain,), (given,) = predict(unnamed, photos[0], top=1), predict(unnamed, photos[0], top=1, labels="imagenet-1k")
+    (plain,), (given,) = predict(unnamed, photos[0], top=1), predict(unnamed, photos[0], top=1,
+                                                                     labels="imagenet-1k")
     index = int(plain["predictions"][0]["label"])
     assert given["predictions"][0]["id"] == get_label_set("imagenet-1k")[index][0]
     names = tmp_path / "names.txt"
@@ -200,7 +212,8 @@ def test_labels(files, photos, tmp_path):
         assert predict(NET, files[7], top=1, labels=labels)[0]["predictions"][0]["label"] == "kind 7"
     with pytest.raises(ValueError, match="one name for each of the 10 classes, not 2"):
         predict(NET, files[7], labels=["cat", "dog"])
-    wrong = imagenet(None, ModelMetadata.from_checkpoint(get_weights("resnetv2_50x1_bit.goog_in21k"), include_labels=True))
+    wrong = imagenet(None, ModelMetadata.from_checkpoint(get_weights("resnetv2_50x1_bit.goog_in21k"),
+                                                         include_labels=True))
     with pytest.raises(ValueError, match="imagenet-21k'.*for each of the 1000 classes, not 21843"):
         predict(wrong, photos[0], top=1)
 
@@ -209,7 +222,8 @@ def test_nothing_is_guessed(files, tmp_path):
     imagenet(tmp_path / "net.keras", None)
     with pytest.raises(ValueError, match="preprocessing=None.*does not say how its images are prepared"):
         predict(tmp_path / "net.keras", files)
-    alone = tmp_path / "alone.tflite"       # without the .json that lies beside it in saved_models: it holds the same inside
+    # without the .json that lies beside it in saved_models: it holds the same inside
+    alone = tmp_path / "alone.tflite"
     alone.write_bytes((SAVED_MODELS / f"{NET}.int8.tflite").read_bytes())
     assert predict(alone, files[3], top=1)[0]["predictions"][0]["label"] == "3"
     assert predict(SAVED_MODELS / f"{NET}.int8.tflite", files[3], top=1)[0]["predictions"][0]["label"] == "3"
@@ -218,7 +232,8 @@ def test_nothing_is_guessed(files, tmp_path):
 def test_a_file_beside_an_export_says_it(files, tmp_path):
     file = tmp_path / "net.tflite"
     file.write_bytes((SAVED_MODELS / f"{NET}.int8.tflite").read_bytes())
-    metadata = ModelMetadata(preprocessing=get_preprocessing(NET), labels=tuple("zero one two three four five six seven eight nine".split()))
+    metadata = ModelMetadata(preprocessing=get_preprocessing(NET),
+                             labels=tuple("zero one two three four five six seven eight nine".split()))
     (tmp_path / "net.tflite.json").write_text(json.dumps({"bytes": 1, "memory": metadata.get_config()}))
     assert [predict(file, files[c], top=1)[0]["predictions"][0]["label"] for c in (0, 3)] == ["zero", "three"]
 

@@ -51,5 +51,6 @@ def test_places_may_be_words_or_numbers():
 def test_in_the_browser(file, width, scheme):
     with opened(file, width, scheme=scheme) as (tab, complaints):
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert tab.eval_on_selector_all("figure svg", "all => all.every(figure => figure.getBoundingClientRect().height > 80)")
+        assert tab.eval_on_selector_all("figure svg", "all => all.every(figure => "
+                                                      "figure.getBoundingClientRect().height > 80)")
         assert complaints == []
