@@ -22,17 +22,19 @@ def check_model(model: Any) -> None:
         ValueError: Keras runs on another backend than TensorFlow.
     """
     if not isinstance(model, keras.Model):
-        raise TypeError(f"{model!r} is a {type(model).__name__}: expected a keras.Model, as reskeras.create gives")
+        raise TypeError(f"{model!r} is a {type(model).__name__}: expected a keras.Model, such as "
+                        "reskeras.create gives")
     if keras.config.backend() != "tensorflow":
-        raise ValueError(f"exports are made with the TensorFlow backend, and this process has {keras.config.backend()!r}; "
-                         "save the net as .keras and export it in a process with KERAS_BACKEND=tensorflow")
+        raise ValueError("exports are made with the TensorFlow backend, and this process has "
+                         f"{keras.config.backend()!r}; save the net as .keras and export it in a process with "
+                         "KERAS_BACKEND=tensorflow")
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
         raise ArgumentError("model", model.name, "one input (batch, height, width, channels) and one output")
 
 
 def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format, *, quantize: str | None,
-                    calibration_data: Any, batch_size: int | None, size: Any, io: str, calibration_method: str,
-                    float_layers: Sequence[str], threads: int, c_array: bool) -> None:
+                    calibration_data: Any, batch_size: int | None, size: Any, io: str,
+                    calibration_method: str, float_layers: Sequence[str], threads: int, c_array: bool) -> None:
     """Checks the arguments of `export` that do not need the model to run.
 
     Raises:
@@ -40,10 +42,12 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
     """
     check_choice("quantize", quantize, FORMATS[".tflite"].quantizations)
     if quantize not in file_format.quantizations:
-        raise ArgumentError("quantize", quantize, f"None, as {path.name!r} would be a file for {file_format.name}",
+        raise ArgumentError("quantize", quantize,
+                            f"None, as {path.name!r} would be a file for {file_format.name}",
                             hint="other values are defined for .tflite")
     if c_array and file_format.name != "TFLite":
-        raise ArgumentError("c_array", c_array, f"False, as {path.name!r} would be a file for {file_format.name}",
+        raise ArgumentError("c_array", c_array,
+                            f"False, as {path.name!r} would be a file for {file_format.name}",
                             hint="it is defined for .tflite")
     _check_int8_arguments(model, quantize, calibration_data, io, calibration_method, float_layers)
 
@@ -53,24 +57,27 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
     if file_format.name == "Keras":
         for name, value in (("batch_size", batch_size), ("size", size)):
             if value is not None:
-                raise ArgumentError(name, value, f"None, as {path.name!r} holds the net's own shape, {model.input_shape}",
+                raise ArgumentError(name, value,
+                                    f"None, as {path.name!r} holds the net's own shape, {model.input_shape}",
                                     hint="batch_size and size are fixed in files of other kinds")
 
 
-def _check_int8_arguments(model: keras.Model, quantize: str | None, calibration_data: Any, io: str, calibration_method: str,
-                          float_layers: Sequence[str]) -> None:
+def _check_int8_arguments(model: keras.Model, quantize: str | None, calibration_data: Any, io: str,
+                          calibration_method: str, float_layers: Sequence[str]) -> None:
     """Raises: ArgumentError for what int8 needs, or what is defined for it alone."""
     if quantize == "int8" and calibration_data is None:
         raise ArgumentError("calibration_data", None, "some hundred images, or a folder of image files",
                             hint="the ranges of an int8 file are chosen from them")
     if quantize == "int8" and "float" not in model.inputs[0].dtype:
         raise ArgumentError("quantize", quantize, "a net that takes floats", hint=(
-            f"{model.name} takes images of {model.inputs[0].dtype}, and ranges are chosen for floats alone; export the net "
-            "without its first cast, io='uint8' makes the file take pixels"))
-    for name, value, choices in (("io", io, IO_TYPES), ("calibration_method", calibration_method, CALIBRATION_METHODS)):
+            f"{model.name} takes images of {model.inputs[0].dtype}, and ranges are chosen for floats alone; "
+            "export the net without its first cast, io='uint8' makes the file take pixels"))
+    for name, value, choices in (("io", io, IO_TYPES),
+                                 ("calibration_method", calibration_method, CALIBRATION_METHODS)):
         check_choice(name, value, choices)
         if value != choices[0] and quantize != "int8":
-            raise ArgumentError(name, value, repr(choices[0]), hint="other values are defined for quantize='int8'")
+            raise ArgumentError(name, value, repr(choices[0]),
+                                hint="other values are defined for quantize='int8'")
 
     if isinstance(float_layers, str):
         raise ArgumentError("float_layers", float_layers, f"a list of names, [{float_layers!r}]")

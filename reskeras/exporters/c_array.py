@@ -12,6 +12,8 @@ from .tflite import flatbuffer
 
 ALIGNMENT = 16          # bytes, of the arena and the array, as TFLite for Microcontrollers wants them
 MAX_ARENA = 1 << 30     # bytes
+_ARENA_NOTE = ("The arena is the smallest in which the interpreter ran on a 64-bit machine; 32-bit ones need less "
+               "for their pointers.")
 
 
 def write_c_array(file: pathlib.Path, output: pathlib.Path) -> int:
@@ -32,7 +34,7 @@ def write_c_array(file: pathlib.Path, output: pathlib.Path) -> int:
     lines = (", ".join(map(hex, data[i:i + 16])) for i in range(0, len(data), 16))
     operators = ", ".join(sorted(flatbuffer.count_operators(file)))
     write_text(output, f"""// {file.name}, written by reskeras.  Operators to register: {operators}
-// The arena is the smallest in which the interpreter ran on a 64-bit machine; 32-bit ones need less for their pointers.
+// {_ARENA_NOTE}
 constexpr int {name}_arena_size = {arena};
 constexpr unsigned int {name}_len = {len(data)};
 alignas({ALIGNMENT}) const unsigned char {name}[] = {{
@@ -65,8 +67,8 @@ def measure_arena_size(file: pathlib.Path) -> int:
     while not _runs_in_arena(data, high):
         low, high = high, 4 * high
         if high > MAX_ARENA:
-            raise ValueError(f"{file}: TFLite for Microcontrollers cannot run it in any arena; it is for full int8 files "
-                             f"(this one has {', '.join(flatbuffer.count_operators(file))})")
+            raise ValueError(f"{file}: TFLite for Microcontrollers cannot run it in any arena; it is for full int8 "
+                             f"files (this one has {', '.join(flatbuffer.count_operators(file))})")
     while high - low > ALIGNMENT:
         middle = (low + high) // 2 // ALIGNMENT * ALIGNMENT
         low, high = (low, middle) if _runs_in_arena(data, middle) else (middle, high)

@@ -1,4 +1,4 @@
-"""Images like those that a model will see, through its own preprocessing: to calibrate on and to compare on."""
+"""Images like those that a model will see, through its own preprocessing: to calibrate and to compare on."""
 from __future__ import annotations
 
 import contextlib
@@ -28,22 +28,22 @@ class ImageSet:
     classes: np.ndarray | None = None   # (N,)
 
 
-def load_images(source: Any, preprocessing: Preprocessing | None, shape: tuple[int, int, int], limit: int = MAX_IMAGES,
-                verbose: bool = False) -> ImageSet:
+def load_images(source: Any, preprocessing: Preprocessing | None, shape: tuple[int, int, int],
+                limit: int = MAX_IMAGES, verbose: bool = False) -> ImageSet:
     """Loads the images of a source as the model takes them.
 
     Args:
-        source: an array (N, height, width, channels) of uint8 pixels, or of floats as the model takes them; a pair (images,
-            classes); a folder of image files, at any depth; a list of files; a tf.data set of images or of such pairs,
-            batched or not.
+        source: an array (N, height, width, channels) of uint8 pixels, or of floats as the model takes them; a
+            pair (images, classes); a folder of image files, at any depth; a list of files; a tf.data set of
+            images or of such pairs, batched or not.
         preprocessing: of the model; None where it is not known.
         shape: (height, width, channels) that the model takes.
         limit: the most images of a folder, a list or a data set; files are picked evenly.
         verbose: whether reading files shows a bar.
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: these are no images, or they have another shape, are not finite, are all alike, or have not been
-            through the preprocessing.
+        ValueError: these are no images, or they have another shape, are not finite, are all alike, or have
+            not been through the preprocessing.
     """
     classes = None
     if isinstance(source, tuple) and len(source) == 2:
@@ -74,12 +74,15 @@ def check_image_count(images: np.ndarray, batch_size: int | None) -> None:
     """Raises: ValueError for too few images to choose int8 ranges from."""
     least = max(MIN_IMAGES, batch_size or 1)
     if len(images) < least:
-        raise ValueError(f"{len(images)} images to calibrate on: at least {least} are needed, some hundred are better")
+        raise ValueError(f"{len(images)} images to calibrate on: at least {least} are needed, "
+                         "some hundred are better")
 
 
 def pick_evenly(items: list[Any], limit: int) -> list[Any]:
     """At most `limit` of the items, evenly from the first to the last."""
-    return items if len(items) <= limit else [items[i] for i in np.linspace(0, len(items) - 1, limit).astype(int)]
+    if len(items) <= limit:
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, limit).astype(int)]
 
 
 def iterate_batches(images: np.ndarray, batch_size: int, verbose: bool = False) -> Iterator[np.ndarray]:
@@ -100,15 +103,16 @@ def _to_array(source: Any) -> np.ndarray:
             return images
     is_list = isinstance(source, (list, tuple)) and len(source) > 0
     kind = type(source).__name__ + (f" of {type(source[0]).__name__}" if is_list else "")
-    raise ValueError(f"a {kind}: expected an array of images (N, height, width, channels), a pair (images, classes), a "
-                     "folder, a list of files or a tf.data set")
+    raise ValueError(f"a {kind}: expected an array of images (N, height, width, channels), "
+                     "a pair (images, classes), a folder, a list of files or a tf.data set")
 
 
 def _check_classes(classes: np.ndarray, count: int) -> np.ndarray:
     """The classes of `count` images, (N,).  Raises: ValueError for others, such as one-hot rows or names."""
-    if classes.dtype.kind not in "iuf" or classes.shape[1:] not in ((), (1,)) or np.any(classes != np.floor(classes)):
-        raise ValueError(f"classes of shape {classes.shape} and type {classes.dtype}: expected whole numbers, one for each "
-                         "image")
+    is_whole = classes.dtype.kind in "iuf" and not np.any(classes != np.floor(classes))
+    if not is_whole or classes.shape[1:] not in ((), (1,)):
+        raise ValueError(f"classes of shape {classes.shape} and type {classes.dtype}: expected whole numbers, one "
+                         "for each image")
     if len(classes) != count:
         raise ValueError(f"{len(classes)} classes for {count} images")
     return classes.reshape(-1)
@@ -118,13 +122,16 @@ def _require_preprocessing(preprocessing: Preprocessing | None) -> Preprocessing
     """Raises: ValueError where it is not known."""
     if preprocessing is None:
         raise ValueError("pixels or files were given, and the model does not say how they are prepared; give "
-                         "preprocessing=, the checkpoint that it was trained like, such as 'resnet50v1_5.a1_in1k', or "
-                         "images as the model takes them")
+                         "preprocessing=, the checkpoint that it was trained like, such as "
+                         "'resnet50v1_5.a1_in1k', or images as the model takes them")
     return preprocessing
 
 
 def _find_image_files(folder: pathlib.Path, limit: int) -> list[str]:
-    """The image files in a folder, at any depth.  Raises: FileNotFoundError, ValueError where there are none."""
+    """The image files in a folder, at any depth.
+
+    Raises: FileNotFoundError, ValueError where there are none.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of images")
     files = sorted(str(f) for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
@@ -155,8 +162,8 @@ def _read_dataset(dataset: Any, limit: int) -> tuple[np.ndarray, np.ndarray | No
     for element in dataset.as_numpy_iterator():
         image, *labels = element if isinstance(element, tuple) else (element,)
         if isinstance(image, dict) or np.ndim(image) not in (3, 4):
-            raise ValueError(f"the data set's elements are {dataset.element_spec}: expected images (height, width, channels), "
-                             "batches of them, or pairs with their classes")
+            raise ValueError(f"the data set's elements are {dataset.element_spec}: expected images "
+                             "(height, width, channels), batches of them, or pairs with their classes")
         is_batch = np.ndim(image) == 4
         images.append(image if is_batch else image[None])
         classes += [label if is_batch else np.asarray(label)[None] for label in labels[:1]]
@@ -172,7 +179,8 @@ def _check_values(images: np.ndarray, preprocessing: Preprocessing | None) -> No
     """Raises: ValueError for images that no model was trained on."""
     is_finite = np.isfinite(images)
     if not is_finite.all():
-        raise ValueError(f"{int((~is_finite).any((1, 2, 3)).sum())} of {len(images)} images hold numbers that are not finite")
+        count = int((~is_finite).any((1, 2, 3)).sum())
+        raise ValueError(f"{count} of {len(images)} images hold numbers that are not finite")
     is_repeated = len(images) > 1 and np.ptp(images, axis=0).max() == 0
     if is_repeated or np.ptp(images, axis=(1, 2, 3)).max() == 0:
         raise ValueError("the images are constant: all of them are alike, or of one colour each")
@@ -180,8 +188,9 @@ def _check_values(images: np.ndarray, preprocessing: Preprocessing | None) -> No
     first, last = float(images.min()), float(images.max())
     if preprocessing is None:
         if first >= 0 and 64 < last <= 255:
-            raise ValueError(f"the images reach from {first:g} to {last:g}, like pixels before any preprocessing; if the "
-                             "model takes those, say so: preprocessing=Preprocessing((height, width), 'raw')")
+            raise ValueError(f"the images reach from {first:g} to {last:g}, like pixels before any "
+                             "preprocessing; if the model takes those, say so: "
+                             "preprocessing=Preprocessing((height, width), 'raw')")
         return
 
     scale, offset = map(np.array, preprocessing.scale_and_offset)
@@ -191,5 +200,6 @@ def _check_values(images: np.ndarray, preprocessing: Preprocessing | None) -> No
     covers_little = last - first < _MIN_SPAN * width
     lacks_negatives = low < 0 <= first
     if reaches_beyond or covers_little or lacks_negatives:
-        raise ValueError(f"the images reach from {first:.3g} to {last:.3g}, and the model's preprocessing makes {low:.3g} to "
-                         f"{high:.3g} of pixels: they have not been through it, as reskeras.get_preprocessing(model) would do")
+        raise ValueError(f"the images reach from {first:.3g} to {last:.3g}, and the model's preprocessing "
+                         f"makes {low:.3g} to {high:.3g} of pixels: they have not been through it, as "
+                         "reskeras.get_preprocessing(model) would do")

@@ -1,4 +1,4 @@
-"""The outputs of an exported file beside those of Keras: how far apart they are, and how often both name one class.
+"""The outputs of an exported file beside those of Keras: how far apart they are, how often they agree.
 
 NumPy only: `verify` needs no more than this and the file's own runtime.
 """
@@ -9,7 +9,8 @@ from typing import Any, Callable, Mapping
 
 import numpy as np
 
-MARGIN = 0.02       # two best classes closer than this are undecided: 8 bits over the output's range cannot tell them apart
+# Two best classes closer than this are undecided: 8 bits over the output's range cannot tell them apart.
+MARGIN = 0.02
 TINIEST = 1e-30     # runtimes flush smaller probabilities to zero, each at another place
 
 # What is compared, by its name in the report -> how to get it from the outputs.
@@ -29,15 +30,16 @@ class RuntimeResult:
     precision: str                      # that it computes in: a key of `thresholds.THRESHOLDS`
     max_relative_difference: float      # largest |file - Keras| over largest |Keras|
     mean_relative_difference: float     # mean |file - Keras| over largest |Keras|
-    top1_agreement: float | None        # share of images that both give the same class; None without a classifier
-    decided_agreement: float | None     # the same among images whose two best classes are farther apart than MARGIN
+    top1_agreement: float | None        # share of images that both give the same class; None: no classifier
+    decided_agreement: float | None     # the same where the two best classes are farther apart than MARGIN
     accuracy: float | None = None       # share of images that get their true class, where that was given
     latency_ms: Mapping[str, float] = field(default_factory=dict)   # "median" and "p90" of one call
 
 
 def compare_outputs(outputs: np.ndarray, expected: np.ndarray, precision: str, compared_values: str, *,
                     classes: np.ndarray | None = None, latency_ms: Mapping[str, float] | None = None,
-                    logits: tuple[np.ndarray, np.ndarray] | None = None, scale: float | None = None) -> RuntimeResult:
+                    logits: tuple[np.ndarray, np.ndarray] | None = None,
+                    scale: float | None = None) -> RuntimeResult:
     """Compares the outputs of a file with those of Keras, and with the true classes.
 
     Args:
@@ -63,8 +65,11 @@ def compare_outputs(outputs: np.ndarray, expected: np.ndarray, precision: str, c
 
 
 def compute_relative_difference(outputs: np.ndarray, expected: np.ndarray,
-                                reduction: Callable[[np.ndarray], Any] = np.max, scale: float | None = None) -> float:
-    """The largest difference over the largest expected magnitude; infinity where either is not finite or shapes differ.
+                                reduction: Callable[[np.ndarray], Any] = np.max,
+                                scale: float | None = None) -> float:
+    """The largest difference over the largest expected magnitude.
+
+    It is infinity where an output is not finite, or the shapes differ.
 
     Args:
         outputs, expected: of one shape.
@@ -84,8 +89,8 @@ def compute_agreement(outputs: np.ndarray, expected: np.ndarray, margin: float =
 
     Args:
         outputs, expected: scores, (N, classes).
-        margin: only images count whose two largest expected scores differ by more than this, relative to the largest
-            magnitude of all scores.
+        margin: only images count whose two largest expected scores differ by more than this, relative to the
+            largest magnitude of all scores.
     Returns:
         None where there are no classes, or no such image.
     """

@@ -54,7 +54,8 @@ def measure_quantization(model: keras.Model, calibration_data: Any, size: int | 
 def measure_layer_errors(model: keras.Model, options: ExportOptions) -> list[QuantizedLayer]:
     """Measures the error of each operator, with the ranges that the calibration images give.
 
-    Each operator gets the values of the float model, so that its error is its own (TensorFlow's QuantizationDebugger).
+    Each operator gets the values of the float model, so that its error is its own (TensorFlow's
+    QuantizationDebugger).
 
     Args:
         model: as it is written to the file.

@@ -1,4 +1,4 @@
-"""Exports a model: prepares it, writes the file, runs it in its own runtime, compares it with Keras, and judges it."""
+"""Exports a model: prepares it, writes the file, runs it in its own runtime, compares and judges it."""
 from __future__ import annotations
 
 import os
@@ -30,42 +30,48 @@ from .thresholds import choose_threshold
 from .tflite.runtime import load_logits_function
 
 
-def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | None = None, calibration_data: Any = None,
-           validation_data: Any = None, batch_size: int | None = None, size: int | tuple[int, int] | None = None,
-           io: str = "int8", preprocessing: Any = None, labels: str | Sequence[str] | None = None,
-           calibration_method: str = "minmax", float_layers: Sequence[str] = (), optimize: bool = True, threads: int = 1,
+def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | None = None,
+           calibration_data: Any = None, validation_data: Any = None, batch_size: int | None = None,
+           size: int | tuple[int, int] | None = None, io: str = "int8", preprocessing: Any = None,
+           labels: str | Sequence[str] | None = None, calibration_method: str = "minmax",
+           float_layers: Sequence[str] = (), optimize: bool = True, threads: int = 1,
            thresholds: Mapping[str, float] | None = None, strict: bool = True, verbose: bool = False,
            c_array: bool = False) -> ExportReport:
-    """Writes a model to a file for another runtime, runs it there, and compares it with Keras before the call returns.
+    """Writes a model to a file for another runtime, and compares the file with Keras before the call returns.
 
-    Batch normalization is folded first.  A model of mixed precision is rebuilt in float32, except for Keras files and
-    SavedModels.  `<path>.json` keeps the report, `<path>.npz` a few images with their outputs for `reskeras.verify`.
+    Batch normalization is folded first.  A model of mixed precision is rebuilt in float32, except for Keras
+    files and SavedModels.  `<path>.json` keeps the report, `<path>.npz` a few images with their outputs for
+    `reskeras.verify`.
 
     Args:
         model: a Keras model of one input (batch, height, width, channels) and one output.
-        path: its suffix decides: `.tflite`, `.onnx`, `.xml` (OpenVINO), `.keras`, none for a SavedModel folder.
+        path: its suffix decides: `.tflite`, `.onnx`, `.xml` (OpenVINO), `.keras`, none for a SavedModel
+            folder.
         quantize: for TFLite: None (float32), "float16" and "dynamic" (the weights), "int8" (everything).
-        calibration_data: images that the ranges of int8 are chosen from, at least 32: an array of floats as the model takes
-            them or of uint8 pixels, a folder, a list of files, a tf.data set, or a pair (images, classes).  Pixels and files
-            go through the model's own preprocessing.
-        validation_data: images to compare on, of the same kinds; by default those of the calibration, else random ones.
-            With classes the report has the accuracy before and after.
+        calibration_data: images that the ranges of int8 are chosen from, at least 32: an array of floats as
+            the model takes them or of uint8 pixels, a folder, a list of files, a tf.data set, or a pair
+            (images, classes).  Pixels and files go through the model's own preprocessing.
+        validation_data: images to compare on, of the same kinds; by default those of the calibration, else
+            random ones. With classes the report has the accuracy before and after.
         batch_size: images per call; by default 1 in a .tflite, any number elsewhere.
-        size: (height, width) of the images or one number for both, where the model leaves it open; `.keras` takes neither
-            this nor `batch_size`.
+        size: (height, width) of the images or one number for both, where the model leaves it open; `.keras`
+            takes neither this nor `batch_size`.
         io: type of an int8 file's input and output: "int8", "uint8" or "float32".
         preprocessing: of a model that does not know it: a checkpoint, its name, or a `Preprocessing`.
         labels: of a model that does not know them: a label set, or the names of the classes.
-        calibration_method: the range of a tensor in an int8 file: "minmax" (all values that the calibration has seen),
-            "percentile" (99.99 % of them), or "mse" (the least mean squared error of rounding and clipping together).
+        calibration_method: the range of a tensor in an int8 file: "minmax" (all values that the calibration
+            has seen), "percentile" (99.99 % of them), or "mse" (the least mean squared error of rounding and
+            clipping together).
         float_layers: names of layers that stay in floating point in an int8 file.
         optimize: whether to fold batch normalization; compared is the model as it was given.
         threads: of the runtimes, in the timing.
-        thresholds: "difference" (the largest that passes, relative) or "agreement" (the least share of images of the same
-            class), in place of the rules of `thresholds.THRESHOLDS`.
-        strict: whether a file that does not pass is an error; else it is kept, with `passed: false` in its report.
+        thresholds: "difference" (the largest that passes, relative) or "agreement" (the least share of images
+            of the same class), in place of the rules of `thresholds.THRESHOLDS`.
+        strict: whether a file that does not pass is an error; else it is kept, with `passed: false` in its
+            report.
         verbose: whether to show bars while images are read and ranges are calibrated.
-        c_array: whether to write `<path>.cc` too: the .tflite as a C array with its arena size, for microcontrollers.
+        c_array: whether to write `<path>.cc` too: the .tflite as a C array with its arena size, for
+            microcontrollers.
 
     Returns:
         The report: hashes, differences from Keras, latency, operators, thresholds, versions.
@@ -73,7 +79,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     Raises:
         ArgumentError: an argument has a value that it cannot take.
         ValueError: images cannot be used, or something else at `path` would be lost.
-        RuntimeError: the file does not pass.  Whatever was at `path` before is still there, as after all other errors.
+        RuntimeError: the file does not pass.  Whatever was at `path` before is still there, as after all
+            other errors.
         ImportError: a package is missing.
         OSError: `path` cannot be written.
 
@@ -84,15 +91,16 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     path = pathlib.Path(path)
     file_format = find_format(path)
     check_model(model)
-    check_arguments(model, path, file_format, quantize=quantize, calibration_data=calibration_data, batch_size=batch_size,
-                    size=size, io=io, calibration_method=calibration_method, float_layers=float_layers, threads=threads,
-                    c_array=c_array)
+    check_arguments(model, path, file_format, quantize=quantize, calibration_data=calibration_data,
+                    batch_size=batch_size, size=size, io=io, calibration_method=calibration_method,
+                    float_layers=float_layers, threads=threads, c_array=c_array)
     check_output_path(path, file_format)
     check_packages(file_format)
 
     prepared = prepare_model(model, file_format, preprocessing, labels)
-    options = make_options(prepared.model, file_format, quantize=quantize, batch_size=batch_size, size=size, io=io,
-                           calibration_method=calibration_method, float_layers=float_layers, verbose=verbose)
+    options = make_options(prepared.model, file_format, quantize=quantize, batch_size=batch_size, size=size,
+                           io=io, calibration_method=calibration_method, float_layers=float_layers,
+                           verbose=verbose)
     plan = _plan(path, file_format, prepared, options, calibration_data, validation_data)
 
     with atomic_write(path) as new:
@@ -100,7 +108,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         runners = {name: open_file(new, threads, name) for name in file_format.module.RUNTIMES}
         report = _judge(plan, _measure(plan, new, runners, threads, thresholds), thresholds)
         if strict and not report.passed:
-            raise RuntimeError(f"{path}: {report.fault}{_hint(prepared.model, quantize)}; nothing was written")
+            hint = _hint(prepared.model, quantize)
+            raise RuntimeError(f"{path}: {report.fault}{hint}; nothing was written")
         _write_companions(plan, new, report, runners, c_array)
     if not c_array:
         remove_old_c_array(path)
@@ -119,8 +128,8 @@ class _Plan:
     images: ImageSet                # to compare on
 
 
-def _plan(path: pathlib.Path, file_format: Format, prepared: PreparedModel, options: ExportOptions, calibration_data: Any,
-          validation_data: Any) -> _Plan:
+def _plan(path: pathlib.Path, file_format: Format, prepared: PreparedModel, options: ExportOptions,
+          calibration_data: Any, validation_data: Any) -> _Plan:
     """Loads the images, and chooses what is compared on which of them.
 
     Raises: ValueError for images that cannot be used.
@@ -151,14 +160,16 @@ def _check_classes(classes: np.ndarray | None, output_shape: tuple[int | None, .
     if classes is None:
         return
     if len(output_shape) != 2 or not 0 <= classes.min() <= classes.max() < (output_shape[1] or np.inf):
-        raise ValueError(f"the classes of the images are {classes.min()} to {classes.max()}; the net's output is of the shape "
-                         f"{output_shape[1:]}")
+        raise ValueError(f"the classes of the images are {classes.min()} to {classes.max()}; the net's output is "
+                         f"of the shape {output_shape[1:]}")
 
 
 def _write(plan: _Plan, file: pathlib.Path, optimize: bool) -> None:
     """Writes the file.  Raises: RuntimeError where a runtime would not take it."""
     model, module = plan.prepared.model, plan.file_format.module
-    module.write(optimize_for_format(model, plan.file_format, plan.options) if optimize else model, file, plan.options)
+    if optimize:
+        model = optimize_for_format(model, plan.file_format, plan.options)
+    module.write(model, file, plan.options)
     if faults := module.find_faults(file, plan.options):
         raise RuntimeError(f"{plan.path}: {'; '.join(faults[:3])}; nothing was written")
 
@@ -166,18 +177,23 @@ def _write(plan: _Plan, file: pathlib.Path, optimize: bool) -> None:
 def _measure(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner], threads: int,
              thresholds: Mapping[str, float] | None) -> ExportReport:
     """Compares the file in each of its runtimes with Keras; the report is not judged yet."""
-    prepared, options, reference, module = plan.prepared, plan.options, plan.reference, plan.file_format.module
-    precisions = {name: module.PRECISIONS.get(name) or options.quantize or prepared.precision for name in runners}
+    prepared, options, reference = plan.prepared, plan.options, plan.reference
+    module = plan.file_format.module
+    precisions = {name: module.PRECISIONS.get(name) or options.quantize or prepared.precision
+                  for name in runners}
     results, accuracy, scale = _compare(plan, file, runners, precisions)
     size, digest = compute_size_and_hash(*plan.file_format.files(file))
     metadata = find_metadata(prepared.model)
     variant, _, tag = (metadata.weights if metadata else "").partition(".")
     return ExportReport(
         file=file.name, format=plan.file_format.name, quantize=options.quantize, passed=False, fault="",
-        variant=variant or prepared.model.name, tag=tag, weights_sha256=prepared.weights_sha256, bytes=size, sha256=digest,
-        batch_size=options.shape[0] or 1, images=len(plan.images.images), compared_values=reference.compared_values,
+        variant=variant or prepared.model.name, tag=tag, weights_sha256=prepared.weights_sha256,
+        bytes=size, sha256=digest,
+        batch_size=options.shape[0] or 1, images=len(plan.images.images),
+        compared_values=reference.compared_values,
         scale=scale, threads=threads, runtimes=results,
-        keras={"latency_ms": measure_latency(reference.outputs.run, _first_batch(plan)), "accuracy": accuracy},
+        keras={"latency_ms": measure_latency(reference.outputs.run, _first_batch(plan)),
+               "accuracy": accuracy},
         operators=module.count_operators(file), left_to_cpu=module.count_cpu_operators(file),
         thresholds={name: choose_threshold(precision, prepared.is_trained, thresholds)
                     for name, precision in precisions.items()},
@@ -188,7 +204,7 @@ def _measure(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner]
 
 def _compare(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner],
              precisions: Mapping[str, str]) -> tuple[dict[str, RuntimeResult], float | None, float | None]:
-    """The result of each runtime, the accuracy of Keras, and what differences are relative to (None: to the outputs)."""
+    """The result of each runtime, the accuracy of Keras, and the scale that differences are relative to."""
     images, classes, reference = plan.images.images, plan.images.classes, plan.reference
     expected = reference.outputs(images)
     logits = reference.logits(images[:MAX_LOGIT_IMAGES]) if reference.logits else None
@@ -214,28 +230,29 @@ def _first_batch(plan: _Plan) -> np.ndarray:
 
 
 def _judge(plan: _Plan, report: ExportReport, thresholds: Mapping[str, float] | None) -> ExportReport:
-    """The report with its verdict; the rules for float32 are widened first, where float32 itself is less exact."""
+    """The report with its verdict, after the rules of float32 were widened where it is less exact itself."""
     if not thresholds:
         images = plan.images.images[:MAX_LOGIT_IMAGES]
         report = relax_float32_thresholds(report, lambda: plan.reference.measure_float32_error(images))
     return report.judge()
 
 
-def _write_companions(plan: _Plan, file: pathlib.Path, report: ExportReport, runners: Mapping[str, BatchRunner],
-                      c_array: bool) -> None:
+def _write_companions(plan: _Plan, file: pathlib.Path, report: ExportReport,
+                      runners: Mapping[str, BatchRunner], c_array: bool) -> None:
     """Writes what is kept beside the file: its report, images with their outputs, the C array."""
     reference = plan.reference
     report.write(file.with_name(f"{file.name}.json"))
     if c_array:
         write_c_array(file, file.with_name(f"{file.name}.cc"))
     logits = reference.logits if reference.compared_values == "logits" else None
-    write_reference_outputs(file.with_name(f"{file.name}.npz"), reference.outputs, next(iter(runners.values())),
-                            plan.images.images, logits)
+    write_reference_outputs(file.with_name(f"{file.name}.npz"), reference.outputs,
+                            next(iter(runners.values())), plan.images.images, logits)
 
 
 def _hint(model: keras.Model, quantize: str | None) -> str:
     """What is known not to pass, and what to do instead."""
-    if quantize == "int8" and any(isinstance(layer, keras.layers.GroupNormalization) for layer in model.layers):
-        return (" (group normalization takes its statistics from each image, and leaves a channel too few of 256 levels: "
-                "quantize='dynamic' or 'float16' keep such nets)")
+    has_groups = any(isinstance(layer, keras.layers.GroupNormalization) for layer in model.layers)
+    if quantize == "int8" and has_groups:
+        return (" (group normalization takes its statistics from each image, and leaves a channel too few of "
+                "256 levels: quantize='dynamic' or 'float16' keep such nets)")
     return ""

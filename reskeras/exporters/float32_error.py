@@ -1,6 +1,7 @@
-"""How far float32 is from the exact outputs of a model: two correct runtimes need not be nearer than that to each other.
+"""How far float32 is from the exact outputs of a model: two correct runtimes need not be nearer than that.
 
-A model with random weights may amplify the rounding of the last bit: the split attention of an untrained ResNeSt saturates.
+A model with random weights may amplify the rounding of the last bit: the split attention of an untrained
+ResNeSt saturates.
 """
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from ..graph.graph import Graph
 from .comparison import compute_relative_difference
 from .report import ExportReport
 
-FACTOR = 10         # two runtimes may differ by this times the error of one: both round, and sum in another order
+FACTOR = 10         # two runtimes may differ by this times the error of one: both round, in another order
 MAX_DIFFERENCE = 1e-2   # no file in float32 may differ by more, which is what float16 may
 NEAR = 0.1          # of the threshold: from here on, another machine's order of sums may lie beyond it
 
@@ -24,8 +25,8 @@ def measure_float32_error(graph: Graph, images: np.ndarray, outputs: np.ndarray 
     Args:
         graph: of the model.
         images: float32, as the model takes them.
-        outputs: the graph's own outputs in float32, where they are known already.  They must not be those of the model that
-            the graph was read from: what the graph lacks of it is not rounding.
+        outputs: the graph's own outputs in float32, where they are known already.  They must not be those of
+            the model that the graph was read from: what the graph lacks of it is not rounding.
     """
     if outputs is None:
         outputs = np.asarray(graph.build("float32", temporary=True)(images, training=False))
@@ -34,7 +35,7 @@ def measure_float32_error(graph: Graph, images: np.ndarray, outputs: np.ndarray 
 
 
 def relax_float32_thresholds(report: ExportReport, measure_error: Callable[[], float]) -> ExportReport:
-    """Widens the thresholds of float32 runtimes by the error of float32 itself, where their differences come near.
+    """Widens the thresholds of float32 runtimes by the error of float32 itself, where differences come near.
 
     Args:
         report: of the export.
@@ -43,7 +44,8 @@ def relax_float32_thresholds(report: ExportReport, measure_error: Callable[[], f
         The report, with `float32_error` where it was measured.
     """
     near = [name for name, result in report.runtimes.items() if result.precision == "float32"
-            and NEAR * (report.thresholds[name].difference or np.inf) < result.max_relative_difference < np.inf]
+            and (NEAR * (report.thresholds[name].difference or np.inf)
+                 < result.max_relative_difference < np.inf)]
     if not near:
         return report
 
@@ -51,5 +53,6 @@ def relax_float32_thresholds(report: ExportReport, measure_error: Callable[[], f
     allowed = min(FACTOR * error, MAX_DIFFERENCE)
     thresholds = dict(report.thresholds)
     for name in near:
-        thresholds[name] = replace(thresholds[name], difference=max(thresholds[name].difference or 0, allowed))
+        difference = max(thresholds[name].difference or 0, allowed)
+        thresholds[name] = replace(thresholds[name], difference=difference)
     return replace(report, float32_error=error, thresholds=thresholds)

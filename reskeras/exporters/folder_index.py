@@ -25,7 +25,8 @@ def update_index(folder: pathlib.Path, entry: dict[str, Any]) -> None:
         OSError: it cannot be written.
     """
     with locked(folder):
-        lines = [line for line in read_index(folder) if line["file"] != entry["file"] and (folder / line["file"]).exists()]
+        lines = [line for line in read_index(folder)
+                 if line["file"] != entry["file"] and (folder / line["file"]).exists()]
         lines.append({field: str(entry.get(field, "")) for field in FIELDS})
 
         text = io.StringIO()

@@ -1,4 +1,4 @@
-"""The formats by suffix, what each format's module offers, and any exported file as a function in its own runtime."""
+"""The formats by suffix, what the module of each offers, and any exported file as a function of images."""
 from __future__ import annotations
 
 import importlib
@@ -16,7 +16,7 @@ from .options import ExportOptions, Shape
 
 
 class FormatModule(Protocol):
-    """What the module of a format offers: `saved_model`, `tflite.tflite`, `onnx`, `openvino` and `keras_file`.
+    """What the module of a format offers: `saved_model`, `tflite.tflite`, `onnx`, `openvino`, `keras_file`.
 
     TensorFlow is imported only inside those of its functions that need it, so that `verify` runs without.
     """
@@ -27,13 +27,13 @@ class FormatModule(Protocol):
 
     @property
     def PRECISIONS(self) -> Mapping[str, str]:
-        """Runtime -> the precision that it computes in, where that is not the file's; a key of `thresholds.THRESHOLDS`."""
+        """Runtime -> the precision that it computes in, a key of THRESHOLDS, where that is not the file's."""
 
     def write(self, model: Any, path: pathlib.Path, options: ExportOptions) -> None:
         """Writes the model as it is given: nothing is optimized or checked here."""
 
     def load(self, path: pathlib.Path, threads: int = 1, **runtime: str) -> tuple[ArrayFunction, Shape]:
-        """Opens a file: a function of float images, and the shape (batch, height, width, channels) that it takes."""
+        """Opens a file: a function of float images, and their shape (batch, height, width, channels)."""
 
     def find_faults(self, path: pathlib.Path, options: ExportOptions) -> list[str]:
         """Why a runtime would not take the file, a phrase each; [] where nothing is wrong."""
@@ -42,7 +42,7 @@ class FormatModule(Protocol):
         """Operator -> how many the file has, the most frequent first."""
 
     def count_cpu_operators(self, path: pathlib.Path) -> dict[str, dict[str, int]]:
-        """Delegate -> operators that it leaves to the CPU, and how many; {} where the format has no delegates."""
+        """Delegate -> operators that it leaves to the CPU, and how many; {} where there are no delegates."""
 
     def get_versions(self) -> dict[str, str]:
         """Package -> version, of those that write or run the format."""
@@ -72,10 +72,11 @@ class Format:
 
 
 FORMATS = {
-    ".tflite": Format("TFLite", "tflite.tflite", (None, "float16", "dynamic", "int8"), optimize_target="tflite"),
+    ".tflite": Format("TFLite", "tflite.tflite", (None, "float16", "dynamic", "int8"),
+                      optimize_target="tflite"),
     ".onnx": Format("ONNX", "onnx", packages=("onnx", "onnxruntime", "tf2onnx"), extra="onnx"),
-    ".xml": Format("OpenVINO", "openvino", packages=("openvino",), extra="openvino", optimize_target="openvino",
-                   companions=(".bin",)),
+    ".xml": Format("OpenVINO", "openvino", packages=("openvino",), extra="openvino",
+                   optimize_target="openvino", companions=(".bin",)),
     ".keras": Format("Keras", "keras_file", keeps_half_precision=True),
     "": Format("SavedModel", "saved_model", keeps_half_precision=True),
 }
@@ -86,8 +87,8 @@ def find_format(path: str | os.PathLike[str]) -> Format:
     suffix = pathlib.Path(path).suffix
     if suffix not in FORMATS:
         known = [s for s in FORMATS if s]
-        raise ValueError(f"{os.fspath(path)!r}: there is no format for {suffix!r}; known are {', '.join(known)}, and no "
-                         f"suffix for a SavedModel folder{nearest(suffix, known)}")
+        raise ValueError(f"{os.fspath(path)!r}: there is no format for {suffix!r}; known are "
+                         f"{', '.join(known)}, and no suffix for a SavedModel folder{nearest(suffix, known)}")
     return FORMATS[suffix]
 
 
@@ -145,4 +146,5 @@ def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "")
     except (ImportError, MemoryError):
         raise
     except Exception as error:      # each runtime has its own
-        raise ValueError(f"{file} cannot be read as a {file_format.name} file ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{file} cannot be read as a {file_format.name} file "
+                         f"({type(error).__name__}: {error})") from error

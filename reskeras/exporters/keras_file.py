@@ -28,7 +28,7 @@ def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> Non
 
 
 def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
-    """Opens a file: the model as a TensorFlow graph, and the shape that it takes.  `threads` are TensorFlow's own."""
+    """Opens a file: the model as a TensorFlow graph, and its input shape.  `threads` are TensorFlow's own."""
     from ..build import load as load_keras
     model = load_keras(path)
     return make_array_function(model), tuple(model.input_shape)
@@ -38,7 +38,8 @@ def make_array_function(model: keras.Model) -> ArrayFunction:
     """The model for inference as a TensorFlow graph, a function from array to array."""
     import tensorflow as tf
     signature = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
-    function = tf.function(lambda images: model(images, training=False), input_signature=[signature], autograph=False)
+    function = tf.function(lambda images: model(images, training=False), input_signature=[signature],
+                           autograph=False)
     return lambda images: np.asarray(function(tf.constant(images, signature.dtype)))
 
 

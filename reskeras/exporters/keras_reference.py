@@ -13,7 +13,7 @@ from .formats import BatchRunner
 from .keras_file import make_array_function
 from .prepare import PreparedModel
 
-MAX_LOGIT_IMAGES = 32       # whose logits are compared: the plain kernels that show those of an int8 file are slow
+MAX_LOGIT_IMAGES = 32       # whose logits are compared: the kernels that show those of an int8 file are slow
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class KerasReference:
 
     model: keras.Model              # the prepared model
     outputs: BatchRunner
-    logits: BatchRunner | None      # the outputs before the last softmax; None where the model does not end in one
+    logits: BatchRunner | None      # the outputs before the last softmax; None where there is none
     logits_graph: Graph | None      # of the same
     compared_values: str            # a key of comparison.COMPARED_VALUES
 
@@ -34,7 +34,7 @@ class KerasReference:
 
 
 def make_reference(prepared: PreparedModel, quantize: str | None) -> KerasReference:
-    """Chooses what is compared: the outputs; of a softmax its logarithm, or in an int8 file the logits before it.
+    """Chooses what is compared: the outputs; of a softmax its logarithm, or in an int8 file the logits.
 
     Args:
         prepared: the model.
@@ -46,9 +46,11 @@ def make_reference(prepared: PreparedModel, quantize: str | None) -> KerasRefere
         return KerasReference(prepared.model, outputs, None, None, "outputs")
     graph = remove_final_activation(Graph.of(prepared.model))
     logits = BatchRunner(make_array_function(graph.build()), shape)
-    return KerasReference(prepared.model, outputs, logits, graph, "logits" if quantize == "int8" else "log-probabilities")
+    compared_values = "logits" if quantize == "int8" else "log-probabilities"
+    return KerasReference(prepared.model, outputs, logits, graph, compared_values)
 
 
 def _ends_in_softmax(model: keras.Model) -> bool:
     last = model.layers[-1]
-    return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax
+    activation = getattr(last, "activation", None)
+    return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax

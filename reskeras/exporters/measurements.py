@@ -16,7 +16,8 @@ def compute_size_and_hash(*paths: pathlib.Path) -> tuple[int, str]:
 
     The hash of more than one file is that of their relative names and contents, in the order of their names.
     """
-    files = sorted(f for path in paths for f in ([path] if path.is_file() else path.rglob("*")) if f.is_file())
+    candidates = [f for path in paths for f in ([path] if path.is_file() else path.rglob("*"))]
+    files = sorted(f for f in candidates if f.is_file())
     folder = paths[0] if paths[0].is_dir() else paths[0].parent
     digest = hashlib.sha256()
     for file in files:

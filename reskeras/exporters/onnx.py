@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RUNTIMES: dict[str, dict[str, str]] = {"ONNX Runtime": {}}
 PRECISIONS: dict[str, str] = {}
-OPSET = 17          # the newest that tf2onnx writes without a warning, and that every runtime since 2022 reads
+OPSET = 17          # the newest that tf2onnx writes without a warning, and every runtime since 2022 reads
 
 
 def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> None:
@@ -27,7 +27,8 @@ def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> Non
     import tensorflow as tf
     import tf2onnx
     images = tf.TensorSpec(options.shape, model.inputs[0].dtype, name="images")
-    function = tf.function(lambda images: {"scores": model(images, training=False)}, [images], autograph=False)
+    function = tf.function(lambda images: {"scores": model(images, training=False)}, [images],
+                           autograph=False)
     proto, _ = tf2onnx.convert.from_function(function, [images], opset=OPSET)
     _rename_output(proto.graph)
     metadata = json.dumps(options.metadata, ensure_ascii=False)
@@ -67,7 +68,8 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
     """Operators outside of the standard, which only some runtimes have."""
-    names = {f"{node.domain}.{node.op_type}" for node in _read_nodes(path) if node.domain not in ("", "ai.onnx")}
+    nodes = [node for node in _read_nodes(path) if node.domain not in ("", "ai.onnx")]
+    names = {f"{node.domain}.{node.op_type}" for node in nodes}
     return [f"{', '.join(sorted(names))}: not of the ONNX standard"] if names else []
 
 
@@ -88,5 +90,6 @@ def _read_nodes(path: pathlib.Path) -> Any:
 
 def get_versions() -> dict[str, str]:
     """Package -> version, of those that write and run the file and are installed."""
-    installed = [name for name in ("onnx", "onnxruntime", "tf2onnx") if importlib.util.find_spec(name) is not None]
+    packages = ("onnx", "onnxruntime", "tf2onnx")
+    installed = [name for name in packages if importlib.util.find_spec(name) is not None]
     return {name: importlib.metadata.version(name) for name in installed}

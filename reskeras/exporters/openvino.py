@@ -1,4 +1,7 @@
-"""OpenVINO: an .xml graph with its .bin of weights for Intel's and ARM's processors, by OpenVINO's own reader of SavedModels."""
+"""OpenVINO: an .xml graph with its .bin of weights, for Intel's and ARM's processors.
+
+OpenVINO's own reader of SavedModels makes it.
+"""
 from __future__ import annotations
 
 import importlib.metadata
@@ -39,7 +42,8 @@ def load(path: pathlib.Path, threads: int = 1, precision: str = "f32") -> tuple[
     """Opens a file on the CPU: a function of float images, and the shape that it takes."""
     import openvino
     compiled = openvino.Core().compile_model(str(path), "CPU", {
-        "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"})
+        "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY"})
     shape = tuple(side.get_length() if side.is_static else None for side in compiled.input(0).partial_shape)
 
     def run(images: np.ndarray) -> np.ndarray:
@@ -56,7 +60,8 @@ def count_operators(path: pathlib.Path) -> dict[str, int]:
     """Operation -> how many the graph has, the most frequent first."""
     import openvino
     nodes: list[Any] = openvino.Core().read_model(str(path)).get_ops()
-    return dict(Counter(name for node in nodes if (name := node.get_type_name()) not in _IGNORED).most_common())
+    names = [node.get_type_name() for node in nodes]
+    return dict(Counter(name for name in names if name not in _IGNORED).most_common())
 
 
 def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:

@@ -18,8 +18,8 @@ class ExportOptions:
 
     shape: Shape                                # of its input
     quantize: str | None = None                 # as `reskeras.export` takes it
-    calibration_images: np.ndarray | None = None    # (N, height, width, channels) as the model takes them, for int8
-    calibration_method: str = "minmax"          # how int8 ranges are chosen from them: a key of `tflite.ranges.METHODS`
+    calibration_images: np.ndarray | None = None    # (N, height, width, channels) as the model takes them
+    calibration_method: str = "minmax"          # how int8 ranges are chosen from them: see `tflite.ranges`
     io: str = "int8"                            # type of the input and the output of an int8 file
     float_layers: tuple[str, ...] = ()          # layers that stay in floating point in an int8 file
     verbose: bool = False                       # whether the calibration shows a bar

@@ -1,4 +1,4 @@
-"""Checks that an export may be written to a path: that it replaces only what an earlier export has written."""
+"""Checks that an export may be written to a path: it may replace only what an earlier export has written."""
 from __future__ import annotations
 
 import json
@@ -31,14 +31,18 @@ def check_output_path(path: pathlib.Path, file_format: Format) -> None:
 
 
 def _check_files_beside(path: pathlib.Path, file_format: Format) -> None:
-    """Raises: ValueError for a file beside the path that the export would replace, and no earlier export has written."""
+    """Checks the files beside the path, which the export would replace.
+
+    Raises: ValueError for one that no earlier export has written.
+    """
     report, reference_outputs = (path.with_name(path.name + suffix) for suffix in (".json", ".npz"))
     foreign = [] if _is_report(report) else [report, reference_outputs]
     if not path.exists():
         foreign += file_format.files(path)[1:]
     for file in foreign:
         if file.exists():
-            raise ValueError(f"{file} is not of an earlier export to {path}, and would be lost; give another path")
+            raise ValueError(f"{file} is not of an earlier export to {path}, and would be lost; "
+                             "give another path")
 
 
 def _is_report(path: pathlib.Path) -> bool:

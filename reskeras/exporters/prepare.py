@@ -18,21 +18,22 @@ from .formats import Format
 from .options import ExportOptions
 
 HALF_PRECISIONS = ("float16", "bfloat16")
-COMPARED_SIZE = 96      # pixels on a side to compare on, where the model leaves it open: any net of the family takes it
+COMPARED_SIZE = 96      # pixels on a side to compare on, where the model leaves it open: any net takes it
 
 
 @dataclass(frozen=True)
 class PreparedModel:
     """A model before its export."""
 
-    model: keras.Model          # to write: with its metadata, and in float32 where the format has no other precision
+    model: keras.Model          # to write: with its metadata, in float32 where the format has nothing else
     reference: keras.Model      # to compare the file with: the caller's own, in the same precision
     precision: str              # that it computes in
     is_trained: bool
     weights_sha256: str         # of the caller's weights
 
 
-def prepare_model(model: keras.Model, file_format: Format, preprocessing: Any = None, labels: Any = None) -> PreparedModel:
+def prepare_model(model: keras.Model, file_format: Format, preprocessing: Any = None,
+                  labels: Any = None) -> PreparedModel:
     """Gives a model its metadata and the precision of the format; the caller's own model stays as it is.
 
     Args:
@@ -53,7 +54,8 @@ def prepare_model(model: keras.Model, file_format: Format, preprocessing: Any = 
 
 def _find_half_precision(model: keras.Model) -> str | None:
     """The precision of the first layer that computes in half precision; None where none does."""
-    return next((layer.compute_dtype for layer in model.layers if layer.compute_dtype in HALF_PRECISIONS), None)
+    precisions = (layer.compute_dtype for layer in model.layers)
+    return next((precision for precision in precisions if precision in HALF_PRECISIONS), None)
 
 
 def is_trained(model: keras.Model) -> bool:
@@ -67,13 +69,15 @@ def _hash_weights(model: keras.Model) -> str:
     digest = hashlib.sha256()
     for variable in model.variables:
         values = np.asarray(variable)
-        digest.update(f"{variable.name} {values.dtype} {values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+        digest.update(f"{variable.name} {values.dtype} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 
 
-def make_options(model: keras.Model, file_format: Format, *, quantize: str | None = None, batch_size: int | None = None,
-                 size: int | tuple[int, int] | None = None, io: str = "int8", calibration_method: str = "minmax",
-                 float_layers: Sequence[str] = (), verbose: bool = False) -> ExportOptions:
+def make_options(model: keras.Model, file_format: Format, *, quantize: str | None = None,
+                 batch_size: int | None = None, size: int | tuple[int, int] | None = None, io: str = "int8",
+                 calibration_method: str = "minmax", float_layers: Sequence[str] = (),
+                 verbose: bool = False) -> ExportOptions:
     """The options of a file, all but its calibration images.
 
     Args:
@@ -101,11 +105,14 @@ def _describe(model: keras.Model, quantize: str | None) -> dict[str, Any]:
     """What a file says of its model inside; the keys are those of the first version."""
     metadata = find_metadata(model)
     checkpoint = get_weights(metadata.weights) if metadata and metadata.weights else None
-    return {"reskeras": __version__, "net": model.name, "quantize": quantize, "labels": list(get_class_names(model)),
-            "memory": metadata.get_config() if metadata else None, "licence": checkpoint.license if checkpoint else ""}
+    return {"reskeras": __version__, "net": model.name, "quantize": quantize,
+            "labels": list(get_class_names(model)),
+            "memory": metadata.get_config() if metadata else None,
+            "licence": checkpoint.license if checkpoint else ""}
 
 
-def choose_image_size(model: keras.Model, size: int | tuple[int, int] | None, file_format: Format) -> tuple[int, int]:
+def choose_image_size(model: keras.Model, size: int | tuple[int, int] | None,
+                      file_format: Format) -> tuple[int, int]:
     """(height, width) of the images to compare on.
 
     Args:
@@ -144,7 +151,10 @@ def get_compared_shape(options: ExportOptions) -> tuple[int, int, int]:
 
 
 def optimize_for_format(model: keras.Model, file_format: Format, options: ExportOptions) -> keras.Model:
-    """The model as fast as it gets.  The file is compared with the model as it was, so this step is not checked by itself."""
+    """The model as fast as it gets.
+
+    The file is compared with the model as it was, so this step is not checked by itself.
+    """
     target = file_format.optimize_target
     if target == "tflite" and options.shape[0] != 1:
         target = "saved_model"

@@ -1,4 +1,4 @@
-"""`<file>.npz`: a few images with the outputs of Keras and of the exported file, which `verify` repeats elsewhere."""
+"""`<file>.npz`: a few images with the outputs of Keras and of the file, which `verify` repeats elsewhere."""
 from __future__ import annotations
 
 import pathlib
@@ -21,8 +21,8 @@ class ReferenceOutputs:
     logits: np.ndarray | None = None    # of Keras, before its softmax, where these are compared
 
 
-def write_reference_outputs(path: pathlib.Path, keras: ArrayFunction, exported: ArrayFunction, images: np.ndarray,
-                            logits: ArrayFunction | None = None) -> None:
+def write_reference_outputs(path: pathlib.Path, keras: ArrayFunction, exported: ArrayFunction,
+                            images: np.ndarray, logits: ArrayFunction | None = None) -> None:
     """Writes the first COUNT images, in 256 levels, with the outputs for exactly those.
 
     Args:
@@ -38,7 +38,8 @@ def write_reference_outputs(path: pathlib.Path, keras: ArrayFunction, exported: 
     levels = np.round((images - low) / step).astype("uint8")
     restored = _restore_images(levels, low, step)
 
-    arrays = {"images": levels, "low": low, "step": step, "keras": keras(restored), "exported": exported(restored)}
+    arrays = {"images": levels, "low": low, "step": step,
+              "keras": keras(restored), "exported": exported(restored)}
     if logits:
         arrays["logits"] = logits(restored)
     np.savez_compressed(path, **arrays)   # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The report of an export: what was measured of the file, what it had to hold, and whether it passed.  NumPy only."""
+"""The report of an export: what was measured, what the file had to hold, whether it passed.  NumPy only."""
 from __future__ import annotations
 
 import json
@@ -13,16 +13,16 @@ from .comparison import COMPARED_VALUES, RuntimeResult
 from .thresholds import Threshold, find_fault
 
 # Field -> its key in the JSON file, where the two differ: the file keeps the keys of its first version.
-KEYS = {"batch_size": "batch", "compared_values": "measure", "metadata": "memory", "float32_error": "rounding",
-        "precision": "kind"}
+KEYS = {"batch_size": "batch", "compared_values": "measure", "metadata": "memory",
+        "float32_error": "rounding", "precision": "kind"}
 _FIELDS = {key: name for name, key in KEYS.items()}
 
-_MAY_BE_INFINITE = ("max_relative_difference", "mean_relative_difference")   # null in JSON, which has no infinity
+_MAY_BE_INFINITE = ("max_relative_difference", "mean_relative_difference")   # null in JSON
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was measured in one export; `<file>.json` beside the file holds the same, with the keys of KEYS."""
+    """What was measured in one export; `<file>.json` beside the file holds it, with the keys of KEYS."""
 
     file: str
     format: str                         # "TFLite", "SavedModel", "Keras", "ONNX", "OpenVINO"
@@ -33,11 +33,11 @@ class ExportReport:
     tag: str                            # of its checkpoint, "a1_in1k"; "" where the model does not know
     weights_sha256: str                 # of the model's weights
     bytes: int
-    sha256: str                         # of the file; of a folder or of several files: of their names and contents, in order
+    sha256: str                         # of the file; of several: of their names and contents, in order
     batch_size: int                     # images per call, in the comparison and in the timing
     images: int                         # how many were compared
     compared_values: str                # what the differences are of: a key of comparison.COMPARED_VALUES
-    scale: float | None                 # what they are relative to: Keras' largest logit, where there is a softmax
+    scale: float | None                 # what they are relative to: Keras' largest logit before a softmax
     threads: int
     runtimes: dict[str, RuntimeResult]
     keras: dict[str, Any]               # "latency_ms" (median, p90) of the model as a graph, "accuracy"
@@ -47,7 +47,7 @@ class ExportReport:
     versions: dict[str, str]            # of the packages that wrote and ran the file
     metadata: dict[str, Any] | None = None      # the model's preprocessing and class names, where it has them
     calibration_method: str | None = None       # of an int8 file
-    float32_error: float | None = None  # of Keras in float32 beside float64, where the thresholds were widened for it
+    float32_error: float | None = None  # of Keras beside float64, where thresholds were widened for it
 
     @property
     def first_result(self) -> RuntimeResult:
@@ -76,10 +76,13 @@ class ExportReport:
             agreement = "" if result.top1_agreement is None else (
                 f", {result.top1_agreement:.1%} of {self.images} images of the same class")
             lines.append(f"  {name}: differs from Keras by {result.max_relative_difference:.1e}{agreement}; "
-                         f"{result.latency_ms['median']:.2f} ms (Keras {self.keras['latency_ms']['median']:.2f})")
+                         f"{result.latency_ms['median']:.2f} ms "
+                         f"(Keras {self.keras['latency_ms']['median']:.2f})")
         if self.float32_error is not None:
-            allowed = ", ".join(f"{t.difference:.0e}" for t in self.thresholds.values() if t.difference is not None)
-            lines.append(f"  Keras in float32 differs from this model in float64 by {self.float32_error:.1e}: {allowed} allowed")
+            differences = [t.difference for t in self.thresholds.values() if t.difference is not None]
+            allowed = ", ".join(f"{difference:.0e}" for difference in differences)
+            lines.append(f"  Keras in float32 differs from float64 by {self.float32_error:.1e} on this model: {allowed} "
+                         "allowed")
         for name, operators in self.left_to_cpu.items():
             left = ", ".join(f"{count} {operator}" for operator, count in operators.items()) or "nothing"
             lines.append(f"  {name} would leave to the CPU: {left}")
@@ -105,12 +108,14 @@ class ExportReport:
         try:
             fields = _to_fields(json.loads(path.read_text(encoding="utf-8")))
             fields["runtimes"] = {name: _read_result(result) for name, result in fields["runtimes"].items()}
-            fields["thresholds"] = {name: Threshold(**threshold) for name, threshold in fields["thresholds"].items()}
+            fields["thresholds"] = {name: Threshold(**threshold)
+                                    for name, threshold in fields["thresholds"].items()}
             report = cls(**fields)
             report._check()
             return report
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{path} is not the report of an export ({type(error).__name__}: {error})") from error
+            raise ValueError(f"{path} is not the report of an export "
+                             f"({type(error).__name__}: {error})") from error
 
     def _check(self) -> None:
         """Raises: ValueError for a report that any file would pass."""

@@ -34,7 +34,8 @@ def write_for_converter(model: keras.Model, path: pathlib.Path, shape: Shape) ->
     """Writes `model` as one function of float images, for another format's converter to read."""
     import tensorflow as tf
     images = tf.TensorSpec(shape, model.inputs[0].dtype, name="images")
-    function = tf.function(lambda images: {"scores": model(images, training=False)}, [images], autograph=False)
+    function = tf.function(lambda images: {"scores": model(images, training=False)}, [images],
+                           autograph=False)
     _save(model, path, {DEFAULT: function})
 
 
@@ -48,10 +49,10 @@ def _save(model: keras.Model, path: pathlib.Path, functions: dict[str, Any]) -> 
 
 
 def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
-    """Opens a folder: a function of float images, and the shape that it takes.  `threads` are TensorFlow's own."""
+    """Opens a folder: a function of float images, and their shape.  `threads` are TensorFlow's own."""
     import tensorflow as tf
     signatures = tf.saved_model.load(str(path)).signatures
-    serve = signatures[DEFAULT] if DEFAULT in signatures else signatures["serve"]   # as this package wrote them at first
+    serve = signatures[DEFAULT] if DEFAULT in signatures else signatures["serve"]   # of the first versions
     (name, spec), = serve.structured_input_signature[1].items()
 
     def run(images: np.ndarray) -> np.ndarray:
@@ -63,7 +64,8 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
     """XLA in the graph, which a server without its compiler cannot run; signatures that disagree."""
     graph = _read_graph(path)
-    names = [node.op for node in _iterate_nodes(graph) if node.op.startswith("Xla") or node.attr[XLA_ATTRIBUTE].b]
+    names = [node.op for node in _iterate_nodes(graph)
+             if node.op.startswith("Xla") or node.attr[XLA_ATTRIBUTE].b]
     names += [f.signature.name for f in graph.library.function if f.attr[XLA_ATTRIBUTE].b]
     if names:
         return [f"{', '.join(sorted(set(names)))} must be compiled by XLA, which servers refuse"]
@@ -71,7 +73,7 @@ def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
 
 
 def _find_disagreements(path: pathlib.Path, options: ExportOptions) -> list[str]:
-    """Signatures that answer otherwise on pixels and on files than the default one does on the prepared images."""
+    """Signatures for pixels or files that answer otherwise than the default one on the prepared images."""
     import tensorflow as tf
     preprocessing = options.preprocessing
     if preprocessing is None:
@@ -96,7 +98,8 @@ def _find_disagreements(path: pathlib.Path, options: ExportOptions) -> list[str]
 
 def count_operators(path: pathlib.Path) -> dict[str, int]:
     """Operation -> how many nodes the graph of all signatures has, the most frequent first."""
-    return dict(Counter(node.op for node in _iterate_nodes(_read_graph(path)) if node.op not in _IGNORED).most_common())
+    operations = [node.op for node in _iterate_nodes(_read_graph(path))]
+    return dict(Counter(name for name in operations if name not in _IGNORED).most_common())
 
 
 def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:

@@ -14,9 +14,9 @@ TOP = 5     # classes in an answer
 def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any]:
     """The functions that a server offers, by their names.
 
-    `serving_default` takes float images.  Where the model's preprocessing is known, it is inside `serving_uint8` (pixels of
-    any size) and `serving_bytes` (JPEG or PNG files, the first frame of a GIF, BMP).  EXIF turns are not made: no TensorFlow
-    operation reads them.
+    `serving_default` takes float images.  Where the model's preprocessing is known, it is inside
+    `serving_uint8` (pixels of any size) and `serving_bytes` (JPEG or PNG files, the first frame of a GIF,
+    BMP).  EXIF turns are not made: no TensorFlow operation reads them.
 
     Args:
         model: to serve.

@@ -28,11 +28,13 @@ THRESHOLDS = {
     "int8": Threshold(agreement=0.95),
 }
 
-# In the place of an agreement, where the model has learned no classes yet: its scores lie too near to each other.
+# In the place of an agreement, where the model has learned no classes yet: its scores lie too near to each
+# other.
 UNTRAINED_THRESHOLD = Threshold(difference=0.1)
 
 
-def choose_threshold(precision: str, is_trained: bool, thresholds: Mapping[str, float] | None = None) -> Threshold:
+def choose_threshold(precision: str, is_trained: bool,
+                     thresholds: Mapping[str, float] | None = None) -> Threshold:
     """The threshold of a file.
 
     Args:
@@ -52,7 +54,8 @@ def choose_threshold(precision: str, is_trained: bool, thresholds: Mapping[str, 
     for name, value in (thresholds or {}).items():
         if name not in known or not isinstance(value, (int, float)) or not 0 <= value:
             spelling = "" if name in known else nearest(name, known)
-            raise ArgumentError("thresholds", {name: value}, f"{' or '.join(known)} with a number of at least 0{spelling}")
+            raise ArgumentError("thresholds", {name: value},
+                                f"{' or '.join(known)} with a number of at least 0{spelling}")
     return Threshold(**thresholds) if thresholds else rule
 
 
@@ -65,6 +68,6 @@ def find_fault(result: RuntimeResult, threshold: Threshold) -> str:
     if largest is not None and not difference <= largest:
         return f"the outputs differ from Keras by {difference:.2g} relative, more than {largest:g}"
     if least is not None and decided is not None and decided < least:
-        return (f"only {decided:.1%} of the images keep the class that Keras gives them ({least:.0%} expected); "
-                "calibrate on more images, or on images like those of the training")
+        return (f"only {decided:.1%} of the images keep the class that Keras gives them "
+                f"({least:.0%} expected); calibrate on more images, or on images like those of the training")
     return ""

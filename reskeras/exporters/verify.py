@@ -1,4 +1,4 @@
-"""Checks an exported file again on the machine that will run it: NumPy and the file's own runtime are all it needs."""
+"""Checks an exported file again on the machine that will run it, with NumPy and its own runtime alone."""
 from __future__ import annotations
 
 import os
@@ -15,7 +15,7 @@ from .report import ExportReport, to_dict, to_json
 from .thresholds import find_fault
 from .tflite.runtime import load_logits_function
 
-TOLERANCE = 0.05    # integer kernels of two machines may round the last bit differently, and a net amplifies that
+TOLERANCE = 0.05    # integer kernels of two machines may round differently, and a net amplifies that
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,14 @@ class VerificationReport:
     faults: tuple[str, ...]             # why it did not pass, () where it passed
     images: int                         # how many were compared: those kept beside the file
     runtimes: dict[str, RuntimeResult]  # compared with Keras' outputs
-    difference_from_export: float       # of the first runtime on this machine from the same where it was exported, relative
+    difference_from_export: float       # relative, of the first runtime, from where it was exported
     operators: dict[str, int]
     versions: dict[str, str]
 
     def summary(self) -> str:
         """One line for people."""
-        results = "".join(f"; {name} {r.latency_ms['median']:.2f} ms, {r.max_relative_difference:.1e} from Keras"
+        results = "".join(f"; {name} {r.latency_ms['median']:.2f} ms, "
+                          f"{r.max_relative_difference:.1e} from Keras"
                           for name, r in self.runtimes.items())
         verdict = "passed" if self.passed else f"FAILED: {', '.join(self.faults)}"
         return f"{self.file}: {verdict} ({self.images} images{results})"
@@ -44,7 +45,7 @@ class VerificationReport:
 
 
 def verify_file(path: str | os.PathLike[str], threads: int = 1) -> VerificationReport:
-    """Runs an exported file on the images kept beside it, and compares its outputs with Keras' and with those of its export.
+    """Runs an exported file on the images beside it, and compares the outputs with Keras' and its export's.
 
     Args:
         path: of a file that `reskeras.export` wrote, with its `.json` and `.npz` beside it.
@@ -66,7 +67,8 @@ def verify_file(path: str | os.PathLike[str], threads: int = 1) -> VerificationR
         if not needed.exists():
             raise FileNotFoundError(f"{needed}: no such file; reskeras.export writes it beside the net")
     report, reference = ExportReport.read(report_file), read_reference_outputs(reference_file)
-    if compute_size_and_hash(*file_format.files(file)) != (report.bytes, report.sha256):    # it may crash its runtime
+    size_and_hash = compute_size_and_hash(*file_format.files(file))
+    if size_and_hash != (report.bytes, report.sha256):      # another file may crash its runtime
         return _refuse(file, file_format, "it is not the file of the report: its sha256 is another")
 
     runners = {name: open_file(file, threads, name) for name in report.runtimes}
@@ -77,8 +79,9 @@ def verify_file(path: str | os.PathLike[str], threads: int = 1) -> VerificationR
     difference = compute_relative_difference(next(iter(outputs.values())), reference.exported)
     operators = file_format.module.count_operators(file)
     faults = _find_faults(report, results, difference, operators)
-    return VerificationReport(file=file.name, passed=not faults, faults=tuple(faults), images=len(reference.images),
-                              runtimes=results, difference_from_export=difference, operators=operators,
+    return VerificationReport(file=file.name, passed=not faults, faults=tuple(faults),
+                              images=len(reference.images), runtimes=results,
+                              difference_from_export=difference, operators=operators,
                               versions=file_format.module.get_versions())
 
 
@@ -89,17 +92,18 @@ def _refuse(file: pathlib.Path, file_format: Format, fault: str) -> Verification
                               versions=file_format.module.get_versions())
 
 
-def _check_shapes(runners: dict[str, BatchRunner], reference: ReferenceOutputs, reference_file: pathlib.Path) -> None:
+def _check_shapes(runners: dict[str, BatchRunner], reference: ReferenceOutputs,
+                  reference_file: pathlib.Path) -> None:
     """Raises: ValueError where the images are not of the shape that the file takes."""
     shape = reference.images.shape[1:]
     for runner in runners.values():
         if any(side not in (None, given) for side, given in zip(runner.shape[1:], shape)):
-            raise ValueError(f"{reference_file} holds no images to compare: they are of the shape {shape}, the file takes "
-                             f"{runner.shape[1:]}")
+            raise ValueError(f"{reference_file} holds no images to compare: they are of the shape {shape}, "
+                             f"the file takes {runner.shape[1:]}")
 
 
-def _compare(file: pathlib.Path, runner: BatchRunner, outputs: np.ndarray, report: ExportReport, exported: RuntimeResult,
-             reference: ReferenceOutputs) -> RuntimeResult:
+def _compare(file: pathlib.Path, runner: BatchRunner, outputs: np.ndarray, report: ExportReport,
+             exported: RuntimeResult, reference: ReferenceOutputs) -> RuntimeResult:
     """The outputs of one runtime beside those of Keras."""
     images = reference.images
     batch = np.resize(images, (runner.shape[0] or 1, *images.shape[1:]))
@@ -115,7 +119,8 @@ def _find_faults(report: ExportReport, results: dict[str, RuntimeResult], differ
     """Why the file does not pass on this machine."""
     faults = [] if report.passed else [f"at its export {report.fault or 'it did not pass'}"]
     for name, result in results.items():
-        # A share of classes means little on a handful of images; that they differ little from the export's says more.
+        # A share of classes means little on a handful of images; that they differ little from the export's
+        # says more.
         threshold = replace(report.thresholds[name], agreement=None)
         if fault := find_fault(result, threshold):
             faults.append(f"in {name} {fault}")

@@ -10,7 +10,6 @@ from keras import layers
 import reskeras
 from reskeras.exporters import export as exporter
 from reskeras.exporters import formats
-from reskeras.exporters.formats import open_file
 from reskeras.exporters.tflite import runtime, tflite
 from reskeras.exporters.comparison import compute_agreement
 from reskeras.exporters.measurements import compute_size_and_hash

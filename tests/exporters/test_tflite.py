@@ -14,7 +14,7 @@ from tiny import tiny, trained
 
 import reskeras
 from reskeras._keras_private import get_tflite_schema
-from reskeras.exporters.tflite import flatbuffer, runtime, tflite
+from reskeras.exporters.tflite import flatbuffer, runtime
 from reskeras.exporters.calibration import ImageSet
 from reskeras.exporters.debug_quantization import measure_layer_errors
 from reskeras.exporters.tflite.delegates import count_cpu_operators

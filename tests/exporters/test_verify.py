@@ -143,7 +143,7 @@ def test_json_has_no_infinity(folder, tmp_path):
     assert ExportReport.read(tmp_path / "net.tflite.json") == report and "not finite" in report.fault
     for suffix in (".json", ".npz"):
         shutil.copy(folder / f"net.tflite{suffix}", tmp_path / f"net.tflite{suffix}")
-    assert json.loads(verify_file(tmp_path / "net.tflite").json(), parse_constant=refuse)["difference_from_export"] is None
+    assert json.loads(verify_file(tmp_path / "net.tflite").to_json(), parse_constant=refuse)["difference_from_export"] is None
 
 
 def test_report_file_is_read_back(folder):

@@ -9,8 +9,8 @@ from ..._keras_private import get_interpreter_operations, get_tflite_schema
 from . import flatbuffer
 from .runtime import get_interpreter_class
 
-# What the GPU delegate parses: `NewOperationParser` of LiteRT's tflite/delegates/gpu/common/model_builder.cc (2025).
-# LiteRT's own analyzer, as it comes from PyPI, calls every file compatible.
+# What the GPU delegate parses: `NewOperationParser` of LiteRT's tflite/delegates/gpu/common/model_builder.cc
+# (2025). LiteRT's own analyzer, as it comes from PyPI, calls every file compatible.
 GPU_OPERATORS = set("""
     ABS ADD ADD_N AVERAGE_POOL_2D BATCH_MATMUL CAST CONCATENATION CONV_2D COS CUMSUM DENSIFY
     DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV EQUAL ELU EXP FLOOR FLOOR_DIV FLOOR_MOD
@@ -61,11 +61,14 @@ def _is_allowed_slice(operator: Any, graph: Any) -> bool:
 
 def _is_allowed_mirror_pad(operator: Any, graph: Any) -> bool:
     reflect = get_tflite_schema().MirrorPadMode.REFLECT
-    return _has_allowed_tensors(operator, graph) and _read_options(operator, "MirrorPadOptions").Mode() == reflect
+    if not _has_allowed_tensors(operator, graph):
+        return False
+    return _read_options(operator, "MirrorPadOptions").Mode() == reflect
 
 
 # Of LiteRT's tflite/tools/versioning/gpu_compatibility.cc, those that our models can meet.
-_GPU_RULES: dict[str, Callable[[Any, Any], bool]] = {"STRIDED_SLICE": _is_allowed_slice, "MIRROR_PAD": _is_allowed_mirror_pad}
+_GPU_RULES: dict[str, Callable[[Any, Any], bool]] = {
+    "STRIDED_SLICE": _is_allowed_slice, "MIRROR_PAD": _is_allowed_mirror_pad}
 
 
 def _read_options(operator: Any, class_name: str) -> Any:
@@ -79,8 +82,8 @@ def _read_options(operator: Any, class_name: str) -> Any:
 def _count_xnnpack_rejections(path: pathlib.Path) -> Counter[str]:
     """Operators that XNNPACK leaves to the CPU on this machine.
 
-    The interpreter plans the file with XNNPACK.  A DELEGATE node of the plan has only inputs and outputs; the operators that
-    lie between them are those that it took.
+    The interpreter plans the file with XNNPACK.  A DELEGATE node of the plan has only inputs and outputs; the
+    operators that lie between them are those that it took.
     """
     interpreter = get_interpreter_class()(model_path=str(path))
     interpreter.allocate_tensors()

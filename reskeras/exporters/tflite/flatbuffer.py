@@ -13,7 +13,8 @@ METADATA_NAME = b"RESKERAS_METADATA"    # of the buffer with our JSON in UTF-8
 IDENTIFIER = b"TFL3"
 
 # Operators that phones do not run well, and why.
-FORBIDDEN = {"SPLIT": "GPU delegates refuse it", "SPLIT_V": "GPU delegates refuse it", "SUM": "it overflows in half precision"}
+FORBIDDEN = {"SPLIT": "GPU delegates refuse it", "SPLIT_V": "GPU delegates refuse it",
+             "SUM": "it overflows in half precision"}
 MAX_RANK = 4
 
 
@@ -27,12 +28,14 @@ def read_model(path: pathlib.Path) -> Any:
 
 def iterate_operator_names(model: Any) -> Iterator[str]:
     """The name of every operator in all subgraphs; of a custom operator "CUSTOM" and its own name."""
-    builtins = {number: name for name, number in vars(get_tflite_schema().BuiltinOperator).items() if isinstance(number, int)}
+    members = vars(get_tflite_schema().BuiltinOperator).items()
+    builtins = {number: name for name, number in members if isinstance(number, int)}
     for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
         for operator in map(graph.Operators, range(graph.OperatorsLength())):
             code = model.OperatorCodes(operator.OpcodeIndex())
             custom = (code.CustomCode() or b"").decode()
-            yield builtins[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())] + (f" {custom}" if custom else "")
+            builtin = builtins[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+            yield builtin + (f" {custom}" if custom else "")
 
 
 def count_operators(path: pathlib.Path) -> dict[str, int]:
@@ -79,7 +82,7 @@ def _find_tensor_faults(model: Any, is_integer: bool) -> Iterator[str]:
 
 
 def _find_dead_layers(model: Any) -> Iterator[str]:
-    """Integer layers whose output was always zero: their scale is next to nothing, and XNNPACK would not load the file.
+    """Integer layers whose output was always zero: their scale is next to nothing, and XNNPACK refuses it.
 
     Its limit: input scale times weight scale over output scale is less than 256 (xnn_define_convolution_2d).
     """
@@ -91,8 +94,8 @@ def _find_dead_layers(model: Any) -> Iterator[str]:
         tensors = (*operator.InputsAsNumpy()[:2], operator.Outputs(0))
         inputs, weights, outputs = (_read_scales(graph.Tensors(i)) for i in tensors)
         if len(inputs) and len(weights) and len(outputs) and max(weights) * inputs[0] >= 256 * outputs[0]:
-            yield (f"{graph.Tensors(operator.Outputs(0)).Name().decode()} is zero on every calibration image, and its range "
-                   "is empty; calibrate on other images")
+            name = graph.Tensors(operator.Outputs(0)).Name().decode()
+            yield f"{name} is zero on every calibration image, and its range is empty; calibrate on other images"
 
 
 def _read_scales(tensor: Any) -> Any:
@@ -155,7 +158,8 @@ def add_metadata(data: bytes, metadata: dict[str, Any]) -> bytes:
         names.add(tensor.name)
 
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(json.dumps(metadata, separators=(",", ":"), ensure_ascii=False).encode(), "uint8")
+    text = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)
+    buffer.data = np.frombuffer(text.encode(), "uint8")
     entry.name, entry.buffer = METADATA_NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]

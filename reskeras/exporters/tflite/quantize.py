@@ -1,9 +1,9 @@
 """Converts a SavedModel to TFLite, in floats or quantized, as `quantize` says.
 
-Weights alone are quantized by "float16" and "dynamic"; "int8" quantizes what the layers compute too.  For that the
-converter needs a range for each tensor: with `calibration_method="minmax"` it takes all that it sees on the calibration
-images.  For other ranges (`ranges.py`) or layers in floating point its two steps are called one by one: it calibrates, then
-the ranges are changed, then it quantizes.
+Weights alone are quantized by "float16" and "dynamic"; "int8" quantizes what the layers compute too.  For
+that the converter needs a range for each tensor: with `calibration_method="minmax"` it takes all values that
+it sees on the calibration images.  For other ranges (`ranges.py`), or for layers in floating point, its two
+steps are called one by one: it calibrates, then the ranges are changed, then it quantizes.
 """
 from __future__ import annotations
 
@@ -88,10 +88,13 @@ def _convert_in_two_steps(converter: Any, options: ExportOptions, layers: Sequen
     calibrated = converter.convert()
     if options.calibration_method != "minmax":
         calibrated = narrow_ranges(calibrated, options)
-    float_tensors = _find_float_tensors(calibrated, options.float_layers, layers) if options.float_layers else None
+    float_tensors = None
+    if options.float_layers:
+        float_tensors = _find_float_tensors(calibrated, options.float_layers, layers)
 
     dtype = getattr(tf, options.io)
-    return quantize_calibrated(calibrated, input_data_type=dtype, output_data_type=dtype, denylisted_nodes=float_tensors)
+    return quantize_calibrated(calibrated, input_data_type=dtype, output_data_type=dtype,
+                               denylisted_nodes=float_tensors)
 
 
 def _find_float_tensors(calibrated: bytes, float_layers: Sequence[str], layers: Sequence[str]) -> list[str]:
@@ -106,6 +109,6 @@ def _find_float_tensors(calibrated: bytes, float_layers: Sequence[str], layers: 
     if missing := sorted(set(float_layers).difference(*makers.values())):
         raise ArgumentError(
             "float_layers", list(float_layers), "layers that are operators of the file",
-            hint=f"{', '.join(missing)} is not one, as it was folded into the layer before it, such as a batch "
-                 "normalization; name that layer")
+            hint=f"{', '.join(missing)} is not one, as it was folded into the layer before it, such as a "
+                 "batch normalization; name that layer")
     return [tensor for tensor in tensors if makers[tensor] & set(float_layers)]

@@ -1,7 +1,7 @@
 """Where the int8 ranges are chosen: from which value to which value the 256 levels of a tensor reach.
 
-The converter runs the model on the calibration images and keeps the smallest and the largest value that it sees of each
-tensor.  `calibration_method` says what is made of them:
+The converter runs the model on the calibration images and keeps the smallest and the largest value that it
+sees of each tensor.  `calibration_method` says what is made of them:
 
 * "minmax": these are the range.
 * "percentile": the range leaves out the outermost values, equally many at either end; 99.99 % stay inside.
@@ -42,7 +42,9 @@ def choose_percentile_range(counts: np.ndarray, low: float, high: float) -> Rang
 
 
 def choose_mse_range(counts: np.ndarray, low: float, high: float) -> Range:
-    """The range among SHARES of [low, high] with the least mean squared error: of rounding inside, of clipping outside.
+    """The range among SHARES of [low, high] whose rounding inside and clipping outside do the least harm.
+
+    That is, with the least mean squared error.
 
     Args:
         counts: how many values lie in each of BINS equal parts of [low, high].
@@ -79,7 +81,8 @@ def narrow_ranges(calibrated: bytes, options: ExportOptions) -> bytes:
     model = flatbuffer.unpack(calibrated)
     tensors = model.subgraphs[0].tensors
     ranges = {i: (float(q.min[0]), float(q.max[0])) for i, tensor in enumerate(tensors)
-              if (q := tensor.quantization) is not None and q.min is not None and len(q.min) == 1 and q.min[0] < q.max[0]}
+              if (q := tensor.quantization) is not None and q.min is not None
+              and len(q.min) == 1 and q.min[0] < q.max[0]}
 
     choose_range = _METHODS[options.calibration_method]
     for i, counts in _count_values(calibrated, options, ranges).items():
@@ -89,10 +92,12 @@ def narrow_ranges(calibrated: bytes, options: ExportOptions) -> bytes:
     return flatbuffer.pack(model)
 
 
-def _count_values(calibrated: bytes, options: ExportOptions, ranges: dict[int, Range]) -> dict[int, np.ndarray]:
-    """Histograms of the tensors: how many values lie in each of BINS parts of its range, on evenly picked images.
+def _count_values(calibrated: bytes, options: ExportOptions,
+                  ranges: dict[int, Range]) -> dict[int, np.ndarray]:
+    """Histograms: how many values of each tensor lie in each of BINS parts of its range, on some images.
 
-    Zeros are not counted, which are most of what a ReLU gives: zero is a level of any range, and has no error.
+    Zeros are not counted, which are most of what a ReLU gives: zero is a level of any range, and has no
+    error.
     """
     interpreter = get_interpreter_class()(model_content=calibrated, experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()

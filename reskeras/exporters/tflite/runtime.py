@@ -33,8 +33,8 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
     """Opens a file.
 
     Returns:
-        A function of a batch of float images, which are quantized on the way in as its outputs are on the way out, and
-        the shape that it takes.
+        A function of a batch of float images, which are quantized on the way in as its outputs are on the way
+        out, and the shape that it takes.
     """
     interpreter = get_interpreter_class()(model_path=str(path), num_threads=threads)
     interpreter.allocate_tensors()

@@ -1,6 +1,7 @@
 """The names that TensorFlow's converter gives to tensors, and the layers that they come from.
 
-It joins the names of all that it fused, each with the model's name before it: "net_1/conv1_conv_1/BiasAdd;...".
+It joins the names of all that it fused, each with the model's name before it:
+"net_1/conv1_conv_1/BiasAdd;...".
 """
 from __future__ import annotations
 
@@ -20,10 +21,11 @@ def find_layer_name(tensor: str, layers: Sequence[str]) -> str:
     if tensor.startswith("StatefulPartitionedCall"):        # the output
         return layers[-1]
     parts = tensor.partition(";")[0].split("/")
-    return next((name for part in parts for name in (part, re.sub(r"_\d+$", "", part)) if name in layers), tensor)
+    names = (name for part in parts for name in (part, re.sub(r"_\d+$", "", part)))
+    return next((name for name in names if name in layers), tensor)
 
 
 def shorten_name(name: bytes) -> bytes:
-    """The first of the names that were joined, without the model's: b"net/a/Relu;net/a/BiasAdd" -> b"a/Relu"."""
+    """The first of the joined names, without the model's: b"net/a/Relu;net/a/BiasAdd" -> b"a/Relu"."""
     first = name.partition(b";")[0]
     return first.partition(b"/")[2] if first.count(b"/") > 1 else first

@@ -1,4 +1,4 @@
-"""TFLite / LiteRT: one flat file for phones and microcontrollers.  Builtin operators and static shapes only."""
+"""TFLite / LiteRT: one flat file for phones and microcontrollers, of builtin operators and static shapes."""
 from __future__ import annotations
 
 import pathlib
@@ -13,12 +13,14 @@ from .runtime import get_versions, load
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["PRECISIONS", "RUNTIMES", "count_cpu_operators", "count_operators", "find_faults", "get_versions", "load", "write"]
+__all__ = ["PRECISIONS", "RUNTIMES", "count_cpu_operators", "count_operators", "find_faults", "get_versions",
+           "load", "write"]
 
 RUNTIMES: dict[str, dict[str, str]] = {"LiteRT": {}}
 PRECISIONS: dict[str, str] = {}
 
-# `quantize` -> the type that some tensor must have then; in "dynamic" the converter leaves small weights alone.
+# `quantize` -> the type that some tensor must have then; in "dynamic" the converter leaves small weights
+# alone.
 _REQUIRED_TYPES = {"float16": "FLOAT16", "int8": "INT8"}
 
 
