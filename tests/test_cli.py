@@ -33,7 +33,8 @@ COMMANDS = list_commands()
 PUBLIC = ("cost", "optimize", "export", "predict", "evaluate", "explain", "page", "compare", "benchmark",
           "verify")
 
-# Options that are no arguments: files that the shell writes, and what it prints; the switches of `print_result` are known
+# Options that are no arguments: files that the shell writes, and what it prints.  The switches of `print_result`
+# are known from the parser.
 SHELL_ONLY = {"optimize": {"output", "report", "fusions"}}
 
 # Arguments that the shell cannot give, and why
@@ -85,7 +86,8 @@ def test_options_are_spelled_as_the_arguments(name):
         inverted = isinstance(action, argparse._StoreFalseAction)
         assert (f"--no-{spelling}" if inverted else f"--{spelling}") in action.option_strings
         known = parameters.get(action.dest)
-        if known is not None and known.default is not inspect.Parameter.empty and action.default is not argparse.SUPPRESS:
+        has_default = known is not None and known.default is not inspect.Parameter.empty
+        if has_default and action.default is not argparse.SUPPRESS:
             same = action.default == known.default or not action.default and not known.default
             assert same or action.required or action.dest in ("output",), action.dest
 
@@ -142,7 +144,8 @@ def test_errors_name_options(command, error, text):
 def test_an_error_of_a_command(capsys):
     """One line on stderr, with the command and the option."""
     assert cli.main(["page", "resnet18", "--size", "0"]) == 2
-    assert capsys.readouterr().err == "reskeras page: --size 0: expected the pixels of a side, or (height, width)\n"
+    expected = "reskeras page: --size 0: expected the pixels of a side, or (height, width)\n"
+    assert capsys.readouterr().err == expected
     for words, text in ((["lost"], "reskeras: unknown command 'lost'; did you mean 'list'?; the commands are "
                                    "list, "),
                         (["weights", "lst"], "reskeras weights: unknown action 'lst'; did you mean 'list'?"),

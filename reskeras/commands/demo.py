@@ -179,7 +179,7 @@ def _write_samples(pixels: np.ndarray, folder: pathlib.Path) -> list[pathlib.Pat
 
 
 def _draw_as_text(pixels: np.ndarray) -> str:
-    """8x8 images side by side, two rows of pixels in a row of characters; "" where the terminal lacks these."""
+    """8x8 images side by side, two rows of pixels in a row of characters; "" where the terminal has none."""
     if not (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf"):
         return ""
     ink = pixels[..., 0] > 110

@@ -35,7 +35,8 @@ def test_demo_writes_every_artefact(run):
         f"{file}{kind}" for file in ("digits.keras", "saved_model", "digits.tflite", "digits.int8.tflite")
         for kind in ("", ".json", ".npz")} | {"samples", "report.html"}
     for name, file in result["files"].items():
-        assert json.loads((output / f"{file.name}.json").read_text())["bytes"] == result["reports"][name].bytes
+        saved = json.loads((output / f"{file.name}.json").read_text())
+        assert saved["bytes"] == result["reports"][name].bytes
     assert len(list((output / "samples").glob("*.png"))) == 10
 
 

@@ -19,7 +19,8 @@ from reskeras.commands.fusion_report import (FUSIONS, FusionCount, count_fusion,
 from reskeras.commands.runtime_kernels import COUNTED, make_kernel, read_kernels, read_tflite_operators
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "optimize.md"
-BEGIN, END = "<!-- pytest -m slow tests/commands/test_fusion_report.py --accept -->\n", "\n<!-- end of fusions -->"
+BEGIN = "<!-- pytest -m slow tests/commands/test_fusion_report.py --accept -->\n"
+END = "\n<!-- end of fusions -->"
 BY_NAME = {fusion.name: fusion for fusion in FUSIONS}
 
 
@@ -143,7 +144,8 @@ def test_passes_are_counted_from_the_report(resnet50):
     assert "fuse_activation (11 layers)" in lines["conv + ReLU"]
     assert "after optimize: TF graph, TF frozen" in lines["conv + ReLU"]
     assert "push_stride (6 layers)" in lines["topology compression"]
-    assert "merge_branches, which is not a default pass, would take 8 convolutions" in lines["multi-branch (siblings)"]
+    siblings = lines["multi-branch (siblings)"]
+    assert "merge_branches, which is not a default pass, would take 8 convolutions" in siblings
     assert "nobody: no runtime here fuses it" in lines["conv + ReLU + pool"]
 
 
