@@ -121,8 +121,8 @@ class Preprocessing:
         pixels = decode_image(images) if isinstance(images, bytes) else pixels
 
         if pixels.dtype != "uint8":
-            raise TypeError(f"pixels of type {pixels.dtype}: expected uint8, 0 to 255; floats of the net's size "
-                            "that need no resizing are for reskeras.preprocess_input")
+            raise TypeError(f"pixels of type {pixels.dtype}: expected uint8, 0 to 255; floats of the net's "
+                            "size that need no resizing are for reskeras.preprocess_input")
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         if pixels.ndim not in (3, 4) or not all(pixels.shape):
             raise ValueError(f"pixels of shape {pixels.shape}: expected images "

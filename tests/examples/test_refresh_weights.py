@@ -11,4 +11,4 @@ def test_without_timm(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm.models", None)
     module = runpy.run_path(str(pathlib.Path(__file__).parents[2] / "examples" / "refresh_weights.py"))
     with pytest.raises(SystemExit, match="pip install timm"):
-        module["timm_entries"]()
+        module["read_timm_entries"]()

@@ -7,7 +7,7 @@ from safetensors.numpy import save
 
 from reskeras.weights.name_rules import get_pytorch_names
 
-SMALL = {"depths": (1, 1, 1, 1), "width": 0.25}     # of an ImageNet net; its checkpoint is of about a megabyte
+SMALL = {"depths": (1, 1, 1, 1), "width": 0.25}  # of an ImageNet net; its checkpoint is of about a megabyte
 TORCH = {4: (3, 2, 0, 1), 3: (2, 1, 0), 2: (1, 0), 1: (0,)}
 
 

@@ -16,7 +16,7 @@ from reskeras.weights.table import get_weights
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """A local server in the place of the hub and of every other host, and empty caches; no pause between attempts."""
+    """A local server in the place of the hub and of every other host; empty caches, short pauses."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -34,15 +34,21 @@ def server(tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def silent_again(monkeypatch):
-    """Each test hears what is said once."""
+def forget_messages(monkeypatch):
+    """Messages that are given once are given again in each test."""
     monkeypatch.setattr(load, "_LOGGED", set())
 
 
 @pytest.fixture
-def rows(monkeypatch):
-    """Adds made-up checkpoints to the table for one test: rows(Weights, ...)."""
-    caches = [table.get_checkpoints, table.get_source_nets, table._checkpoints_by_id, table._checkpoints_by_name, catalog.list_source_names]
+def add_checkpoints(monkeypatch):
+    """Adds made-up checkpoints to the table for one test: add_checkpoints(Checkpoint, ...)."""
+    caches = [
+        table.get_checkpoints,
+        table.get_source_nets,
+        table._checkpoints_by_id,
+        table._checkpoints_by_name,
+        catalog.list_source_names,
+    ]
     known = table.list_checkpoints()
 
     def add(*more):
@@ -68,15 +74,21 @@ def torch(monkeypatch):
 
 
 @pytest.fixture
-def published(server, rows):
-    """Puts bytes where a row of the table has its file, and the row's checksum right."""
+def published(server, add_checkpoints):
+    """Puts bytes where a checkpoint of the table has its file, with the right checksum."""
     def put(name, data):
-        row = get_weights(name)
-        server.files[f"/{row.repo}/{row.file}" if row.repo else urlsplit(row.url).path] = data
+        checkpoint = get_weights(name)
+        server.files[
+            f"/{checkpoint.repo}/{checkpoint.file}" if checkpoint.repo else urlsplit(checkpoint.url).path
+        ] = data
         sha256, md5 = hashlib.sha256(data).hexdigest(), hashlib.md5(data).hexdigest()
         digests = {"sha256": sha256, "sha256_prefix": sha256[:8], "md5": md5}
-        right = {field: value for field, value in digests.items() if getattr(row, field)}
-        tag = f"{row.tag}_test"
-        rows(dataclasses.replace(row, tag=tag, id=f"{row.source_net}.{tag}", is_default=False, **right))
-        return f"{row.source_net}.{tag}"
+        right = {field: value for field, value in digests.items() if getattr(checkpoint, field)}
+        tag = f"{checkpoint.tag}_test"
+        add_checkpoints(
+            dataclasses.replace(
+                checkpoint, tag=tag, id=f"{checkpoint.source_net}.{tag}", is_default=False, **right
+            )
+        )
+        return f"{checkpoint.source_net}.{tag}"
     return put

@@ -26,9 +26,11 @@ class Request:
 
 @dataclass
 class Server:
-    """`files`: path -> bytes, for the hub "/owner/name/file".  `faults`: path -> what befalls its next GETs, in order.
+    """`files`: path -> bytes, for the hub "/owner/name/file".  `faults`: path -> faults of its next
+    GETs, in order.
 
-    A fault is a status, ("cut", n) for n bytes and a lost connection, or ("slow", n, seconds) for a pause after n bytes.
+    A fault is a status, ("cut", n) for n bytes and a lost connection, or ("slow", n, seconds) for a pause after
+    n bytes.
     """
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, list] = field(default_factory=dict)
@@ -83,7 +85,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if state.etags:
             self.send_header("ETag", tag)
         if hub:
-            for name, value in (("X-Linked-Etag", tag), ("X-Linked-Size", len(data)), ("X-Repo-Commit", COMMIT)):
+            for name, value in (
+                ("X-Linked-Etag", tag),
+                ("X-Linked-Size", len(data)),
+                ("X-Repo-Commit", COMMIT),
+            ):
                 self.send_header(name, str(value))
         self.send_header("Accept-Ranges", "bytes")
         if status == 206:
@@ -115,10 +121,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def listing(self, state: Server, repo: str) -> None:
-        siblings = [{"rfilename": path.removeprefix(f"/{repo}/"), "size": len(data),
-                     "lfs": {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}}
-                    for path, data in state.files.items() if path.startswith(f"/{repo}/")]
-        data = json.dumps({"id": repo, "sha": COMMIT, "siblings": siblings, "tags": [], "private": False}).encode()
+        siblings = [
+            {
+                "rfilename": path.removeprefix(f"/{repo}/"),
+                "size": len(data),
+                "lfs": {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134},
+            }
+            for path, data in state.files.items()
+            if path.startswith(f"/{repo}/")
+        ]
+        data = json.dumps(
+            {"id": repo, "sha": COMMIT, "siblings": siblings, "tags": [], "private": False}
+        ).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -127,7 +141,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.note(state, 200, 0)
 
     def note(self, state: Server, status: int, sent: int) -> None:
-        state.log.append(Request(self.command, self.path.partition("?")[0], self.headers.get("Range", ""), status, sent))
+        state.log.append(
+            Request(self.command, self.path.partition("?")[0], self.headers.get("Range", ""), status, sent)
+        )
 
     def log_message(self, *args):
         pass

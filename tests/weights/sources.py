@@ -1,8 +1,9 @@
-"""The nets of other packages, written after their own public code and from nothing of ours: a function asks for its parameters
-by the source's names and in PyTorch's layout, and so says its names, its shapes, and what it computes.
+"""The nets of other packages, written after their own public code and from nothing of ours.
 
-akamaster/pytorch_resnet_cifar10 (resnet.py), chenyaofo/pytorch-cifar-models (resnet.py), pytorch/vision (models/resnet.py),
-zhanghang1989/ResNeSt (resnest/torch/models/resnet.py, splat.py).
+A function takes its parameters by the source's names and in PyTorch's layout, and so says its names, its
+shapes, and what it computes.  Sources: akamaster/pytorch_resnet_cifar10 (resnet.py), pytorch/vision
+(models/resnet.py), chenyaofo/pytorch-cifar-models (resnet.py), zhanghang1989/ResNeSt
+(resnest/torch/models/resnet.py, splat.py).
 """
 import numpy as np
 import tensorflow as tf
@@ -20,7 +21,7 @@ class Parameters(dict):
 
 
 class Shapes(dict):
-    """name -> array of that shape that takes no memory; for forwards within a graph, which compute nothing."""
+    """name -> array of that shape that takes no memory; for calls within a graph, which compute nothing."""
 
     def __call__(self, name, *shape):
         self[name] = np.broadcast_to(np.zeros((), "float32"), shape)
@@ -139,9 +140,11 @@ def split_attention(p, x, at, radix, groups):
     parts = tf.split(x, radix, -1)
     gap = tf.reduce_mean(tf.add_n(parts), (1, 2), keepdims=True)
     gap = conv(p, gap, f"{at}.fc1", max(channels * radix // 4, 32), 1, groups=groups, bias=True)
-    gap = conv(p, tf.nn.relu(norm(p, gap, f"{at}.bn1")), f"{at}.fc2", channels * radix, 1, groups=groups, bias=True)
+    gap = conv(
+        p, tf.nn.relu(norm(p, gap, f"{at}.bn1")), f"{at}.fc2", channels * radix, 1, groups=groups, bias=True
+    )
     if radix == 1:
         return x * tf.sigmoid(gap)
-    gates = tf.reshape(gap, (-1, groups, radix, channels // groups))        # the fc's groups are the outer ones
+    gates = tf.reshape(gap, (-1, groups, radix, channels // groups))  # the fc's groups are the outer ones
     gates = tf.reshape(tf.transpose(tf.nn.softmax(gates, 2), (0, 2, 1, 3)), (-1, 1, 1, radix * channels))
     return tf.add_n([part * gate for part, gate in zip(parts, tf.split(gates, radix, -1))])

@@ -1,4 +1,4 @@
-"""The command line on published weights: `weights list|show|fetch|verify`, and `predict` with a checkpoint from a server."""
+"""The command line on published weights: `weights list|show|fetch|verify`, `predict` with a checkpoint."""
 import json
 import pathlib
 
@@ -15,7 +15,9 @@ NAME = "resnet10t.c3_in1k"
 
 @pytest.fixture
 def served(server):
-    server.files[f"/timm/{NAME}/model.safetensors"] = safetensors(randomized(reskeras.ResNet10T(weights=None)))
+    server.files[f"/timm/{NAME}/model.safetensors"] = safetensors(
+        randomized(reskeras.ResNet10T(weights=None))
+    )
     return server
 
 
@@ -29,11 +31,13 @@ def test_list_and_show(capsys):
     out = capsys.readouterr().out
     assert "states no crop or interpolation" in out and "Kaiming He's release (MIT)" in out
     assert cli.main(["weights", "list", "nothing*"]) == cli.main(["weights", "show", "resnet50.a1_in1k"]) == 2
-    assert [line.startswith("reskeras: ") for line in capsys.readouterr().err.splitlines()] == [True, True]
+    assert [line.startswith("reskeras weights ") for line in capsys.readouterr().err.splitlines()] == [True, True]
 
 
 def test_fetch_and_verify(served, capsys):
-    assert cli.main(["weights", "verify", NAME]) == 2 and "reskeras: " in capsys.readouterr().err     # not here yet
+    assert (
+        cli.main(["weights", "verify", NAME]) == 2 and "reskeras weights verify: " in capsys.readouterr().err
+    )  # not here yet
     assert cli.main(["weights", "fetch", NAME]) == 0
     assert capsys.readouterr().out.strip().endswith("model.safetensors")
     assert cli.main(["weights", "verify", NAME]) == 0
@@ -57,7 +61,7 @@ def every_kind(folder, photos):
 
 @pytest.mark.parametrize("model, names", [("cifar_resnet20.digits", "digits"), (NAME, "imagenet-1k")])
 def test_predict(served, capfd, tmp_path, model, names):
-    """scikit-learn's photographs and files of every kind, by the embedded net and by a checkpoint from a server."""
+    """scikit-learn's photographs and files of every kind, by the embedded net and a published checkpoint."""
     datasets = pytest.importorskip("sklearn.datasets")
     folder = pathlib.Path(datasets.__file__).parent / "images"
     images, others = every_kind(tmp_path, [str(folder / "china.jpg"), str(folder / "flower.jpg")])
@@ -77,7 +81,7 @@ def test_predict(served, capfd, tmp_path, model, names):
     assert cli.main(["predict", *others, images[0], "--model", model]) == 1
     out, err = capfd.readouterr()
     assert out.startswith(f"{images[0]}: ") and len(out.splitlines()) == 1
-    assert [line for line in err.splitlines() if line.startswith("reskeras: /")] == [
-        f"reskeras: {path}: not a readable JPEG, PNG, GIF, BMP or WebP image" for path in others]
+    assert [line for line in err.splitlines() if line.startswith("reskeras predict: /")] == [
+        f"reskeras predict: {path}: not a readable JPEG, PNG, GIF, BMP or WebP image" for path in others]
     if model == NAME:
         assert len(served.gets(f"/timm/{NAME}/model.safetensors")) == 1      # fetched once for all of this

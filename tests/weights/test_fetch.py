@@ -10,7 +10,7 @@ import sys
 import pytest
 from checkpoints import SMALL, npz, randomized, safetensors, same
 from huggingface_hub import constants
-from test_layouts import bit_names
+from test_readers import bit_names
 
 import reskeras
 from reskeras.weights import download, fetch
@@ -93,7 +93,7 @@ def test_goes_on_after_a_cut(both, bit_net):
 
 
 def test_goes_on_after_a_cut_of_the_hub(both, hub_net, monkeypatch):
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 14)      # what of it a cut loses; 10 MB in earnest
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 14)  # what of it a cut loses; 10 MB in earnest
     both.faults[FILE] = [("cut", 100_000)]
     same(net(), hub_net)
     first, second = both.gets(FILE)
@@ -120,7 +120,9 @@ def test_more_than_the_file_has(both, bit_net):
     place = fetch.get_cache_path(get_weights(URL))
     place.parent.mkdir(parents=True)
     place.with_name(place.name + ".part").write_bytes(both.files[PATH] + b"more")
-    place.with_name(place.name + ".part.version").write_text(f'"{hashlib.sha256(both.files[PATH]).hexdigest()}"')
+    place.with_name(place.name + ".part.version").write_text(
+        f'"{hashlib.sha256(both.files[PATH]).hexdigest()}"'
+    )
     same(bit(), bit_net)
     assert [r.status for r in both.gets(PATH)] == [416, 200]
 
@@ -166,29 +168,37 @@ def test_server_that_stays_away(both):
 
 
 @pytest.mark.parametrize("field, digest", [("sha256", "sha256"), ("sha256_prefix", "sha256"), ("md5", "md5")])
-def test_wrong_bytes(both, rows, field, digest, bit_net):
+def test_wrong_bytes(both, add_checkpoints, field, digest, bit_net):
     right = hashlib.new(digest, both.files[PATH]).hexdigest()[:8 if field == "sha256_prefix" else None]
-    row = dataclasses.replace(get_weights(URL), tag="test", id="google/R50x1.test", **{field: right})
-    rows(row)
+    checkpoint = dataclasses.replace(get_weights(URL), tag="test", id="google/R50x1.test", **{field: right})
+    add_checkpoints(checkpoint)
     good, both.files[PATH] = both.files[PATH], b"no weights at all"
     wrong = hashlib.new(digest, b"no weights at all").hexdigest()
     with pytest.raises(ValueError, match=f"expected {digest}.* {right}, got {wrong}") as error:
         net("google/R50x1.test", width=0.5)
     assert f"{both.url}{PATH}" in str(error.value)
-    assert not [f for f in fetch.get_cache_path(row).parent.iterdir() if f.suffix in (".npz", ".part")]      # deleted
+    assert not [
+        f for f in fetch.get_cache_path(checkpoint).parent.iterdir() if f.suffix in (".npz", ".part")
+    ]  # deleted
     both.files[PATH] = good
     same(net("google/R50x1.test", width=0.5), bit_net)
 
 
-def test_wrong_bytes_of_the_hub(both, rows, hub_net):
+def test_wrong_bytes_of_the_hub(both, add_checkpoints, hub_net):
     right, wrong = both.files[FILE], both.files[FILE][:-1] + b"x"
-    row = dataclasses.replace(get_weights(HUB), tag="test", id="timm/resnet50.test", sha256=sha256(right))
-    rows(row)
+    checkpoint = dataclasses.replace(
+        get_weights(HUB), tag="test", id="timm/resnet50.test", sha256=sha256(right)
+    )
+    add_checkpoints(checkpoint)
     both.files[FILE] = wrong
     with pytest.raises(ValueError, match=f"expected sha256 {sha256(right)}, got {sha256(wrong)}") as error:
         net("timm/resnet50.test")
     assert f"{both.url}/{HUB}/resolve/main/model.safetensors" in str(error.value)
-    assert not [f for f in pathlib.Path(constants.HF_HUB_CACHE).rglob("*") if f.is_file() and f.stat().st_size > 10_000]
+    assert not [
+        f
+        for f in pathlib.Path(constants.HF_HUB_CACHE).rglob("*")
+        if f.is_file() and f.stat().st_size > 10_000
+    ]
     both.files[FILE] = right
     same(net("timm/resnet50.test"), hub_net)
 
@@ -241,7 +251,10 @@ def test_offline_with_the_oldest_hub_library(server, monkeypatch):
         raise LocalEntryNotFoundError("cannot find the requested files")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", absent)
-    with pytest.raises(OSError, match=f"am_in1k is not in the cache.*{server.url}.*put the file at {fetch.get_cache_folder()}"):
+    with pytest.raises(
+        OSError,
+        match=f"am_in1k is not in the cache.*{server.url}.*put the file at {fetch.get_cache_folder()}",
+    ):
         net()
 
 
@@ -269,12 +282,16 @@ def test_a_cache_that_may_not_be_written(both, monkeypatch, tmp_path, hub_net):
 
 def test_nobody_listens(both, monkeypatch):
     monkeypatch.setenv("RESKERAS_MIRROR", "http://127.0.0.1:1")
-    with pytest.raises(OSError, match=r"cannot be downloaded from http://127.0.0.1:1/bit_models.*\(.*refused\)"):
+    with pytest.raises(
+        OSError, match=r"cannot be downloaded from http://127.0.0.1:1/bit_models.*\(.*refused\)"
+    ):
         bit()
 
 
-def test_pinned_revision(both, rows):
-    rows(dataclasses.replace(get_weights(HUB), tag="test", id="timm/resnet50.test", revision="f" * 40))
+def test_pinned_revision(both, add_checkpoints):
+    add_checkpoints(
+        dataclasses.replace(get_weights(HUB), tag="test", id="timm/resnet50.test", revision="f" * 40)
+    )
     net("timm/resnet50.test")
     assert {r.path for r in both.log} == {f"/timm/resnet50.am_in1k/resolve/{'f' * 40}/model.safetensors"}
 
@@ -300,15 +317,25 @@ sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
 """
 
 
-@pytest.mark.parametrize("faults", [
-    pytest.param({}, marks=pytest.mark.slow), {FILE: [("cut", 100_000)], PATH: [("cut", 100_000), ("slow", 100_000, 0.2)]}])
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        {FILE: [("cut", 100_000)], PATH: [("cut", 100_000), ("slow", 100_000, 0.2)]},
+    ],
+)
 def test_eight_processes_at_once(both, hub_net, bit_net, tmp_path, faults):
     """One transfer; the others wait and find it, also where it was cut and gone on with."""
     environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1",
                    "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     both.faults = {path: list(several) for path, several in faults.items()}
-    done = subprocess.run([sys.executable, "-c", AT_ONCE, HUB, "0.25", URL, "0.5"], env=environment, capture_output=True,
-                          text=True, timeout=240)
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE, HUB, "0.25", URL, "0.5"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [line.split() for line in done.stdout.splitlines()]
     assert len({pid for pid, *_ in lines}) == 8 and len(lines) == 16

@@ -27,13 +27,32 @@ def script(monkeypatch, tmp_path):
 
 def timm(monkeypatch, **configs):
     """A timm that knows these checkpoints only: name -> what changed against resnet50.a1_in1k."""
-    row = get_weights("timm/resnet50.a1_in1k")
-    base = {"hf_hub_id": "timm/", "url": "", "num_classes": 1000, "label_offset": None, "license": "apache-2.0",
-            "input_size": (3, 224, 224), "test_input_size": (3, 288, 288), "mean": row.mean, "std": row.std,
-            "interpolation": "bicubic", "crop_pct": 0.95, "test_crop_pct": 1.0, "crop_mode": "center"}
-    known = {name.replace("__", "."): types.SimpleNamespace(**{**base, **changes}) for name, changes in configs.items()}
+    checkpoint = get_weights("timm/resnet50.a1_in1k")
+    base = {
+        "hf_hub_id": "timm/",
+        "url": "",
+        "num_classes": 1000,
+        "label_offset": None,
+        "license": "apache-2.0",
+        "input_size": (3, 224, 224),
+        "test_input_size": (3, 288, 288),
+        "mean": checkpoint.mean,
+        "std": checkpoint.std,
+        "interpolation": "bicubic",
+        "crop_pct": 0.95,
+        "test_crop_pct": 1.0,
+        "crop_mode": "center",
+    }
+    known = {
+        name.replace("__", "."): types.SimpleNamespace(**{**base, **changes})
+        for name, changes in configs.items()
+    }
     models = types.ModuleType("timm.models")
-    models.list_pretrained, models.get_pretrained_cfg, models.is_model = lambda: list(known), known.get, lambda name: True
+    models.list_pretrained, models.get_pretrained_cfg, models.is_model = (
+        lambda: list(known),
+        known.get,
+        lambda name: True,
+    )
     monkeypatch.setitem(sys.modules, "timm", types.ModuleType("timm"))
     monkeypatch.setitem(sys.modules, "timm.models", models)
 
@@ -45,18 +64,27 @@ def test_nothing_new(script, monkeypatch, capsys):
 
 
 def test_changed_and_new(script, monkeypatch, capsys):
-    timm(monkeypatch, resnet50__a1_in1k={"crop_pct": 0.9}, resnet34__x9_in1k={"mean": (0.5,) * 3, "std": (0.5,) * 3},
-         convnext__x_in1k={})
+    timm(
+        monkeypatch,
+        resnet50__a1_in1k={"crop_pct": 0.9},
+        resnet34__x9_in1k={"mean": (0.5,) * 3, "std": (0.5,) * 3},
+        convnext__x_in1k={},
+    )
     script.main()
-    assert capsys.readouterr().out.splitlines() == ["changed timm/resnet50.a1_in1k", "new timm/resnet34.x9_in1k"]
+    assert capsys.readouterr().out.splitlines() == [
+        "changed timm/resnet50.a1_in1k",
+        "new timm/resnet34.x9_in1k",
+    ]
     entries = {e["id"]: e for e in json.loads(script.TABLE_FILE.read_text())}
     changed, new = entries["timm/resnet50.a1_in1k"], entries["timm/resnet34.x9_in1k"]
     assert changed["crop_pct"] == 0.9 and changed["is_default"] and changed["top1"] == 80.382
     assert new["spec_fields"] == {"pixels": "tf"} and new["variant"] == "resnet34" and "is_default" not in new
-    assert [e["variant"] for e in entries.values()] == sorted((e["variant"] for e in entries.values()), key=list(script.ROWS).index)
+    assert [e["variant"] for e in entries.values()] == sorted(
+        (e["variant"] for e in entries.values()), key=list(script.VARIANTS).index
+    )
 
 
 def test_hub(script, server):
     server.files["/timm/resnet50.a1_in1k/model.safetensors"] = b"weights"
-    found = script.from_hub({"repo": "timm/resnet50.a1_in1k", "file": "model.safetensors"})
+    found = script.read_hub_fields({"repo": "timm/resnet50.a1_in1k", "file": "model.safetensors"})
     assert found == {"sha256": hashlib.sha256(b"weights").hexdigest(), "revision": COMMIT}

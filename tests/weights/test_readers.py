@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from checkpoints import SMALL, FakeTensor, legacy_h5, npz, randomized, same, torch_arrays
-from test_names import NAMES
+from test_name_rules import NAMES
 
 import reskeras
 from reskeras.weights.name_rules import KERAS_RULES
@@ -28,7 +28,11 @@ def bit_names(model):
 
 
 def bit_name(layer):
-    whole = {"conv1_conv": "root_block/standardized_conv2d", "post_bn": "group_norm", "predictions": "head/conv2d"}
+    whole = {
+        "conv1_conv": "root_block/standardized_conv2d",
+        "post_bn": "group_norm",
+        "predictions": "head/conv2d",
+    }
     if layer in whole:
         return f"resnet/{whole[layer]}"
     stage, block, rest = re.fullmatch(r"conv(\d)_block(\d+)_(\w+)", layer).groups()
@@ -38,7 +42,9 @@ def bit_name(layer):
     if rest == "preact_bn":
         return unit + "a/group_norm"
     number, kind = rest.split("_")
-    return unit + (f"{LETTERS[number]}/standardized_conv2d" if kind == "conv" else f"{'abc'[int(number)]}/group_norm")
+    return unit + (
+        f"{LETTERS[number]}/standardized_conv2d" if kind == "conv" else f"{'abc'[int(number)]}/group_norm"
+    )
 
 
 def tensors(model, prefix=""):
@@ -46,7 +52,11 @@ def tensors(model, prefix=""):
 
 
 def layers_of(model, rename=lambda name: name):
-    return {rename(layer.name): [(v.name, v.numpy()) for v in layer.weights] for layer in model.layers if layer.weights}
+    return {
+        rename(layer.name): [(v.name, v.numpy()) for v in layer.weights]
+        for layer in model.layers
+        if layer.weights
+    }
 
 
 def test_keras_applications(published):
@@ -64,7 +74,10 @@ def test_keras_applications_without_top(published, capsys):
     name = published("keras/ResNet50V2.keras_in1k_notop", legacy_h5(layers_of(theirs)))
     model = reskeras.create(name, classes=7)
     same(model, theirs)
-    assert model.output_shape == (None, 7) and "classifier of 7 classes starts at random" in capsys.readouterr().err
+    assert (
+        model.output_shape == (None, 7)
+        and "classifier of 7 classes starts at random" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow
@@ -92,8 +105,12 @@ def test_keras_resnext(published):
     random = np.random.default_rng(0)
     for layer in [name for name in layers if re.fullmatch(r"conv\d_block\d_2_conv", name)]:
         each, channels = layers[layer][0][1].shape[2:]
-        layers[layer] = [("depthwise_kernel", random.standard_normal((3, 3, channels, each)).astype("float32"))]
-        layers[layer.replace("_conv", "_gconv")] = [("kernel", np.zeros((1, 1, channels * each, channels), "float32"))]
+        layers[layer] = [
+            ("depthwise_kernel", random.standard_normal((3, 3, channels, each)).astype("float32"))
+        ]
+        layers[layer.replace("_conv", "_gconv")] = [
+            ("kernel", np.zeros((1, 1, channels * each, channels), "float32"))
+        ]
     name = published("keras/ResNeXt50.keras_in1k", legacy_h5(layers))
     model = reskeras.create(name, **small)
     same(model, ours, but=[name for name in layers if "_2_conv" in name])
@@ -108,7 +125,9 @@ def test_keras_resnext(published):
 def test_names_too_long_for_one_attribute(published):
     """Keras cuts their list."""
     ours = randomized(reskeras.create("keras/ResNet50V2", weights=None, **SMALL))
-    layers = layers_of(ours) | {f"a_layer_without_weights_of_a_very_long_name_{'x' * 300}_{i}": [] for i in range(250)}
+    layers = layers_of(ours) | {
+        f"a_layer_without_weights_of_a_very_long_name_{'x' * 300}_{i}": [] for i in range(250)
+    }
     same(reskeras.create(published("keras/ResNet50V2.keras_in1k", legacy_h5(layers)), **SMALL), ours)
 
 
@@ -142,7 +161,9 @@ def test_an_unsafe_torch_is_refused(published, torch):
 def test_legacy_nets_pool(published, torch):
     """A checkpoint's own Spec fields come with it, under whatever name it is asked for."""
     small = {"depths": (1, 1, 1, 1), "width": 0.5}
-    torch.content = tensors(randomized(reskeras.create("timm/legacy_seresnext50_32x4d", weights=None, **small)))
+    torch.content = tensors(
+        randomized(reskeras.create("timm/legacy_seresnext50_32x4d", weights=None, **small))
+    )
     published("timm/legacy_seresnext50_32x4d.in1k", b"a pickle")
     model = reskeras.create("seresnext50_32x4d", weights="in1k_test", input_shape=(65, 65, 3), **small)
     other = reskeras.create("seresnext50_32x4d", weights=None, input_shape=(65, 65, 3), **small)
@@ -156,13 +177,19 @@ def test_what_a_file_lacks_is_named(published):
     layers = layers_of(ours)
     del layers["post_bn"]
     name = published("keras/ResNet50V2.keras_in1k", legacy_h5(layers))
-    with pytest.raises(ValueError, match="4 variables of the net without a tensor: post_bn.gamma.*weights=None"):
+    with pytest.raises(
+        ValueError, match="4 variables of the net without a tensor: post_bn.gamma.*weights=None"
+    ):
         reskeras.create(name, **small)
 
 
 def test_every_rule_of_theirs_is_used():
     """Each pattern of a layer's name in other Keras files is that of a layer there."""
-    rows = [get_weights(name) for name in ("google/R50x1.bit_s", "tf_keras/ResNetRS50.imagenet-i160")]
-    theirs = {key.partition(".#")[0] for w in rows for key in NAMES[w.source](w.source_net.partition("/")[2], w)} | {"probs", "fc1000"}
+    checkpoints = [get_weights(name) for name in ("google/R50x1.bit_s", "tf_keras/ResNetRS50.imagenet-i160")]
+    theirs = {
+        key.partition(".#")[0]
+        for w in checkpoints
+        for key in NAMES[w.source](w.source_net.partition("/")[2], w)
+    } | {"probs", "fc1000"}
     for pattern, _ in KERAS_RULES:
         assert any(re.fullmatch(pattern, name) for name in theirs), pattern

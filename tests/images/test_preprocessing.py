@@ -36,12 +36,18 @@ def keys():
 
 def of_key(key):
     mode, interpolation, size, crop_pct = key.split("_")
-    return Preprocessing((int(size),) * 2, "raw", interpolation=interpolation, crop_pct=float(crop_pct), crop_mode=mode)
+    return Preprocessing(
+        (int(size),) * 2, "raw", interpolation=interpolation, crop_pct=float(crop_pct), crop_mode=mode
+    )
 
 
 def close(found, expected, limits=ROUNDED):
     difference = np.abs(np.asarray(found, float) - expected)
-    assert difference.shape == expected.shape and difference.mean() <= limits[0] and difference.max() <= limits[1]
+    assert (
+        difference.shape == expected.shape
+        and difference.mean() <= limits[0]
+        and difference.max() <= limits[1]
+    )
 
 
 @pytest.mark.parametrize("photo, key", keys())
@@ -86,7 +92,9 @@ def test_geometry():
     assert compute_resized_size(427, 640, (256, 256), "center") == (256, 383)
     assert compute_resized_size(640, 427, (256, 256), "squash") == (256, 256)
     assert compute_resized_size(427, 640, (256, 256), "border") == (171, 256)
-    assert compute_resized_size(100, 300, (50, 100), "center") == (50, 150) and compute_resized_size(300, 100, (50, 100), "center") == (300, 100)
+    assert compute_resized_size(100, 300, (50, 100), "center") == (50, 150) and compute_resized_size(
+        300, 100, (50, 100), "center"
+    ) == (300, 100)
     for size in range(224, 300):
         assert compute_margins(size, 224)[0] == int(round((size - 224) / 2))
     assert compute_margins(7, 10) == (0, 1, 2)
@@ -121,8 +129,17 @@ def test_what_is_no_image(wrong, error, message):
         Preprocessing((8, 8))(wrong)
 
 
-@pytest.mark.parametrize("wrong", [dict(pixels="torhc"), dict(interpolation="nearest"), dict(crop_mode="centre"),
-                                   dict(mean=(1, 2)), dict(crop_pct=0), dict(crop_pct=1.5)])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(pixels="torhc"),
+        dict(interpolation="nearest"),
+        dict(crop_mode="centre"),
+        dict(mean=(1, 2)),
+        dict(crop_pct=0),
+        dict(crop_pct=1.5),
+    ],
+)
 def test_bad_fields(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Preprocessing((8, 8), **wrong)
@@ -148,8 +165,18 @@ def turned(photo, form, value):
     return file.getvalue(), np.asarray(Image.open(file))
 
 
-TURNS = {0: lambda x: x, 1: lambda x: x, 2: np.fliplr, 3: lambda x: np.rot90(x, 2), 4: np.flipud, 5: lambda x: x.swapaxes(0, 1),
-         6: lambda x: np.rot90(x, -1), 7: lambda x: np.rot90(x, 2).swapaxes(0, 1), 8: np.rot90, 9: lambda x: x}
+TURNS = {
+    0: lambda x: x,
+    1: lambda x: x,
+    2: np.fliplr,
+    3: lambda x: np.rot90(x, 2),
+    4: np.flipud,
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: np.rot90(x, 2).swapaxes(0, 1),
+    8: np.rot90,
+    9: lambda x: x,
+}
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
@@ -165,7 +192,10 @@ def test_exif_turns_the_picture(value, form, photos):
 def test_exif_of_no_use_is_ignored(photos):
     data, lying = turned(photos["china"], "JPEG", 6)
     begin = data.index(b"Exif")
-    for broken in (data[:begin + 6] + b"\xff" * 20 + data[begin + 26:], data.replace(b"Exif\0\0", b"Xmpp\0\0")):
+    for broken in (
+        data[: begin + 6] + b"\xff" * 20 + data[begin + 26 :],
+        data.replace(b"Exif\0\0", b"Xmpp\0\0"),
+    ):
         np.testing.assert_array_equal(decode_image(broken), lying)
 
 
@@ -179,7 +209,14 @@ def test_every_kind_of_file(photos):
         file = io.BytesIO()
         picture.save(file, form, **options)
         return decode_image(file.getvalue())
-    for lossless in (saved("PNG"), saved("PNG", alpha), saved("BMP"), saved("BMP", alpha), saved("WEBP", lossless=True)):
+
+    for lossless in (
+        saved("PNG"),
+        saved("PNG", alpha),
+        saved("BMP"),
+        saved("BMP", alpha),
+        saved("WEBP", lossless=True),
+    ):
         np.testing.assert_array_equal(lossless, pixels)
     greys = [saved("PNG", rgb.convert("L")), saved("PNG", rgb.convert("LA")), saved("BMP", rgb.convert("L"))]
     sixteen = Image.fromarray(grey.astype("uint16") * 257)
@@ -188,7 +225,9 @@ def test_every_kind_of_file(photos):
     palette = rgb.quantize(16)
     for form in ("PNG", "BMP"):
         np.testing.assert_array_equal(saved(form, palette), np.asarray(palette.convert("RGB")))
-    np.testing.assert_array_equal(saved("BMP", rgb.convert("1"))[..., 0], np.asarray(rgb.convert("1").convert("L")))
+    np.testing.assert_array_equal(
+        saved("BMP", rgb.convert("1"))[..., 0], np.asarray(rgb.convert("1").convert("L"))
+    )
     np.testing.assert_array_equal(saved("GIF", palette, save_all=True, append_images=[palette.rotate(180)]),
                                   np.asarray(palette.convert("RGB")))
     one = saved("JPEG", rgb.convert("L"), quality=95)
@@ -226,25 +265,27 @@ def test_grey_nets_see_luma(photos):
 
 
 def test_every_row_has_one():
-    for row in list_checkpoints():
-        own, test = get_preprocessing(row), get_preprocessing(row, test=True)
-        assert own.size == (row.input_size,) * 2 and test.size == (row.test_input_size,) * 2
-        assert (test.crop_pct, len(own.mean)) == (row.test_crop_pct, row.channels)
+    for checkpoint in list_checkpoints():
+        own, test = get_preprocessing(checkpoint), get_preprocessing(checkpoint, test=True)
+        assert own.size == (checkpoint.input_size,) * 2 and test.size == (checkpoint.test_input_size,) * 2
+        assert (test.crop_pct, len(own.mean)) == (checkpoint.test_crop_pct, checkpoint.channels)
         assert Preprocessing.from_config(own.get_config()) == own
 
 
 def net(shape=(32, 32, 3), metadata=None):
     image = keras.Input(shape)
-    return ModelWithMetadata(image, keras.layers.GlobalAveragePooling2D()(image), metadata=metadata, name="net")
+    return ModelWithMetadata(
+        image, keras.layers.GlobalAveragePooling2D()(image), metadata=metadata, name="net"
+    )
 
 
 def test_by_name_row_and_model():
     name = "resnet50v1_5.a1_in1k"
-    row = get_weights(name)
+    checkpoint = get_weights(name)
     own = get_preprocessing(name)
-    assert own == get_preprocessing(row) == get_preprocessing(own) and own.size == (224, 224)
+    assert own == get_preprocessing(checkpoint) == get_preprocessing(own) and own.size == (224, 224)
     assert get_preprocessing(name, test=True).size == (288, 288)
-    metadata = ModelMetadata.from_checkpoint(row)
+    metadata = ModelMetadata.from_checkpoint(checkpoint)
     assert get_preprocessing(net((None, None, 3), metadata)) == own
     assert get_preprocessing(net((None, None, 3), metadata), test=True) == own.with_test_size()
     assert get_preprocessing(net((224, 224, 3), metadata)) == own
@@ -253,12 +294,21 @@ def test_by_name_row_and_model():
     assert at_test == own.with_test_size() == get_preprocessing(net((288, 288, 3), metadata), test=True)
     grey = get_preprocessing(net((224, 224, 1), metadata))
     assert grey.mean == pytest.approx((0.449,)) and grey.std == pytest.approx((0.226,))
-    assert get_preprocessing(net(metadata=ModelMetadata.from_checkpoint(row, include_preprocessing=True))).as_layers(resize=False) == []
+    assert (
+        get_preprocessing(
+            net(metadata=ModelMetadata.from_checkpoint(checkpoint, include_preprocessing=True))
+        ).as_layers(resize=False)
+        == []
+    )
 
 
 def test_a_model_without_one_is_not_guessed():
     message = "has no metadata of its preprocessing, and it cannot be guessed"
-    for unknown in (net(), net(metadata=ModelMetadata()), keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()])):
+    for unknown in (
+        net(),
+        net(metadata=ModelMetadata()),
+        keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()]),
+    ):
         with pytest.raises(ValueError, match=message):
             get_preprocessing(unknown)
         with pytest.raises(ValueError, match=message):
