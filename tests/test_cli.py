@@ -33,7 +33,7 @@ COMMANDS = list_commands()
 PUBLIC = ("cost", "optimize", "export", "predict", "evaluate", "explain", "page", "compare", "benchmark",
           "verify")
 
-# Options that are no arguments: files that the shell writes, and what it prints.  The switches of `print_result`
+# Options that are no arguments: files that the shell writes, and what it prints.  Switches of `print_result`
 # are known from the parser.
 SHELL_ONLY = {"optimize": {"output", "report", "fusions"}}
 
