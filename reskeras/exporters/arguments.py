@@ -26,15 +26,16 @@ def check_model(model: Any) -> None:
                         "reskeras.create gives")
     if keras.config.backend() != "tensorflow":
         raise ValueError("exports are made with the TensorFlow backend, and this process has "
-                         f"{keras.config.backend()!r}; save the net as .keras and export it in a process with "
-                         "KERAS_BACKEND=tensorflow")
+                         f"{keras.config.backend()!r}; save the net as .keras and export it in a process "
+                         "with KERAS_BACKEND=tensorflow")
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
         raise ArgumentError("model", model.name, "one input (batch, height, width, channels) and one output")
 
 
 def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format, *, quantize: str | None,
                     calibration_data: Any, batch_size: int | None, size: Any, io: str,
-                    calibration_method: str, float_layers: Sequence[str], threads: int, c_array: bool) -> None:
+                    calibration_method: str, float_layers: Sequence[str], threads: int,
+                    c_array: bool) -> None:
     """Checks the arguments of `export` that do not need the model to run.
 
     Raises:

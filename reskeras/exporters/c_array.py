@@ -12,8 +12,8 @@ from .tflite import flatbuffer
 
 ALIGNMENT = 16          # bytes, of the arena and the array, as TFLite for Microcontrollers wants them
 MAX_ARENA = 1 << 30     # bytes
-_ARENA_NOTE = ("The arena is the smallest in which the interpreter ran on a 64-bit machine; 32-bit ones need less "
-               "for their pointers.")
+_ARENA_NOTE = ("The arena is the smallest in which the interpreter ran on a 64-bit machine; 32-bit ones "
+               "need less for their pointers.")
 
 
 def write_c_array(file: pathlib.Path, output: pathlib.Path) -> int:
@@ -67,8 +67,8 @@ def measure_arena_size(file: pathlib.Path) -> int:
     while not _runs_in_arena(data, high):
         low, high = high, 4 * high
         if high > MAX_ARENA:
-            raise ValueError(f"{file}: TFLite for Microcontrollers cannot run it in any arena; it is for full int8 "
-                             f"files (this one has {', '.join(flatbuffer.count_operators(file))})")
+            raise ValueError(f"{file}: TFLite for Microcontrollers cannot run it in any arena; it is for "
+                             f"full int8 files (this one has {', '.join(flatbuffer.count_operators(file))})")
     while high - low > ALIGNMENT:
         middle = (low + high) // 2 // ALIGNMENT * ALIGNMENT
         low, high = (low, middle) if _runs_in_arena(data, middle) else (middle, high)

@@ -111,8 +111,8 @@ def _check_classes(classes: np.ndarray, count: int) -> np.ndarray:
     """The classes of `count` images, (N,).  Raises: ValueError for others, such as one-hot rows or names."""
     is_whole = classes.dtype.kind in "iuf" and not np.any(classes != np.floor(classes))
     if not is_whole or classes.shape[1:] not in ((), (1,)):
-        raise ValueError(f"classes of shape {classes.shape} and type {classes.dtype}: expected whole numbers, one "
-                         "for each image")
+        raise ValueError(f"classes of shape {classes.shape} and type {classes.dtype}: expected whole "
+                         "numbers, one for each image")
     if len(classes) != count:
         raise ValueError(f"{len(classes)} classes for {count} images")
     return classes.reshape(-1)

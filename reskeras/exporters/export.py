@@ -160,8 +160,8 @@ def _check_classes(classes: np.ndarray | None, output_shape: tuple[int | None, .
     if classes is None:
         return
     if len(output_shape) != 2 or not 0 <= classes.min() <= classes.max() < (output_shape[1] or np.inf):
-        raise ValueError(f"the classes of the images are {classes.min()} to {classes.max()}; the net's output is "
-                         f"of the shape {output_shape[1:]}")
+        raise ValueError(f"the classes of the images are {classes.min()} to {classes.max()}; the net's "
+                         f"output is of the shape {output_shape[1:]}")
 
 
 def _write(plan: _Plan, file: pathlib.Path, optimize: bool) -> None:

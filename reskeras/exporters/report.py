@@ -81,8 +81,8 @@ class ExportReport:
         if self.float32_error is not None:
             differences = [t.difference for t in self.thresholds.values() if t.difference is not None]
             allowed = ", ".join(f"{difference:.0e}" for difference in differences)
-            lines.append(f"  Keras in float32 differs from float64 by {self.float32_error:.1e} on this model: {allowed} "
-                         "allowed")
+            lines.append(f"  Keras in float32 differs from float64 by {self.float32_error:.1e} on this net: "
+                         f"{allowed} allowed")
         for name, operators in self.left_to_cpu.items():
             left = ", ".join(f"{count} {operator}" for operator, count in operators.items()) or "nothing"
             lines.append(f"  {name} would leave to the CPU: {left}")

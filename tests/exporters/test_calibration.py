@@ -27,13 +27,16 @@ def folder(tmp_path_factory):
 def sources(folder):
     pairs = tf.data.Dataset.from_tensor_slices((PIXELS, np.arange(40) % 3))
     files = sorted(str(f) for f in folder.rglob("*.png"))
-    return {"floats": (FLOATS, 40, None), "uint8": (PIXELS, 40, None), "pair": ((FLOATS, np.arange(40)), 40, 39),
+    return {"floats": (FLOATS, 40, None), "uint8": (PIXELS, 40, None),
+            "pair": ((FLOATS, np.arange(40)), 40, 39),
             "folder": (folder, 6, None), "path": (str(folder), 6, None), "files": (files, 6, None),
-            "data set": (tf.data.Dataset.from_tensor_slices(PIXELS), 40, None), "batched pairs": (pairs.batch(7), 40, 0),
+            "data set": (tf.data.Dataset.from_tensor_slices(PIXELS), 40, None),
+            "batched pairs": (pairs.batch(7), 40, 0),
             "prepared": (pairs.map(PREPARE), 40, 0)}
 
 
-@pytest.mark.parametrize("kind", ["floats", "uint8", "pair", "folder", "path", "files", "data set", "batched pairs", "prepared"])
+@pytest.mark.parametrize("kind", ["floats", "uint8", "pair", "folder", "path", "files", "data set",
+                                  "batched pairs", "prepared"])
 def test_sources(kind, folder):
     source, count, last = sources(folder)[kind]
     found = load_images(source, PREPARE, SHAPE)
@@ -45,7 +48,8 @@ def test_sources(kind, folder):
 
 def test_at_most_so_many_evenly(folder):
     assert len(load_images(folder, PREPARE, SHAPE, limit=3).images) == 3
-    assert len(load_images(tf.data.Dataset.from_tensor_slices(PIXELS).repeat(), PREPARE, SHAPE, limit=50).images) == 50
+    assert len(load_images(tf.data.Dataset.from_tensor_slices(PIXELS).repeat(), PREPARE, SHAPE,
+                           limit=50).images) == 50
 
 
 @pytest.mark.parametrize("images, prepare, message", [
@@ -62,7 +66,8 @@ def test_at_most_so_many_evenly(folder):
     (np.ones((40, *SHAPE), "float32") * np.arange(40)[:, None, None, None] / 40, PREPARE, "constant"),
     (FLOATS[:, :5], PREPARE, r"expected \(N, 16, 20, 3\)"),
     ((FLOATS, [1, 2]), PREPARE, "2 classes for 40 images"),
-    ((FLOATS, np.eye(4)[np.arange(40) % 4]), PREPARE, r"classes of shape \(40, 4\) .*: expected whole numbers"),
+    ((FLOATS, np.eye(4)[np.arange(40) % 4]), PREPARE,
+     r"classes of shape \(40, 4\) .*: expected whole numbers"),
     ((FLOATS, ["cat"] * 40), PREPARE, "expected whole numbers"),
     ((FLOATS, np.arange(40) + 0.5), PREPARE, "expected whole numbers"),
     ([FLOATS, np.arange(40)], PREPARE, "a list of ndarray: expected an array"),

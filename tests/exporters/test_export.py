@@ -1,4 +1,4 @@
-"""`reskeras.export`: three formats, four kinds of numbers, and what is left on the disk when something goes wrong."""
+"""`reskeras.export`: three formats, four kinds of numbers, and what is left on the disk after an error."""
 import json
 
 import keras
@@ -28,11 +28,13 @@ def net():
     x = layers.Add()([x, layers.Conv2D(8, 3, padding="same")(x)])
     head = layers.Dense(4, activation="softmax", kernel_initializer=keras.initializers.RandomNormal(stddev=9))
     net = keras.Model(image, head(layers.GlobalAveragePooling2D()(x)), name="net")
-    net.layers[-1].bias.assign([0.1, 0, 0, 0])      # an export takes a net whose biases are all zero for untrained
+    # an export takes a net whose biases are all zero for untrained
+    net.layers[-1].bias.assign([0.1, 0, 0, 0])
     return net
 
 
-@pytest.mark.parametrize("file, kind", [("net.tflite", None), ("net.keras", None), ("net", None), ("h.tflite", "float16"),
+@pytest.mark.parametrize("file, kind", [("net.tflite", None), ("net.keras", None), ("net", None),
+                                        ("h.tflite", "float16"),
                                         ("d.tflite", "dynamic"), ("i.tflite", "int8")])
 def test_file_equals_keras(net, tmp_path, file, kind):
     path = tmp_path / "new" / file
@@ -59,13 +61,15 @@ def interpreter(path):
 
 
 def test_tflite_has_builtin_operators_and_static_shapes(tmp_path):
-    net = reskeras.create("resnext50_32x4d", depths=(1,), widths=(64,), weights=None, input_shape=(None, None, 3), classes=3)
+    net = reskeras.create("resnext50_32x4d", depths=(1,), widths=(64,), weights=None,
+                          input_shape=(None, None, 3), classes=3)
     reskeras.export(net, tmp_path / "net.tflite", size=(32, 40), batch_size=2)
     reader = interpreter(tmp_path / "net.tflite")
     assert reader.get_input_details()[0]["shape_signature"].tolist() == [2, 32, 40, 3]
     assert all(size > 0 for tensor in reader.get_tensor_details() for size in tensor["shape_signature"])
     operators = {op["op_name"] for op in reader._get_ops_details()}
-    assert "CONV_2D" in operators and not any("Flex" in op or "SPLIT" in op or op == "CUSTOM" for op in operators)
+    assert "CONV_2D" in operators
+    assert not any("Flex" in op or "SPLIT" in op or op == "CUSTOM" for op in operators)
 
 
 def test_int8_file_takes_and_gives_int8(net, tmp_path):
@@ -104,7 +108,10 @@ def test_a_failure_keeps_the_earlier_file_and_leaves_no_other(net, tmp_path, mon
     reskeras.export(net, tmp_path / file)
     before = {f.name: compute_size_and_hash(f) for f in tmp_path.iterdir()}
     true = exporter.open_file
-    monkeypatch.setattr(exporter, "open_file", lambda path, *_: formats.BatchRunner(lambda x: true(path).run(x) * 1.01, (1,)))
+
+    def wrong(path, *_):
+        return formats.BatchRunner(lambda x: true(path).run(x) * 1.01, (1,))
+    monkeypatch.setattr(exporter, "open_file", wrong)
     with pytest.raises(RuntimeError, match="differ from Keras by"):
         reskeras.export(net, tmp_path / file)
     assert {f.name: compute_size_and_hash(f) for f in tmp_path.iterdir()} == before
@@ -128,7 +135,10 @@ def test_converter_that_dies_half_way_leaves_nothing(net, tmp_path, monkeypatch)
 
 def test_quantization_that_loses_the_classes_is_refused(net, tmp_path, monkeypatch):
     true = exporter.open_file
-    monkeypatch.setattr(exporter, "open_file", lambda path, *_: formats.BatchRunner(lambda x: true(path).run(x)[:, ::-1], (1,)))
+
+    def wrong(path, *_):
+        return formats.BatchRunner(lambda x: true(path).run(x)[:, ::-1], (1,))
+    monkeypatch.setattr(exporter, "open_file", wrong)
     with pytest.raises(RuntimeError, match="of the images keep the class"):
         reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=IMAGES)
     assert not list(tmp_path.iterdir())
@@ -139,22 +149,28 @@ def test_quantization_that_loses_the_classes_is_refused(net, tmp_path, monkeypat
     ("net.onx", {}, "did you mean '.onnx'"),
     ("net.tflit", {}, "did you mean '.tflite'"),
     ("net.keras", {"quantize": "int8"}, "defined for .tflite"),
-    ("net.tflite", {"calibration_method": "mse"}, "calibration_method='mse': expected 'minmax'; other values are defined for"),
-    ("net.tflite", {"quantize": "int8", "calibration_data": IMAGES, "calibration_method": "mean"}, "'minmax', 'percentile', 'mse'"),
+    ("net.tflite", {"calibration_method": "mse"},
+     "calibration_method='mse': expected 'minmax'; other values are defined for"),
+    ("net.tflite", {"quantize": "int8", "calibration_data": IMAGES, "calibration_method": "mean"},
+     "'minmax', 'percentile', 'mse'"),
     ("net.tflite", {"quantize": "int4"}, "did you mean 'int8'"),
     ("net.tflite", {"quantize": "int8"}, "calibration_data=None: expected some hundred images"),
     ("net.tflite", {"quantize": "int8", "calibration_data": IMAGES[:, :5]}, "expected \\(N, 12, 10, 3\\)"),
-    ("net.tflite", {"batch_size": 0}, "at least 1"), ("net.keras", {"batch_size": 2}, r"'net.keras' holds the net's own shape, \(None, 12"),
+    ("net.tflite", {"batch_size": 0}, "at least 1"),
+    ("net.keras", {"batch_size": 2}, r"'net.keras' holds the net's own shape, \(None, 12"),
     ("net.keras", {"size": 12}, "size=12: expected None, .* fixed in files of other kinds"),
     ("net", {"thresholds": [0.1]}, r"thresholds=\[0.1\]: expected a dictionary, such as"),
-    ("net.tflite", {"quantize": "int8", "calibration_data": IMAGES, "float_layers": "head"}, r"a list of names, \['head'\]"),
+    ("net.tflite", {"quantize": "int8", "calibration_data": IMAGES, "float_layers": "head"},
+     r"a list of names, \['head'\]"),
     ("net.tflite", {"size": 64}, r"size=\(64, 64\): expected the model\'s own \(12, 10\)"),
     ("net", {"size": 0}, "size=0: expected"), ("net", {"size": True}, "size=True: expected"),
-    ("net", {"size": (12,)}, r"size=\(12,\): expected \(height, width\)"), ("net", {"size": "12"}, "size='12': expected"),
+    ("net", {"size": (12,)}, r"size=\(12,\): expected \(height, width\)"),
+    ("net", {"size": "12"}, "size='12': expected"),
     ("net", {"size": 12.0}, "size=12.0: expected"), ("net", {"size": (-12, 10)}, "at least 1"),
     ("net", {"threads": 0}, "threads=0: expected a whole number of at least 1"),
     ("net.tflite", {"io": "uint8"}, "io='uint8': expected 'int8'; other values are defined for"),
-    ("net", {"validation_data": (IMAGES, np.arange(40))}, r"classes of the images are 0 to 39; the net's output is .* \(4,\)"),
+    ("net", {"validation_data": (IMAGES, np.arange(40))},
+     r"classes of the images are 0 to 39; the net's output is .* \(4,\)"),
 ])
 def test_bad_argument(net, tmp_path, file, arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -193,7 +209,8 @@ class Stateful(layers.Layer):
 def test_a_net_that_cannot_be_read_is_not_passed_off_as_another(tmp_path, factor, told):
     """Compared is the net as it was given; what its copy lacks is no rounding."""
     image, own = keras.Input((12, 10, 3)), Stateful()
-    net = keras.Model(image, layers.Dense(4)(layers.Flatten()(own(layers.Conv2D(4, 3, bias_initializer="ones")(image)))))
+    x = own(layers.Conv2D(4, 3, bias_initializer="ones")(image))
+    net = keras.Model(image, layers.Dense(4)(layers.Flatten()(x)))
     own.factor = factor
     with pytest.raises(RuntimeError, match="the outputs differ from Keras"):
         reskeras.export(net, tmp_path / "net.tflite", **told)
@@ -231,7 +248,7 @@ def test_open_file_that_is_none(tmp_path):
 
 
 def test_int8_of_an_untrained_classifier(tmp_path):
-    """A thousand classes of a thousandth each: one step of 8 bits is more than any of them, and the logits still tell."""
+    """A thousand classes of a thousandth each: one step of 8 bits is more, and the logits still differ."""
     net = reskeras.create("resnet10t", weights=None, input_shape=(64, 64, 3))
     images = np.random.default_rng(0).standard_normal((40, 64, 64, 3)).astype("float32")
     report = reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=images)

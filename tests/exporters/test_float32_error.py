@@ -57,7 +57,8 @@ def test_a_net_that_scales_pixels_is_compared_on_pixels(tmp_path):
     """Of a normal distribution it would see next to nothing."""
     keras.utils.set_random_seed(1)
     image = keras.Input((4, 4, 3))
-    net = keras.Model(image, keras.layers.Dense(5)(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image))))
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(image))
+    net = keras.Model(image, layers.Dense(5)(x))
     reskeras.export(net, tmp_path / "net.tflite")
     assert np.ptp(reference_outputs.read_reference_outputs(tmp_path / "net.tflite.npz").images) > 200
 
@@ -66,7 +67,8 @@ def test_random_images_leave_the_classes_undecided(tmp_path):
     """A softmax of logits of some thousands agrees with anything; a wrong file is seen."""
     keras.utils.set_random_seed(1)
     image = keras.Input((4, 4, 3))
-    head = layers.Dense(5, activation="softmax", kernel_initializer=keras.initializers.RandomNormal(stddev=500), use_bias=False)
+    large = keras.initializers.RandomNormal(stddev=500)
+    head = layers.Dense(5, activation="softmax", kernel_initializer=large, use_bias=False)
     net = keras.Model(image, head(layers.Flatten()(image)))
     report = reskeras.export(net, tmp_path / "net.tflite")
     held = reference_outputs.read_reference_outputs(tmp_path / "net.tflite.npz")

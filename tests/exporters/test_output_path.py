@@ -32,7 +32,8 @@ def test_all_files_together(tmp_path):
         assert content(tmp_path) == {name: text.encode() for name in ("net.xml", "net.bin", "net.xml.json")}
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "no space left on device"), MemoryError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "no space left on device"),
+                                   MemoryError])
 def test_an_error_while_writing(tmp_path, error):
     with atomic_write(tmp_path / "net.xml") as new:
         write(new, "old")
@@ -80,12 +81,15 @@ def test_sigint_leaves_the_earlier_file(tmp_path):
     """In a process of its own, at whatever it is doing then."""
     (tmp_path / "net.tflite").write_text("earlier")
     code = ("import reskeras, signal, sys; net = reskeras.create('cifar_resnet20.digits')\n"
-            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"       # a shell's background jobs ignore it
+            # a shell's background jobs ignore it
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "print('begun', flush=True)\n"
             "while True:\n"
-            "    try:\n        reskeras.export(net, sys.argv[1] + '/net.tflite', thresholds={'difference': 0})\n"
+            "    try:\n"
+            "        reskeras.export(net, sys.argv[1] + '/net.tflite', thresholds={'difference': 0})\n"
             "    except RuntimeError:\n        pass")
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"begun\n"
         for _ in range(40):         # TensorFlow's converter may turn one into an error of its own
@@ -109,7 +113,8 @@ def test_a_folder_has_a_name(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("file, others", [("model", "model.json"), ("model", "model.npz"), ("net.xml", "net.bin")])
+@pytest.mark.parametrize("file, others", [("model", "model.json"), ("model", "model.npz"),
+                                          ("net.xml", "net.bin")])
 def test_somebody_elses_files_stay(tmp_path, file, others):
     """Keras 2 kept the architecture in model.json; a .bin may be anything."""
     if file.endswith(".xml"):

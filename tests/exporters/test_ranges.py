@@ -24,7 +24,8 @@ def open_floats(path):
     model, kinds = flatbuffer.read_model(path), ("CONV_2D", "FULLY_CONNECTED")
     graph, names = model.Subgraphs(0), list(flatbuffer.iterate_operator_names(model))
     outputs = [graph.Tensors(graph.Operators(i).Outputs(0)) for i, name in enumerate(names) if name in kinds]
-    return {tensor.Name().decode() for tensor in outputs if tensor.Type() == get_tflite_schema().TensorType.FLOAT32}
+    return {tensor.Name().decode() for tensor in outputs
+            if tensor.Type() == get_tflite_schema().TensorType.FLOAT32}
 
 
 def error(values, low, high):
@@ -65,7 +66,8 @@ def test_an_outlier_of_the_calibration_does_less_harm(tmp_path, method, most):
     expected, errors = net.predict(images, verbose=0), {}
     for name in ("minmax", method):
         path = tmp_path / f"{name}.tflite"
-        report = reskeras.export(net, path, quantize="int8", calibration_data=calibration, validation_data=images, strict=False,
+        report = reskeras.export(net, path, quantize="int8", calibration_data=calibration,
+                                 validation_data=images, strict=False,
                                       calibration_method=name)
         assert report.calibration_method == json.loads(path.with_name(f"{path.name}.json").read_text())[
             "calibration_method"] == name
@@ -78,7 +80,8 @@ def test_ranges_and_float_layers_together(tmp_path):
     net = tiny("seresnet18", classifier_activation=None)
     images = np.random.default_rng(0).normal(size=(40, *net.input_shape[1:])).astype("float32")
     kept = next(layer.name for layer in net.layers if isinstance(layer, keras.layers.Conv2D))
-    report = reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=images, batch_size=2, io="uint8",
+    report = reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=images,
+                             batch_size=2, io="uint8",
                                   calibration_method="mse", float_layers=[kept])
     assert report.passed and report.operators["DEQUANTIZE"] >= 1
     made = open_floats(tmp_path / "net.tflite")

@@ -12,10 +12,12 @@ from reskeras.exporters.formats import FORMATS, open_file
 from reskeras.exporters.verify import verify_file
 from reskeras.variants import VARIANTS
 
-ONE_PER_FAMILY = ["resnext50_32x4d", "resnetv2_50x1_bit", "skresnext50_32x4d", "resnest50_fast_4s2x40d", "ecaresnet50t",
+ONE_PER_FAMILY = ["resnext50_32x4d", "resnetv2_50x1_bit", "skresnext50_32x4d", "resnest50_fast_4s2x40d",
+                  "ecaresnet50t",
                   "inception_resnet_v2"]
-NOT_IN_BOTH = [(".onnx", "skresnext50_32x4d"), (".onnx", "inception_resnet_v2"), (".onnx", "resnetv2_50x1_bit"),
-               (".xml", "resnext50_32x4d"), (".xml", "ecaresnet50t")]     # the other one has them without `slow`
+# slow in one format; the other one has them in the quick run
+NOT_IN_BOTH = [(".onnx", "skresnext50_32x4d"), (".onnx", "inception_resnet_v2"),
+               (".onnx", "resnetv2_50x1_bit"), (".xml", "resnext50_32x4d"), (".xml", "ecaresnet50t")]
 KINDS = {".onnx": {"ONNX Runtime": 1e-4}, ".xml": {"OpenVINO f32": 1e-4, "OpenVINO bf16": 5e-2}}
 
 
@@ -25,14 +27,16 @@ def installed(suffix):
 
 
 def cases(rows, *marks):
-    return [pytest.param(suffix, row, marks=[installed(suffix), *marks, *[pytest.mark.slow] * ((suffix, row) in NOT_IN_BOTH)])
+    return [pytest.param(suffix, row, marks=[installed(suffix), *marks,
+                                             *[pytest.mark.slow] * ((suffix, row) in NOT_IN_BOTH)])
             for suffix in KINDS for row in rows]
 
 
 @pytest.mark.parametrize("suffix, row", cases(ONE_PER_FAMILY) + cases(
     [row for row in VARIANTS if row not in ONE_PER_FAMILY], pytest.mark.slow))
 def test_every_family(suffix, row, tmp_path):
-    keras.utils.set_random_seed(0)      # in bfloat16 the nets with standardized kernels are near the bound, some beyond it
+    # in bfloat16 the nets with standardized kernels are near the bound, some beyond it
+    keras.utils.set_random_seed(0)
     net = trained(tiny(row, classifier_activation=None))
     path = tmp_path / f"net{suffix}"
     report = reskeras.export(net, path)
@@ -52,7 +56,8 @@ def test_shapes_names_and_metadata(suffix, tmp_path):
     assert open_file(path).shape == (None, 16, 16, 1)
     reskeras.export(net, path, batch_size=2)         # the earlier files are replaced, all of them
     assert open_file(path).shape == (2, 16, 16, 1)
-    expected = {f"net{suffix}", f"net{suffix}.json", f"net{suffix}.npz"} | ({"net.bin"} if suffix == ".xml" else set())
+    expected = {f"net{suffix}", f"net{suffix}.json", f"net{suffix}.npz"}
+    expected |= {"net.bin"} if suffix == ".xml" else set()
     assert {f.name for f in tmp_path.iterdir()} == expected
     assert verify_file(path).passed
     data = path.read_bytes()
@@ -68,7 +73,10 @@ def test_file_that_is_none(suffix, tmp_path):
 
 def test_missing_package_says_what_to_install(tmp_path, monkeypatch):
     found = importlib.util.find_spec
-    monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name, *a: None if name == "tf2onnx" else found(name, *a))
+
+    def find_all_but_one(name, *rest):
+        return None if name == "tf2onnx" else found(name, *rest)
+    monkeypatch.setattr(formats.importlib.util, "find_spec", find_all_but_one)
     with pytest.raises(ImportError, match=r'ONNX files need tf2onnx: pip install "reskeras\[onnx\]"'):
         reskeras.export(tiny("cifar_resnet20"), tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())

@@ -32,7 +32,8 @@ answers = {"serving_default": served["serving_default"](images=tf.constant(input
            "serving_uint8": served["serving_uint8"](pixels=tf.constant(inputs["pixels"])),
            "serving_bytes": served["serving_bytes"](image_bytes=tf.constant(files))}
 print(json.dumps({name: {key: value.numpy().tolist() if value.dtype != tf.string else
-                  [[label.decode() for label in row] for row in value.numpy()] for key, value in answer.items()}
+                  [[label.decode() for label in row] for row in value.numpy()]
+                  for key, value in answer.items()}
                   for name, answer in answers.items()}))
 assert "reskeras" not in sys.modules
 """
@@ -57,7 +58,8 @@ def served(net, tmp_path_factory):
     (folder / "b.jpg").write_bytes(tf.io.encode_jpeg(smooth[::-1, :-3]).numpy())
     report = reskeras.export(net, folder / "net")
     assert report.passed and report.operators["Conv2D"] > 0 and report.compared_values == "log-probabilities"
-    out = subprocess.run([sys.executable, "-c", SERVER, str(folder / "net"), str(folder)], capture_output=True, text=True)
+    out = subprocess.run([sys.executable, "-c", SERVER, str(folder / "net"), str(folder)],
+                         capture_output=True, text=True)
     assert out.returncode == 0, out.stderr[-2000:]
     return folder, pixels, images, json.loads(out.stdout.splitlines()[-1])
 
@@ -69,14 +71,16 @@ def logits(scores):
 def test_answers_of_every_signature(net, served):
     folder, pixels, images, answers = served
     prepare = reskeras.get_preprocessing(net)
-    expected = {"serving_default": net.predict(images, verbose=0), "serving_uint8": net.predict(prepare(pixels), verbose=0),
+    expected = {"serving_default": net.predict(images, verbose=0),
+                "serving_uint8": net.predict(prepare(pixels), verbose=0),
                 "serving_bytes": net.predict(prepare([folder / "a.png", folder / "b.jpg"]), verbose=0)}
     for name, scores in expected.items():
         answer = answers[name]
         np.testing.assert_allclose(logits(answer["scores"]), logits(scores), rtol=1e-3, atol=1e-3)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :5]
         assert answer["top_labels"] == [[LABELS[i] for i in row] for row in order]
-        np.testing.assert_allclose(answer["top_scores"], np.take_along_axis(scores, order, 1), rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(answer["top_scores"], np.take_along_axis(scores, order, 1), rtol=1e-3,
+                                   atol=1e-6)
 
 
 def test_no_node_needs_xla(served):
@@ -114,5 +118,6 @@ def test_mixed_precision_stays(tmp_path):
         net = tiny("cifar_resnet20")
     report = reskeras.export(net, tmp_path / "net")
     assert report.first_result.precision == "bfloat16"
-    assert b"DT_BFLOAT16" in pathlib.Path(tmp_path / "net" / "saved_model.pb").read_bytes() or "Cast" in report.operators
+    data = pathlib.Path(tmp_path / "net" / "saved_model.pb").read_bytes()
+    assert b"DT_BFLOAT16" in data or "Cast" in report.operators
     assert reskeras.export(net, tmp_path / "net.tflite").first_result.precision == "float32"

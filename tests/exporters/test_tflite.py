@@ -33,15 +33,18 @@ PAGE = pathlib.Path(__file__).parents[2] / "docs" / "exports.md"
 LABELS = [f"class {i}" for i in range(7)]
 # Every part of the family in one row or another.
 PARTS = {"cifar_resnet20": "basic blocks, shortcut A", "resnetblur18": "blur pools",
-         "resnet50v2": "pre-activation, Keras' V2", "resnetv2_50d": "pre-activation, deep stem, average shortcuts",
-         "resnet50_gn": "group normalization", "resnetv2_50x1_bit": "weight standardization, group normalization",
+         "resnet50v2": "pre-activation, Keras' V2",
+         "resnetv2_50d": "pre-activation, deep stem, average shortcuts",
+         "resnet50_gn": "group normalization",
+         "resnetv2_50x1_bit": "weight standardization, group normalization",
          "resnext50_32x4d": "cardinality 32", "resnext101_64x4d": "cardinality 64",
          "seresnet18v1": "squeeze and excitation", "ecaresnet50t": "ECA, tiered stem",
          "skresnext50_32x4d": "selective kernels", "resnest50_fast_1s4x24d": "split attention, radix 1",
          "resnest50": "split attention, radix 2", "resnest50_fast_4s2x40d": "split attention, radix 4",
          "inception_v4": "Inception", "inception_resnet_v2": "Inception-ResNet"}
 # Whose SavedModel, which has layers of the others' only, is written in `test_every_row_in_a_fresh_process`.
-SAVED_MODEL_LATER = {"resnetblur18", "resnetv2_50d", "resnext101_64x4d", "resnest50_fast_1s4x24d", "resnest50_fast_4s2x40d",
+SAVED_MODEL_LATER = {"resnetblur18", "resnetv2_50d", "resnext101_64x4d", "resnest50_fast_1s4x24d",
+                     "resnest50_fast_4s2x40d",
                      "inception_v4"}
 # Of whose gates a tiny form leaves a single channel, which int8 cannot scale where it is never positive.
 NARROW = {"seresnet18v1", "seresnet34v1"}
@@ -64,7 +67,7 @@ def net_of(row, **arguments):
 
 
 def assert_for_phones(path, integers=False):
-    """Builtins only, no SPLIT, no SUM, static shapes of rank 4 at most: read from the file by TensorFlow's own interpreter."""
+    """Builtins only, no SPLIT, no SUM, static shapes of rank 4 at most: as TensorFlow's own interpreter reads it."""
     reader = tf.lite.Interpreter(str(path), experimental_op_resolver_type=(
         tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES))
     reader.allocate_tensors()
@@ -80,13 +83,14 @@ FLOATS = {"net": (None, 1e-4), "a.tflite": (None, 1e-4), "b.tflite": ("float16",
 
 
 def check_row(row, folder, floats=tuple(FLOATS)):
-    """SavedModel, float32, float16 and int8 of a row, against their thresholds; its line of docs/exports.md."""
+    """SavedModel, float32, float16 and int8 of a net, against their thresholds.  Its line of docs/exports.md."""
     gpu = {}
     net, learned = net_of(row), trained(net_of(row))
     images = pictures(40, *net.input_shape[1:])
     for file in floats:
         kind, worst = FLOATS[file]
-        report = export(learned if kind is None else net, folder / file, quantize=kind, calibration_data=images)
+        report = export(learned if kind is None else net, folder / file, quantize=kind,
+                        calibration_data=images)
         assert report.passed and report.max_relative_difference <= worst
         if file != "net":
             assert_for_phones(folder / file)
@@ -97,14 +101,16 @@ def check_row(row, folder, floats=tuple(FLOATS)):
         with pytest.raises(RuntimeError, match="group normalization"):
             export(net, folder / "c.tflite", quantize="int8", calibration_data=images)
         assert not (folder / "c.tflite").exists()
-        assert export(net, folder / "d.tflite", quantize="dynamic", validation_data=images).passed       # what the error proposes
+        # what the error proposes
+        assert export(net, folder / "d.tflite", quantize="dynamic", validation_data=images).passed
     else:
         report = export(net, folder / "c.tflite", quantize="int8", calibration_data=images)
         assert report.passed and report.max_relative_difference <= 0.1
         assert_for_phones(folder / "c.tflite", integers=True)
         gpu.update(report.left_to_cpu["GPU"])
     small = "falls short" if row in NO_INT8 else "yes"
-    return f"| {PARTS.get(row, '')} | `{VARIANTS[row].builder}` | yes | yes | {small} | {', '.join(gpu) or 'all'} |"
+    cells = (PARTS.get(row, ""), f"`{VARIANTS[row].builder}`", "yes", "yes", small, ", ".join(gpu) or "all")
+    return f"| {' | '.join(cells)} |"
 
 
 @pytest.mark.parametrize("row", PARTS)
@@ -129,13 +135,16 @@ def test_every_row_in_a_fresh_process(row, tmp_path):
 def in_a_fresh_process(check, row, folder):
     code = (f"import pathlib, sys; sys.path[:0] = sys.argv[3:]; from test_tflite import {check}; "
             f"{check}(sys.argv[1], pathlib.Path(sys.argv[2]))")
-    subprocess.run([sys.executable, "-c", code, row, str(folder), *sys.path], check=True, cwd=pathlib.Path(__file__).parent)
+    subprocess.run([sys.executable, "-c", code, row, str(folder), *sys.path], check=True,
+                   cwd=pathlib.Path(__file__).parent)
 
 
-FULL = ("plainnet18", "resnet50", "resnet50v2", "wide_resnet50_2", "resnext50_32x4d", "seresnet50", "ecaresnet50d", "skresnet18",
-        "resnest50", "resnetrs50", "resnetv2_50x1_bit", "inception_v4", "inception_resnet_v2", "cifar_resnet56",
+FULL = ("plainnet18", "resnet50", "resnet50v2", "wide_resnet50_2", "resnext50_32x4d", "seresnet50",
+        "ecaresnet50d", "skresnet18", "resnest50", "resnetrs50", "resnetv2_50x1_bit", "inception_v4",
+        "inception_resnet_v2", "cifar_resnet56",
         "cifar_resnet110", "mlperf_tiny_resnet8")
-TOO_DEEP = {"cifar_resnet110"}      # where nothing was trained, the rounding of 54 blocks comes to a third of the logits
+# where nothing was trained, the rounding of 54 blocks comes to a third of the logits
+TOO_DEEP = {"cifar_resnet110"}
 
 
 @pytest.mark.slow
@@ -154,7 +163,8 @@ def check_full(row, folder):
         assert report.passed and (report.float32_error or report.max_relative_difference <= worst)
         if file != "net":
             assert_for_phones(folder / file)
-    inner = make_array_function(remove_final_activation(Graph.of(net)).build())        # at full contrast the attention of an untrained ResNeSt saturates
+    # at full contrast the attention of an untrained ResNeSt saturates
+    inner = make_array_function(remove_final_activation(Graph.of(net)).build())
     images = reduce_contrast(ImageSet(pictures(32, size, size, 3)), inner).images
     if row in NO_INT8 | TOO_DEEP:
         with pytest.raises(RuntimeError, match="differ from Keras by .* relative, more than 0.1"):
@@ -186,7 +196,8 @@ def test_faults_are_found(tmp_path):
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     (tmp_path / "bad.tflite").write_bytes(converter.convert())
     found = "; ".join(flatbuffer.find_faults(tmp_path / "bad.tflite", integers=True))
-    for part in ("CUSTOM FlexMatrixDeterminant: not a builtin", "SPLIT: GPU", "SUM: it overflows", "static ones", "rank 4",
+    for part in ("CUSTOM FlexMatrixDeterminant: not a builtin", "SPLIT: GPU", "SUM: it overflows",
+                 "static ones", "rank 4",
                  "floating point"):
         assert part in found
 
@@ -206,7 +217,8 @@ def test_metadata_is_inside(tmp_path):
     report = export(net, tmp_path / "net.tflite")
     held = flatbuffer.read_metadata(tmp_path / "net.tflite")
     assert held["labels"] == [str(i) for i in range(10)] and held["licence"] == "apache-2.0"
-    assert held["memory"]["weights"] == "cifar_resnet20.digits" and held["memory"]["preprocessing"]["size"] == [16, 16]
+    assert held["memory"]["weights"] == "cifar_resnet20.digits"
+    assert held["memory"]["preprocessing"]["size"] == [16, 16]
     assert (report.variant, report.tag) == ("cifar_resnet20", "digits")
 
 
@@ -224,7 +236,8 @@ def test_buffers_are_aligned_and_names_of_their_own(tmp_path):
 @pytest.mark.parametrize("io, dtype", [("int8", np.int8), ("uint8", np.uint8), ("float32", np.float32)])
 def test_type_of_input_and_output(tmp_path, io, dtype):
     net = net_of("cifar_resnet20")
-    report = export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=pictures(40, 32, 32, 3), io=io, batch_size=3)
+    report = export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=pictures(40, 32, 32, 3),
+                    io=io, batch_size=3)
     reader = runtime.get_interpreter_class()(str(tmp_path / "net.tflite"))
     for details in (*reader.get_input_details(), *reader.get_output_details()):
         assert details["dtype"] == dtype and details["shape"][0] == 3
@@ -238,12 +251,14 @@ def test_float_layers_stay_in_floating_point(tmp_path):
     report = export(net, tmp_path / "part.tflite", quantize="int8", calibration_data=images,
                          float_layers=["conv3_block1_1_conv", "predictions"])
     assert not flatbuffer.has_tensor_type(tmp_path / "whole.tflite", "FLOAT32")
-    assert flatbuffer.has_tensor_type(tmp_path / "part.tflite", "FLOAT32") and "DEQUANTIZE" in report.operators
+    assert flatbuffer.has_tensor_type(tmp_path / "part.tflite", "FLOAT32")
+    assert "DEQUANTIZE" in report.operators
     whole = open_file(tmp_path / "whole.tflite")(images) - net.predict(images, verbose=0)
     part = open_file(tmp_path / "part.tflite")(images) - net.predict(images, verbose=0)
     assert np.abs(part).mean() < np.abs(whole).mean()
     with pytest.raises(ValueError, match="did you mean 'conv1_conv'"):
-        export(net, tmp_path / "no.tflite", quantize="int8", calibration_data=images, float_layers=["conv1_con"])
+        export(net, tmp_path / "no.tflite", quantize="int8", calibration_data=images,
+               float_layers=["conv1_con"])
 
 
 def test_layer_errors_name_the_layers():
@@ -253,7 +268,8 @@ def test_layer_errors_name_the_layers():
     kernel[..., 0] *= 1000
     net.get_layer("conv3_block1_1_conv").set_weights([kernel])
     options = make_options(net, find_format("x.tflite"), quantize="int8", batch_size=1)
-    errors = measure_layer_errors(reskeras.optimize(net, check=False)[0], replace(options, calibration_images=pictures(40, 32, 32, 3)))
+    errors = measure_layer_errors(reskeras.optimize(net, check=False)[0],
+                                  replace(options, calibration_images=pictures(40, 32, 32, 3)))
     names = {layer.name for layer in net.layers}
     assert {e.layer for e in errors} <= names and len(errors) > 15
     assert errors[0].relative_error >= errors[-1].relative_error > 0
@@ -263,7 +279,8 @@ def test_delegates_report_what_they_leave(tmp_path):
     """ROUND and rank 5 are nothing for a GPU; a 1x1 pool with a stride is nothing for XNNPACK."""
     @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 4), tf.float32)], autograph=False)
     def odd(x):
-        y = tf.pad(tf.nn.max_pool2d(tf.round(x), 1, 2, "VALID"), [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+        y = tf.pad(tf.nn.max_pool2d(tf.round(x), 1, 2, "VALID"), [[0, 0], [1, 1], [1, 1], [0, 0]],
+                   "SYMMETRIC")
         return tf.reshape(y, (1, 2, 3, 6, 4)) * 2
     converter = tf.lite.TFLiteConverter.from_concrete_functions([odd.get_concrete_function()])
     (tmp_path / "odd.tflite").write_bytes(converter.convert())
@@ -274,11 +291,13 @@ def test_delegates_report_what_they_leave(tmp_path):
 
 def test_unsigned_pixels_in(tmp_path):
     """A net with preprocessing inside takes the camera's bytes."""
-    net = reskeras.create("cifar_resnet20", weights=None, include_preprocessing=True, input_shape=(32, 32, 3), classes=7)
+    net = reskeras.create("cifar_resnet20", weights=None, include_preprocessing=True, input_shape=(32, 32, 3),
+                          classes=7)
     net = reskeras.set_metadata(net, Preprocessing((32, 32), "torch"), LABELS)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), "uint8")
     export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=pixels, io="uint8")
     details = runtime.get_interpreter_class()(str(tmp_path / "net.tflite")).get_input_details()[0]
     scale, zero = details["quantization"]
     assert details["dtype"] == np.uint8 and scale == pytest.approx(1, rel=1e-2) and zero == 0
-    assert json.loads((tmp_path / "net.tflite.json").read_text())["memory"]["preprocessing"]["pixels"] == "raw"
+    held = json.loads((tmp_path / "net.tflite.json").read_text())
+    assert held["memory"]["preprocessing"]["pixels"] == "raw"

@@ -20,7 +20,8 @@ BLOCKED = """
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("keras", "tensorflow", "jax", "torch", "onnx", "tf2onnx", "h5py", "tqdm"):
+        blocked = ("keras", "tensorflow", "jax", "torch", "onnx", "tf2onnx", "h5py", "tqdm")
+        if name.partition(".")[0] in blocked:
             raise ImportError(name + " is blocked")
 sys.meta_path.insert(0, Blocked())
 from reskeras.cli import main
@@ -36,12 +37,14 @@ def folder(tmp_path_factory):
     net = reskeras.create("cifar_resnet20.digits")
     images = np.random.default_rng(0).uniform(size=(40, *net.input_shape[1:])).astype("float32")
     reskeras.export(net, folder / "net.tflite")
-    reskeras.export(net, folder / "int8.tflite", quantize="int8", calibration_data=images, thresholds={"difference": 0.2})
+    reskeras.export(net, folder / "int8.tflite", quantize="int8", calibration_data=images,
+                    thresholds={"difference": 0.2})
     return folder
 
 
 def without_frameworks(*arguments):
-    return subprocess.run([sys.executable, "-c", BLOCKED, *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", BLOCKED, *map(str, arguments)], capture_output=True,
+                          text=True)
 
 
 def test_verify_needs_neither_tensorflow_nor_keras(folder):
@@ -63,7 +66,8 @@ def test_a_file_that_was_changed_fails(folder, tmp_path):
     (tmp_path / "net.tflite").write_bytes(data)
     found = verify_file(tmp_path / "net.tflite")
     assert not found.passed and "sha256" in found.faults[0]
-    out = subprocess.run([sys.executable, "-m", "reskeras.cli", "verify", str(tmp_path / "net.tflite")], capture_output=True,
+    out = subprocess.run([sys.executable, "-m", "reskeras.cli", "verify", str(tmp_path / "net.tflite")],
+                         capture_output=True,
                          text=True)
     assert out.returncode == 1 and "sha256" in out.stdout
 
@@ -93,7 +97,8 @@ def test_what_is_missing_is_named(folder, tmp_path):
 
 
 @pytest.mark.parametrize("change", [
-    {"runtimes": {}}, {"runtimes": []}, {"thresholds": {}}, {"thresholds": {"LiteRT": {"difference": "much"}}},
+    {"runtimes": {}}, {"runtimes": []}, {"thresholds": {}},
+    {"thresholds": {"LiteRT": {"difference": "much"}}},
     {"measure": "size"}, {"scale": "large"}])
 def test_a_report_that_says_nothing_is_an_error(folder, tmp_path, change):
     for suffix in ("", ".json", ".npz"):
@@ -143,12 +148,14 @@ def test_json_has_no_infinity(folder, tmp_path):
     assert ExportReport.read(tmp_path / "net.tflite.json") == report and "not finite" in report.fault
     for suffix in (".json", ".npz"):
         shutil.copy(folder / f"net.tflite{suffix}", tmp_path / f"net.tflite{suffix}")
-    assert json.loads(verify_file(tmp_path / "net.tflite").to_json(), parse_constant=refuse)["difference_from_export"] is None
+    assert json.loads(verify_file(tmp_path / "net.tflite").to_json(),
+                      parse_constant=refuse)["difference_from_export"] is None
 
 
 def test_report_file_is_read_back(folder):
     held = ExportReport.read(folder / "int8.tflite.json")
-    assert held.passed and held.judge() == held and held.quantize == "int8" and held.weights_sha256 and held.threads == 1
+    assert held.passed and held.judge() == held
+    assert held.quantize == "int8" and held.weights_sha256 and held.threads == 1
     assert held.thresholds == {"LiteRT": Threshold(difference=0.2)} and held.keras["latency_ms"]["p90"] > 0
     assert held.first_result.mean_relative_difference <= held.first_result.max_relative_difference
 
@@ -177,7 +184,8 @@ def test_a_saturated_softmax_hides_nothing():
     expected, found = (np.exp(z - z.max()) / np.exp(z - z.max()).sum() for z in (logits, off))
     assert compare_outputs(found, expected, "float32", "outputs").max_relative_difference < 1e-10
     assert compare_outputs(found, expected, "float32", "log-probabilities").max_relative_difference > 0.01
-    exact = compare_outputs(found, expected, "float32", "log-probabilities", scale=100).max_relative_difference
+    exact = compare_outputs(found, expected, "float32", "log-probabilities",
+                            scale=100).max_relative_difference
     assert exact == pytest.approx(0.05, rel=1e-3)
 
 

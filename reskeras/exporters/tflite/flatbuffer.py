@@ -95,7 +95,8 @@ def _find_dead_layers(model: Any) -> Iterator[str]:
         inputs, weights, outputs = (_read_scales(graph.Tensors(i)) for i in tensors)
         if len(inputs) and len(weights) and len(outputs) and max(weights) * inputs[0] >= 256 * outputs[0]:
             name = graph.Tensors(operator.Outputs(0)).Name().decode()
-            yield f"{name} is zero on every calibration image, and its range is empty; calibrate on other images"
+            yield (f"{name} is zero on every calibration image, and its range is empty; calibrate on other "
+                   "images")
 
 
 def _read_scales(tensor: Any) -> Any:
