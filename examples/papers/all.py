@@ -1,4 +1,6 @@
-"""All full runs, one after the other, into the docstrings and `reskeras tour`: `python examples/papers/all.py [--data ...]`."""
+"""All full runs, one after the other, into the docstrings and `reskeras tour`: `python examples/papers/all.py
+[--data ...]`.
+"""
 from __future__ import annotations
 
 import pathlib

@@ -50,7 +50,8 @@ from reskeras.commands.study import Chart, Study, Table
 
 # Top-1 error (%) of 50 layers at 224 pixels and where it is from
 NETS = {"none": ({}, "23.30 (SENet Table 10)"), "SE": ({"attention": SE(1 / 4)}, "22.28 (SENet Table 10)"),
-        "ECA": ({"attention": "eca"}, "22.58 (ECA-Net's README)"), "SK": ({"mixer": SK(1 / 4)}, "20.79 (SKNet Table 2, 32x4d)"),
+        "ECA": ({"attention": "eca"}, "22.58 (ECA-Net's README)"),
+        "SK": ({"mixer": SK(1 / 4)}, "20.79 (SKNet Table 2, 32x4d)"),
         "split, radix 1": ({"mixer": SplitAttention(1)}, "19.65 (ResNeSt Table 2, fast)"),
         "split, radix 2": ({"mixer": SplitAttention(2)}, "19.36 (ResNeSt Table 2, fast)")}
 RATIOS = {2: 45.7, 4: 35.7, 8: 30.7, 16: 28.1, 32: 26.9}     # SENet Table 10: parameters of SE-ResNet-50 (M)
@@ -86,21 +87,28 @@ def study(options: argparse.Namespace) -> Study:
     gap, ratios = one_radix(), [16] if options.tiny else list(RATIOS)
     return Study(
         "Channel attention",
-        """A gate for each channel, computed from the whole map, lowers the error at next to no cost (SE); a 1-D convolution is
-        gate enough (ECA); the gate may choose between kernels (SK) or parts of the map (ResNeSt), of which one part is SE.""",
-        [Table(f"20 layers of bottlenecks after {options.epochs} epochs, error (%). Paper: top-1 error on ImageNet, 50 layers; "
+        """A gate for each channel, computed from the whole map, lowers the error at next to no cost (SE); a
+        1-D convolution is gate enough (ECA); the gate may choose between kernels (SK) or parts of the map
+        (ResNeSt), of which one part is SE.""",
+        [Table(f"20 layers of bottlenecks after {options.epochs} epochs, error (%). Paper: top-1 error on "
+               f"ImageNet, 50 layers; "
                "the papers' recipes differ.", ("net", "parameters", "training error", "test error", "paper"),
-               [(name, f"{small(NETS[name][0]).count_params():,}", *run.cells(), NETS[name][1]) for name, run in runs.items()]),
-         Table("SE-ResNet-50: parameters (M) by reduction ratio; paper: SENet Table 10.", ("ratio", "here", "paper"),
+               [(name, f"{small(NETS[name][0]).count_params():,}", *run.cells(), NETS[name][1])
+                for name, run in runs.items()]),
+         Table("SE-ResNet-50: parameters (M) by reduction ratio; paper: SENet Table 10.",
+               ("ratio", "here", "paper"),
                [(str(r), parameters(r), str(RATIOS[r])) for r in ratios]),
-         Table("Split attention with radix 1 against SE with its weights, largest relative difference in float32.",
+         Table("Split attention with radix 1 against SE with its weights, largest relative difference in "
+               "float32.",
                ("", "here", "paper"), [("radix 1", f"{gap:.0e}", "equal (ResNeSt section 3)")])],
         [Chart("error (%)", "", {"training": (list(errors), list(errors.values())),
-                                 "test": (list(errors), [float(run.tests.mean()) for run in runs.values()])})],
+                                 "test": (list(errors),
+                                          [float(run.tests.mean()) for run in runs.values()])})],
         f"""The parameters are the paper's to 0.1 M and radix 1 is SE. The training error here is least with
-        "{min(errors, key=errors.get)}" ({min(errors.values()):.1f} %) and most with "{max(errors, key=errors.get)}"
-        ({max(errors.values()):.1f} %); the differences of test error are within what so few seeds and images can tell apart. The
-        papers' gains of 1 to 4 points are of ImageNet, after many epochs.""",
+        "{min(errors, key=errors.get)}" ({min(errors.values()):.1f} %) and most with
+        "{max(errors, key=errors.get)}" ({max(errors.values()):.1f} %); the differences of test error are
+        within what so few seeds and images can tell apart. The papers' gains of 1 to 4 points are of
+        ImageNet, after many epochs.""",
         sources=["1709.01507", "1910.03151", "1903.06586", "2004.08955"])
 
 

@@ -1,4 +1,5 @@
-"""Deeper plain nets have the higher training error, residual nets have not (He et al. 2015, arXiv:1512.03385).
+"""Deeper plain nets have the higher training error, residual nets have not (He et al. 2015,
+arXiv:1512.03385).
 
 All four train at a rate of 0.02: at the paper's 0.1 and without warm-up, so few steps bring no deep net far.
 
@@ -39,9 +40,10 @@ PAPER = {"CifarPlain20": "below plain-56 (Figure 6)", "CifarPlain56": "above pla
          "CifarResNet20": "8.75 test (Table 6)", "CifarResNet56": "6.97 test (Table 6)"}
 
 
-# %% The construction: "the added layers are identity mapping, and the other layers are copied from the learned shallower model"
+# %% The construction: "the added layers are identity mapping, and the other layers are copied from the
+# learned shallower model"
 def deepened(shallow: keras.Model, deep: keras.Model) -> keras.Model:
-    """`deep` with the weights of `shallow` where it has them; further blocks add nothing, or (plain) are the identity."""
+    """`deep` with the weights of `shallow` where it has them; further blocks change nothing."""
     known = {layer.name for layer in shallow.layers}
     for layer in deep.layers:
         if layer.name in known:
@@ -50,7 +52,8 @@ def deepened(shallow: keras.Model, deep: keras.Model) -> keras.Model:
             layer.gamma.assign(np.zeros(layer.gamma.shape))     # a residual branch of zeros
         elif layer.name.endswith("_conv") and not list_blocks(deep):
             kernel = np.zeros(layer.kernel.shape)
-            kernel[1, 1] = np.eye(kernel.shape[-1])             # behind a ReLU the next ReLU changes nothing either
+            # behind a ReLU the next ReLU changes nothing either
+            kernel[1, 1] = np.eye(kernel.shape[-1])
             layer.kernel.assign(kernel)
         elif layer.name.endswith("_bn") and not list_blocks(deep):
             layer.gamma.assign(np.sqrt(layer.moving_variance + layer.epsilon))
@@ -58,7 +61,7 @@ def deepened(shallow: keras.Model, deep: keras.Model) -> keras.Model:
 
 
 def constructed(options: argparse.Namespace, kind: str) -> str:
-    """The largest difference of outputs, over the largest output, of a net and a deeper one made out of it."""
+    """The largest difference of outputs, relative, of a net and a deeper one made out of it."""
     def grown(blocks: int) -> keras.Model:
         return net(argparse.Namespace(tiny=False, size=options.size), f"Cifar{kind}20", depths=(blocks,) * 3)
     shallow, x = grown(1 if options.tiny else 3), images(options)[0][:8]
@@ -77,16 +80,20 @@ def study(options: argparse.Namespace) -> Study:
     epochs = list(range(1, options.epochs + 1))
     return Study(
         "Degradation, and its cure",
-        """With 56 layers a plain net trains worse than with 20, although it could be the net with 20 and 36 layers that do
-        nothing. That is no overfitting, for it is the training error. Residual nets gain from depth.""",
-        [Table(f"Error after {options.epochs} epochs; training: running mean of the last epoch (%). Paper: 64,000 "
+        """With 56 layers a plain net trains worse than with 20, although it could be the net with 20 and 36
+        layers that do nothing. That is no overfitting, for it is the training error. Residual nets gain from
+        depth.""",
+        [Table(f"Error after {options.epochs} epochs; training: running mean of the last epoch (%). Paper: "
+               "64,000 "
                "steps on all of CIFAR-10.", ("net", "training error", "test error", "paper"), rows),
-         Table("Output of the 56-layer net made by hand out of the 20-layer net: largest difference, relative.",
-               ("net", "here", "paper"), [(kind, value, "0, by construction") for kind, value in same.items()])],
+         Table("Output of the 56-layer net made by hand out of the 20-layer net: largest difference, "
+               "relative.",
+               ("net", "here", "paper"),
+               [(kind, value, "0, by construction") for kind, value in same.items()])],
         [Chart("epoch", "training error (%)", {row: (epochs, run.curve) for row, run in runs.items()})],
-        f"""36 more layers change the training error of the plain net by {plain:+.1f} points and of the residual net by
-        {residual:+.1f}. So short a training shows which net learns sooner; that the deeper residual net ends lower takes the
-        paper's 64,000 steps.""", sources=["1512.03385"])
+        f"""36 more layers change the training error of the plain net by {plain:+.1f} points and of the
+        residual net by {residual:+.1f}. So short a training shows which net learns sooner; that the deeper
+        residual net ends lower takes the paper's 64,000 steps.""", sources=["1512.03385"])
 
 
 if __name__ == "__main__":

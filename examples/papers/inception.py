@@ -1,4 +1,5 @@
-"""Inception-v4 and ResNeXt at equal cost, timed (Szegedy et al. 2016, arXiv:1602.07261; Xie et al. 2016, arXiv:1611.05431).
+"""Inception-v4 and ResNeXt at equal cost, timed (Szegedy et al. 2016, arXiv:1602.07261; Xie et al. 2016,
+arXiv:1611.05431).
 
 Full run: 2026-11-24, 0.6 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to
 train on, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
@@ -23,10 +24,12 @@ import reskeras
 from common import in_turns, infer, main, ratio
 from reskeras.commands.study import Chart, Study, Table
 
-# Row, pixels (ResNeXt's so that the costs are equal), top-1 error (%) of ResNeXt's Table 5 and the pixels that it is of
-NETS = {"Inception-v4": ("inception_v4", 299, "20.0 at 299"), "Inception-ResNet-v2": ("inception_resnet_v2", 299, "19.9 at 299"),
+# Row, pixels (ResNeXt's so that the costs are equal), top-1 error (%) of ResNeXt's Table 5 and its pixels
+NETS = {"Inception-v4": ("inception_v4", 299, "20.0 at 299"),
+        "Inception-ResNet-v2": ("inception_resnet_v2", 299, "19.9 at 299"),
         "ResNeXt-101 64x4d": ("resnext101_64x4d", 200, "20.4 at 224, 19.1 at 320")}
-TINY = {"inception_v4": {"depths": (1, 1, 1), "width": 0.25}, "inception_resnet_v2": {"depths": (1, 1, 2), "width": 0.25},
+TINY = {"inception_v4": {"depths": (1, 1, 1), "width": 0.25},
+        "inception_resnet_v2": {"depths": (1, 1, 2), "width": 0.25},
         "resnext101_64x4d": {"depths": (1, 1, 1, 1)}}
 
 
@@ -37,21 +40,27 @@ def study(options: argparse.Namespace) -> Study:
     shapes = {name: (row, 75 if options.tiny else size) for name, (row, size, _) in NETS.items()}
     models = {name: build(*shape) for name, shape in shapes.items()}
     costs = {name: reskeras.cost(model) for name, model in models.items()}
-    times = in_turns({name: infer(model, 1, shapes[name][1]) for name, model in models.items()}, 2 * options.seconds)
+    times = in_turns({name: infer(model, 1, shapes[name][1]) for name, model in models.items()},
+                     2 * options.seconds)
     shares = {name: ratio(times, name, "Inception-v4") for name in NETS}
     return Study(
         "Inception-v4 and ResNeXt at equal cost",
-        """ResNeXt repeats one block, where Inception's are designed one by one; at equal cost it is as accurate (ResNeXt, section
-        5.1 and Table 5).""",
-        [Table("Inference of one image, in turns; over Inception-v4's time. Paper: top-1 error (%), ResNeXt Table 5.",
-               ("net", "pixels", "parameters (M)", "MACs (G)", "layers", "here (ms)", "over Inception-v4", "paper's error"),
-               [(name, str(shapes[name][1]), f"{costs[name].params / 1e6:.1f}", f"{costs[name].macs / 1e9:.2f}",
+        """ResNeXt repeats one block, where Inception's are designed one by one; at equal cost it is as
+        accurate (ResNeXt, section 5.1 and Table 5).""",
+        [Table("Inference of one image, in turns; over Inception-v4's time. Paper: top-1 error (%), ResNeXt "
+               "Table 5.",
+               ("net", "pixels", "parameters (M)", "MACs (G)", "layers", "here (ms)", "over Inception-v4",
+                "paper's error"),
+               [(name, str(shapes[name][1]), f"{costs[name].params / 1e6:.1f}",
+                 f"{costs[name].macs / 1e9:.2f}",
                  str(len(model.layers)), f"{times[name].ms:.0f}", shares[name], NETS[name][2])
                 for name, model in models.items()])],
         [Chart("ms for one image", "", {"here": (list(NETS), [times[name].ms for name in NETS])})],
-        f"""At {costs["Inception-v4"].macs / 1e9:.1f} and {costs["ResNeXt-101 64x4d"].macs / 1e9:.1f} G MACs, ResNeXt's time as a
-        TensorFlow graph over Inception-v4's: {shares["ResNeXt-101 64x4d"]}. Equal cost is not equal time. Accuracy was not
-        measured here: that would be ImageNet.""", sources=["1602.07261", "1611.05431"])
+        f"""At {costs["Inception-v4"].macs / 1e9:.1f} and
+        {costs["ResNeXt-101 64x4d"].macs / 1e9:.1f} G MACs, ResNeXt's
+        time as a TensorFlow graph over Inception-v4's:
+        {shares["ResNeXt-101 64x4d"]}. Equal cost is not equal time.
+        Accuracy was not measured here: that would be ImageNet.""", sources=["1602.07261", "1611.05431"])
 
 
 if __name__ == "__main__":

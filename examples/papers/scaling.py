@@ -1,6 +1,8 @@
-"""ResNet-RS: the additive study, the scaling table, and its two rules as code (Bello et al. 2021, arXiv:2103.07579).
+"""ResNet-RS: the additive study, the scaling table, and its two rules as code (Bello et al. 2021,
+arXiv:2103.07579).
 
-`propose` names a net for a budget: by depth where overfitting can occur, else by width, and with a resolution that grows slowly.
+`propose` names a net for a budget: by depth where overfitting can occur, else by width, and with a resolution
+that grows slowly.
 
 Full run: 2026-11-24, 9.4 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to
 train on, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
@@ -55,16 +57,20 @@ from common import main, net, train
 from reskeras.commands.study import Chart, Study, Table
 from reskeras.train.recipes import RESNET_RS_SCALING
 
-BLOCKS = {26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3), 270: (4, 29, 53, 4),
+BLOCKS = {26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3),
+          270: (4, 29, 53, 4),
           350: (4, 36, 72, 4), 420: (4, 44, 87, 4)}
 WIDTHS, RESOLUTIONS = (0.25, 0.5, 1.0, 1.5, 2.0), (128, 160, 224, 320, 448)
 FLOPS = {"50@160": 4.6, "152@256": 31, "350@256": 69, "420@320": 128}      # Table 7, 2 for each MAC (G)
 # Table 1: what is added, here, the gain in top-1 accuracy (points) of ResNet-200 on ImageNet
 STEPS = (("baseline, steps", {"cosine": False}, {}, ""), ("cosine decay", {"cosine": True}, {}, "+0.3"),
          ("twice the epochs", {"epochs": 2}, {}, "-0.5"), ("average of weights", {"ema": 0.98}, {}, "+0.3"),
-         ("label smoothing", {"smoothing": 0.1}, {}, "+1.3"), ("stochastic depth", {}, {"drop_path_rate": 0.1}, "+0.2"),
-         ("augmentation (here: flips)", {"flip": True}, {}, "+0.4"), ("dropout", {}, {"dropout_rate": 0.25}, "-0.3"),
-         ("less weight decay", {"decay": 4e-5}, {}, "+1.5"), ("squeeze-excitation", {}, {"attention": "se"}, "+0.7"),
+         ("label smoothing", {"smoothing": 0.1}, {}, "+1.3"),
+         ("stochastic depth", {}, {"drop_path_rate": 0.1}, "+0.2"),
+         ("augmentation (here: flips)", {"flip": True}, {}, "+0.4"),
+         ("dropout", {}, {"dropout_rate": 0.25}, "-0.3"),
+         ("less weight decay", {"decay": 4e-5}, {}, "+1.5"),
+         ("squeeze-excitation", {}, {"attention": "se"}, "+0.7"),
          ("ResNet-D shortcuts", {}, {"shortcut": "avg"}, "+0.5"))
 
 
@@ -72,21 +78,23 @@ STEPS = (("baseline, steps", {"cosine": False}, {}, ""), ("cosine decay", {"cosi
 @functools.cache
 def unit(width: float, stage: int | None) -> int:
     depths = tuple(1 + (i == stage) for i in range(4))
-    return reskeras.cost(reskeras.ResNetRS50(weights=None, depths=depths, width=width, input_shape=(224, 224, 3),
+    return reskeras.cost(reskeras.ResNetRS50(weights=None, depths=depths, width=width,
+                                             input_shape=(224, 224, 3),
                                              initializer="ones")).macs
 
 
 def macs(depth: int, width: float = 1.0, resolution: int = 224) -> float:
     """Multiply-accumulates (G); the map's cells grow with the square of the resolution."""
     base = unit(width, None)
-    return (base + sum((b - 1) * (unit(width, i) - base) for i, b in enumerate(BLOCKS[depth]))) * (resolution / 224) ** 2 / 1e9
+    return (base + sum((b - 1) * (unit(width, i) - base)
+                       for i, b in enumerate(BLOCKS[depth]))) * (resolution / 224) ** 2 / 1e9
 
 
 def propose(budget: float, epochs: int) -> tuple[int, float, int]:
     """(depth, width, resolution) for so many G multiply-accumulates.
 
-    The resolution is that of the paper's largest net within the budget.  In 350 epochs overfitting can occur, and the net gets
-    depth; in 100 or fewer it gets width.
+    The resolution is that of the paper's largest net within the budget.  In 350 epochs overfitting can occur,
+    and the net gets depth; in 100 or fewer it gets width.
     """
     scale = [c for c in RESNET_RS_SCALING.values() if macs(c.depth, resolution=c.size) <= budget]
     resolution = scale[-1].size if scale else RESOLUTIONS[0]
@@ -104,26 +112,34 @@ def study(options: argparse.Namespace) -> Study:
         runs[name] = train(lambda: net(options, "CifarResNet20", width=0.5, **fields), options, **training)
     tests = [float(run.tests.mean()) for run in runs.values()]
     gains = ["", *(f"{a - b:+.1f}" for a, b in zip(tests, tests[1:]))]
-    order = sorted(list(runs)[1:], key=lambda name: tests[list(runs).index(name) - 1] - tests[list(runs).index(name)])
+    order = sorted(list(runs)[1:],
+                   key=lambda name: tests[list(runs).index(name) - 1] - tests[list(runs).index(name)])
     budgets = (4,) if options.tiny else (2.5, 6, 16, 32, 64)
     said = {(b, e): "ResNet-{} x{:g} at {}".format(*propose(b, e)) for b in budgets for e in (350, 10)}
     return Study(
         "ResNet-RS: training and scaling",
-        """Better training brings an old net from 79.0 to 82.2 %, two changes of structure to 83.4 % (Table 1). Weight decay must
-        go down where other regularizers come in. Scale depth where overfitting can occur, width otherwise; grow the resolution
-        slowly.""",
-        [Table(f"Half as wide ResNet-20, {options.epochs} epochs, each line with all above it, error (%). Paper: gain in "
-               "accuracy of ResNet-200 on ImageNet, Table 1.", ("added", "training error", "test error", "gain", "paper's gain"),
-               [(f"{'+ ' * (i > 0)}{name}", *run.cells(), gains[i], STEPS[i][3]) for i, (name, run) in enumerate(runs.items())]),
-         Table("The scaling table: cost by `macs` above, doubled; paper: Table 7.", ("config", "here (GFLOPs)", "paper"),
-               [(c, f"{2 * macs(RESNET_RS_SCALING[c].depth, resolution=RESNET_RS_SCALING[c].size):.1f}", str(f))
+        """Better training brings an old net from 79.0 to 82.2 %, two changes of structure to 83.4 % (Table
+        1). Weight decay must go down where other regularizers come in. Scale depth where overfitting can
+        occur, width otherwise; grow the resolution slowly.""",
+        [Table(f"Half as wide ResNet-20, {options.epochs} epochs, each line with all above it, error (%). "
+               f"Paper: gain in "
+               "accuracy of ResNet-200 on ImageNet, Table 1.",
+               ("added", "training error", "test error", "gain", "paper's gain"),
+               [(f"{'+ ' * (i > 0)}{name}", *run.cells(), gains[i], STEPS[i][3])
+                for i, (name, run) in enumerate(runs.items())]),
+         Table("The scaling table: cost by `macs` above, doubled; paper: Table 7.",
+               ("config", "here (GFLOPs)", "paper"),
+               [(c, f"{2 * macs(RESNET_RS_SCALING[c].depth, resolution=RESNET_RS_SCALING[c].size):.1f}",
+                 str(f))
                 for c, f in FLOPS.items()]),
-         Table("`propose`: where overfitting can occur, and where not.", ("budget (G MACs)", "350 epochs", "10 epochs"),
+         Table("`propose`: where overfitting can occur, and where not.",
+               ("budget (G MACs)", "350 epochs", "10 epochs"),
                [(f"{b:g}", said[b, 350], said[b, 10]) for b in budgets])],
         [Chart("test error here (%)", "", {"here": (list(runs), tests)})],
-        f"""From {tests[0]:.1f} to {tests[-1]:.1f} % test error; the step that gains most is "{order[-1]}", the one that costs
-        most "{order[0]}". Twice the epochs overfit these few images, the case in which the paper wants more regularization. The
-        paper's order of gains needs its 350 epochs. The costs of the scaling table are the paper's.""",
+        f"""From {tests[0]:.1f} to {tests[-1]:.1f} % test error; the step that gains most is "{order[-1]}",
+        the one that costs most "{order[0]}". Twice the epochs overfit these few images, the case in which the
+        paper wants more regularization. The paper's order of gains needs its 350 epochs. The costs of the
+        scaling table are the paper's.""",
         sources=["2103.07579"])
 
 

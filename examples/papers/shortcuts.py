@@ -1,4 +1,5 @@
-"""What may stand on the shortcut, and in which order: A, B, C (arXiv:1512.03385, Table 3); Tables 1 and 2 of arXiv:1603.05027.
+"""What may stand on the shortcut, and in which order: A, B, C (arXiv:1512.03385, Table 3); Tables 1 and 2 of
+arXiv:1603.05027.
 
 Full run: 2026-11-24, 5.4 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to
 train on, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
@@ -59,7 +60,8 @@ ON_SHORTCUT = {
     "shortcut-only gate, bias -6": ({"shortcut": "shortcut_gate"}, "6.91"),
     "1x1 convolution": ({"shortcut": "all_conv"}, "12.22"), "dropout 0.5": ({"shortcut": "dropout"}, "fail")}
 ORDERS = {
-    "original (post-activation)": ({"order": "post"}, "6.61"), "BN after addition": ({"order": "bn_after_add"}, "8.17"),
+    "original (post-activation)": ({"order": "post"}, "6.61"),
+    "BN after addition": ({"order": "bn_after_add"}, "8.17"),
     "ReLU before addition": ({"order": "relu_before_add"}, "7.84"),
     "ReLU-only pre-activation": ({"order": "relu_only_pre"}, "6.71"),
     "full pre-activation": ({"order": "pre", "stem_norm": False}, "6.37")}
@@ -82,22 +84,26 @@ def study(options: argparse.Namespace) -> Study:
     if options.tiny:
         known |= dict.fromkeys((str(sorted((BASE | f).items())) for cases in (OPTIONS, ON_SHORTCUT, ORDERS)
                                 for f, _ in list(cases.values())[2:]), run(BASE))
-    runs = [{name: run(fields) for name, (fields, _) in cases.items()} for cases in (OPTIONS, ON_SHORTCUT, ORDERS)]
+    runs = [{name: run(fields) for name, (fields, _) in cases.items()}
+            for cases in (OPTIONS, ON_SHORTCUT, ORDERS)]
     curves = [{name: found.curve[-1] for name, found in own.items()} for own in runs]
     better = sorted(curves[1], key=curves[1].__getitem__)
     return Study(
         "What may stand on the shortcut",
-        """Projections help little (A, B, C). In a deep net anything but the identity on the shortcut hinders the signal (Table
-        1), and so does a ReLU or a normalization after the addition (Table 2).""",
-        [table(f"Half as wide ResNet-20 after {options.epochs} epochs, error (%). Paper: ResNet-34, ImageNet, top-1, Table 3.",
+        """Projections help little (A, B, C). In a deep net anything but the identity on the shortcut hinders
+        the signal (Table 1), and so does a ReLU or a normalization after the addition (Table 2).""",
+        [table(f"Half as wide ResNet-20 after {options.epochs} epochs, error (%). Paper: ResNet-34, "
+               f"ImageNet, top-1, Table 3.",
                OPTIONS, runs[0]),
-         table('Paper: ResNet-110, CIFAR-10, "Identity Mappings" Table 1; "fail" is above 20 %.', ON_SHORTCUT, runs[1]),
+         table('Paper: ResNet-110, CIFAR-10, "Identity Mappings" Table 1; "fail" is above 20 %.', ON_SHORTCUT,
+               runs[1]),
          table('Paper: the same, Table 2.', ORDERS, runs[2])],
-        [Chart("training error here (%)", "", {"here": (list(own), list(own.values()))}) for own in curves[1:]],
+        [Chart("training error here (%)", "", {"here": (list(own), list(own.values()))})
+         for own in curves[1:]],
         f"""On the shortcut the training error is least with "{better[0]}" and most with "{better[-1]}", then
-        "{better[-2]}". The scalings and dropout lose already in 20 layers; so do projections everywhere (C), which gain in the
-        first paper's table and lose in the second's. Differences of a point or two are within the noise of so few seeds and
-        epochs: the paper's are of 110 layers and 64,000 steps.""",
+        "{better[-2]}". The scalings and dropout lose already in 20 layers; so do projections everywhere (C),
+        which gain in the first paper's table and lose in the second's. Differences of a point or two are
+        within the noise of so few seeds and epochs: the paper's are of 110 layers and 64,000 steps.""",
         sources=["1512.03385", "1603.05027"])
 
 

@@ -40,36 +40,44 @@ PAPER = {1.0: "6.41", 0.5: "5.25 (v1), 5.23"}   # test error (%) of ResNet-110 o
 
 def deep(options: argparse.Namespace, survival: float, mode: str = "batch", blocks: int = 4) -> keras.Model:
     """26 layers, half as wide."""
-    return net(options, "CifarResNet44", depths=(blocks,) * 3, width=0.5, drop_path_rate=1 - survival, drop_path_mode=mode)
+    return net(options, "CifarResNet44", depths=(blocks,) * 3, width=0.5, drop_path_rate=1 - survival,
+               drop_path_mode=mode)
 
 
 def study(options: argparse.Namespace) -> Study:
     lasts = LAST[:2] if options.tiny else LAST
     runs = {p: train(lambda: deep(options, p), options) for p in lasts}
-    models = {"all blocks": deep(options, 1.0), "batch, 0.5": deep(options, 0.5), "sample, 0.5": deep(options, 0.5, "sample"),
+    models = {"all blocks": deep(options, 1.0), "batch, 0.5": deep(options, 0.5),
+              "sample, 0.5": deep(options, 0.5, "sample"),
               "3/4 of the blocks": deep(options, 1.0, blocks=3)}
-    # Keras' own `fit` computes every branch; `reskeras.fit`, and what it trains, a distributable model, leaves them out
-    times = in_turns({name: step(reskeras.distributable(model), 64, options.size) for name, model in models.items()},
+    # Keras' own `fit` computes every branch; `reskeras.fit` and a distributable model leave dropped ones out
+    times = in_turns({name: step(reskeras.distributable(model), 64, options.size)
+                      for name, model in models.items()},
                      4 * options.seconds)
     gaps = {p: float(run.tests.mean()) - run.curve[-1] for p, run in runs.items()}
     share = {name: ratio(times, name, "all blocks") for name in models}
     return Study(
         "Stochastic depth",
-        """Dropping whole residual branches at random in training makes a deep net cheaper to train, by about a quarter at
-        p_L = 0.5, for 3/4 of the blocks survive on average, and lowers its test error: it regularizes.""",
-        [Table(f"26 layers, half as wide, after {options.epochs} epochs, error (%). Paper: ResNet-110, Table 1.",
+        """Dropping whole residual branches at random in training makes a deep net cheaper to train, by about
+        a quarter at p_L = 0.5, for 3/4 of the blocks survive on average, and lowers its test error: it
+        regularizes.""",
+        [Table(f"26 layers, half as wide, after {options.epochs} epochs, error (%). Paper: ResNet-110, "
+               f"Table 1.",
                ("survival of the last block", "training error", "test error", "paper"),
                [(str(p), *run.cells(), PAPER.get(p, "")) for p, run in runs.items()]),
-         Table("A training step, 64 images, in turns; over that with all blocks.", ("net", "step (ms)", "here", "paper"),
+         Table("A training step, 64 images, in turns; over that with all blocks.",
+               ("net", "step (ms)", "here", "paper"),
                [(name, f"{times[name].ms:.0f}", share[name], "a quarter less" if name == "batch, 0.5" else "")
                 for name in models])],
         [Chart("survival probability of the last block", "error (%)",
                {"training": (list(runs), [run.curve[-1] for run in runs.values()]),
                 "test": (list(runs), [float(run.tests.mean()) for run in runs.values()])})],
-        f"""Time of a step over that with all blocks: mode "batch" at p_L = 0.5 {share["batch, 0.5"]}, mode "sample"
-        {share["sample, 0.5"]}; a net of 3/4 of the blocks, what skipping can reach, {share["3/4 of the blocks"]}. The test
-        error exceeds the training error by {gaps[1.0]:.1f} points at p_L = 1 and {gaps[0.5]:.1f} at 0.5: it regularizes. In so
-        short a training, though, that costs more than it brings; the paper trains 500 epochs.""", sources=["1603.09382"])
+        f"""Time of a step over that with all blocks: mode "batch" at p_L = 0.5 {share["batch, 0.5"]}, mode
+        "sample" {share["sample, 0.5"]}; a net of 3/4 of the blocks, what skipping can reach,
+        {share["3/4 of the blocks"]}. The test error exceeds the training error by {gaps[1.0]:.1f} points at
+        p_L = 1 and {gaps[0.5]:.1f} at 0.5: it regularizes. In so short a training, though, that costs more
+        than it brings; the paper trains 500 epochs.""",
+        sources=["1603.09382"])
 
 
 if __name__ == "__main__":

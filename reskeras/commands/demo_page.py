@@ -24,8 +24,8 @@ def build_report(result: dict[str, Any], model: keras.Model, cost: Any, test: Di
         scores: (N, classes), of the trained net for the test images.
         examples: indices of the test images that were classified by the int8 file.
     """
-    accuracy, reports, history, seconds = (result[key]
-                                           for key in ("accuracy", "reports", "history", "seconds"))
+    accuracy, reports = result["accuracy"], result["reports"]
+    history, seconds = result["history"], result["seconds"]
     digits = [_digit(test, i, *format_top_labels(prediction))
               for i, prediction in zip(examples, result["predictions"])]
     return html.page(

@@ -102,8 +102,8 @@ def default_path(model: ModelName | keras.Model, quantize: str | None) -> pathli
     return FOLDER / f"{name.removesuffix('.keras')}.{quantize + '.' if quantize else ''}tflite"
 
 
-def export_and_index(model: str, path: str | None = None, **options: Any) -> tuple[pathlib.Path,
-                                                                                   ExportReport]:
+def export_and_index(model: str, path: str | None = None,
+                     **options: Any) -> tuple[pathlib.Path, ExportReport]:
     """`export` for the shell: a file in `saved_models` gets its line in the folder's INDEX.tsv.
 
     Args:
@@ -134,13 +134,12 @@ def print_result(result: tuple[pathlib.Path, ExportReport]) -> int:
 
 
 def _format_layer_errors(net: keras.Model, quantize: str | None, calibration_data: Any,
-                         batch_size: int | None,
-                         size: Size | None) -> str:
+                         batch_size: int | None, size: Size | None) -> str:
     """The table of what int8 does to each layer."""
     from ..exporters.debug_quantization import format_table, measure_quantization
     if quantize != "int8":
-        raise ArgumentError("debug_quantization", True, "quantize='int8' with it, because only int8 has "
-                                                        "errors by layer")
+        raise ArgumentError("debug_quantization", True,
+                            "quantize='int8' with it, because only int8 has errors by layer")
     if calibration_data is None:
         raise ArgumentError("calibration_data", None, "images, because quantize='int8' needs them")
     return format_table(measure_quantization(net, calibration_data, size, batch_size))

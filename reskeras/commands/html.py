@@ -167,8 +167,8 @@ def encode_png(pixels: np.ndarray) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     header = struct.pack(">2I5B", width, height, 8, 2 if pixels.ndim == 3 else 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT",
-                                                                 zlib.compress(rows, 9)) + chunk(b"IEND", b"")
+    chunks = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows, 9)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def use_ink(color: str, size: int = 10) -> contextlib.AbstractContextManager[None]:
@@ -176,8 +176,8 @@ def use_ink(color: str, size: int = 10) -> contextlib.AbstractContextManager[Non
     import matplotlib
     colored = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
     style: Any = dict.fromkeys(colored, color)
-    return matplotlib.rc_context(style | {"axes.spines.top": False, "axes.spines.right": False,
-                                          "font.size": size})
+    style |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": size}
+    return matplotlib.rc_context(style)
 
 
 def figure(drawing: Figure, caption: str = "", titles: Mapping[str, str] | None = None) -> Html:
