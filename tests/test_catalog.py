@@ -26,16 +26,18 @@ def test_other_packages_names_are_those_of_the_facts():
                 assert catalog.find_variant(f"keras/{line['keras_name']}")[0].name == line["row"]
 
 
-@pytest.mark.parametrize("name, row", [("timm/resnet50", "resnet50v1_5"), ("torchvision/resnet50", "resnet50v1_5"),
-                                       ("keras/ResNet50", "resnet50"), ("akamaster/resnet20", "cifar_resnet20"),
+@pytest.mark.parametrize("name, variant", [("timm/resnet50", "resnet50v1_5"),
+                                           ("torchvision/resnet50", "resnet50v1_5"),
+                                       ("keras/ResNet50", "resnet50"),
+                                       ("akamaster/resnet20", "cifar_resnet20"),
                                        ("timm/resnest50d", "resnest50"), ("resnet50", "resnet50")])
-def test_find(name, row):
-    assert catalog.find_variant(name) == (variants.VARIANTS[row], "", {})
+def test_find(name, variant):
+    assert catalog.find_variant(name) == (variants.VARIANTS[variant], "", {})
     assert catalog.find_variant(f"{name}.a1_in1k")[1] == "a1_in1k"
 
 
 def test_legacy_pool_differs():
-    """The SENet release's nets differ from timm's resnet.py in the pool, by nothing that a file of weights shows."""
+    """The SENet release's nets differ from timm's resnet.py in the pool, which no file of weights shows."""
     assert catalog.find_variant("timm/legacy_seresnext50_32x4d")[2] == {"pool": "max_ceil"}
     assert catalog.find_variant("timm/seresnext50_32x4d")[2] == {}
 
@@ -68,8 +70,9 @@ def test_differences_and_overrides():
         override(Spec(), {"drop_path": 0.1})
     with pytest.raises(ValueError, match="did you mean 'bottleneck'"):
         Spec(block="bottlenek")
-    for bad in ({"depths": (0, 1, 1, 1)}, {"width": 0}, {"drop_path_rate": 1.0}, {"depths": (1, 1)}, {"attention": "sse"},
-                {"form": "sum", "order": "pre"}, {"bn_epsilon": -1}, {"bn_momentum": 5}, {"activation": None},
+    for bad in ({"depths": (0, 1, 1, 1)}, {"width": 0}, {"drop_path_rate": 1.0}, {"depths": (1, 1)},
+                {"attention": "sse"}, {"form": "sum", "order": "pre"}, {"bn_epsilon": -1}, {"bn_momentum": 5},
+                {"activation": None},
                 {"stem_norm": "no"}, {"width": float("inf")}, {"output_stride": True}, {"shortcut_kernel": 2},
                 {"groups": 64, "reduce_first": 3}, {"zero_init_residual": True, "order": "relu_before_add"},
                 {"block": "basic", "groups": 2}, {"mixer": "split", "block": "basic"}):
@@ -77,8 +80,9 @@ def test_differences_and_overrides():
             Spec(**bad)
 
 
-@pytest.mark.parametrize("value, divisor, limit, expected", [(64 / 16, 8, 0, 8), (64 / 16, 1, 0, 4), (100, 8, 0.9, 104),
-                                                             (12, 8, 0, 16), (11.9, 8, 0, 8), (11.9, 8, 0.9, 16)])
+@pytest.mark.parametrize("value, divisor, limit, expected",
+                         [(64 / 16, 8, 0, 8), (64 / 16, 1, 0, 4), (100, 8, 0.9, 104), (12, 8, 0, 16),
+                          (11.9, 8, 0, 8), (11.9, 8, 0.9, 16)])
 def test_make_divisible(value, divisor, limit, expected):
     assert make_divisible(value, divisor, round_limit=limit) == expected
 

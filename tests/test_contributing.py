@@ -51,7 +51,8 @@ def test_the_attention_block_fits_where_it_shall_go():
     model = keras.Model(image, known["_gather_excite"](image, reskeras.Spec(), "conv2_block1"))
     assert model.output_shape == (None, 6, 5, 8)
     assert all(layer.name.startswith("conv2_block1_ge_") for layer in model.layers[1:])
-    assert set(attention.ATTENTIONS) == {type(None), *{type(make()) for make in spec.SHORTHANDS.values()} - set(MIXERS)}
+    attentions = {type(make()) for make in spec.SHORTHANDS.values()} - set(MIXERS)
+    assert set(attention.ATTENTIONS) == {type(None), *attentions}
 
 
 def test_files_that_it_names_are_there():

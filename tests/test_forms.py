@@ -1,4 +1,4 @@
-"""ResNeXt's three forms (arXiv:1611.05431, Figure 3) are one function: equal outputs from the same weights."""
+"""ResNeXt's three forms (arXiv:1611.05431, Figure 3) have equal outputs with the same weights."""
 import re
 
 import numpy as np
@@ -25,13 +25,13 @@ def share(net, grouped):
 
 
 @pytest.mark.parametrize("form", ["concat", "sum"])
-@pytest.mark.parametrize("row, fields", [
+@pytest.mark.parametrize("variant, fields", [
     ("resnext50_4x24d", {}), ("resnext50_8x14d", dict(shortcut="avg")), ("resnet50v1_5", {}),
     ("resnext50_2x40d", dict(attention="se", stride_on="1x1")),
     ("resnext50_2x40d", dict(output_stride=8, shortcut="none"))], ids=str)
-def test_equal_outputs(row, fields, form):
+def test_equal_outputs(variant, fields, form):
     logits = dict(fields, classifier_activation=None)
-    grouped, net = trained(tiny(row, **logits)), tiny(row, form=form, **logits)
+    grouped, net = trained(tiny(variant, **logits)), tiny(variant, form=form, **logits)
     assert not any(isinstance(layer, GroupedConv2D) for layer in net.layers)
     assert net.count_params() == grouped.count_params()
     share(net, grouped)
@@ -40,13 +40,14 @@ def test_equal_outputs(row, fields, form):
     assert np.abs(net(x, training=False) - expected).max() < 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("row", ["resnet18", "resnetv2_50", "resnest50", "skresnext50_32x4d"])
-def test_other_blocks_have_one_form(row):
+@pytest.mark.parametrize("variant", ["resnet18", "resnetv2_50", "resnest50", "skresnext50_32x4d"])
+def test_other_blocks_have_one_form(variant):
     with pytest.raises(ValueError, match="form='sum'"):
-        tiny(row, form="sum")
+        tiny(variant, form="sum")
 
 
-@pytest.mark.parametrize("ignored", [dict(antialias="blur"), dict(drop_block_rate=0.1), dict(block_dropout_rate=0.1)], ids=str)
+@pytest.mark.parametrize("ignored", [dict(antialias="blur"), dict(drop_block_rate=0.1),
+                                     dict(block_dropout_rate=0.1)], ids=str)
 def test_paths_refuse_what_they_would_ignore(ignored):
     with pytest.raises(ValueError, match=f"form='concat'.*{[*ignored][0]}"):
         tiny("resnext50_2x40d", form="concat", **ignored)

@@ -1,11 +1,11 @@
-"""Our Keras rows against keras.applications in the same process: names, variables, outputs, both weight file layouts."""
+"""Our Keras nets against keras.applications: names, variables, outputs, both layouts of files of weights."""
 import keras
 import numpy as np
 import pytest
 
 import reskeras
 
-ROWS = ["ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2", "InceptionResNetV2"]
+NETS = ["ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2", "InceptionResNetV2"]
 
 
 def randomize(model):
@@ -23,19 +23,25 @@ def randomize(model):
             v.assign(0.1 * r.standard_normal(v.shape))
 
 
-@pytest.mark.parametrize("name", [pytest.param(row, marks=[pytest.mark.slow] * ("101" in row or "152" in row)) for row in ROWS])
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.slow] * ("101" in name or "152" in name)) for name in NETS])
 def test_drop_in(name, tmp_path):
     keras.utils.clear_session()     # Keras numbers some of its layers by what the process built before
     size = 107 if name == "InceptionResNetV2" else 65
     # without the softmax: a saturated one would agree with anything
-    theirs = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classifier_activation=None)
+    theirs = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3),
+                                               classifier_activation=None)
     randomize(theirs)
     x = np.random.default_rng(1).standard_normal((2, size, size, 3)).astype("float32")
     expected = np.asarray(theirs(x, training=False))      # a plain call, which traces no graph
     assert np.ptp(expected) > 0.1 and np.abs(expected).max() < 1e3      # neither constant nor blown up
     for file in ("w.weights.h5", "w.h5"):
-        theirs.save_weights(tmp_path / "w.weights.h5") if file == "w.weights.h5" else legacy(theirs, tmp_path / file)
-        ours = getattr(reskeras, name)(weights=tmp_path / file, input_shape=(size, size, 3), classifier_activation=None)
+        if file == "w.weights.h5":
+            theirs.save_weights(tmp_path / file)
+        else:
+            save_legacy(theirs, tmp_path / file)
+        ours = getattr(reskeras, name)(weights=tmp_path / file, input_shape=(size, size, 3),
+                                       classifier_activation=None)
         got = np.asarray(ours(x, training=False))
         assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
     assert [v.shape for v in ours.trainable_variables] == [v.shape for v in theirs.trainable_variables]
@@ -43,8 +49,8 @@ def test_drop_in(name, tmp_path):
         assert [layer.name for layer in ours.layers] == [layer.name for layer in theirs.layers]
 
 
-def legacy(model, path):
-    """The layout of keras.applications' published files: a group per layer, arrays listed in `weight_names`."""
+def save_legacy(model, path):
+    """The layout of keras.applications' published files: a group per layer, its arrays in `weight_names`."""
     import h5py
     with h5py.File(path, "w") as h5:
         h5.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
@@ -56,9 +62,11 @@ def legacy(model, path):
 
 
 def test_no_top_file_without_top(tmp_path):
-    theirs = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3), pooling="avg")
+    theirs = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3),
+                                         pooling="avg")
     randomize(theirs)
-    legacy(theirs, tmp_path / "notop.h5")
-    ours = reskeras.ResNet50(weights=tmp_path / "notop.h5", include_top=False, input_shape=(64, 64, 3), pooling="avg")
+    save_legacy(theirs, tmp_path / "notop.h5")
+    ours = reskeras.ResNet50(weights=tmp_path / "notop.h5", include_top=False, input_shape=(64, 64, 3),
+                             pooling="avg")
     x = np.random.default_rng(1).standard_normal((1, 64, 64, 3)).astype("float32")
     np.testing.assert_allclose(ours.predict_on_batch(x), theirs.predict_on_batch(x), rtol=1e-4, atol=1e-5)

@@ -18,11 +18,12 @@ def rates(model):
     return [layer.rate for layer in model.layers if isinstance(layer, StochasticDepth)]
 
 
-@pytest.mark.parametrize("row", ["resnet18", "resnet50v2", "resnext50_32x4d", "resnest50", "skresnet18", "cifar_resnet20"])
-def test_rates_grow_linearly(row):
+@pytest.mark.parametrize("variant", ["resnet18", "resnet50v2", "resnext50_32x4d", "resnest50", "skresnet18",
+                                     "cifar_resnet20"])
+def test_rates_grow_linearly(variant):
     """1 - p_l = l / L * rate, with l from 1: every block has its layer, the last the whole rate."""
-    depths = (2, 1, 2, 1)[:3 if row.startswith("cifar") else 4]
-    model = tiny(row, depths=depths, drop_path_rate=0.3)
+    depths = (2, 1, 2, 1)[:3 if variant.startswith("cifar") else 4]
+    model = tiny(variant, depths=depths, drop_path_rate=0.3)
     blocks = sum(depths)
     np.testing.assert_allclose(rates(model), [0.3 * n / blocks for n in range(1, blocks + 1)])
     assert [layer.mode for layer in model.layers if isinstance(layer, StochasticDepth)] == ["sample"] * blocks
@@ -72,7 +73,8 @@ def test_keeps_the_expectation_sample_by_sample(rate, policy):
     assert (y == y[:, :1, :1, :1]).all()
     kept = y[:, 0, 0, 0] != 0
     np.testing.assert_allclose(y[kept], 1 / (1 - rate), rtol=EXACT[policy])
-    assert abs(kept.mean() - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / len(x))     # four standard deviations
+    deviation = np.sqrt(rate * (1 - rate) / len(x))
+    assert abs(kept.mean() - (1 - rate)) < 4 * deviation
 
 
 def test_by_batch_drops_all_or_none():
@@ -94,7 +96,8 @@ def test_a_dropped_branch_has_no_gradient():
 
 
 @pytest.mark.parametrize("wrong, message", [
-    (dict(rate=1.0), "rate=1.0: expected a probability"), (dict(rate=-0.1), "rate=-0.1: expected a probability"),
+    (dict(rate=1.0), "rate=1.0: expected a probability"),
+    (dict(rate=-0.1), "rate=-0.1: expected a probability"),
     (dict(rate=0.5, mode="pixel"), "mode='pixel': expected one of 'sample', 'batch'")], ids=str)
 def test_refuses(wrong, message):
     with pytest.raises(ValueError, match=message):
@@ -111,11 +114,12 @@ def test_drop_block_drops_the_expected_fraction(side, block, rate):
 
 
 def test_drop_block_drops_squares():
-    """Few seeds on a large map: every hole is a 5 x 5 square or a union of such, and each channel has its own."""
+    """On a large map every hole is a 5 x 5 square or a union of such, and each channel has its own."""
     y = drop(DropBlock2D(0.02, 5, seed=3), np.ones((4, 40, 40, 8), "float32"))
     holes = np.moveaxis(y == 0, 3, 1).reshape(-1, 40, 40)
     assert len(np.unique(holes, axis=0)) > 16
-    inner = np.pad(holes, ((0, 0), (4, 4), (4, 4)), constant_values=True)       # a square may hang over the border
+    inner = np.pad(holes, ((0, 0), (4, 4), (4, 4)),
+                   constant_values=True)       # a square may hang over the border
     starts = np.lib.stride_tricks.sliding_window_view(inner, (5, 5), (1, 2)).all((-1, -2))
     covered = np.zeros_like(inner)
     for i, j in np.ndindex(5, 5):
@@ -134,5 +138,6 @@ def test_drop_block_acts_in_the_last_two_stages():
 def test_drop_block_on_maps_of_unknown_size(policy):
     image = keras.Input((None, None, 8))
     model = keras.Model(image, DropBlock2D(0.2, 3, seed=4, dtype=policy)(image))
-    y = keras.ops.convert_to_numpy(keras.ops.cast(model(np.ones((64, 9, 6, 8), "float32"), training=True), "float32"))
+    y = model(np.ones((64, 9, 6, 8), "float32"), training=True)
+    y = keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))
     assert abs((y == 0).mean() - 0.2) < 0.04

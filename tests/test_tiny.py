@@ -1,4 +1,4 @@
-"""Every value of every axis builds, trains, saves and loads, in the tiny form of some row; with `slow`, every row."""
+"""Every value of every axis builds, trains, saves and loads, in a tiny net; with `slow`, every variant."""
 import dataclasses
 
 import keras
@@ -16,18 +16,24 @@ if keras.config.backend() != "tensorflow":
 import tensorflow as tf  # noqa: E402
 
 POLICIES = ["float32", "mixed_float16", "mixed_bfloat16"]
-# rows, and behind a row the Spec fields that no row has
+# variants, and behind a variant Spec fields that no variant has
 CASES = [
-    "plainnet18", "resnet18_option_c", "resnet50", "resnet50_gn", "resnet10t", "resnetaa50d", "resnetblur18", "resnet50v2",
-    "resnetv2_50d", "resnetv2_50x1_bit", "wide_resnet50_2", "resnext50_32x4d", "seresnet18v1", "seresnext26_32x4d",
+    "plainnet18", "resnet18_option_c", "resnet50", "resnet50_gn", "resnet10t", "resnetaa50d",
+    "resnetblur18", "resnet50v2",
+    "resnetv2_50d", "resnetv2_50x1_bit", "wide_resnet50_2", "resnext50_32x4d", "seresnet18v1",
+    "seresnext26_32x4d",
     "senet154", "ecaresnet50t", "skresnet18", "skresnext50_32x4d", "resnest50", "resnest50_fast_1s4x24d",
-    "resnest50_fast_4s2x40d", "resnetrs50", "inception_v4", "inception_resnet_v2", "cifar_resnet20", "cifar_preresnet164",
+    "resnest50_fast_4s2x40d", "resnetrs50", "inception_v4", "inception_resnet_v2", "cifar_resnet20",
+    "cifar_preresnet164",
     "cifar_wide_resnet16_4", "mlperf_tiny_resnet8",
     ("cifar_resnet20", dict(order="bn_after_add", shortcut="constant", output_stride=1)),
     ("cifar_resnet164", dict(order="relu_before_add", shortcut="exclusive_gate", output_stride=2)),
-    ("cifar_resnet56b", dict(order="relu_only_pre", shortcut="shortcut_gate", output_stride=4, zero_init_residual=True)),
-    ("cifar_preresnet20", dict(shortcut="dropout", norm="sync_batch", drop_path_rate=0.2, drop_path_mode="batch")),
-    ("cifar_resnet32", dict(norm="none", conv_bias="unnormed", activation="silu", attention="eca", block_dropout_rate=0.2)),
+    ("cifar_resnet56b", dict(order="relu_only_pre", shortcut="shortcut_gate", output_stride=4,
+                             zero_init_residual=True)),
+    ("cifar_preresnet20", dict(shortcut="dropout", norm="sync_batch", drop_path_rate=0.2,
+                               drop_path_mode="batch")),
+    ("cifar_resnet32", dict(norm="none", conv_bias="unnormed", activation="silu", attention="eca",
+                            block_dropout_rate=0.2)),
     ("resnet50v1_5", dict(drop_block_rate=0.2, drop_block_size=3, dropout_rate=0.3, output_stride=8)),
     ("resnetv2_50x1_bit", dict(zero_init_residual=True, output_stride=16, activation="leaky_relu")),
     ("resnext50_2x40d", dict(form="concat", output_stride=32, pool="max_ceil", activation="silu")),
@@ -37,21 +43,24 @@ CASES = [
     ("inception_resnet_v2", dict(activation="silu", dropout_rate=0.2)),
 ]
 CASES = [(case, {}) if isinstance(case, str) else case for case in CASES]
-REST = [(row, {}) for row in VARIANTS if (row, {}) not in CASES]
+REST = [(variant, {}) for variant in VARIANTS if (variant, {}) not in CASES]
 
 
-def param(row, fields, marks=()):
-    return pytest.param(row, fields, marks=marks, id="-".join([row, *(f"{k}={v}" for k, v in fields.items())]))
+def param(variant, fields, marks=()):
+    return pytest.param(variant, fields, marks=marks,
+                        id="-".join([variant, *(f"{k}={v}" for k, v in fields.items())]))
 
 
-every_case = pytest.mark.parametrize("row, fields", [param(*c) for c in CASES] + [param(*c, pytest.mark.slow) for c in REST])
+every_case = pytest.mark.parametrize("variant, fields",
+                                     [param(*c) for c in CASES] + [param(*c, pytest.mark.slow) for c in REST])
 
 
 def test_cases_cover_every_value_of_every_axis():
-    specs = [tiny_spec(row, **fields) for row, fields in CASES]
+    specs = [tiny_spec(variant, **fields) for variant, fields in CASES]
     nets = [spec for spec in specs if isinstance(spec, Spec)]
     seen = {axis: {getattr(spec, axis) for spec in nets} for axis in CHOICES}
-    assert {axis: set(values) - seen[axis] for axis, values in CHOICES.items()} == {axis: set() for axis in CHOICES}
+    missing = {axis: set(values) - seen[axis] for axis, values in CHOICES.items()}
+    assert missing == {axis: set() for axis in CHOICES}
     assert {type(spec.mixer) for spec in nets} == {SK, SplitAttention, type(None)}
     assert {spec.mixer.radix for spec in nets if isinstance(spec.mixer, SplitAttention)} >= {1, 2, 4}
     assert {type(spec.attention) for spec in nets} == {SE, ECA, type(None)}
@@ -63,8 +72,10 @@ def test_cases_cover_every_value_of_every_axis():
     (Spec, {"gate_bias", "norm_groups"}), (InceptionSpec, {"bn_epsilon", "classes", "input_size", "pixels"})])
 def test_cases_move_every_field(kind, scalars):
     """Each field takes more than its default somewhere, but for `scalars`, which change no structure."""
-    specs = [spec for row, fields in CASES if isinstance(spec := tiny_spec(row, **fields), kind)]
-    assert {f.name for f in dataclasses.fields(kind) if all(getattr(spec, f.name) == f.default for spec in specs)} <= scalars
+    specs = [spec for variant, fields in CASES if isinstance(spec := tiny_spec(variant, **fields), kind)]
+    unmoved = {field.name for field in dataclasses.fields(kind)
+               if all(getattr(spec, field.name) == field.default for spec in specs)}
+    assert unmoved <= scalars
 
 
 @pytest.fixture
@@ -76,19 +87,19 @@ def policy(request):
 
 
 def policy_cases():
-    """Every case in float32 and in one of the two half types; in the other, and every other row, with `slow`."""
-    for number, (row, fields) in enumerate([*CASES, *REST]):
+    """Every case in float32 and in one of the two half types; with `slow` in both, and every variant."""
+    for number, (variant, fields) in enumerate([*CASES, *REST]):
         for kind, policy in enumerate(POLICIES):
             later = number >= len(CASES) or kind == 1 + number % 2
-            yield pytest.param(policy, row, fields, marks=[pytest.mark.slow] * later,
-                               id="-".join([policy, param(row, fields).id]))
+            yield pytest.param(policy, variant, fields, marks=[pytest.mark.slow] * later,
+                               id="-".join([policy, param(variant, fields).id]))
 
 
-@pytest.mark.parametrize("policy, row, fields", policy_cases(), indirect=["policy"])
-def test_trains(row, fields, policy):
+@pytest.mark.parametrize("policy, variant, fields", policy_cases(), indirect=["policy"])
+def test_trains(variant, fields, policy):
     """One step reaches every variable, and the head computes in float32."""
     keras.utils.set_random_seed(0)
-    model = tiny(row, **fields)
+    model = tiny(variant, **fields)
     head = model.get_layer("predictions")
     assert head.compute_dtype == model.outputs[0].dtype == "float32"
     assert {v.dtype for v in model.trainable_variables} == {"float32"}
@@ -100,18 +111,19 @@ def test_trains(row, fields, policy):
         loss = keras.losses.SparseCategoricalCrossentropy()(np.arange(len(y)), y)
     np.testing.assert_allclose(np.sum(y, axis=-1), 1, rtol=1e-5)
     gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
-    bad = [v.path for v, g in zip(model.trainable_variables, gradients) if g is None or not np.isfinite(g).all()]
-    assert not bad
+    assert not [v.path for v, gradient in zip(model.trainable_variables, gradients)
+                if gradient is None or not np.isfinite(gradient).all()]
 
 
 @every_case
-def test_saves_and_names(row, fields, tmp_path):
+def test_saves_and_names(variant, fields, tmp_path):
     """A file brings back the same bits, and names do not depend on what was built before."""
-    model = trained(tiny(row, **fields))
+    model = trained(tiny(variant, **fields))
     model.save(tmp_path / "net.keras")
     loaded = reskeras.load(tmp_path / "net.keras")
     x = images(model)
     np.testing.assert_array_equal(loaded(x, training=False), model(x, training=False))
     names = [layer.name for layer in model.layers]
-    assert [layer.name for layer in tiny(row, **fields).layers] == [layer.name for layer in loaded.layers] == names
+    again = tiny(variant, **fields)
+    assert [layer.name for layer in again.layers] == [layer.name for layer in loaded.layers] == names
     assert [v.path for v in loaded.trainable_variables] == [v.path for v in model.trainable_variables]

@@ -17,7 +17,8 @@ def images(external_file):
 @pytest.mark.parametrize("depth, error", [(32, 7.2), (44, 6.7)])
 def test_akamaster(depth, error, images, external_file):
     x, y = images
-    model = reskeras.create(f"akamaster/resnet{depth}", weights=external_file(f"akamaster_resnet{depth}.safetensors"),
+    model = reskeras.create(f"akamaster/resnet{depth}",
+                            weights=external_file(f"akamaster_resnet{depth}.safetensors"),
                             classifier_activation=None)
     logits = model.predict(((x / 255 - MEAN) / DEVIATION).astype("float32"), verbose=0)
     expected = np.load(external_file(f"akamaster_resnet{depth}_logits.npy"))

@@ -1,4 +1,4 @@
-"""Any row of the table in a tiny form: as few blocks and channels as keep every axis of the row at work."""
+"""Any variant of the table in a tiny form: few blocks and channels, but with every axis of the variant."""
 from __future__ import annotations
 
 import contextlib
@@ -13,22 +13,23 @@ from reskeras.variants import VARIANTS
 
 CLASSES = 7
 # Mean and spread, as of a trained net; other variables stay as they were made.
-TRAINED = {"gamma": (1, 0.3), "moving_variance": (1, 0.3), "beta": (0, 0.1), "bias": (0, 0.1), "moving_mean": (0, 0.1)}
+TRAINED = {"gamma": (1, 0.3), "moving_variance": (1, 0.3), "beta": (0, 0.1), "bias": (0, 0.1),
+           "moving_mean": (0, 0.1)}
 
 
-def tiny(row: str, **arguments: Any) -> keras.Model:
-    """The net of `row` with a few blocks, 16 planes in its first stage and 7 classes, on 32 to 75 pixels.
+def tiny(variant: str, **arguments: Any) -> keras.Model:
+    """The net of `variant` with a few blocks, 16 planes in its first stage and 7 classes, on 32 to 75 pixels.
 
     Arguments: those of a builder, and they win.
     """
-    spec = VARIANTS[row].spec
+    spec = VARIANTS[variant].spec
     head_and_input = {"weights": None, "classes": CLASSES, "input_shape": (size(spec), size(spec), 3)}
-    return VARIANTS[row](**{**head_and_input, **small(spec), **arguments})
+    return VARIANTS[variant](**{**head_and_input, **small(spec), **arguments})
 
 
-def tiny_spec(row: str, **fields: Any) -> Spec | InceptionSpec:
+def tiny_spec(variant: str, **fields: Any) -> Spec | InceptionSpec:
     """What `tiny` builds."""
-    return override(VARIANTS[row].spec, {**small(VARIANTS[row].spec), **fields})
+    return override(VARIANTS[variant].spec, {**small(VARIANTS[variant].spec), **fields})
 
 
 def small(spec: Spec | InceptionSpec) -> dict[str, Any]:
@@ -37,11 +38,12 @@ def small(spec: Spec | InceptionSpec) -> dict[str, Any]:
     parts = spec.reduce_first * (spec.mixer.radix if isinstance(spec.mixer, SplitAttention) else 1)
     # a group of a bottleneck must be divisible into its parts
     planes = next(p for p in (16, 32, 64) if (p * spec.base_width // 64) % parts == 0)
-    return {"depths": (2,) + (1,) * (len(spec.depths) - 1), "width": planes / spec.widths[0]}    # 2: an identity block too
+    return {"depths": (2,) + (1,) * (len(spec.depths) - 1),
+            "width": planes / spec.widths[0]}    # 2: an identity block too
 
 
 def size(spec: Spec | InceptionSpec) -> int:
-    """Pixels: the last map of an ImageNet net keeps 2 x 2 cells, so that a normalization has something to do."""
+    """Pixels; the last map of an ImageNet net keeps 2 x 2 cells, so that a normalization has work to do."""
     return 75 if isinstance(spec, InceptionSpec) else 32 if spec.stem == "cifar" else 64
 
 
@@ -63,7 +65,7 @@ def images(model: keras.Model, count: int = 2) -> np.ndarray:
 
 
 def trained(model: keras.Model) -> keras.Model:
-    """`model` with every scale, shift and statistic at random, by layer name: two builds get the same numbers."""
+    """`model` with random scales, shifts and statistics that depend on the names of the layers alone."""
     for layer in sorted(model.layers, key=lambda layer: layer.name):
         for variable in layer.weights:
             mean, spread = TRAINED.get(variable.name, (0, 0))

@@ -33,26 +33,31 @@ def trained(kind, dtype="float32", jit=False, shape=SHAPE, **options):
     return [np.array(tf.cast(t, tf.float32)) for t in (y, *gradients, *layer.non_trainable_variables)], ops
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("mixed_bfloat16", 2e-2), ("mixed_float16", 3e-3)])
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("mixed_bfloat16", 2e-2),
+                                              ("mixed_float16", 3e-3)])
 @pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False, "scale": False}], ids=str)
 def test_a_step_is_that_of_keras(dtype, tolerance, options):
-    (ours, ops), (theirs, _) = trained(BatchNormalization, dtype, **options), trained(layers.BatchNormalization, dtype, **options)
+    ours, ops = trained(BatchNormalization, dtype, **options)
+    theirs, _ = trained(layers.BatchNormalization, dtype, **options)
     assert "FusedBatchNormV3" in ops
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
 
 
-@pytest.mark.parametrize("options", [{"jit": True}, {"shape": (1, 1, 1, 8)}, {"shape": (2, 1, 1, 8)}], ids=str)
+@pytest.mark.parametrize("options", [{"jit": True}, {"shape": (1, 1, 1, 8)}, {"shape": (2, 1, 1, 8)}],
+                         ids=str)
 def test_compiled_and_of_few_pixels(options):
     ours, theirs = (trained(kind, **options)[0] for kind in (BatchNormalization, layers.BatchNormalization))
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"axis": 1}, {"shape": (4, 8)}, {"dtype": "float64"}, {"synchronized": True},
-                                     {"trainable": False}], ids=str)
+@pytest.mark.parametrize("options", [
+    {"axis": 1}, {"shape": (4, 8)}, {"dtype": "float64"}, {"synchronized": True}, {"trainable": False}],
+    ids=str)
 def test_the_rest_is_by_keras(options):
-    (ours, ops), (theirs, same) = trained(BatchNormalization, **options), trained(layers.BatchNormalization, **options)
+    ours, ops = trained(BatchNormalization, **options)
+    theirs, same = trained(layers.BatchNormalization, **options)
     assert "FusedBatchNormV3" not in ops and ops == same
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -68,12 +73,13 @@ def test_a_net_takes_the_same_step(name, options, monkeypatch):
         keras.config.set_dtype_policy(dtype)
         net = getattr(reskeras, name)(weights=None, input_shape=(64, 64, 3), classes=3, width=0.25, **options)
         own = np.random.default_rng(1)
-        start = [own.uniform(0.5, 1, w.shape) if w.ndim == 1 else own.standard_normal(w.shape) * w[..., 0].size ** -0.5
-                 for w in net.get_weights()]
+        start = [own.uniform(0.5, 1, w.shape) if w.ndim == 1
+                 else own.standard_normal(w.shape) * w[..., 0].size ** -0.5 for w in net.get_weights()]
         net.set_weights(start)
         net.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
         net.train_on_batch(x.astype(dtype), y)
-        return np.concatenate([(new - old).ravel() for new, old in zip(net.get_weights(), start)]), {type(n) for n in net.layers}
+        change = [(new - old).ravel() for new, old in zip(net.get_weights(), start)]
+        return np.concatenate(change), {type(layer) for layer in net.layers}
     try:
         ours, kinds = step("float32")
         monkeypatch.setattr(ops, "BatchNormalization", layers.BatchNormalization)

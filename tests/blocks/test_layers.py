@@ -12,7 +12,7 @@ RANDOM = np.random.default_rng(0)
 @pytest.mark.parametrize("radix", [2, 3, 4])
 @pytest.mark.parametrize("groups", [1, 2])
 def test_radix_softmax(radix, groups):
-    """Group-major in, radix-major out, a softmax over the radix: in float64, at values where an exponential overflows."""
+    """Group by group in, part by part out, a softmax over the parts; also where an exponential overflows."""
     logits = RANDOM.normal(0, 300, (3, 1, 1, groups * radix * 5))
     z = logits.reshape(3, groups, radix, 5)
     powers = np.exp(z - z.max(2, keepdims=True))
@@ -23,7 +23,7 @@ def test_radix_softmax(radix, groups):
 
 @pytest.mark.parametrize("start, stop", [(0, 3), (3, 8), (2, 5), (0, 8)])
 def test_channel_slices_train_as_they_infer(start, stop):
-    """The same channels and the same gradient; a split only in training, where its gradient is no strided scatter."""
+    """The same channels and the same gradient; a split only in training, where its gradient is fast."""
     x, upstream = (tf.constant(RANDOM.normal(size=(2, 3, 3, n)).astype("float32")) for n in (8, stop - start))
     layer = ChannelSlice(start, stop)
     kinds = {}
