@@ -6,13 +6,11 @@ import ast
 from typing import Any, Callable
 
 from .. import __version__
-from ..train.recipe import training_fields
+from ..train.training import training_fields
 from .command_parser import CommandParser
 
 SOURCES = "folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10, cifar100 or digits"
-
-
-Commands = Callable[..., CommandParser]
+Commands = Callable[..., CommandParser]         # adds one, see `make_parser`
 
 
 def make_parser() -> CommandParser:
@@ -24,7 +22,7 @@ def make_parser() -> CommandParser:
     def add(name: str, text: str, function: str = "", is_quiet: bool = False) -> CommandParser:
         return commands.add_parser(name, help=text, description=text, module=name, function=function or name,
                                    is_quiet=is_quiet)
-    for add_commands in (_add_catalog, _add_looks, _add_demo, _add_use, _add_graph, _add_files, _add_train,
+    for add_commands in (_add_catalog, _add_analysis, _add_demo, _add_use, _add_graph, _add_files, _add_train,
                          _add_weights):
         add_commands(add)
     return top
@@ -43,7 +41,7 @@ def _add_catalog(add: Commands) -> None:
                      help="write a page about its family instead: papers, changes, cost, accuracy, weights")
 
 
-def _add_looks(add: Commands) -> None:
+def _add_analysis(add: Commands) -> None:
     sub = add("compare", "published accuracy against operations, parameters and time", is_quiet=True)
     sub.add_argument("models", nargs="*", metavar="NAME[.TAG]")
     sub.add_argument("--family", metavar="FAMILY|all", help="every net of it that has a published accuracy")
