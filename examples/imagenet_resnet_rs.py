@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 
 import reskeras
-from reskeras.train.recipes import RESNET_RS_SCALING
+from reskeras.train.resnet_rs import RESNET_RS_SCALING
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import reskeras
 from reskeras import cli
 from reskeras.commands.parser import make_parser
 from reskeras.errors import ArgumentError
-from reskeras.train.recipe import training_fields
+from reskeras.train.training import training_fields
 
 
 def list_commands():

@@ -55,7 +55,7 @@ import functools
 import reskeras
 from common import main, net, train
 from reskeras.commands.study import Chart, Study, Table
-from reskeras.train.recipes import RESNET_RS_SCALING
+from reskeras.train.resnet_rs import RESNET_RS_SCALING
 
 BLOCKS = {26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3),
           270: (4, 29, 53, 4),

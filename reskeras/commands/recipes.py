@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Iterable
 
-from ..train.recipe import scale_learning_rate
+from ..train.training import scale_learning_rate
 from ..train.recipes import format_recipes, get_recipe
 
 

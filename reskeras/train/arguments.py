@@ -43,12 +43,14 @@ class FitArguments:
         check_number("validation_split", self.validation_split, 0, 1, "a fraction of the images, in [0, 1)")
         if self.validation_split and self.validation_data is not None:
             raise ArgumentError("validation_split", self.validation_split,
-                                f"either validation_data (now {_short_text(self.validation_data)}) or validation_split")
+                                f"either validation_data (now {_short_text(self.validation_data)}) or "
+                                "validation_split")
 
     def as_dict(self) -> dict[str, Any]:
         """The arguments for a JSON file.
 
-        Values that are neither text nor numbers are replaced by the name of their type; to resume, they must be given again.
+        Values that are neither text nor numbers are replaced by the name of their type; to resume, they must
+        be given again.
         """
         return {name: _to_json(value) for name, value in vars(self).items()}
 
@@ -74,11 +76,12 @@ class FitArguments:
             before = saved.get(f.name, _to_json(default))
             if isinstance(before, dict) and _OBJECT in before:
                 if f.name in ("data", "validation_data") and value is None:
-                    raise ArgumentError("resume", os.fspath(folder), f"{f.name} too, which was a {before[_OBJECT]} that no "
-                                        "file holds", hint="give it again")
+                    raise ArgumentError("resume", os.fspath(folder), f"{f.name} too, which was a "
+                                        f"{before[_OBJECT]} that no file holds", hint="give it again")
                 arguments[f.name] = value
             elif _to_json(value) not in (before, _to_json(default)):
-                raise ArgumentError(f.name, value, f"{before!r}, with which the training in {os.fspath(folder)} was started",
+                raise ArgumentError(f.name, value, f"{before!r}, with which the training in "
+                                    f"{os.fspath(folder)} was started",
                                     hint="leave it out, or start a new training in another folder")
             else:
                 arguments[f.name] = before

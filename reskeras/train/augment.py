@@ -1,7 +1,8 @@
-"""Augmentation as one readable string: "inception_crop(224)|flip|randaugment(2, 9)|erase(0.25)|mixup(0.2)|cutmix(1.0)".
+"""Augmentation as one readable string: "inception_crop(224)|flip|randaugment(2, 9)|mixup(0.2)|cutmix(1.0)".
 
-Every draw is stateless, from a seed that belongs to the image (or the batch), so it repeats whatever runs beside or
-before it.  keras-cv's own draws do not repeat under a parallel map; only what its layers do to pixels is used.
+Every draw is stateless, from a seed that belongs to the image (or the batch), so it repeats whatever runs
+beside or before it.  keras-cv's own draws do not repeat under a parallel map; only what its layers do to
+pixels is used.
 """
 from __future__ import annotations
 
@@ -15,10 +16,11 @@ import tensorflow as tf
 from ..errors import nearest
 from . import randaugment
 from .augment_ops import BATCH_OPERATIONS, IMAGE_OPERATIONS, OPERATIONS, decode_rgb, fold_seed
-from .recipe import convert_value
+from .training import convert_value
 
 _DECODES_JPEG = {"inception_crop"}                                      # takes the bytes of a JPEG
-_FIXES_SIZE = {"inception_crop", "resize", "crop", "pad_crop"}          # all images have one size from then on
+# all images have one size from then on
+_FIXES_SIZE = {"inception_crop", "resize", "crop", "pad_crop"}
 _NEEDS_KERAS_CV = {"randaugment", "trivialaugment"}
 _NEEDS_COLOUR = {"jitter", "lighting", *_NEEDS_KERAS_CV}
 
@@ -66,14 +68,15 @@ class Augmentation:
         if x.dtype == tf.string and operations and operations[0][1].name in _DECODES_JPEG:
             (i, first), operations = operations[0], operations[1:]
             first_seed = fold_seed(seed, i)
-            x = tf.cond(tf.io.is_jpeg(x), lambda: first(x, first_seed), lambda: first(decode_rgb(x), first_seed))
+            x = tf.cond(tf.io.is_jpeg(x), lambda: first(x, first_seed),
+                        lambda: first(decode_rgb(x), first_seed))
         elif x.dtype == tf.string:
             x = decode_rgb(x)
         x = tf.cast(x, tf.float32)
         for i, operation in operations:
             if operation.name in _NEEDS_COLOUR and x.shape[-1] != 3:
-                raise ValueError(f"{self.text!r}: {operation.name} needs colours, but these images have {x.shape[-1]} "
-                                 "channel")
+                raise ValueError(f"{self.text!r}: {operation.name} needs colours, but these images have "
+                                 f"{x.shape[-1]} channel")
             x = operation(x, fold_seed(seed, i))
         return tf.ensure_shape(x, (self.size, self.size, x.shape[-1]))
 
@@ -108,7 +111,8 @@ def parse_augmentation(text: str | Augmentation) -> Augmentation:
     try:
         nodes = _split_at_bars(ast.parse(text.strip(), mode="eval").body) if text.strip() else []
     except SyntaxError as error:
-        raise ValueError(f"{text!r}: expected operations separated by |, such as 'inception_crop(224)|flip'") from error
+        raise ValueError(f"{text!r}: expected operations separated by |, such as "
+                         "'inception_crop(224)|flip'") from error
     operations = [_parse_operation(node, text) for node in nodes]
     on_images = [op for op in operations if op.name in IMAGE_OPERATIONS]
     on_batches = [op for op in operations if op.name in BATCH_OPERATIONS]
@@ -129,7 +133,8 @@ def _parse_operation(node: ast.expr, text: str) -> Operation:
     call = node if isinstance(node, ast.Call) else None
     name = call.func if call else node
     if not isinstance(name, ast.Name):
-        raise ValueError(f"{text!r}: {ast.unparse(node)!r} is no operation with literal arguments, such as crop(224)")
+        raise ValueError(f"{text!r}: {ast.unparse(node)!r} is no operation with literal arguments, such as "
+                         "crop(224)")
     if name.id not in OPERATIONS:
         raise ValueError(f"unknown operation {name.id!r}{nearest(name.id, OPERATIONS)}; the operations are "
                          f"{', '.join(OPERATIONS)}")
@@ -146,7 +151,10 @@ def _parse_operation(node: ast.expr, text: str) -> Operation:
 
 def _parse_arguments(call: ast.Call | None, node: ast.expr, name: str,
                      parameters: dict[str, inspect.Parameter]) -> dict[str, Any]:
-    """The arguments of a call by their names.  Raises: ValueError for unknown, missing or superfluous ones."""
+    """The arguments of a call by their names.
+
+    Raises: ValueError for unknown, missing or superfluous ones.
+    """
     try:
         positional = [ast.literal_eval(a) for a in call.args] if call else []
         keywords = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords} if call else {}
@@ -155,7 +163,8 @@ def _parse_arguments(call: ast.Call | None, node: ast.expr, name: str,
     usage = f"expected {name}({', '.join(_describe_parameter(p) for p in parameters.values())})"
     for keyword in keywords:
         if keyword not in parameters:
-            raise ValueError(f"{ast.unparse(node)}: unknown argument {keyword!r}{nearest(keyword, parameters)}; {usage}")
+            raise ValueError(f"{ast.unparse(node)}: unknown argument "
+                             f"{keyword!r}{nearest(keyword, parameters)}; {usage}")
     arguments = dict(zip(parameters, positional))
     missing = [parameter for parameter, p in parameters.items()
                if p.default is p.empty and parameter not in {*arguments, *keywords}]
@@ -178,4 +187,5 @@ def _check_argument(where: str, argument: str, value: Any) -> None:
     if isinstance(value, (int, float)) and value < 0:
         raise ValueError(f"{where}={value!r}: expected a number of at least 0")
     if argument == "mode" and value not in ("constant", "reflect"):
-        raise ValueError(f"{where}={value!r}: expected constant or reflect{nearest(value, ('constant', 'reflect'))}")
+        raise ValueError(f"{where}={value!r}: expected constant or "
+                         f"reflect{nearest(value, ('constant', 'reflect'))}")

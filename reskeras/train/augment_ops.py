@@ -1,7 +1,7 @@
 """The operations of an augmentation string, on pixels in 0..255, float32.
 
-Every draw is stateless, from a seed that belongs to the image (or the batch).  x is an image (height, width, channels),
-seed an int32 tensor (2,).
+Every draw is stateless, from a seed that belongs to the image (or the batch).  x is an image (height, width,
+channels), seed an int32 tensor (2,).
 """
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from . import randaugment as policies
 
-# AlexNet's principal components of ImageNet's colours, as in fb.resnet.torch: deviations in 0..1, and RGB columns
+# AlexNet's principal components of ImageNet's colours, as in fb.resnet.torch: deviations in 0..1, and RGB
+# columns
 _EIGENVALUES = (0.2175, 0.0188, 0.0045)
 _EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 _WHITE = 255.0
@@ -66,7 +67,8 @@ def flip(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 def jitter(x: tf.Tensor, seed: tf.Tensor, brightness: float, contrast: float = 0.0, saturation: float = 0.0,
            hue: float = 0.0) -> tf.Tensor:
-    """Changes each by a factor of 1 - r to 1 + r, and turns the hue by up to `hue` of a half turn; in this order."""
+    """Changes each by a factor of 1 - r to 1 + r, and turns the hue by up to `hue` half turns; in this order.
+    """
     draws = tf.unstack(tf.random.stateless_uniform([4], seed, -1.0, 1.0))
     x = x * (1 + brightness * draws[0])
     if contrast:
@@ -85,7 +87,10 @@ def lighting(x: tf.Tensor, seed: tf.Tensor, deviation: float) -> tf.Tensor:
 
 
 def affine(x: tf.Tensor, seed: tf.Tensor, turn: float, shift: float = 0.0, scale: float = 0.0) -> tf.Tensor:
-    """Turns by up to `turn` radians, shifts by a fraction of the side, scales by 1 - s to 1 + s; the border is black."""
+    """Turns by up to `turn` radians, shifts by a fraction of the side, scales by 1 - s to 1 + s.
+
+    What comes in at the border is black.
+    """
     turned, right, down, wide, high = tf.unstack(tf.random.stateless_uniform([5], seed, -1.0, 1.0))
     height, width = (tf.cast(n, tf.float32) for n in tf.unstack(tf.shape(x)[:2]))
     cos, sin = tf.cos(turn * turned), tf.sin(turn * turned)
@@ -100,8 +105,11 @@ def affine(x: tf.Tensor, seed: tf.Tensor, turn: float, shift: float = 0.0, scale
         interpolation="BILINEAR", fill_mode="CONSTANT")[0]
 
 
-def randaugment(x: tf.Tensor, seed: tf.Tensor, number: int, magnitude: float, deviation: float = 0.0) -> tf.Tensor:
-    """`number` operations of strength `magnitude` of 10, varied by `deviation` (arXiv:1909.13719); by keras-cv."""
+def randaugment(x: tf.Tensor, seed: tf.Tensor, number: int, magnitude: float,
+                deviation: float = 0.0) -> tf.Tensor:
+    """`number` operations of strength `magnitude` of 10, varied by `deviation`; by keras-cv
+    (arXiv:1909.13719).
+    """
     return policies.randaugment(x, seed, number, magnitude, deviation)
 
 
@@ -110,7 +118,8 @@ def trivialaugment(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return policies.trivialaugment(x, seed)
 
 
-def erase(x: tf.Tensor, seed: tf.Tensor, probability: float, low: float = 0.02, high: float = 1 / 3) -> tf.Tensor:
+def erase(x: tf.Tensor, seed: tf.Tensor, probability: float, low: float = 0.02,
+          high: float = 1 / 3) -> tf.Tensor:
     """Fills a rectangle of `low` to `high` of the area with the image's mean (arXiv:1708.04896).
 
     keras-cv has squares only.
@@ -185,6 +194,7 @@ def _resize(x: tf.Tensor, size: Any) -> tf.Tensor:
 
 
 IMAGE_OPERATIONS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (
-    inception_crop, scale, resize, crop, pad_crop, flip, jitter, lighting, affine, randaugment, trivialaugment, erase)}
+    inception_crop, scale, resize, crop, pad_crop, flip, jitter, lighting, affine, randaugment,
+    trivialaugment, erase)}
 BATCH_OPERATIONS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (mixup, cutmix)}
 OPERATIONS = {**IMAGE_OPERATIONS, **BATCH_OPERATIONS}

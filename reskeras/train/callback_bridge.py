@@ -1,4 +1,4 @@
-"""Keras calls callbacks for one `fit`; a training is one `fit` per epoch, and its callbacks see it as a whole."""
+"""The callbacks of a training, which see all its epochs as one `fit`, although each is a `fit` of its own."""
 from __future__ import annotations
 
 import contextlib
@@ -11,8 +11,8 @@ import keras
 class CallbackBridge(keras.callbacks.Callback):
     """Passes the events of one epoch's `fit` or `evaluate` on to the callbacks of the whole training.
 
-    It counts batches from the step at which the epoch was resumed, measures the waiting time for input, saves the
-    checkpoints within an epoch, and ends the process where a SIGTERM requested it.
+    It counts batches from the step at which the epoch was resumed, measures the waiting time for input, saves
+    the checkpoints within an epoch, and ends the process where a SIGTERM requested it.
 
     Args:
         loop: the `TrainingLoop`.
@@ -61,7 +61,7 @@ class CallbackBridge(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def ignore_end_of_data() -> Iterator[None]:
-    """Inside the block Keras does not warn that the data end, where it cannot know how many batches there are."""
+    """Inside the block Keras does not warn where the data end and their length was not known."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Your input ran out of data")
         yield

@@ -1,9 +1,14 @@
-"""The state of a training in one file: weights, optimizer, averages, random seeds, metrics, and the position in the data."""
+"""The state of a training in one file.
+
+It has the weights, the optimizer's variables, averages, random seeds, metrics, and the position in the data.
+"""
 from __future__ import annotations
 
 import json
+import math
 import pathlib
 import zipfile
+from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
 import keras
@@ -13,6 +18,34 @@ from ..files import atomic_write
 
 VariableGroups = Mapping[str, Sequence[Any]]            # "model", "optimizer", "metrics" -> variables
 Arrays = Mapping[str, np.ndarray]                       # "model/0" ... -> the value of a variable
+
+
+@dataclass
+class TrainState:
+    """How far a training is; a checkpoint contains it.
+
+    Attributes:
+        epoch: the number of the epoch.
+        step: batches of the epoch that are done.
+        logs: the results of the epoch's training, where that is over and its validation is not.
+        best: the best validation accuracy so far.
+        epochs: the numbers of the epochs that are done.
+        history: their results, as Keras' History has them.
+        unreadable: the indices of the images that could not be read.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    logs: dict[str, float] | None = None
+    best: float = -math.inf
+    epochs: list[int] = field(default_factory=list)
+    history: dict[str, list[float]] = field(default_factory=dict)
+    unreadable: list[int] = field(default_factory=list)
+
+    @classmethod
+    def from_checkpoint(cls, info: dict[str, Any]) -> TrainState:
+        """The state of a checkpoint, from what `load_checkpoint` returns."""
+        return cls(**{name: value for name, value in info.items() if name != "variables"})
 
 
 def read_values(groups: VariableGroups) -> dict[str, np.ndarray]:
@@ -53,12 +86,13 @@ def load_checkpoint(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str
         if not isinstance(info, dict):
             raise ValueError("it does not say what it contains")
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): training cannot be resumed from it; "
-                         "last.keras and best.keras beside it are separate files") from error
+        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): training cannot be resumed "
+                         "from it; last.keras and best.keras beside it are separate files") from error
     return arrays, info
 
 
-def restore_variables(groups: VariableGroups, arrays: Arrays, info: Mapping[str, Any], path: pathlib.Path) -> None:
+def restore_variables(groups: VariableGroups, arrays: Arrays, info: Mapping[str, Any],
+                      path: pathlib.Path) -> None:
     """Assigns the values of a checkpoint to variables, all or none.
 
     Args:
@@ -73,8 +107,9 @@ def restore_variables(groups: VariableGroups, arrays: Arrays, info: Mapping[str,
         saved = info["variables"].get(group, [])
         differences = [f"{a} here, {b} in the file" for a, b in zip(variables, saved) if a != b]
         if differences or len(variables) != len(saved):
-            raise ValueError(f"{path} belongs to another training: its {group} has {len(saved)} variables, here there "
-                             f"are {len(variables)}" + (f"; {differences[0]}" if differences else ""))
+            raise ValueError(f"{path} belongs to another training: its {group} has {len(saved)} variables, "
+                             "here there are "
+                             f"{len(variables)}" + (f"; {differences[0]}" if differences else ""))
 
     for group, members in groups.items():
         for i, variable in enumerate(members):

@@ -29,20 +29,22 @@ class ImageDataset:
     Args:
         data: the images, as `reskeras.train.sources.open_source` takes them.
         batch_size: images per step of all workers together.
-        augmentation: for training: every epoch is shuffled and augmented in its own way, and has whole batches only.
-        prepare: for evaluation: a function from an image's bytes or pixels to the input of the net.  Every image
-            comes once, in order; the last batch may be smaller.
+        augmentation: for training: every epoch is shuffled and augmented in its own way, and has whole
+            batches only.
+        prepare: for evaluation: a function from an image's bytes or pixels to the input of the net.  Every
+            image comes once, in order; the last batch may be smaller.
         normalize: a function of the pixels in 0..255 after the augmentation.
         classes: how many; labels are probabilities of them where the augmentation has mixup or cutmix.
         seed: of the order and the augmentation.
         worker: the number of this worker, from 0 on.
         workers: how many there are; each has its own images, together they have all.
-        deterministic: whether batches come in the same order each time; else as soon as they are ready.  The images
-            of an epoch are the same either way.
-        augmentation_repeats: how often an epoch, of unchanged length, has each image that it draws (arXiv:1901.09335).
+        deterministic: whether batches come in the same order each time; else as soon as they are ready.  The
+            images of an epoch are the same either way.
+        augmentation_repeats: how often an epoch, of unchanged length, has each image that it draws
+            (arXiv:1901.09335).
         max_unreadable: images that may be unreadable; they are left out, and `unreadable_names` lists them.
-        excluded: indices of images to leave out, such as `unreadable` of an earlier run, so that a training that is
-            resumed within an epoch has the same batches.
+        excluded: indices of images to leave out, such as `unreadable` of an earlier run, so that a training
+            that is resumed within an epoch has the same batches.
         split: "train" or "test", where the data have both.
     Raises:
         ArgumentError: for arguments that do not fit together.
@@ -58,7 +60,8 @@ class ImageDataset:
         if not 0 <= worker < workers:
             raise ArgumentError("worker", worker, f"a number of 0 to {workers - 1}, for workers={workers}")
         if batch_size < 1 or batch_size % workers:
-            raise ArgumentError("batch_size", batch_size, f"a multiple of workers={workers}, which share it evenly")
+            raise ArgumentError("batch_size", batch_size, f"a multiple of workers={workers}, which share it "
+                                "evenly")
         self.source: DataSource = open_source(data, split)
         self.augmentation = None if augmentation is None else parse_augmentation(augmentation)
         self.prepare, self.normalize = prepare, normalize
@@ -81,13 +84,15 @@ class ImageDataset:
             raise ArgumentError("augmentation", text, "an operation that gives all images one size, such as "
                                 "resize(224) or crop(224)")
         if augmentation.mixes_labels and not self.classes:
-            raise ArgumentError("augmentation", text, "no operation that mixes labels, or classes=, how many there are")
+            raise ArgumentError("augmentation", text, "no operation that mixes labels, or classes=, how many "
+                                "there are")
         if source.stream is None and len(source) < self.batch_size:
-            raise ArgumentError("batch_size", self.batch_size, f"at most {len(source)}, the number of images of "
-                                f"{source.name}")
+            raise ArgumentError("batch_size", self.batch_size, f"at most {len(source)}, the number of images "
+                                f"of {source.name}")
         if source.stream is not None and self.augmentation_repeats > 1:
             raise ArgumentError("augmentation_repeats", self.augmentation_repeats,
-                                f"1, because {source.name} is a stream; repeated augmentation needs files or arrays")
+                                f"1, because {source.name} is a stream; repeated augmentation needs files or "
+                                "arrays")
 
     @property
     def is_training(self) -> bool:
@@ -152,7 +157,8 @@ class ImageDataset:
             if self.source.stream is None:
                 # whole batches of all workers; the images beyond them replace those that cannot be read
                 data = data.take(self.steps_per_epoch - first_step)
-            data = data.enumerate(first_step).map(lambda step, batch: self._finish_batch(step, batch, seed), _AUTOTUNE,
+            data = data.enumerate(first_step).map(lambda step, batch: self._finish_batch(step, batch, seed),
+                                                  _AUTOTUNE,
                                                   deterministic=self.deterministic)
         options = tf.data.Options()
         options.deterministic = self.deterministic
@@ -200,7 +206,8 @@ class ImageDataset:
         """(image, label); images that cannot be read are counted and left out."""
         has_files = self.source.has_files
 
-        def process(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def process(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
+                    label: tf.Tensor) -> tuple[tf.Tensor, ...]:
             x = tf.io.read_file(x) if has_files else x
             image_seed = fold_seed(fold_seed(seed, index), repetition)
             return tf.constant(True), index, self._traced_image(x, image_seed), label
@@ -210,7 +217,8 @@ class ImageDataset:
             return data.map(lambda _, index, x, label: (x, label))
         spec = data.map(process).element_spec[2]
 
-        def attempt(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor, label: tf.Tensor) -> tf.data.Dataset:
+        def attempt(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
+                    label: tf.Tensor) -> tf.data.Dataset:
             """One element: the image, or where it cannot be read a blank one that is marked by False."""
             one = tf.data.Dataset.from_tensors((index, repetition, x, label)).map(process).ignore_errors()
             blank = tf.constant(False), index, tf.zeros([side or 1 for side in spec.shape], spec.dtype), label
@@ -227,14 +235,16 @@ class ImageDataset:
         return self.prepare(x)
 
     @tf.autograph.experimental.do_not_convert
-    def _count_unreadable(self, is_readable: tf.Tensor, index: tf.Tensor, x: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+    def _count_unreadable(self, is_readable: tf.Tensor, index: tf.Tensor, x: tf.Tensor,
+                          label: tf.Tensor) -> tf.Tensor:
         """`is_readable`; where it is False, the index is written down, and too many of them are an error."""
         def write_down() -> tf.Tensor:
             count = self._unreadable_count.assign_add(1)
             slot = tf.reshape(tf.minimum(count - 1, self.max_unreadable), [1, 1])
             indices = self._unreadable_indices.scatter_nd_update(slot, index[None])
             is_allowed = tf.debugging.Assert(
-                count <= self.max_unreadable, ["more unreadable images than max_unreadable =", self.max_unreadable,
+                count <= self.max_unreadable, ["more unreadable images than max_unreadable =",
+                                               self.max_unreadable,
                                                "indices in " + self.source.name, indices],
                 summarize=self.max_unreadable + 1)
             with tf.control_dependencies([is_allowed]):

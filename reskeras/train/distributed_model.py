@@ -1,7 +1,7 @@
-"""Keras' training step, corrected for every `tf.distribute` strategy, whatever the replicas' samples, precision and XLA.
+"""Keras' training step, corrected for every `tf.distribute` strategy, with mixed precision and XLA.
 
-Keras 3 fails under MultiWorkerMirroredStrategy: its symbolic build reduces a batch, and its logs are reduced along an
-axis that they do not have.  Under MirroredStrategy it
+Keras 3 fails under MultiWorkerMirroredStrategy: its symbolic build reduces a batch, and its logs are reduced
+along an axis that they do not have.  Under MirroredStrategy it
 
 * compiles the exchange between replicas with XLA,
 * weights replicas equally instead of by their samples,
@@ -9,13 +9,12 @@ axis that they do not have.  Under MirroredStrategy it
 * takes the running statistics of the first replica only,
 * fails with gradient accumulation.
 
-Here a replica runs forward and backward alone, compiled on request.  The gradients of the global batch are summed, and
-the optimizer is applied once to the sum, outside of the replicas, as on one device.
+Here a replica runs forward and backward alone, compiled on request.  The gradients of the global batch are
+summed, and the optimizer is applied once to the sum, outside of the replicas, as on one device.
 """
 from __future__ import annotations
 
-import contextlib
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import keras
 import tensorflow as tf
@@ -23,21 +22,21 @@ from keras import tree
 
 from .._keras_private import build_symbolically, skip_symbolic_build
 from . import skip_branches
-from .distribution_checks import check_compilable, check_loss, check_optimizer
+from .distribution_errors import check_compilable, check_loss, check_optimizer, explain_lost_worker
 
 _SUM = tf.distribute.ReduceOp.SUM
-_SEED_NAME = "seed_generator_state"          # Keras' name of the state that dropout and similar layers draw from
-_KEY_FACTOR = 0x9E3779B9                     # an odd number whose multiples are far from seeds such as 1, 2, 3
+_SEED_NAME = "seed_generator_state"     # Keras' name of the state that dropout draws from
+_KEY_FACTOR = 0x9E3779B9                # an odd number whose multiples are far from seeds such as 1, 2, 3
 
 
 @skip_symbolic_build
 class DistributedModel(keras.Model):
-    """A functional model that trains, evaluates and predicts under the strategy that its variables were made in.
+    """A functional model that trains, evaluates and predicts under the strategy of its variables.
 
-    The results are those of one device with the same global batch.  The loss is the mean over all samples of all
-    replicas, and so are the metrics; a replica without samples, at the end of the data, counts for nothing.  Batch
-    normalization equals one device's where it is synchronized.  Else each replica normalizes by its own samples, and
-    the running statistics are the mean of theirs, weighted by samples.
+    The results are those of one device with the same global batch.  The loss is the mean over all samples of
+    all replicas, and so are the metrics; a replica without samples, at the end of the data, counts for
+    nothing.  Batch normalization equals one device's where it is synchronized.  Else each replica normalizes
+    by its own samples, and the running statistics are the mean of theirs, weighted by samples.
     """
 
     train_function: Any
@@ -50,7 +49,8 @@ class DistributedModel(keras.Model):
         Args:
             jit_compile: whether XLA compiles forward and backward, for each replica.
         Raises:
-            ValueError: for what XLA cannot compile here, an optimizer of another strategy, or a loss that is no mean.
+            ValueError: for what XLA cannot compile here, an optimizer of another strategy, or a loss that is
+                no mean.
         """
         check_loss(loss, self.distribute_strategy)
         if jit_compile:
@@ -93,10 +93,12 @@ class DistributedModel(keras.Model):
         return loss, output, layer_loss, {i: value for i, value in states.items() if value is not None}
 
     def _infer(self, x: Any) -> Any:
-        """The inference of a batch that may be empty; convolutions of oneDNN get the shape of an empty one wrong."""
+        """The inference of a batch that may be empty; oneDNN's convolutions give an empty one a wrong shape.
+        """
         count = _count_samples(x)
         missing = tf.maximum(1 - count, 0)
-        padded = tree.map_structure(lambda t: tf.concat([t, tf.zeros([missing, *t.shape[1:]], t.dtype)], 0), x)
+        padded = tree.map_structure(lambda t: tf.concat([t, tf.zeros([missing, *t.shape[1:]], t.dtype)], 0),
+                                    x)
         return tree.map_structure(lambda t: t[:count], self(padded, training=False))
 
     def _forward_and_back(self, x: Any, y: Any, weight: Any, share: Any, key: Any) -> tuple[Any, ...]:
@@ -104,7 +106,8 @@ class DistributedModel(keras.Model):
 
         Args:
             share: of the replica in the samples of the global batch, times the number of replicas.
-        Returns: (loss, output, gradients of the replica's part of the global loss, scaled by the optimizer, new states).
+        Returns: (loss, output, gradients of the replica's part of the global loss, scaled by the optimizer,
+            new states).
         """
         with tf.GradientTape() as tape:
             loss, output, layer_loss, states = self._forward(x, y, weight, training=True, key=key)
@@ -117,8 +120,8 @@ class DistributedModel(keras.Model):
         """One replica's training step: counts its metrics, assigns new states.
 
         Args:
-            is_together: whether each replica takes the samples of all, which gives the same gradients; for a few
-                samples that leave a replica without one.
+            is_together: whether each replica takes the samples of all, which gives the same gradients; for a
+                few samples that leave a replica without one.
         Returns: the gradients of the global batch.
         """
         replicas = self.distribute_strategy.num_replicas_in_sync
@@ -164,7 +167,8 @@ class DistributedModel(keras.Model):
 
     def _count(self, loss: Any, number: Any, x: Any, y: Any, output: Any, weight: Any) -> None:
         """Counts a replica's samples in its copy of each metric."""
-        self.metrics[0].update_state(loss * self.distribute_strategy.num_replicas_in_sync, sample_weight=number)
+        self.metrics[0].update_state(loss * self.distribute_strategy.num_replicas_in_sync,
+                                     sample_weight=number)
         self.compute_metrics(x, y, output, sample_weight=weight)
 
     # All replicas
@@ -172,7 +176,8 @@ class DistributedModel(keras.Model):
     def _train_all(self, data: Any, is_together: bool = False) -> dict[str, Any]:
         strategy = self.distribute_strategy
         gradients = strategy.run(self._train_replica, args=(data, is_together))
-        # every replica has the same sum; outside of them the optimizer works as on one device, and writes to all
+        # every replica has the same sum; outside of them the optimizer works as on one device, and writes to
+        # all
         sums = [None if g is None else strategy.experimental_local_results(g)[0] for g in gradients]
         self.optimizer.apply(sums, self.trainable_variables)
         return self._read_metrics()
@@ -204,13 +209,14 @@ class DistributedModel(keras.Model):
         Returns: a function of an iterator; it raises RuntimeError inside of a strategy's scope.
         """
         def trace(function: Any) -> Any:
-            return function if self.run_eagerly else tf.function(function, reduce_retracing=True, autograph=False)
+            return function if self.run_eagerly else tf.function(function, reduce_retracing=True,
+                                                                 autograph=False)
         run, run_together = trace(step), trace(step_together or step)
 
         def function(iterator: Any) -> dict[str, Any]:
             if tf.distribute.has_strategy():
-                raise RuntimeError("fit and evaluate must be called outside of strategy.scope(); only the model is "
-                                   "made inside")
+                raise RuntimeError("fit and evaluate must be called outside of strategy.scope(); only the "
+                                   "model is made inside")
             logs = None
             for _ in range(self.steps_per_execution):
                 data = next(iterator, None)
@@ -234,25 +240,26 @@ class DistributedModel(keras.Model):
         is_empty = any(_count_samples(part) == 0 for part in parts)
         if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             return is_empty
-        each = strategy.experimental_distribute_values_from_function(lambda context: tf.constant(float(is_empty)))
+        each = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(float(is_empty)))
         return float(strategy.reduce(_SUM, each, axis=None)) > 0
 
     def _build_from(self, data: Any) -> None:
-        """Builds what is left to build, loss and metrics, from the first local replica's part of a batch."""
+        """Builds loss and metrics, where they are not, from the first local replica's part of a batch."""
         local = tree.map_structure(lambda v: self.distribute_strategy.experimental_local_results(v)[0], data)
         with self.distribute_strategy.scope():
             build_symbolically(self, local)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        with _explain_lost_worker():
+        with explain_lost_worker():
             return super().fit(*args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        with _explain_lost_worker():
+        with explain_lost_worker():
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
-        with _explain_lost_worker():
+        with explain_lost_worker():
             return super().predict(*args, **kwargs)
 
     def make_train_function(self, force: bool = False) -> None:
@@ -275,16 +282,6 @@ def _compile_if_requested(model: DistributedModel, function: Callable[..., Any])
     return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
 
 
-@contextlib.contextmanager
-def _explain_lost_worker() -> Iterator[None]:
-    """Raises: RuntimeError where TensorFlow found that another worker has gone, or waited too long for it."""
-    try:
-        yield
-    except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError) as error:
-        raise RuntimeError("another worker was lost, or did not answer in time; start all workers again to resume from "
-                           f"the last checkpoint (TensorFlow says: {error.message})") from error
-
-
 def _mix_key(seed: Any, key: Any) -> Any:
     """Another seed (2,) for each key.
 
@@ -294,10 +291,9 @@ def _mix_key(seed: Any, key: Any) -> Any:
 
 
 def _count_samples(data: Any) -> Any:
-    """Samples in a batch."""
     return tf.shape(tree.flatten(data)[0])[0]
 
 
 def _replace_empty_optionals(data: Any) -> Any:
-    """Keras' datasets have an empty optional in the place of None."""
+    # Keras' datasets have an empty optional in the place of None
     return tree.map_structure(lambda v: None if isinstance(v, tf.experimental.Optional) else v, data)

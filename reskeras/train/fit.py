@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import inspect
 import os
+from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Mapping
 
 import keras
@@ -14,12 +15,14 @@ from ..build import load
 from ..errors import ArgumentError, check_choice, unknown_argument
 from . import strategy as strategies
 from .arguments import FitArguments
-from .checkpoint import load_checkpoint
-from .loop import TrainingLoop, TrainState
+from .checkpoint import TrainState, load_checkpoint
+from .loop import TrainingLoop
 from .model import find_spec, prepare_model
-from .recipe import Overrides, Recipe, Training, parse_overrides, scale_learning_rate, training_fields
+from .recipe import Overrides, Recipe, parse_overrides
 from .recipes import get_recipe
 from .run_folder import CHECKPOINT_FILE, LAST_MODEL, RunFolder, check_empty
+from .source import DataSource
+from .training import Training, scale_learning_rate, training_fields
 from .training_config import TrainingConfig
 from .training_data import TrainingSources, count_images, make_datasets, open_training_sources
 
@@ -39,32 +42,36 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         recipe: str | Recipe = "finetune", *, validation_data: Any = None, validation_split: float = 0.0,
         output: str | os.PathLike[str] | None = None, resume: str | os.PathLike[str] | None = None,
         strategy: Any = "auto", dtype: str | None = None, jit_compile: bool = False, micro_batches: int = 1,
-        deterministic: bool = False, seed: int = 0, overrides: Overrides = (), model_overrides: Overrides = (),
-        classes: int | None = None, preprocessing: Any = None, max_unreadable: int = 100, save_every: int = 1000,
+        deterministic: bool = False, seed: int = 0, overrides: Overrides = (),
+        model_overrides: Overrides = (), classes: int | None = None, preprocessing: Any = None,
+        max_unreadable: int = 100, save_every: int = 1000,
         callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1,
         **training_fields: Any) -> keras.callbacks.History:
     """Trains a net on data by a recipe.
 
     Args:
         model: the name of a net, which is built with the recipe's model part.  With a checkpoint
-            ("resnet50v1_5.a1_in1k") the training starts from it; recipe="finetune" starts from the net's default
-            checkpoint.  Or a `.keras` file, or a functional model, which must be as the recipe's model part says.
-        data: images to train on: "folder:PATH", "tfrecord:GLOB", "tfds:NAME", "npz:FILE", "cifar10", "digits" ...,
-            or uint8 arrays (images, labels); see `reskeras.train.sources.open_source`.
+            ("resnet50v1_5.a1_in1k") the training starts from it; recipe="finetune" starts from the net's
+            default checkpoint.  Or a `.keras` file, or a functional model, which must be as the recipe's
+            model part says.
+        data: images to train on: "folder:PATH", "tfrecord:GLOB", "tfds:NAME", "npz:FILE", "cifar10",
+            "cifar100", "digits", or uint8 arrays (images, labels).
         recipe: a name (`reskeras.list_recipes()`) or a `Recipe`.
-        validation_data: images to validate on after each epoch, in the same forms; where they have training and test
-            images, the test images.
+        validation_data: images to validate on after each epoch, in the same forms.  Where a source has
+            training and test images, these are the test images.
         validation_split: instead of `validation_data`, the fraction of each class of `data` to validate on.
         output: a new folder for run.json, log.csv, TensorBoard events, last.keras, best.keras (by validation
-            accuracy), and a checkpoint at the end of every epoch and each `save_every` batches.  None writes nothing.
-        resume: such a folder, to resume its training.  All other arguments are then as they were and can be left out.
+            accuracy), and a checkpoint at the end of every epoch and each `save_every` batches.  None writes
+            nothing.
+        resume: such a folder, to resume its training.  All other arguments are then as they were and can be
+            left out.
         strategy: "auto", "none", "mirrored", "multi_worker", "tpu" or a `tf.distribute.Strategy`.
         dtype: a Keras dtype policy, such as "mixed_bfloat16", for a net that is built from its name.
         jit_compile: whether to compile with XLA.
-        micro_batches: the number of equal parts into which each batch is divided to save memory; their gradients make
-            one update of the weights.
-        deterministic: whether the same run gives the same weights to the bit on the same machine; slower.  It applies
-            to the rest of the process.
+        micro_batches: the number of equal parts into which each batch is divided to save memory; their
+            gradients make one update of the weights.
+        deterministic: whether the same run gives the same weights to the bit on the same machine; slower.  It
+            applies to the rest of the process.
         seed: of weights, order and augmentation; also of the global generators of Keras and NumPy.
         overrides: values of the recipe's training part, as {"epochs": 10} or ["epochs=10"].
         model_overrides: values of the recipe's model part, in the same forms.
@@ -78,9 +85,9 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
             `learning_rate`, `weight_decay`, `ema_momentum` ...; None takes the recipe's value.
 
     Returns:
-        Keras' History.  Its `model` is the trained net, with its preprocessing and class names, and with the averaged
-        weights where the recipe averages.  It is `model` itself where that has metadata (`reskeras.set_metadata`);
-        else the two share their weights.
+        Keras' History.  Its `model` is the trained net, with its preprocessing and class names, and with the
+        averaged weights where the recipe averages.  It is `model` itself where that has metadata
+        (`reskeras.set_metadata`); else the two share their weights.
 
     Raises:
         ValueError: for arguments, data and model that do not fit together.
@@ -89,76 +96,101 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         SystemExit: with 0, after a SIGTERM, when the state has been saved in `output`.
 
     Example:
-        >>> history = reskeras.fit("resnet50d", "folder:photos", validation_split=0.2, epochs=5, batch_size=64)
+        >>> history = reskeras.fit("resnet50d", "folder:photos", validation_split=0.2, epochs=5)
         >>> history.model.save("photos.keras")
     """
-    # Arguments
+    # Arguments: those of this call, or those that the training to resume was started with
     check_choice("verbose", verbose, (0, 1, 2))
     arguments = FitArguments(
-        model, data, recipe, validation_data, validation_split, dtype, jit_compile, micro_batches, deterministic, seed,
-        _merge_overrides(overrides, training_fields), _freeze_overrides(model_overrides), classes, preprocessing,
-        max_unreadable)
-    run = info = saved = None
-    if resume is not None:
-        run, info = _open_run(resume, output)
-        arguments = arguments.resume(info["arguments"], run.folder)
-        saved = load_checkpoint(run.path(CHECKPOINT_FILE))
+        model, data, recipe, validation_data, validation_split, dtype, jit_compile, micro_batches,
+        deterministic, seed, _merge_overrides(overrides, training_fields),
+        model_overrides if isinstance(model_overrides, (str, Mapping)) else list(model_overrides), classes,
+        preprocessing, max_unreadable)
+    resumed = None if resume is None else _ResumedRun.open(resume, output)
+    if resumed:
+        arguments = arguments.resume(resumed.info["arguments"], resumed.run.folder)
+        strategy = resumed.info["strategy_argument"] or "auto" if strategy == "auto" else strategy
         if verbose:
-            print(f"resuming {run.folder}, which was started with {arguments.as_text()}", flush=True)
-        strategy = info["strategy_argument"] or "auto" if strategy == "auto" else strategy
+            print(f"resuming {resumed.run.folder}, which was started with {arguments.as_text()}", flush=True)
     elif model is None or data is None:
         raise TypeError("fit() needs a model and data, or resume=")
     _set_seeds(arguments)
-    distribution = _find_strategy(arguments.model, strategy)
-    worker = strategies.find_worker(distribution)
+    devices = _find_strategy(arguments.model, strategy)
+    worker = strategies.find_worker(devices)
 
     # Data
     sources = open_training_sources(arguments)
-    _check_unchanged(info, sources.train, "classes", sources.class_names)
+    if resumed:
+        resumed.check_data(sources.train, "classes", sources.class_names)
 
     # Model
-    with distribution.scope() if distribution else contextlib.nullcontext():
-        if run and info and not isinstance(arguments.model, keras.Model):
-            net, training, chosen = load(run.path(LAST_MODEL)), _read_training(info), None
-        else:
-            net, chosen = _choose_model_and_recipe(arguments, sources, info)
-            training = chosen.training
-    if output is not None and run is None:
+    with devices.scope() if devices else contextlib.nullcontext():
+        net, training, chosen_recipe = _open_model(arguments, sources, resumed)
+    if output is not None and not resumed:
         check_empty(output, is_chief=worker[0] == 0)
-    state = TrainState.from_checkpoint(saved[1]) if saved else TrainState()
+    state = resumed.state if resumed else TrainState()
     train, validation = make_datasets(sources, arguments, training, net, state.unreadable, worker)
-    strategies.get_replica_batch_size(distribution, train.batch_size)
+    strategies.get_replica_batch_size(devices, train.batch_size)
 
     # Schedule
-    learning_rate, images = scale_learning_rate(training), count_images(sources.train, sources.classes)
-    _check_unchanged(info, sources.train, "images", images)
+    learning_rate = scale_learning_rate(training)
+    images = count_images(sources.train, sources.classes)
+    if resumed:
+        resumed.check_data(sources.train, "images", images)
     if images < train.batch_size:
-        raise ArgumentError("batch_size", train.batch_size, f"at most {images}, the number of images of "
-                            f"{sources.train.name}")
+        raise ArgumentError("batch_size", train.batch_size,
+                            f"at most {images}, the number of images of {sources.train.name}")
 
     # Loop
-    if output is not None and run is None:
+    run, info = (resumed.run, resumed.info) if resumed else (None, {
+        "arguments": arguments.as_dict(),
+        "strategy_argument": strategy if isinstance(strategy, str) else None,
+        "net": net.name,
+        "data": {"name": sources.train.name, "images": images, "classes": sources.class_names},
+        "recipe": chosen_recipe.as_dict(), "learning_rate": learning_rate.reason, "seed": arguments.seed})
+    if resumed:
+        resumed.run.is_chief = worker[0] == 0
+    elif output is not None:
         run = RunFolder.create(output, is_chief=worker[0] == 0)
-    if run:
-        run.is_chief = worker[0] == 0
-    if info is None:
-        assert chosen
-        info = {"arguments": arguments.as_dict(), "strategy_argument": strategy if isinstance(strategy, str) else None,
-                "net": net.name,
-                "data": {"name": sources.train.name, "images": images, "classes": sources.class_names},
-                "recipe": chosen.as_dict(), "learning_rate": learning_rate.reason, "seed": arguments.seed}
     config = TrainingConfig(
-        net, training, train, validation, distribution, images // train.batch_size, learning_rate.value,
-        arguments.micro_batches, arguments.jit_compile, sources.classes, save_every, verbose, list(callbacks), run, info)
-    with run.lock() if run else contextlib.nullcontext():
-        if run and resume is None:
-            check_empty(run.folder, run.is_chief)       # another process may have started there since
-        loop = TrainingLoop(config, state, saved)
-        history = loop.run()
-        was_finished = loop.trainer is None
-        if run and was_finished and isinstance(arguments.model, keras.Model):       # a new model: give it the weights
-            net.set_weights(load(run.path(LAST_MODEL)).get_weights())
-        return history
+        net, training, train, validation, devices, images // train.batch_size, learning_rate.value,
+        arguments.micro_batches, arguments.jit_compile, sources.classes, save_every, verbose,
+        list(callbacks), run, info)
+    return _run_loop(config, resumed, is_own_model=isinstance(arguments.model, keras.Model))
+
+
+@dataclass
+class _ResumedRun:
+    """A training that is resumed: its folder, its run.json, and its checkpoint."""
+
+    run: RunFolder
+    info: dict[str, Any]
+    checkpoint: tuple[dict[str, Any], dict[str, Any]]
+    state: TrainState
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], output: Any) -> _ResumedRun:
+        """Raises: ArgumentError where `output` is another folder; as `RunFolder.open` and `load_checkpoint`.
+        """
+        if output is not None and os.fspath(output) != os.fspath(folder):
+            raise ArgumentError("output", os.fspath(output), "the same folder as "
+                                f"resume={os.fspath(folder)!r}: a training is resumed in its own folder")
+        run, info = RunFolder.open(folder)
+        checkpoint = load_checkpoint(run.path(CHECKPOINT_FILE))
+        return cls(run, info, checkpoint, TrainState.from_checkpoint(checkpoint[1]))
+
+    @property
+    def training(self) -> Training:
+        """The recipe's training part, with the overrides."""
+        fields: dict[str, Any] = self.info["recipe"]["training"]
+        return Training(**{**fields, "milestones": tuple(fields["milestones"])})
+
+    def check_data(self, images: DataSource, name: str, value: Any) -> None:
+        """Raises: ValueError where the data are not those that the training was started with."""
+        before = self.info["data"][name]
+        if before != value:
+            raise ValueError(f"{images.name}: {name} are {value}, but the training was started with "
+                             f"{before}; start a new training in another folder")
 
 
 def _merge_overrides(overrides: Overrides, keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,22 +208,10 @@ def _merge_overrides(overrides: Overrides, keywords: Mapping[str, Any]) -> dict[
     fields = {name: value for name, value in keywords.items() if value is not None}
     for name in fields:
         if name in values:
-            raise ArgumentError(name, fields[name], f"no {name} in overrides too (there it is {values[name]!r})",
+            raise ArgumentError(name, fields[name], f"no {name} in overrides too (there it is "
+                                f"{values[name]!r})",
                                 hint="give it once")
     return values | fields
-
-
-def _freeze_overrides(overrides: Overrides) -> Any:
-    """Overrides that can be read more than once."""
-    return overrides if isinstance(overrides, (str, Mapping)) else list(overrides)
-
-
-def _open_run(resume: str | os.PathLike[str], output: Any) -> tuple[RunFolder, dict[str, Any]]:
-    """The folder to resume and its run.json.  Raises: ArgumentError for another `output`; as `RunFolder.open`."""
-    if output is not None and os.fspath(output) != os.fspath(resume):
-        raise ArgumentError("output", os.fspath(output), f"the same folder as resume={os.fspath(resume)!r}: a training is "
-                            "resumed in its own folder")
-    return RunFolder.open(resume)
 
 
 def _set_seeds(arguments: FitArguments) -> None:
@@ -213,28 +233,40 @@ def _find_strategy(model: Any, strategy: Any) -> tf.distribute.Strategy | None:
     if strategy != "auto" and strategies.choose_strategy(strategy) is not model_strategy:
         name = strategy if isinstance(strategy, str) else type(strategy).__name__
         raise ArgumentError("strategy", name, f"the strategy in whose scope {model.name} was built",
-                            hint="build it inside of the scope and give the strategy as an object, or give the net's name")
+                            hint="build it inside of the scope and give the strategy as an object, or give "
+                            "the net's name")
     return model_strategy
 
 
-def _choose_model_and_recipe(arguments: FitArguments, sources: TrainingSources,
-                             info: Mapping[str, Any] | None) -> tuple[keras.Model, Recipe]:
+def _open_model(arguments: FitArguments, sources: TrainingSources,
+                resumed: _ResumedRun | None) -> tuple[keras.Model, Training, Any]:
+    """The model to train, how to train it, and the recipe, which is None for a model from a run folder."""
+    if resumed and not isinstance(arguments.model, keras.Model):
+        return load(resumed.run.path(LAST_MODEL)), resumed.training, None
     recipe = get_recipe(arguments.recipe).override(arguments.overrides, arguments.model_overrides,
                                                    find_spec(arguments.model))
-    if info:        # the recipe may have been a `Recipe`, which no file holds
-        recipe = dataclasses.replace(recipe, training=_read_training(info))
-    return prepare_model(arguments.model, recipe, sources.train, sources.classes, dtype=arguments.dtype,
-                         preprocessing=arguments.preprocessing)
+    if resumed:     # the recipe may have been a `Recipe`, which no file holds
+        recipe = dataclasses.replace(recipe, training=resumed.training)
+    model, recipe = prepare_model(arguments.model, recipe, sources.train, sources.classes,
+                                  dtype=arguments.dtype, preprocessing=arguments.preprocessing)
+    return model, recipe.training, recipe
 
 
-def _read_training(info: Mapping[str, Any]) -> Training:
-    """The recipe's training part, from run.json."""
-    fields: dict[str, Any] = info["recipe"]["training"]
-    return Training(**{**fields, "milestones": tuple(fields["milestones"])})
+def _run_loop(config: TrainingConfig, resumed: _ResumedRun | None,
+              is_own_model: bool) -> keras.callbacks.History:
+    """Trains to the end.
 
-
-def _check_unchanged(info: Mapping[str, Any] | None, images: Any, name: str, value: Any) -> None:
-    """Raises: ValueError where a training is resumed with other data than it was started with."""
-    if info and info["data"][name] != value:
-        raise ValueError(f"{images.name}: {name} are {value}, but the training was started with {info['data'][name]}; "
-                         "start a new training in another folder")
+    Args:
+        is_own_model: whether the model was given as an object; it then gets the weights of a training that
+            was already finished.
+    """
+    run = config.run
+    with run.lock() if run else contextlib.nullcontext():
+        if run and not resumed:
+            check_empty(run.folder, run.is_chief)       # another process may have started there since
+        loop = TrainingLoop(config, resumed.state, resumed.checkpoint) if resumed else TrainingLoop(config)
+        history = loop.run()
+        was_finished = loop.trainer is None
+        if run and was_finished and is_own_model:
+            config.model.set_weights(load(run.path(LAST_MODEL)).get_weights())
+        return history

@@ -1,4 +1,4 @@
-"""Which layers are trained: all, the classifier alone, or all except the statistics of batch normalization."""
+"""Which layers are trained: all, the classifier alone, or all but the statistics of batch normalization."""
 from __future__ import annotations
 
 import contextlib
@@ -26,8 +26,8 @@ class LayerFreezer:
 
         Args:
             only_head: whether only the classifier, the last layer with weights, is trained.
-            freeze_statistics: whether batch normalization stays in inference mode; its scale and shift are trained
-                all the same.
+            freeze_statistics: whether batch normalization stays in inference mode; its scale and shift are
+                trained all the same.
         """
         self._options = only_head, freeze_statistics
         head = [layer for layer in self.layers if layer.weights][-1]
@@ -47,7 +47,8 @@ class LayerFreezer:
 
     @contextlib.contextmanager
     def unfrozen(self) -> Iterator[None]:
-        """Inside the block, layers are as they were before; a model that is saved there is not frozen when loaded."""
+        """Inside the block nothing is frozen, so that a model that is saved there is not frozen when loaded.
+        """
         self.unfreeze()
         try:
             yield

@@ -8,10 +8,11 @@ import tensorflow as tf
 
 
 class InputTimer:
-    """Writes down when each batch leaves the input pipeline; a batch that leaves it after the step began was waited for.
+    """Measures how long the training steps wait for their batches.
 
-    So it measures the same whether the step pulls the batch or something has fetched it ahead.  Where the host runs
-    ahead of the device, it measures the waiting of the host.
+    It writes down when each batch leaves the input pipeline; a batch that leaves it after the step began was
+    waited for.  So it measures the same whether the step pulls the batch or something has fetched it ahead.
+    Where the host runs ahead of the device, it measures the waiting of the host.
 
     Args:
         capacity: batches that may be between pipeline and step.
@@ -60,6 +61,6 @@ class InputTimer:
             self._step = step
 
     def results(self) -> dict[str, float]:
-        """Since the epoch began: "images_per_s", and "waiting", the fraction of the time spent waiting for input."""
+        """Since the epoch began: "images_per_s", and "waiting", the fraction of the time that was waited."""
         seconds = max(time.time() - self._start, 1e-9)
         return {"images_per_s": self._images / seconds, "waiting": min(self._waited / seconds, 1.0)}

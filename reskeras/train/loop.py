@@ -1,9 +1,9 @@
-"""The epochs of a training.  Each is a Keras `fit` of its own, on the batches of its number, from any step on."""
+"""The epochs of a training.  Each is a Keras `fit` of its own, on the epoch's batches from any step on."""
 from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, Callable
 
 import keras
@@ -12,7 +12,7 @@ import tensorflow as tf
 from ..build import save
 from . import strategy as strategies
 from .callback_bridge import CallbackBridge, ignore_end_of_data
-from .checkpoint import describe_variables, read_values, restore_variables, save_checkpoint
+from .checkpoint import TrainState, describe_variables, read_values, restore_variables, save_checkpoint
 from .data import ImageDataset, one_hot_labels
 from .freezing import LayerFreezer, swap_values
 from .input_timer import InputTimer
@@ -24,34 +24,6 @@ from .run_folder import BEST_MODEL, CHECKPOINT_FILE, LAST_MODEL
 from .schedule import count_plateaus
 from .sigterm import SigtermHandler
 from .training_config import TrainingConfig
-
-
-@dataclass
-class TrainState:
-    """How far a training is; a checkpoint contains it.
-
-    Attributes:
-        epoch: the number of the epoch.
-        step: batches of the epoch that are done.
-        logs: the results of the epoch's training, where that is over and its validation is not.
-        best: the best validation accuracy so far.
-        epochs: the numbers of the epochs that are done.
-        history: their results, as Keras' History has them.
-        unreadable: the indices of the images that could not be read.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    logs: dict[str, float] | None = None
-    best: float = -math.inf
-    epochs: list[int] = field(default_factory=list)
-    history: dict[str, list[float]] = field(default_factory=dict)
-    unreadable: list[int] = field(default_factory=list)
-
-    @classmethod
-    def from_checkpoint(cls, info: dict[str, Any]) -> TrainState:
-        """The state of a checkpoint, from what `load_checkpoint` returns."""
-        return cls(**{name: value for name, value in info.items() if name != "variables"})
 
 
 class TrainingLoop:
@@ -68,7 +40,8 @@ class TrainingLoop:
     def __init__(self, config: TrainingConfig, state: TrainState | None = None,
                  saved: tuple[dict[str, Any], dict[str, Any]] | None = None):
         self.config, self.state = config, state or TrainState()
-        self.phases = plan_phases(config.training, config.steps_per_epoch, config.learning_rate, config.micro_batches)
+        self.phases = plan_phases(config.training, config.steps_per_epoch, config.learning_rate,
+                                  config.micro_batches)
         self.timer = InputTimer()
         self.trainer: Any = None
         self.epoch_steps = 0
@@ -84,8 +57,8 @@ class TrainingLoop:
     def run(self) -> keras.callbacks.History:
         """Trains to the end.
 
-        Afterwards the model has the averaged weights, where the recipe averages.  Where the training was finished before,
-        the model stays as it is given.
+        Afterwards the model has the averaged weights, where the recipe averages.  Where the training was
+        finished before, the model stays as it is given.
 
         Returns: Keras' History, whose `model` is the model of the config.
         """
@@ -138,8 +111,10 @@ class TrainingLoop:
         config = self.config
         with config.strategy.scope() if config.strategy else contextlib.nullcontext():
             self.trainer = strategies.distributable(config.model)
-            # it decides whether Keras scales the loss; a model made from layers, or from a file, does not have it
-            self.trainer.dtype_policy = next(layer.dtype_policy for layer in self._freezer.layers if layer.weights)
+            # it decides whether Keras scales the loss; a model made from layers, or from a file, does not
+            # have it
+            self.trainer.dtype_policy = next(layer.dtype_policy for layer in self._freezer.layers
+                                             if layer.weights)
             self._optimizer = make_optimizer(config.training, phase.learning_rate, config.micro_batches)
             self._metrics = make_metrics(config.classes)
             loss = make_loss(config.training, find_final_activation(config.model))
@@ -185,12 +160,14 @@ class TrainingLoop:
         self.timer.begin_epoch(skip_first_step=not getattr(self.trainer, "train_function", None))
         try:
             with data.explain_errors(), ignore_end_of_data():
-                self.trainer.fit(self._make_batches(phase), epochs=1, verbose=0, shuffle=False, callbacks=[bridge])
+                self.trainer.fit(self._make_batches(phase), epochs=1, verbose=0, shuffle=False,
+                                 callbacks=[bridge])
         except ValueError as error:     # of Keras, which then has no metrics
             if self.state.step or not data.has_too_few_readable_images():
                 raise
-            raise ValueError(f"batch_size={data.batch_size}: {data.source.name} has too few readable images for one batch; "
-                             f"these cannot be read: {', '.join(data.unreadable_names)}") from error
+            raise ValueError(f"batch_size={data.batch_size}: {data.source.name} has too few readable images "
+                             "for one batch; these cannot be read: "
+                             f"{', '.join(data.unreadable_names)}") from error
         self.state.logs = {name: float(value) for name, value in bridge.logs.items()}
         self.state.logs |= {"learning_rate": self._read_learning_rate(phase)} | self.timer.results()
 
@@ -199,7 +176,8 @@ class TrainingLoop:
         # made anew for each epoch: an image that cannot be read is then found, and counted, once
         batches = self._distribute(one_hot_labels(validation.make_epoch(), self.config.classes))
         with validation.explain_errors(), ignore_end_of_data():
-            results = self.trainer.evaluate(batches, verbose=0, return_dict=True, callbacks=[CallbackBridge(self)])
+            results = self.trainer.evaluate(batches, verbose=0, return_dict=True,
+                                            callbacks=[CallbackBridge(self)])
         return {f"val_{name}": float(value) for name, value in results.items()}
 
     def _make_batches(self, phase: Phase) -> Any:
@@ -260,7 +238,8 @@ class TrainingLoop:
         if self.state.step and self.state.logs is None:
             # the metrics of all workers are added up, so only the first one restores them
             counts = arrays if run.is_chief else {name: value * 0 for name, value in arrays.items()}
-            self._pending_metrics = lambda: restore_variables({"metrics": self._list_metric_variables()}, counts, info, path)
+            self._pending_metrics = lambda: restore_variables({"metrics": self._list_metric_variables()},
+                                                              counts, info, path)
 
     def restore_metrics(self) -> None:
         """Restores the metrics of an epoch that is half done; Keras makes them only when `fit` has begun."""
@@ -272,7 +251,8 @@ class TrainingLoop:
         return {"model": self.config.model.variables, "optimizer": self.trainer.optimizer.variables}
 
     def _list_metric_variables(self) -> list[Any]:
-        """The variables of the mean loss and of the metrics; Keras lists the latter only once they have run."""
+        """The variables of the mean loss and of the metrics; Keras lists the latter only once they have run.
+        """
         means = [metric for metric in self.trainer.metrics if metric.name == "loss"]
         return [v for metric in means + self._metrics for v in metric.variables]
 
@@ -290,7 +270,8 @@ class TrainingLoop:
 
     @property
     def can_save_alone(self) -> bool:
-        """Whether this process can save at any step; several workers save together, at steps that all know."""
+        """Whether this process can save at any step; several workers save together, at steps that all know.
+        """
         return self.config.data.workers == 1
 
     def stop_if_requested(self) -> None:
@@ -299,8 +280,8 @@ class TrainingLoop:
             return
         assert self.config.run is not None
         kept = "" if self.can_save_alone else ", the last checkpoint of all workers is kept"
-        self._print(f"terminated in epoch {self.state.epoch + 1} after {self.state.step} batches{kept}; "
-                    f"to resume: {self.config.run.resume_command}")
+        self._print(f"terminated in epoch {self.state.epoch + 1} after {self.state.step} batches{kept}; to "
+                    f"resume: {self.config.run.resume_command}")
         raise SystemExit(0)
 
     # Printing
@@ -309,7 +290,8 @@ class TrainingLoop:
         """Prints how the model runs.  Raises: ValueError where XLA was requested and is not used."""
         self._devices = strategies.describe_strategy(self.config.strategy, self.trainer)
         if self.config.jit_compile and self._devices["xla"] == "off":
-            raise ValueError("jit_compile=True: XLA was requested, but the training step would run without it here")
+            raise ValueError("jit_compile=True: XLA was requested, but the training step would run without "
+                             "it here")
         self._print("\n".join(f"{name}: {value}" for name, value in self._devices.items()))
         self._print(self.config.info["learning_rate"])
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .recipe import Training
+from .training import Training
 
 ACTIVATIONS = {"softmax": "softmax", "binary": "sigmoid"}       # loss -> activation of the classifier
 
@@ -23,7 +23,8 @@ class BinaryCrossentropy(keras.losses.Loss):
         name: of the loss.
     """
 
-    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, name: str = "binary", **kwargs: Any):
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, name: str = "binary",
+                 **kwargs: Any):
         super().__init__(name=name, **kwargs)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
 
@@ -33,7 +34,8 @@ class BinaryCrossentropy(keras.losses.Loss):
         return keras.losses.binary_crossentropy(smooth, y_pred, from_logits=self.from_logits)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
+        return {**super().get_config(), "from_logits": self.from_logits,
+                "label_smoothing": self.label_smoothing}
 
 
 def make_loss(training: Training, activation: str) -> keras.losses.Loss:
@@ -47,8 +49,8 @@ def make_loss(training: Training, activation: str) -> keras.losses.Loss:
     """
     expected = ACTIVATIONS[training.loss]
     if activation not in (expected, "linear"):
-        raise ValueError(f"the recipe has loss={training.loss!r}, but the net's classifier ends in {activation!r}: "
-                         f"expected classifier_activation={expected!r}, or None for logits")
+        raise ValueError(f"the recipe has loss={training.loss!r}, but the net's classifier ends in "
+                         f"{activation!r}: expected classifier_activation={expected!r}, or None for logits")
     kind = keras.losses.CategoricalCrossentropy if training.loss == "softmax" else BinaryCrossentropy
     return kind(from_logits=activation == "linear", label_smoothing=training.label_smoothing)
 

@@ -21,7 +21,8 @@ from .recipe import Recipe
 from .source import DataSource
 
 
-def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, images: DataSource, classes: int, *,
+def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, images: DataSource,
+                  classes: int, *,
                   dtype: str | None = None, preprocessing: Any = None) -> tuple[ModelWithMetadata, Recipe]:
     """The model to train, and the recipe at the model's size.
 
@@ -34,7 +35,8 @@ def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, i
         preprocessing: of a model that has no metadata, as `reskeras.set_metadata` takes it.
     Returns: (a model that knows its preprocessing and the names of its classes, the recipe).
     Raises:
-        ValueError: for a model that differs from the recipe's model part, or has other classes, channels or size.
+        ValueError: for a model that differs from the recipe's model part, or has other classes, channels or
+            size.
         TypeError: for what is neither a name, a file nor a model.
         Others: as `reskeras.create`.
     """
@@ -64,8 +66,9 @@ def _build_net(name: str, recipe: Recipe, channels: int, classes: int,
     training, needs_weights = recipe.training, _is_finetuning(recipe)
     tag = tag or (get_default_weights(variant.name) or "" if needs_weights else "")
     if needs_weights and not tag:
-        raise ArgumentError("recipe", recipe.name, f"a recipe that starts without weights, such as 'cifar_he', because "
-                            f"{variant.name} has no published weights", hint="or give a .keras file as model")
+        raise ArgumentError("recipe", recipe.name, "a recipe that starts without weights, such as "
+                            f"'cifar_he', because {variant.name} has no published "
+                            "weights", hint="or give a .keras file as model")
 
     options: dict[str, Any] = {**recipe.model, "classes": classes, "dtype": dtype,
                                "classifier_activation": ACTIVATIONS[training.loss]}
@@ -105,20 +108,21 @@ def _fit_recipe_to_model(model: keras.Model, recipe: Recipe, images: DataSource,
     """
     height, width, channels = model.input_shape[1:]
     if model.output_shape[-1] != classes:
-        raise ValueError(f"{model.name} has {model.output_shape[-1]} classes, but {images.name} has {classes}; build it "
-                         f"with classes={classes}, or give its name")
+        raise ValueError(f"{model.name} has {model.output_shape[-1]} classes, but {images.name} has "
+                         f"{classes}; build it with classes={classes}, or give its name")
     if channels != images.channels:
         raise ValueError(f"{model.name} takes images of {channels} channels, but those of {images.name} have "
                          f"{images.channels}")
     if height != width:
-        raise ValueError(f"{model.name} takes images of {height} x {width} pixels: expected a square, or an open size")
+        raise ValueError(f"{model.name} takes images of {height} x {width} pixels: expected a square, or an "
+                         "open size")
     if height in (None, recipe.training.size):
         return recipe
     if _is_finetuning(recipe) and recipe.sources.get("size") != "given":
         return _resize_recipe(recipe, height)
-    raise ValueError(f"{model.name} takes images of {height} pixels, but the recipe {recipe.name} trains with "
-                     f"{recipe.training.size}: set size={height}, or build it with "
-                     f"input_shape=(None, None, {channels})")
+    raise ValueError(f"{model.name} takes images of {height} pixels, but the recipe {recipe.name} trains "
+                     f"with {recipe.training.size}: set size={height}, or build it with input_shape=(None, "
+                     f"None, {channels})")
 
 
 def _resize_recipe(recipe: Recipe, size: int) -> Recipe:
@@ -135,7 +139,8 @@ def _is_finetuning(recipe: Recipe) -> bool:
 
 
 def _make_preprocessing(variant: str, recipe: Recipe) -> Preprocessing:
-    """How images are prepared for a net without weights: the variant's scaling, the recipe's size and crop."""
+    """How images are prepared for a net without weights: the variant's scaling, the recipe's size and crop.
+    """
     training = recipe.training
     # bilinear, as the augmentation resizes
     return Preprocessing((training.test_size,) * 2, VARIANTS[variant].spec.pixels, interpolation="bilinear",
@@ -143,10 +148,13 @@ def _make_preprocessing(variant: str, recipe: Recipe) -> Preprocessing:
 
 
 def _infer_preprocessing(model: keras.Model, recipe: Recipe) -> Preprocessing:
-    """The preprocessing of a model that has none but is a variant.  Raises: ArgumentError for another model."""
+    """The preprocessing of a model that has none but is a variant.
+
+    Raises: ArgumentError for another model.
+    """
     if model.name not in VARIANTS or get_metadata(model).includes_preprocessing:
-        raise ArgumentError("preprocessing", None, f"how the images of {model.name} are prepared, which it does not "
-                            "know", hint="give for example the checkpoint that it was trained like, "
+        raise ArgumentError("preprocessing", None, f"how the images of {model.name} are prepared, which it "
+                            "does not know", hint="give for example the checkpoint that it was trained like, "
                             "'resnet50v1_5.a1_in1k'")
     return _make_preprocessing(model.name, recipe)
 
@@ -155,7 +163,8 @@ def _find_label_set(classes: tuple[str, ...]) -> Any:
     """The name of the label set that has these classes, or else the classes."""
     for name in list_label_sets():
         labels = get_label_set(name)
-        synsets = tuple(synset for synset, _ in labels if not synset.isdigit())     # other sets have numbers there
+        # other sets have numbers there
+        synsets = tuple(synset for synset, _ in labels if not synset.isdigit())
         if len(labels) == len(classes) and classes in (synsets, tuple(label for _, label in labels)):
             return name
     return classes
@@ -163,7 +172,8 @@ def _find_label_set(classes: tuple[str, ...]) -> Any:
 
 def find_final_activation(model: keras.Model) -> str:
     """The activation that a classifier ends in; "linear" for logits."""
-    last = next((layer for layer in reversed(model.layers) if layer.output is model.outputs[0]), model.layers[-1])
+    last = next((layer for layer in reversed(model.layers) if layer.output is model.outputs[0]),
+                model.layers[-1])
     if isinstance(last, keras.Model):
         return find_final_activation(last)
     if isinstance(last, keras.layers.Softmax):

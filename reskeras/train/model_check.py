@@ -1,4 +1,4 @@
-"""Whether a built model has the fields that a recipe's model part sets; what is missing is an error, not ignored."""
+"""Whether a built model has the fields that a recipe's model part sets; where it does not, it is an error."""
 from __future__ import annotations
 
 import math
@@ -26,7 +26,8 @@ def _find_order(layers: list[Any]) -> str:
 
 
 def _find_zero_init(layers: list[Any]) -> bool:
-    initializers = (layer.gamma_initializer for layer in layers if isinstance(layer, keras.layers.BatchNormalization))
+    initializers = (layer.gamma_initializer for layer in layers
+                    if isinstance(layer, keras.layers.BatchNormalization))
     return any(isinstance(initializer, keras.initializers.Zeros) for initializer in initializers)
 
 
@@ -49,7 +50,8 @@ def _list_dropout_rates(layers: list[Any], is_top: bool) -> list[float]:
             if isinstance(layer, keras.layers.Dropout) and (layer.name == "top_dropout") == is_top]
 
 
-MODEL_FIELDS: dict[str, Callable[[list[Any]], Any]] = {      # field -> its value in a model; None: it cannot be told
+# field -> its value in a model; None: it cannot be told
+MODEL_FIELDS: dict[str, Callable[[list[Any]], Any]] = {
     "drop_path_rate": lambda layers: _find_largest(layer.rate for layer in _list_depths(layers)),
     "drop_path_mode": lambda layers: next((layer.mode for layer in _list_depths(layers)), None),
     "drop_block_rate": lambda layers: _find_largest(la.rate for la in layers if isinstance(la, DropBlock2D)),
@@ -67,16 +69,17 @@ def check_model_matches_recipe(model: keras.Model, recipe: Recipe) -> None:
     layers, differences = list(iterate_layers(model)), {}
     for field, expected in recipe.model.items():
         if field not in MODEL_FIELDS:
-            raise ValueError(f"{field}={expected!r} cannot be read from a built model; give the name of the net, which "
-                             f"is then built with it, instead of {model.name!r}")
+            raise ValueError(f"{field}={expected!r} cannot be read from a built model; give the name of the "
+                             f"net, which is then built with it, instead of {model.name!r}")
         value = MODEL_FIELDS[field](layers)
         expected_value = _name_initializer(expected) if field == "initializer" else expected
         if value is not None and not _is_equal(value, expected_value):
             differences[field] = f"{field}={value!r}, expected {expected!r}"
     if differences:
-        raise ValueError(f"{model.name} is not what the recipe {recipe.name} trains: {'; '.join(differences.values())}. "
-                         "Build it with these values, or give its name instead, or set "
-                         f"{', '.join(differences)} in model_overrides to the values of the model")
+        raise ValueError(f"{model.name} is not what the recipe {recipe.name} trains: "
+                         f"{'; '.join(differences.values())}. Build it with these values, or give its name "
+                         f"instead, or set {', '.join(differences)} in model_overrides to the values of the "
+                         "model")
 
 
 def _is_equal(value: Any, expected: Any) -> bool:

@@ -1,7 +1,9 @@
-"""Optimizers with the papers' weight decay: in the gradient (He et al.), apart from it (AdamW), or in the trust ratio (LAMB).
+"""Optimizers with the weight decay of their papers.
 
-Keras' SGD subtracts the decay from the weights directly, past the momentum; its Lamb, past the trust ratio.  Both
-differ from the papers wherever there is momentum, or a ratio other than 1.
+It is in the gradient (He et al.), apart from it (AdamW), or in the trust ratio (LAMB).
+
+Keras' SGD subtracts the decay from the weights directly, past the momentum; its Lamb, past the trust ratio.
+Both differ from the papers wherever there is momentum, or a ratio other than 1.
 """
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import keras
 from keras import ops
 
 from .._keras_private import get_moments, get_variable_index
-from .recipe import Training
+from .training import Training
 
 
 class WeightDecay:
@@ -44,7 +46,8 @@ class WeightDecay:
         super().update_step(gradient, variable, learning_rate)      # type: ignore[misc]
 
     def finalize_variable_values(self, var_list: Any) -> None:
-        """Does nothing: each epoch is a `fit` of its own, and Keras would end each with the averages as weights."""
+        """Does nothing: an epoch is a `fit` of its own, and Keras would end it with the averages as weights.
+        """
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "l2": self.l2, "decay_all": self.decay_all}     # type: ignore[misc]
@@ -67,7 +70,7 @@ class AdamW(WeightDecay, keras.optimizers.AdamW):
 
 @keras.saving.register_keras_serializable("reskeras")
 class Lamb(WeightDecay, keras.optimizers.Lamb):
-    """LAMB (arXiv:1904.00962, algorithm 2): the decay is a part of the update whose norm the trust ratio compares.
+    """LAMB (arXiv:1904.00962, algorithm 2): the trust ratio compares the norm of update and decay together.
 
     What does not decay is not adapted, as in timm and tensorflow-addons.
 
@@ -111,7 +114,8 @@ _OPTIMIZERS = {
     "lamb": lambda training, **options: Lamb(weight_decay=training.weight_decay, epsilon=1e-6, **options)}
 
 
-def make_optimizer(training: Training, learning_rate: Any, micro_batches: int = 1) -> keras.optimizers.Optimizer:
+def make_optimizer(training: Training, learning_rate: Any,
+                   micro_batches: int = 1) -> keras.optimizers.Optimizer:
     """The recipe's optimizer.
 
     Args:
@@ -123,7 +127,8 @@ def make_optimizer(training: Training, learning_rate: Any, micro_batches: int = 
     if micro_batches > 1:
         options["gradient_accumulation_steps"] = micro_batches
     if training.ema_momentum:
-        # Keras averages after each batch, of which only one in `micro_batches` changes anything: the same horizon
+        # Keras averages after each batch, of which only one in `micro_batches` changes anything: the same
+        # horizon
         options |= {"use_ema": True, "ema_momentum": training.ema_momentum ** (1 / micro_batches)}
     return _OPTIMIZERS[training.optimizer](training, **options)
 
@@ -131,8 +136,8 @@ def make_optimizer(training: Training, learning_rate: Any, micro_batches: int = 
 def get_averages(optimizer: Any) -> list[Any]:
     """The averaged weights, in the order of the variables that the optimizer trains.
 
-    Returns: [] without averaging, and before the first update: Keras' averages are zeros until then, for instance in
-        an epoch in which every step overflows.
+    Returns: [] without averaging, and before the first update: Keras' averages are zeros until then, for
+        instance in an epoch in which every step overflows.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     has_averages = inner.use_ema and int(inner.iterations)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ArgumentError
-from .recipe import Training
+from .training import Training
 from .schedule import make_schedule
 
 
@@ -50,8 +50,8 @@ def plan_phases(training: Training, steps_per_epoch: int, learning_rate: float,
 
     fewest = min(steps, head_epochs * steps_per_epoch or steps)
     if fewest < micro_batches:
-        raise ArgumentError("micro_batches", micro_batches, f"at most {fewest}, the number of batches; with more "
-                            "the weights would never change")
+        raise ArgumentError("micro_batches", micro_batches, f"at most {fewest}, the number of batches; with "
+                            "more the weights would never change")
     phases = [Phase("all layers", range(head_epochs, head_epochs + epochs), schedule, False,
                     training.freeze_statistics, steps - (epochs - 1) * steps_per_epoch)]
     if head_epochs:

@@ -1,8 +1,8 @@
 """RandAugment and TrivialAugment: our random draws, keras-cv's operations on pixels.
 
-keras-cv's RandAugment draws from a state, so that it repeats neither in a parallel map nor after skipped batches, and
-its Equalization loops over channels.  So the operation and its strength are drawn here, and equalize, posterize and
-brightness, a line or two each, are our own.
+keras-cv's RandAugment draws from a state, so that it repeats neither in a parallel map nor after skipped
+batches, and its Equalization loops over channels.  So the operation and its strength are drawn here, and
+equalize, posterize and brightness, a line or two each, are our own.
 """
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ def keras_cv_layers() -> Any:
     try:
         from keras_cv import layers as cv
     except ImportError as error:
-        raise ImportError("randaugment and trivialaugment need keras-cv, which is not installed: "
-                          "pip install \"reskeras[train]\"") from error
+        raise ImportError("randaugment and trivialaugment need keras-cv, which is not installed: pip install "
+                          "\"reskeras[train]\"") from error
     border: dict[str, Any] = {"fill_mode": "constant", "fill_value": _GREY}
     return SimpleNamespace(
-        autocontrast=cv.AutoContrast(_RANGE), solarize=cv.Solarization(_RANGE), color=cv.RandomColorDegeneration(0.5),
+        autocontrast=cv.AutoContrast(_RANGE), solarize=cv.Solarization(_RANGE),
+        color=cv.RandomColorDegeneration(0.5),
         contrast=cv.RandomContrast(_RANGE, 0.5), sharpness=cv.RandomSharpness(0.5, _RANGE),
         shear=cv.RandomShear(0.1, 0.1, **border), translate=cv.RandomTranslation(0.1, 0.1, **border),
         rotate=cv.RandomRotation(0.1, **border))
@@ -40,7 +41,8 @@ def _shear(x: tf.Tensor, v: tf.Tensor, axis: str) -> tf.Tensor:
 def _translate(x: tf.Tensor, v: tf.Tensor, axis: str) -> tf.Tensor:
     v, zero = v[None, None], tf.zeros((1, 1))
     across, down = (v, zero) if axis == "x" else (zero, v)
-    return keras_cv_layers().translate.augment_images(x, {"width_translations": across, "height_translations": down})
+    return keras_cv_layers().translate.augment_images(x, {"width_translations": across,
+                                                          "height_translations": down})
 
 
 def _equalize(x: tf.Tensor) -> tf.Tensor:
@@ -62,11 +64,13 @@ def _posterize(x: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
 
 
 PixelFunction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-OPERATIONS: dict[str, PixelFunction] = {    # pixels (1, height, width, 3) and a strength in the operation's own unit
+# pixels (1, height, width, 3) and a strength in the operation's own unit
+OPERATIONS: dict[str, PixelFunction] = {
     "identity": lambda x, v: x,
     "autocontrast": lambda x, v: keras_cv_layers().autocontrast.augment_images(x),
     "equalize": lambda x, v: _equalize(x),
-    "solarize": lambda x, v: keras_cv_layers().solarize.augment_images(x, {"thresholds": v, "additions": 0.0}),
+    "solarize": lambda x, v: keras_cv_layers().solarize.augment_images(x,
+                                                                       {"thresholds": v, "additions": 0.0}),
     "solarize_add": lambda x, v: tf.where(x < _GREY, tf.clip_by_value(x + v, 0, 255), x),
     "posterize": _posterize,
     "color": lambda x, v: keras_cv_layers().color.augment_images(x, 1 - v),      # 1 is the image, 0 is grey
@@ -79,7 +83,8 @@ OPERATIONS: dict[str, PixelFunction] = {    # pixels (1, height, width, 3) and a
     "translate_y": functools.partial(_translate, axis="y"),
     "rotate": lambda x, v: keras_cv_layers().rotate.augment_images(x, {"angles": v[None]}),
 }
-Space = dict[str, PixelFunction]         # operation -> a function of (magnitude in 0..1, a sign) that is its strength
+# operation -> a function of (magnitude in 0..1, a sign) that is its strength
+Space = dict[str, PixelFunction]
 
 
 def _factors(most: float, names: str) -> Space:

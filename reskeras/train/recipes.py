@@ -1,17 +1,18 @@
-"""THE RECIPES: how each paper trains its nets, with the place where it states each value.  Imports no framework.
+"""THE RECIPES: how each paper trains, with the place where it states each value.  Imports no framework.
 
-Where a paper leaves something open, the source says what was chosen.  A recipe is written for the paper's batch size
-over all devices; `recipe.scale_learning_rate` computes the learning rate for others.  An augmentation is a string of
-operations, see `reskeras.train.augment`.
+Where a paper leaves something open, the source says what was chosen.  A recipe is written for the paper's
+batch size over all devices; `recipe.scale_learning_rate` computes the learning rate for others.  An
+augmentation is a string of operations, see `reskeras.train.augment`.
 """
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any, Mapping
 
 from ..errors import ArgumentError
-from .recipe import Recipe, Training
+from .recipe import Recipe
+from .resnet_rs import CONFIGS, RESNET_RS_SCALING
+from .training import Training
 
 OWN = "no paper: this package's choice"
 RECIPES: dict[str, Recipe] = {}
@@ -39,8 +40,8 @@ def _cite(source: str, model: Mapping[str, Any] | None = None, **training: Any) 
 
 
 FINETUNE = _add_recipe(
-    "finetune", "a pretrained net on other classes: the classifier first, then all layers with frozen statistics; "
-    "needs nothing but Keras",
+    "finetune", "a pretrained net on other classes: the classifier first, then all layers with frozen "
+    "statistics; needs nothing but Keras",
     _cite("keras.io/guides/transfer_learning: the procedure", optimizer="adam", freeze_statistics=True,
           learning_rate_scaling="none"),
     _cite("keras.io/guides/transfer_learning: Adam's default for the new classifier",
@@ -52,13 +53,13 @@ HE2015 = _add_recipe(
     "he2015", "Deep Residual Learning, ImageNet",
     _cite("arXiv:1512.03385 §3.4", batch_size=256, base_batch_size=256, learning_rate=0.1, optimizer="sgd",
           momentum=0.9, weight_decay=1e-4, schedule="plateau", decay_factor=0.1, steps=600_000),
-    _cite("arXiv:1512.03385 §3.4: shorter side in [256, 480], crop, flip, and the colours of AlexNet "
-          "(§4.1 there)",
+    _cite("arXiv:1512.03385 §3.4: shorter side in [256, 480], crop, flip, and the colours of AlexNet (§4.1 "
+          "there)",
           augmentation="scale(256, 480)|crop(224)|flip|lighting(0.1)", size=224),
     _cite("the paper says \"when the error plateaus\"; this package's choice", patience=5))
 
-# The step recipe behind v1.5.  Its repository initializes convolutions by fan-out, reskeras' nets by fan-in, as
-# He et al. 2015b.
+# The step recipe behind v1.5.  Its repository initializes convolutions by fan-out, reskeras' nets by fan-in,
+# as He et al. 2015b.
 FB_RESNET_TORCH = _add_recipe(
     "fb_resnet_torch", "facebook/fb.resnet.torch, the recipe behind v1.5",
     _cite("fb.resnet.torch README: -batchSize 256", batch_size=256, base_batch_size=256),
@@ -145,54 +146,26 @@ BAG_OF_TRICKS = _add_recipe(
 
 RESNEST = _add_recipe(
     "resnest", "ResNeSt-50, ImageNet",
-    # batch size 4096 for ResNeSt-101, 2048 for -200 and -269, which also have dropout 0.2 before the classifier and
-    # larger crops
+    # batch size 4096 for ResNeSt-101, 2048 for -200 and -269, which also have dropout 0.2 before the
+    # classifier and larger crops
     _cite("arXiv:2004.08955 §4.1, §5.1", batch_size=8192, base_batch_size=256, learning_rate=0.1,
           learning_rate_scaling="linear", schedule="cosine", warmup=5, epochs=270, momentum=0.9,
           weight_decay=1e-4, decay_all_weights=False, label_smoothing=0.1),
     _cite("resnest's scripts/gluon/train.py, of the published command: nag; its PyTorch script has none",
           optimizer="nesterov"),
-    _cite("arXiv:2004.08955 §4.1: AutoAugment, mixup 0.2; keras-cv has no AutoAugment: RandAugment replaces it",
-          augmentation="inception_crop(224)|flip|randaugment(2, 9)|jitter(0.4, 0.4, 0.4)|lighting(0.1)"
-                       "|mixup(0.2)",
-          size=224),
+    _cite("arXiv:2004.08955 §4.1: AutoAugment, mixup 0.2; keras-cv has no AutoAugment: RandAugment replaces "
+          "it",
+          augmentation="inception_crop(224)|flip|randaugment(2, 9)|jitter(0.4, 0.4, "
+                       "0.4)|lighting(0.1)|mixup(0.2)", size=224),
     _cite("arXiv:2004.08955 §5.1: 224 of a shorter side of 256", test_size=224, test_crop_pct=0.875),
     _cite("arXiv:2004.08955 §4.1; 0.1 at the end of scripts/gluon/train.py's schedule",
           model={"drop_block_rate": 0.1}),
     _cite("arXiv:2004.08955 §4.1, as arXiv:1812.01187 §3.1", model={"zero_init_residual": True}))
 
 
-@dataclass(frozen=True)
-class Scale:
-    """A model of ResNet-RS: its depth, size in pixels and regularization."""
-    depth: int
-    size: int
-    dropout_rate: float
-    drop_path_rate: float
-    magnitude: int              # of RandAugment's two
-
-    @property
-    def augmentation(self) -> str:
-        return f"inception_crop({self.size})|flip|randaugment(2, {self.magnitude})"
-
-
-# arXiv:2103.07579 Tables 7, 8 and the released tensorflow/tpu resnet_rs/configs/*.yaml
-RESNET_RS_SCALING = {f"{s.depth}@{s.size}": s for s in (
-    Scale(50, 160, 0.25, 0.0, 10),
-    Scale(101, 160, 0.25, 0.0, 10),
-    Scale(101, 192, 0.25, 0.0, 15),
-    Scale(152, 192, 0.25, 0.0, 15),
-    Scale(152, 224, 0.25, 0.0, 15),
-    Scale(152, 256, 0.25, 0.0, 15),
-    Scale(200, 256, 0.25, 0.1, 15),
-    Scale(270, 256, 0.25, 0.1, 15),
-    Scale(350, 256, 0.25, 0.1, 15),
-    Scale(350, 320, 0.4, 0.1, 15),
-    Scale(420, 320, 0.4, 0.1, 15))}
-CONFIGS = "tensorflow/tpu resnet_rs/configs/*.yaml"
-
 RESNET_RS = _add_recipe(
-    "resnet_rs", "Revisiting ResNets, ImageNet; RESNET_RS/152@256 and so on are the models of its scaling table",
+    "resnet_rs", "Revisiting ResNets, ImageNet; RESNET_RS/152@256 and so on are the models of its scaling "
+    "table",
     _cite(f"arXiv:2103.07579 §4, {CONFIGS}", batch_size=4096, epochs=350, schedule="cosine", optimizer="sgd",
           momentum=0.9, learning_rate=0.1, base_batch_size=256, learning_rate_scaling="linear",
           label_smoothing=0.1, ema_momentum=0.9999),
@@ -207,7 +180,8 @@ RESNET_RS = _add_recipe(
 
 
 def _rsb(procedure: str, epochs: int, learning_rate: float, weight_decay: float, label_smoothing: float,
-         drop_path_rate: float, augmentation_repeats: int, size: int, randaugment: str, mixup: float) -> Recipe:
+         drop_path_rate: float, augmentation_repeats: int, size: int, randaugment: str,
+         mixup: float) -> Recipe:
     """One of the three procedures of "ResNet strikes back"."""
     table = "arXiv:2110.00476 Table 2"
     return _add_recipe(
@@ -217,14 +191,17 @@ def _rsb(procedure: str, epochs: int, learning_rate: float, weight_decay: float,
               label_smoothing=label_smoothing, augmentation_repeats=augmentation_repeats, size=size,
               batch_size=2048, base_batch_size=2048, optimizer="lamb", schedule="cosine", warmup=5,
               loss="binary", test_size=224, test_crop_pct=0.95,
-              augmentation=f"inception_crop({size})|flip|randaugment({randaugment})|mixup({mixup})|cutmix(1.0)",
+              augmentation="|".join((f"inception_crop({size})", "flip", f"randaugment({randaugment})",
+                                     f"mixup({mixup})", "cutmix(1.0)")),
               model={"drop_path_rate": drop_path_rate}),
-        _cite("mmpretrain imagenet_bs2048_rsb.py and the same file", decay_all_weights=False, warmup_start=1e-4),
+        _cite("mmpretrain imagenet_bs2048_rsb.py and the same file", decay_all_weights=False,
+              warmup_start=1e-4),
         _cite("timm's resnet50, with which they were made", model={"zero_init_residual": True}),
         _cite("arXiv:1904.00962 §4.3, where LAMB is from", learning_rate_scaling="sqrt"))
 
 
-# timm's rand-m7-mstd0.5-inc1: two operations of strength 7, which Table 2 writes "7 / 0.5"; repeated three times
+# timm's rand-m7-mstd0.5-inc1: two operations of strength 7, which Table 2 writes "7 / 0.5"; repeated three
+# times
 RSB_A1 = _rsb("A1", 600, 5e-3, 0.01, 0.1, 0.05, 3, 224, "2, 7, 0.5", 0.2)
 RSB_A2 = _rsb("A2", 300, 5e-3, 0.02, 0.0, 0.05, 3, 224, "2, 7, 0.5", 0.1)
 RSB_A3 = _rsb("A3", 100, 8e-3, 0.02, 0.0, 0.00, 1, 160, "2, 6, 0.5", 0.1)
@@ -262,8 +239,8 @@ def get_recipe(name: str | Recipe) -> Recipe:
     """The recipe of a name.
 
     Args:
-        name: such as "wrn", in any case; "RESNET_RS/152@256" is a model of ResNet-RS' scaling table.  A `Recipe`
-            is returned as it is.
+        name: such as "wrn", in any case; "RESNET_RS/152@256" is a model of ResNet-RS' scaling table.  A
+            `Recipe` is returned as it is.
     Raises:
         ArgumentError: for an unknown name; the message names the nearest one.
     Example:
@@ -279,7 +256,8 @@ def get_recipe(name: str | Recipe) -> Recipe:
     if not slash:
         return recipe
     if recipe is not RESNET_RS:
-        raise ArgumentError("recipe", name, f"{recipe.name!r}: it has no scaling table, {RESNET_RS.name!r} has one")
+        raise ArgumentError("recipe", name, f"{recipe.name!r}: it has no scaling table, {RESNET_RS.name!r} "
+                            "has one")
     if config not in RESNET_RS_SCALING:
         known = [f"{RESNET_RS.name}/{config}" for config in RESNET_RS_SCALING]
         raise ArgumentError("recipe", name, f"one of {', '.join(known)}", known)
@@ -290,10 +268,12 @@ def _scale_resnet_rs(config: str) -> Recipe:
     """The recipe of one model of the scaling table, such as "152@256"."""
     scale, base = RESNET_RS_SCALING[config], RESNET_RS
     training = dataclasses.replace(base.training, size=scale.size, test_size=scale.size,
-                                   augmentation=scale.augmentation, test_crop_pct=scale.size / (scale.size + 32))
+                                   augmentation=scale.augmentation,
+                                   test_crop_pct=scale.size / (scale.size + 32))
     source = f"arXiv:2103.07579 Table 7, {CONFIGS}: {config}"
     sources = dict.fromkeys(("size", "augmentation", "model.dropout_rate", "model.drop_path_rate"), source)
-    return Recipe(f"{base.name}/{config}", f"ResNet-RS-{scale.depth} at {scale.size} pixels, ImageNet", training,
+    return Recipe(f"{base.name}/{config}", f"ResNet-RS-{scale.depth} at {scale.size} pixels, ImageNet",
+                  training,
                   {**base.model, "dropout_rate": scale.dropout_rate, "drop_path_rate": scale.drop_path_rate},
                   {**base.sources, **sources})
 
@@ -304,5 +284,6 @@ def format_recipes() -> str:
     for recipe in RECIPES.values():
         training = recipe.training
         length = f"{training.steps:,} steps" if training.steps else f"{training.epochs} epochs"
-        lines.append(f"{recipe.name:18} {f'{length}, batch size {training.batch_size}':34} {recipe.description}")
+        lines.append(f"{recipe.name:18} {f'{length}, batch size {training.batch_size}':34} "
+                     f"{recipe.description}")
     return "\n".join(lines)

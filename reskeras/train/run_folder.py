@@ -54,14 +54,16 @@ class RunFolder:
         """
         path = pathlib.Path(folder)
         if not (path / RUN_FILE).is_file():
-            raise FileNotFoundError(f"resume={os.fspath(folder)!r}: no training was started there ({RUN_FILE} is missing)")
+            raise FileNotFoundError(f"resume={os.fspath(folder)!r}: no training was started there "
+                                    f"({RUN_FILE} is missing)")
         info = read_run_info(path)
         if not (path / CHECKPOINT_FILE).is_file():
             hint = f"start a new training in another folder, with its {LAST_MODEL} as the model to start from"
             if _has_no_checkpoint_yet(path):
                 hint = ("the training ended before it saved the first one; the same command with "
                         f"output={str(folder)!r} starts it again")
-            raise FileNotFoundError(f"resume={os.fspath(folder)!r}: it has no {CHECKPOINT_FILE} to resume from; {hint}")
+            raise FileNotFoundError(f"resume={os.fspath(folder)!r}: it has no {CHECKPOINT_FILE} to resume "
+                                    f"from; {hint}")
         return cls(path, is_chief), info
 
     def path(self, name: str) -> pathlib.Path:
@@ -84,8 +86,8 @@ class RunFolder:
                 try:
                     stack.enter_context(locked(self.folder, wait=False))
                 except BlockingIOError as error:
-                    raise ValueError(f"{self.folder}: another process trains there; wait until it ends, or give another "
-                                     "folder") from error
+                    raise ValueError(f"{self.folder}: another process trains there; wait until it ends, or "
+                                     "give another folder") from error
             yield
 
     def write_info(self, info: Mapping[str, Any]) -> None:
@@ -132,7 +134,8 @@ def check_empty(folder: str | os.PathLike[str], is_chief: bool = True) -> pathli
     if is_used and is_chief and not _has_no_checkpoint_yet(path):
         is_run = (path / RUN_FILE).is_file()
         raise ArgumentError("output", os.fspath(folder), "a new or empty folder", hint="give another folder"
-                            + (f", or resume={os.fspath(folder)!r} to resume the training there" if is_run else ""))
+                            + (f", or resume={os.fspath(folder)!r} to resume the training there" if is_run
+                               else ""))
     return path
 
 
@@ -150,7 +153,8 @@ def read_run_info(folder: str | os.PathLike[str]) -> dict[str, Any]:
             raise ValueError("it does not contain the arguments of the training")
         return from_saved_info(saved)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is damaged ({error}); start a new training in another folder, with output=DIR") from error
+        raise ValueError(f"{file} is damaged ({error}); start a new training in another folder, with "
+                         "output=DIR") from error
 
 
 def _has_no_checkpoint_yet(folder: pathlib.Path) -> bool:

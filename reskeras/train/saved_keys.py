@@ -11,7 +11,8 @@ from .recipe import parse_overrides
 INFO_KEYS = {"strategy_argument": "asked_strategy"}
 ARGUMENT_KEYS = {
     "validation_data": "validation", "dtype": "policy", "jit_compile": "jit", "micro_batches": "accumulate",
-    "overrides": "set", "model_overrides": "model_set", "preprocessing": "preprocess", "max_unreadable": "limit"}
+    "overrides": "set", "model_overrides": "model_set", "preprocessing": "preprocess",
+    "max_unreadable": "limit"}
 TRAINING_KEYS = {
     "batch_size": "batch", "learning_rate": "rate", "base_batch_size": "rate_batch",
     "learning_rate_scaling": "scaling", "decay_factor": "factor", "warmup_start": "warmup_rate",
@@ -32,7 +33,8 @@ def from_saved_info(saved: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `to_saved_info`, also for files of earlier versions."""
     info = _rename_keys(saved, _invert(INFO_KEYS))
     info["arguments"] = _rename_keys(saved["arguments"], _invert(ARGUMENT_KEYS))
-    overrides = parse_overrides(info["arguments"].get("overrides", ()))     # earlier versions also wrote a list of texts
+    # earlier versions also wrote a list of texts
+    overrides = parse_overrides(info["arguments"].get("overrides", ()))
     info["arguments"]["overrides"] = _rename_keys(overrides, _invert(TRAINING_KEYS))
     info["recipe"] = _rename_recipe(saved["recipe"], _invert(TRAINING_KEYS))
     return info

@@ -1,4 +1,5 @@
-"""The learning rate as a function of the step alone, so that a resumed training has the same learning rates."""
+"""The learning rate as a function of the step alone, so that a resumed training has the same learning rates.
+"""
 from __future__ import annotations
 
 import math
@@ -8,7 +9,7 @@ import keras
 from keras import ops
 
 from ..errors import ArgumentError
-from .recipe import Training
+from .training import Training
 
 _CONFIG_KEYS = {        # argument -> its key in the config of a saved schedule
     "learning_rate": "rate", "total_updates": "total", "kind": "kind", "milestones": "milestones",
@@ -22,7 +23,8 @@ class TrainingSchedule(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         learning_rate: after the warm-up.
         total_updates: updates of the weights in the whole training.
-        kind: "constant"; "step", multiplied by `decay_factor` at each milestone; or "cosine", half a cosine to zero.
+        kind: "constant"; "step", multiplied by `decay_factor` at each milestone; or "cosine", half a cosine
+            to zero.
         milestones: the updates from which on the learning rate is multiplied by `decay_factor` once more.
         decay_factor: see `milestones`.
         warmup: its length in updates; the i-th of m has i/m of the way from `warmup_start * learning_rate` to
@@ -75,7 +77,8 @@ def make_schedule(training: Training, learning_rate: float, updates_per_epoch: f
         updates_per_epoch: updates of the weights in an epoch.
         total_updates: updates of the weights in the whole training.
         steps_per_update: batches for one update.
-    Returns: a schedule; for "plateau" the number `learning_rate`, which follows the results (`count_plateaus`).
+    Returns: a schedule; for "plateau" the number `learning_rate`, which follows the results
+        (`count_plateaus`).
     Raises:
         ArgumentError: for a plateau with a warm-up.
     """

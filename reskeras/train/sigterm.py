@@ -40,6 +40,7 @@ class SigtermHandler:
             self._timer.start()
 
     def _exit(self) -> None:
-        """A step or a first compilation takes too long: the previous checkpoint, which is complete, remains."""
+        """A step or a first compilation takes too long: the previous checkpoint, which is complete, remains.
+        """
         print("terminated within a step: the previous checkpoint is kept", file=sys.stderr, flush=True)
         os._exit(0)

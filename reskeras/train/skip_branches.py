@@ -1,8 +1,8 @@
-"""Stochastic depth that saves the time of the branches it drops (arXiv:1603.09382): they are not computed at all.
+"""Stochastic depth that does not compute the branches it drops, which saves time (arXiv:1603.09382).
 
-A layer at the end of a branch comes too late to save anything.  So where it decides for the whole batch, the layers
-that lead to it alone run inside of a condition, forward and backward.  The draws and the outputs are those of the net
-itself; the running statistics of a branch that is dropped stay as they were.
+A layer at the end of a branch comes too late to save anything.  So where it decides for the whole batch, the
+layers that lead to it alone run inside of a condition, forward and backward.  The draws and the outputs are
+those of the net itself; the running statistics of a branch that is dropped stay as they were.
 """
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from keras import tree
 
 from ..blocks.drop_layers import StochasticDepth
 
-Step = tuple[keras.layers.Layer, ...]     # one layer, or a branch in its order, with the StochasticDepth at the end
+# one layer, or a branch in its order, with the StochasticDepth at the end
+Step = tuple[keras.layers.Layer, ...]
 
 
 def plan_steps(model: keras.Model, is_alone: bool) -> list[Step] | None:
@@ -23,7 +24,8 @@ def plan_steps(model: keras.Model, is_alone: bool) -> list[Step] | None:
 
     Args:
         model: a functional model.
-        is_alone: whether there is one replica; among several, synchronized batch normalization cannot be conditional.
+        is_alone: whether there is one replica; among several, synchronized batch normalization cannot be
+            conditional.
     Returns: the steps; None where no branch can be skipped.
     """
     operations = list(model.operations)

@@ -1,4 +1,7 @@
-"""Where images come from: folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10, cifar100, digits, or arrays."""
+"""Where images come from.
+
+A source is one of folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10, cifar100, digits, or arrays.
+"""
 from __future__ import annotations
 
 import pathlib
@@ -13,19 +16,20 @@ from . import tfrecord
 from .source import DataSource
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
-_SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}     # split -> its names in folders and tfds
-_GRAMMAR = ("folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10[:FILE or FOLDER], cifar100[:FILE or FOLDER], "
-            "digits, or arrays (images, labels)")
+# split -> its names in folders and tfds
+_SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
+_GRAMMAR = ("folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10[:FILE or FOLDER], cifar100[:FILE or "
+            "FOLDER], digits, or arrays (images, labels)")
 
 
 def open_source(data: Any, split: str = "train") -> DataSource:
     """The images that `data` names.
 
     Args:
-        data: a string, see the head of this file; (images, labels) with uint8 images (N, height, width, channels);
-            or a `DataSource`, which is returned as it is.
-        split: "train" or "test", where there are both: the folders train, test or val, the splits of tfds, x_test in
-            an .npz file.
+        data: a string, see the head of this file; (images, labels) with uint8 images (N, height, width,
+            channels); or a `DataSource`, which is returned as it is.
+        split: "train" or "test", where there are both: the folders train, test or val, the splits of tfds,
+            x_test in an .npz file.
     Raises:
         ArgumentError: for another string.
         ValueError: for images or labels of another form.
@@ -61,12 +65,12 @@ def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = 
     images = images[..., None] if images.ndim == 3 else images
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3):
-        raise ValueError(f"{name}: images of shape {images.shape} and type {images.dtype}; expected uint8 of 0 to 255, "
-                         "(N, height, width, 1 or 3)")
+        raise ValueError(f"{name}: images of shape {images.shape} and type {images.dtype}; expected uint8 of "
+                         "0 to 255, (N, height, width, 1 or 3)")
     is_class_numbers = labels.dtype.kind in "iu" and len(labels) and labels.min() >= 0
     if labels.shape != images.shape[:1] or not is_class_numbers:
-        raise ValueError(f"{name}: labels of shape {labels.shape} and type {labels.dtype}; expected a class number for "
-                         f"each of the {len(images)} images")
+        raise ValueError(f"{name}: labels of shape {labels.shape} and type {labels.dtype}; expected a class "
+                         f"number for each of the {len(images)} images")
     return DataSource(name, images, labels.astype("int64"), classes)
 
 
@@ -75,7 +79,8 @@ def _open_folder(name: str, path: str, split: str) -> DataSource:
     top = pathlib.Path(path).expanduser()
     if not top.is_dir():
         raise FileNotFoundError(f"{name}: no such folder")
-    folders = {sub.name: sub for sub in sorted(top.iterdir()) if sub.is_dir() and not sub.name.startswith(".")}
+    folders = {sub.name: sub for sub in sorted(top.iterdir()) if sub.is_dir()
+               and not sub.name.startswith(".")}
     if "train" in folders:
         split_folders = [folders[word] for word in _SPLITS[split] if word in folders]
         if not split_folders:
@@ -83,7 +88,8 @@ def _open_folder(name: str, path: str, split: str) -> DataSource:
         return _open_folder(name, str(split_folders[0]), split)
 
     classes = tuple(folders)
-    files = [sorted(f for f in folder.rglob("*") if f.suffix.lower() in _SUFFIXES) for folder in folders.values()]
+    files = [sorted(f for f in folder.rglob("*") if f.suffix.lower() in _SUFFIXES)
+             for folder in folders.values()]
     empty = [c for c, class_files in zip(classes, files) if not class_files]
     if not classes or empty:
         raise ValueError(f"{name}: expected a folder for each class with images in it"
@@ -93,7 +99,8 @@ def _open_folder(name: str, path: str, split: str) -> DataSource:
 
 
 def _open_tfrecords(name: str, pattern: str, split: str) -> DataSource:
-    return DataSource(name, classes=tfrecord.read_class_names(pattern), stream=lambda: tfrecord.read_records(pattern))
+    return DataSource(name, classes=tfrecord.read_class_names(pattern),
+                      stream=lambda: tfrecord.read_records(pattern))
 
 
 def _open_tfds(name: str, dataset: str, split: str) -> DataSource:
@@ -106,10 +113,12 @@ def _open_tfds(name: str, dataset: str, split: str) -> DataSource:
     builder.download_and_prepare()
     features = builder.info.features or {}
     if not {"image", "label"} <= set(features):
-        raise ValueError(f"{name}: expected a data set with an image and a label; it has {', '.join(features)}")
+        raise ValueError(f"{name}: expected a data set with an image and a label; it has "
+                         f"{', '.join(features)}")
     splits = [word for word in _SPLITS[split] if word in builder.info.splits]
     if not splits:
-        raise ValueError(f"{name}: it has no split {' or '.join(_SPLITS[split])}, only {', '.join(builder.info.splits)}")
+        raise ValueError(f"{name}: it has no split {' or '.join(_SPLITS[split])}, only "
+                         f"{', '.join(builder.info.splits)}")
 
     def stream() -> tf.data.Dataset:
         examples = builder.as_dataset(split=splits[0], shuffle_files=False,
@@ -158,7 +167,8 @@ def _read_cifar_binaries(folder: pathlib.Path, kind: str, split: str) -> tuple[n
     head = 1 if kind == "cifar10" else 2
     data = np.concatenate([np.fromfile(folder / n, "uint8") for n in names])
     if not len(data) or len(data) % (head + 3072):
-        raise ValueError(f"{folder}: {len(data)} bytes are no whole number of {kind} images of {head + 3072} bytes")
+        raise ValueError(f"{folder}: {len(data)} bytes are no whole number of {kind} images of {head + 3072} "
+                         "bytes")
     data = data.reshape(-1, head + 3072)
     return data[:, head:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), data[:, head - 1].astype("int64")
 
@@ -166,8 +176,8 @@ def _read_cifar_binaries(folder: pathlib.Path, kind: str, split: str) -> tuple[n
 def _open_digits(name: str, path: str, split: str) -> DataSource:
     """scikit-learn's digits.
 
-    Of every ten images of a class, in order, the first and the sixth are the test, the eighth is the validation of
-    `reskeras demo`, which is in neither split.
+    Of every ten images of a class, in order, the first and the sixth are the test, the eighth is the
+    validation of `reskeras demo`, which is in neither split.
     """
     if path:
         raise ArgumentError("data", name, "digits, without a path")
@@ -180,7 +190,8 @@ def _open_digits(name: str, path: str, split: str) -> DataSource:
     is_test, is_validation = np.isin(position, (0, 5)), position == 7
     chosen = is_test if split == "test" else ~(is_test | is_validation)
     pixels = np.round(bunch.images[chosen] * 255 / 16).astype("uint8")
-    return from_arrays(name, pixels, bunch.target[chosen], tuple(label for _, label in get_label_set("digits")))
+    return from_arrays(name, pixels, bunch.target[chosen], tuple(label for _,
+                                                                 label in get_label_set("digits")))
 
 
 _READERS: dict[str, Callable[[str, str, str], DataSource]] = {

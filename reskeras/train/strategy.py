@@ -22,9 +22,9 @@ def choose_strategy(strategy: str | tf.distribute.Strategy | None = "auto",
 
     Args:
         strategy: "none"; "mirrored", all GPUs of this machine, or its (logical) CPUs where there is none;
-            "multi_worker", the machines in the environment variable TF_CONFIG; "tpu"; "auto", which is multi_worker
-            where TF_CONFIG names several machines, mirrored where there are several GPUs, else none; or a strategy,
-            which is returned as it is.
+            "multi_worker", the machines in the environment variable TF_CONFIG; "tpu"; "auto", which is
+            multi_worker where TF_CONFIG names several machines, mirrored where there are several GPUs, else
+            none; or a strategy, which is returned as it is.
         timeout: seconds that a worker waits for the others in one step before it gives up.
     Raises:
         ArgumentError: for another name.
@@ -34,7 +34,8 @@ def choose_strategy(strategy: str | tf.distribute.Strategy | None = "auto",
     if strategy is None or isinstance(strategy, tf.distribute.Strategy):
         return strategy
     if strategy not in _STRATEGIES:
-        raise ArgumentError("strategy", strategy, f"one of {', '.join(_STRATEGIES)}, or a tf.distribute.Strategy",
+        raise ArgumentError("strategy", strategy, f"one of {', '.join(_STRATEGIES)}, or a "
+                            "tf.distribute.Strategy",
                             _STRATEGIES)
     return _STRATEGIES[strategy](timeout)
 
@@ -54,8 +55,8 @@ def _make_mirrored(timeout: float) -> tf.distribute.Strategy:
 
 def _make_multi_worker(timeout: float) -> tf.distribute.Strategy:
     if not _list_workers():
-        raise ValueError("strategy='multi_worker': the environment variable TF_CONFIG names no workers; expected "
-                         f"for example {_EXAMPLE}")
+        raise ValueError("strategy='multi_worker': the environment variable TF_CONFIG names no workers; "
+                         f"expected for example {_EXAMPLE}")
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout)
     return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
 
@@ -68,8 +69,8 @@ def _make_tpu(timeout: float) -> tf.distribute.Strategy:
         return tf.distribute.TPUStrategy(resolver)
     except Exception as error:      # of many kinds, by what is missing
         raise RuntimeError("strategy='tpu': no TPU can be reached from this machine (TensorFlow says: "
-                           f"{str(error).splitlines()[0]}); on a TPU VM install tensorflow-tpu, elsewhere set "
-                           "TPU_NAME; or choose 'auto'") from error
+                           f"{str(error).splitlines()[0]}); on a TPU VM install tensorflow-tpu, elsewhere "
+                           "set TPU_NAME; or choose 'auto'") from error
 
 
 _STRATEGIES: dict[str, Callable[[float], tf.distribute.Strategy | None]] = {
@@ -143,12 +144,14 @@ def distributable(model: keras.Model) -> DistributedModel:
     return trainer
 
 
-def distribute_batches(strategy: tf.distribute.Strategy | None, dataset: tf.data.Dataset, batch_size: int) -> Any:
+def distribute_batches(strategy: tf.distribute.Strategy | None, dataset: tf.data.Dataset,
+                       batch_size: int) -> Any:
     """The batches of this worker, divided among its replicas.
 
     Args:
         strategy: None for one device.
-        dataset: the batches of this worker, of `batch_size / workers` samples each; other workers have theirs.
+        dataset: the batches of this worker, of `batch_size / workers` samples each; other workers have
+            theirs.
         batch_size: samples per step of all workers together.
     Returns: what `fit` and `evaluate` take.
     Raises:
@@ -167,7 +170,8 @@ def get_replica_batch_size(strategy: tf.distribute.Strategy | None, batch_size: 
     """
     replicas = strategy.num_replicas_in_sync if strategy else 1
     if batch_size % replicas:
-        raise ArgumentError("batch_size", batch_size, f"a multiple of the {replicas} replicas, which share it evenly")
+        raise ArgumentError("batch_size", batch_size, f"a multiple of the {replicas} replicas, which share "
+                            "it evenly")
     return batch_size // replicas
 
 

@@ -53,7 +53,7 @@ def read_records(pattern: str) -> tf.data.Dataset:
 
 def write_records(source: DataSource, folder: str | os.PathLike[str], name: str = "train", shards: int = 16,
                   seed: int = 0) -> list[str]:
-    """Writes images, shuffled, to `folder/name-00000-of-00016` and so on, with a file of the class names beside them.
+    """Writes images, shuffled, to `folder/name-00000-of-00016` and so on, and the class names beside them.
 
     Args:
         source: files, which are copied as they are, or pixels, which become PNG; no stream.

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from .data import ImageDataset
-from .recipe import Training
+from .training import Training
 from .run_folder import RunFolder
 
 

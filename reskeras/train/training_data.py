@@ -14,7 +14,7 @@ from ..model_metadata import get_metadata
 from .arguments import FitArguments
 from .augment import Augmentation, parse_augmentation
 from .data import ImageDataset
-from .recipe import Training
+from .training import Training
 from .source import DataSource
 from .sources import open_source
 
@@ -49,7 +49,8 @@ def open_training_sources(arguments: FitArguments) -> TrainingSources:
     if validation is not None and validation.stream is None:
         highest = validation.labels.max()
         if highest >= classes:
-            raise ValueError(f"{validation.name} has a class {highest}; {train.name} has {classes}, from 0 on")
+            raise ValueError(f"{validation.name} has a class {highest}; {train.name} has {classes}, from 0 "
+                             "on")
     return TrainingSources(train, validation, classes)
 
 
@@ -84,8 +85,8 @@ def split_source(images: DataSource, fraction: float, seed: int) -> tuple[DataSo
     for c in np.unique(images.labels):
         indices = rng.permutation(np.flatnonzero(images.labels == c))
         if len(indices) < 2:
-            raise ArgumentError("validation_split", fraction, f"0, because class {c} of {images.name} has one image, "
-                                "which cannot be divided")
+            raise ArgumentError("validation_split", fraction, f"0, because class {c} of {images.name} has "
+                                "one image, which cannot be divided")
         is_chosen[indices[:min(max(round(len(indices) * fraction), 1), len(indices) - 1)]] = True
     return _select(images, ~is_chosen), _select(images, is_chosen)
 
@@ -101,14 +102,15 @@ def _count_classes(images: DataSource, classes: int | None) -> int:
     is_stream = images.stream is not None
     count = len(images.classes) or classes or (0 if is_stream else int(images.labels.max()) + 1)
     if not count:
-        raise ArgumentError("classes", classes, f"the number of classes, which {images.name} does not contain")
+        raise ArgumentError("classes", classes,
+                            f"the number of classes, which {images.name} does not contain")
     if classes not in (None, count):
         raise ArgumentError("classes", classes, f"{count}, the number of classes of {images.name}")
     if count < 2:
         raise ValueError(f"{images.name} has one class: expected two or more to distinguish")
     if not is_stream and images.labels.max() >= count:
-        raise ArgumentError("classes", classes, f"at least {images.labels.max() + 1}, because {images.name} has a class "
-                            f"{images.labels.max()}, from 0 on")
+        raise ArgumentError("classes", classes, f"at least {images.labels.max() + 1}, because {images.name} "
+                            f"has a class {images.labels.max()}, from 0 on")
     return count
 
 
@@ -120,7 +122,8 @@ def count_images(images: DataSource, classes: int) -> int:
     if images.stream is None:
         return len(images)
 
-    def count(state: tuple[tf.Tensor, tf.Tensor], example: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def count(state: tuple[tf.Tensor, tf.Tensor], example: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor,
+                                                                                                 tf.Tensor]:
         return state[0] + 1, tf.maximum(state[1], tf.cast(example[1], tf.int64))
     total, highest = images.stream().reduce((np.int64(0), np.int64(0)), count)
     if highest >= classes:
@@ -129,7 +132,8 @@ def count_images(images: DataSource, classes: int) -> int:
 
 
 def make_datasets(sources: TrainingSources, arguments: FitArguments, training: Training, model: keras.Model,
-                  excluded: Iterable[int], worker: tuple[int, int]) -> tuple[ImageDataset, ImageDataset | None]:
+                  excluded: Iterable[int], worker: tuple[int, int]) -> tuple[ImageDataset,
+                                                                             ImageDataset | None]:
     """The batches to train on, and those to validate on.
 
     Args:
@@ -144,18 +148,21 @@ def make_datasets(sources: TrainingSources, arguments: FitArguments, training: T
     """
     micro_batches = arguments.micro_batches
     if training.batch_size % micro_batches:
-        raise ArgumentError("micro_batches", micro_batches, f"a divisor of the batch size, {training.batch_size}")
+        raise ArgumentError("micro_batches", micro_batches, "a divisor of the batch size, "
+                            f"{training.batch_size}")
     batch_size = training.batch_size // micro_batches
     preprocessing = get_metadata(model).get_preprocessing(tuple(model.input_shape[1:]), model.name)
     number, workers = worker
     train = ImageDataset(
-        sources.train, batch_size, _make_augmentation(training, sources.train), normalize=preprocessing.normalize,
+        sources.train, batch_size, _make_augmentation(training, sources.train),
+        normalize=preprocessing.normalize,
         classes=sources.classes, seed=arguments.seed, worker=number, workers=workers,
         deterministic=arguments.deterministic, augmentation_repeats=training.augmentation_repeats,
         max_unreadable=arguments.max_unreadable, excluded=excluded)
     if sources.validation is None:
         return train, None
-    return train, ImageDataset(sources.validation, batch_size, prepare=preprocessing, worker=number, workers=workers,
+    return train, ImageDataset(sources.validation, batch_size, prepare=preprocessing, worker=number,
+                               workers=workers,
                                max_unreadable=arguments.max_unreadable)
 
 

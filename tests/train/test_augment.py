@@ -7,7 +7,8 @@ from PIL import Image, ImageOps
 from reskeras.train import augment_ops, randaugment
 from reskeras.train.augment import parse_augmentation
 from reskeras.train.augment_ops import BATCH_OPERATIONS, IMAGE_OPERATIONS
-from reskeras.train.recipes import RECIPES, RESNET_RS_SCALING
+from reskeras.train.recipes import RECIPES
+from reskeras.train.resnet_rs import RESNET_RS_SCALING
 
 SEED = tf.constant([3, 5])
 ALL = ('inception_crop(32)|pad_crop(32, 4, "reflect")|flip|jitter(0.4, 0.4, 0.4, 0.1)|lighting(0.1)|affine(0.26, 0.1, 0.1)'

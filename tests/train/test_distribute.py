@@ -259,18 +259,18 @@ def two():
 
 
 def test_refuses_on_many_replicas(two):
-    from reskeras.train import distribution_checks
+    from reskeras.train import distribution_errors
     with pytest.raises(ValueError, match="reduction='sum': expected 'sum_over_batch_size'"):
-        distribution_checks.check_loss(keras.losses.MeanSquaredError(reduction="sum"), two)
+        distribution_errors.check_loss(keras.losses.MeanSquaredError(reduction="sum"), two)
     with pytest.raises(ValueError, match="made outside of the model's strategy"):
-        distribution_checks.check_optimizer(keras.optimizers.SGD(), two)
+        distribution_errors.check_optimizer(keras.optimizers.SGD(), two)
     with pytest.raises(ValueError, match="batch_size=9: expected a multiple of the 2 replicas"):
         distribute_batches(two, None, 9)
     image = keras.Input((4, 4, 1))
     model = keras.Model(image, keras.layers.BatchNormalization(synchronized=True, name="bn1")(image))
     monkey = type("Many", (), {"layers": model.layers, "distribute_strategy": two})()
     with pytest.raises(ValueError, match="bn1 needs the samples of the others.*norm='batch' or 'group'"):
-        distribution_checks.check_compilable(monkey, False)
+        distribution_errors.check_compilable(monkey, False)
 
 
 def test_refuses_the_scope(model):

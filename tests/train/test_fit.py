@@ -1,4 +1,6 @@
 """`reskeras.fit`: recipes on nets, by name and as they are; what it refuses; what it leaves behind."""
+import dataclasses
+import inspect
 import json
 import subprocess
 import sys
@@ -11,19 +13,22 @@ from PIL import Image
 
 import reskeras
 from reskeras import cli
+from reskeras.build import use_dtype_policy
 from reskeras.commands.evaluate import evaluate
 from reskeras.commands.predict import predict
+from reskeras.errors import ArgumentError
 from reskeras.train import fit
 from reskeras.train.arguments import FitArguments
-from reskeras.train.model_check import MODEL_FIELDS
 from reskeras.train.data import ImageDataset
-from reskeras.train.training_data import split_source
-from reskeras.train.recipes import CIFAR_HE, RECIPES
-from reskeras.train.run_folder import check_empty
 from reskeras.train.loop import TrainingLoop
-from reskeras.train.training_config import TrainingConfig
+from reskeras.train.model_check import MODEL_FIELDS
+from reskeras.train.training import Training, training_fields
+from reskeras.train.recipes import CIFAR_HE, RECIPES
+from reskeras.train.run_folder import check_empty, read_run_info
+from reskeras.train.saved_keys import from_saved_info, to_saved_info
 from reskeras.train.sources import open_source
-from reskeras.build import use_dtype_policy
+from reskeras.train.training_config import TrainingConfig
+from reskeras.train.training_data import split_source
 
 COLOURS = {"amber": (255, 190, 0), "blue": (0, 0, 255), "green": (0, 128, 0)}
 TINY = {"depths": (1, 1, 1), "width": 0.5}
@@ -171,9 +176,9 @@ def test_model_and_data_must_fit(photos):
         return reskeras.CifarResNet20(**{"weights": None, "input_shape": (32, 32, 3), "classes": 3, **TINY, **options})
     data = f"folder:{photos}"
     for model, recipe, message in (
-            (net(classes=4), "cifar_he", "has 4 classes, and folder.* has 3; build it with classes=3"),
+            (net(classes=4), "cifar_he", "has 4 classes, but folder.* has 3; build it with classes=3"),
             (net(input_shape=(32, 32, 1)), "cifar_he", "takes images of 1 channels"),
-            (net(input_shape=(16, 16, 3)), "cifar_he", "takes images of 16 pixels, and the recipe cifar_he trains with 32"),
+            (net(input_shape=(16, 16, 3)), "cifar_he", "takes images of 16 pixels, but the recipe cifar_he trains with 32"),
             (net(input_shape=(16, 32, 3)), "cifar_he", "expected a square"),
             (net(classifier_activation="sigmoid"), "cifar_he", "ends in 'sigmoid': expected classifier_activation='softmax'"),
             (net(include_top=False), "cifar_he", "expected a functional model"),
@@ -196,6 +201,45 @@ def test_model_and_data_must_fit(photos):
         reskeras.fit("cifar_resnet_20", data, "cifar_he")
     with pytest.raises(TypeError, match="needs a model and data"):
         reskeras.fit()
+
+
+def test_fields_of_the_recipe_are_keywords():
+    fields = {field.name: field for field in training_fields()}
+    assert list(fields) == [f.name for f in dataclasses.fields(Training)]
+    assert all(field.help.endswith(".") and len(field.help.split()) > 2 for field in fields.values())
+    parameters = inspect.signature(reskeras.fit).parameters
+    assert set(fields) < set(parameters) and not any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    assert all(parameters[name].default is None for name in fields)
+    with pytest.raises(TypeError, match="unknown argument epoch=5; did you mean 'epochs'"):
+        reskeras.fit("cifar_resnet20", "digits", epoch=5)
+    with pytest.raises(TypeError, match="unknown argument batch=5; did you mean 'batch_size'"):
+        reskeras.fit("cifar_resnet20", "digits", batch=5)
+    with pytest.raises(ArgumentError, match="epochs=5: expected no epochs in overrides too .there it is 3."):
+        reskeras.fit("cifar_resnet20", "digits", epochs=5, overrides=["epochs=3"])
+    with pytest.raises(ValueError, match="epochs='x': expected a whole number"):
+        reskeras.fit("cifar_resnet20", "digits", epochs="x")
+    with pytest.raises(ValueError, match="verbose=3: expected one of 0, 1, 2"):
+        reskeras.fit("cifar_resnet20", "digits", verbose=3)
+
+
+def test_keywords_are_saved_with_the_overrides_in_the_keys_of_before(tmp_path, capsys):
+    fields = {name: value for name, value in SMALL.items() if name != "epochs"}
+    history = small(arrays(), overrides=fields, epochs=2, ema_momentum=0.5, steps=None, output=tmp_path / "run",
+                    verbose=0)
+    assert len(history.epoch) == 2 and capsys.readouterr().out == ""
+    saved = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert saved["arguments"]["set"] == {"size": 8, "test_size": 8, "augment": "", "batch": 8, "schedule": "constant",
+                                         "epochs": 2, "ema": 0.5}
+    assert saved["recipe"]["training"]["ema"] == 0.5 and saved["recipe"]["sources"]["ema"] == "given"
+    assert {"policy", "jit", "accumulate", "model_set", "limit", "preprocess", "validation"} < set(saved["arguments"])
+    info = read_run_info(tmp_path / "run")
+    assert info["arguments"]["overrides"] == {**fields, "epochs": 2, "ema_momentum": 0.5}
+    assert info["recipe"]["training"]["batch_size"] == 8 and info["strategy_argument"] == "auto"
+    assert from_saved_info({**saved, "arguments": {**saved["arguments"], "set": ["batch=8"]}})["arguments"][
+        "overrides"] == {"batch_size": 8}
+    assert to_saved_info(info) == saved
+    again = reskeras.fit(data=arrays(), resume=tmp_path / "run", epochs=2, ema_momentum=0.5, overrides=fields, verbose=0)
+    assert again.history == history.history and capsys.readouterr().out == ""
 
 
 def test_binary_loss_mixup_averages_mixed_precision_and_accumulation():

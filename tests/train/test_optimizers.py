@@ -5,7 +5,7 @@ import pytest
 
 from reskeras.train.losses import BinaryCrossentropy, make_loss
 from reskeras.train.optimizers import get_averages, make_optimizer
-from reskeras.train.recipe import Training
+from reskeras.train.training import Training
 from reskeras.train.recipes import CIFAR_HE, PREACT, RESNET_RS
 from reskeras.train.schedule import TrainingSchedule, count_plateaus, make_schedule
 

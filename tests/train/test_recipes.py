@@ -8,8 +8,9 @@ import pytest
 from reskeras import cli, variants
 from reskeras.spec import Spec, override
 from reskeras.train import recipes
-from reskeras.train.recipe import Training, scale_learning_rate
+from reskeras.train.training import Training, scale_learning_rate
 from reskeras.train.recipes import RECIPES, get_recipe
+from reskeras.train.resnet_rs import RESNET_RS_SCALING
 
 ROOT = pathlib.Path(__file__).parents[2]
 TABLES = {(t["paper"], t["table"]): t for t in json.loads((ROOT / "tests/facts/recipes.json").read_text())}
@@ -113,7 +114,7 @@ def test_resnet_rs(line):
 
 
 def test_resnet_rs_has_its_whole_table():
-    assert list(recipes.RESNET_RS_SCALING) == [line[0] for line in TABLES["resnetrs2021", "released configs"]["rows"]]
+    assert list(RESNET_RS_SCALING) == [line[0] for line in TABLES["resnetrs2021", "released configs"]["rows"]]
     assert not recipes.RESNET_RS.differences(get_recipe("RESNET_RS/50@160"))
 
 
@@ -185,7 +186,7 @@ def test_model_override_says_what_was_expected(given, message):
 
 
 def test_unknown_names_get_the_nearest():
-    for name, near in (("RESNETRS", "resnet_rs"), ("bag-of-trick", "bag_of_tricks"), ("RESNET_RS/152@255", "152@256")):
+    for name, near in (("RESNETRS", "resnet_rs"), ("bag-of-trick", "bag_of_tricks"), ("RESNET_RS/152@255", "resnet_rs/152@256")):
         with pytest.raises(ValueError, match=f"did you mean '{near}'"):
             get_recipe(name)
     with pytest.raises(ValueError, match="expected 'wrn': it has no scaling table"):
@@ -207,10 +208,10 @@ def test_commands(capsys):
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(RECIPES)
     assert cli.main(["recipes", "show", "RESNET_RS", "--diff", "BAG_OF_TRICKS"]) == 0
     lines = dict((line.split()[0], line.split()[1:]) for line in capsys.readouterr().out.splitlines())
-    assert lines["epochs"] == ["350", "200"] and lines["ema"] == ["0.9999", "0.0"] and "schedule" not in lines
+    assert lines["epochs"] == ["350", "200"] and lines["ema_momentum"] == ["0.9999", "0.0"] and "schedule" not in lines
     assert lines["model.dropout_rate"] == ["0.25", "-"]
-    assert cli.main(["recipes", "show", "WRN", "--set", "epochs=10", "--model-set", "dropout_rate=0.2"]) == 0
+    assert cli.main(["recipes", "show", "WRN", "--overrides", "epochs=10", "--model-overrides", "dropout_rate=0.2"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"epochs +10 +given\n", out) and re.search(r"model.dropout_rate +0.2 +given\n", out)
-    assert cli.main(["recipes", "show", "WRN", "--set", "epoch=10"]) == 2
+    assert cli.main(["recipes", "show", "WRN", "--overrides", "epoch=10"]) == 2
     assert "did you mean 'epochs'" in capsys.readouterr().err

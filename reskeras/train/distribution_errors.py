@@ -1,0 +1,61 @@
+"""What goes wrong under a `tf.distribute` strategy: what a model cannot be compiled with, and lost workers.
+"""
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Iterator
+
+import keras
+import tensorflow as tf
+from keras import tree
+
+from ..errors import ArgumentError
+
+_MEANS = ("sum_over_batch_size", "mean")     # reductions of a loss that are a mean over samples
+
+
+def check_loss(loss: Any, strategy: tf.distribute.Strategy) -> None:
+    """Checks that a loss is a mean over samples; only then are the shares of the replicas known.
+
+    Raises: ArgumentError for another loss.
+    """
+    for one in tree.flatten(loss):
+        reduction = getattr(one, "reduction", _MEANS[0])
+        if strategy.num_replicas_in_sync > 1 and reduction not in _MEANS:
+            raise ArgumentError(f"{one.name}: reduction", reduction, f"{_MEANS[0]!r}, the mean over the "
+                                f"global batch, on {strategy.num_replicas_in_sync} replicas")
+
+
+def check_optimizer(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
+    """Raises: ValueError where it was made in another strategy's scope."""
+    # a variable from its constructor
+    steps = getattr(optimizer, "inner_optimizer", optimizer).variables[0]
+    optimizer_strategy = getattr(steps.value, "distribute_strategy", None)
+    if strategy.num_replicas_in_sync > 1 and optimizer_strategy is not strategy:
+        raise ValueError(f"optimizer {optimizer.name}: made outside of the model's strategy; make it inside "
+                         "of `with model.distribute_strategy.scope():`")
+
+
+def check_compilable(model: keras.Model, run_eagerly: bool) -> None:
+    """Raises: ValueError where XLA would not be used, or cannot be."""
+    if run_eagerly:
+        raise ValueError("jit_compile=True, run_eagerly=True: XLA compiles graphs; choose one of the two")
+    unsupported = [layer.name for layer in model.layers if not layer.supports_jit]
+    if unsupported:
+        raise ValueError(f"jit_compile=True: XLA cannot compile {', '.join(unsupported)}; choose "
+                         "jit_compile=False")
+    synchronized = [layer.name for layer in model.layers if getattr(layer, "synchronized", False)]
+    if synchronized and model.distribute_strategy.num_replicas_in_sync > 1:
+        raise ValueError(f"jit_compile=True: XLA compiles each replica alone, but {synchronized[0]} needs "
+                         "the samples of the others within the forward pass; choose norm='batch' or 'group', "
+                         "or jit_compile=False")
+
+
+@contextlib.contextmanager
+def explain_lost_worker() -> Iterator[None]:
+    """Raises: RuntimeError where TensorFlow found that another worker has gone, or waited too long for it."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError) as error:
+        raise RuntimeError("another worker was lost, or did not answer in time; start all workers again to "
+                           f"resume from the last checkpoint (TensorFlow says: {error.message})") from error

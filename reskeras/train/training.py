@@ -1,0 +1,169 @@
+"""How a net is trained: the fields of a recipe's training part.  Imports no framework."""
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ArgumentError, check_choice, check_number
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": ("sgd", "nesterov", "adam", "adamw", "lamb"),
+    "schedule": ("constant", "step", "plateau", "cosine"),
+    "loss": ("softmax", "binary"),
+    "learning_rate_scaling": ("linear", "sqrt", "none"),
+}
+EXPECTED = {"int": "a whole number", "float": "a number", "bool": "True or False", "str": "a word",
+            "tuple[float, ...]": "numbers in parentheses, such as (30, 60)"}
+
+
+def _setting(default: Any, text: str) -> Any:
+    """A dataclass field with a sentence of help."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a net is trained.  0, "" and False mean "not used".
+
+    `milestones` and `warmup` are in epochs, or in steps (updates of the weights) where `steps` is set.
+    The help of each field, for the command line and the documentation, is in `training_fields()`.
+
+    Raises:
+        ArgumentError: where a value is outside of its range or is not one of the choices.
+    """
+
+    epochs: int = _setting(0, "Length of the training, in epochs.")
+    steps: int = _setting(0, "Length of the training in updates of the weights, instead of epochs.")
+    batch_size: int = _setting(256, "Images per update of the weights, on all devices together.")
+    optimizer: str = _setting("sgd", "The optimizer: sgd, nesterov, adam, adamw or lamb.")
+    momentum: float = _setting(0.0, "Momentum of sgd and nesterov.")
+    learning_rate: float = _setting(0.1, "Learning rate after the warm-up, for a batch of base_batch_size "
+                                    "images.")
+    base_batch_size: int = _setting(256, "The batch size, in images, that learning_rate is meant for.")
+    learning_rate_scaling: str = _setting(
+        "linear", "How the learning rate grows with batch_size / base_batch_size: linear, sqrt or none.")
+    schedule: str = _setting("step", "Learning-rate schedule: constant, step, plateau or cosine.")
+    milestones: tuple[float, ...] = _setting(
+        (), "When the step schedule multiplies the learning rate by decay_factor, in epochs (or in steps).")
+    decay_factor: float = _setting(0.1, "Factor of the learning rate at each milestone or plateau.")
+    patience: int = _setting(0, "Epochs without progress that make a plateau.")
+    warmup: float = _setting(0, "Length of the linear warm-up of the learning rate, in epochs (or in steps).")
+    warmup_start: float = _setting(0.0, "Learning rate at the start of the warm-up, as a fraction of the "
+                                   "full one.")
+    weight_decay: float = _setting(0.0, "Weight decay, as the paper of the optimizer defines it.")
+    decay_all_weights: bool = _setting(
+        True, "Whether biases and the weights of normalization decay too, not only kernels.")
+    loss: str = _setting("softmax", "The loss: softmax (one class per image) or binary (a sigmoid for each "
+                         "class).")
+    label_smoothing: float = _setting(0.0, "Fraction of each label that is spread over all classes.")
+    size: int = _setting(224, "Height and width of the training images, in pixels.")
+    augmentation: str = _setting(
+        "inception_crop(224)|flip", "Operations on each training image, separated by |.")
+    augmentation_repeats: int = _setting(
+        1, "How often an epoch contains each image that it draws, augmented differently each time.")
+    ema_momentum: float = _setting(0.0, "Decay per update of the exponential moving average of the weights.")
+    head_epochs: int = _setting(0, "Epochs before the others in which only the classifier is trained.")
+    head_learning_rate: float = _setting(0.0, "Learning rate in these epochs.")
+    freeze_statistics: bool = _setting(
+        False, "Whether batch normalization keeps its moving mean and variance unchanged.")
+    test_size: int = _setting(224, "Height and width of the validation images, in pixels.")
+    test_crop_pct: float = _setting(0.875, "Fraction of the shorter side of a validation image that its "
+                                    "center crop keeps.")
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
+        for name, value in vars(self).items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                check_number(name, value, minimum=0, expected="a number of at least 0")
+        for name in ("batch_size", "base_batch_size", "augmentation_repeats", "size", "test_size"):
+            if getattr(self, name) < 1:
+                raise ArgumentError(name, getattr(self, name), "a whole number of at least 1")
+        if bool(self.epochs) == bool(self.steps):
+            raise ArgumentError("epochs", self.epochs, f"either epochs or steps (now {self.steps}) above 0, "
+                                "not both")
+        if self.warmup >= (length := self.epochs or self.steps):
+            raise ArgumentError("warmup", self.warmup, "a warm-up that is shorter than the training, which "
+                                f"has {self.unit}={length}", hint="set both")
+        if self.schedule == "plateau" and self.patience < 1:
+            raise ArgumentError("patience", self.patience, "at least 1, because schedule='plateau' needs the "
+                                "number of epochs without progress that make a plateau, such as 5")
+
+    @property
+    def unit(self) -> str:
+        """What `milestones` and `warmup` count: "steps" or "epochs"."""
+        return "steps" if self.steps else "epochs"
+
+
+@dataclass(frozen=True)
+class TrainingField:
+    """A field of `Training`, as the command line and the documentation show it.
+
+    Attributes:
+        type: the annotation: "int", "float", "bool", "str" or "tuple[float, ...]".
+        choices: the values that are allowed, where they are words; else empty.
+    """
+
+    name: str
+    type: str
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+
+
+def training_fields() -> list[TrainingField]:
+    """The fields of `Training` in their order; each is also a keyword of `reskeras.fit`."""
+    return [TrainingField(f.name, str(f.type), f.default, f.metadata["help"], CHOICES.get(f.name, ()))
+            for f in dataclasses.fields(Training)]
+
+
+def convert_value(name: str, value: Any, annotation: str) -> Any:
+    """`value` with the type of its field.
+
+    Args:
+        name: the field, for the error.
+        annotation: its type, one of `EXPECTED`.
+    Raises: ArgumentError for a value that is not of this type.
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if annotation == "tuple[float, ...]" and isinstance(value, (tuple, list)):
+        if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value):
+            return tuple(value)
+    elif annotation == "float" and is_number:
+        return float(value)
+    elif annotation == "int" and is_number and math.isfinite(value) and value == int(value):
+        return int(value)
+    elif annotation == "bool" and isinstance(value, bool) or annotation == "str" and isinstance(value, str):
+        return value
+    raise ArgumentError(name, value, EXPECTED[annotation])
+
+
+@dataclass(frozen=True)
+class ScaledLearningRate:
+    """A learning rate, and a sentence that says how it was computed."""
+
+    value: float
+    reason: str
+
+
+def scale_learning_rate(training: Training, batch_size: int | None = None) -> ScaledLearningRate:
+    """The learning rate for a batch size, by the rule of the recipe.
+
+    The rules: linear (arXiv:1706.02677), square root (arXiv:1904.00962) or none.
+
+    Args:
+        batch_size: images per update on all devices together; the recipe's by default.
+    """
+    batch_size = batch_size or training.batch_size
+    base = training.base_batch_size
+    ratio = batch_size / base
+    factor = {"linear": ratio, "sqrt": math.sqrt(ratio), "none": 1.0}[training.learning_rate_scaling]
+    value = training.learning_rate * factor
+    if factor == 1:
+        why = "the recipe's batch size" if ratio == 1 else "this recipe does not scale it"
+        return ScaledLearningRate(value, f"learning rate {value:g} at batch size {batch_size}: {why}")
+    rule = "" if training.learning_rate_scaling == "linear" else "the square root of "
+    return ScaledLearningRate(value, f"learning rate {value:g} at batch size {batch_size}: "
+                              f"{training.learning_rate:g} at {base}, times {rule}{batch_size}/{base}")
