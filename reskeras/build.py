@@ -26,7 +26,7 @@ from .errors import ArgumentError, check_choice, check_whole_number, to_whole_nu
 from .spec import AnySpec, InceptionSpec, Spec
 from .weights.load import load_weights
 from .images.preprocessing import Preprocessing
-from .weights.table import Checkpoint
+from .weights.checkpoint import Checkpoint
 
 # The dtype policies that a net can compute with; Keras itself accepts also those of integers.
 DTYPE_POLICIES = ("float32", "float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
@@ -44,9 +44,16 @@ def build(spec: AnySpec, *, include_top: bool = True,
 
     Args:
         spec: what the net is made of.
+        include_top: whether the model ends in average pool, dropout and classifier.
         weights: a published checkpoint, the path of a file of weights, or None for random values.
-        include_top, input_tensor, input_shape, pooling, classes, classifier_activation,
-            include_preprocessing, name, dtype: as every builder takes them, see `reskeras.builder.Variant`.
+        input_tensor: a Keras tensor (N, H, W, C) to build on, instead of a new input.
+        input_shape: (height, width, channels); None as height or width takes images of any size.
+        pooling: what follows the last feature map without the top: None, "avg" or "max".
+        classes: the number of classes; by default the spec's.
+        classifier_activation: the activation of the classifier; None gives logits.
+        include_preprocessing: whether the model takes RGB pixels from 0 to 255 and scales them itself.
+        name: the model's name.
+        dtype: a Keras dtype policy for the layers of this model; by default the global one.
 
     Returns:
         A functional model on images (N, H, W, C).

@@ -39,7 +39,8 @@ class ECA:
     """Efficient channel attention, gates by a 1-D convolution (Wang et al. 2020, arXiv:1910.03151).
 
     Args:
-        gamma, beta: the kernel is the odd number near |log2(channels) / gamma + beta / gamma|, at least 3.
+        gamma: the kernel is the odd number near |log2(channels) + beta| / gamma, at least 3.
+        beta: see `gamma`.
     """
 
     gamma: int = 2
@@ -121,51 +122,51 @@ class Spec:
     # structure
     depths: tuple[int, ...] = (3, 4, 6, 3)          # blocks per stage
     widths: tuple[int, ...] = (64, 128, 256, 512)   # planes per stage; a bottleneck puts out 4 times as many
-    width: float = 1.0                              # multiplies the planes and the stem
+    width: float = 1.0                              # multiplies the planes and the channels of the stem
     block: str = "bottleneck"                       # basic: 3x3, 3x3; bottleneck: 1x1, 3x3, 1x1
-    order: str = "post"                             # "Identity Mappings" (arXiv:1603.05027), Table 2
-    stride_on: str = "3x3"                          # of a bottleneck: 3x3 is v1.5, 1x1 is v1
-    stride_at: str = "first"                        # block of the stage; "last" is keras.applications' V2
-    strides: tuple[int, ...] = (1, 2, 2, 2)
-    stem: str = "conv7"
-    stem_width: int = 64                            # channels that leave the stem
-    stem_norm: bool = True                          # pre-activation nets leave the stem bare
-    pool: str = "max"
-    shortcut: str = "conv"                          # B: conv, A: pad, C: all_conv, ResNet-D: avg, plain: none
-    shortcut_kernel: int = 1                        # of strided projections (SENet-154: 3)
-    shortcut_norm: bool = True
-    gate_bias: float = -6.0                         # of gates; the b_g of "Identity Mappings", Table 1
-    groups: int = 1                                 # cardinality
-    base_width: int = 64                            # bottleneck planes per group, of 64
-    reduce_first: int = 1                           # SENet-154: its first 1x1 has half the width
-    form: str = "grouped"                           # ResNeXt (arXiv:1611.05431) Figure 3: c, b, a
-    mixer: Mixer = None                             # what stands for the block's first 3x3
-    downsample: str = "conv"                        # ResNeSt: an average pool takes over the 3x3's stride
-    antialias: str | None = None
-    attention: Attention = None
+    order: str = "post"                             # of norm and activation (arXiv:1603.05027, Table 2)
+    stride_on: str = "3x3"                          # convolution of a bottleneck: 3x3 is v1.5, 1x1 is v1
+    stride_at: str = "first"                        # block of a stage; last is keras.applications' V2
+    strides: tuple[int, ...] = (1, 2, 2, 2)         # of the stages
+    stem: str = "conv7"                             # a 7x7; deep, tiered: three 3x3; cifar: one 3x3
+    stem_width: int = 64                            # output channels of the stem
+    stem_norm: bool = True                          # whether norm and activation end the stem (not in v2)
+    pool: str = "max"                               # after the stem; the words differ in the padding
+    shortcut: str = "conv"                          # option B; pad: A; all_conv: C; avg: ResNet-D's
+    shortcut_kernel: int = 1                        # of projections that stride; 3 in SENet-154
+    shortcut_norm: bool = True                      # whether a projection has a norm
+    gate_bias: float = -6.0                         # of gated shortcuts; b_g in arXiv:1603.05027, Table 1
+    groups: int = 1                                 # of the bottleneck's 3x3: ResNeXt's cardinality
+    base_width: int = 64                            # channels of a group where the stage has 64 planes
+    reduce_first: int = 1                           # divides the first 1x1's channels; 2 in SENet-154
+    form: str = "grouped"                           # ResNeXt's Figure 3 c; concat: b, sum: a
+    mixer: Mixer = None                             # SK or SplitAttention in place of a block's first 3x3
+    downsample: str = "conv"                        # pool_*: ResNeSt's average pool strides, not the 3x3
+    antialias: str | None = None                    # a mean or a blur strides, after the convolution
+    attention: Attention = None                     # SE or ECA at the end of a block
     padding: str = "symmetric"                      # as PyTorch; explicit: always a layer; same: TensorFlow's
-    output_stride: int | None = None                # later stages dilate in place of striding; same weights
+    output_stride: int | None = None                # where the stride is that, stages dilate; same weights
     # layers
-    activation: str = "relu"
+    activation: str = "relu"                        # a name that Keras knows
     norm: str = "batch"
-    norm_groups: int = 32
+    norm_groups: int = 32                           # of norm="group"
     bn_epsilon: float = 1e-5
     bn_momentum: float = 0.9
-    conv_bias: bool | str = False                   # "unnormed": where no normalization follows
-    weight_standardization: bool = False            # BiT, arXiv:1912.11370
-    initializer: str = "he_normal"                  # fan-in, as He et al. 2015b
-    zero_init_residual: bool = False
+    conv_bias: bool | str = False                   # unnormed: only where no norm follows
+    weight_standardization: bool = False            # of convolutions; BiT, arXiv:1912.11370
+    initializer: str = "he_normal"                  # of kernels; a name that Keras knows
+    zero_init_residual: bool = False                # whether a residual branch starts as zero
     # regularization
-    drop_path_rate: float = 0.0                     # of the last block; linear from 0 (arXiv:1603.09382)
-    drop_path_mode: str = "sample"
+    drop_path_rate: float = 0.0                     # in the last block; linear in depth, arXiv:1603.09382
+    drop_path_mode: str = "sample"                  # drop for each sample, or for the whole batch at once
     drop_block_rate: float = 0.0                    # in the last two stages (arXiv:1810.12890)
-    drop_block_size: int = 7
+    drop_block_size: int = 7                        # cells
     block_dropout_rate: float = 0.0                 # between a block's convolutions (WRN, arXiv:1605.07146)
     dropout_rate: float = 0.0                       # before the classifier
-    # head and input where the caller wants no other
+    # defaults of the arguments `classes`, `input_shape` (in pixels) and of `include_preprocessing`
     classes: int = 1000
-    input_size: int = 224                           # pixels
-    pixels: str = "torch"                           # how include_preprocessing scales: Keras' names, or raw
+    input_size: int = 224
+    pixels: str = "torch"                           # the modes of keras.applications; raw: 0 to 255
 
     def __post_init__(self) -> None:
         for field in ("attention", "mixer"):
@@ -286,11 +287,7 @@ def override(spec: AnySpec, overrides: Mapping[str, Any], also: Iterable[str] = 
 
 
 def find_differences(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
-    """The fields in which two specs differ.
-
-    Returns:
-        Name of the field -> (value in `a`, value in `b`), "-" where a spec has no such field.
-    """
+    """The fields in which two specs differ: name -> both values, "-" where a spec has no such field."""
     left, right = vars(a), vars(b)
     pairs = {field: (left.get(field, "-"), right.get(field, "-")) for field in {**left, **right}}
     return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}

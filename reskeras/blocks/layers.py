@@ -104,7 +104,8 @@ class ChannelPadding(layers.Layer):
     """Adds channels of zeros: option A of He et al. 2015 for a shortcut.
 
     Args:
-        before, after: how many channels before the first and after the last one.
+        before: how many channels come before the first one.
+        after: how many channels come after the last one.
     """
 
     def __init__(self, before: int, after: int, **kwargs: Any):
