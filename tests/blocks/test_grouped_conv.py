@@ -274,6 +274,7 @@ def test_without_onednn(tmp_path):
     run_alone(__file__, str(tmp_path), TF_ENABLE_ONEDNN_OPTS="0")
 
 
+@pytest.mark.slow
 def test_with_avx2_only():
     run_alone(__file__, ONEDNN_MAX_CPU_ISA="AVX2")
 

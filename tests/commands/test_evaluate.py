@@ -60,7 +60,7 @@ def test_a_file_of_one_image_at_a_time(digits, expected):
         assert evaluate(file, some, preprocessing=NET, labels="digits").top1 == evaluate(NET, some).top1
 
 
-@pytest.mark.parametrize("depth, error", [(32, 7.2), (44, 6.7)])
+@pytest.mark.parametrize("depth, error", [(32, 7.2), pytest.param(44, 6.7, marks=pytest.mark.slow)])
 def test_akamaster(depth, error, external_file):
     net = reskeras.create(f"akamaster/resnet{depth}",
                           weights=external_file(f"akamaster_resnet{depth}.safetensors"))
