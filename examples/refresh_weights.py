@@ -3,8 +3,8 @@
     python examples/refresh_weights.py              # needs timm: sizes, crops, licenses, new checkpoints
     python examples/refresh_weights.py --hub        # and the hub: sha256 and commit of every file there
 
-It prints what changed.  It changes no default and no published accuracy, and removes no checkpoint: that is done
-by hand.
+It prints what changed.  It changes no default and no published accuracy, and removes no checkpoint: that is
+done by hand.
 """
 from __future__ import annotations
 

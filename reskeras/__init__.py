@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 # come from `variants`.  Everything else may change without notice.
 _PUBLIC = {
     "create": "catalog", "list_models": "catalog", "features": "backbone",
-    "list_weights": "weights.table", "get_weights": "weights.table", "Checkpoint": "weights.table",
+    "list_weights": "weights.table", "get_weights": "weights.table", "Checkpoint": "weights.checkpoint",
     "load": "build", "save": "build",
     "get_preprocessing": "inputs_outputs", "Preprocessing": "images.preprocessing",
     "preprocess_input": "inputs_outputs", "decode_predictions": "inputs_outputs",

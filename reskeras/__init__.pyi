@@ -42,7 +42,8 @@ from .spec import (
 from .train.recipe import Recipe as Recipe
 from .train.recipes import get_recipe as get_recipe, list_recipes as list_recipes
 from .train.strategy import distributable as distributable
-from .weights.table import Checkpoint as Checkpoint, get_weights as get_weights, list_weights as list_weights
+from .weights.checkpoint import Checkpoint as Checkpoint
+from .weights.table import get_weights as get_weights, list_weights as list_weights
 
 __version__: str
 _Weights = str | os.PathLike[str] | Checkpoint | None

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .spec import InceptionSpec, Spec, override
-from .weights.table import Checkpoint, get_default_weights, find_checkpoint
+from .weights.checkpoint import Checkpoint
+from .weights.table import get_default_weights, find_checkpoint
 
 if TYPE_CHECKING:
     import keras
@@ -113,9 +115,12 @@ class Variant:
 
         Args:
             builder: the global of `variants.py` that the variant is assigned to, such as "ResNet50D".
-            title: the first line of the documentation says it after the name.
+            title: what the family is called, in Markdown.
         """
-        text = f"{builder}: the net {self.name!r}; {title}.\n\n{inspect.getdoc(type(self).__call__)}"
+        general = inspect.getdoc(type(self).__call__) or ""
+        family = re.sub(r"\[(.+?)\]\(.+?\)", r"arXiv:\1", title)
+        text = f"Builds {builder}, the net {self.name!r}, as a functional `keras.Model`.\n\nFamily: {family}."
+        text += general[general.index("\n"):]      # the same sentence without the name
         for attribute, value in (("builder", builder), ("__name__", builder), ("__qualname__", builder),
                                  ("__module__", f"{__package__}.variants"), ("__doc__", text)):
             object.__setattr__(self, attribute, value)

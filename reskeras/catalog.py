@@ -24,7 +24,8 @@ from . import variants
 from .builder import Variant
 from .errors import ArgumentError, check_choice
 from .spec import AnySpec, override
-from .weights.table import Checkpoint, find_checkpoint, get_default_weights, get_source_nets
+from .weights.checkpoint import Checkpoint
+from .weights.table import find_checkpoint, get_default_weights, get_source_nets
 
 if TYPE_CHECKING:
     import keras

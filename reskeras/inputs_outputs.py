@@ -1,23 +1,26 @@
 """From images to what a model takes, and from what it gives to the names of classes."""
 from __future__ import annotations
 
+import os
 from typing import Any, Sequence
 
 import keras
 import numpy as np
 
+from .build import load
 from .images.labels import decode_scores, list_label_sets
 from .images.preprocessing import Preprocessing
 from .model_metadata import EXAMPLE, ModelMetadata, get_metadata, resolve_preprocessing
-from .weights.table import Checkpoint
+from .weights.checkpoint import Checkpoint
 
 
-def get_preprocessing(model: Checkpoint | str | keras.Model | Preprocessing,
+def get_preprocessing(model: str | os.PathLike[str] | keras.Model | Checkpoint | Preprocessing,
                       test: bool = False) -> Preprocessing:
     """The function from images (files, bytes, pixels) to what a model's weights expect.
 
     Args:
-        model: a model with metadata, a checkpoint, or its name ("resnet50v1_5.a1_in1k").
+        model: a model with metadata, a `.keras` file of one, a checkpoint, or its name
+            ("resnet50v1_5.a1_in1k"; "resnet50v1_5" is the net's default checkpoint).
         test: whether to resize and crop as for the published accuracy, which may be of a larger image.
 
     Returns:
@@ -31,19 +34,21 @@ def get_preprocessing(model: Checkpoint | str | keras.Model | Preprocessing,
         >>> model = reskeras.ResNet50D()
         >>> scores = model.predict(reskeras.get_preprocessing(model)(["cat.jpg"]))
     """
+    if isinstance(model, (str, os.PathLike)) and os.fspath(model).endswith(".keras"):
+        model = load(model)
     if not isinstance(model, keras.Model):
         preprocessing = resolve_preprocessing(model)
         return preprocessing.with_test_size() if test else preprocessing
 
     known = get_metadata(model).preprocessing
     if known is None:
-        raise ValueError(f"{model.name} has no metadata of its preprocessing, and it cannot be guessed; give the "
-                         f"name of a checkpoint, as in reskeras.get_preprocessing({EXAMPLE}), or call "
+        raise ValueError(f"{model.name} has no metadata of its preprocessing, and it cannot be guessed; give "
+                         f"the name of a checkpoint, as in reskeras.get_preprocessing({EXAMPLE}), or call "
                          "reskeras.set_metadata(model, ...)")
     return known.for_input_shape(tuple(model.input_shape[1:]), test)
 
 
-def preprocess_input(x: Any, model: Checkpoint | str | keras.Model | Preprocessing) -> Any:
+def preprocess_input(x: Any, model: str | os.PathLike[str] | keras.Model | Checkpoint | Preprocessing) -> Any:
     """Scales pixels as a model's weights expect, like the functions of that name in `keras.applications`.
 
     The images must have the model's size already; `get_preprocessing` also reads files and resizes.
@@ -67,8 +72,8 @@ def preprocess_input(x: Any, model: Checkpoint | str | keras.Model | Preprocessi
     channels = len(preprocessing.mean)
     x = np.asarray(x, "float32") if isinstance(x, (np.ndarray, list)) else keras.ops.cast(x, "float32")
     if len(x.shape) not in (3, 4) or x.shape[-1] != channels:
-        raise ValueError(f"x has the shape {tuple(x.shape)}: expected (height, width, {channels}) or a batch of "
-                         "that")
+        raise ValueError(f"x has the shape {tuple(x.shape)}: expected (height, width, {channels}) or a batch "
+                         "of that")
     return preprocessing.normalize(x)
 
 
@@ -105,5 +110,6 @@ def _labels_of(owner: Any) -> str | Sequence[str]:
     labels = metadata.labels if isinstance(metadata, (ModelMetadata, Checkpoint)) else ()
     if not labels:
         raise ValueError(f"{getattr(owner, 'name', owner)} does not know the names of its classes; give "
-                         f"labels=[...] in the order of its classes, or one of {', '.join(list_label_sets())}")
+                         "labels=[...] in the order of its classes, or one of "
+                         f"{', '.join(list_label_sets())}")
     return labels

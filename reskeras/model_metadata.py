@@ -20,7 +20,8 @@ from .errors import ArgumentError
 from .graph.graph import high_recursion_limit
 from .images.labels import get_classes, list_label_sets
 from .images.preprocessing import Preprocessing
-from .weights.table import Checkpoint, get_weights
+from .weights.checkpoint import Checkpoint
+from .weights.table import get_weights
 
 Labels = str | tuple[str, ...]      # the name of a label set, or the names of the classes
 EXAMPLE = "'resnet50v1_5.a1_in1k'"
@@ -62,12 +63,12 @@ class ModelMetadata:
     def from_config(cls, config: dict[str, Any]) -> ModelMetadata:
         """The inverse of `get_config`; keys that a later version may have added are ignored."""
         values = {field: config[key] for field, key in _FIELD_KEYS.items() if key in config}
-        preprocessing, labels = None, values.get("labels", ())
         if saved := values.get("preprocessing"):
             preprocessing = Preprocessing.from_config(saved)
-            values.setdefault("includes_preprocessing", preprocessing.pixels == "raw")
-        values |= {"preprocessing": preprocessing, "labels": labels if isinstance(labels, str) else tuple(labels)}
-        return cls(**values)
+            values = {"includes_preprocessing": preprocessing.pixels == "raw", **values,
+                      "preprocessing": preprocessing}
+        labels = values.get("labels", ())
+        return cls(**{**values, "labels": labels if isinstance(labels, str) else tuple(labels)})
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, include_preprocessing: bool = False,
@@ -83,12 +84,7 @@ class ModelMetadata:
         return metadata._around(include_preprocessing, include_labels)
 
     def _around(self, scales: bool, keeps_classes: bool) -> ModelMetadata:
-        """The metadata of a model around the net.
-
-        Args:
-            scales: whether the model scales pixels before the net.
-            keeps_classes: whether the model's classes are the net's.
-        """
+        """Of a model around the net: whether it scales pixels first, whether its classes are the net's."""
         preprocessing = self.preprocessing
         if preprocessing and scales:
             preprocessing = preprocessing.without_scaling()

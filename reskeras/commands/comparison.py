@@ -7,7 +7,8 @@ from typing import Iterable, Sequence
 from .. import catalog
 from ..errors import ArgumentError, nearest
 from ..variants import FAMILIES, VARIANTS
-from ..weights.table import Checkpoint, get_checkpoints
+from ..weights.checkpoint import Checkpoint
+from ..weights.table import get_checkpoints
 from .published_costs import PUBLISHED_NETS
 
 IMAGENET = "imagenet-1k"

@@ -10,7 +10,8 @@ from .. import catalog
 from ..builder import Variant
 from ..spec import find_differences
 from ..variants import FAMILIES, VARIANTS
-from ..weights.table import Checkpoint, list_checkpoints
+from ..weights.checkpoint import Checkpoint
+from ..weights.table import list_checkpoints
 from . import html
 
 # The families from whose nets those of a family were made; Inception's were made from none

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from .. import catalog
 from ..catalog import check_model_kind, is_file_name, load_keras_file
 from ..errors import ArgumentError, to_whole_number
-from ..weights.table import Checkpoint, get_checkpoints, find_checkpoint, get_default_weights, get_weights
+from ..weights.checkpoint import Checkpoint
+from ..weights.table import get_checkpoints, find_checkpoint, get_default_weights, get_weights
 
 if TYPE_CHECKING:
     import keras

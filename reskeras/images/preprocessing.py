@@ -104,8 +104,6 @@ class Preprocessing:
         result = self._prepare_in_graph(images) if _is_symbolic(images) else self._prepare(images)
         return (result, *rest) if rest else result
 
-    map_fn = __call__
-
     def _prepare(self, images: Any) -> np.ndarray:
         """Any images (see `__call__`) to an array (N, *size, channels)."""
         if isinstance(images, (list, tuple)):

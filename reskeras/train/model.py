@@ -14,7 +14,8 @@ from ..images.preprocessing import Preprocessing
 from ..model_metadata import ModelWithMetadata, get_metadata, set_metadata
 from ..spec import AnySpec, Spec
 from ..variants import VARIANTS
-from ..weights.table import Checkpoint, find_checkpoint, get_default_weights
+from ..weights.checkpoint import Checkpoint
+from ..weights.table import find_checkpoint, get_default_weights
 from .losses import ACTIVATIONS
 from .model_check import check_model_matches_recipe, iterate_layers
 from .recipe import Recipe

@@ -22,7 +22,8 @@ from urllib.parse import urlsplit
 
 from ..files import write_text
 from .download import count_attempts, download_file, iterate_causes
-from .table import EMBEDDED_FOLDER, Checkpoint
+from .checkpoint import Checkpoint
+from .table import EMBEDDED_FOLDER
 
 BACKOFF = 0.5           # seconds before the second attempt, doubled at each further one
 CHUNK = 1 << 20         # bytes that are hashed at once

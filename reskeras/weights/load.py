@@ -22,7 +22,7 @@ from .convert import (Arrays, assign_tensors, is_headless, is_keras_key, list_va
 from .fetch import fetch_checkpoint
 from .name_rules import HEAD
 from .readers import check_readable, read_tensors
-from .table import Checkpoint
+from .checkpoint import Checkpoint
 
 _LOGGED: set[str] = set()       # messages and warnings that were given: each only once
 

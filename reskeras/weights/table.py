@@ -18,122 +18,17 @@ import functools
 import json
 import os
 import pathlib
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Mapping
 
 from ..errors import ArgumentError
+from .checkpoint import Checkpoint
 
 EMBEDDED_FOLDER = pathlib.Path(__file__).parent / "embedded"       # checkpoints that come with the package
 TABLE_FILE = pathlib.Path(__file__).with_name("table.json")
-HUB = "https://huggingface.co"
 IMAGENET = "imagenet"       # stands for the variant's default checkpoint; no checkpoint has this tag
 # what the path of a file of weights ends in, see readers.py
 FILE_SUFFIXES = (".safetensors", ".weights.h5", ".h5", ".keras", ".npz", ".pth", ".pt", ".th")
-
-_NO_CROP = "its source states no crop or interpolation: those given here are the convention of its kind"
-_CONVERTED = "by Kaiming He's release (MIT), converted"
-_OTHER_POOL = "the net differs from its variant in the stem's pool alone, which no parameter count shows"
-# What should be known of a checkpoint, by source, by the source's net, or by id
-NOTES = {
-    **dict.fromkeys(("keras", "tf_keras", "google", "akamaster", "chenyaofo"), _NO_CROP),
-    **dict.fromkeys(("keras/ResNet50", "keras/ResNet101", "keras/ResNet152"), _CONVERTED),
-    **dict.fromkeys(("timm/legacy_senet154", "timm/legacy_seresnext50_32x4d",
-                     "timm/legacy_seresnext101_32x4d"), _OTHER_POOL),
-    "torchvision": "the license is of torchvision's code; the weights carry none of their own",
-    "timm/resnet50.bamboo":
-        "trained on Bamboo's classes, but the file has no classifier: the head starts at random",
-}
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Published weights: their file, the net that they fit, how images are prepared, the published accuracy.
-
-    Sizes are in pixels, fractions in 0..1, accuracies in percent on the validation images of the label set.
-
-    Example:
-        >>> checkpoint = reskeras.get_weights("resnet50v1_5.a1_in1k")
-        >>> checkpoint.license, checkpoint.top1
-        ('apache-2.0', 80.382)
-    """
-
-    variant: str                        # the net, as in `reskeras.list_models()`
-    tag: str                            # its name among the checkpoints of the variant
-    id: str                             # its name at its source: "timm/resnet50.a1_in1k"
-    # the file
-    format: str                         # safetensors, h5, pth, npz, keras
-    url: str = ""                       # "" for a file that comes with the package
-    repo: str = ""                      # the repository on the Hugging Face hub, "" for files of other hosts
-    file: str = ""                      # the file's name in the repository or the package
-    revision: str = ""                  # the commit of the repository, "" where none is known
-    sha256: str = ""
-    # the first 8 or 9 digits of the sha256, from the file's name; timm's old files are not those on the hub
-    sha256_prefix: str = ""
-    md5: str = ""                       # what Keras publishes
-    include_top: bool = True            # whether the file has a classifier
-    # Spec fields in which the source's net differs from the variant
-    spec_fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    is_default: bool = False            # whether weights="imagenet" means this one
-    # the image
-    input_size: int = 224
-    test_input_size: int = 0            # of the published test; input_size where it was not another one
-    channels: int = 3
-    # torch: (x / 255 - mean) / std; tf: the same with halves; caffe: BGR, x - mean
-    pixels: str = "torch"
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    interpolation: str = "bicubic"
-    crop_pct: float = 0.875
-    test_crop_pct: float = 0.0          # of the published test; crop_pct where it was not another one
-    crop_mode: str = "center"
-    # the classes
-    labels: str = "imagenet-1k"         # the label set, "" without a classifier
-    classes: int = 1000                 # 0 without a classifier
-    label_offset: int = 0               # how many classes the file has before those of the set ("background")
-    dataset: str = "in1k"               # "in21k->in1k": trained on the first, fine-tuned on the second
-    # the publication
-    license: str = "apache-2.0"         # SPDX in small letters; "" where none was published
-    recipe: str = ""
-    top1: float | None = None           # at top1_size
-    top5: float | None = None
-    top1_size: int = 0
-    test_top1: float | None = None      # at test_input_size, where that is another size
-    test_top5: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("mean", "std"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, "test_input_size", self.test_input_size or self.input_size)
-        object.__setattr__(self, "test_crop_pct", self.test_crop_pct or self.crop_pct)
-        if self.repo and not self.url:
-            url = f"{HUB}/{self.repo}/resolve/{self.revision or 'main'}/{self.file}"
-            object.__setattr__(self, "url", url)
-
-    @property
-    def name(self) -> str:
-        """What `create` and `get_weights` take: "resnet50v1_5.a1_in1k"."""
-        return f"{self.variant}.{self.tag}"
-
-    @property
-    def source(self) -> str:
-        """Who published it: "timm", "torchvision", "keras", "google" ..."""
-        return self.id.partition("/")[0]
-
-    @property
-    def source_net(self) -> str:
-        """The source's name of the net: "timm/resnet50"."""
-        return self.id.removesuffix(f".{self.tag}")
-
-    @property
-    def note(self) -> str:
-        """What should be known of it besides the fields, "" for nothing."""
-        return "; ".join(NOTES[key] for key in (self.source, self.source_net, self.id) if key in NOTES)
-
-    @property
-    def allows_commercial_use(self) -> bool:
-        """Whether its license allows commercial use; False also where no license was published."""
-        return bool(self.license) and "-nc" not in self.license
 
 
 @functools.cache

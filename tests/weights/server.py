@@ -29,8 +29,8 @@ class Server:
     """`files`: path -> bytes, for the hub "/owner/name/file".  `faults`: path -> faults of its next
     GETs, in order.
 
-    A fault is a status, ("cut", n) for n bytes and a lost connection, or ("slow", n, seconds) for a pause after
-    n bytes.
+    A fault is a status, ("cut", n) for n bytes and a lost connection, or ("slow", n, seconds) for a pause
+    after n bytes.
     """
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, list] = field(default_factory=dict)

@@ -31,7 +31,8 @@ def test_list_and_show(capsys):
     out = capsys.readouterr().out
     assert "states no crop or interpolation" in out and "Kaiming He's release (MIT)" in out
     assert cli.main(["weights", "list", "nothing*"]) == cli.main(["weights", "show", "resnet50.a1_in1k"]) == 2
-    assert [line.startswith("reskeras weights ") for line in capsys.readouterr().err.splitlines()] == [True, True]
+    errors = capsys.readouterr().err.splitlines()
+    assert [line.startswith("reskeras weights ") for line in errors] == [True, True]
 
 
 def test_fetch_and_verify(served, capsys):

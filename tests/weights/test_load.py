@@ -16,7 +16,8 @@ from safetensors.numpy import save
 
 import reskeras
 from reskeras.weights.load import adapt_channels
-from reskeras.weights.table import Checkpoint, find_checkpoint, get_weights
+from reskeras.weights.checkpoint import Checkpoint
+from reskeras.weights.table import find_checkpoint, get_weights
 
 # one net for each stem: its checkpoint, how small, its first convolution, pixels
 STEMS = {

@@ -11,10 +11,10 @@ from reskeras import catalog
 from reskeras.spec import override
 from reskeras.variants import VARIANTS
 from reskeras.weights import fetch
+from reskeras.weights.checkpoint import Checkpoint
 from reskeras.weights.table import (
     FILE_SUFFIXES,
     TABLE_FILE,
-    Checkpoint,
     make_table_entry,
     get_default_checkpoint,
     get_default_weights,
@@ -176,7 +176,7 @@ def test_get_weights():
 
 
 def test_notes():
-    from reskeras.weights.table import NOTES
+    from reskeras.weights.checkpoint import NOTES
     keys = {key for w in list_checkpoints() for key in (w.source, w.source_net, w.id)}
     assert set(NOTES) <= keys
     assert get_weights("timm/resnet50.a1_in1k").note == ""
