@@ -78,7 +78,7 @@ def CifarPlain110(
     include_preprocessing: bool = False, name: str | None = 'cifar_plain110', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPlain110: the net 'cifar_plain110'; Plain nets, [1512.03385](https://arxiv.org/abs/1512.03385)."""
+    """Builds CifarPlain110, the net 'cifar_plain110', as a functional `keras.Model`."""
     ...
 
 def CifarPlain20(
@@ -87,7 +87,7 @@ def CifarPlain20(
     include_preprocessing: bool = False, name: str | None = 'cifar_plain20', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPlain20: the net 'cifar_plain20'; Plain nets, [1512.03385](https://arxiv.org/abs/1512.03385)."""
+    """Builds CifarPlain20, the net 'cifar_plain20', as a functional `keras.Model`."""
     ...
 
 def CifarPlain32(
@@ -96,7 +96,7 @@ def CifarPlain32(
     include_preprocessing: bool = False, name: str | None = 'cifar_plain32', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPlain32: the net 'cifar_plain32'; Plain nets, [1512.03385](https://arxiv.org/abs/1512.03385)."""
+    """Builds CifarPlain32, the net 'cifar_plain32', as a functional `keras.Model`."""
     ...
 
 def CifarPlain44(
@@ -105,7 +105,7 @@ def CifarPlain44(
     include_preprocessing: bool = False, name: str | None = 'cifar_plain44', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPlain44: the net 'cifar_plain44'; Plain nets, [1512.03385](https://arxiv.org/abs/1512.03385)."""
+    """Builds CifarPlain44, the net 'cifar_plain44', as a functional `keras.Model`."""
     ...
 
 def CifarPlain56(
@@ -114,7 +114,7 @@ def CifarPlain56(
     include_preprocessing: bool = False, name: str | None = 'cifar_plain56', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPlain56: the net 'cifar_plain56'; Plain nets, [1512.03385](https://arxiv.org/abs/1512.03385)."""
+    """Builds CifarPlain56, the net 'cifar_plain56', as a functional `keras.Model`."""
     ...
 
 def CifarPreResNet1001(
@@ -123,8 +123,7 @@ def CifarPreResNet1001(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet1001', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPreResNet1001: the net 'cifar_preresnet1001'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds CifarPreResNet1001, the net 'cifar_preresnet1001', as a functional `keras.Model`."""
     ...
 
 def CifarPreResNet110(
@@ -133,8 +132,7 @@ def CifarPreResNet110(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet110', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPreResNet110: the net 'cifar_preresnet110'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds CifarPreResNet110, the net 'cifar_preresnet110', as a functional `keras.Model`."""
     ...
 
 def CifarPreResNet1202(
@@ -143,8 +141,7 @@ def CifarPreResNet1202(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet1202', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPreResNet1202: the net 'cifar_preresnet1202'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds CifarPreResNet1202, the net 'cifar_preresnet1202', as a functional `keras.Model`."""
     ...
 
 def CifarPreResNet164(
@@ -153,8 +150,7 @@ def CifarPreResNet164(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet164', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPreResNet164: the net 'cifar_preresnet164'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds CifarPreResNet164, the net 'cifar_preresnet164', as a functional `keras.Model`."""
     ...
 
 def CifarPreResNet20(
@@ -163,8 +159,7 @@ def CifarPreResNet20(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet20', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPreResNet20: the net 'cifar_preresnet20'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds CifarPreResNet20, the net 'cifar_preresnet20', as a functional `keras.Model`."""
     ...
 
 def CifarPreResNet272(
@@ -173,8 +168,7 @@ def CifarPreResNet272(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet272', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPreResNet272: the net 'cifar_preresnet272'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds CifarPreResNet272, the net 'cifar_preresnet272', as a functional `keras.Model`."""
     ...
 
 def CifarPreResNet32(
@@ -183,8 +177,7 @@ def CifarPreResNet32(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet32', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPreResNet32: the net 'cifar_preresnet32'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds CifarPreResNet32, the net 'cifar_preresnet32', as a functional `keras.Model`."""
     ...
 
 def CifarPreResNet44(
@@ -193,8 +186,7 @@ def CifarPreResNet44(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet44', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPreResNet44: the net 'cifar_preresnet44'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds CifarPreResNet44, the net 'cifar_preresnet44', as a functional `keras.Model`."""
     ...
 
 def CifarPreResNet542(
@@ -203,8 +195,7 @@ def CifarPreResNet542(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet542', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPreResNet542: the net 'cifar_preresnet542'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds CifarPreResNet542, the net 'cifar_preresnet542', as a functional `keras.Model`."""
     ...
 
 def CifarPreResNet56(
@@ -213,8 +204,7 @@ def CifarPreResNet56(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet56', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarPreResNet56: the net 'cifar_preresnet56'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds CifarPreResNet56, the net 'cifar_preresnet56', as a functional `keras.Model`."""
     ...
 
 def CifarResNeXt29_16x64d(
@@ -223,8 +213,7 @@ def CifarResNeXt29_16x64d(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnext29_16x64d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNeXt29_16x64d: the net 'cifar_resnext29_16x64d'; ResNeXt,
-    [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds CifarResNeXt29_16x64d, the net 'cifar_resnext29_16x64d', as a functional `keras.Model`."""
     ...
 
 def CifarResNeXt29_32x4d(
@@ -233,8 +222,7 @@ def CifarResNeXt29_32x4d(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnext29_32x4d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNeXt29_32x4d: the net 'cifar_resnext29_32x4d'; ResNeXt,
-    [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds CifarResNeXt29_32x4d, the net 'cifar_resnext29_32x4d', as a functional `keras.Model`."""
     ...
 
 def CifarResNeXt29_8x64d(
@@ -243,8 +231,7 @@ def CifarResNeXt29_8x64d(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnext29_8x64d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNeXt29_8x64d: the net 'cifar_resnext29_8x64d'; ResNeXt,
-    [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds CifarResNeXt29_8x64d, the net 'cifar_resnext29_8x64d', as a functional `keras.Model`."""
     ...
 
 def CifarResNet1001(
@@ -253,8 +240,7 @@ def CifarResNet1001(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet1001', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet1001: the net 'cifar_resnet1001'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet1001, the net 'cifar_resnet1001', as a functional `keras.Model`."""
     ...
 
 def CifarResNet110(
@@ -263,8 +249,7 @@ def CifarResNet110(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet110', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet110: the net 'cifar_resnet110'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet110, the net 'cifar_resnet110', as a functional `keras.Model`."""
     ...
 
 def CifarResNet110B(
@@ -273,8 +258,7 @@ def CifarResNet110B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet110b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet110B: the net 'cifar_resnet110b'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet110B, the net 'cifar_resnet110b', as a functional `keras.Model`."""
     ...
 
 def CifarResNet1202(
@@ -283,8 +267,7 @@ def CifarResNet1202(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet1202', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet1202: the net 'cifar_resnet1202'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet1202, the net 'cifar_resnet1202', as a functional `keras.Model`."""
     ...
 
 def CifarResNet1202B(
@@ -293,8 +276,7 @@ def CifarResNet1202B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet1202b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet1202B: the net 'cifar_resnet1202b'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet1202B, the net 'cifar_resnet1202b', as a functional `keras.Model`."""
     ...
 
 def CifarResNet164(
@@ -303,8 +285,7 @@ def CifarResNet164(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet164', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet164: the net 'cifar_resnet164'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet164, the net 'cifar_resnet164', as a functional `keras.Model`."""
     ...
 
 def CifarResNet20(
@@ -313,8 +294,7 @@ def CifarResNet20(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet20', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet20: the net 'cifar_resnet20'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet20, the net 'cifar_resnet20', as a functional `keras.Model`."""
     ...
 
 def CifarResNet20B(
@@ -323,8 +303,7 @@ def CifarResNet20B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet20b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet20B: the net 'cifar_resnet20b'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet20B, the net 'cifar_resnet20b', as a functional `keras.Model`."""
     ...
 
 def CifarResNet272(
@@ -333,8 +312,7 @@ def CifarResNet272(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet272', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet272: the net 'cifar_resnet272'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet272, the net 'cifar_resnet272', as a functional `keras.Model`."""
     ...
 
 def CifarResNet32(
@@ -343,8 +321,7 @@ def CifarResNet32(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet32', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet32: the net 'cifar_resnet32'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet32, the net 'cifar_resnet32', as a functional `keras.Model`."""
     ...
 
 def CifarResNet32B(
@@ -353,8 +330,7 @@ def CifarResNet32B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet32b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet32B: the net 'cifar_resnet32b'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet32B, the net 'cifar_resnet32b', as a functional `keras.Model`."""
     ...
 
 def CifarResNet44(
@@ -363,8 +339,7 @@ def CifarResNet44(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet44', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet44: the net 'cifar_resnet44'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet44, the net 'cifar_resnet44', as a functional `keras.Model`."""
     ...
 
 def CifarResNet44B(
@@ -373,8 +348,7 @@ def CifarResNet44B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet44b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet44B: the net 'cifar_resnet44b'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet44B, the net 'cifar_resnet44b', as a functional `keras.Model`."""
     ...
 
 def CifarResNet542(
@@ -383,8 +357,7 @@ def CifarResNet542(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet542', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet542: the net 'cifar_resnet542'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet542, the net 'cifar_resnet542', as a functional `keras.Model`."""
     ...
 
 def CifarResNet56(
@@ -393,8 +366,7 @@ def CifarResNet56(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet56', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet56: the net 'cifar_resnet56'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet56, the net 'cifar_resnet56', as a functional `keras.Model`."""
     ...
 
 def CifarResNet56B(
@@ -403,8 +375,7 @@ def CifarResNet56B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet56b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarResNet56B: the net 'cifar_resnet56b'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds CifarResNet56B, the net 'cifar_resnet56b', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet16_10(
@@ -413,8 +384,7 @@ def CifarWideResNet16_10(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet16_10', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet16_10: the net 'cifar_wide_resnet16_10'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet16_10, the net 'cifar_wide_resnet16_10', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet16_4(
@@ -423,8 +393,7 @@ def CifarWideResNet16_4(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet16_4', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet16_4: the net 'cifar_wide_resnet16_4'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet16_4, the net 'cifar_wide_resnet16_4', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet16_8(
@@ -433,8 +402,7 @@ def CifarWideResNet16_8(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet16_8', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet16_8: the net 'cifar_wide_resnet16_8'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet16_8, the net 'cifar_wide_resnet16_8', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet22_10(
@@ -443,8 +411,7 @@ def CifarWideResNet22_10(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet22_10', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet22_10: the net 'cifar_wide_resnet22_10'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet22_10, the net 'cifar_wide_resnet22_10', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet22_2(
@@ -453,8 +420,7 @@ def CifarWideResNet22_2(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet22_2', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet22_2: the net 'cifar_wide_resnet22_2'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet22_2, the net 'cifar_wide_resnet22_2', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet22_8(
@@ -463,8 +429,7 @@ def CifarWideResNet22_8(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet22_8', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet22_8: the net 'cifar_wide_resnet22_8'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet22_8, the net 'cifar_wide_resnet22_8', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet28_10(
@@ -473,8 +438,7 @@ def CifarWideResNet28_10(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet28_10', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet28_10: the net 'cifar_wide_resnet28_10'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet28_10, the net 'cifar_wide_resnet28_10', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet28_12(
@@ -483,8 +447,7 @@ def CifarWideResNet28_12(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet28_12', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet28_12: the net 'cifar_wide_resnet28_12'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet28_12, the net 'cifar_wide_resnet28_12', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet28_2(
@@ -493,8 +456,7 @@ def CifarWideResNet28_2(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet28_2', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet28_2: the net 'cifar_wide_resnet28_2'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet28_2, the net 'cifar_wide_resnet28_2', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet40_1(
@@ -503,8 +465,7 @@ def CifarWideResNet40_1(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet40_1', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet40_1: the net 'cifar_wide_resnet40_1'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet40_1, the net 'cifar_wide_resnet40_1', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet40_10(
@@ -513,8 +474,7 @@ def CifarWideResNet40_10(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet40_10', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet40_10: the net 'cifar_wide_resnet40_10'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet40_10, the net 'cifar_wide_resnet40_10', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet40_2(
@@ -523,8 +483,7 @@ def CifarWideResNet40_2(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet40_2', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet40_2: the net 'cifar_wide_resnet40_2'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet40_2, the net 'cifar_wide_resnet40_2', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet40_4(
@@ -533,8 +492,7 @@ def CifarWideResNet40_4(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet40_4', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet40_4: the net 'cifar_wide_resnet40_4'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet40_4, the net 'cifar_wide_resnet40_4', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet40_8(
@@ -543,8 +501,7 @@ def CifarWideResNet40_8(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet40_8', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet40_8: the net 'cifar_wide_resnet40_8'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet40_8, the net 'cifar_wide_resnet40_8', as a functional `keras.Model`."""
     ...
 
 def CifarWideResNet52_1(
@@ -553,8 +510,7 @@ def CifarWideResNet52_1(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet52_1', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """CifarWideResNet52_1: the net 'cifar_wide_resnet52_1'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds CifarWideResNet52_1, the net 'cifar_wide_resnet52_1', as a functional `keras.Model`."""
     ...
 
 def ECAResNeXt26T_32x4d(
@@ -563,8 +519,7 @@ def ECAResNeXt26T_32x4d(
     include_preprocessing: bool = False, name: str | None = 'ecaresnext26t_32x4d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ECAResNeXt26T_32x4d: the net 'ecaresnext26t_32x4d'; ECA,
-    [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNeXt26T_32x4d, the net 'ecaresnext26t_32x4d', as a functional `keras.Model`."""
     ...
 
 def ECAResNeXt50T_32x4d(
@@ -573,8 +528,7 @@ def ECAResNeXt50T_32x4d(
     include_preprocessing: bool = False, name: str | None = 'ecaresnext50t_32x4d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ECAResNeXt50T_32x4d: the net 'ecaresnext50t_32x4d'; ECA,
-    [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNeXt50T_32x4d, the net 'ecaresnext50t_32x4d', as a functional `keras.Model`."""
     ...
 
 def ECAResNet101(
@@ -583,7 +537,7 @@ def ECAResNet101(
     include_preprocessing: bool = False, name: str | None = 'ecaresnet101', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ECAResNet101: the net 'ecaresnet101'; ECA, [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNet101, the net 'ecaresnet101', as a functional `keras.Model`."""
     ...
 
 def ECAResNet101D(
@@ -592,7 +546,7 @@ def ECAResNet101D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'ecaresnet101d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ECAResNet101D: the net 'ecaresnet101d'; ECA, [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNet101D, the net 'ecaresnet101d', as a functional `keras.Model`."""
     ...
 
 def ECAResNet152(
@@ -601,7 +555,7 @@ def ECAResNet152(
     include_preprocessing: bool = False, name: str | None = 'ecaresnet152', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ECAResNet152: the net 'ecaresnet152'; ECA, [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNet152, the net 'ecaresnet152', as a functional `keras.Model`."""
     ...
 
 def ECAResNet18(
@@ -610,7 +564,7 @@ def ECAResNet18(
     include_preprocessing: bool = False, name: str | None = 'ecaresnet18', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ECAResNet18: the net 'ecaresnet18'; ECA, [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNet18, the net 'ecaresnet18', as a functional `keras.Model`."""
     ...
 
 def ECAResNet200D(
@@ -619,7 +573,7 @@ def ECAResNet200D(
     include_preprocessing: bool = False, name: str | None = 'ecaresnet200d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ECAResNet200D: the net 'ecaresnet200d'; ECA, [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNet200D, the net 'ecaresnet200d', as a functional `keras.Model`."""
     ...
 
 def ECAResNet269D(
@@ -628,7 +582,7 @@ def ECAResNet269D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'ecaresnet269d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ECAResNet269D: the net 'ecaresnet269d'; ECA, [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNet269D, the net 'ecaresnet269d', as a functional `keras.Model`."""
     ...
 
 def ECAResNet26T(
@@ -637,7 +591,7 @@ def ECAResNet26T(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'ecaresnet26t', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ECAResNet26T: the net 'ecaresnet26t'; ECA, [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNet26T, the net 'ecaresnet26t', as a functional `keras.Model`."""
     ...
 
 def ECAResNet34(
@@ -646,7 +600,7 @@ def ECAResNet34(
     include_preprocessing: bool = False, name: str | None = 'ecaresnet34', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ECAResNet34: the net 'ecaresnet34'; ECA, [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNet34, the net 'ecaresnet34', as a functional `keras.Model`."""
     ...
 
 def ECAResNet50(
@@ -655,7 +609,7 @@ def ECAResNet50(
     include_preprocessing: bool = False, name: str | None = 'ecaresnet50', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ECAResNet50: the net 'ecaresnet50'; ECA, [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNet50, the net 'ecaresnet50', as a functional `keras.Model`."""
     ...
 
 def ECAResNet50D(
@@ -664,7 +618,7 @@ def ECAResNet50D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'ecaresnet50d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ECAResNet50D: the net 'ecaresnet50d'; ECA, [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNet50D, the net 'ecaresnet50d', as a functional `keras.Model`."""
     ...
 
 def ECAResNet50T(
@@ -673,7 +627,7 @@ def ECAResNet50T(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'ecaresnet50t', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ECAResNet50T: the net 'ecaresnet50t'; ECA, [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNet50T, the net 'ecaresnet50t', as a functional `keras.Model`."""
     ...
 
 def ECAResNetLight(
@@ -682,7 +636,7 @@ def ECAResNetLight(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'ecaresnetlight', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ECAResNetLight: the net 'ecaresnetlight'; ECA, [1910.03151](https://arxiv.org/abs/1910.03151)."""
+    """Builds ECAResNetLight, the net 'ecaresnetlight', as a functional `keras.Model`."""
     ...
 
 def InceptionResNetV2(
@@ -691,8 +645,7 @@ def InceptionResNetV2(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'inception_resnet_v2', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """InceptionResNetV2: the net 'inception_resnet_v2'; Inception-v4, Inception-ResNet-v2,
-    [1602.07261](https://arxiv.org/abs/1602.07261)."""
+    """Builds InceptionResNetV2, the net 'inception_resnet_v2', as a functional `keras.Model`."""
     ...
 
 def InceptionResNetV2Gamma(
@@ -701,8 +654,7 @@ def InceptionResNetV2Gamma(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'inception_resnet_v2_gamma', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """InceptionResNetV2Gamma: the net 'inception_resnet_v2_gamma'; Inception-v4, Inception-ResNet-v2,
-    [1602.07261](https://arxiv.org/abs/1602.07261)."""
+    """Builds InceptionResNetV2Gamma, the net 'inception_resnet_v2_gamma', as a functional `keras.Model`."""
     ...
 
 def InceptionV4(
@@ -711,8 +663,7 @@ def InceptionV4(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'inception_v4', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """InceptionV4: the net 'inception_v4'; Inception-v4, Inception-ResNet-v2,
-    [1602.07261](https://arxiv.org/abs/1602.07261)."""
+    """Builds InceptionV4, the net 'inception_v4', as a functional `keras.Model`."""
     ...
 
 def MLPerfTinyResNet8(
@@ -721,8 +672,7 @@ def MLPerfTinyResNet8(
     include_preprocessing: bool = False, name: str | None = 'mlperf_tiny_resnet8', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """MLPerfTinyResNet8: the net 'mlperf_tiny_resnet8'; MLPerf Tiny,
-    [2106.07597](https://arxiv.org/abs/2106.07597)."""
+    """Builds MLPerfTinyResNet8, the net 'mlperf_tiny_resnet8', as a functional `keras.Model`."""
     ...
 
 def PlainNet18(
@@ -731,7 +681,7 @@ def PlainNet18(
     include_preprocessing: bool = False, name: str | None = 'plainnet18', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """PlainNet18: the net 'plainnet18'; Plain nets, [1512.03385](https://arxiv.org/abs/1512.03385)."""
+    """Builds PlainNet18, the net 'plainnet18', as a functional `keras.Model`."""
     ...
 
 def PlainNet34(
@@ -740,7 +690,7 @@ def PlainNet34(
     include_preprocessing: bool = False, name: str | None = 'plainnet34', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """PlainNet34: the net 'plainnet34'; Plain nets, [1512.03385](https://arxiv.org/abs/1512.03385)."""
+    """Builds PlainNet34, the net 'plainnet34', as a functional `keras.Model`."""
     ...
 
 def PreResNet200(
@@ -749,8 +699,7 @@ def PreResNet200(
     include_preprocessing: bool = False, name: str | None = 'preresnet200', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """PreResNet200: the net 'preresnet200'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds PreResNet200, the net 'preresnet200', as a functional `keras.Model`."""
     ...
 
 def ResNeSt101(
@@ -759,7 +708,7 @@ def ResNeSt101(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest101', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeSt101: the net 'resnest101'; ResNeSt, [2004.08955](https://arxiv.org/abs/2004.08955)."""
+    """Builds ResNeSt101, the net 'resnest101', as a functional `keras.Model`."""
     ...
 
 def ResNeSt14(
@@ -768,7 +717,7 @@ def ResNeSt14(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest14', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeSt14: the net 'resnest14'; ResNeSt, [2004.08955](https://arxiv.org/abs/2004.08955)."""
+    """Builds ResNeSt14, the net 'resnest14', as a functional `keras.Model`."""
     ...
 
 def ResNeSt200(
@@ -777,7 +726,7 @@ def ResNeSt200(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest200', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeSt200: the net 'resnest200'; ResNeSt, [2004.08955](https://arxiv.org/abs/2004.08955)."""
+    """Builds ResNeSt200, the net 'resnest200', as a functional `keras.Model`."""
     ...
 
 def ResNeSt26(
@@ -786,7 +735,7 @@ def ResNeSt26(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest26', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeSt26: the net 'resnest26'; ResNeSt, [2004.08955](https://arxiv.org/abs/2004.08955)."""
+    """Builds ResNeSt26, the net 'resnest26', as a functional `keras.Model`."""
     ...
 
 def ResNeSt269(
@@ -795,7 +744,7 @@ def ResNeSt269(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest269', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeSt269: the net 'resnest269'; ResNeSt, [2004.08955](https://arxiv.org/abs/2004.08955)."""
+    """Builds ResNeSt269, the net 'resnest269', as a functional `keras.Model`."""
     ...
 
 def ResNeSt50(
@@ -804,7 +753,7 @@ def ResNeSt50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeSt50: the net 'resnest50'; ResNeSt, [2004.08955](https://arxiv.org/abs/2004.08955)."""
+    """Builds ResNeSt50, the net 'resnest50', as a functional `keras.Model`."""
     ...
 
 def ResNeSt50Fast_1s1x64d(
@@ -813,8 +762,7 @@ def ResNeSt50Fast_1s1x64d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_1s1x64d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeSt50Fast_1s1x64d: the net 'resnest50_fast_1s1x64d'; ResNeSt,
-    [2004.08955](https://arxiv.org/abs/2004.08955)."""
+    """Builds ResNeSt50Fast_1s1x64d, the net 'resnest50_fast_1s1x64d', as a functional `keras.Model`."""
     ...
 
 def ResNeSt50Fast_1s2x40d(
@@ -823,8 +771,7 @@ def ResNeSt50Fast_1s2x40d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_1s2x40d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeSt50Fast_1s2x40d: the net 'resnest50_fast_1s2x40d'; ResNeSt,
-    [2004.08955](https://arxiv.org/abs/2004.08955)."""
+    """Builds ResNeSt50Fast_1s2x40d, the net 'resnest50_fast_1s2x40d', as a functional `keras.Model`."""
     ...
 
 def ResNeSt50Fast_1s4x24d(
@@ -833,8 +780,7 @@ def ResNeSt50Fast_1s4x24d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_1s4x24d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeSt50Fast_1s4x24d: the net 'resnest50_fast_1s4x24d'; ResNeSt,
-    [2004.08955](https://arxiv.org/abs/2004.08955)."""
+    """Builds ResNeSt50Fast_1s4x24d, the net 'resnest50_fast_1s4x24d', as a functional `keras.Model`."""
     ...
 
 def ResNeSt50Fast_2s1x64d(
@@ -843,8 +789,7 @@ def ResNeSt50Fast_2s1x64d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_2s1x64d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeSt50Fast_2s1x64d: the net 'resnest50_fast_2s1x64d'; ResNeSt,
-    [2004.08955](https://arxiv.org/abs/2004.08955)."""
+    """Builds ResNeSt50Fast_2s1x64d, the net 'resnest50_fast_2s1x64d', as a functional `keras.Model`."""
     ...
 
 def ResNeSt50Fast_2s2x40d(
@@ -853,8 +798,7 @@ def ResNeSt50Fast_2s2x40d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_2s2x40d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeSt50Fast_2s2x40d: the net 'resnest50_fast_2s2x40d'; ResNeSt,
-    [2004.08955](https://arxiv.org/abs/2004.08955)."""
+    """Builds ResNeSt50Fast_2s2x40d, the net 'resnest50_fast_2s2x40d', as a functional `keras.Model`."""
     ...
 
 def ResNeSt50Fast_4s1x64d(
@@ -863,8 +807,7 @@ def ResNeSt50Fast_4s1x64d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_4s1x64d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeSt50Fast_4s1x64d: the net 'resnest50_fast_4s1x64d'; ResNeSt,
-    [2004.08955](https://arxiv.org/abs/2004.08955)."""
+    """Builds ResNeSt50Fast_4s1x64d, the net 'resnest50_fast_4s1x64d', as a functional `keras.Model`."""
     ...
 
 def ResNeSt50Fast_4s2x40d(
@@ -873,8 +816,7 @@ def ResNeSt50Fast_4s2x40d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_4s2x40d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeSt50Fast_4s2x40d: the net 'resnest50_fast_4s2x40d'; ResNeSt,
-    [2004.08955](https://arxiv.org/abs/2004.08955)."""
+    """Builds ResNeSt50Fast_4s2x40d, the net 'resnest50_fast_4s2x40d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt101_2x40d(
@@ -883,7 +825,7 @@ def ResNeXt101_2x40d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_2x40d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNeXt101_2x40d: the net 'resnext101_2x40d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt101_2x40d, the net 'resnext101_2x40d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt101_2x64d(
@@ -892,7 +834,7 @@ def ResNeXt101_2x64d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_2x64d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNeXt101_2x64d: the net 'resnext101_2x64d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt101_2x64d, the net 'resnext101_2x64d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt101_32x16d(
@@ -901,8 +843,7 @@ def ResNeXt101_32x16d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_32x16d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNeXt101_32x16d: the net 'resnext101_32x16d'; ResNeXt,
-    [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt101_32x16d, the net 'resnext101_32x16d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt101_32x32d(
@@ -911,8 +852,7 @@ def ResNeXt101_32x32d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_32x32d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNeXt101_32x32d: the net 'resnext101_32x32d'; ResNeXt,
-    [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt101_32x32d, the net 'resnext101_32x32d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt101_32x48d(
@@ -921,8 +861,7 @@ def ResNeXt101_32x48d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_32x48d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNeXt101_32x48d: the net 'resnext101_32x48d'; ResNeXt,
-    [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt101_32x48d, the net 'resnext101_32x48d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt101_32x4d(
@@ -931,7 +870,7 @@ def ResNeXt101_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnext101_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeXt101_32x4d: the net 'resnext101_32x4d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt101_32x4d, the net 'resnext101_32x4d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt101_32x8d(
@@ -940,7 +879,7 @@ def ResNeXt101_32x8d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnext101_32x8d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeXt101_32x8d: the net 'resnext101_32x8d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt101_32x8d, the net 'resnext101_32x8d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt101_4x24d(
@@ -949,7 +888,7 @@ def ResNeXt101_4x24d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_4x24d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNeXt101_4x24d: the net 'resnext101_4x24d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt101_4x24d, the net 'resnext101_4x24d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt101_64x4d(
@@ -958,7 +897,7 @@ def ResNeXt101_64x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnext101_64x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeXt101_64x4d: the net 'resnext101_64x4d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt101_64x4d, the net 'resnext101_64x4d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt101_8x14d(
@@ -967,7 +906,7 @@ def ResNeXt101_8x14d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_8x14d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNeXt101_8x14d: the net 'resnext101_8x14d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt101_8x14d, the net 'resnext101_8x14d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt152_32x4d(
@@ -976,7 +915,7 @@ def ResNeXt152_32x4d(
     include_preprocessing: bool = False, name: str | None = 'resnext152_32x4d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNeXt152_32x4d: the net 'resnext152_32x4d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt152_32x4d, the net 'resnext152_32x4d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt50D_32x4d(
@@ -985,7 +924,7 @@ def ResNeXt50D_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnext50d_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeXt50D_32x4d: the net 'resnext50d_32x4d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt50D_32x4d, the net 'resnext50d_32x4d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt50_2x40d(
@@ -994,7 +933,7 @@ def ResNeXt50_2x40d(
     include_preprocessing: bool = False, name: str | None = 'resnext50_2x40d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNeXt50_2x40d: the net 'resnext50_2x40d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt50_2x40d, the net 'resnext50_2x40d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt50_32x4d(
@@ -1003,7 +942,7 @@ def ResNeXt50_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnext50_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNeXt50_32x4d: the net 'resnext50_32x4d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt50_32x4d, the net 'resnext50_32x4d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt50_4x24d(
@@ -1012,7 +951,7 @@ def ResNeXt50_4x24d(
     include_preprocessing: bool = False, name: str | None = 'resnext50_4x24d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNeXt50_4x24d: the net 'resnext50_4x24d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt50_4x24d, the net 'resnext50_4x24d', as a functional `keras.Model`."""
     ...
 
 def ResNeXt50_8x14d(
@@ -1021,7 +960,7 @@ def ResNeXt50_8x14d(
     include_preprocessing: bool = False, name: str | None = 'resnext50_8x14d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNeXt50_8x14d: the net 'resnext50_8x14d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNeXt50_8x14d, the net 'resnext50_8x14d', as a functional `keras.Model`."""
     ...
 
 def ResNet101(
@@ -1030,8 +969,7 @@ def ResNet101(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet101: the net 'resnet101'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet101, the net 'resnet101', as a functional `keras.Model`."""
     ...
 
 def ResNet101C(
@@ -1040,8 +978,7 @@ def ResNet101C(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101c', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet101C: the net 'resnet101c'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet101C, the net 'resnet101c', as a functional `keras.Model`."""
     ...
 
 def ResNet101D(
@@ -1050,8 +987,7 @@ def ResNet101D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet101D: the net 'resnet101d'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet101D, the net 'resnet101d', as a functional `keras.Model`."""
     ...
 
 def ResNet101S(
@@ -1060,8 +996,7 @@ def ResNet101S(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101s', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet101S: the net 'resnet101s'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet101S, the net 'resnet101s', as a functional `keras.Model`."""
     ...
 
 def ResNet101V1(
@@ -1070,8 +1005,7 @@ def ResNet101V1(
     include_preprocessing: bool = False, name: str | None = 'resnet101v1', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNet101V1: the net 'resnet101v1'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet101V1, the net 'resnet101v1', as a functional `keras.Model`."""
     ...
 
 def ResNet101V1_5(
@@ -1080,8 +1014,7 @@ def ResNet101V1_5(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101v1_5', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet101V1_5: the net 'resnet101v1_5'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet101V1_5, the net 'resnet101v1_5', as a functional `keras.Model`."""
     ...
 
 def ResNet101V2(
@@ -1090,8 +1023,7 @@ def ResNet101V2(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101v2', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet101V2: the net 'resnet101v2'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNet101V2, the net 'resnet101v2', as a functional `keras.Model`."""
     ...
 
 def ResNet101_1x100d(
@@ -1100,7 +1032,7 @@ def ResNet101_1x100d(
     include_preprocessing: bool = False, name: str | None = 'resnet101_1x100d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNet101_1x100d: the net 'resnet101_1x100d'; ResNeXt, [1611.05431](https://arxiv.org/abs/1611.05431)."""
+    """Builds ResNet101_1x100d, the net 'resnet101_1x100d', as a functional `keras.Model`."""
     ...
 
 def ResNet10T(
@@ -1109,8 +1041,7 @@ def ResNet10T(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet10t', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet10T: the net 'resnet10t'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet10T, the net 'resnet10t', as a functional `keras.Model`."""
     ...
 
 def ResNet14T(
@@ -1119,8 +1050,7 @@ def ResNet14T(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet14t', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet14T: the net 'resnet14t'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet14T, the net 'resnet14t', as a functional `keras.Model`."""
     ...
 
 def ResNet152(
@@ -1129,8 +1059,7 @@ def ResNet152(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet152: the net 'resnet152'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet152, the net 'resnet152', as a functional `keras.Model`."""
     ...
 
 def ResNet152C(
@@ -1139,8 +1068,7 @@ def ResNet152C(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152c', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet152C: the net 'resnet152c'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet152C, the net 'resnet152c', as a functional `keras.Model`."""
     ...
 
 def ResNet152D(
@@ -1149,8 +1077,7 @@ def ResNet152D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet152D: the net 'resnet152d'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet152D, the net 'resnet152d', as a functional `keras.Model`."""
     ...
 
 def ResNet152S(
@@ -1159,8 +1086,7 @@ def ResNet152S(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152s', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet152S: the net 'resnet152s'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet152S, the net 'resnet152s', as a functional `keras.Model`."""
     ...
 
 def ResNet152V1(
@@ -1169,8 +1095,7 @@ def ResNet152V1(
     include_preprocessing: bool = False, name: str | None = 'resnet152v1', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNet152V1: the net 'resnet152v1'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet152V1, the net 'resnet152v1', as a functional `keras.Model`."""
     ...
 
 def ResNet152V1_5(
@@ -1179,8 +1104,7 @@ def ResNet152V1_5(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152v1_5', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet152V1_5: the net 'resnet152v1_5'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet152V1_5, the net 'resnet152v1_5', as a functional `keras.Model`."""
     ...
 
 def ResNet152V2(
@@ -1189,8 +1113,7 @@ def ResNet152V2(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152v2', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet152V2: the net 'resnet152v2'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNet152V2, the net 'resnet152v2', as a functional `keras.Model`."""
     ...
 
 def ResNet18(
@@ -1199,8 +1122,7 @@ def ResNet18(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet18', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet18: the net 'resnet18'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet18, the net 'resnet18', as a functional `keras.Model`."""
     ...
 
 def ResNet18D(
@@ -1209,8 +1131,7 @@ def ResNet18D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet18d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet18D: the net 'resnet18d'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet18D, the net 'resnet18d', as a functional `keras.Model`."""
     ...
 
 def ResNet18OptionA(
@@ -1219,8 +1140,7 @@ def ResNet18OptionA(
     include_preprocessing: bool = False, name: str | None = 'resnet18_option_a', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNet18OptionA: the net 'resnet18_option_a'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet18OptionA, the net 'resnet18_option_a', as a functional `keras.Model`."""
     ...
 
 def ResNet18OptionC(
@@ -1229,8 +1149,7 @@ def ResNet18OptionC(
     include_preprocessing: bool = False, name: str | None = 'resnet18_option_c', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNet18OptionC: the net 'resnet18_option_c'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet18OptionC, the net 'resnet18_option_c', as a functional `keras.Model`."""
     ...
 
 def ResNet200(
@@ -1239,8 +1158,7 @@ def ResNet200(
     include_preprocessing: bool = False, name: str | None = 'resnet200', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNet200: the net 'resnet200'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet200, the net 'resnet200', as a functional `keras.Model`."""
     ...
 
 def ResNet200D(
@@ -1249,8 +1167,7 @@ def ResNet200D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet200d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet200D: the net 'resnet200d'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet200D, the net 'resnet200d', as a functional `keras.Model`."""
     ...
 
 def ResNet26(
@@ -1259,8 +1176,7 @@ def ResNet26(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet26', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet26: the net 'resnet26'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet26, the net 'resnet26', as a functional `keras.Model`."""
     ...
 
 def ResNet26D(
@@ -1269,8 +1185,7 @@ def ResNet26D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet26d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet26D: the net 'resnet26d'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet26D, the net 'resnet26d', as a functional `keras.Model`."""
     ...
 
 def ResNet26T(
@@ -1279,8 +1194,7 @@ def ResNet26T(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet26t', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet26T: the net 'resnet26t'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet26T, the net 'resnet26t', as a functional `keras.Model`."""
     ...
 
 def ResNet34(
@@ -1289,8 +1203,7 @@ def ResNet34(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet34', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet34: the net 'resnet34'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet34, the net 'resnet34', as a functional `keras.Model`."""
     ...
 
 def ResNet34D(
@@ -1299,8 +1212,7 @@ def ResNet34D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet34d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet34D: the net 'resnet34d'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet34D, the net 'resnet34d', as a functional `keras.Model`."""
     ...
 
 def ResNet34OptionA(
@@ -1309,8 +1221,7 @@ def ResNet34OptionA(
     include_preprocessing: bool = False, name: str | None = 'resnet34_option_a', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNet34OptionA: the net 'resnet34_option_a'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet34OptionA, the net 'resnet34_option_a', as a functional `keras.Model`."""
     ...
 
 def ResNet34OptionC(
@@ -1319,8 +1230,7 @@ def ResNet34OptionC(
     include_preprocessing: bool = False, name: str | None = 'resnet34_option_c', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNet34OptionC: the net 'resnet34_option_c'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet34OptionC, the net 'resnet34_option_c', as a functional `keras.Model`."""
     ...
 
 def ResNet50(
@@ -1329,8 +1239,7 @@ def ResNet50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet50: the net 'resnet50'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet50, the net 'resnet50', as a functional `keras.Model`."""
     ...
 
 def ResNet50C(
@@ -1339,8 +1248,7 @@ def ResNet50C(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50c', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet50C: the net 'resnet50c'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet50C, the net 'resnet50c', as a functional `keras.Model`."""
     ...
 
 def ResNet50D(
@@ -1349,8 +1257,7 @@ def ResNet50D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet50D: the net 'resnet50d'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet50D, the net 'resnet50d', as a functional `keras.Model`."""
     ...
 
 def ResNet50GN(
@@ -1359,8 +1266,7 @@ def ResNet50GN(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50_gn', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet50GN: the net 'resnet50_gn'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet50GN, the net 'resnet50_gn', as a functional `keras.Model`."""
     ...
 
 def ResNet50S(
@@ -1369,8 +1275,7 @@ def ResNet50S(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50s', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet50S: the net 'resnet50s'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet50S, the net 'resnet50s', as a functional `keras.Model`."""
     ...
 
 def ResNet50T(
@@ -1379,8 +1284,7 @@ def ResNet50T(
     include_preprocessing: bool = False, name: str | None = 'resnet50t', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNet50T: the net 'resnet50t'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet50T, the net 'resnet50t', as a functional `keras.Model`."""
     ...
 
 def ResNet50V1(
@@ -1389,8 +1293,7 @@ def ResNet50V1(
     include_preprocessing: bool = False, name: str | None = 'resnet50v1', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNet50V1: the net 'resnet50v1'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet50V1, the net 'resnet50v1', as a functional `keras.Model`."""
     ...
 
 def ResNet50V1_5(
@@ -1399,8 +1302,7 @@ def ResNet50V1_5(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50v1_5', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet50V1_5: the net 'resnet50v1_5'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNet50V1_5, the net 'resnet50v1_5', as a functional `keras.Model`."""
     ...
 
 def ResNet50V2(
@@ -1409,8 +1311,7 @@ def ResNet50V2(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50v2', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNet50V2: the net 'resnet50v2'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNet50V2, the net 'resnet50v2', as a functional `keras.Model`."""
     ...
 
 def ResNetAA101D(
@@ -1419,8 +1320,7 @@ def ResNetAA101D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetaa101d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetAA101D: the net 'resnetaa101d'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNetAA101D, the net 'resnetaa101d', as a functional `keras.Model`."""
     ...
 
 def ResNetAA34D(
@@ -1429,8 +1329,7 @@ def ResNetAA34D(
     include_preprocessing: bool = False, name: str | None = 'resnetaa34d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNetAA34D: the net 'resnetaa34d'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNetAA34D, the net 'resnetaa34d', as a functional `keras.Model`."""
     ...
 
 def ResNetAA50(
@@ -1439,8 +1338,7 @@ def ResNetAA50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetaa50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetAA50: the net 'resnetaa50'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNetAA50, the net 'resnetaa50', as a functional `keras.Model`."""
     ...
 
 def ResNetAA50D(
@@ -1449,8 +1347,7 @@ def ResNetAA50D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetaa50d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetAA50D: the net 'resnetaa50d'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNetAA50D, the net 'resnetaa50d', as a functional `keras.Model`."""
     ...
 
 def ResNetBlur101D(
@@ -1459,8 +1356,7 @@ def ResNetBlur101D(
     include_preprocessing: bool = False, name: str | None = 'resnetblur101d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNetBlur101D: the net 'resnetblur101d'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNetBlur101D, the net 'resnetblur101d', as a functional `keras.Model`."""
     ...
 
 def ResNetBlur18(
@@ -1469,8 +1365,7 @@ def ResNetBlur18(
     include_preprocessing: bool = False, name: str | None = 'resnetblur18', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNetBlur18: the net 'resnetblur18'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNetBlur18, the net 'resnetblur18', as a functional `keras.Model`."""
     ...
 
 def ResNetBlur50(
@@ -1479,8 +1374,7 @@ def ResNetBlur50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetblur50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetBlur50: the net 'resnetblur50'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNetBlur50, the net 'resnetblur50', as a functional `keras.Model`."""
     ...
 
 def ResNetBlur50D(
@@ -1489,8 +1383,7 @@ def ResNetBlur50D(
     include_preprocessing: bool = False, name: str | None = 'resnetblur50d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNetBlur50D: the net 'resnetblur50d'; ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    [1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)."""
+    """Builds ResNetBlur50D, the net 'resnetblur50d', as a functional `keras.Model`."""
     ...
 
 def ResNetRS101(
@@ -1499,7 +1392,7 @@ def ResNetRS101(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs101', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetRS101: the net 'resnetrs101'; ResNet-RS, [2103.07579](https://arxiv.org/abs/2103.07579)."""
+    """Builds ResNetRS101, the net 'resnetrs101', as a functional `keras.Model`."""
     ...
 
 def ResNetRS152(
@@ -1508,7 +1401,7 @@ def ResNetRS152(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs152', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetRS152: the net 'resnetrs152'; ResNet-RS, [2103.07579](https://arxiv.org/abs/2103.07579)."""
+    """Builds ResNetRS152, the net 'resnetrs152', as a functional `keras.Model`."""
     ...
 
 def ResNetRS200(
@@ -1517,7 +1410,7 @@ def ResNetRS200(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs200', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetRS200: the net 'resnetrs200'; ResNet-RS, [2103.07579](https://arxiv.org/abs/2103.07579)."""
+    """Builds ResNetRS200, the net 'resnetrs200', as a functional `keras.Model`."""
     ...
 
 def ResNetRS270(
@@ -1526,7 +1419,7 @@ def ResNetRS270(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs270', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetRS270: the net 'resnetrs270'; ResNet-RS, [2103.07579](https://arxiv.org/abs/2103.07579)."""
+    """Builds ResNetRS270, the net 'resnetrs270', as a functional `keras.Model`."""
     ...
 
 def ResNetRS350(
@@ -1535,7 +1428,7 @@ def ResNetRS350(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs350', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetRS350: the net 'resnetrs350'; ResNet-RS, [2103.07579](https://arxiv.org/abs/2103.07579)."""
+    """Builds ResNetRS350, the net 'resnetrs350', as a functional `keras.Model`."""
     ...
 
 def ResNetRS420(
@@ -1544,7 +1437,7 @@ def ResNetRS420(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs420', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetRS420: the net 'resnetrs420'; ResNet-RS, [2103.07579](https://arxiv.org/abs/2103.07579)."""
+    """Builds ResNetRS420, the net 'resnetrs420', as a functional `keras.Model`."""
     ...
 
 def ResNetRS50(
@@ -1553,7 +1446,7 @@ def ResNetRS50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetRS50: the net 'resnetrs50'; ResNet-RS, [2103.07579](https://arxiv.org/abs/2103.07579)."""
+    """Builds ResNetRS50, the net 'resnetrs50', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_101(
@@ -1562,8 +1455,7 @@ def ResNetV2_101(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_101', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_101: the net 'resnetv2_101'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNetV2_101, the net 'resnetv2_101', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_101D(
@@ -1572,8 +1464,7 @@ def ResNetV2_101D(
     include_preprocessing: bool = False, name: str | None = 'resnetv2_101d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_101D: the net 'resnetv2_101d'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNetV2_101D, the net 'resnetv2_101d', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_101x1BiT(
@@ -1582,8 +1473,7 @@ def ResNetV2_101x1BiT(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_101x1_bit', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_101x1BiT: the net 'resnetv2_101x1_bit'; Big Transfer,
-    [1912.11370](https://arxiv.org/abs/1912.11370)."""
+    """Builds ResNetV2_101x1BiT, the net 'resnetv2_101x1_bit', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_101x3BiT(
@@ -1592,8 +1482,7 @@ def ResNetV2_101x3BiT(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_101x3_bit', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_101x3BiT: the net 'resnetv2_101x3_bit'; Big Transfer,
-    [1912.11370](https://arxiv.org/abs/1912.11370)."""
+    """Builds ResNetV2_101x3BiT, the net 'resnetv2_101x3_bit', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_152(
@@ -1602,8 +1491,7 @@ def ResNetV2_152(
     include_preprocessing: bool = False, name: str | None = 'resnetv2_152', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_152: the net 'resnetv2_152'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNetV2_152, the net 'resnetv2_152', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_152D(
@@ -1612,8 +1500,7 @@ def ResNetV2_152D(
     include_preprocessing: bool = False, name: str | None = 'resnetv2_152d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_152D: the net 'resnetv2_152d'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNetV2_152D, the net 'resnetv2_152d', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_152x2BiT(
@@ -1622,8 +1509,7 @@ def ResNetV2_152x2BiT(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_152x2_bit', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_152x2BiT: the net 'resnetv2_152x2_bit'; Big Transfer,
-    [1912.11370](https://arxiv.org/abs/1912.11370)."""
+    """Builds ResNetV2_152x2BiT, the net 'resnetv2_152x2_bit', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_152x4BiT(
@@ -1632,8 +1518,7 @@ def ResNetV2_152x4BiT(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_152x4_bit', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_152x4BiT: the net 'resnetv2_152x4_bit'; Big Transfer,
-    [1912.11370](https://arxiv.org/abs/1912.11370)."""
+    """Builds ResNetV2_152x4BiT, the net 'resnetv2_152x4_bit', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_18(
@@ -1642,8 +1527,7 @@ def ResNetV2_18(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_18', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_18: the net 'resnetv2_18'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNetV2_18, the net 'resnetv2_18', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_18D(
@@ -1652,8 +1536,7 @@ def ResNetV2_18D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_18d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_18D: the net 'resnetv2_18d'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNetV2_18D, the net 'resnetv2_18d', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_34(
@@ -1662,8 +1545,7 @@ def ResNetV2_34(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_34', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_34: the net 'resnetv2_34'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNetV2_34, the net 'resnetv2_34', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_34D(
@@ -1672,8 +1554,7 @@ def ResNetV2_34D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_34d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_34D: the net 'resnetv2_34d'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNetV2_34D, the net 'resnetv2_34d', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_50(
@@ -1682,8 +1563,7 @@ def ResNetV2_50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_50: the net 'resnetv2_50'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNetV2_50, the net 'resnetv2_50', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_50D(
@@ -1692,8 +1572,7 @@ def ResNetV2_50D(
     include_preprocessing: bool = False, name: str | None = 'resnetv2_50d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_50D: the net 'resnetv2_50d'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNetV2_50D, the net 'resnetv2_50d', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_50DGN(
@@ -1702,8 +1581,7 @@ def ResNetV2_50DGN(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_50d_gn', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_50DGN: the net 'resnetv2_50d_gn'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNetV2_50DGN, the net 'resnetv2_50d_gn', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_50T(
@@ -1712,8 +1590,7 @@ def ResNetV2_50T(
     include_preprocessing: bool = False, name: str | None = 'resnetv2_50t', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_50T: the net 'resnetv2_50t'; ResNet v2 (pre-activation),
-    [1603.05027](https://arxiv.org/abs/1603.05027)."""
+    """Builds ResNetV2_50T, the net 'resnetv2_50t', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_50x1BiT(
@@ -1722,8 +1599,7 @@ def ResNetV2_50x1BiT(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_50x1_bit', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_50x1BiT: the net 'resnetv2_50x1_bit'; Big Transfer,
-    [1912.11370](https://arxiv.org/abs/1912.11370)."""
+    """Builds ResNetV2_50x1BiT, the net 'resnetv2_50x1_bit', as a functional `keras.Model`."""
     ...
 
 def ResNetV2_50x3BiT(
@@ -1732,8 +1608,7 @@ def ResNetV2_50x3BiT(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_50x3_bit', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """ResNetV2_50x3BiT: the net 'resnetv2_50x3_bit'; Big Transfer,
-    [1912.11370](https://arxiv.org/abs/1912.11370)."""
+    """Builds ResNetV2_50x3BiT, the net 'resnetv2_50x3_bit', as a functional `keras.Model`."""
     ...
 
 def SENet154(
@@ -1742,8 +1617,7 @@ def SENet154(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'senet154', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SENet154: the net 'senet154'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SENet154, the net 'senet154', as a functional `keras.Model`."""
     ...
 
 def SEResNeXt101D_32x8d(
@@ -1752,8 +1626,7 @@ def SEResNeXt101D_32x8d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext101d_32x8d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNeXt101D_32x8d: the net 'seresnext101d_32x8d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNeXt101D_32x8d, the net 'seresnext101d_32x8d', as a functional `keras.Model`."""
     ...
 
 def SEResNeXt101_32x4d(
@@ -1762,8 +1635,7 @@ def SEResNeXt101_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext101_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNeXt101_32x4d: the net 'seresnext101_32x4d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNeXt101_32x4d, the net 'seresnext101_32x4d', as a functional `keras.Model`."""
     ...
 
 def SEResNeXt101_32x8d(
@@ -1772,8 +1644,7 @@ def SEResNeXt101_32x8d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext101_32x8d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNeXt101_32x8d: the net 'seresnext101_32x8d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNeXt101_32x8d, the net 'seresnext101_32x8d', as a functional `keras.Model`."""
     ...
 
 def SEResNeXt101_64x4d(
@@ -1782,8 +1653,7 @@ def SEResNeXt101_64x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext101_64x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNeXt101_64x4d: the net 'seresnext101_64x4d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNeXt101_64x4d, the net 'seresnext101_64x4d', as a functional `keras.Model`."""
     ...
 
 def SEResNeXt26D_32x4d(
@@ -1792,8 +1662,7 @@ def SEResNeXt26D_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext26d_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNeXt26D_32x4d: the net 'seresnext26d_32x4d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNeXt26D_32x4d, the net 'seresnext26d_32x4d', as a functional `keras.Model`."""
     ...
 
 def SEResNeXt26T_32x4d(
@@ -1802,8 +1671,7 @@ def SEResNeXt26T_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext26t_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNeXt26T_32x4d: the net 'seresnext26t_32x4d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNeXt26T_32x4d, the net 'seresnext26t_32x4d', as a functional `keras.Model`."""
     ...
 
 def SEResNeXt26_32x4d(
@@ -1812,8 +1680,7 @@ def SEResNeXt26_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext26_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNeXt26_32x4d: the net 'seresnext26_32x4d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNeXt26_32x4d, the net 'seresnext26_32x4d', as a functional `keras.Model`."""
     ...
 
 def SEResNeXt50_32x4d(
@@ -1822,8 +1689,7 @@ def SEResNeXt50_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext50_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNeXt50_32x4d: the net 'seresnext50_32x4d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNeXt50_32x4d, the net 'seresnext50_32x4d', as a functional `keras.Model`."""
     ...
 
 def SEResNeXtAA101D_32x8d(
@@ -1832,8 +1698,7 @@ def SEResNeXtAA101D_32x8d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnextaa101d_32x8d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNeXtAA101D_32x8d: the net 'seresnextaa101d_32x8d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNeXtAA101D_32x8d, the net 'seresnextaa101d_32x8d', as a functional `keras.Model`."""
     ...
 
 def SEResNeXtAA201D_32x8d(
@@ -1842,8 +1707,7 @@ def SEResNeXtAA201D_32x8d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnextaa201d_32x8d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNeXtAA201D_32x8d: the net 'seresnextaa201d_32x8d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNeXtAA201D_32x8d, the net 'seresnextaa201d_32x8d', as a functional `keras.Model`."""
     ...
 
 def SEResNet101(
@@ -1852,8 +1716,7 @@ def SEResNet101(
     include_preprocessing: bool = False, name: str | None = 'seresnet101', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """SEResNet101: the net 'seresnet101'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet101, the net 'seresnet101', as a functional `keras.Model`."""
     ...
 
 def SEResNet101V1(
@@ -1862,8 +1725,7 @@ def SEResNet101V1(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet101v1', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNet101V1: the net 'seresnet101v1'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet101V1, the net 'seresnet101v1', as a functional `keras.Model`."""
     ...
 
 def SEResNet152(
@@ -1872,8 +1734,7 @@ def SEResNet152(
     include_preprocessing: bool = False, name: str | None = 'seresnet152', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """SEResNet152: the net 'seresnet152'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet152, the net 'seresnet152', as a functional `keras.Model`."""
     ...
 
 def SEResNet152D(
@@ -1882,8 +1743,7 @@ def SEResNet152D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet152d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNet152D: the net 'seresnet152d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet152D, the net 'seresnet152d', as a functional `keras.Model`."""
     ...
 
 def SEResNet152V1(
@@ -1892,8 +1752,7 @@ def SEResNet152V1(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet152v1', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNet152V1: the net 'seresnet152v1'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet152V1, the net 'seresnet152v1', as a functional `keras.Model`."""
     ...
 
 def SEResNet18(
@@ -1902,8 +1761,7 @@ def SEResNet18(
     include_preprocessing: bool = False, name: str | None = 'seresnet18', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """SEResNet18: the net 'seresnet18'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet18, the net 'seresnet18', as a functional `keras.Model`."""
     ...
 
 def SEResNet18V1(
@@ -1912,8 +1770,7 @@ def SEResNet18V1(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet18v1', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNet18V1: the net 'seresnet18v1'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet18V1, the net 'seresnet18v1', as a functional `keras.Model`."""
     ...
 
 def SEResNet200D(
@@ -1922,8 +1779,7 @@ def SEResNet200D(
     include_preprocessing: bool = False, name: str | None = 'seresnet200d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """SEResNet200D: the net 'seresnet200d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet200D, the net 'seresnet200d', as a functional `keras.Model`."""
     ...
 
 def SEResNet269D(
@@ -1932,8 +1788,7 @@ def SEResNet269D(
     include_preprocessing: bool = False, name: str | None = 'seresnet269d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """SEResNet269D: the net 'seresnet269d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet269D, the net 'seresnet269d', as a functional `keras.Model`."""
     ...
 
 def SEResNet34(
@@ -1942,8 +1797,7 @@ def SEResNet34(
     include_preprocessing: bool = False, name: str | None = 'seresnet34', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """SEResNet34: the net 'seresnet34'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet34, the net 'seresnet34', as a functional `keras.Model`."""
     ...
 
 def SEResNet34V1(
@@ -1952,8 +1806,7 @@ def SEResNet34V1(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet34v1', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNet34V1: the net 'seresnet34v1'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet34V1, the net 'seresnet34v1', as a functional `keras.Model`."""
     ...
 
 def SEResNet50(
@@ -1962,8 +1815,7 @@ def SEResNet50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNet50: the net 'seresnet50'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet50, the net 'seresnet50', as a functional `keras.Model`."""
     ...
 
 def SEResNet50T(
@@ -1972,8 +1824,7 @@ def SEResNet50T(
     include_preprocessing: bool = False, name: str | None = 'seresnet50t', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """SEResNet50T: the net 'seresnet50t'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet50T, the net 'seresnet50t', as a functional `keras.Model`."""
     ...
 
 def SEResNet50V1(
@@ -1982,8 +1833,7 @@ def SEResNet50V1(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet50v1', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SEResNet50V1: the net 'seresnet50v1'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNet50V1, the net 'seresnet50v1', as a functional `keras.Model`."""
     ...
 
 def SEResNetAA50D(
@@ -1992,8 +1842,7 @@ def SEResNetAA50D(
     include_preprocessing: bool = False, name: str | None = 'seresnetaa50d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """SEResNetAA50D: the net 'seresnetaa50d'; SE-ResNet, SE-ResNeXt, SENet,
-    [1709.01507](https://arxiv.org/abs/1709.01507)."""
+    """Builds SEResNetAA50D, the net 'seresnetaa50d', as a functional `keras.Model`."""
     ...
 
 def SKNet101(
@@ -2002,7 +1851,7 @@ def SKNet101(
     include_preprocessing: bool = False, name: str | None = 'sknet101', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """SKNet101: the net 'sknet101'; SK, [1903.06586](https://arxiv.org/abs/1903.06586)."""
+    """Builds SKNet101, the net 'sknet101', as a functional `keras.Model`."""
     ...
 
 def SKResNeXt50_32x4d(
@@ -2011,7 +1860,7 @@ def SKResNeXt50_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'skresnext50_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SKResNeXt50_32x4d: the net 'skresnext50_32x4d'; SK, [1903.06586](https://arxiv.org/abs/1903.06586)."""
+    """Builds SKResNeXt50_32x4d, the net 'skresnext50_32x4d', as a functional `keras.Model`."""
     ...
 
 def SKResNet18(
@@ -2020,7 +1869,7 @@ def SKResNet18(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'skresnet18', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SKResNet18: the net 'skresnet18'; SK, [1903.06586](https://arxiv.org/abs/1903.06586)."""
+    """Builds SKResNet18, the net 'skresnet18', as a functional `keras.Model`."""
     ...
 
 def SKResNet34(
@@ -2029,7 +1878,7 @@ def SKResNet34(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'skresnet34', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """SKResNet34: the net 'skresnet34'; SK, [1903.06586](https://arxiv.org/abs/1903.06586)."""
+    """Builds SKResNet34, the net 'skresnet34', as a functional `keras.Model`."""
     ...
 
 def SKResNet50(
@@ -2038,7 +1887,7 @@ def SKResNet50(
     include_preprocessing: bool = False, name: str | None = 'skresnet50', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """SKResNet50: the net 'skresnet50'; SK, [1903.06586](https://arxiv.org/abs/1903.06586)."""
+    """Builds SKResNet50, the net 'skresnet50', as a functional `keras.Model`."""
     ...
 
 def SKResNet50D(
@@ -2047,7 +1896,7 @@ def SKResNet50D(
     include_preprocessing: bool = False, name: str | None = 'skresnet50d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """SKResNet50D: the net 'skresnet50d'; SK, [1903.06586](https://arxiv.org/abs/1903.06586)."""
+    """Builds SKResNet50D, the net 'skresnet50d', as a functional `keras.Model`."""
     ...
 
 def WideResNet101_2(
@@ -2056,8 +1905,7 @@ def WideResNet101_2(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'wide_resnet101_2', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """WideResNet101_2: the net 'wide_resnet101_2'; Wide ResNet,
-    [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds WideResNet101_2, the net 'wide_resnet101_2', as a functional `keras.Model`."""
     ...
 
 def WideResNet50_2(
@@ -2066,5 +1914,5 @@ def WideResNet50_2(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'wide_resnet50_2', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """WideResNet50_2: the net 'wide_resnet50_2'; Wide ResNet, [1605.07146](https://arxiv.org/abs/1605.07146)."""
+    """Builds WideResNet50_2, the net 'wide_resnet50_2', as a functional `keras.Model`."""
     ...

@@ -1,8 +1,8 @@
 """Every private name of Keras and TensorFlow that this package uses, each with the reason.
 
-They have no public counterpart, and a later version may move or rename them.  So each is looked up in one function
-here, when it is needed.  The function falls back to something public, or fails with one line that says which name is
-missing in which version.
+They have no public counterpart, and a later version may move or rename them.  So each is looked up in one
+function here, when it is needed.  The function falls back to something public, or fails with one line that
+says which name is missing in which version.
 
 No framework is imported before a function here is called.
 """
@@ -25,16 +25,17 @@ def _get(owner: Any, name: str, package: str, purpose: str) -> Any:
     except (ImportError, AttributeError) as error:
         place = owner if isinstance(owner, str) else type(owner).__name__
         version = f"{package} {importlib.metadata.version(package)}"
-        raise RuntimeError(f"{version} has no {place}.{name}, which reskeras needs to {purpose}; use a version that "
-                           "constraints.txt of reskeras names") from error
+        raise RuntimeError(f"{version} has no {place}.{name}, which reskeras needs to {purpose}; use a "
+                           "version that constraints.txt of reskeras names") from error
 
 
 # Keras: models and layers
 
 def get_functional_module() -> str:
-    """The module of Keras' functional models; a saved `ModelWithMetadata` names it, so that Keras alone loads it.
+    """The module of Keras' functional models.
 
-    Falls back to the module where it has been since Keras 3.0: Keras has always read files with that name.
+    A saved `ModelWithMetadata` names it, so that Keras loads the file without this package.
+    The function falls back to where it has been since Keras 3.0, which Keras has always been able to read.
     """
     import keras
     image = keras.Input((1,))
@@ -62,10 +63,11 @@ def get_lambda_output_shape(layer: Any) -> Any:
 # Keras: training
 
 def skip_symbolic_build(model_class: Any) -> Any:
-    """A class decorator: Keras' `fit` no longer builds metrics and loss from a batch reduced over the replicas.
+    """A class decorator: Keras' `fit` no longer builds metrics and loss from a batch reduced over the
+    replicas.
 
-    That reduction fails under MultiWorkerMirroredStrategy.  The class calls `build_symbolically` instead, on one
-    replica's part of the batch.
+    That reduction fails under MultiWorkerMirroredStrategy.  The class calls `build_symbolically` instead, on
+    one replica's part of the batch.
     """
     _get(model_class, "_maybe_symbolic_build", "keras", "train under tf.distribute")
 
@@ -84,7 +86,9 @@ def build_symbolically(model: Any, batch: Any) -> None:
 
 
 def get_variable_index(optimizer: Any, variable: Any) -> int:
-    """The place of a variable among those that the optimizer was built for; `update_step` gets the variable alone."""
+    """The place of a variable among those that the optimizer was built for; `update_step` gets the variable
+    alone.
+    """
     return int(_get(optimizer, "_get_variable_index", "keras", "decay some of the weights")(variable))
 
 
@@ -120,7 +124,9 @@ def collect_graphs() -> Iterator[Callable[[], Any]]:
 
 
 def parse_saved_model(data: bytes) -> Any:
-    """The protocol buffer of a `saved_model.pb`; the public `tf.saved_model.load` would load its variables too."""
+    """The protocol buffer of a `saved_model.pb`; the public `tf.saved_model.load` would load its variables
+    too.
+    """
     return _get("tensorflow.core.protobuf.saved_model_pb2", "SavedModel", "tensorflow",
                 "check a SavedModel").FromString(data)
 
@@ -131,7 +137,9 @@ XLA_ATTRIBUTE = "_XlaMustCompile"   # of a node or function of a graph: it runs 
 # TensorFlow Lite
 
 def get_tflite_schema() -> Any:
-    """The module that reads and writes the flat buffer of a .tflite file: LiteRT's, else TensorFlow's private one."""
+    """The module that reads and writes the flat buffer of a .tflite file: LiteRT's, else TensorFlow's private
+    one.
+    """
     try:
         return importlib.import_module("ai_edge_litert.schema_py_generated")
     except ImportError:

@@ -35,7 +35,8 @@ class ArgumentError(ValueError):
         self.reason = f"expected {expected}{nearest(value, known)}" + (f"; {hint}" if hint else "")
         super().__init__(f"{name}={short_repr(value)}: {self.reason}")
 
-    def __reduce__(self) -> tuple[Any, ...]:       # the message is made of other arguments than Exception keeps
+    def __reduce__(self) -> tuple[Any, ...]:
+        # an Exception would be made again from its message alone
         return _restored, (self.name, self.value, self.reason)
 
 
@@ -88,7 +89,9 @@ def to_whole_number(value: Any) -> int | None:
 
 
 def check_whole_number(name: str, value: Any, minimum: int = 1) -> int:
-    """`value` as a Python int.  Raises: ArgumentError for anything but a whole number of at least `minimum`."""
+    """`value` as a Python int.  Raises: ArgumentError for anything but a whole number of at least
+    `minimum`.
+    """
     number = to_whole_number(value)
     if number is None or number < minimum:
         raise ArgumentError(name, value, f"a whole number of at least {minimum}")

@@ -197,7 +197,7 @@ def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = No
         known = model
     else:
         with high_recursion_limit():
-            known = ModelWithMetadata(model.input, model.output, name=model.name)
+            known = ModelWithMetadata(model.inputs[0], model.outputs[0], name=model.name)
     known.metadata = metadata
     return known
 

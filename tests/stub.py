@@ -18,14 +18,16 @@ from typing import Any
 import keras
 
 '''
-ALIASES = {"str | os.PathLike[str] | Checkpoint | None": "_Weights", "tuple[int | None, ...] | None": "_Shape",
+ALIASES = {"str | os.PathLike[str] | Checkpoint | None": "_Weights",
+           "tuple[int | None, ...] | None": "_Shape",
            "str | keras.DTypePolicy | None": "_DType"}
 OTHERS = {"Overrides": "Any"}       # names of annotations that the stub does not import
 WIDTH = 110
 
 
 def make_stub():
-    """Functions and classes are imported from where they are defined, so that an IDE shows their documentation.
+    """Functions and classes are imported from where they are defined, so that an IDE shows their
+    documentation.
 
     What is made at run time (the builders, and `fit` with the fields of a recipe) is written out.
     """

@@ -30,7 +30,8 @@ FLOORS = {"spec": 1, "spec_checks": 1, "errors": 1, "files": 1, "_keras_private"
           "builder": 4, "variants": 4, "catalog": 4, "backbone": 4,
           "train": 5, "exporters": 5, "commands": 6, "cli": 7, "__main__": 8}
 FRAMEWORK_FREE = ["spec", "spec_checks", "errors", "files", "_keras_private", "_registration", "builder",
-                  "variants", "catalog", "cli", "weights/table", "weights/name_rules", "train/recipe", "train/training",
+                  "variants", "catalog", "cli", "weights/table", "weights/name_rules", "train/recipe",
+                  "train/training",
                   "train/recipes"]
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "numpy", "h5py"}
 # below floor 5 TensorFlow is imported inside of these alone
@@ -158,7 +159,9 @@ def test_tensorflow_below_training():
 
 
 def imports_at_once(name):
-    """(our own files, in order; whether `import keras` comes before them) of the imports that a file begins with."""
+    """The files of our own that a file imports at its start, in order, and whether `import keras` stands
+    before.
+    """
     found, keras_first = [], False
     for node in parse(name).body:
         if isinstance(node, ast.Import) and node.names[0].name.split(".")[0] == "keras" and not found:
@@ -174,9 +177,9 @@ def imports_at_once(name):
 def test_registration_meets_no_half_imported_module():
     """Any module may be imported first.
 
-    Importing Keras runs the hook of reskeras/_registration.py, which imports the modules that define a registered
-    class, and what they import.  If one of those is what imports Keras, it must do so before all else: as the last
-    line of its folder's `__init__.py`, or before its first import of our own.
+    Importing Keras runs the hook of reskeras/_registration.py, which imports the modules that define a
+    registered class, and what they import.  If one of those is what imports Keras, it must do so before all
+    else: as the last line of its folder's `__init__.py`, or before its first import of our own.
     """
     waiting, seen = [module.replace(".", "/") for module in _registration._MODULES], set()
     while waiting:

@@ -1,6 +1,4 @@
-"""A net remembers its weights' name, preprocessing and class names, and forgets them where it became another
-net.
-"""
+"""A model keeps its checkpoint's name, preprocessing and class names, unless it becomes another model."""
 import copy
 import os
 import pathlib
@@ -21,14 +19,15 @@ from reskeras.model_metadata import (ModelMetadata, ModelWithMetadata, get_class
                                      set_metadata)
 from reskeras.weights.table import get_weights
 
-ROW = "cifar_resnet20.cifar10"
-METADATA = ModelMetadata.from_checkpoint(get_weights(ROW))
+CHECKPOINT = "cifar_resnet20.cifar10"
+METADATA = ModelMetadata.from_checkpoint(get_weights(CHECKPOINT))
 
 
 def functional():
     image = keras.Input((32, 32, 3), name="image")
     x = layers.BatchNormalization(name="bn")(layers.Conv2D(4, 3, name="conv")(image))
-    return image, layers.Dense(10, "softmax", name="predictions")(layers.GlobalAveragePooling2D(name="pool")(x))
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return image, layers.Dense(10, "softmax", name="predictions")(x)
 
 
 def net(metadata=METADATA):
@@ -50,10 +49,10 @@ def test_through_fit_and_config():
     own.compile("sgd", "sparse_categorical_crossentropy")
     own.fit(np.zeros((4, 32, 32, 3)), np.zeros(4), verbose=0)
     assert own.metadata == METADATA
-    for other in (ModelWithMetadata.from_config(own.get_config()), keras.models.model_from_json(own.to_json()), copy.deepcopy(own),
-                  copy.copy(own), pickle.loads(pickle.dumps(own))):
+    for other in (ModelWithMetadata.from_config(own.get_config()), copy.deepcopy(own), copy.copy(own),
+                  keras.models.model_from_json(own.to_json()), pickle.loads(pickle.dumps(own))):
         assert type(other) is ModelWithMetadata and other.metadata == METADATA
-        assert get_preprocessing(other) == get_preprocessing(ROW)
+        assert get_preprocessing(other) == get_preprocessing(CHECKPOINT)
         assert decode_predictions(np.eye(10)[[3]], 1, other) == [[("3", "cat", 1.0)]]
 
 
@@ -65,17 +64,18 @@ print(type(net).__name__, metadata and (metadata.weights, metadata.labels, metad
 """
 
 
-@pytest.mark.parametrize("imports, remembers", [("import reskeras.model_metadata, keras", True), ("import keras, reskeras.model_metadata", True),
-                                                ("import keras", False)])
-def test_in_a_fresh_process(imports, remembers, tmp_path):
+@pytest.mark.parametrize("imports, has_metadata", [
+    ("import reskeras.model_metadata, keras", True), ("import keras, reskeras.model_metadata", True),
+    ("import keras", False)])
+def test_in_a_fresh_process(imports, has_metadata, tmp_path):
     """Keras alone opens the file too: then it is a functional model without metadata."""
     net().save(tmp_path / "net.keras")
     root = str(pathlib.Path(reskeras.__file__).parents[1])
-    done = subprocess.run([sys.executable, "-c", imports + IN_A_FRESH_PROCESS, tmp_path / "net.keras"], text=True,
-                          capture_output=True, env={**os.environ, "PYTHONPATH": root})
+    command = [sys.executable, "-c", imports + IN_A_FRESH_PROCESS, tmp_path / "net.keras"]
+    done = subprocess.run(command, text=True, capture_output=True, env={**os.environ, "PYTHONPATH": root})
     assert done.returncode == 0, done.stderr[-2000:]
-    known = (ROW, "cifar10", METADATA.preprocessing.mean)
-    assert done.stdout == f"Functional {known if remembers else None}\n"
+    known = (CHECKPOINT, "cifar10", METADATA.preprocessing.mean)
+    assert done.stdout == f"Functional {known if has_metadata else None}\n"
 
 
 def test_another_net_of_its_layers_is_not_it():
@@ -96,21 +96,23 @@ def test_through_optimize():
     assert fast.metadata == METADATA and certificate.after.layers < certificate.before.layers
 
 
-def test_the_shape_of_what_it_remembers():
-    row = get_weights("resnet50v1_5.a1_in1k")
-    whole, inside = ModelMetadata.from_checkpoint(row), ModelMetadata.from_checkpoint(row, include_preprocessing=True, include_labels=False)
-    assert whole.weights == row.name and whole.labels == "imagenet-1k" and inside.labels == ()
+def test_from_checkpoint_and_config():
+    checkpoint = get_weights("resnet50v1_5.a1_in1k")
+    whole = ModelMetadata.from_checkpoint(checkpoint)
+    inside = ModelMetadata.from_checkpoint(checkpoint, include_preprocessing=True, include_labels=False)
+    assert whole.weights == checkpoint.name and whole.labels == "imagenet-1k" and inside.labels == ()
     assert inside.preprocessing.pixels == "raw" and inside.preprocessing.size == (224, 224)
     for metadata in (whole, inside, ModelMetadata(), ModelMetadata(labels=("a", "b"))):
         assert ModelMetadata.from_config(metadata.get_config()) == metadata
     assert ModelMetadata.from_config({"weights": "x", "later": 1}) == ModelMetadata("x")
 
 
-def test_remember(tmp_path, monkeypatch):
+def test_set_metadata(tmp_path, monkeypatch):
     own = net(metadata=None)
-    assert set_metadata(own, preprocessing=ROW) is own and own.metadata.preprocessing == get_preprocessing(ROW) and not own.metadata.labels
+    assert set_metadata(own, preprocessing=CHECKPOINT) is own
+    assert own.metadata.preprocessing == get_preprocessing(CHECKPOINT) and not own.metadata.labels
     set_metadata(own, labels="cifar10")
-    assert own.metadata.preprocessing == get_preprocessing(ROW) and get_class_names(own)[3] == "cat"
+    assert own.metadata.preprocessing == get_preprocessing(CHECKPOINT) and get_class_names(own)[3] == "cat"
     (tmp_path / "names.txt").write_text("\n".join(map(str, range(10))))
     (tmp_path / "cifar10").write_text("a set's name is the set, whatever lies about")
     monkeypatch.chdir(tmp_path)
@@ -120,7 +122,8 @@ def test_remember(tmp_path, monkeypatch):
     assert get_class_names(own)[9] == "kind 9"
     plain = keras.Model(own.input, own.output, name="plain")
     new = set_metadata(plain, preprocessing=own, labels="digits")
-    assert type(new) is ModelWithMetadata and new.name == "plain" and new.layers == plain.layers and new.metadata.labels == "digits"
+    assert type(new) is ModelWithMetadata and new.name == "plain" and new.layers == plain.layers
+    assert new.metadata.labels == "digits"
     assert new.metadata.preprocessing == own.metadata.preprocessing and own.metadata.labels[0] == "kind 0"
     assert get_class_names(plain) == () == get_class_names(net(metadata=None))
 
@@ -130,7 +133,8 @@ def scaled():
     image = keras.Input((32, 32, 3))
     x = layers.Rescaling(1 / 255, name="preprocessing")(image)
     x = layers.Dense(10, name="predictions")(layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(x)))
-    return ModelWithMetadata(image, x, name="scaled", metadata=ModelMetadata.from_checkpoint(get_weights(ROW), include_preprocessing=True))
+    metadata = ModelMetadata.from_checkpoint(get_weights(CHECKPOINT), include_preprocessing=True)
+    return ModelWithMetadata(image, x, name="scaled", metadata=metadata)
 
 
 def sequential(parts):
@@ -144,15 +148,17 @@ def test_a_model_around_a_net_knows_what_it_does():
         assert metadata == METADATA and get_class_names(model)[3] == "cat" and get_preprocessing(model) == own
         assert decode_predictions(np.eye(10)[[3]], 1, model) == [[("3", "cat", 1.0)]]
     tuned = get_metadata(sequential([net(), layers.Dense(10)]))       # ten classes of another kind
-    assert tuned == replace(METADATA, labels=()) and get_class_names(sequential([net(), layers.Dense(10)])) == ()
+    assert tuned == replace(METADATA, labels=())
+    assert get_class_names(sequential([net(), layers.Dense(10)])) == ()
     image = keras.Input((32, 32, 3))
-    by_hand = keras.Model(image, net()(preprocess_input(image, ROW)))
+    by_hand = keras.Model(image, net()(preprocess_input(image, CHECKPOINT)))
     for model in (scaled(), sequential([scaled()]), sequential([sequential([scaled()])]),
                   sequential([*own.as_layers(), net()]), by_hand,
                   sequential([sequential([layers.RandomFlip(), layers.Rescaling(1 / 255)]), net()])):
-        assert get_metadata(model).includes_preprocessing and get_metadata(model).preprocessing == own.without_scaling()
-        assert get_metadata(model).override(preprocessing=ROW).preprocessing == own.without_scaling()       # not twice
-        assert set_metadata(model, preprocessing=ROW).metadata.preprocessing == own.without_scaling()
+        metadata, unscaled = get_metadata(model), own.without_scaling()
+        assert metadata.includes_preprocessing and metadata.preprocessing == unscaled
+        assert metadata.override(preprocessing=CHECKPOINT).preprocessing == unscaled       # not twice
+        assert set_metadata(model, preprocessing=CHECKPOINT).metadata.preprocessing == unscaled
 
 
 @pytest.mark.parametrize("before", [layers.Lambda(lambda x: x / 255), layers.Conv2D(3, 1), layers.ReLU()])
@@ -161,20 +167,23 @@ def test_what_comes_between_is_not_guessed(before):
     assert get_metadata(model) == ModelMetadata()
     with pytest.raises(ValueError, match="has no metadata of its preprocessing"):
         get_preprocessing(model)
-    assert get_metadata(model).override(preprocessing=ROW).preprocessing == METADATA.preprocessing
+    assert get_metadata(model).override(preprocessing=CHECKPOINT).preprocessing == METADATA.preprocessing
 
 
 def test_a_net_that_scales_inside_tells_another_by_its_weights():
     assert get_metadata(net(None)).override(preprocessing=scaled()).preprocessing == METADATA.preprocessing
-    assert get_metadata(scaled()).override(preprocessing=scaled()).preprocessing == METADATA.preprocessing.without_scaling()
+    unscaled = METADATA.preprocessing.without_scaling()
+    assert get_metadata(scaled()).override(preprocessing=scaled()).preprocessing == unscaled
     unknown = scaled()
     unknown.metadata = replace(unknown.metadata, weights="")
-    with pytest.raises(ValueError, match="preprocessing='scaled': expected the checkpoint.*scales its pixels inside and does not say how"):
+    with pytest.raises(ValueError, match="preprocessing='scaled': expected the checkpoint.*does not say how"):
         get_metadata(net(None)).override(preprocessing=unknown)
 
 
-@pytest.mark.parametrize("labels, message", [(["cat", "dog"], "one name for each of the 10 classes, not 2"), ("cifar100", "of the 10 classes, not 100"),
-                                             ("cifar11", "do not come with the package")])
+@pytest.mark.parametrize("labels, message", [
+    (["cat", "dog"], "one name for each of the 10 classes, not 2"),
+    ("cifar100", "of the 10 classes, not 100"),
+    ("cifar11", "do not come with the package")])
 def test_wrong_labels_are_refused(labels, message):
     own = net()
     with pytest.raises(ValueError, match=message):
