@@ -46,7 +46,7 @@ def test_the_docstring_has_the_full_run(name):
 
 
 def test_the_page_has_the_claims(holds):
-    holds("docs/seeing.md", "reskeras.commands.tour.markdown()", "end of tour", tour_markdown())
+    holds("docs/seeing.md", "reskeras.commands.tour.tour_markdown()", "end of tour", tour_markdown())
 
 
 def test_every_script_is_a_chapter():
