@@ -17,9 +17,12 @@ NETS = ["cifar_plain20", "cifar_resnet20", "cifar_plain56", "cifar_resnet56"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="cifar10", help="cifar10, cifar10:FOLDER, npz:FILE ... (%(default)s)")
-    parser.add_argument("--validation-data", help="by default --data again, of which the test images are taken")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", default="cifar10", help="cifar10, cifar10:FOLDER, npz:FILE ... (%(default)s)")
+    parser.add_argument(
+        "--validation-data", help="by default --data again, of which the test images are taken")
     parser.add_argument("--models", nargs="+", default=NETS)
     parser.add_argument("--recipe", default="cifar_he")
     parser.add_argument("--overrides", action="append", default=[], metavar="FIELD=VALUE")
@@ -31,9 +34,9 @@ def main() -> None:
     for name in options.models:
         for seed in options.seeds:
             history = reskeras.fit(
-                name, options.data, options.recipe,
-                validation_data=options.validation_data or options.data, overrides=options.overrides, seed=seed,
-                output=f"{options.output}/{name}.{seed}", verbose=2).history
+                name, options.data, options.recipe, validation_data=options.validation_data or options.data,
+                overrides=options.overrides, seed=seed, output=f"{options.output}/{name}.{seed}",
+                verbose=2).history
             errors = [1 - history[metric][-1] for metric in ("accuracy", "val_accuracy")]
             lines.append(f"| {name} | {seed} | {errors[0]:.2%} | {errors[1]:.2%} |")
     print("\n".join(lines))

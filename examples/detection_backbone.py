@@ -3,8 +3,8 @@ a feature pyramid for detection (arXiv:1612.03144) and a dilated head for segmen
 
     python examples/detection_backbone.py --model resnet50d --size 256
 
-`reskeras.features` gives the feature maps of any net with their strides and channels.  With `output_stride=16`
-the last stage is dilated instead of strided, with the same weights.
+`reskeras.features` gives the feature maps of any net with their strides and channels.  With
+`output_stride=16` the last stage is dilated instead of strided, with the same weights.
 """
 from __future__ import annotations
 
@@ -24,25 +24,28 @@ def pyramid(backbone: keras.Model, channels: int = 256) -> keras.Model:
     tops = [layers.Conv2D(channels, 1, name=f"lateral{i}")(x) for i, x in enumerate(backbone.outputs)]
     for i in reversed(range(len(tops) - 1)):
         step = backbone.strides[i + 1] // backbone.strides[i]
-        tops[i] = layers.Add(name=f"merge{i}")([tops[i], layers.UpSampling2D(step, name=f"up{i}")(tops[i + 1])])
+        tops[i] = layers.Add(name=f"merge{i}")(
+            [tops[i], layers.UpSampling2D(step, name=f"up{i}")(tops[i + 1])])
     maps = [layers.Conv2D(channels, 3, padding="same", name=f"pyramid{i}")(x) for i, x in enumerate(tops)]
     return keras.Model(backbone.inputs[0], maps, name=f"{backbone.name}_fpn")
 
 
 def segmenter(backbone: keras.Model, classes: int, rates: tuple[int, ...] = (6, 12, 18)) -> keras.Model:
-    """Scores for each pixel: the last map through convolutions of several dilations (ASPP), then resized to the
-    size of the image.
+    """Scores for each pixel: the last map through convolutions of several dilations (ASPP), then resized to
+    the size of the image.
     """
     (x,), stride = backbone.outputs, backbone.strides[-1]
     paths = [layers.Conv2D(64, 3 if rate > 1 else 1, padding="same", dilation_rate=rate, activation="relu",
                            name=f"aspp{rate}")(x)
              for rate in (1, *rates)]
     x = layers.Conv2D(classes, 1, name="scores")(layers.Concatenate(name="aspp")(paths))
-    return keras.Model(backbone.inputs[0], layers.UpSampling2D(stride, interpolation="bilinear", name="resize")(x))
+    return keras.Model(
+        backbone.inputs[0], layers.UpSampling2D(stride, interpolation="bilinear", name="resize")(x))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="resnet50d")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--weights", help="a tag or a file; random without it")

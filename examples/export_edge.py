@@ -2,9 +2,9 @@
 
     python examples/export_edge.py saved_models/cifar_resnet20.digits.int8.tflite digit.pgm
 
-How the net wants its images, and the names of its classes, are read from the file itself: `reskeras.export` writes
-them as JSON into the metadata buffer RESKERAS_METADATA.  The image is a PGM or PPM file of any size, because such a
-file needs no decoder.
+How the net wants its images, and the names of its classes, are read from the file itself: `reskeras.export`
+writes them as JSON into the metadata buffer RESKERAS_METADATA.  The image is a PGM or PPM file of any size,
+because such a file needs no decoder.
 """
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def read_image(path: pathlib.Path) -> np.ndarray:
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bilinear, of the whole image.  A camera's frame would first be cropped to the proportions of the net."""
+    """Bilinear, of the whole image.  A camera's frame would first be cropped to the proportions of the net.
+    """
     for axis, size in enumerate((height, width)):
         position = np.clip((np.arange(size) + 0.5) * image.shape[axis] / size - 0.5, 0, image.shape[axis] - 1)
         low = np.floor(position).astype(int)

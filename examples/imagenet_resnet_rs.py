@@ -3,11 +3,11 @@
     python examples/imagenet_resnet_rs.py "tfrecord:/data/imagenet/train-*" "tfrecord:/data/imagenet/validation-*"
     python examples/imagenet_resnet_rs.py folder:/data/imagenet/train folder:/data/imagenet/val --model 152@224
 
-The models are those of the paper's scaling table (arXiv:2103.07579, `reskeras recipes show RESNET_RS/152@224`):
-depth, resolution and regularization grow together.  The recipe's batch size of 4,096 counts all GPUs together.
-Where the memory is too small for it, `--micro-batches 4` computes it in four parts, and
-`--overrides batch_size=1024` trains with smaller batches, for which the learning rate is scaled and logged.
-`reskeras train --resume runs/resnetrs50` resumes an interrupted training.
+The models are those of the paper's scaling table (arXiv:2103.07579,
+`reskeras recipes show RESNET_RS/152@224`): depth, resolution and regularization grow together.  The recipe's
+batch size of 4,096 counts all GPUs together. Where the memory is too small for it, `--micro-batches 4`
+computes it in four parts, and `--overrides batch_size=1024` trains with smaller batches, for which the
+learning rate is scaled and logged. `reskeras train --resume runs/resnetrs50` resumes an interrupted training.
 """
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from reskeras.train.resnet_rs import RESNET_RS_SCALING
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="a source of images, see `reskeras train --help`")
     parser.add_argument("validation_data")
-    parser.add_argument("--model", default="50@160", choices=RESNET_RS_SCALING, help="depth@resolution (%(default)s)")
+    parser.add_argument(
+        "--model", default="50@160", choices=RESNET_RS_SCALING, help="depth@resolution (%(default)s)")
     parser.add_argument("--strategy", default="mirrored")
     parser.add_argument("--dtype", default="mixed_bfloat16")
     parser.add_argument("--jit-compile", action="store_true", help="compile each replica with XLA")

@@ -3,17 +3,18 @@
     python examples/multi_worker.py                                 # 2 local processes, random images
     python examples/multi_worker.py --data folder:photos --model resnet18 --overrides epochs=10
 
-On several machines, an environment variable tells each machine the addresses of all, and which of them it is.  Set it
-on each machine and start the same command there, `python examples/multi_worker.py --worker ...` or
+On several machines, an environment variable tells each machine the addresses of all, and which of them it is.
+Set it on each machine and start the same command there, `python examples/multi_worker.py --worker ...` or
 `reskeras train ... --strategy multi_worker`:
 
     TF_CONFIG='{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}'
     TF_CONFIG='{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 1}}'
 
-The first line is for host0, the second for host1.  "cluster" is the same on all machines, each machine must reach
-every address in it, and "index" is the machine's own position in the list.  Worker 0 is the chief: it writes the
-checkpoints.  The batch size counts all workers together.  When a worker is lost, the others stop with an error
-within two minutes; start all of them again with `--resume`, and the training is resumed from the last checkpoint.
+The first line is for host0, the second for host1.  "cluster" is the same on all machines, each machine must
+reach every address in it, and "index" is the machine's own position in the list.  Worker 0 is the chief: it
+writes the checkpoints.  The batch size counts all workers together.  When a worker is lost, the others stop
+with an error within two minutes; start all of them again with `--resume`, and the training is resumed from
+the last checkpoint.
 """
 from __future__ import annotations
 
@@ -56,15 +57,20 @@ def make_configs(number: int) -> list[str]:
 
 
 def launch(number: int) -> int:
-    """Starts this command in `number` local processes, each with its TF_CONFIG; the highest exit code of theirs."""
-    processes = [subprocess.Popen([sys.executable, *sys.argv, "--worker"], env={**os.environ, "TF_CONFIG": config})
-                 for config in make_configs(number)]
+    """Starts this command in `number` local processes, each with its TF_CONFIG; the highest exit code of
+    theirs.
+    """
+    processes = [
+        subprocess.Popen([sys.executable, *sys.argv, "--worker"], env={**os.environ, "TF_CONFIG": config})
+        for config in make_configs(number)]
     return max(process.wait() for process in processes)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="random", help="folder:PATH, npz:FILE, cifar10 ...; by default random images")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", default="random", help="folder:PATH, npz:FILE, cifar10 ...; by default random images")
     parser.add_argument("--model", default="cifar_resnet20")
     parser.add_argument("--recipe", default="cifar_he")
     parser.add_argument("--overrides", nargs="+", metavar="FIELD=VALUE",
@@ -72,7 +78,8 @@ def main() -> None:
     parser.add_argument("--output", default="runs/multi_worker")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--worker", action="store_true", help="this process is one of the machines of TF_CONFIG")
+    parser.add_argument(
+        "--worker", action="store_true", help="this process is one of the machines of TF_CONFIG")
     options = parser.parse_args()
     sys.exit(run_worker(options) if options.worker else launch(options.processes))
 

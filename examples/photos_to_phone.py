@@ -23,9 +23,9 @@ data, output = f"folder:{options.photos}", pathlib.Path(options.output)
 
 # %% [markdown]
 # ## Train
-# The recipe "finetune" first trains a new classifier on the frozen net, then all layers; the statistics of batch
-# normalization stay frozen. A fifth of each class is kept for validation. `reskeras train --resume` resumes an
-# interrupted training.
+# The recipe "finetune" first trains a new classifier on the frozen net, then all layers; the statistics of
+# batch normalization stay frozen. A fifth of each class is kept for validation. `reskeras train --resume`
+# resumes an interrupted training.
 
 # %%
 history = reskeras.fit(options.model, data, "finetune", validation_split=0.2, output=output,
@@ -41,7 +41,8 @@ print(reskeras.evaluate(output / "best.keras", data))
 
 # %% [markdown]
 # ## Export
-# As 8-bit integers, calibrated on the photos. The file is run and compared with the net before the call returns.
+# As 8-bit integers, calibrated on the photos. The file is run and compared with the net before the call
+# returns.
 
 # %%
 report = reskeras.export(output / "best.keras", output / "photos.int8.tflite", quantize="int8",

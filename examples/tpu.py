@@ -5,8 +5,8 @@
     # elsewhere, with a name or a grpc:// address
     TPU_NAME=my-tpu python examples/tpu.py ...
 
-A TPU compiles everything with XLA and needs batches of one size.  If no TPU can be reached, the script says so and
-stops before it reads any data.
+A TPU compiles everything with XLA and needs batches of one size.  If no TPU can be reached, the script says
+so and stops before it reads any data.
 """
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ import reskeras
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="folder:PATH, tfrecord:GLOB, tfds:NAME ...")
     parser.add_argument("--validation-data")
     parser.add_argument("--model", default="resnet50d")
@@ -26,8 +27,9 @@ def main() -> None:
     parser.add_argument("--overrides", action="append", default=[], metavar="FIELD=VALUE")
     options = parser.parse_args()
     try:
-        reskeras.fit(options.model, options.data, options.recipe, validation_data=options.validation_data,
-                     strategy="tpu", dtype="mixed_bfloat16", overrides=options.overrides, output=options.output)
+        reskeras.fit(
+            options.model, options.data, options.recipe, validation_data=options.validation_data,
+            strategy="tpu", dtype="mixed_bfloat16", overrides=options.overrides, output=options.output)
     except RuntimeError as error:
         sys.exit(str(error))
 

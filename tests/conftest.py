@@ -10,12 +10,15 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def pytest_addoption(parser):
-    parser.addoption("--accept", action="store_true", help="write golden files instead of comparing with them")
+    parser.addoption(
+        "--accept", action="store_true", help="write golden files instead of comparing with them")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def unseen_by_the_garbage_collector():
-    """What is there before a module's tests: of all that TensorFlow and Keras hold each collection would take a second."""
+    """What is there before a module's tests: of all that TensorFlow and Keras hold each collection would take
+    a second.
+    """
     gc.collect()
     gc.freeze()
 
@@ -23,8 +26,9 @@ def unseen_by_the_garbage_collector():
 def find_external_file(name):
     """The file `name` in one of the folders with data from outside the repository, or None.
 
-    The environment variable RESKERAS_TEST_DATA names the folder; its subfolders `data` and `facts` and the folder `facts`
-    beside it are read too.  Without the variable it is `../shared/data`, seen from the checkout.
+    The environment variable RESKERAS_TEST_DATA names the folder; its subfolders `data` and `facts` and the
+    folder `facts` beside it are read too.  Without the variable it is `../shared/data`, seen from the
+    checkout.
     """
     place = pathlib.Path(os.environ.get("RESKERAS_TEST_DATA") or ROOT.parent / "shared" / "data")
     folders = [place, place / "data", place / "facts", place.parent / "facts"]
@@ -33,7 +37,9 @@ def find_external_file(name):
 
 @pytest.fixture(scope="session")
 def external_file():
-    """external_file(name): the path of a file from outside the repository.  Without it the test is skipped, and says so."""
+    """external_file(name): the path of a file from outside the repository.  Without it the test is skipped,
+    and says so.
+    """
     def find(name):
         file = find_external_file(name)
         if file is None:
@@ -49,7 +55,9 @@ def accept(request):
 
 @pytest.fixture
 def holds(accept):
-    """Holds a page of the repository to what it has between the comments `mark` and `end`; --accept writes it there."""
+    """Holds a page of the repository to what it has between the comments `mark` and `end`; --accept writes it
+    there.
+    """
     def check(page, mark, end, text):
         file, begin, end = ROOT / page, f"<!-- {mark} -->\n", f"<!-- {end} -->"
         before, after = file.read_text().split(begin)[0], file.read_text().split(end)[1]

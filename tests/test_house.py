@@ -30,8 +30,8 @@ FLOORS = {"spec": 1, "spec_checks": 1, "errors": 1, "files": 1, "_keras_private"
           "builder": 4, "variants": 4, "catalog": 4, "backbone": 4,
           "train": 5, "exporters": 5, "commands": 6, "cli": 7, "__main__": 8}
 FRAMEWORK_FREE = ["spec", "spec_checks", "errors", "files", "_keras_private", "_registration", "builder",
-                  "variants", "catalog", "cli", "weights/table", "weights/name_rules", "train/recipe",
-                  "train/training",
+                  "variants", "catalog", "cli", "weights/table", "weights/checkpoint", "weights/name_rules",
+                  "train/recipe", "train/training",
                   "train/recipes"]
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "numpy", "h5py"}
 # below floor 5 TensorFlow is imported inside of these alone

@@ -18,7 +18,9 @@ def test_block(block, tmp_path, monkeypatch):
     exec(compile(code, block, "exec"), {})
 
 
-MOVES = re.findall(r"^\| `[^`]+`(?: \(\w+\))? \| `(reskeras[^`]+)`", PAGES["nets.md"].split("## Coming from")[1], flags=re.M)
+MOVES = re.findall(
+    r"^\| `[^`]+`(?: \(\w+\))? \| `(reskeras[^`]+)`", PAGES["nets.md"].split("## Coming from")[1], flags=re.M
+)
 
 
 @pytest.mark.parametrize("code", MOVES)
@@ -49,4 +51,5 @@ COMMANDS = sorted({" ".join("".join(found).split()) for text in PAGES.values()
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_commands(command):
     from reskeras import cli
-    cli.make_parser().parse_args(shlex.split(command, comments=True)[1:])       # exits where there is no such command or option
+    # exits where there is no such command or option
+    cli.make_parser().parse_args(shlex.split(command, comments=True)[1:])

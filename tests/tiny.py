@@ -20,7 +20,9 @@ TRAINED = {"gamma": (1, 0.3), "moving_variance": (1, 0.3), "beta": (0, 0.1), "bi
 def tiny(variant: str, **arguments: Any) -> keras.Model:
     """The net of `variant` with a few blocks, 16 planes in its first stage and 7 classes, on 32 to 75 pixels.
 
-    Arguments: those of a builder, and they win.
+    Args:
+        variant: its name.
+        **arguments: those of a builder, which win over the tiny ones.
     """
     spec = VARIANTS[variant].spec
     head_and_input = {"weights": None, "classes": CLASSES, "input_shape": (size(spec), size(spec), 3)}

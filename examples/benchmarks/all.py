@@ -1,4 +1,5 @@
-"""The short form of every benchmark, one after the other; a long form is the same script with its own arguments.
+"""The short form of every benchmark, one after the other; a long form is the same script with its own
+arguments.
 
     python examples/benchmarks/all.py --output figures --timm ../timm-env/bin/python
 """
@@ -8,11 +9,13 @@ import subprocess
 import sys
 
 SHORT = {
-    "build": ["--nets", "ResNet50"], "train_step": ["--nets", "ResNet50", "ResNeXt50_32x4d", "--policies", "float32"],
+    "build": ["--nets", "ResNet50"],
+    "train_step": ["--nets", "ResNet50", "ResNeXt50_32x4d", "--policies", "float32"],
     "inference": ["--nets", "ResNet50", "--batches", "1", "--runtimes", "graph"],
-    "inference_timm": ["--nets", "ResNet50", "--batches", "1"], "export": ["--targets", "TF graph", "TFLite float32"],
-    "input": [], "scaling": ["--depths", "20", "56", "--batches", "64", "128"],
-    "replicas": ["--runs", "1"], "stochastic_depth": ["--rates", "0.9"]}
+    "inference_timm": ["--nets", "ResNet50", "--batches", "1"],
+    "export": ["--targets", "TF graph", "TFLite float32"], "input": [],
+    "scaling": ["--depths", "20", "56", "--batches", "64", "128"], "replicas": ["--runs", "1"],
+    "stochastic_depth": ["--rates", "0.9"]}
 TIMM = ("build", "train_step", "inference_timm", "input")
 
 
@@ -25,10 +28,12 @@ def main() -> int:
     pathlib.Path(given.output).mkdir(parents=True, exist_ok=True)
     failed = []
     for name in given.only:
-        script, figures = pathlib.Path(__file__).with_name(f"{name}.py"), pathlib.Path(given.output, f"{name}.json")
+        script, figures = (
+            pathlib.Path(__file__).with_name(f"{name}.py"), pathlib.Path(given.output, f"{name}.json"))
         extra = ["--timm", given.timm] if given.timm and name in TIMM else []
         print(f"== {name}", flush=True)
-        if subprocess.run([sys.executable, str(script), *SHORT[name], *extra, "--json", str(figures)]).returncode:
+        if subprocess.run(
+            [sys.executable, str(script), *SHORT[name], *extra, "--json", str(figures)]).returncode:
             failed.append(name)
     print(f"failed: {', '.join(failed)}" if failed else "all have run")
     return bool(failed)

@@ -1,9 +1,10 @@
-"""Import, building and its memory: reskeras against keras.applications and timm, each in a fresh process, in turns.
+"""Import, building and its memory: reskeras against keras.applications and timm, each in a fresh process, in
+turns.
 
     python examples/benchmarks/build.py --timm ../timm-env/bin/python --json build.json
 
-Milliseconds of the import and of the first build after it, and the most memory that the process held.  The 1202 layers have no
-other side.
+Milliseconds of the import and of the first build after it, and the most memory that the process held.  The
+1202 layers have no other side.
 """
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def cases(nets: list[str], timm: str | None) -> dict[str, dict[str, Fresh]]:
     for net in nets:
         found[net] = {"reskeras": Fresh(f"reskeras.{net}(weights=None)", "import keras, reskeras.build")}
         if net in APPLICATIONS:
-            found[net]["keras.applications"] = Fresh(f"keras.applications.{net}(weights=None)", "import keras")
+            found[net]["keras.applications"] = Fresh(
+                f"keras.applications.{net}(weights=None)", "import keras")
         if timm and net in TIMM:
             found[net]["timm"] = Fresh(f"timm.create_model({TIMM[net]!r})", "import timm", timm)
     return found
@@ -66,9 +68,15 @@ def main() -> None:
     for what, sides in cases(given.nets, given.timm).items():
         found: dict[str, Timed] = in_turns(sides, given.seconds, warm=0, least=given.calls)
         ratios = {side: ratio(found["reskeras"], found[side]) for side in sides if side != "reskeras"}
-        rows.append({"what": what, **figures(found), "ratio": ratios, "peak_mib": {s: round(f.mib) for s, f in sides.items()}})
+        rows.append(
+            {
+                "what": what, **figures(found), "ratio": ratios,
+                "peak_mib": {s: round(f.mib) for s, f in sides.items()}})
         said = "  ".join(f"{side} {found[side].ms:.0f} ms, {sides[side].mib:.0f} MiB" for side in sides)
-        print(f"{what:18} {said}" + "".join(f"; reskeras / {side} {shown(value)}" for side, value in ratios.items()), flush=True)
+        print(
+            f"{what:18} {said}"
+            + "".join(f"; reskeras / {side} {shown(value)}" for side, value in ratios.items()),
+            flush=True)
     write(given.json, rows)
 
 

@@ -1,4 +1,5 @@
-"""Latency of exported files: plain converters on keras.applications' net against `reskeras.export` on ours, in turns in one run.
+"""Latency of exported files: plain converters on keras.applications' net against `reskeras.export` on ours,
+in turns in one run.
 
     python examples/benchmarks/export.py --net ResNet50 --size 224 --threads 2 --json export.json
 
@@ -25,8 +26,9 @@ import reskeras
 from reskeras.exporters.formats import open_file
 
 NETS = ("ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2", "InceptionResNetV2")
-TARGETS = ("predict", "TF graph", "TF optimized", "SavedModel", "TFLite float32", "TFLite dynamic", "TFLite int8", "OpenVINO f32",
-           "OpenVINO bf16", "ONNX Runtime")
+TARGETS = (
+    "predict", "TF graph", "TF optimized", "SavedModel", "TFLite float32", "TFLite dynamic", "TFLite int8",
+    "OpenVINO f32", "OpenVINO bf16", "ONNX Runtime")
 Call = Callable[[], Any]
 
 
@@ -34,7 +36,8 @@ def saved(net: keras.Model, folder: pathlib.Path, batch: int) -> str:
     """Keras' own SavedModel of a fixed batch, which the plain converters read."""
     archive = keras.export.ExportArchive()
     archive.track(net)
-    archive.add_endpoint("serve", net.__call__, input_signature=[tf.TensorSpec((batch, *net.input_shape[1:]))])
+    archive.add_endpoint(
+        "serve", net.__call__, input_signature=[tf.TensorSpec((batch, *net.input_shape[1:]))])
     archive.write_out(str(folder / "plain"), verbose=False)
     return str(folder / "plain")
 
@@ -53,7 +56,7 @@ def plain_tflite(source: str, images: np.ndarray, threads: int, kind: str | None
     if kind == "int8":
         converter.representative_dataset = lambda: ([image] for image in samples(images.shape))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    from reskeras.exporters.tflite.tflite import get_interpreter_class     # the same runtime for both sides
+    from reskeras.exporters.tflite.runtime import get_interpreter_class     # the same runtime for both sides
     interpreter = get_interpreter_class()(model_content=converter.convert(), num_threads=threads)
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)
@@ -62,8 +65,11 @@ def plain_tflite(source: str, images: np.ndarray, threads: int, kind: str | None
 
 def plain_openvino(source: str, images: np.ndarray, threads: int, precision: str) -> Call:
     import openvino
-    net = openvino.compile_model(openvino.convert_model(source), "CPU", {
-        "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"})
+    net = openvino.compile_model(
+        openvino.convert_model(source), "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY"})
     return lambda: net(images)
 
 
@@ -71,10 +77,12 @@ def plain_onnx(net: keras.Model, images: np.ndarray, threads: int) -> Call:
     import onnxruntime
     import tf2onnx
     given = tf.TensorSpec(images.shape, name="images")
-    proto, _ = tf2onnx.convert.from_function(tf.function(lambda x: net(x, training=False), [given]), [given], opset=17)
+    proto, _ = tf2onnx.convert.from_function(
+        tf.function(lambda x: net(x, training=False), [given]), [given], opset=17)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda: session.run(None, {name: images})
 
@@ -83,15 +91,21 @@ def samples(shape: tuple[int, ...], count: int = 32) -> np.ndarray:
     return np.random.default_rng(1).standard_normal((count, *shape)).astype("float32")
 
 
-def ours(net: keras.Model, path: pathlib.Path, images: np.ndarray, threads: int, runtime: str = "", **options: Any) -> Call:
-    """Our file, run as `open_file` runs it: for TFLite with its input set on each call, which the plain side does not pay."""
+def ours(
+    net: keras.Model, path: pathlib.Path, images: np.ndarray, threads: int, runtime: str = "", **options: Any
+) -> Call:
+    """Our file, run as `open_file` runs it: for TFLite with its input set on each call, which the plain side
+    does not pay.
+    """
     if not path.exists():
         reskeras.export(net, path, batch_size=len(images), threads=threads, strict=False, **options)
     run = open_file(path, threads, runtime).run
     return lambda: run(images)
 
 
-def pairs(name: str, folder: pathlib.Path, size: int, batch: int, threads: int) -> dict[str, Callable[[], tuple[Call, Call]]]:
+def pairs(
+    name: str, folder: pathlib.Path, size: int, batch: int, threads: int
+) -> dict[str, Callable[[], tuple[Call, Call]]]:
     """Target -> the two sides, made when they are measured."""
     shape = (size, size, 3)
     theirs = getattr(keras.applications, name)(weights=None, input_shape=shape)
@@ -102,21 +116,25 @@ def pairs(name: str, folder: pathlib.Path, size: int, batch: int, threads: int) 
     found: dict[str, Callable[[], tuple[Call, Call]]] = {
         "predict": lambda: (lambda: theirs.predict_on_batch(images), lambda: net.predict_on_batch(images)),
         "TF graph": lambda: (graph(theirs, images), graph(net, images)),
-        "TF optimized": lambda: (graph(theirs, images), graph(reskeras.optimize(net, check=False)[0], images)),
-        "SavedModel": lambda: (plain_saved_model(source(), images), ours(net, folder / "net", images, threads)),
-    }
+        "TF optimized": lambda: (
+            graph(theirs, images), graph(reskeras.optimize(net, check=False)[0], images)),
+        "SavedModel": lambda: (
+            plain_saved_model(source(), images), ours(net, folder / "net", images, threads))}
     for kind in (None, "dynamic", "int8"):
         extra = {"calibration_data": samples(shape)} if kind == "int8" else {}
         path = folder / f"{kind}.tflite"
-        found[f"TFLite {kind or 'float32'}"] = lambda kind=kind, extra=extra, path=path: (     # type: ignore[misc]
-            plain_tflite(source(), images, threads, kind), ours(net, path, images, threads, quantize=kind, **extra))
+        found[f"TFLite {kind or 'float32'}"] = lambda kind=kind, extra=extra, path=path: (  # type: ignore[misc]
+            plain_tflite(source(), images, threads, kind),
+            ours(net, path, images, threads, quantize=kind, **extra),
+        )
     if importlib.util.find_spec("openvino"):
         for precision in ("f32", "bf16"):
             found[f"OpenVINO {precision}"] = lambda precision=precision: (      # type: ignore[misc]
                 plain_openvino(source(), images, threads, precision),
                 ours(net, folder / "net.xml", images, threads, f"OpenVINO {precision}"))
     if importlib.util.find_spec("tf2onnx") and importlib.util.find_spec("onnxruntime"):
-        found["ONNX Runtime"] = lambda: (plain_onnx(theirs, images, threads), ours(net, folder / "net.onnx", images, threads))
+        found["ONNX Runtime"] = lambda: (
+            plain_onnx(theirs, images, threads), ours(net, folder / "net.onnx", images, threads))
     return found
 
 
@@ -131,10 +149,12 @@ def main() -> None:
         with contextlib.suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     rows = []
-    print(f"{options.net}, {options.size} x {options.size}, batch {options.batch}, {options.threads} threads\n"
-          f"{'target':16} {'plain ms':>10} {'ours ms':>10} {'ours / plain':>13}")
+    print(
+        f"{options.net}, {options.size} x {options.size}, batch {options.batch}, {options.threads} threads\n"
+        f"{'target':16} {'plain ms':>10} {'ours ms':>10} {'ours / plain':>13}")
     with tempfile.TemporaryDirectory() as folder:
-        for target, sides in pairs(options.net, pathlib.Path(folder), options.size, options.batch, options.threads).items():
+        for target, sides in pairs(
+            options.net, pathlib.Path(folder), options.size, options.batch, options.threads).items():
             if target not in options.targets:
                 continue
             plain, own = sides()
@@ -142,7 +162,9 @@ def main() -> None:
             before, after = found["plain"], found["ours"]
             rows.append({"target": target, **figures(found), "plain_ms": before.ms, "ours_ms": after.ms,
                          "ratio": ratio(after, before)})
-            print(f"{target:16} {before.ms:10.2f} {after.ms:10.2f} {shown(ratio(after, before)):>13}", flush=True)
+            print(
+                f"{target:16} {before.ms:10.2f} {after.ms:10.2f} {shown(ratio(after, before)):>13}",
+                flush=True)
     write(options.json, rows)
 
 

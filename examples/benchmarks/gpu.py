@@ -1,11 +1,13 @@
-"""A training step and inference under the JAX backend against timm under torch.compile, on one GPU (or, tiny, on the CPU).
+"""A training step and inference under the JAX backend against timm under torch.compile, on one GPU (or, tiny,
+on the CPU).
 
     KERAS_BACKEND=jax python examples/benchmarks/gpu.py --batch 256 --peak 989 --json gpu.json
 
-Both in mixed bfloat16, compiled, timm channels_last; in one process where it has torch, else `--timm` names its Python.  Needs
-neither TensorFlow nor its packages: `pip install --no-deps keras`, with jax, is enough.  MFU counts 6 (training) or 2 operations
-for each multiply-accumulate, over `--peak` TFLOP/s.  `figures/gpu.*.json` are of one H100 and a machine
-without TensorFlow; `tox -e jax` runs the script on the CPU, at a tiny size.
+Both in mixed bfloat16, compiled, timm channels_last; in one process where it has torch, else `--timm` names
+its Python.  Needs neither TensorFlow nor its packages: `pip install --no-deps keras`, with jax, is enough.
+MFU counts 6 (training) or 2 operations for each multiply-accumulate, over `--peak` TFLOP/s.
+`figures/gpu.*.json` are of one H100 and a machine without TensorFlow; `tox -e jax` runs the script on the
+CPU, at a tiny size.
 """
 from __future__ import annotations
 
@@ -33,8 +35,11 @@ def training(net: keras.Model, batch: int) -> Callable[[], Any]:
 
 
 def inference(net: keras.Model, batch: int) -> Callable[[], Any]:
-    images = jax.device_put(np.random.default_rng(0).standard_normal((batch, *net.input_shape[1:]), dtype="float32"))
-    state = [variable.value for variable in net.trainable_variables], [variable.value for variable in net.non_trainable_variables]
+    images = jax.device_put(
+        np.random.default_rng(0).standard_normal((batch, *net.input_shape[1:]), dtype="float32"))
+    state = (
+        [variable.value for variable in net.trainable_variables],
+        [variable.value for variable in net.non_trainable_variables])
     call = jax.jit(lambda state, x: net.stateless_call(*state, x, training=False)[0])
     return lambda: np.asarray(call(state, images))
 
@@ -47,7 +52,8 @@ def peak_mib() -> float | None:
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--nets", nargs="+", default=["ResNet50V1_5", "ResNeXt50_32x4d", "SEResNeXt50_32x4d", "ResNeSt50"])
+    options.add_argument(
+        "--nets", nargs="+", default=["ResNet50V1_5", "ResNeXt50_32x4d", "SEResNeXt50_32x4d", "ResNeSt50"])
     options.add_argument("--batch", type=int, default=256)
     options.add_argument("--timm", help="a Python that has torch and timm")
     options.add_argument("--peak", type=float, help="TFLOP/s of the card in bfloat16, for MFU")
@@ -55,23 +61,31 @@ def main() -> None:
     device = jax.local_devices()[0]
     keras.config.set_dtype_policy("mixed_bfloat16")
     peer, rows = Peer(given.timm) if given.timm else None, []
-    print(f"on {device.device_kind}" + (": nothing that a GPU would show" if device.platform == "cpu" else ""))
+    print(
+        f"on {device.device_kind}" + (": nothing that a GPU would show" if device.platform == "cpu" else ""))
     for name in given.nets:
         for what, batch in (("training", given.batch), ("inference", 1), ("inference", given.batch)):
             net = getattr(reskeras, name)(weights=None, input_shape=(given.size, given.size, 3))
-            sides: dict[str, Side] = {"reskeras": clock((training if what == "training" else inference)(net, batch))}
+            sides: dict[str, Side] = {
+                "reskeras": clock((training if what == "training" else inference)(net, batch))}
             if peer:
-                sides["timm"] = peer.side(net=TIMM[name], mode="bf16_compile", train=what == "training", batch=batch,
-                                          size=given.size, device="cuda" if device.platform == "gpu" else "cpu")
+                sides["timm"] = peer.side(
+                    net=TIMM[name], mode="bf16_compile", train=what == "training", batch=batch,
+                    size=given.size, device="cuda" if device.platform == "gpu" else "cpu")
             found = in_turns(sides, given.seconds, warm=3)
             rate = {side: 1000 * batch / timed.ms for side, timed in found.items()}
             work = (6 if what == "training" else 2) * reskeras.cost(net).macs / 1e12
-            row = {"net": name, "what": what, "batch": batch, **figures(found), "images_per_second": rate, "peak_mib": peak_mib(),
-                   "times_timm": ratio(found["timm"], found["reskeras"]) if peer else None,
-                   "mfu": {side: work * own / given.peak for side, own in rate.items()} if given.peak else None}
+            row = {
+                "net": name, "what": what, "batch": batch, **figures(found), "images_per_second": rate,
+                "peak_mib": peak_mib(),
+                "times_timm": ratio(found["timm"], found["reskeras"]) if peer else None,
+                "mfu": {side: work * own / given.peak for side, own in rate.items()} if given.peak else None}
             rows.append(row)
-            print(f"{name:18} {what:9} {batch:4}  " + "  ".join(f"{side} {own:.1f} images/s" for side, own in rate.items())
-                  + (f"  {shown(row['times_timm'], 2)} times timm" if peer else ""), flush=True)
+            print(
+                f"{name:18} {what:9} {batch:4}  "
+                + "  ".join(f"{side} {own:.1f} images/s" for side, own in rate.items())
+                + (f"  {shown(row['times_timm'], 2)} times timm" if peer else ""),
+                flush=True)
             if peer:
                 peer.drop()
     if peer:

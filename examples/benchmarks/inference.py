@@ -30,7 +30,8 @@ def graph(model: keras.Model, images: np.ndarray, xla: bool = False) -> Callable
 
 
 def tflite(model: keras.Model, images: np.ndarray) -> Callable[[], Any]:
-    frozen = convert_variables_to_constants_v2(function(model, images, False))      # else the file reads variables at each call
+    # else the file reads variables at each call
+    frozen = convert_variables_to_constants_v2(function(model, images, False))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     interpreter = tf.lite.Interpreter(model_content=converter.convert(), num_threads=os.cpu_count())
     interpreter.allocate_tensors()
@@ -58,14 +59,21 @@ def main() -> None:
         before = reskeras.optimize(before, passes=options.base, check=False)[0] if options.base else before
         for runtime in options.runtimes:
             for batch in options.batches:
-                images = np.random.default_rng(0).standard_normal((batch, options.size, options.size, 3)).astype("float32")
+                images = (
+                    np.random.default_rng(0)
+                    .standard_normal((batch, options.size, options.size, 3))
+                    .astype("float32"))
                 old, new = (RUNTIMES[runtime](model, images) for model in (before, after))
                 found = in_turns({"before": clock(old), "after": clock(new)}, options.seconds)
                 first, then = found["before"], found["after"]
-                rows.append({"net": name, "runtime": runtime, "batch": batch, **figures(found), "before_ms": first.ms,
-                             "after_ms": then.ms, "ratio": ratio(then, first)})
-                print(f"{name:20} {runtime:8} {batch:5} {first.ms:10.1f} {then.ms:10.1f} {shown(ratio(then, first)):>15}",
-                      flush=True)
+                rows.append(
+                    {
+                        "net": name, "runtime": runtime, "batch": batch, **figures(found),
+                        "before_ms": first.ms, "after_ms": then.ms, "ratio": ratio(then, first)})
+                print(
+                    f"{name:20} {runtime:8} {batch:5} {first.ms:10.1f} {then.ms:10.1f} {shown(ratio(then, first)):>15}",
+                    flush=True,
+                )
     write(options.json, rows)
 
 

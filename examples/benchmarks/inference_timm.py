@@ -2,9 +2,9 @@
 
     python examples/benchmarks/inference_timm.py --nets ResNet50 --batches 1 8 --timm ../timm-env/bin/python --json timm.json
 
-The ratios are of timm's best float32 way to the best here, of timm's bfloat16 to the best bfloat16 here (both for as many
-multiply-accumulates), and of keras.applications' `predict` to the best way in bfloat16 or int8.  The share of the matmul rate
-counts the net's published operations, also where `optimize` took some away.
+The ratios are of timm's best float32 way to the best here, of timm's bfloat16 to the best bfloat16 here (both
+for as many multiply-accumulates), and of keras.applications' `predict` to the best way in bfloat16 or int8.
+The share of the matmul rate counts the net's published operations, also where `optimize` took some away.
 """
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from typing import Any, Callable, Iterable, Sequence
 
 from export import ours, samples
 from inference import graph, tflite
-from timing import NETS, TIMM, Peer, Side, Timed, clock, figures, in_turns, matmul, parser, per_mac, ratio, shown, write
+from timing import (
+    NETS, TIMM, Peer, Side, Timed, clock, figures, in_turns, matmul, parser, per_mac, ratio, shown, write)
 
 import keras
 import numpy as np
@@ -47,10 +48,14 @@ def sides_of(name: str, batch: int, size: int, folder: pathlib.Path, ways: Seque
         "TF graph": lambda: graph(net, images), "optimized": lambda: graph(fast, images),
         "XLA": lambda: graph(net, images, xla=True), "TFLite": lambda: tflite(fast, images),
         "mixed_bfloat16": lambda: graph(built(name, size, "mixed_bfloat16"), images),
-        INT8: lambda: ours(net, folder / "int8.tflite", images, threads, quantize="int8", calibration=samples(images.shape[1:]))}
+        INT8: lambda: ours(
+            net, folder / "int8.tflite", images, threads, quantize="int8",
+            calibration=samples(images.shape[1:]))}
     if importlib.util.find_spec("openvino"):
-        makers |= {way: lambda way=way: ours(net, folder / "net.xml", images, threads, way)     # type: ignore[misc]
-                   for way in ("OpenVINO f32", "OpenVINO bf16")}
+        makers |= {
+            way: lambda way=way: ours(net, folder / "net.xml", images, threads, way)  # type: ignore[misc]
+            for way in ("OpenVINO f32", "OpenVINO bf16")
+        }
     sides = {way: clock(make()) for way, make in makers.items() if way in ways}
     if hasattr(keras.applications, name):
         plain = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3))
@@ -82,7 +87,8 @@ def main() -> None:
                 own = [way for way in sides if way != "keras.applications"]
                 for mode in given.modes if peer else ():
                     assert peer
-                    sides[f"timm {mode}"] = peer.side(net=TIMM[name], mode=mode, train=False, batch=batch, size=given.size)
+                    sides[f"timm {mode}"] = peer.side(
+                        net=TIMM[name], mode=mode, train=False, batch=batch, size=given.size)
                 found = in_turns({**sides, "matmul": product}, given.seconds)
             rate = gflop / found["matmul"].ms
             row = {"net": name, "batch": batch, **figures(found),
@@ -94,12 +100,17 @@ def main() -> None:
             for mine, kind in ((first, "float32"), (half, "bfloat16")):
                 their = best(found, [f"timm {mode}" for mode in THEIRS[kind]])
                 if mine and their:
-                    row["ratio"][f"best timm / best, {kind}"] = per_mac(name, ratio(found[their], found[mine]))
+                    row["ratio"][f"best timm / best, {kind}"] = per_mac(
+                        name, ratio(found[their], found[mine]))
             if peer:
                 peer.drop()
             rows.append(row)
-            print(f"{name} {batch}: " + ", ".join(f"{way} {found[way].ms:.1f}" for way in sides) + " ms; "
-                  + ", ".join(f"{what} {shown(value, 2)}" for what, value in row["ratio"].items()), flush=True)
+            print(
+                f"{name} {batch}: "
+                + ", ".join(f"{way} {found[way].ms:.1f}" for way in sides)
+                + " ms; "
+                + ", ".join(f"{what} {shown(value, 2)}" for what, value in row["ratio"].items()),
+                flush=True)
     if peer:
         peer.close()
     write(given.json, rows, versions=peer.versions if peer else {})

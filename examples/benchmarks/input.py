@@ -2,9 +2,9 @@
 
     python examples/benchmarks/input.py --images 256 --json input.json
 
-`reskeras.train.data.Data` against torchvision's transforms on PIL (in another environment with `--timm`, in one process of one
-thread) and PIL alone, and against what a net takes in training; all of them on the same core, where the system can say which.
-Stops where an operation falls back to a loop over images.
+`reskeras.train.data.Data` against torchvision's transforms on PIL (in another environment with `--timm`, in
+one process of one thread) and PIL alone, and against what a net takes in training; all of them on the same
+core, where the system can say which. Stops where an operation falls back to a loop over images.
 """
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def make(folder: pathlib.Path, images: int, side: int = 400) -> None:
 
 
 class Ours:
-    """The second half of an epoch, each with its own augmentation: what was made ahead while nobody looked is used up by then."""
+    """The second half of an epoch, each with its own augmentation: what was made ahead while nobody looked is
+    used up by then.
+    """
 
     def __init__(self, folder: pathlib.Path, pipeline: str, batch: int):
         from reskeras.train.data import ImageDataset
@@ -60,7 +62,8 @@ def pil(folder: pathlib.Path, size: int) -> Any:
     def epoch() -> None:
         for file in files:
             image = PIL.Image.open(file).convert("RGB")
-            image.resize((size, size), PIL.Image.Resampling.BILINEAR, box=(50, 0, image.height + 50, image.height))
+            image.resize(
+                (size, size), PIL.Image.Resampling.BILINEAR, box=(50, 0, image.height + 50, image.height))
     return epoch
 
 
@@ -85,7 +88,8 @@ def pinned() -> int:
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--images", type=int, default=512, help="of few, those in the making at the start count too much")
+    options.add_argument(
+        "--images", type=int, default=512, help="of few, those in the making at the start count too much")
     options.add_argument("--batch", type=int, default=32)
     options.add_argument("--net", default="ResNet50", help="whose training rate it has to keep up with")
     options.add_argument("--timm", help="a Python that has torchvision")
@@ -96,7 +100,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         make(folder, given.images)
-        own = {kind: Ours(folder, text.format(size=given.size), given.batch) for kind, text in PIPELINES.items()}
+        own = {
+            kind: Ours(folder, text.format(size=given.size), given.batch) for kind, text in PIPELINES.items()}
         sides: dict[str, Side] = {**own}
         sides["PIL, decode alone"] = clock(pil(folder, given.size))
         if peer:
@@ -116,12 +121,17 @@ def main() -> None:
               + ("" if found[side].quiet else ", noisy"), flush=True)
     share = ratio(found["training"], found["+ mixup"])
     keeps = None if share is None else share * whole / 8
-    print(f"the pipeline makes {shown(keeps, 1)} times the images that the net takes; first batches of an epoch after "
-          + ", ".join(f"{side.first_ms:.0f}" for side in own.values()) + " ms")
+    print(
+        f"the pipeline makes {shown(keeps, 1)} times the images that the net takes; first batches of an epoch after "
+        + ", ".join(f"{side.first_ms:.0f}" for side in own.values())
+        + " ms"
+    )
     if peer:
         peer.close()
-    write(given.json, rows, **figures(found), times_the_training_rate=keeps,
-          first_batch_ms={kind: round(side.first_ms) for kind, side in own.items()}, versions=peer.versions if peer else {})
+    write(
+        given.json, rows, **figures(found), times_the_training_rate=keeps,
+        first_batch_ms={kind: round(side.first_ms) for kind, side in own.items()},
+        versions=peer.versions if peer else {})
 
 
 if __name__ == "__main__":

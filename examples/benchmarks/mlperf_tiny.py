@@ -1,8 +1,10 @@
-"""MLPerf Tiny's ResNet-8 in int8: the benchmark's own file against ours of the same weights, in turns in one run.
+"""MLPerf Tiny's ResNet-8 in int8: the benchmark's own file against ours of the same weights, in turns in one
+run.
 
     python examples/benchmarks/mlperf_tiny.py --weights mlperf_tiny_resnet8.h5 --theirs mlperf_tiny_resnet8_int8.tflite
 
-Milliseconds of one image by one thread in LiteRT, and bytes; `tests/exporters/test_trained.py` compares the errors.
+Milliseconds of one image by one thread in LiteRT, and bytes; `tests/exporters/test_trained.py` compares the
+errors.
 """
 from __future__ import annotations
 
@@ -23,14 +25,17 @@ def main() -> None:
     options.add_argument("--weights", required=True, help="the benchmark's trained .h5")
     options.add_argument("--theirs", required=True, help="the benchmark's int8 .tflite")
     given = options.parse_args()
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), "uint8")    # what it is calibrated on changes no time
+    # what it is calibrated on changes no time
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), "uint8")
     image = pixels[:1].astype("float32")
     with tempfile.TemporaryDirectory() as folder:
         paths = {"ours": pathlib.Path(folder, "ours.tflite"), "theirs": pathlib.Path(given.theirs)}
-        reskeras.export(reskeras.MLPerfTinyResNet8(weights=given.weights), paths["ours"], quantize="int8",
-                        calibration_data=pixels, preprocessing=Preprocessing((32, 32), "raw", crop_pct=1.0), strict=False)
+        reskeras.export(
+            reskeras.MLPerfTinyResNet8(weights=given.weights), paths["ours"], quantize="int8",
+            calibration_data=pixels, preprocessing=Preprocessing((32, 32), "raw", crop_pct=1.0), strict=False)
         runs = {name: open_file(path).run for name, path in paths.items()}
-        found = in_turns({name: clock(lambda run=run: run(image)) for name, run in runs.items()}, given.seconds, warm=50)
+        found = in_turns(
+            {name: clock(lambda run=run: run(image)) for name, run in runs.items()}, given.seconds, warm=50)
         size = {name: path.stat().st_size for name, path in paths.items()}
     share = ratio(found["ours"], found["theirs"])
     print(", ".join(f"{name} {timed.ms:.3f} ms, {size[name]:,} bytes" for name, timed in found.items())

@@ -1,9 +1,11 @@
-"""Images a second in training by one process, and by two workers on the same host that share its cores: what the sharing costs.
+"""Images a second in training by one process, and by two workers on the same host that share its cores: what
+the sharing costs.
 
     python examples/benchmarks/replicas.py --net cifar_resnet20 --batch 128 --json replicas.json
 
-One process has all cores, each of two workers half of them, so that an overhead of nothing would be a ratio of 1.  The batch is
-of all workers together, batch normalization is synchronized, operations and order are deterministic: the losses must agree.
+One process has all cores, each of two workers half of them, so that an overhead of nothing would be a ratio
+of 1.  The batch is of all workers together, batch normalization is synchronized, operations and order are
+deterministic: the losses must agree.
 """
 from __future__ import annotations
 
@@ -45,8 +47,11 @@ class Workers:
     def __call__(self) -> float:
         environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
         own = [{"TF_CONFIG": config} for config in make_configs(self.number)] if self.number > 1 else [{}]
-        processes = [subprocess.Popen([sys.executable, "-c", self.code], env={**environment, **more}, text=True,
-                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE) for more in own]
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", self.code], env={**environment, **more}, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for more in own]
         said = [process.communicate() for process in processes]
         for process, (_, errors) in zip(processes, said):
             if process.returncode:
@@ -71,8 +76,13 @@ def main() -> None:
     for name, timed in found.items():
         print(f"{name:10} {1000 / timed.ms:8.1f} images/s" + ("" if timed.quiet else ", noisy"))
     print(f"2 workers take {shown(share)} of the time of 1 process; their losses are {apart:.0e} apart")
-    write(given.json, [{"net": given.net, "batch": given.batch, **figures(found), "ratio": share, "losses_apart": apart,
-                        "images_per_second": {name: 1000 / timed.ms for name, timed in found.items()}}])
+    write(
+        given.json,
+        [
+            {
+                "net": given.net, "batch": given.batch, **figures(found), "ratio": share,
+                "losses_apart": apart,
+                "images_per_second": {name: 1000 / timed.ms for name, timed in found.items()}}])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Memory of a training step against depth and batch, measured, beside what `reskeras.cost` predicts from the graph.
+"""Memory of a training step against depth and batch, measured, beside what `reskeras.cost` predicts from the
+graph.
 
     python examples/benchmarks/scaling.py --depths 20 56 110 --batches 8 16 32 --json scaling.json
 
-Each measurement is a process of its own: the most memory that a step adds to a built net.  `cost` counts every layer's output
-once, `total_bytes`; what a step holds is a multiple of it, the same one at every depth and batch where memory is linear in both.
+Each measurement is a process of its own: the most memory that a step adds to a built net.  `cost` counts
+every layer's output once, `total_bytes`; what a step holds is a multiple of it, the same one at every depth
+and batch where memory is linear in both.
 """
 from __future__ import annotations
 
@@ -50,8 +52,11 @@ def main() -> None:
             added, predicted = measured(depth, batch, given.size)
             rows.append({"depth": depth, "batch": batch, "added_bytes": added, "predicted_bytes": predicted,
                          "ratio": added / predicted})
-            print(f"{depth:5} layers, batch {batch:4}: {added / 2 ** 20:8.1f} MiB added, {predicted / 2 ** 20:8.1f} MiB of "
-                  f"activations, {added / predicted:.2f}", flush=True)
+            print(
+                f"{depth:5} layers, batch {batch:4}: {added / 2**20:8.1f} MiB added, {predicted / 2**20:8.1f} MiB of "
+                f"activations, {added / predicted:.2f}",
+                flush=True,
+            )
     write(given.json, rows)
 
 

@@ -1,10 +1,11 @@
-"""Stochastic depth: the time of a training step against the survival probability, by batch and by sample, in turns in one run.
+"""Stochastic depth: the time of a training step against the survival probability, by batch and by sample, in
+turns in one run.
 
     python examples/benchmarks/stochastic_depth.py --json stochastic_depth.json
 
-By batch, a branch that falls is not computed, forward or backward, so the time falls with the share that survives; by sample,
-every branch is computed, and the time stays.  "survival" is the mean over the blocks, of a rate that grows linearly with depth;
-the ratio is to the net whose blocks all survive.
+By batch, a branch that falls is not computed, forward or backward, so the time falls with the share that
+survives; by sample, every branch is computed, and the time stays.  "survival" is the mean over the blocks, of
+a rate that grows linearly with depth; the ratio is to the net whose blocks all survive.
 """
 from __future__ import annotations
 
@@ -20,17 +21,22 @@ import reskeras
 from reskeras.blocks.drop_layers import StochasticDepth
 
 
-def steps(net: str, rate: float, mode: str, size: int, batch: int, count: int, width: float) -> tuple[float, Side]:
-    """(mean survival probability, `count` training steps on one batch): how many branches fall differs from step to step."""
-    model = reskeras.create(net, weights=None, input_shape=(size, size, 3), classes=10, width=width, drop_path_rate=rate,
-                            drop_path_mode=mode)
+def steps(
+    net: str, rate: float, mode: str, size: int, batch: int, count: int, width: float) -> tuple[float, Side]:
+    """(mean survival probability, `count` training steps on one batch): how many branches fall differs from
+    step to step.
+    """
+    model = reskeras.create(
+        net, weights=None, input_shape=(size, size, 3), classes=10, width=width, drop_path_rate=rate,
+        drop_path_mode=mode)
     rates = [layer.rate for layer in model.layers if isinstance(layer, StochasticDepth)]
     same = reskeras.distributable(model)
     same.compile("sgd", "sparse_categorical_crossentropy")
     rng = np.random.default_rng(0)
     images = tf.constant(rng.normal(size=(batch, size, size, 3)), tf.float32)
     labels = tf.constant(rng.integers(0, 10, batch))
-    return float(1 - np.mean(rates or [0.0])), clock(lambda: [same.train_on_batch(images, labels) for _ in range(count)])
+    return float(1 - np.mean(rates or [0.0])), clock(
+        lambda: [same.train_on_batch(images, labels) for _ in range(count)])
 
 
 def main() -> None:
@@ -42,8 +48,12 @@ def main() -> None:
     options.add_argument("--rates", type=float, nargs="+", default=[0.5, 0.9], help="of the last block")
     given = options.parse_args()
     keras.utils.set_random_seed(0)
-    what: dict[str, Any] = {"size": given.size, "batch": given.batch, "count": given.steps, "width": given.width}
-    made = {(rate, mode): steps(given.net, rate, mode, **what) for rate in given.rates for mode in ("batch", "sample")}
+    what: dict[str, Any] = {
+        "size": given.size, "batch": given.batch, "count": given.steps, "width": given.width}
+    made = {
+        (rate, mode): steps(given.net, rate, mode, **what)
+        for rate in given.rates
+        for mode in ("batch", "sample")}
     sides = {"all survive": steps(given.net, 0.0, "sample", **what)[1]}
     sides |= {f"{mode} {survival:.2f}": side for (_, mode), (survival, side) in made.items()}
     found = in_turns(sides, given.seconds)
@@ -51,10 +61,15 @@ def main() -> None:
     for (_, mode), (survival, _) in made.items():
         side = f"{mode} {survival:.2f}"
         share = ratio(found[side], found["all survive"])
-        rows.append({"net": given.net, "width": given.width, "batch": given.batch, "mode": mode, "survival": survival,
-                     "side": side, "ratio": share, **figures(found)})
-        print(f"mean survival {survival:.2f}, by {mode}: {found[side].ms / given.steps:.1f} ms a step, {shown(share, 2)} of "
-              f"{found['all survive'].ms / given.steps:.1f}", flush=True)
+        rows.append(
+            {
+                "net": given.net, "width": given.width, "batch": given.batch, "mode": mode,
+                "survival": survival, "side": side, "ratio": share, **figures(found)})
+        print(
+            f"mean survival {survival:.2f}, by {mode}: {found[side].ms / given.steps:.1f} ms a step, {shown(share, 2)} of "
+            f"{found['all survive'].ms / given.steps:.1f}",
+            flush=True,
+        )
     write(given.json, rows, steps=given.steps)
 
 

@@ -1,4 +1,5 @@
-"""The tables of docs/speed.md, docs/optimize.md and docs/exports.md, from the figures that the benchmarks stored.
+"""The tables of docs/speed.md, docs/optimize.md and docs/exports.md, from the figures that the benchmarks
+stored.
 
     python examples/benchmarks/table.py examples/benchmarks/figures
 """
@@ -20,7 +21,10 @@ SHOWN = ("keras", "tensorflow", "jax", "ai-edge-litert", "onnxruntime", "openvin
 
 def stored(folder: pathlib.Path, name: str) -> list[dict[str, Any]]:
     """All files NAME.json and NAME.*.json, in the order of their names."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json")) if path.name.split(".")[0] == name]
+    return [
+        json.loads(path.read_text())
+        for path in sorted(folder.glob("*.json"))
+        if path.name.split(".")[0] == name]
 
 
 def lines(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
@@ -47,19 +51,27 @@ def time_of(row: dict[str, Any], side: str, images: int = 1) -> str:
 
 
 def train(files: list[dict[str, Any]]) -> list[str]:
-    return lines(["training step, ms/image", "policy", "reskeras", "keras.applications", "timm", "keras.applications ÷ reskeras",
-                  "timm ÷ reskeras", "stock layers ÷ reskeras", "strided slices ÷ reskeras", "of the matmul rate"],
-                 [[f"`{row['net']}`", row["policy"], *(time_of(row, side, row["batch"]) for side in (
-                     "reskeras", "keras.applications", "timm")), value(row["times_faster"].get("keras.applications")),
-                   value(row["times_faster"].get("timm")), value(row["times_faster"].get("stock"), 0),
-                   value(row["times_faster"].get("strided slices")),
-                   "–" if {"reskeras", "matmul"} & set(row["noisy"]) else f"{row['share_of_matmul_rate']:.0%}"]
-                  for file in files for row in file["rows"]])
+    return lines(
+        [
+            "training step, ms/image", "policy", "reskeras", "keras.applications", "timm",
+            "keras.applications ÷ reskeras", "timm ÷ reskeras", "stock layers ÷ reskeras",
+            "strided slices ÷ reskeras", "of the matmul rate"],
+        [
+            [
+                f"`{row['net']}`", row["policy"],
+                *(time_of(row, side, row["batch"]) for side in ("reskeras", "keras.applications", "timm")),
+                value(row["times_faster"].get("keras.applications")), value(row["times_faster"].get("timm")),
+                value(row["times_faster"].get("stock"), 0), value(row["times_faster"].get("strided slices")),
+                "–" if {"reskeras", "matmul"} & set(row["noisy"]) else f"{row['share_of_matmul_rate']:.0%}"]
+            for file in files
+            for row in file["rows"]])
 
 
-KINDS = {"convolution": "Conv2D", "gradient for its input": "Conv2DBackpropInput", "for its kernel": "Conv2DBackpropFilter",
-         "normalization, both ways": "FusedBatchNorm", "gradient of ReLU": "ReluGrad", "gates, products": "Mul",
-         "slices": "StridedSlice", "casts": "Cast", "pads": "Pad", "the update": "Assign"}
+KINDS = {
+    "convolution": "Conv2D", "gradient for its input": "Conv2DBackpropInput",
+    "for its kernel": "Conv2DBackpropFilter", "normalization, both ways": "FusedBatchNorm",
+    "gradient of ReLU": "ReluGrad", "gates, products": "Mul", "slices": "StridedSlice", "casts": "Cast",
+    "pads": "Pad", "the update": "Assign"}
 
 
 def profiles(files: list[dict[str, Any]]) -> list[str]:
@@ -76,7 +88,8 @@ def profiles(files: list[dict[str, Any]]) -> list[str]:
         convolutions = sum(list(sums.values())[:3]) / sum(sums.values())
         rows.append([f"`{row['net']}`", row["policy"], *(f"{ms:.0f}" if ms else "" for ms in sums.values()),
                      f"{convolutions:.0%}"])
-    return lines(["where a step of 8 images goes, ms", "policy", *KINDS, "other", "convolutions, of all"], rows)
+    return lines(
+        ["where a step of 8 images goes, ms", "policy", *KINDS, "other", "convolutions, of all"], rows)
 
 
 def inference(files: list[dict[str, Any]]) -> list[str]:
@@ -91,38 +104,71 @@ def inference(files: list[dict[str, Any]]) -> list[str]:
 
 def build(files: list[dict[str, Any]]) -> list[str]:
     sides = ("reskeras", "keras.applications", "timm")
-    return lines(["ms, most MiB", *sides, "reskeras ÷ keras.applications"],
-                 [[f"`{row['what']}`", *(f"{time_of(row, side)}, {row['peak_mib'][side]}" if side in row["ms"] else ""
-                                         for side in sides), value(row["ratio"].get("keras.applications"))]
-                  for file in files for row in file["rows"]])
+    return lines(
+        ["ms, most MiB", *sides, "reskeras ÷ keras.applications"],
+        [
+            [
+                f"`{row['what']}`",
+                *(
+                    f"{time_of(row, side)}, {row['peak_mib'][side]}" if side in row["ms"] else ""
+                    for side in sides),
+                value(row["ratio"].get("keras.applications"))]
+            for file in files
+            for row in file["rows"]])
 
 
 def images(files: list[dict[str, Any]]) -> list[str]:
-    found = lines(["images per second", "by one core"], [[
-        row["side"], f"{row['images_per_second']:.0f}" if row["quiet"] else f"({row['images_per_second']:.0f})"]
-        for file in files for row in file["rows"]])
+    found = lines(
+        ["images per second", "by one core"],
+        [
+            [
+                row["side"],
+                f"{row['images_per_second']:.0f}" if row["quiet"] else f"({row['images_per_second']:.0f})"]
+            for file in files
+            for row in file["rows"]])
     return found + [f"| an epoch's first batch, {kind} | after {ms} ms |" for file in files
                     for kind, ms in file["first_batch_ms"].items()]
 
 
 def memory(files: list[dict[str, Any]]) -> list[str]:
-    return lines(["layers", "batch", "MiB that a step adds", "MiB of activations by `cost`", "ratio"],
-                 [[str(row["depth"]), str(row["batch"]), f"{row['added_bytes'] / 2 ** 20:.0f}",
-                   f"{row['predicted_bytes'] / 2 ** 20:.0f}", value(row["ratio"])] for file in files for row in file["rows"]])
+    return lines(
+        ["layers", "batch", "MiB that a step adds", "MiB of activations by `cost`", "ratio"],
+        [
+            [
+                str(row["depth"]), str(row["batch"]), f"{row['added_bytes'] / 2**20:.0f}",
+                f"{row['predicted_bytes'] / 2**20:.0f}", value(row["ratio"])]
+            for file in files
+            for row in file["rows"]])
 
 
 def replicas(files: list[dict[str, Any]]) -> list[str]:
-    return lines(["training, images per second", "1 process", "2 workers", "time of 2 workers ÷ of 1 process", "losses apart"],
-                 [[f"`{row['net']}`, batch {row['batch']}", *(f"{rate:.0f}" if side not in row["noisy"] else f"({rate:.0f})"
-                   for side, rate in row["images_per_second"].items()), value(row["ratio"]), f"{row['losses_apart']:.0e}"]
-                  for file in files for row in file["rows"]])
+    return lines(
+        [
+            "training, images per second", "1 process", "2 workers", "time of 2 workers ÷ of 1 process",
+            "losses apart"],
+        [
+            [
+                f"`{row['net']}`, batch {row['batch']}",
+                *(
+                    f"{rate:.0f}" if side not in row["noisy"] else f"({rate:.0f})"
+                    for side, rate in row["images_per_second"].items()),
+                value(row["ratio"]), f"{row['losses_apart']:.0e}"]
+            for file in files
+            for row in file["rows"]])
 
 
 def stochastic_depth(files: list[dict[str, Any]]) -> list[str]:
-    return lines(["stochastic depth, a training step, ms", "mean survival", "all survive", "with it", "with it ÷ all survive"],
-                 [[f"`{row['net']}`, width {row['width']:g}, by {row['mode']}", f"{row['survival']:.2f}",
-                   time_of(row, "all survive", file["steps"]), time_of(row, row["side"], file["steps"]), value(row["ratio"])]
-                  for file in files for row in file["rows"]])
+    return lines(
+        [
+            "stochastic depth, a training step, ms", "mean survival", "all survive", "with it",
+            "with it ÷ all survive"],
+        [
+            [
+                f"`{row['net']}`, width {row['width']:g}, by {row['mode']}", f"{row['survival']:.2f}",
+                time_of(row, "all survive", file["steps"]), time_of(row, row["side"], file["steps"]),
+                value(row["ratio"])]
+            for file in files
+            for row in file["rows"]])
 
 
 def latencies(files: list[dict[str, Any]]) -> list[str]:
@@ -149,11 +195,19 @@ def exports(files: list[dict[str, Any]]) -> list[str]:
 
 
 def mlperf_tiny(files: list[dict[str, Any]]) -> list[str]:
-    return lines(["MLPerf Tiny's ResNet-8, int8", "theirs", "ours", "ours ÷ theirs"], [
-        line for file in files for row in file["rows"] for line in (
-            ["ms, one image, one thread", f"{row['ms']['theirs']:.3f}", f"{row['ms']['ours']:.3f}", value(row["ratio"], 3)],
-            ["bytes", *(f"{row['bytes'][side]:,}" for side in ("theirs", "ours")),
-             value(row["bytes"]["ours"] / row["bytes"]["theirs"], 3)])])
+    return lines(
+        ["MLPerf Tiny's ResNet-8, int8", "theirs", "ours", "ours ÷ theirs"],
+        [
+            line
+            for file in files
+            for row in file["rows"]
+            for line in (
+                [
+                    "ms, one image, one thread", f"{row['ms']['theirs']:.3f}", f"{row['ms']['ours']:.3f}",
+                    value(row["ratio"], 3)],
+                [
+                    "bytes", *(f"{row['bytes'][side]:,}" for side in ("theirs", "ours")),
+                    value(row["bytes"]["ours"] / row["bytes"]["theirs"], 3)])])
 
 
 def gpu(files: list[dict[str, Any]]) -> list[str]:
@@ -164,17 +218,23 @@ def gpu(files: list[dict[str, Any]]) -> list[str]:
     def rate(row: dict[str, Any], side: str) -> str:
         text = f"{row['images_per_second'][side]:.0f}"
         return f"({text})" if side in row["noisy"] + row["unsteady"] else text
-    return lines(["on a GPU, mixed_bfloat16, images per second", "batch", "reskeras, JAX", "timm, torch.compile",
-                  "timm's time ÷ reskeras'", "share of the card's peak", "most MiB"],
-                 [[f"`{row['net']}`, {row['what']}", str(row["batch"]), rate(row, "reskeras"), rate(row, "timm"),
-                   value(row["times_timm"]), f"{row['mfu']['reskeras']:.1%}",
-                   f"{row['peak_mib']:.0f}" if row["what"] == "training" else ""]
-                  for file in files for row in file["rows"]])
+    return lines(
+        [
+            "on a GPU, mixed_bfloat16, images per second", "batch", "reskeras, JAX", "timm, torch.compile",
+            "timm's time ÷ reskeras'", "share of the card's peak", "most MiB"],
+        [
+            [
+                f"`{row['net']}`, {row['what']}", str(row["batch"]), rate(row, "reskeras"), rate(row, "timm"),
+                value(row["times_timm"]), f"{row['mfu']['reskeras']:.1%}",
+                f"{row['peak_mib']:.0f}" if row["what"] == "training" else ""]
+            for file in files
+            for row in file["rows"]])
 
 
 PAGES: dict[str, dict[str, Any]] = {
-    "speed": {"gpu": gpu, "train_step": train, "inference_timm": inference, "build": build, "input": images, "scaling": memory,
-              "replicas": replicas, "stochastic_depth": stochastic_depth},
+    "speed": {
+        "gpu": gpu, "train_step": train, "inference_timm": inference, "build": build, "input": images,
+        "scaling": memory, "replicas": replicas, "stochastic_depth": stochastic_depth},
     "optimize": {"inference": latencies}, "exports": {"export": exports, "mlperf_tiny": mlperf_tiny}}
 
 
@@ -187,10 +247,14 @@ def summary(folder: pathlib.Path) -> str:
 
     def inverse(number: float | None) -> float | None:
         return None if number is None else 1 / number
-    names = {"timm": "timm, channels_last", "stock": "Keras' own layers", "strided slices": "the same, slices without a split"}
-    kinds = {"best timm / best, float32": ("inference, float32", "timm's best: eager, channels_last, torch.compile"),
-             "best timm / best, bfloat16": ("inference, bfloat16", "timm, bfloat16"),
-             "predict / best bf16 or int8": ("inference, bfloat16 or int8", "keras.applications' `predict`")}
+    names = {
+        "timm": "timm, channels_last", "stock": "Keras' own layers",
+        "strided slices": "the same, slices without a split"}
+    kinds = {
+        "best timm / best, float32": (
+            "inference, float32", "timm's best: eager, channels_last, torch.compile"),
+        "best timm / best, bfloat16": ("inference, bfloat16", "timm, bfloat16"),
+        "predict / best bf16 or int8": ("inference, bfloat16 or int8", "keras.applications' `predict`")}
     rows = {name: [row for file in stored(folder, name) for row in file["rows"]]
             for name in ("train_step", "inference_timm", "export", "build", "gpu")}
     for row in rows["train_step"]:
@@ -207,17 +271,29 @@ def summary(folder: pathlib.Path) -> str:
             note("building", side, inverse(share))
     for row in rows["gpu"]:
         what = "a training step" if row["what"] == "training" else "inference"
-        note(f"{what}, mixed_bfloat16, batch {row['batch']}, on a GPU by JAX", "timm, torch.compile", row["times_timm"])
+        note(
+            f"{what}, mixed_bfloat16, batch {row['batch']}, on a GPU by JAX", "timm, torch.compile",
+            row["times_timm"])
     first = stored(folder, "train_step")[0]
-    return "\n".join([*lines(["", "against", "times as fast", "nets or targets"], [
-        [what, against, f"{min(known):.2f} - {max(known):.2f}" if len(known) > 1 else value(known[0] if known else None),
-         f"{len(known)} of {len(all_)}"]
-        for (what, against), all_ in sorted(ratios.items()) if (known := [n for n in all_ if n is not None]) or True]),
-        "", f"`tox -e bench`: {source([first])}"])
+    return "\n".join(
+        [
+            *lines(
+                ["", "against", "times as fast", "nets or targets"],
+                [
+                    [
+                        what, against,
+                        f"{min(known):.2f} - {max(known):.2f}"
+                        if len(known) > 1
+                        else value(known[0] if known else None),
+                        f"{len(known)} of {len(all_)}"]
+                    for (what, against), all_ in sorted(ratios.items())
+                    if (known := [n for n in all_ if n is not None]) or True]),
+            "", f"`tox -e bench`: {source([first])}"])
 
 
 def goals(folder: pathlib.Path) -> str:
-    """Each goal, what was measured of it, and whether it is met wherever the machine was quiet enough to say."""
+    """Each goal, what was measured of it, and whether it is met wherever the machine was quiet enough to say.
+    """
     rows = {name: [row for file in stored(folder, name) for row in file["rows"]]
             for name in ("train_step", "inference_timm", "build", "scaling")}
     built: dict[str, dict[str, Any]] = {}
@@ -237,23 +313,39 @@ def goals(folder: pathlib.Path) -> str:
         return found
     deep = built["CifarResNet1202"]
     asked: list[tuple[str, dict[str, float | None], float, float]] = [
-        ("a training step of ResNeXt-50, times as fast as Keras' own layers, at least 30", steps("stock"), 30, math.inf),
-        ("of ResNet50, as keras.applications, at least 1", steps("keras.applications", "ResNet50"), 1, math.inf),
+        (
+            "a training step of ResNeXt-50, times as fast as Keras' own layers, at least 30", steps("stock"),
+            30, math.inf),
+        (
+            "of ResNet50, as keras.applications, at least 1", steps("keras.applications", "ResNet50"), 1,
+            math.inf),
         ("of all nets, as timm, at least 1 / 1.3", steps("timm"), 1 / 1.3, math.inf),
-        ("the best float32 inference, as timm's best, at least 1", runs("best timm / best, float32"), 1, math.inf),
-        ("the best bfloat16 or int8 inference, as `predict`, at least 4", runs("predict / best bf16 or int8"), 4, math.inf),
-        ("`import reskeras`, seconds, less than 0.2", {"": built["import reskeras"]["ms"]["reskeras"] / 1000}, 0, 0.2),
-        ("building ResNet50, times keras.applications', at most 1.1",
-         {"": built["ResNet50"]["ratio"]["keras.applications"]}, 0, 1.1),
+        (
+            "the best float32 inference, as timm's best, at least 1", runs("best timm / best, float32"), 1,
+            math.inf),
+        (
+            "the best bfloat16 or int8 inference, as `predict`, at least 4",
+            runs("predict / best bf16 or int8"), 4, math.inf),
+        (
+            "`import reskeras`, seconds, less than 0.2",
+            {"": built["import reskeras"]["ms"]["reskeras"] / 1000}, 0, 0.2),
+        (
+            "building ResNet50, times keras.applications', at most 1.1",
+            {"": built["ResNet50"]["ratio"]["keras.applications"]}, 0, 1.1),
         ("building 1202 layers, seconds, at most 45", {"": deep["ms"]["reskeras"] / 1000}, 0, 45),
         ("and GiB, less than 3", {"": deep["peak_mib"]["reskeras"] / 1024}, 0, 3),
-        ("memory of a step over what `cost` predicts, the same throughout",
-         {f"{row['depth']} layers, batch {row['batch']}": row["ratio"] for row in rows["scaling"]}, 0, math.inf)]
+        (
+            "memory of a step over what `cost` predicts, the same throughout",
+            {f"{row['depth']} layers, batch {row['batch']}": row["ratio"] for row in rows["scaling"]}, 0,
+            math.inf)]
     found = []
     for goal, all_, low, high in asked:
         known = {name: number for name, number in all_.items() if number is not None}
         missed = [name or "it" for name, number in known.items() if not low <= number <= high]
-        span = "–" if not known else " - ".join(dict.fromkeys(value(n) for n in (min(known.values()), max(known.values()))))
+        span = (
+            "–"
+            if not known
+            else " - ".join(dict.fromkeys(value(n) for n in (min(known.values()), max(known.values())))))
         found.append([goal, span + (f", {len(known)} of {len(all_)}" if len(all_) > 1 else ""),
                       "not measured" if not known else f"not by {', '.join(missed)}" if missed else "yes"])
     return "\n".join(lines(["goal", "measured", "met"], found))
@@ -266,7 +358,8 @@ def text(folder: pathlib.Path, page: str) -> str:
         files = stored(folder, name)
         if files:
             more = [*profiles(files), ""] if table is train else []
-            parts += [*table(files), "", *more, f"`{files[0]['command'].split(' --json')[0]}`: {source(files)}", ""]
+            parts += [
+                *table(files), "", *more, f"`{files[0]['command'].split(' --json')[0]}`: {source(files)}", ""]
     return "\n".join(parts)
 
 

@@ -1,10 +1,12 @@
-"""What every benchmark here shares: sides timed in turns, ratios only where the machine was quiet, figures as JSON.
+"""What every benchmark here shares: sides timed in turns, ratios only where the machine was quiet, figures as
+JSON.
 
-A side is a function that returns the milliseconds of one call.  All sides of a comparison run one after the other, again and
-again, so that they see the same machine, and so does a matrix multiplication: its rate is what the machine can do.  Every second
-call of a side is one run of it, the others are another: where the medians of the two differ by more than 10 %, the side is noisy
-and has no ratio.  Nor has a pair of sides whose ratio in the first half of the time differs by more than 10 % from that in the
-second.  A machine that as a whole becomes slower meanwhile changes milliseconds, not ratios; such a side is unsteady.
+A side is a function that returns the milliseconds of one call.  All sides of a comparison run one after the
+other, again and again, so that they see the same machine, and so does a matrix multiplication: its rate is
+what the machine can do.  Every second call of a side is one run of it, the others are another: where the
+medians of the two differ by more than 10 %, the side is noisy and has no ratio.  Nor has a pair of sides
+whose ratio in the first half of the time differs by more than 10 % from that in the second.  A machine that
+as a whole becomes slower meanwhile changes milliseconds, not ratios; such a side is unsteady.
 """
 from __future__ import annotations
 
@@ -26,12 +28,16 @@ from typing import Any, Callable, Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 NOISE = 0.10
-TIMM = {"ResNet50": "resnet50", "ResNet50V1_5": "resnet50", "ResNet50V2": "resnetv2_50", "ResNeXt50_32x4d": "resnext50_32x4d",
-        "SEResNeXt50_32x4d": "seresnext50_32x4d", "ResNeSt50": "resnest50d", "ResNetRS50": "resnetrs50"}
+TIMM = {
+    "ResNet50": "resnet50", "ResNet50V1_5": "resnet50", "ResNet50V2": "resnetv2_50",
+    "ResNeXt50_32x4d": "resnext50_32x4d", "SEResNeXt50_32x4d": "seresnext50_32x4d", "ResNeSt50": "resnest50d",
+    "ResNetRS50": "resnetrs50"}
 NETS = tuple(TIMM)
-LIKE = {"ResNet50": "resnet50v1_5", "ResNet50V2": "resnetv2_50"}    # which row timm's net is, where the one of Keras' name is not
-PACKAGES = ("reskeras", "keras", "tensorflow", "numpy", "jax", "openvino", "ai-edge-litert", "onnxruntime", "keras-cv", "torch",
-            "timm")
+# which row timm's net is, where the one of Keras' name is not
+LIKE = {"ResNet50": "resnet50v1_5", "ResNet50V2": "resnetv2_50"}
+PACKAGES = (
+    "reskeras", "keras", "tensorflow", "numpy", "jax", "openvino", "ai-edge-litert", "onnxruntime",
+    "keras-cv", "torch", "timm")
 Side = Callable[[], float]
 
 
@@ -89,7 +95,9 @@ def ratio(over: Timed, under: Timed) -> float | None:
 
 
 def per_mac(net: str, times: float | None) -> float | None:
-    """How many times timm's net takes of ours, for as many multiply-accumulates of both: Keras' own nets have fewer."""
+    """How many times timm's net takes of ours, for as many multiply-accumulates of both: Keras' own nets have
+    fewer.
+    """
     if times is None or net not in LIKE:
         return times
     from reskeras import catalog
@@ -118,12 +126,15 @@ def matmul(dtype: str = "float32", n: int = 2048) -> tuple[Side, float]:
 
 
 class Peer:
-    """timm in the Python of another environment, one call at a time, timed there: `timm_side.py` beside this file."""
+    """timm in the Python of another environment, one call at a time, timed there: `timm_side.py` beside this
+    file.
+    """
 
     def __init__(self, python: str):
         self.said = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen([python, str(pathlib.Path(__file__).with_name("timm_side.py"))], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said)
+        self.process = subprocess.Popen(
+            [python, str(pathlib.Path(__file__).with_name("timm_side.py"))], text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=self.said)
         self.versions = self.ask({"do": "versions"})
 
     def ask(self, what: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +146,8 @@ class Peer:
         if not line:
             code = self.process.wait()
             self.said.seek(0)
-            raise RuntimeError(f"timm's process ended at {what} with {code}: {self.said.read().strip().splitlines()[-1:]}")
+            raise RuntimeError(
+                f"timm's process ended at {what} with {code}: {self.said.read().strip().splitlines()[-1:]}")
         return json.loads(line)
 
     def side(self, **what: Any) -> Side:
@@ -195,10 +207,15 @@ def write(path: str | None, rows: Sequence[dict[str, Any]], **more: Any) -> None
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
-               "") if os.path.exists("/proc/cpuinfo") else platform.processor()
-    stored = {"command": command(), "date": datetime.date.today().isoformat(),
-              "machine": {"processor": cpu, "architecture": platform.machine(), "cores": os.cpu_count()},
-              "versions": {"python": platform.python_version(), **versions, **more.pop("versions", {})}, **more,
-              "rows": list(rows)}
+    cpu = (
+        next(
+            (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+            "")
+        if os.path.exists("/proc/cpuinfo")
+        else platform.processor())
+    stored = {
+        "command": command(), "date": datetime.date.today().isoformat(),
+        "machine": {"processor": cpu, "architecture": platform.machine(), "cores": os.cpu_count()},
+        "versions": {"python": platform.python_version(), **versions, **more.pop("versions", {})}, **more,
+        "rows": list(rows)}
     pathlib.Path(path).write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")

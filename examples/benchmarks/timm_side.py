@@ -3,8 +3,8 @@
     {"do": "make", "net": "resnet50", "mode": "channels_last", "train": false, "batch": 1, "size": 224}   ->  {"key": 0}
     {"do": "run", "key": 0}                                                                               ->  {"ms": 41.2}
 
-Modes: eager, channels_last, compile (channels_last under torch.compile), bf16 (channels_last under autocast), and bf16_compile.
-A training step is a batch's forward, cross-entropy, backward and SGD with momentum.
+Modes: eager, channels_last, compile (channels_last under torch.compile), bf16 (channels_last under autocast),
+and bf16_compile. A training step is a batch's forward, cross-entropy, backward and SGD with momentum.
 """
 import contextlib
 import json
@@ -20,9 +20,11 @@ def step(net, mode, train, batch, size, device="cpu"):
     """A function of one call."""
     torch.manual_seed(0)
     model = timm.create_model(net).train(train).to(device)
-    images, labels = torch.randn(batch, 3, size, size, device=device), torch.arange(batch, device=device) % 1000
+    images, labels = (
+        torch.randn(batch, 3, size, size, device=device), torch.arange(batch, device=device) % 1000)
     if mode != "eager":
-        model, images = model.to(memory_format=torch.channels_last), images.contiguous(memory_format=torch.channels_last)
+        model, images = (
+            model.to(memory_format=torch.channels_last), images.contiguous(memory_format=torch.channels_last))
     half = torch.autocast(device, torch.bfloat16) if mode.startswith("bf16") else contextlib.nullcontext()
     call = torch.compile(model) if mode.endswith("compile") else model
     if not train:

@@ -1,10 +1,12 @@
-"""A training step on the CPU: reskeras against stock Keras layers, keras.applications and timm, in turns in one run.
+"""A training step on the CPU: reskeras against stock Keras layers, keras.applications and timm, in turns in
+one run.
 
     python examples/benchmarks/train_step.py --nets ResNet50 ResNeXt50_32x4d --timm ../timm-env/bin/python --json train_step.json
 
-Forward, cross-entropy, backward and SGD with momentum on one batch, in milliseconds per image.  "stock" is the same net of Keras'
-own layers (a step of its grouped convolutions takes minutes: `--stock` names the nets, each measured twice); "strided slices" is
-the same net with TensorFlow's gradient of a slice.  `--profile` stores where a step's time goes.
+Forward, cross-entropy, backward and SGD with momentum on one batch, in milliseconds per image.  "stock" is
+the same net of Keras' own layers (a step of its grouped convolutions takes minutes: `--stock` names the nets,
+each measured twice); "strided slices" is the same net with TensorFlow's gradient of a slice.  `--profile`
+stores where a step's time goes.
 """
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ import glob
 import tempfile
 from typing import Any
 
-from timing import NETS, TIMM, Peer, Side, Timed, clock, figures, in_turns, matmul, parser, per_mac, ratio, shown, write
+from timing import (
+    NETS, TIMM, Peer, Side, Timed, clock, figures, in_turns, matmul, parser, per_mac, ratio, shown, write)
 
 import keras
 import tensorflow as tf
@@ -48,7 +51,9 @@ def step(net: keras.Model, batch: int, jit: bool = False) -> Any:
 
 
 def profile(run: Any) -> dict[str, float]:
-    """Milliseconds of a step by kind of operation, of all threads together; those of less than 0.1 ms are left out."""
+    """Milliseconds of a step by kind of operation, of all threads together; those of less than 0.1 ms are
+    left out.
+    """
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
     run()
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +78,8 @@ def main() -> None:
     options.add_argument("--nets", nargs="+", default=NETS)
     options.add_argument("--policies", nargs="+", default=["float32", "mixed_bfloat16"])
     options.add_argument("--batch", type=int, default=8)
-    options.add_argument("--stock", nargs="*", default=[], help="nets of which to measure a step of stock layers too")
+    options.add_argument(
+        "--stock", nargs="*", default=[], help="nets of which to measure a step of stock layers too")
     options.add_argument("--jit", action="store_true", help="compile with XLA too")
     options.add_argument("--timm", help="a Python that has torch and timm")
     options.add_argument("--profile", action="store_true")
@@ -91,25 +97,33 @@ def main() -> None:
             if given.jit:
                 sides["reskeras, XLA"] = clock(step(getattr(reskeras, name)(**make), given.batch, jit=True))
             if hasattr(keras.applications, name):
-                sides["keras.applications"] = clock(step(getattr(keras.applications, name)(**make), given.batch))
+                sides["keras.applications"] = clock(
+                    step(getattr(keras.applications, name)(**make), given.batch))
             if any(isinstance(layer, ChannelSlice) for layer in net.layers):
-                sides["strided slices"] = clock(step(keras.models.clone_model(net, clone_function=strided), given.batch))
+                sides["strided slices"] = clock(
+                    step(keras.models.clone_model(net, clone_function=strided), given.batch))
             if peer:
                 mode = "bf16" if policy == "mixed_bfloat16" else "channels_last"
-                sides["timm"] = peer.side(net=TIMM[name], mode=mode, train=True, batch=given.batch, size=given.size)
+                sides["timm"] = peer.side(
+                    net=TIMM[name], mode=mode, train=True, batch=given.batch, size=given.size)
             found = in_turns({**sides, "matmul": product}, given.seconds)
             speed = {side: ratio(found[side], found["reskeras"]) for side in sides if side != "reskeras"}
             if peer:
                 speed["timm"] = per_mac(name, speed["timm"])
-            row = {"net": name, "policy": policy, "batch": given.batch, **figures(found), "times_faster": speed,
-                   "share_of_matmul_rate": 6e-9 * reskeras.cost(net).macs * given.batch / found["reskeras"].ms
-                   / (gflop / found["matmul"].ms)}
+            row = {
+                "net": name, "policy": policy, "batch": given.batch, **figures(found), "times_faster": speed,
+                "share_of_matmul_rate": 6e-9
+                * reskeras.cost(net).macs
+                * given.batch
+                / found["reskeras"].ms
+                / (gflop / found["matmul"].ms)}
             if name in given.stock:
                 other = step(keras.models.clone_model(net, clone_function=stock), given.batch)
                 other()                                             # traces, and compiles
                 two = Timed((clock(other)(), clock(other)()))
                 row["ms"]["stock"] = two.ms
-                speed["stock"] = two.ms / found["reskeras"].ms if two.quiet and found["reskeras"].quiet else None
+                speed["stock"] = (
+                    two.ms / found["reskeras"].ms if two.quiet and found["reskeras"].quiet else None)
             if given.profile:
                 row["profile_ms"] = profile(ours)
             rows.append(row)

@@ -37,9 +37,8 @@ def digits():
 def expected(digits):
     scores = reskeras.create(NET).predict(digits.images, verbose=0)
     order = np.argsort(-scores, 1)
-    return 100 * np.mean(order[:,
-                               0] == digits.labels), 100 * np.mean((order[:, :5] == digits.labels[:,
-                                                                                                  None]).any(1))
+    return 100 * np.mean(order[:, 0] == digits.labels), 100 * np.mean(
+        (order[:, :5] == digits.labels[:, None]).any(1))
 
 
 @pytest.mark.parametrize("batch_size", [32, 100, 1000])

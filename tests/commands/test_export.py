@@ -183,7 +183,7 @@ def test_edge_example_needs_litert_alone(saved_models, tmp_path):
 
 
 def test_the_c_array_has_a_name_of_c(saved_models, tmp_path, monkeypatch):
-    monkeypatch.setattr(c_array, "arena_size", lambda file: 16)
+    monkeypatch.setattr(c_array, "measure_arena_size", lambda file: 16)
     for name in ("9 é²-net.tflite", "int.tflite"):
         (tmp_path / name).write_bytes((saved_models / f"{DIGITS}.tflite").read_bytes())
         write_c_array(tmp_path / name, tmp_path / "net.cc")

@@ -26,7 +26,10 @@ def run(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", [script, *arguments, "--json", str(path)])
         runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
         stored = json.loads(path.read_text())
-        assert stored["versions"]["keras"] and stored["machine"]["cores"] and stored["command"].startswith("python ")
+        assert (
+            stored["versions"]["keras"]
+            and stored["machine"]["cores"]
+            and stored["command"].startswith("python "))
         return stored["rows"], capsys.readouterr().out.splitlines()
     return started
 
@@ -42,27 +45,39 @@ def test_a_wrong_net_is_named(run, capsys):
     with pytest.raises(SystemExit):
         run("export.py", "--net", "wrong")
     assert "argument --net: invalid choice: 'wrong' (choose from" in capsys.readouterr().err
-    for script, *options in (("input.py", "--images", "4", "--batch", "2", "--net"), ("inference.py", "--nets")):
+    for script, *options in (
+        ("input.py", "--images", "4", "--batch", "2", "--net"), ("inference.py", "--nets")):
         with pytest.raises(AttributeError, match="Resnet50.*did you mean 'ResNet50'"):
             run(script, *options, "Resnet50")
 
 
 def test_sides_take_turns_and_their_runs_are_compared(timing):
-    order, calls = [], {"a": iter([9, 9, 1.0, 3.0, 1.0, 3.0, 1.0, 3.0]), "b": iter([9, 9, 2.0, 2.0, 2.1, 2.0, 2.0, 2.0])}
+    order, calls = (
+        [],
+        {"a": iter([9, 9, 1.0, 3.0, 1.0, 3.0, 1.0, 3.0]), "b": iter([9, 9, 2.0, 2.0, 2.1, 2.0, 2.0, 2.0])})
 
     def side(name):
         return lambda: order.append(name) or next(calls[name])
     found = timing.in_turns({"a": side("a"), "b": side("b")}, seconds=0)
     assert order[4:] == ["a", "b"] * 6
     assert found["a"] == timing.Timed((1, 3, 1, 3, 1, 3)) and found["a"].ms == 2 and not found["a"].quiet
-    assert found["b"].quiet and timing.ratio(found["b"], found["b"]) == 1 and timing.ratio(found["a"], found["b"]) is None
-    assert timing.figures(found)["noisy"] == ["a"] and timing.shown(None) == "noisy" and timing.shown(1 / 3) == "0.333"
+    assert (
+        found["b"].quiet
+        and timing.ratio(found["b"], found["b"]) == 1
+        and timing.ratio(found["a"], found["b"]) is None)
+    assert (
+        timing.figures(found)["noisy"] == ["a"]
+        and timing.shown(None) == "noisy"
+        and timing.shown(1 / 3) == "0.333")
 
 
 def test_a_slower_machine_changes_times_and_a_slower_side_the_ratio(timing):
     slow, steady = timing.Timed((1.0,) * 6 + (1.2,) * 6), timing.Timed((2.0,) * 12)
     both = timing.Timed((2.0,) * 6 + (2.4,) * 6)
-    assert slow.quiet and timing.figures({"a": slow})["unsteady"] == ["a"] and not timing.figures({"a": steady})["unsteady"]
+    assert (
+        slow.quiet
+        and timing.figures({"a": slow})["unsteady"] == ["a"]
+        and not timing.figures({"a": steady})["unsteady"])
     assert timing.ratio(both, slow) == 2 and timing.ratio(slow, steady) is None
 
 
@@ -89,13 +104,16 @@ def test_inference_against_others(run):
 
 
 def test_train_step(run, timing):
-    (row,), _ = run("train_step.py", *NET, "--batch", "2", "--policies", "float32", "--stock", "CifarResNet20", "--profile")
+    (row,), _ = run(
+        "train_step.py", *NET, "--batch", "2", "--policies", "float32", "--stock", "CifarResNet20",
+        "--profile")
     assert set(row["ms"]) == {"reskeras", "matmul", "stock"} and set(row["times_faster"]) == {"stock"}
     assert any("FusedBatchNormGrad" in op for op in row["profile_ms"])
 
 
 def test_a_stock_net_is_the_same_net(timing):
-    """In float64: the two add in another order, and a net of random weights makes much of float32's rounding."""
+    """In float64: the two add in another order, and a net of random weights makes much of float32's rounding.
+    """
     stock = runpy.run_path(str(BENCHMARKS / "train_step.py"))["stock"]
     with policy("float64"):
         net = reskeras.ResNeXt50_32x4d(weights=None, depths=(1, 1, 1, 1), input_shape=(32, 32, 3))
@@ -138,27 +156,36 @@ def test_mlperf_tiny(run, tmp_path):
 def test_input(run, monkeypatch):
     asked = []
     monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: asked.append(cores), raising=False)
-    rows, lines = run("input.py", "--images", "8", "--batch", "4", "--size", "32", "--seconds", "0", "--net", "CifarResNet20")
+    rows, lines = run(
+        "input.py", "--images", "8", "--batch", "4", "--size", "32", "--seconds", "0", "--net",
+        "CifarResNet20")
     assert [row["side"] for row in rows][:3] == ["decode, crop", "+ RandAugment", "+ mixup"]
     assert all(row["images_per_second"] > 0 for row in rows) and len(asked[0]) == rows[0]["cores"] == 1
     assert "images that the net takes" in lines[-1]
 
 
 def test_stochastic_depth(run):
-    rows, lines = run("stochastic_depth.py", "--net", "mlperf_tiny_resnet8", "--width", "1", "--size", "8", "--batch", "2",
-                      "--steps", "2", "--rates", "0.6", "--seconds", "0")
-    assert [(row["mode"], row["side"]) for row in rows] == [("batch", "batch 0.60"), ("sample", "sample 0.60")]
-    assert all(row["ms"][row["side"]] > 0 and row["survival"] == pytest.approx(0.6) for row in rows) and len(lines) == 2
+    rows, lines = run(
+        "stochastic_depth.py", "--net", "mlperf_tiny_resnet8", "--width", "1", "--size", "8", "--batch", "2",
+        "--steps", "2", "--rates", "0.6", "--seconds", "0")
+    assert [(row["mode"], row["side"]) for row in rows] == [
+        ("batch", "batch 0.60"), ("sample", "sample 0.60")]
+    assert (
+        all(row["ms"][row["side"]] > 0 and row["survival"] == pytest.approx(0.6) for row in rows)
+        and len(lines) == 2)
 
 
 def test_the_readme_has_their_summary(holds, timing):
     table = runpy.run_path(str(BENCHMARKS / "table.py"))["summary"](BENCHMARKS / "figures")
-    holds("README.md", "python examples/benchmarks/table.py examples/benchmarks/figures", "end of speed", table)
+    holds(
+        "README.md", "python examples/benchmarks/table.py examples/benchmarks/figures", "end of speed", table)
 
 
 def test_the_goals_are_judged_by_the_figures(holds, timing):
     table = runpy.run_path(str(BENCHMARKS / "table.py"))["goals"](BENCHMARKS / "figures")
-    holds("docs/speed.md", "goals, python examples/benchmarks/table.py examples/benchmarks/figures", "end of goals", table)
+    holds(
+        "docs/speed.md", "goals, python examples/benchmarks/table.py examples/benchmarks/figures",
+        "end of goals", table)
 
 
 @pytest.mark.parametrize("page, end", [("speed", "end of speed"), ("optimize", "end of latencies"),
@@ -175,8 +202,9 @@ def test_scaling(run):
 
 @pytest.mark.slow
 def test_replicas(run):
-    (row,), lines = run("replicas.py", "--net", "mlperf_tiny_resnet8", "--images", "64", "--batch", "16", "--epochs", "2",
-                        "--runs", "1", "--size", "16")
+    (row,), lines = run(
+        "replicas.py", "--net", "mlperf_tiny_resnet8", "--images", "64", "--batch", "16", "--epochs", "2",
+        "--runs", "1", "--size", "16")
     assert set(row["images_per_second"]) == {"1 process", "2 workers"} and row["losses_apart"] < 1e-5
     assert lines[-1].startswith("2 workers take ")
 
@@ -187,9 +215,14 @@ def test_gpu_under_jax(tmp_path):
     import os
     import subprocess
     path = tmp_path / "figures.json"
-    subprocess.run([sys.executable, str(BENCHMARKS / "gpu.py"), "--nets", "ResNet50V1_5", "--batch", "2", "--size", "32",
-                    "--seconds", "0", "--json", str(path)], check=True,
-                   env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(BENCHMARKS.parents[1])})
+    subprocess.run(
+        [
+            sys.executable, str(BENCHMARKS / "gpu.py"), "--nets", "ResNet50V1_5", "--batch", "2", "--size",
+            "32", "--seconds", "0", "--json", str(path)],
+        check=True,
+        env={
+            **os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": str(BENCHMARKS.parents[1])})
     stored = json.loads(path.read_text())
     assert [row["what"] for row in stored["rows"]] == ["training", "inference", "inference"]
     assert "cpu" in stored["device"].lower()

@@ -12,9 +12,12 @@ ROOT = pathlib.Path(__file__).parents[2]
 @pytest.fixture
 def run():
     def run(name, *arguments):
-        env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        return subprocess.run([sys.executable, ROOT / "examples" / name, *map(str, arguments)], env=env, capture_output=True,
-                              text=True, timeout=1200)
+        env = {
+            **os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+            "TF_CPP_MIN_LOG_LEVEL": "3"}
+        return subprocess.run(
+            [sys.executable, ROOT / "examples" / name, *map(str, arguments)], env=env, capture_output=True,
+            text=True, timeout=1200)
     return run
 
 

@@ -39,8 +39,10 @@ def test_photos_to_phone(run, photos, tmp_path):
 
 def test_cifar10(run, tmp_path):
     rng = np.random.default_rng(0)
-    np.savez(tmp_path / "data.npz", x_train=rng.integers(0, 256, (32, 32, 32, 3), "uint8"), y_train=np.arange(32) % 10,
-             x_test=rng.integers(0, 256, (16, 32, 32, 3), "uint8"), y_test=np.arange(16) % 10)
+    np.savez(
+        tmp_path / "data.npz", x_train=rng.integers(0, 256, (32, 32, 32, 3), "uint8"),
+        y_train=np.arange(32) % 10, x_test=rng.integers(0, 256, (16, 32, 32, 3), "uint8"),
+        y_test=np.arange(16) % 10)
     out = run("cifar10.py", "--data", f"npz:{tmp_path}/data.npz", "--models", "mlperf_tiny_resnet8",
               "--output", tmp_path / "runs", "--overrides", "steps=3", "--overrides", "batch_size=16",
               "--overrides", "milestones=(2,)")
@@ -54,7 +56,11 @@ def test_imagenet_resnet_rs(run, photos, tmp_path):
               "--overrides", "epochs=1", "--overrides", "warmup=0",
               "--overrides", "augmentation=inception_crop(32)|flip",
               "--model-overrides", "depths=(1, 1, 1, 1)", "--model-overrides", "width=0.25")
-    assert "policy: " in out and "bfloat16" in out and "0.1 at 256, times 16/256" in out and "resnetrs50: top-1" in out
+    assert (
+        "policy: " in out
+        and "bfloat16" in out
+        and "0.1 at 256, times 16/256" in out
+        and "resnetrs50: top-1" in out)
 
 
 def test_detection_backbone(run):

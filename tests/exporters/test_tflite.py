@@ -67,7 +67,7 @@ def net_of(row, **arguments):
 
 
 def assert_for_phones(path, integers=False):
-    """Builtins only, no SPLIT, no SUM, static shapes of rank 4 at most: as TensorFlow's own interpreter reads it."""
+    """Builtins only, no SPLIT, no SUM, static shapes of rank 4 at most, as TensorFlow reads the file."""
     reader = tf.lite.Interpreter(str(path), experimental_op_resolver_type=(
         tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES))
     reader.allocate_tensors()
@@ -83,7 +83,7 @@ FLOATS = {"net": (None, 1e-4), "a.tflite": (None, 1e-4), "b.tflite": ("float16",
 
 
 def check_row(row, folder, floats=tuple(FLOATS)):
-    """SavedModel, float32, float16 and int8 of a net, against their thresholds.  Its line of docs/exports.md."""
+    """SavedModel, float32, float16, int8 of a net against their thresholds; its line of docs/exports.md."""
     gpu = {}
     net, learned = net_of(row), trained(net_of(row))
     images = pictures(40, *net.input_shape[1:])
@@ -195,10 +195,9 @@ def test_faults_are_found(tmp_path):
     converter = tf.lite.TFLiteConverter.from_concrete_functions([bad.get_concrete_function()])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     (tmp_path / "bad.tflite").write_bytes(converter.convert())
-    found = "; ".join(flatbuffer.find_faults(tmp_path / "bad.tflite", integers=True))
+    found = "; ".join(flatbuffer.find_faults(tmp_path / "bad.tflite", is_integer=True))
     for part in ("CUSTOM FlexMatrixDeterminant: not a builtin", "SPLIT: GPU", "SUM: it overflows",
-                 "static ones", "rank 4",
-                 "floating point"):
+                 "static shapes", "at most 4 dimensions", "floating point"):
         assert part in found
 
 

@@ -1,4 +1,4 @@
-"""Trained nets keep their accuracy in files: the digits of the package, and CIFAR-10 where its data is at hand."""
+"""Trained nets keep their accuracy in files: the digits of the package, CIFAR-10 where its data is there."""
 import numpy as np
 import pytest
 
@@ -55,7 +55,7 @@ def test_akamaster(depth, tmp_path, cifar10, external_file):
 
 
 def test_mlperf_tiny(tmp_path, cifar10, external_file):
-    """MLPerf Tiny's ResNet-8 from its .h5, against the benchmark's own int8 file: error, bytes, other ranges."""
+    """MLPerf Tiny's ResNet-8 from its .h5, against the benchmark's own int8 file: error, bytes, ranges."""
     (images, truth), pixels = cifar10
     net = reskeras.MLPerfTinyResNet8(weights=external_file("mlperf_tiny_resnet8.h5"))
     options = {"quantize": "int8", "calibration_data": pixels[:500], "labels": "cifar10",

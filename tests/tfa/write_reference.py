@@ -1,4 +1,6 @@
-"""What tensorflow-addons computes, as text: tests/golden/tfa.json.  Run by `tox -e tfa-reference`, the only place that has it."""
+"""What tensorflow-addons computes, as text: tests/golden/tfa.json.  Run by `tox -e tfa-reference`, the only
+place that has it.
+"""
 import json
 import pathlib
 
@@ -10,7 +12,8 @@ FILE = pathlib.Path(__file__).parents[1] / "golden" / "tfa.json"
 RATE, DECAY, STEPS = 0.1, 0.05, 4
 rng = np.random.default_rng(0)
 KERNEL, BIAS = rng.normal(size=(3, 2)).astype("float32"), rng.normal(size=2).astype("float32")
-GRADIENTS = [(rng.normal(size=(3, 2)).astype("float32"), rng.normal(size=2).astype("float32")) for _ in range(STEPS)]
+GRADIENTS = [
+    (rng.normal(size=(3, 2)).astype("float32"), rng.normal(size=2).astype("float32")) for _ in range(STEPS)]
 
 
 def numbers(array):
@@ -33,8 +36,10 @@ def stochastic_depth(survival):
     layer = tfa.layers.StochasticDepth(survival)
     seen = {tuple(np.ravel(layer([shortcut, residual], training=True))) for _ in range(50)}
     dropped, kept = sorted(seen, key=lambda out: np.abs(np.reshape(out, shortcut.shape) - shortcut).max())
-    return {"survival": survival, "shortcut": numbers(shortcut), "residual": numbers(residual), "dropped": numbers(dropped),
-            "kept": numbers(kept), "inference": numbers(layer([shortcut, residual], training=False))}
+    return {
+        "survival": survival, "shortcut": numbers(shortcut), "residual": numbers(residual),
+        "dropped": numbers(dropped), "kept": numbers(kept),
+        "inference": numbers(layer([shortcut, residual], training=False))}
 
 
 def rows(image):
@@ -54,18 +59,23 @@ def cutout():
 def main():
     optimizers = {
         "lamb": tfa.optimizers.LAMB(RATE, epsilon=1e-6),
-        "lamb_decay": tfa.optimizers.LAMB(RATE, epsilon=1e-6, weight_decay=DECAY, exclude_from_weight_decay=["bias"]),
+        "lamb_decay": tfa.optimizers.LAMB(
+            RATE, epsilon=1e-6, weight_decay=DECAY, exclude_from_weight_decay=["bias"]),
         "sgdw": tfa.optimizers.SGDW(DECAY, RATE, momentum=0.9),
-        "adamw": tfa.optimizers.AdamW(DECAY, RATE, epsilon=1e-7),
-    }
-    found = {"versions": {"tensorflow": tf.__version__, "tensorflow_addons": tfa.__version__},
-             "rate": RATE, "decay": DECAY, "kernel": numbers(KERNEL), "bias": numbers(BIAS),
-             "gradients": [[numbers(g) for g in pair] for pair in GRADIENTS],
-             **{name: stepped(optimizer) for name, optimizer in optimizers.items()},
-             "moving_average": stepped(tfa.optimizers.MovingAverage(tf.keras.optimizers.legacy.SGD(RATE), 0.9, start_step=1),
-                                       averages=True),
-             "stochastic_depth": [stochastic_depth(survival) for survival in (0.5, 0.8)], "cutout": cutout()}
-    FILE.write_text("{" + ",\n".join(f"\n{json.dumps(name)}: {json.dumps(value)}" for name, value in found.items()) + "\n}\n")
+        "adamw": tfa.optimizers.AdamW(DECAY, RATE, epsilon=1e-7)}
+    found = {
+        "versions": {"tensorflow": tf.__version__, "tensorflow_addons": tfa.__version__}, "rate": RATE,
+        "decay": DECAY, "kernel": numbers(KERNEL), "bias": numbers(BIAS),
+        "gradients": [[numbers(g) for g in pair] for pair in GRADIENTS],
+        **{name: stepped(optimizer) for name, optimizer in optimizers.items()},
+        "moving_average": stepped(
+            tfa.optimizers.MovingAverage(tf.keras.optimizers.legacy.SGD(RATE), 0.9, start_step=1),
+            averages=True),
+        "stochastic_depth": [stochastic_depth(survival) for survival in (0.5, 0.8)], "cutout": cutout()}
+    FILE.write_text(
+        "{"
+        + ",\n".join(f"\n{json.dumps(name)}: {json.dumps(value)}" for name, value in found.items())
+        + "\n}\n")
 
 
 if __name__ == "__main__":

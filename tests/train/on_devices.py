@@ -15,7 +15,8 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 import reskeras  # noqa: E402
-from reskeras.train.strategy import choose_strategy, describe_strategy, distributable, find_worker, gather_union  # noqa: E402
+from reskeras.train.strategy import (
+    choose_strategy, describe_strategy, distributable, find_worker, gather_union)  # noqa: E402
 
 SAMPLES, VALIDATION, CLASSES, BATCH = 22, 15, 4, 10     # batches of 10, 10 and 2; 10 and 5
 SGD, ENTROPY = keras.optimizers.SGD, keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -33,8 +34,9 @@ def net(norm="sync_batch"):
     return keras.Model(image, keras.layers.Dense(CLASSES, dtype="float32")(x))
 
 
-def made(strategy, policy="float32", norm="sync_batch", optimizer=lambda model: SGD(0.1, momentum=0.9), loss=ENTROPY,
-         metrics=("accuracy",), **options):
+def made(
+    strategy, policy="float32", norm="sync_batch", optimizer=lambda model: SGD(0.1, momentum=0.9),
+    loss=ENTROPY, metrics=("accuracy",), **options):
     keras.config.set_dtype_policy(policy)
     with strategy.scope() if strategy else contextlib.nullcontext():
         keras.utils.set_random_seed(0)
@@ -53,8 +55,9 @@ def trained(strategy, y=Y, batch=BATCH, samples=SAMPLES, callbacks=(), epochs=2,
     model, same = made(strategy, **options)
     before = weights(model)
     x, y = X[:samples], y[:samples]
-    history = same.fit(x, y, batch_size=batch, epochs=epochs, shuffle=False, verbose=0, callbacks=list(callbacks),
-                       validation_data=(x[:VALIDATION], y[:VALIDATION]))
+    history = same.fit(
+        x, y, batch_size=batch, epochs=epochs, shuffle=False, verbose=0, callbacks=list(callbacks),
+        validation_data=(x[:VALIDATION], y[:VALIDATION]))
     found = {"weights": weights(model), "moved": np.abs(weights(model) - before).max()}
     found |= {name: np.array(values) for name, values in history.history.items()}
     found |= {"evaluate": np.array(same.evaluate(x, y, batch_size=batch, verbose=0)),
@@ -63,9 +66,12 @@ def trained(strategy, y=Y, batch=BATCH, samples=SAMPLES, callbacks=(), epochs=2,
 
 
 def overflow(strategy, whose):
-    """A step whose gradients overflow only in the first or in the second half of the batch, then a step as any other."""
-    model, same = made(strategy, norm=None, policy="mixed_float16",
-                       optimizer=lambda model: keras.optimizers.LossScaleOptimizer(SGD(0.1), initial_scale=2.0 ** 40))
+    """A step whose gradients overflow only in the first or in the second half of the batch, then a step as
+    any other.
+    """
+    model, same = made(
+        strategy, norm=None, policy="mixed_float16",
+        optimizer=lambda model: keras.optimizers.LossScaleOptimizer(SGD(0.1), initial_scale=2.0**40))
     weight = np.repeat(np.array([1.0, 0.0] if whose == "first" else [0.0, 1.0], "float32"), BATCH // 2)
     before, scale = weights(model), same.optimizer.dynamic_scale
 
@@ -76,7 +82,8 @@ def overflow(strategy, whose):
         return float(components[0])
     found = {"scale": step(), "unmoved": np.abs(weights(model) - before).max()}
     scale.assign(2.0 ** 8)
-    return {**found, "kept": step(), "moved": np.abs(weights(model) - before).max(), "weights": weights(model)}
+    return {
+        **found, "kept": step(), "moved": np.abs(weights(model) - before).max(), "weights": weights(model)}
 
 
 def decayed(strategy):
@@ -91,11 +98,14 @@ def decayed(strategy):
         variable.assign(variable + 1)
     before = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
     same.fit(X[:BATCH], Y[:BATCH], sample_weight=np.zeros(BATCH), batch_size=BATCH, verbose=0)
-    return {f"{v.name} {i}": keras.ops.convert_to_numpy(v) / before[i] for i, v in enumerate(model.trainable_variables)}
+    return {
+        f"{v.name} {i}": keras.ops.convert_to_numpy(v) / before[i]
+        for i, v in enumerate(model.trainable_variables)}
 
 
 def lost(strategy, folder):
-    """Worker 1 dies in the second epoch; processes that start with the checkpoint of the first go on from it."""
+    """Worker 1 dies in the second epoch; processes that start with the checkpoint of the first go on from it.
+    """
     model, same = made(strategy)
     checkpoint = folder / "first.weights.h5"
     optimizer = folder / "optimizer.npz"
@@ -122,11 +132,13 @@ def lost(strategy, folder):
     life = Life()
     found = {}
     try:
-        same.fit(X, Y, batch_size=BATCH, epochs=2, initial_epoch=int(resume), shuffle=False, verbose=0, callbacks=[life],
-                 validation_data=(X[:VALIDATION], Y[:VALIDATION]))
-        found = {"weights": weights(model), "evaluate": np.array(same.evaluate(X, Y, batch_size=BATCH, verbose=0)),
-                 "predict": same.predict(X, batch_size=BATCH, verbose=0),
-                 "union": np.array(gather_union(strategy, range(worker, 2 * worker)))}
+        same.fit(
+            X, Y, batch_size=BATCH, epochs=2, initial_epoch=int(resume), shuffle=False, verbose=0,
+            callbacks=[life], validation_data=(X[:VALIDATION], Y[:VALIDATION]))
+        found = {
+            "weights": weights(model), "evaluate": np.array(same.evaluate(X, Y, batch_size=BATCH, verbose=0)),
+            "predict": same.predict(X, batch_size=BATCH, verbose=0),
+            "union": np.array(gather_union(strategy, range(worker, 2 * worker)))}
     except RuntimeError as error:
         found = {"error": str(error), "seconds": time.time() - life.time}
     return found | {name: np.array(values) for name, values in same.history.history.items()}
@@ -143,16 +155,25 @@ def one_step(strategy, norm):
 
 
 def fitted(strategy, folder):
-    """`reskeras.fit` on images that are no multiple of the batch; on several devices stopped amid an epoch, and gone on with."""
+    """`reskeras.fit` on images that are no multiple of the batch; on several devices stopped amid an epoch,
+    and gone on with.
+    """
     def some(number):
         return rng.integers(0, 256, (number, 8, 8, 3), "uint8"), np.arange(number) % CLASSES
     rng, common = np.random.default_rng(0), {"quiet": True, "strategy": "mirrored" if strategy else "none"}
     data, held = some(25), some(11)     # batches of 10 and 10; 10 and 1
-    begin = {"model": "cifar_resnet20", "data": data, "recipe": "cifar_he", "validation_data": held, "deterministic": True,
-             "dtype": "float32",       # not that of the case before
-             "overrides": {"size": 8, "test_size": 8, "augmentation": "pad_crop(8, 1)|flip", "batch_size": 10, "epochs": 2, "learning_rate": 1.0,
-                     "base_batch_size": 10, "schedule": "constant"},
-             "model_overrides": {"depths": (1,), "widths": (16,), "strides": (1,), "norm": "sync_batch"}}
+    begin = {
+        "model": "cifar_resnet20",
+        "data": data,
+        "recipe": "cifar_he",
+        "validation_data": held,
+        "deterministic": True,
+        "dtype": "float32",  # not that of the case before
+        "overrides": {
+            "size": 8, "test_size": 8, "augmentation": "pad_crop(8, 1)|flip", "batch_size": 10, "epochs": 2,
+            "learning_rate": 1.0, "base_batch_size": 10, "schedule": "constant"},
+        "model_overrides": {"depths": (1,), "widths": (16,), "strides": (1,), "norm": "sync_batch"},
+    }
     if not strategy:
         history = reskeras.fit(**begin, **common)
     else:
@@ -167,14 +188,19 @@ def fitted(strategy, folder):
             reskeras.fit(**begin, **common, output=folder / "run", save_every=1, callbacks=[Stop()])
         except KeyboardInterrupt:
             history = reskeras.fit(data=data, validation_data=held, resume=folder / "run", **common)
-    return {"weights": weights(history.model), **{name: np.array(values) for name, values in history.history.items()}}
+    return {
+        "weights": weights(history.model),
+        **{name: np.array(values) for name, values in history.history.items()}}
 
 
 def drawn(strategy):
-    """What dropout leaves of two samples, one of each replica: a kernel's gradient counts the samples that have the feature."""
+    """What dropout leaves of two samples, one of each replica: a kernel's gradient counts the samples that
+    have the feature.
+    """
     with strategy.scope():
         image = keras.Input((64,))
-        model = keras.Model(image, keras.layers.Dense(1, use_bias=False)(keras.layers.Dropout(0.5, seed=7)(image)))
+        model = keras.Model(
+            image, keras.layers.Dense(1, use_bias=False)(keras.layers.Dropout(0.5, seed=7)(image)))
         same = distributable(model)
         same.compile(SGD(1.0), lambda y, output: -output)
     kernel, before = model.trainable_variables[0], weights(model)
@@ -184,32 +210,33 @@ def drawn(strategy):
         same.fit(np.ones((2, 64)), np.ones((2, 1)), batch_size=2, verbose=0)
         found.append(np.ravel(keras.ops.convert_to_numpy(kernel)) - before)
         before = before + found[-1]
-    return {"kept": np.array(found), "seeds": np.stack([v.numpy() for v in strategy.experimental_local_results(seeds.value)])}
+    return {
+        "kept": np.array(found),
+        "seeds": np.stack([v.numpy() for v in strategy.experimental_local_results(seeds.value)])}
 
 
 CASES = {
     "float32": trained,
-    "float16": lambda s: trained(s, y=SOFT, policy="mixed_float16", metrics=["categorical_accuracy"],
-                                 loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)),
-    "bfloat16": lambda s: trained(s, y=keras.utils.to_categorical(Y), policy="mixed_bfloat16", steps_per_execution=2,
-                                  loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1),
-                                  metrics=[keras.metrics.AUC(from_logits=True, name="auc")]),
+    "float16": lambda s: trained(
+        s, y=SOFT, policy="mixed_float16", metrics=["categorical_accuracy"],
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)),
+    "bfloat16": lambda s: trained(
+        s, y=keras.utils.to_categorical(Y), policy="mixed_bfloat16", steps_per_execution=2,
+        loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1),
+        metrics=[keras.metrics.AUC(from_logits=True, name="auc")]),
     "plain": lambda s: trained(s, norm=None, samples=20, epochs=3),
     "jit": lambda s: trained(s, norm=None, samples=20, epochs=3, jit_compile=True),
-    "accumulated": lambda s: trained(s, norm=None, samples=20, epochs=3, batch=5,
-                                     optimizer=lambda model: SGD(0.1, momentum=0.9, gradient_accumulation_steps=2)),
-    "averaged": lambda s: trained(s, norm=None, callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=True)],
-                                  optimizer=lambda model: keras.optimizers.Lamb(0.05, use_ema=True, ema_momentum=0.5,
-                                                                                global_clipnorm=0.1)),
-    "synchronized": lambda s: one_step(s, "sync_batch"),
-    "unsynchronized": lambda s: one_step(s, "batch"),
-    "overflow_first": lambda s: overflow(s, "first"),
-    "overflow_second": lambda s: overflow(s, "second"),
-    "decayed": decayed,
-    "drawn": drawn,
-    "fit": lambda s: fitted(s, pathlib.Path(sys.argv[1]).parent),
-    "lost": lambda s: lost(s, pathlib.Path(sys.argv[1]).parent),
-}
+    "accumulated": lambda s: trained(
+        s, norm=None, samples=20, epochs=3, batch=5,
+        optimizer=lambda model: SGD(0.1, momentum=0.9, gradient_accumulation_steps=2)),
+    "averaged": lambda s: trained(
+        s, norm=None, callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=True)],
+        optimizer=lambda model: keras.optimizers.Lamb(
+            0.05, use_ema=True, ema_momentum=0.5, global_clipnorm=0.1)),
+    "synchronized": lambda s: one_step(s, "sync_batch"), "unsynchronized": lambda s: one_step(s, "batch"),
+    "overflow_first": lambda s: overflow(s, "first"), "overflow_second": lambda s: overflow(s, "second"),
+    "decayed": decayed, "drawn": drawn, "fit": lambda s: fitted(s, pathlib.Path(sys.argv[1]).parent),
+    "lost": lambda s: lost(s, pathlib.Path(sys.argv[1]).parent)}
 
 
 def main(output, *cases):
@@ -218,7 +245,8 @@ def main(output, *cases):
         strategy = choose_strategy("multi_worker")
         strategies[find_worker(strategy)[1]] = strategy
     else:
-        cpu, most = tf.config.list_physical_devices("CPU")[0], max(int(case.partition("@")[2]) for case in cases)
+        cpu, most = (
+            tf.config.list_physical_devices("CPU")[0], max(int(case.partition("@")[2]) for case in cases))
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * most)
     results = {}
     for case in cases:

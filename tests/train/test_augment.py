@@ -11,8 +11,10 @@ from reskeras.train.recipes import RECIPES
 from reskeras.train.resnet_rs import RESNET_RS_SCALING
 
 SEED = tf.constant([3, 5])
-ALL = ('inception_crop(32)|pad_crop(32, 4, "reflect")|flip|jitter(0.4, 0.4, 0.4, 0.1)|lighting(0.1)|affine(0.26, 0.1, 0.1)'
-       "|erase(0.25)|mixup(0.2)|cutmix(1.0)")
+ALL = (
+    'inception_crop(32)|pad_crop(32, 4, "reflect")|flip|jitter(0.4, 0.4, 0.4, 0.1)|lighting(0.1)|affine(0.26, 0.1, 0.1)'
+    "|erase(0.25)|mixup(0.2)|cutmix(1.0)"
+)
 CV = "randaugment(2, 9, 0.5)|trivialaugment"
 
 
@@ -33,9 +35,16 @@ needs_keras_cv = pytest.mark.skipif(not has_keras_cv(), reason="keras-cv is not 
 
 def test_parse():
     pipeline = parse_augmentation("inception_crop(224, area=0.35)|flip|mixup(0.2)")
-    assert [(op.name, op.arguments) for op in pipeline.image_operations] == [("inception_crop", {"size": 224, "area": 0.35}), ("flip", {})]
-    assert [op.name for op in pipeline.batch_operations] == ["mixup"] and pipeline.size == 224 and pipeline.mixes_labels
-    assert parse_augmentation(pipeline) is pipeline and parse_augmentation("").image_operations == () and parse_augmentation("scale(256, 480)|crop(224)").size == 224
+    assert [(op.name, op.arguments) for op in pipeline.image_operations] == [
+        ("inception_crop", {"size": 224, "area": 0.35}), ("flip", {})]
+    assert (
+        [op.name for op in pipeline.batch_operations] == ["mixup"]
+        and pipeline.size == 224
+        and pipeline.mixes_labels)
+    assert (
+        parse_augmentation(pipeline) is pipeline
+        and parse_augmentation("").image_operations == ()
+        and parse_augmentation("scale(256, 480)|crop(224)").size == 224)
 
 
 @pytest.mark.parametrize("text, message", [
@@ -76,7 +85,8 @@ def test_without_keras_cv(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_cv", None)
     with pytest.raises(ImportError, match=r'pip install "reskeras\[train\]"'):
         parse_augmentation("crop(32)|randaugment(2, 9)")
-    assert parse_augmentation("inception_crop(224, 0.35)|flip|erase(0.1)|mixup(0.2)").size == 224    # what FINETUNE needs, and more
+    # what FINETUNE needs, and more
+    assert parse_augmentation("inception_crop(224, 0.35)|flip|erase(0.1)|mixup(0.2)").size == 224
     randaugment.keras_cv_layers.cache_clear()
 
 
@@ -89,10 +99,13 @@ def kinds(concrete):
 @needs_keras_cv
 def test_no_loop_and_no_python_in_the_graph():
     pipeline = parse_augmentation(ALL.replace("|erase", f"|{CV}|erase"))
-    assert {op.name for op in pipeline.image_operations + pipeline.batch_operations} >= {*IMAGE_OPERATIONS, *BATCH_OPERATIONS} - {"scale", "resize", "crop"}
-    with_bytes = tf.function(pipeline.augment_image).get_concrete_function(tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int32))
-    others = tf.function(parse_augmentation("scale(64, 80)|crop(32)|resize(32)").augment_image).get_concrete_function(
-        tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec([2], tf.int32))
+    assert {op.name for op in pipeline.image_operations + pipeline.batch_operations} >= {
+        *IMAGE_OPERATIONS, *BATCH_OPERATIONS} - {"scale", "resize", "crop"}
+    with_bytes = tf.function(pipeline.augment_image).get_concrete_function(
+        tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int32))
+    others = tf.function(
+        parse_augmentation("scale(64, 80)|crop(32)|resize(32)").augment_image
+    ).get_concrete_function(tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec([2], tf.int32))
     batch = tf.function(pipeline.augment_batch).get_concrete_function(
         tf.TensorSpec((None, 32, 32, 3)), tf.TensorSpec((None, 10)), tf.TensorSpec([2], tf.int32))
     for concrete in (with_bytes, others, batch):
@@ -132,8 +145,12 @@ def test_crops_are_windows():
     padded = np.pad(x[:32, :32], [(4, 4), (4, 4), (0, 0)])
     found = parse_augmentation("pad_crop(32, 4)").augment_image(x[:32, :32], SEED).numpy()
     assert any((padded[i:i + 32, j:j + 32] == found).all() for i in range(9) for j in range(9))
-    corners = {tuple(parse_augmentation("crop(47)").augment_image(np.arange(48 * 48 * 3, dtype="float32").reshape(48, 48, 3),
-                                             tf.constant([0, i])).numpy()[0, 0]) for i in range(40)}
+    corners = {
+        tuple(
+            parse_augmentation("crop(47)")
+            .augment_image(np.arange(48 * 48 * 3, dtype="float32").reshape(48, 48, 3), tf.constant([0, i]))
+            .numpy()[0, 0])
+        for i in range(40)}
     assert len(corners) == 4                        # both ends of both directions are reached
     assert parse_augmentation("scale(24, 24)|crop(24)").augment_image(x, SEED).shape == (24, 24, 3)
     assert parse_augmentation("crop(64)").augment_image(x, SEED).shape == (64, 64, 3)
@@ -160,10 +177,13 @@ def test_erase():
         changed = (found != x).any(-1)
         rows, columns = changed.any(1), changed.any(0)
         assert rows.sum() * columns.sum() * 0.9 < changed.sum()            # a rectangle
-        np.testing.assert_allclose(found[changed], np.broadcast_to(x.mean((0, 1)), found[changed].shape), atol=1e-2)
+        np.testing.assert_allclose(
+            found[changed], np.broadcast_to(x.mean((0, 1)), found[changed].shape), atol=1e-2)
         shares.append(changed.mean())
     assert 0.01 < min(shares) < 0.1 and 0.2 < max(shares) < 0.35
-    hit = [(parse_augmentation("erase(0.25)").augment_image(x, tf.constant([1, i])).numpy() != x).any() for i in range(100)]
+    hit = [
+        (parse_augmentation("erase(0.25)").augment_image(x, tf.constant([1, i])).numpy() != x).any()
+        for i in range(100)]
     assert 10 < sum(hit) < 40
 
 
@@ -174,7 +194,8 @@ def test_mixing(text):
     y = np.eye(4, dtype="float32")
     shares, means = [], []
     for i in range(20):
-        mixed, labels = parse_augmentation(text).augment_batch(tf.constant(x), tf.constant(y), tf.constant([0, i]))
+        mixed, labels = parse_augmentation(text).augment_batch(
+            tf.constant(x), tf.constant(y), tf.constant([0, i]))
         np.testing.assert_allclose(labels.numpy().sum(1), 1, atol=1e-6)
         np.testing.assert_allclose(mixed.numpy().mean((1, 2, 3)), labels.numpy() @ np.arange(4), atol=1e-4)
         shares.append(labels.numpy()[0, 0])
@@ -195,9 +216,9 @@ def test_operations_are_pillows():
 
     def run(name, strength):
         return tf.convert_to_tensor(ops[name](tf.constant(x[None], tf.float32), strength * one))[0].numpy()
-    for name, strength, expected in (("equalize", 0, ImageOps.equalize(image)), ("autocontrast", 0, ImageOps.autocontrast(image)),
-                                     ("solarize", 100, ImageOps.solarize(image, 100)),
-                                     ("posterize", 3, ImageOps.posterize(image, 3))):
+    for name, strength, expected in (
+        ("equalize", 0, ImageOps.equalize(image)), ("autocontrast", 0, ImageOps.autocontrast(image)),
+        ("solarize", 100, ImageOps.solarize(image, 100)), ("posterize", 3, ImageOps.posterize(image, 3))):
         assert np.abs(run(name, strength) - np.asarray(expected, "float32")).max() <= 1.01, name
     for name in ("color", "contrast", "brightness", "sharpness"):
         np.testing.assert_allclose(run(name, 1.0), x, atol=1e-3)
@@ -216,9 +237,13 @@ def test_strengths_grow(space):
     for name, strength in space.items():
         if name in ("identity", "autocontrast", "equalize"):
             continue
-        change = [float(tf.reduce_mean(abs(randaugment.OPERATIONS[name](x, strength(tf.constant(m), tf.constant(1.0))) - x)))
-                  for m in (0.0, 1.0)]
-        assert change[0] < change[1] and (change[0] < 1e-3 or name in ("posterize", "solarize")), (name, change)
+        change = [
+            float(
+                tf.reduce_mean(
+                    abs(randaugment.OPERATIONS[name](x, strength(tf.constant(m), tf.constant(1.0))) - x)))
+            for m in (0.0, 1.0)]
+        assert change[0] < change[1] and (change[0] < 1e-3 or name in ("posterize", "solarize")), (
+            name, change)
 
 
 @needs_keras_cv
@@ -226,4 +251,8 @@ def test_colours_need_three_channels():
     for name in ("randaugment(2, 9)", "trivialaugment", "jitter(0.4)", "lighting(0.1)"):
         with pytest.raises(ValueError, match="needs colours, but these images have 1 channel"):
             parse_augmentation(name).augment_image(photo(channels=1), SEED)
-    assert parse_augmentation("affine(0.26, 0.1, 0.1)|flip|erase(0.5)").augment_image(photo(channels=1), SEED).shape[-1] == 1
+    assert (
+        parse_augmentation("affine(0.26, 0.1, 0.1)|flip|erase(0.5)")
+        .augment_image(photo(channels=1), SEED)
+        .shape[-1]
+        == 1)

@@ -35,7 +35,10 @@ def photos(tmp_path):
 
 def whole(x):
     """An image as it is, of the test folder's size, from bytes or pixels."""
-    return tf.ensure_shape(tf.io.decode_image(x, 3, expand_animations=False), (24, 32, 3)) if x.dtype == tf.string else x
+    return (
+        tf.ensure_shape(tf.io.decode_image(x, 3, expand_animations=False), (24, 32, 3))
+        if x.dtype == tf.string
+        else x)
 
 
 def batches(data):
@@ -86,15 +89,22 @@ def test_arrays_and_npz(tmp_path):
 @pytest.mark.parametrize("kind, head", [("cifar10", 1), ("cifar100", 2)])
 def test_cifar_binaries_and_npz(tmp_path, kind, head):
     rng = np.random.default_rng(0)
-    names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"] if kind == "cifar10" else ["train.bin", "test.bin"]
+    names = (
+        [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+        if kind == "cifar10"
+        else ["train.bin", "test.bin"])
     lines = {name: rng.integers(0, 10, (3, head + 3072)).astype("uint8") for name in names}
     for name, data in lines.items():
         data.tofile(tmp_path / name)
     train, test = (open_source(f"{kind}:{tmp_path}", split) for split in ("train", "test"))
-    assert len(train) == 3 * (len(names) - 1) and len(test) == 3 and len(test.classes) == (10 if head == 1 else 100)
+    assert (
+        len(train) == 3 * (len(names) - 1)
+        and len(test) == 3
+        and len(test.classes) == (10 if head == 1 else 100))
     last = lines[names[-1]]
     assert (test.labels == last[:, head - 1]).all()
-    assert (test.images[1, 2, 5] == [last[1, head + channel * 1024 + 2 * 32 + 5] for channel in range(3)]).all()
+    assert (
+        test.images[1, 2, 5] == [last[1, head + channel * 1024 + 2 * 32 + 5] for channel in range(3)]).all()
     np.savez(tmp_path / "local.npz", x=test.images, y=test.labels)
     assert (open_source(f"{kind}:{tmp_path}/local.npz").images == test.images).all()
     (tmp_path / names[-1]).write_bytes(b"abc")
@@ -115,8 +125,11 @@ def test_tfds(tmp_path, monkeypatch):
     tfds = pytest.importorskip("tensorflow_datasets")
     monkeypatch.setattr(tfds, "builder", lambda name: tfds.testing.DummyMnist(data_dir=tmp_path))
     found = open_source("tfds:dummy_mnist", "test")
-    data = batches(ImageDataset(found, 8, prepare=lambda x: tf.ensure_shape(tf.io.decode_png(x, 1), (28, 28, 1))).make_epoch())
-    assert [x.shape for x, _ in data] == [(8, 28, 28, 1)] * 2 + [(4, 28, 28, 1)] and found.classes == tuple("0123456789")
+    data = batches(
+        ImageDataset(
+            found, 8, prepare=lambda x: tf.ensure_shape(tf.io.decode_png(x, 1), (28, 28, 1))).make_epoch())
+    assert [x.shape for x, _ in data] == [(8, 28, 28, 1)] * 2 + [(4, 28, 28, 1)] and found.classes == tuple(
+        "0123456789")
     with pytest.raises(TypeError, match="is a stream"):
         len(found)
 
@@ -152,21 +165,26 @@ def test_missing_places(tmp_path, photos):
 
 def test_evaluation_has_each_image_once(photos):
     found = batches(ImageDataset(f"folder:{photos}", 8, prepare=whole).make_epoch())
-    assert [len(y) for _, y in found] == [8, 8, 4] and ImageDataset(f"folder:{photos}", 8, prepare=whole).steps_per_epoch == 3
+    assert [len(y) for _, y in found] == [8, 8, 4] and ImageDataset(
+        f"folder:{photos}", 8, prepare=whole).steps_per_epoch == 3
     assert [int(i) for _, y in found for i in y] == [0] * 10 + [1] * 10
     assert len(set(shades(found))) == 20
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
 def test_workers_share_evaluation(workers):
-    parts = [seen(ImageDataset(numbered(23), 12, prepare=whole, worker=w, workers=workers).make_epoch()) for w in range(workers)]
+    parts = [
+        seen(ImageDataset(numbered(23), 12, prepare=whole, worker=w, workers=workers).make_epoch())
+        for w in range(workers)]
     assert sorted(sum(parts, [])) == list(range(23))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_workers_share_training(workers):
-    parts = [batches(ImageDataset(numbered(23), 6, "flip", worker=w, workers=workers).make_epoch(4)) for w in range(workers)]
+    parts = [
+        batches(ImageDataset(numbered(23), 6, "flip", worker=w, workers=workers).make_epoch(4))
+        for w in range(workers)]
     assert all(len(part) == 3 and {len(y) for _, y in part} == {6 // workers} for part in parts)
     together = [[int(i) for part in parts for i in part[step][1]] for step in range(3)]
     alone = batches(ImageDataset(numbered(23), 6, "flip").make_epoch(4))
@@ -187,8 +205,11 @@ def test_going_on_in_the_middle(photos):
 
 def test_fast_mode_has_the_same_images():
     x = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3)).astype("uint8")
-    one, other = (batches(ImageDataset((x, np.arange(64)), 64, "crop(6)|flip|jitter(0.4, 0.4)", deterministic=d).make_epoch(1))
-                  for d in (False, True))
+    one, other = (
+        batches(
+            ImageDataset((x, np.arange(64)), 64, "crop(6)|flip|jitter(0.4, 0.4)", deterministic=d).make_epoch(
+                1))
+        for d in (False, True))
     (x, y), (z, w) = one[0], other[0]
     assert (x[np.argsort(y)] == z[np.argsort(w)]).all()
 
@@ -196,7 +217,10 @@ def test_fast_mode_has_the_same_images():
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_no_loop_and_no_python_in_the_graph(photos, deterministic):
     data = ImageDataset(f"folder:{photos}", 4, PIPELINE, deterministic=deterministic)
-    graph = tf.function(lambda: data.make_epoch().reduce(0, lambda n, batch: n + 1)).get_concrete_function().graph.as_graph_def()
+    graph = (
+        tf.function(lambda: data.make_epoch().reduce(0, lambda n, batch: n + 1))
+        .get_concrete_function()
+        .graph.as_graph_def())
     found = {n.op for n in graph.node} | {n.op for f in graph.library.function for n in f.node_def}
     assert {"ReduceDataset", "DecodeAndCropJpeg", "ReadFile"} <= found
     assert not {op for op in found if "PyFunc" in op or "While" in op}
@@ -254,11 +278,13 @@ def test_broken_images_are_left_out_and_named(photos, damaged, deterministic):
 
 
 def test_broken_images_have_a_limit(photos, damaged):
-    assert len(batches(ImageDataset(f"folder:{photos}", 4, prepare=whole, max_unreadable=3).make_epoch())) == 5
+    assert (
+        len(batches(ImageDataset(f"folder:{photos}", 4, prepare=whole, max_unreadable=3).make_epoch())) == 5)
     data = ImageDataset(f"folder:{photos}", 4, prepare=whole, max_unreadable=2)
     with pytest.raises(tf.errors.InvalidArgumentError, match="more unreadable images than max_unreadable"):
         batches(data.make_epoch())
-    with pytest.raises(ValueError, match="max_unreadable=0: expected a larger number, .* cannot be read: .*jpg"):
+    with pytest.raises(
+        ValueError, match="max_unreadable=0: expected a larger number, .* cannot be read: .*jpg"):
         list(ImageDataset(f"folder:{photos}", 4, prepare=whole, max_unreadable=0).iterate_batches())
     assert data.unreadable_names == damaged
 
@@ -267,7 +293,10 @@ def test_going_on_after_a_broken_image(photos, damaged):
     data = ImageDataset(f"folder:{photos}", 2, PIPELINE)
     there = batches(data.make_epoch(1))
     rest = ImageDataset(f"folder:{photos}", 2, PIPELINE, excluded=data.unreadable)
-    assert len(there) == 8 and same(there[5:], batches(rest.make_epoch(1, first_step=5))) and rest.unreadable_names == damaged
+    assert (
+        len(there) == 8
+        and same(there[5:], batches(rest.make_epoch(1, first_step=5)))
+        and rest.unreadable_names == damaged)
 
 
 def test_a_broken_image_costs_no_batch_while_there_are_others(photos, damaged):
@@ -295,8 +324,12 @@ def test_tfrecord_round_trip(tmp_path, photos):
     assert {(int(i[0, 0, 0]), int(y)) for x, ys in there for i, y in zip(x, ys)} == {
         (int(i[0, 0, 0]), int(y)) for x, ys in here for i, y in zip(x, ys)}
     record = tf.train.Example.FromString(next(iter(tf.data.TFRecordDataset(paths))).numpy()).features.feature
-    assert record["image/class/label"].int64_list.value[0] in (1, 2) and record["image/height"].int64_list.value[0] == 24
-    assert record["image/width"].int64_list.value[0] == 32 and record["image/format"].bytes_list.value[0] == b"JPEG"
+    assert (
+        record["image/class/label"].int64_list.value[0] in (1, 2)
+        and record["image/height"].int64_list.value[0] == 24)
+    assert (
+        record["image/width"].int64_list.value[0] == 32
+        and record["image/format"].bytes_list.value[0] == b"JPEG")
     assert record["image/class/synset"].bytes_list.value[0] in (b"cat", b"dog")
 
 
@@ -313,8 +346,12 @@ def test_tfrecord_streams_train(tmp_path, photos):
     data = ImageDataset(f"tfrecord:{tmp_path}/train-*", 4, PIPELINE)
     first = batches(data.make_epoch(1))
     assert [len(y) for _, y in first] == [4] * 5 and same(first, batches(data.make_epoch(1)))
-    assert same(first[2:], batches(data.make_epoch(1, first_step=2))) and not same(first, batches(data.make_epoch(2)))
-    parts = [batches(ImageDataset(f"tfrecord:{tmp_path}/train-*", 4, prepare=whole, worker=w, workers=2).make_epoch()) for w in (0, 1)]
+    assert same(first[2:], batches(data.make_epoch(1, first_step=2))) and not same(
+        first, batches(data.make_epoch(2)))
+    parts = [
+        batches(
+            ImageDataset(f"tfrecord:{tmp_path}/train-*", 4, prepare=whole, worker=w, workers=2).make_epoch())
+        for w in (0, 1)]
     assert len(set(shades(parts[0] + parts[1]))) == 20
 
 

@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 
 from reskeras.train import strategy
-from reskeras.train.strategy import choose_strategy, describe_strategy, distributable, find_worker, distribute_batches
+from reskeras.train.strategy import (
+    choose_strategy, describe_strategy, distributable, find_worker, distribute_batches)
 
 SCRIPT = pathlib.Path(__file__).parent / "on_devices.py"
 ROOT = pathlib.Path(__file__).parents[2]
@@ -23,7 +24,8 @@ def start(output, cases, cluster=(), index=0):
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     env.pop("TF_CONFIG", None)
     if cluster:
-        env["TF_CONFIG"] = json.dumps({"cluster": {"worker": list(cluster)}, "task": {"type": "worker", "index": index}})
+        env["TF_CONFIG"] = json.dumps(
+            {"cluster": {"worker": list(cluster)}, "task": {"type": "worker", "index": index}})
     return subprocess.Popen([sys.executable, SCRIPT, str(output), *cases], env=env, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True)
 
@@ -50,7 +52,8 @@ def workers(folder, cases, number=2):
     return [results(process, output) for process, output in zip(processes, outputs)]
 
 
-def check_same(found, case, reference, tolerance=1e-5, needed=("weights", "loss", "val_loss", "evaluate", "predict")):
+def check_same(
+    found, case, reference, tolerance=1e-5, needed=("weights", "loss", "val_loss", "evaluate", "predict")):
     """Weights, what fit reported, evaluate and predict, relative to their own size or to 1."""
     names = [name.partition("/")[2] for name in reference if name.startswith(f"{case.partition('@')[0]}@1/")]
     assert set(needed) <= set(names)
@@ -63,7 +66,10 @@ def check_same(found, case, reference, tolerance=1e-5, needed=("weights", "loss"
 
 def check_plain(found, case):
     """That it is as "plain", whole batches on one device."""
-    renamed = {f"{case.partition('@')[0]}@1/{k.partition('/')[2]}": v for k, v in found.items() if k.startswith("plain@1/")}
+    renamed = {
+        f"{case.partition('@')[0]}@1/{k.partition('/')[2]}": v
+        for k, v in found.items()
+        if k.startswith("plain@1/")}
     check_same(found, case, renamed)
 
 
@@ -76,8 +82,9 @@ def check_overflow(found, case):
 def test_replicas_train_as_one_device(tmp_path):
     """2 replicas of 22 samples in batches of 10, 10 and 2; in float32, see test_distributed_model.py."""
     output = tmp_path / "found.npz"
-    cases = ["plain@1", "jit@2", "float16@1", "float16@2", "bfloat16@1", "bfloat16@2", "overflow_second@2", "drawn@2", "fit@1",
-             "fit@2"]
+    cases = [
+        "plain@1", "jit@2", "float16@1", "float16@2", "bfloat16@1", "bfloat16@2", "overflow_second@2",
+        "drawn@2", "fit@1", "fit@2"]
     found = results(start(output, cases), output)
     check_plain(found, "jit@2")
     check_same(found, "float16@2", found, 1e-2)
@@ -86,9 +93,11 @@ def test_replicas_train_as_one_device(tmp_path):
 
     # `reskeras.fit` itself, stopped and gone on with: weights, losses and metrics of training and validation
     names = [name.partition("/")[2] for name in found if name.startswith("fit@1/")]
-    assert {"weights", "loss", "accuracy", "val_loss", "val_accuracy"} <= set(names) and len(found["fit@1/val_loss"]) == 2
+    assert {"weights", "loss", "accuracy", "val_loss", "val_accuracy"} <= set(names) and len(
+        found["fit@1/val_loss"]) == 2
     for name in set(names) - {"images_per_s", "waiting"}:
-        np.testing.assert_allclose(found[f"fit@2/{name}"], found[f"fit@1/{name}"], rtol=1e-5, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(
+            found[f"fit@2/{name}"], found[f"fit@1/{name}"], rtol=1e-5, atol=1e-5, err_msg=name)
 
     # dropout: one replica's draws are not the other's, nor the next step's; the seeds stay the same on both
     first, second = found["drawn@2/kept"].round()
@@ -108,8 +117,10 @@ def test_more_replicas_train_as_one_device(tmp_path):
 @pytest.mark.slow
 def test_the_optimizer_works_as_on_one_device(tmp_path):
     output = tmp_path / "found.npz"
-    cases = ["plain@1", "accumulated@1", "accumulated@2", "jit@1", "synchronized@1", "synchronized@3", "unsynchronized@1",
-             "unsynchronized@3", "overflow_first@1", "overflow_first@2", "overflow_second@1", "overflow_second@2", "decayed@2"]
+    cases = [
+        "plain@1", "accumulated@1", "accumulated@2", "jit@1", "synchronized@1", "synchronized@3",
+        "unsynchronized@1", "unsynchronized@3", "overflow_first@1", "overflow_first@2", "overflow_second@1",
+        "overflow_second@2", "decayed@2"]
     found = results(start(output, cases), output)
 
     # XLA, and gradients accumulated over two half batches: weights as of whole batches
@@ -118,11 +129,14 @@ def test_the_optimizer_works_as_on_one_device(tmp_path):
         np.testing.assert_allclose(found[f"{case}/weights"], found["plain@1/weights"], atol=1e-5)
     check_same(found, "accumulated@2", found)
 
-    # running statistics, of 4, 3 and 3 samples: the same everywhere; without synchronization the mean still is one device's
-    for norm, names in {"synchronized": ["moving_mean", "moving_variance"], "unsynchronized": ["moving_mean"]}.items():
+    # running statistics, of 4, 3 and 3 samples: the same everywhere; without synchronization the mean still
+    # is one device's
+    for norm, names in {
+        "synchronized": ["moving_mean", "moving_variance"], "unsynchronized": ["moving_mean"]}.items():
         for name in names:
             one, three = found[f"{norm}@1/{name}"], found[f"{norm}@3/{name}"]
-            assert len(three) == 3 and not np.ptp(three, axis=0).any() and np.abs(one).max() > 1e-3     # it began at 0
+            # it began at 0
+            assert len(three) == 3 and not np.ptp(three, axis=0).any() and np.abs(one).max() > 1e-3
             np.testing.assert_allclose(three[:1], one, atol=1e-6)
     assert not np.ptp(found["unsynchronized@3/moving_variance"], axis=0).any()
 
@@ -130,37 +144,44 @@ def test_the_optimizer_works_as_on_one_device(tmp_path):
     for case in ("overflow_first", "overflow_second"):
         for devices in (1, 2):
             check_overflow(found, f"{case}@{devices}")
-        np.testing.assert_allclose(found[f"{case}@2/weights"], found[f"{case}@1/weights"], rtol=1e-2, atol=1e-4)
+        np.testing.assert_allclose(
+            found[f"{case}@2/weights"], found[f"{case}@1/weights"], rtol=1e-2, atol=1e-4)
 
     # weight decay 0.5 at learning rate 0.1
-    decayed = {name.partition("/")[2]: value for name, value in found.items() if name.startswith("decayed@2/")}
+    decayed = {
+        name.partition("/")[2]: value for name, value in found.items() if name.startswith("decayed@2/")}
     assert len(decayed) == 6
     for name, factor in decayed.items():
         np.testing.assert_allclose(factor, 0.95 if name.startswith("kernel") else 1, rtol=1e-6)
 
 
 def test_workers_train_as_one_process_and_resume_where_one_was_lost(tmp_path):
-    """Two processes, with a last batch of which the second has nothing in validation; the second one dies in the second epoch,
-    which ends the first; both go on from the checkpoint of the first epoch to the weights, losses and metrics of one process."""
+    """Two processes, with a last batch of which the second has nothing in validation; the second one dies in
+    the second epoch, which ends the first; both go on from the checkpoint of the first epoch to the weights,
+    losses and metrics of one process.
+    """
     addresses, outputs = cluster(2), [tmp_path / "worker0.npz", tmp_path / "worker1.npz"]
     processes = [start(output, cases, addresses, i) for i, (output, cases) in enumerate(
         zip(outputs, (["float32@1", "lost@2"], ["lost@2"])))]
     found = results(processes[0], outputs[0])
     processes[1].communicate(timeout=60)
     assert processes[1].returncode == 9
-    assert "another worker was lost" in str(found["lost@2/error"]) and "checkpoint" in str(found["lost@2/error"])
+    assert "another worker was lost" in str(found["lost@2/error"]) and "checkpoint" in str(
+        found["lost@2/error"])
     assert "task:1" in str(found["lost@2/error"])       # which one
     assert found["lost@2/seconds"] < 90
     assert (tmp_path / "first.weights.h5").exists()
     history = ("loss", "accuracy", "val_loss", "val_accuracy")
     for name in history:
-        np.testing.assert_allclose(found[f"lost@2/{name}"], found[f"float32@1/{name}"][:1], rtol=1e-5, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(
+            found[f"lost@2/{name}"], found[f"float32@1/{name}"][:1], rtol=1e-5, atol=1e-5, err_msg=name)
     for resumed in workers(tmp_path, ["lost@2"]):
         for name in history:
-            np.testing.assert_allclose(resumed[f"lost@2/{name}"], found[f"float32@1/{name}"][1:], rtol=1e-5, atol=1e-5,
-                                       err_msg=name)
+            np.testing.assert_allclose(
+                resumed[f"lost@2/{name}"], found[f"float32@1/{name}"][1:], rtol=1e-5, atol=1e-5, err_msg=name)
         for name in ("weights", "evaluate", "predict"):
-            np.testing.assert_allclose(resumed[f"lost@2/{name}"], found[f"float32@1/{name}"], rtol=1e-5, atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(
+                resumed[f"lost@2/{name}"], found[f"float32@1/{name}"], rtol=1e-5, atol=1e-5, err_msg=name)
         assert resumed["lost@2/union"].tolist() == [1]      # of no number and one
 
 
@@ -185,7 +206,8 @@ def model():
 
 def test_shares_variables_and_leaves_the_model(model):
     same = distributable(model)
-    assert all(mine is its for mine, its in zip(same.weights, model.weights)) and len(same.weights) == len(model.weights)
+    assert all(mine is its for mine, its in zip(same.weights, model.weights)) and len(same.weights) == len(
+        model.weights)
     assert distributable(same) is same and not model.compiled
     x = np.ones((3, 4, 4, 1), "float32")
     np.testing.assert_array_equal(same.predict(x, verbose=0), model.predict(x, verbose=0))
@@ -227,15 +249,19 @@ def test_names_of_strategies(monkeypatch):
 
 def test_auto_reads_tf_config(monkeypatch):
     monkeypatch.setattr(strategy, "_make_multi_worker", lambda timeout: "many")
-    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}))
+    monkeypatch.setenv(
+        "TF_CONFIG",
+        json.dumps({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}))
     assert choose_strategy("auto") == "many"
-    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}))
+    monkeypatch.setenv(
+        "TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}))
     assert choose_strategy("auto") is None
 
 
 def test_says_what_runs(model):
-    assert describe_strategy(None, model) == {"policy": "float32", "strategy": "none", "replicas": 1, "workers": 1, "xla": "off",
-                                     "devices": [tf.config.list_logical_devices()[0].name.rpartition("device:")[2]]}
+    assert describe_strategy(None, model) == {
+        "policy": "float32", "strategy": "none", "replicas": 1, "workers": 1, "xla": "off",
+        "devices": [tf.config.list_logical_devices()[0].name.rpartition("device:")[2]]}
     same = distributable(model)
     same.compile("sgd", "mse", jit_compile=True)
     assert describe_strategy(None, same)["xla"] == "per replica" and find_worker(None) == (0, 1)

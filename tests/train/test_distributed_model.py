@@ -1,4 +1,6 @@
-"""What the trainer takes from inside of Keras, on the Keras that is installed: the newest, and the oldest by `tox -e oldest`."""
+"""What the trainer takes from inside of Keras, on the Keras that is installed: the newest, and the oldest by
+`tox -e oldest`.
+"""
 import inspect
 import os
 import pathlib
@@ -22,7 +24,8 @@ def test_one_private_method_is_replaced():
     keras_names = {name for kind in functional.__mro__ for name in vars(kind)}
     assert own & keras_names == {"_maybe_symbolic_build"}
     replaced = inspect.signature(keras.Model._maybe_symbolic_build)
-    assert list(replaced.parameters) == list(inspect.signature(DistributedModel._maybe_symbolic_build).parameters)
+    assert list(replaced.parameters) == list(
+        inspect.signature(DistributedModel._maybe_symbolic_build).parameters)
 
 
 def test_only_one_file_knows_them():
@@ -35,7 +38,8 @@ def test_only_one_file_knows_them():
 def test_keras_calls_what_is_replaced(monkeypatch):
     """`fit` and `evaluate` go through the method and the functions that `make_*_function` leave."""
     called = []
-    monkeypatch.setattr(DistributedModel, "_maybe_symbolic_build", lambda self, **kwargs: called.append(sorted(kwargs)))
+    monkeypatch.setattr(
+        DistributedModel, "_maybe_symbolic_build", lambda self, **kwargs: called.append(sorted(kwargs)))
     image = keras.Input((4,))
     model = DistributedModel(image, keras.layers.Dense(2)(image))
     model.compile("sgd", "mse", metrics=["mae"])
@@ -52,9 +56,11 @@ def test_replicas_on_this_keras(tmp_path):
     output = tmp_path / "found.npz"
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     env.pop("TF_CONFIG", None)
-    done = subprocess.run([sys.executable, ROOT / "tests/train/on_devices.py", output, "float32@1", "float32@2"], env=env,
-                          capture_output=True, text=True, timeout=1200)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests/train/on_devices.py", output, "float32@1", "float32@2"], env=env,
+        capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     found = np.load(output)
     for name in ("weights", "loss", "val_loss", "accuracy", "evaluate", "predict"):
-        np.testing.assert_allclose(found[f"float32@2/{name}"], found[f"float32@1/{name}"], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            found[f"float32@2/{name}"], found[f"float32@1/{name}"], rtol=1e-5, atol=1e-5)

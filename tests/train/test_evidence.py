@@ -12,13 +12,18 @@ SEEDS = (0, 1, 2)
 
 @pytest.mark.slow
 def test_digits(accept, tmp_path):
-    lines = ["| command | seed | training accuracy | test accuracy | of 364 test images wrong |", "|---|---|---|---|---|"]
+    lines = [
+        "| command | seed | training accuracy | test accuracy | of 364 test images wrong |",
+        "|---|---|---|---|---|"]
     for seed in SEEDS:
-        found = reskeras.fit("cifar_resnet20", "digits", "digits", validation="digits", seed=seed, deterministic=True,
-                             quiet=True).history
+        found = reskeras.fit(
+            "cifar_resnet20", "digits", "digits", validation="digits", seed=seed, deterministic=True,
+            quiet=True).history
         test = found["val_accuracy"][-1]
         command = f"reskeras train cifar_resnet20 --recipe digits --data digits --validation-data digits --deterministic --seed {seed}"
-        lines.append(f"| `{command}` | {seed} | {found['accuracy'][-1]:.2%} | {test:.2%} | {round((1 - test) * 364)} |")
+        lines.append(
+            f"| `{command}` | {seed} | {found['accuracy'][-1]:.2%} | {test:.2%} | {round((1 - test) * 364)} |"
+        )
         assert test > 0.98
     table = "\n".join(lines) + "\n"
     text = PAGE.read_text()

@@ -49,7 +49,9 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tuned(photos, tmp_path_factory):
-    """(the net before, History, folder of outputs) of a fine-tuning, that was interrupted between its two phases."""
+    """(the net before, History, folder of outputs) of a fine-tuning, that was interrupted between its two
+    phases.
+    """
     output = tmp_path_factory.mktemp("runs") / "tuned"
     before = reskeras.create("cifar_resnet20.digits")
 
@@ -58,8 +60,13 @@ def tuned(photos, tmp_path_factory):
             if epoch == 1:
                 raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
-        reskeras.fit("cifar_resnet20.digits", f"folder:{photos}", validation_split=0.2, output=output, callbacks=[Interrupt()],
-                     overrides={"head_epochs": 1, "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "head_learning_rate": 1e-2}, verbose=2)
+        reskeras.fit(
+            "cifar_resnet20.digits", f"folder:{photos}", validation_split=0.2, output=output,
+            callbacks=[Interrupt()],
+            overrides={
+                "head_epochs": 1, "epochs": 2, "batch_size": 8, "learning_rate": 1e-3,
+                "head_learning_rate": 1e-2},
+            verbose=2)
     return before, reskeras.fit(resume=output, verbose=2), output
 
 
@@ -72,7 +79,8 @@ def test_finetune_trains_the_classifier_then_all_with_frozen_statistics(tuned):
         for mine, theirs in zip(layer.weights, old.weights):
             if mine.shape == theirs.shape and (mine.numpy() != theirs.numpy()).any():
                 learned.add(mine.name)
-    assert learned == {"kernel", "gamma", "beta"}               # and the new classifier's bias, of another shape
+    # and the new classifier's bias, of another shape
+    assert learned == {"kernel", "gamma", "beta"}
     assert len(history.history["val_accuracy"]) == len(history.epoch) == 3
     assert history.history["learning_rate"][0] == pytest.approx(1e-2)
     assert set(history.history) >= {"loss", "accuracy", "val_loss", "images_per_s", "waiting"}
@@ -93,7 +101,9 @@ def test_class_names_and_preprocessing_travel(tuned, photos, capsys):
     assert all(layer.trainable for layer in again.layers)
     about = json.loads((output / "run.json").read_text())
     assert about["data"] == {"name": f"folder:{photos}", "images": 25, "classes": list(COLOURS)}
-    assert about["recipe"]["sources"]["size"] == "the net's own size" and about["recipe"]["training"]["size"] == 16
+    assert (
+        about["recipe"]["sources"]["size"] == "the net's own size"
+        and about["recipe"]["training"]["size"] == 16)
     assert "amber" not in (page := (output / "report.html").read_text()) and "finetune" in page
 
 
@@ -103,16 +113,19 @@ def test_a_finished_training_goes_on_to_nothing(tuned, photos, capsys, monkeypat
     monkeypatch.setattr(fit, "load", lambda path: read.append(path) or reskeras.load(path))
     again = reskeras.fit(resume=output, verbose=2, validation_split=0.0)
     assert read == [output / "last.keras"]
-    # what is given as it is by default anyhow cannot be told from what is not given: it is said how the training was begun
-    assert (f"resuming {output}, which was started with model='cifar_resnet20.digits', data='folder:{photos}', "
-            "validation_split=0.2, overrides={'head_epochs': 1,") in capsys.readouterr().out
+    # what is given as it is by default anyhow cannot be told from what is not given: it is said how the
+    # training was begun
+    assert (
+        f"resuming {output}, which was started with model='cifar_resnet20.digits', data='folder:{photos}', "
+        "validation_split=0.2, overrides={'head_epochs': 1,") in capsys.readouterr().out
     assert again.history == history.history and again.epoch == [0, 1, 2]
     assert again.model.metadata.labels == tuple(COLOURS)
 
 
 def test_what_is_there_is_not_overwritten(tuned, photos, tmp_path):
     _, _, output = tuned
-    with pytest.raises(ValueError, match=f"expected a new or empty folder; give another folder, or resume='{output}'"):
+    with pytest.raises(
+        ValueError, match=f"expected a new or empty folder; give another folder, or resume='{output}'"):
         reskeras.fit("cifar_resnet20.digits", f"folder:{photos}", output=output)
     (tmp_path / "note.txt").touch()
     with pytest.raises(ValueError, match="a new or empty folder; give another folder$"):
@@ -129,13 +142,17 @@ def test_resume_says_what_is_wrong(tuned, photos, tmp_path, capsys):
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / "run.json").write_bytes((output / "run.json").read_bytes())
-    with pytest.raises(FileNotFoundError, match="before it saved the first one; the same command with output='.*copy' starts it again"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="before it saved the first one; the same command with output='.*copy' starts it again"):
         reskeras.fit(resume=copy)
     assert check_empty(copy) == copy                     # and it does
     (copy / "log.csv").touch()
     with pytest.raises(ValueError, match="expected a new or empty folder"):
         check_empty(copy)
-    with pytest.raises(FileNotFoundError, match="it has no checkpoint.npz.*start a new training in another folder, with its last.keras"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="it has no checkpoint.npz.*start a new training in another folder, with its last.keras"):
         reskeras.fit(resume=copy)
     data = bytearray((output / "checkpoint.npz").read_bytes())
     for damaged in (data[:len(data) // 2], data[:5000] + b"damage" + data[5006:], b""):
@@ -152,10 +169,13 @@ def test_resume_says_what_is_wrong(tuned, photos, tmp_path, capsys):
 def test_model_must_be_what_the_recipe_trains(photos):
     options = {"weights": None, "input_shape": (32, 32, 3), "classes": 10, **TINY}
     plain = reskeras.CifarResNet20(**options)
-    for recipe, field in (("wrn", "block_dropout_rate=0.0, expected 0.3"), ("preact", "order='post', expected 'pre'"),
-                          ("stochastic_depth", "drop_path_rate=0.0, expected 0.5"),
-                          ("bag_of_tricks", "zero_init_residual=False, expected True; initializer='HeNormal', expected 'glorot"),
-                          ("resnet_rs", "dropout_rate=0.0, expected 0.25"), ("resnest", "drop_block_rate=0.0, expected 0.1")):
+    for recipe, field in (
+        ("wrn", "block_dropout_rate=0.0, expected 0.3"), ("preact", "order='post', expected 'pre'"),
+        ("stochastic_depth", "drop_path_rate=0.0, expected 0.5"),
+        (
+            "bag_of_tricks",
+            "zero_init_residual=False, expected True; initializer='HeNormal', expected 'glorot"),
+        ("resnet_rs", "dropout_rate=0.0, expected 0.25"), ("resnest", "drop_block_rate=0.0, expected 0.1")):
         with pytest.raises(ValueError, match=field):
             reskeras.fit(plain, "digits", recipe)
     # and each is found where it is
@@ -173,24 +193,32 @@ def test_model_must_be_what_the_recipe_trains(photos):
 
 def test_model_and_data_must_fit(photos):
     def net(**options):
-        return reskeras.CifarResNet20(**{"weights": None, "input_shape": (32, 32, 3), "classes": 3, **TINY, **options})
+        return reskeras.CifarResNet20(
+            **{"weights": None, "input_shape": (32, 32, 3), "classes": 3, **TINY, **options})
     data = f"folder:{photos}"
     for model, recipe, message in (
-            (net(classes=4), "cifar_he", "has 4 classes, but folder.* has 3; build it with classes=3"),
-            (net(input_shape=(32, 32, 1)), "cifar_he", "takes images of 1 channels"),
-            (net(input_shape=(16, 16, 3)), "cifar_he", "takes images of 16 pixels, but the recipe cifar_he trains with 32"),
-            (net(input_shape=(16, 32, 3)), "cifar_he", "expected a square"),
-            (net(classifier_activation="sigmoid"), "cifar_he", "ends in 'sigmoid': expected classifier_activation='softmax'"),
-            (net(include_top=False), "cifar_he", "expected a functional model"),
-            (3, "cifar_he", "expected a net's name")):
+        (net(classes=4), "cifar_he", "has 4 classes, but folder.* has 3; build it with classes=3"),
+        (net(input_shape=(32, 32, 1)), "cifar_he", "takes images of 1 channels"),
+        (
+            net(input_shape=(16, 16, 3)), "cifar_he",
+            "takes images of 16 pixels, but the recipe cifar_he trains with 32"),
+        (net(input_shape=(16, 32, 3)), "cifar_he", "expected a square"),
+        (
+            net(classifier_activation="sigmoid"), "cifar_he",
+            "ends in 'sigmoid': expected classifier_activation='softmax'"),
+        (net(include_top=False), "cifar_he", "expected a functional model"),
+        (3, "cifar_he", "expected a net's name")):
         with pytest.raises((ValueError, TypeError), match=message):
             reskeras.fit(model, data, recipe, overrides={"batch_size": 8})
-    with pytest.raises(ValueError, match="dtype='mixed_bfloat16': expected 'float32', with which .* was built"):
+    with pytest.raises(
+        ValueError, match="dtype='mixed_bfloat16': expected 'float32', with which .* was built"):
         reskeras.fit(net(), data, "cifar_he", dtype="mixed_bfloat16")
     with pytest.raises(ValueError, match="cifar_plain20 has no published weights"):
         reskeras.fit("cifar_plain20", data)
     with pytest.raises(ValueError, match="micro_batches=3: expected a divisor of the batch size, 8"):
-        reskeras.fit("cifar_resnet20", data, "cifar_he", micro_batches=3, overrides={"batch_size": 8}, model_overrides=TINY)
+        reskeras.fit(
+            "cifar_resnet20", data, "cifar_he", micro_batches=3, overrides={"batch_size": 8},
+            model_overrides=TINY)
     with pytest.raises(ValueError, match="expected either validation_data"):
         reskeras.fit("cifar_resnet20", data, "cifar_he", validation_data=data, validation_split=0.1)
     with pytest.raises(ValueError, match="other classes than"):
@@ -224,21 +252,24 @@ def test_fields_of_the_recipe_are_keywords():
 
 def test_keywords_are_saved_with_the_overrides_in_the_keys_of_before(tmp_path, capsys):
     fields = {name: value for name, value in SMALL.items() if name != "epochs"}
-    history = small(arrays(), overrides=fields, epochs=2, ema_momentum=0.5, steps=None, output=tmp_path / "run",
-                    verbose=0)
+    history = small(
+        arrays(), overrides=fields, epochs=2, ema_momentum=0.5, steps=None, output=tmp_path / "run", verbose=0
+    )
     assert len(history.epoch) == 2 and capsys.readouterr().out == ""
     saved = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert saved["arguments"]["set"] == {"size": 8, "test_size": 8, "augment": "", "batch": 8, "schedule": "constant",
-                                         "epochs": 2, "ema": 0.5}
+    assert saved["arguments"]["set"] == {
+        "size": 8, "test_size": 8, "augment": "", "batch": 8, "schedule": "constant", "epochs": 2, "ema": 0.5}
     assert saved["recipe"]["training"]["ema"] == 0.5 and saved["recipe"]["sources"]["ema"] == "given"
-    assert {"policy", "jit", "accumulate", "model_set", "limit", "preprocess", "validation"} < set(saved["arguments"])
+    assert {"policy", "jit", "accumulate", "model_set", "limit", "preprocess", "validation"} < set(
+        saved["arguments"])
     info = read_run_info(tmp_path / "run")
     assert info["arguments"]["overrides"] == {**fields, "epochs": 2, "ema_momentum": 0.5}
     assert info["recipe"]["training"]["batch_size"] == 8 and info["strategy_argument"] == "auto"
     assert from_saved_info({**saved, "arguments": {**saved["arguments"], "set": ["batch=8"]}})["arguments"][
         "overrides"] == {"batch_size": 8}
     assert to_saved_info(info) == saved
-    again = reskeras.fit(data=arrays(), resume=tmp_path / "run", epochs=2, ema_momentum=0.5, overrides=fields, verbose=0)
+    again = reskeras.fit(
+        data=arrays(), resume=tmp_path / "run", epochs=2, ema_momentum=0.5, overrides=fields, verbose=0)
     assert again.history == history.history and capsys.readouterr().out == ""
 
 
@@ -250,17 +281,20 @@ def test_binary_loss_mixup_averages_mixed_precision_and_accumulation():
     class Look(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             seen.append((batch, float(logs["loss"])))
-    history = reskeras.fit("cifar_resnet20", (x, y), "rsb_a3", validation_data=(x, y), dtype="mixed_bfloat16", micro_batches=2,
-                           verbose=2, callbacks=[Look()], model_overrides=TINY, overrides={
-                               "size": 16, "test_size": 16, "epochs": 2, "batch_size": 32, "warmup": 1, "ema_momentum": 0.9,
-                               "augmentation": "pad_crop(16, 2)|flip|mixup(0.1)|cutmix(1.0)"})
+    history = reskeras.fit(
+        "cifar_resnet20", (x, y), "rsb_a3", validation_data=(x, y), dtype="mixed_bfloat16", micro_batches=2,
+        verbose=2, callbacks=[Look()], model_overrides=TINY,
+        overrides={
+            "size": 16, "test_size": 16, "epochs": 2, "batch_size": 32, "warmup": 1, "ema_momentum": 0.9,
+            "augmentation": "pad_crop(16, 2)|flip|mixup(0.1)|cutmix(1.0)"})
     net = history.model
     assert [batch for batch, _ in seen] == [0, 1, 2, 3] * 2 and all(np.isfinite(value) for _, value in seen)
     assert net.get_layer("predictions").activation.__name__ == "sigmoid"
     assert net.get_layer("conv1_conv").compute_dtype == "bfloat16" and net.outputs[0].dtype == "float32"
     assert keras.config.dtype_policy().name == "float32"            # as it was
     assert {"val_top5", "top5"} <= set(history.history)
-    rate = 8e-3 * (32 / 2048) ** 0.5                                # the second epoch: half a cosine, its second and last update
+    # the second epoch: half a cosine, its second and last update
+    rate = 8e-3 * (32 / 2048) ** 0.5
     assert history.history["learning_rate"][1] == pytest.approx(rate * 0.5)
 
 
@@ -276,7 +310,8 @@ def test_float16_scales_its_loss():
 def prepared(net):
     """A loop that is about to begin."""
     data = ImageDataset((np.zeros((16, 8, 8, 1), "uint8"), np.arange(16) % 2), 8, "")
-    config = TrainingConfig(net, CIFAR_HE.training, data, None, None, 2, 0.1, 1, False, 2, 0, 2, [], None, {"learning_rate": ""})
+    config = TrainingConfig(
+        net, CIFAR_HE.training, data, None, None, 2, 0.1, 1, False, 2, 0, 2, [], None, {"learning_rate": ""})
     loop = TrainingLoop(config)
     loop.start_phase(loop.phases[0])
     return loop
@@ -285,28 +320,40 @@ def prepared(net):
 def test_plateau_and_steps():
     """A training of 5 steps of 2 to an epoch; without progress the rate is divided."""
     x, y = np.zeros((16, 8, 8, 1), "uint8"), np.arange(16) % 2
-    model = reskeras.CifarResNet20(weights=None, input_shape=(8, 8, 1), classes=2, classifier_activation=None, **TINY)
-    history = reskeras.fit(model, (x, y), "he2015", verbose=2, overrides={
-        "steps": 9, "batch_size": 8, "size": 8, "test_size": 8, "augmentation": "", "patience": 1, "learning_rate_scaling": "none", "learning_rate": 1e-9},
+    model = reskeras.CifarResNet20(
+        weights=None, input_shape=(8, 8, 1), classes=2, classifier_activation=None, **TINY)
+    history = reskeras.fit(
+        model, (x, y), "he2015", verbose=2,
+        overrides={
+            "steps": 9, "batch_size": 8, "size": 8, "test_size": 8, "augmentation": "", "patience": 1,
+            "learning_rate_scaling": "none", "learning_rate": 1e-9},
         validation_data=(x, y))
     assert len(history.epoch) == 5
     np.testing.assert_allclose(history.history["learning_rate"], [1e-9, 1e-9, 1e-10, 1e-11, 1e-12], rtol=1e-5)
-    assert history.model.metadata.preprocessing and model.get_layer("predictions") is history.model.get_layer("predictions")
+    assert history.model.metadata.preprocessing and model.get_layer("predictions") is history.model.get_layer(
+        "predictions")
 
 
 def test_what_was_asked_for_stays():
-    first = FitArguments("resnet50d", (np.zeros(1), np.zeros(1)), "wrn", overrides={"epochs": 3}, model_overrides=["depths=(1, 1)"], seed=3)
+    first = FitArguments(
+        "resnet50d", (np.zeros(1), np.zeros(1)), "wrn", overrides={"epochs": 3},
+        model_overrides=["depths=(1, 1)"], seed=3)
     before = json.loads(json.dumps(first.as_dict()))
     again = FitArguments(None, first.data).resume(before, "run")
     assert again.data is first.data and (again.model, again.recipe, again.seed) == ("resnet50d", "wrn", 3)
     assert (again.overrides, again.model_overrides) == ({"epochs": 3}, ["depths=(1, 1)"])
-    for given, message in (({}, "expected data too, which was a tuple that no file holds; give it again"), ({"seed": 4}, "expected 3, with which the training in run was started"),
-                           ({"dtype": "mixed_float16"}, "dtype='mixed_float16': expected None, with which"),
-                           ({"overrides": {"epochs": 4}}, "expected {'epochs': 3}, with which"),
-                           ({"model": "resnet18"}, "expected 'resnet50d', with which")):
+    for given, message in (
+        ({}, "expected data too, which was a tuple that no file holds; give it again"),
+        ({"seed": 4}, "expected 3, with which the training in run was started"),
+        ({"dtype": "mixed_float16"}, "dtype='mixed_float16': expected None, with which"),
+        ({"overrides": {"epochs": 4}}, "expected {'epochs': 3}, with which"),
+        ({"model": "resnet18"}, "expected 'resnet50d', with which")):
         with pytest.raises(ValueError, match=message):
-            FitArguments(**{"model": None, "data": first.data if given else None, **given}).resume(before, "run")
-    for wrong in ({"micro_batches": 0}, {"seed": -1}, {"max_unreadable": 1.5}, {"validation_split": 1.0}, {"micro_batches": True}):
+            FitArguments(**{"model": None, "data": first.data if given else None, **given}).resume(
+                before, "run")
+    for wrong in (
+        {"micro_batches": 0}, {"seed": -1}, {"max_unreadable": 1.5}, {"validation_split": 1.0},
+        {"micro_batches": True}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             FitArguments("x", "y", **wrong)
 
@@ -328,8 +375,11 @@ SMALL = {"size": 8, "test_size": 8, "augmentation": "", "batch_size": 8, "epochs
 
 
 def small(data, **options):
-    return reskeras.fit("cifar_resnet20", data, "cifar_he", **{"verbose": 2, "overrides": SMALL, "model_overrides": {
-        "depths": (1, 1, 1), "width": 0.25}, **options})
+    return reskeras.fit(
+        "cifar_resnet20", data, "cifar_he",
+        **{
+            "verbose": 2, "overrides": SMALL, "model_overrides": {"depths": (1, 1, 1), "width": 0.25},
+            **options})
 
 
 def test_an_unreadable_image_of_the_validation_counts_once(photos):
@@ -359,7 +409,9 @@ def test_a_batch_for_the_replicas_is_checked_before_anything_is_written(tmp_path
 
 
 def test_a_model_goes_on_as_it_was_begun(tmp_path):
-    """What no file holds, a model and a recipe of one's own, is not replaced by what stands there for nothing."""
+    """What no file holds, a model and a recipe of one's own, is not replaced by what stands there for
+    nothing.
+    """
     def net():
         made = reskeras.CifarResNet20(weights=None, input_shape=(8, 8, 3), classes=3, **TINY)
         return reskeras.set_metadata(made, preprocessing="cifar_resnet20.digits")
@@ -372,13 +424,15 @@ def test_a_model_goes_on_as_it_was_begun(tmp_path):
                 raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt):
         reskeras.fit(net(), data, own, output=output, callbacks=[Interrupt()], verbose=2)
-    with pytest.raises(ValueError, match="arrays: classes are 4, but the training was started with 3; start a new training"):
+    with pytest.raises(
+        ValueError, match="arrays: classes are 4, but the training was started with 3; start a new training"):
         reskeras.fit(net(), arrays(classes=4), resume=output, verbose=2)
     with pytest.raises(ValueError, match="arrays: images are 25, but the training was started with 24"):
         reskeras.fit(net(), arrays(25), resume=output, verbose=2)
     done = reskeras.fit(net(), data, resume=output, verbose=2)
     assert done.epoch == [0, 1] and done.history["learning_rate"] == pytest.approx([0.1 * 8 / 128] * 2)
-    again = reskeras.fit(net(), data, resume=output, verbose=2)       # nothing is left to do, and the net is the trained one
+    # nothing is left to do, and the net is the trained one
+    again = reskeras.fit(net(), data, resume=output, verbose=2)
     for mine, theirs in zip(again.model.get_weights(), done.model.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
@@ -415,8 +469,11 @@ print("not terminated")
 
 
 def test_terminated_at_the_very_last_batch(tmp_path):
-    """Of a training of 5 steps of 3 to an epoch the last one ends at its second: there is no batch left to go on with."""
-    done = subprocess.run([sys.executable, "-c", LAST_BATCH, str(tmp_path / "run")], capture_output=True, text=True)
+    """Of a training of 5 steps of 3 to an epoch the last one ends at its second: there is no batch left to go
+    on with.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", LAST_BATCH, str(tmp_path / "run")], capture_output=True, text=True)
     assert done.returncode == 0 and "not terminated" not in done.stdout, done.stderr[-2000:]
     assert "to resume: reskeras train --resume" in done.stdout
     rng = np.random.default_rng(0)
@@ -426,5 +483,6 @@ def test_terminated_at_the_very_last_batch(tmp_path):
 
 
 def test_an_epoch_without_a_whole_batch_is_said(photos):
-    with pytest.raises(ValueError, match="has too few readable images for one batch; these cannot be read: .*broken.png"):
+    with pytest.raises(
+        ValueError, match="has too few readable images for one batch; these cannot be read: .*broken.png"):
         small(f"folder:{photos}", overrides={**SMALL, "batch_size": 31, "augmentation": "resize(8)"})

@@ -56,7 +56,8 @@ def lamb(w, g, state, rate, decay):
     ("adamw", adamw), ("lamb", lamb)], ids=["sgd", "nesterov", "adam", "adamw", "lamb"])
 @pytest.mark.parametrize("decay_all", [True, False])
 def test_updates_are_the_papers(kind, step, decay_all):
-    training = Training(epochs=1, optimizer=kind, momentum=0.9, weight_decay=0.05, decay_all_weights=decay_all)
+    training = Training(
+        epochs=1, optimizer=kind, momentum=0.9, weight_decay=0.05, decay_all_weights=decay_all)
     start, gradients, found, _ = trained(training)
     for i, (w, end) in enumerate(zip(start, found)):
         state, w = {}, w.astype("float64")
@@ -84,7 +85,8 @@ def test_accumulated_gradients_are_those_of_the_large_batch():
         plain.apply([keras.ops.convert_to_tensor((a + b) / 2) for a, b in zip(first, second)], w)
     for mine, theirs in zip(small, w):
         np.testing.assert_allclose(mine, theirs.numpy(), rtol=1e-5, atol=1e-6)
-    assert make_optimizer(Training(epochs=1, ema_momentum=0.81), 0.1, micro_batches=2).ema_momentum == pytest.approx(0.9)
+    assert make_optimizer(
+        Training(epochs=1, ema_momentum=0.81), 0.1, micro_batches=2).ema_momentum == pytest.approx(0.9)
 
 
 def test_averages_stay_beside_the_weights():
@@ -99,7 +101,9 @@ def test_averages_stay_beside_the_weights():
 
 
 def test_optimizers_and_schedules_are_serialisable():
-    made = make_optimizer(Training(epochs=1, optimizer="lamb", weight_decay=0.02, decay_all_weights=False), TrainingSchedule(0.1, 10, "cosine"))
+    made = make_optimizer(
+        Training(epochs=1, optimizer="lamb", weight_decay=0.02, decay_all_weights=False),
+        TrainingSchedule(0.1, 10, "cosine"))
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))
     assert again.get_config() == made.get_config() and (again.decay, again.decay_all) == (0.02, False)
 
@@ -120,7 +124,8 @@ def test_cosine_with_warmup():
     t = RESNET_RS.override({"epochs": 20, "learning_rate": 1.0}).training
     found = rates(t, 10, 200)
     np.testing.assert_allclose(found[:50], np.arange(1, 51) / 50, rtol=1e-6)
-    np.testing.assert_allclose(found[50:], 0.5 * (1 + np.cos(np.pi * np.arange(150) / 150)), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        found[50:], 0.5 * (1 + np.cos(np.pi * np.arange(150) / 150)), rtol=1e-5, atol=1e-7)
 
 
 def test_accumulation_does_not_change_the_rates():
@@ -131,7 +136,8 @@ def test_accumulation_does_not_change_the_rates():
 def test_plateau():
     values = [5, 4, 4, 4, 3, 3, 3, 3, 3, 2]
     assert [count_plateaus(values[:n], 2) for n in range(11)] == [0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
-    assert make_schedule(Training(epochs=9, schedule="plateau", patience=1, learning_rate=1.0), 1, 1, 9) == 1.0
+    assert (
+        make_schedule(Training(epochs=9, schedule="plateau", patience=1, learning_rate=1.0), 1, 1, 9) == 1.0)
     with pytest.raises(ValueError, match="schedule='plateau' has no warm-up"):
         make_schedule(Training(epochs=9, schedule="plateau", patience=1, warmup=1), 0.1, 1, 9)
 

@@ -15,8 +15,10 @@ from reskeras.train.resnet_rs import RESNET_RS_SCALING
 ROOT = pathlib.Path(__file__).parents[2]
 TABLES = {(t["paper"], t["table"]): t for t in json.loads((ROOT / "tests/facts/recipes.json").read_text())}
 IMAGENET = 1_281_167
-ISSUE = ("FINETUNE HE2015 FB_RESNET_TORCH CIFAR_HE PREACT WRN RESNEXT STOCHASTIC_DEPTH BAG_OF_TRICKS RESNEST RESNET_RS "
-         "RSB_A1 RSB_A2 RSB_A3 TV2 DIGITS").split()
+ISSUE = (
+    "FINETUNE HE2015 FB_RESNET_TORCH CIFAR_HE PREACT WRN RESNEXT STOCHASTIC_DEPTH BAG_OF_TRICKS RESNEST RESNET_RS "
+    "RSB_A1 RSB_A2 RSB_A3 TV2 DIGITS"
+).split()
 
 
 def said(paper, table, row):
@@ -35,8 +37,11 @@ def test_every_recipe_is_a_row_with_sources():
         recipe = getattr(recipes, name)
         assert get_recipe(name) is recipe is get_recipe(recipe) is get_recipe(name.lower().replace("_", "-"))
         said = {f for f, value in recipe.values.items() if value != vars(Training(epochs=1)).get(f)}
-        assert said - {"epochs"} <= set(recipe.sources), name       # every value that is not silence has its source
-        assert {"batch_size", "learning_rate", "schedule", "optimizer", "augmentation", "weight_decay"} <= set(recipe.sources) or name == "FINETUNE"
+        # every value that is not silence has its source
+        assert said - {"epochs"} <= set(recipe.sources), name
+        assert {
+            "batch_size", "learning_rate", "schedule", "optimizer", "augmentation",
+            "weight_decay"} <= set(recipe.sources) or name == "FINETUNE"
         assert all(len(source) > 8 for source in recipe.sources.values())
         override(Spec(), recipe.model)
 
@@ -69,7 +74,8 @@ def test_cifar():
     text = said("he2015", "training", "CIFAR")
     for t in (recipes.CIFAR_HE.training, recipes.PREACT.training):
         assert numbers(r"batch (\d+), lr ([\d.]+) /(\d+) at (\d+)k and (\d+)k, stop (\d+)k", text) == (
-            t.batch_size, t.learning_rate, round(1 / t.decay_factor), *(m / 1000 for m in t.milestones), t.steps / 1000)
+            t.batch_size, t.learning_rate, round(1 / t.decay_factor), *(m / 1000 for m in t.milestones),
+            t.steps / 1000)
         assert numbers(r"wd (\S+), momentum ([\d.]+)", text) == (t.weight_decay, t.momentum)
         assert "pad 4 + random crop + flip" in text and t.augmentation == "pad_crop(32, 4)|flip"
 
@@ -77,8 +83,10 @@ def test_cifar():
 def test_wrn():
     text, t = said("wrn2016", "training", "CIFAR"), recipes.WRN.training
     assert "Nesterov" in text and t.optimizer == "nesterov"
-    assert numbers(r"lr ([\d.]+), momentum ([\d.]+), wd (\S+), batch (\d+), (\d+) epochs, lr x([\d.]+) at (\d+)/(\d+)/(\d+)",
-                   text) == (t.learning_rate, t.momentum, t.weight_decay, t.batch_size, t.epochs, t.decay_factor, *t.milestones)
+    assert numbers(
+        r"lr ([\d.]+), momentum ([\d.]+), wd (\S+), batch (\d+), (\d+) epochs, lr x([\d.]+) at (\d+)/(\d+)/(\d+)",
+        text,
+    ) == (t.learning_rate, t.momentum, t.weight_decay, t.batch_size, t.epochs, t.decay_factor, *t.milestones)
     assert numbers(r"dropout ([\d.]+)", text) == (recipes.WRN.model["block_dropout_rate"],)
 
 
@@ -103,10 +111,12 @@ def test_resnet_rs(line):
     assert recipe.training.augmentation == f"inception_crop({size})|flip|randaugment(2, {magnitude})"
     assert config == "50@160" or recipe.sources["size"].endswith(config)
     text, t = TABLES["resnetrs2021", "released configs"]["caption"], recipe.training
-    epochs, steps, batch = numbers(r"(\d+) epochs \(([\d]+[,\d]*) steps x (\d+)\)", text.replace("109,475", "109475"))
+    epochs, steps, batch = numbers(
+        r"(\d+) epochs \(([\d]+[,\d]*) steps x (\d+)\)", text.replace("109,475", "109475"))
     assert (t.epochs, recipe.count_steps(IMAGENET), t.batch_size) == (epochs, steps, batch)
-    assert numbers(r"label smoothing ([\d.]+), RandAugment 2 layers, wd (\S+), momentum ([\d.]+), EMA ([\d.]+),", text) == (
-        t.label_smoothing, t.weight_decay, t.momentum, t.ema_momentum)
+    assert numbers(
+        r"label smoothing ([\d.]+), RandAugment 2 layers, wd (\S+), momentum ([\d.]+), EMA ([\d.]+),", text
+    ) == (t.label_smoothing, t.weight_decay, t.momentum, t.ema_momentum)
     assert numbers(r"lr ([\d.]+) per (\d+)", text) == (t.learning_rate, t.base_batch_size)
     assert scale_learning_rate(t).value == pytest.approx(1.6)
     blocks = dict(TABLES["resnetrs2021", "depths"]["rows"])[depth]
@@ -133,7 +143,8 @@ def test_digits_is_what_the_demo_does():
 
 
 def test_override():
-    new = recipes.RESNET_RS.override(["epochs=10", "milestones=[3, 6.5]"], ["drop_path_rate=0.1", "attention=se"])
+    new = recipes.RESNET_RS.override(
+        ["epochs=10", "milestones=[3, 6.5]"], ["drop_path_rate=0.1", "attention=se"])
     assert (new.training.epochs, new.training.milestones, new.model["drop_path_rate"]) == (10, (3, 6.5), 0.1)
     assert new.model["attention"] == override(Spec(), {"attention": "se"}).attention
     assert new.sources["epochs"] == new.sources["model.drop_path_rate"] == "given"
@@ -149,7 +160,8 @@ def test_steps_do_not_become_epochs():
     assert recipes.CIFAR_HE.override("epochs=10").training.milestones == (5, 7.5)
     assert recipes.PREACT.override("epochs=10").training.warmup == 10 / 160
     assert recipes.CIFAR_HE.override(["epochs=10", "milestones=(8,)"]).training.milestones == (8,)
-    assert recipes.CIFAR_HE.override("steps=100").training.milestones == (32_000, 48_000)       # in the same unit: as it is
+    # in the same unit: as it is
+    assert recipes.CIFAR_HE.override("steps=100").training.milestones == (32_000, 48_000)
     assert recipes.WRN.override("steps=1000").training.milestones == (300, 600, 800)
 
 
@@ -186,7 +198,9 @@ def test_model_override_says_what_was_expected(given, message):
 
 
 def test_unknown_names_get_the_nearest():
-    for name, near in (("RESNETRS", "resnet_rs"), ("bag-of-trick", "bag_of_tricks"), ("RESNET_RS/152@255", "resnet_rs/152@256")):
+    for name, near in (
+        ("RESNETRS", "resnet_rs"), ("bag-of-trick", "bag_of_tricks"),
+        ("RESNET_RS/152@255", "resnet_rs/152@256")):
         with pytest.raises(ValueError, match=f"did you mean '{near}'"):
             get_recipe(name)
     with pytest.raises(ValueError, match="expected 'wrn': it has no scaling table"):
@@ -195,7 +209,9 @@ def test_unknown_names_get_the_nearest():
 
 def test_learning_rate_says_what_it_did():
     rate = scale_learning_rate(recipes.BAG_OF_TRICKS.training)
-    assert rate.value == pytest.approx(0.4) and rate.reason == "learning rate 0.4 at batch size 1024: 0.1 at 256, times 1024/256"
+    assert (
+        rate.value == pytest.approx(0.4)
+        and rate.reason == "learning rate 0.4 at batch size 1024: 0.1 at 256, times 1024/256")
     rate = scale_learning_rate(recipes.RSB_A2.training, 512)
     assert rate.value == pytest.approx(2.5e-3) and "the square root of 512/2048" in rate.reason
     assert scale_learning_rate(recipes.FINETUNE.training, 64).value == 1e-4
@@ -208,9 +224,15 @@ def test_commands(capsys):
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(RECIPES)
     assert cli.main(["recipes", "show", "RESNET_RS", "--diff", "BAG_OF_TRICKS"]) == 0
     lines = dict((line.split()[0], line.split()[1:]) for line in capsys.readouterr().out.splitlines())
-    assert lines["epochs"] == ["350", "200"] and lines["ema_momentum"] == ["0.9999", "0.0"] and "schedule" not in lines
+    assert (
+        lines["epochs"] == ["350", "200"]
+        and lines["ema_momentum"] == ["0.9999", "0.0"]
+        and "schedule" not in lines)
     assert lines["model.dropout_rate"] == ["0.25", "-"]
-    assert cli.main(["recipes", "show", "WRN", "--overrides", "epochs=10", "--model-overrides", "dropout_rate=0.2"]) == 0
+    assert (
+        cli.main(
+            ["recipes", "show", "WRN", "--overrides", "epochs=10", "--model-overrides", "dropout_rate=0.2"])
+        == 0)
     out = capsys.readouterr().out
     assert re.search(r"epochs +10 +given\n", out) and re.search(r"model.dropout_rate +0.2 +given\n", out)
     assert cli.main(["recipes", "show", "WRN", "--overrides", "epoch=10"]) == 2

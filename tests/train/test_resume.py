@@ -1,4 +1,6 @@
-"""A training that is terminated, then killed, then gone on with, against one that nobody disturbed: equal to the bit."""
+"""A training that is terminated, then killed, then gone on with, against one that nobody disturbed: equal to
+the bit.
+"""
 import json
 import subprocess
 import sys
@@ -9,7 +11,8 @@ import pytest
 
 from reskeras.train import checkpoint
 
-# drop path and mixup draw at random, averages and momentum are state, and 5 steps of 8 are amid an epoch and an accumulation
+# drop path and mixup draw at random, averages and momentum are state, and 5 steps of 8 are amid an epoch and
+# an accumulation
 CHILD = """
 import os, signal, sys, time, keras, reskeras
 
@@ -45,7 +48,8 @@ def folders(tmp_path_factory):
         return done, time.time()
     begun, ended = child("-c", CHILD, "begin", str(place))
     assert begun.returncode == 0, begun.stderr
-    signalled = float(next(line for line in begun.stdout.splitlines() if line.startswith("signal")).split()[1])
+    signalled = float(
+        next(line for line in begun.stdout.splitlines() if line.startswith("signal")).split()[1])
     assert ended - signalled < 10
     assert f"to resume: reskeras train --resume {place}/parts" in begun.stdout
     _, about = checkpoint.load_checkpoint(place / "parts/checkpoint.npz")
@@ -60,7 +64,8 @@ def folders(tmp_path_factory):
 
 
 def test_weights_are_equal_to_the_bit(folders):
-    (whole, told), (parts, _) = (checkpoint.load_checkpoint(folders / name / "checkpoint.npz") for name in ("whole", "parts"))
+    (whole, told), (parts, _) = (
+        checkpoint.load_checkpoint(folders / name / "checkpoint.npz") for name in ("whole", "parts"))
     assert whole.keys() == parts.keys() and (told["epoch"], told["step"]) == (2, 0)
     for name in whole:
         np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
@@ -75,7 +80,8 @@ def test_files_of_the_two_are_equal(folders):
         for a, b in zip(*(net.get_weights() for net in nets)):
             np.testing.assert_array_equal(a, b)
     averages = checkpoint.load_checkpoint(folders / "whole/checkpoint.npz")[0]
-    assert any((averages[f"model/{i}"] != v.numpy()).any() for i, v in enumerate(nets[0].variables))   # files have the averages
+    # files have the averages
+    assert any((averages[f"model/{i}"] != v.numpy()).any() for i, v in enumerate(nets[0].variables))
     assert isinstance(nets[0], keras.Model) and nets[0].metadata.labels == "digits"
 
 
@@ -88,7 +94,8 @@ def test_history_is_that_of_one_training(folders):
 
 
 def test_outputs(folders):
-    for name in ("run.json", "log.csv", "best.keras", "last.keras", "checkpoint.npz", "curves.png", "report.html"):
+    for name in (
+        "run.json", "log.csv", "best.keras", "last.keras", "checkpoint.npz", "curves.png", "report.html"):
         assert (folders / "parts" / name).stat().st_size
     assert list((folders / "parts/events").iterdir())
     about = json.loads((folders / "parts/run.json").read_text())

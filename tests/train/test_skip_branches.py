@@ -25,12 +25,14 @@ def reset(model):
 def test_branches_are_what_leads_to_the_drop_alone(row):
     model = net(row, depths=(2, 1, 1) if row.startswith("cifar") else (2, 1, 1, 1))
     plan = skip_branches.plan_steps(model, is_alone=True)
-    assert sorted(layer.name for step in plan for layer in step) == sorted(layer.name for layer in model.layers)
+    assert sorted(layer.name for step in plan for layer in step) == sorted(
+        layer.name for layer in model.layers)
     branches = [step for step in plan if len(step) > 1]
     assert len(branches) == sum(isinstance(layer, StochasticDepth) for layer in model.layers)
     for branch in branches:
         assert sum(isinstance(layer, keras.layers.Conv2D) for layer in branch) >= 2
-        assert not any("_0_" in layer.name or layer.name.startswith("conv1") for layer in branch)   # a shortcut, the stem
+        # a shortcut, the stem
+        assert not any("_0_" in layer.name or layer.name.startswith("conv1") for layer in branch)
 
 
 def test_same_outputs_and_gradients():
@@ -67,13 +69,19 @@ def test_what_is_left_out_is_not_computed():
     before = {v.path: keras.ops.convert_to_numpy(v) for v in model.variables}
     same.fit(x, np.arange(8) % 7, batch_size=8, verbose=0)
     inside = {v.path for layer in branch for v in layer.variables}
-    unchanged = {v.path for v in model.variables if np.array_equal(before[v.path], keras.ops.convert_to_numpy(v))}
+    unchanged = {
+        v.path for v in model.variables if np.array_equal(before[v.path], keras.ops.convert_to_numpy(v))}
     assert inside <= unchanged and len(inside) >= 8
     assert {v.path for v in model.get_layer("conv1_bn").variables} & unchanged == set()
 
 
 def test_where_nothing_can_be_skipped():
     assert skip_branches.plan_steps(net(drop_path_mode="sample"), is_alone=True) is None
-    assert skip_branches.plan_steps(net(norm="sync_batch"), is_alone=False) is None and skip_branches.plan_steps(net(norm="sync_batch"), is_alone=True)
+    assert skip_branches.plan_steps(
+        net(norm="sync_batch"), is_alone=False
+    ) is None and skip_branches.plan_steps(net(norm="sync_batch"), is_alone=True)
     image = keras.Input((4, 4, 1))
-    assert skip_branches.plan_steps(keras.Model(image, StochasticDepth(0.5, mode="batch")(image) + 1), is_alone=True) is None
+    assert (
+        skip_branches.plan_steps(
+            keras.Model(image, StochasticDepth(0.5, mode="batch")(image) + 1), is_alone=True)
+        is None)

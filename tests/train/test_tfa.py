@@ -1,4 +1,6 @@
-"""What replaces tensorflow-addons computes the same: tests/golden/tfa.json is its output, see tests/tfa/write_reference.py."""
+"""What replaces tensorflow-addons computes the same: tests/golden/tfa.json is its output, see
+tests/tfa/write_reference.py.
+"""
 import json
 import pathlib
 
@@ -46,15 +48,18 @@ def test_keras_lamb_is_another_one_with_decay():
 
 def test_moving_average():
     """Both begin with the weights after the first step (addons' with start_step=1)."""
-    for averages, reference in zip(stepped(optimizers.SGD(RATE, use_ema=True, ema_momentum=0.9), averages=True),
-                                   TFA["moving_average"], strict=True):
+    for averages, reference in zip(
+        stepped(optimizers.SGD(RATE, use_ema=True, ema_momentum=0.9), averages=True), TFA["moving_average"],
+        strict=True):
         for average, value in zip(averages, reference, strict=True):
             np.testing.assert_allclose(average, value, atol=3e-6)
 
 
 @pytest.mark.parametrize("case", TFA["stochastic_depth"], ids=lambda case: str(case["survival"]))
 def test_stochastic_depth(case):
-    """Addons' scales the branch at inference as the paper does, ours in training: the same on a branch of that scale."""
+    """Addons' scales the branch at inference as the paper does, ours in training: the same on a branch of
+    that scale.
+    """
     shortcut, residual = np.array(case["shortcut"], "float32"), np.array(case["residual"], "float32")
     layer = StochasticDepth(1 - case["survival"], mode="batch", seed=1)
     branch = case["survival"] * residual
@@ -75,15 +80,20 @@ def test_cutout(case):
     """The square that keras-cv's RandomCutout fills, and the one that `erase` and `cutmix` cut."""
     size, (y, x) = case["size"], case["centre"]
     fill = pytest.importorskip("keras_cv.src.utils.fill_utils")
-    filled = fill.fill_rectangle(tf.ones((1, 8, 8, 1)), *(tf.constant([v]) for v in (x, y, size, size)), tf.zeros((1, 8, 8, 1)))
+    filled = fill.fill_rectangle(
+        tf.ones((1, 8, 8, 1)), *(tf.constant([v]) for v in (x, y, size, size)), tf.zeros((1, 8, 8, 1)))
     np.testing.assert_array_equal(filled[0, ..., 0], image(case["mask"]))
     begin = tf.constant([y - size / 2, x - size / 2], tf.float32)
-    np.testing.assert_array_equal(~make_box_mask(begin, tf.constant([size, size], tf.float32), [8, 8, 1])[..., 0], image(case["mask"]))
+    np.testing.assert_array_equal(
+        ~make_box_mask(begin, tf.constant([size, size], tf.float32), [8, 8, 1])[..., 0], image(case["mask"]))
 
 
 def test_random_cutout():
-    """Of 8x8 pixels: addons' square of 4 stays inside of the image, as `erase`'s does; keras-cv's may hang over the border."""
+    """Of 8x8 pixels: addons' square of 4 stays inside of the image, as `erase`'s does; keras-cv's may hang
+    over the border.
+    """
     layers = pytest.importorskip("keras_cv.layers")
-    areas = 64 - np.sum(layers.RandomCutout(0.5, 0.5, seed=1)(np.ones((200, 8, 8, 1), "float32"), training=True), (1, 2, 3))
+    areas = 64 - np.sum(
+        layers.RandomCutout(0.5, 0.5, seed=1)(np.ones((200, 8, 8, 1), "float32"), training=True), (1, 2, 3))
     assert TFA["cutout"]["random_areas"] == [16]
     assert areas.max() == 16 and areas.min() < 16
