@@ -78,7 +78,7 @@ def CifarPlain110(
     include_preprocessing: bool = False, name: str | None = 'cifar_plain110', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPlain110, the net 'cifar_plain110', as a functional `keras.Model`."""
+    """Builds the net 'cifar_plain110', of the family Plain nets, arXiv:1512.03385."""
     ...
 
 def CifarPlain20(
@@ -87,7 +87,7 @@ def CifarPlain20(
     include_preprocessing: bool = False, name: str | None = 'cifar_plain20', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPlain20, the net 'cifar_plain20', as a functional `keras.Model`."""
+    """Builds the net 'cifar_plain20', of the family Plain nets, arXiv:1512.03385."""
     ...
 
 def CifarPlain32(
@@ -96,7 +96,7 @@ def CifarPlain32(
     include_preprocessing: bool = False, name: str | None = 'cifar_plain32', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPlain32, the net 'cifar_plain32', as a functional `keras.Model`."""
+    """Builds the net 'cifar_plain32', of the family Plain nets, arXiv:1512.03385."""
     ...
 
 def CifarPlain44(
@@ -105,7 +105,7 @@ def CifarPlain44(
     include_preprocessing: bool = False, name: str | None = 'cifar_plain44', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPlain44, the net 'cifar_plain44', as a functional `keras.Model`."""
+    """Builds the net 'cifar_plain44', of the family Plain nets, arXiv:1512.03385."""
     ...
 
 def CifarPlain56(
@@ -114,7 +114,7 @@ def CifarPlain56(
     include_preprocessing: bool = False, name: str | None = 'cifar_plain56', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPlain56, the net 'cifar_plain56', as a functional `keras.Model`."""
+    """Builds the net 'cifar_plain56', of the family Plain nets, arXiv:1512.03385."""
     ...
 
 def CifarPreResNet1001(
@@ -123,7 +123,7 @@ def CifarPreResNet1001(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet1001', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPreResNet1001, the net 'cifar_preresnet1001', as a functional `keras.Model`."""
+    """Builds the net 'cifar_preresnet1001', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def CifarPreResNet110(
@@ -132,7 +132,7 @@ def CifarPreResNet110(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet110', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPreResNet110, the net 'cifar_preresnet110', as a functional `keras.Model`."""
+    """Builds the net 'cifar_preresnet110', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def CifarPreResNet1202(
@@ -141,7 +141,7 @@ def CifarPreResNet1202(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet1202', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPreResNet1202, the net 'cifar_preresnet1202', as a functional `keras.Model`."""
+    """Builds the net 'cifar_preresnet1202', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def CifarPreResNet164(
@@ -150,7 +150,7 @@ def CifarPreResNet164(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet164', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPreResNet164, the net 'cifar_preresnet164', as a functional `keras.Model`."""
+    """Builds the net 'cifar_preresnet164', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def CifarPreResNet20(
@@ -159,7 +159,7 @@ def CifarPreResNet20(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet20', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPreResNet20, the net 'cifar_preresnet20', as a functional `keras.Model`."""
+    """Builds the net 'cifar_preresnet20', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def CifarPreResNet272(
@@ -168,7 +168,7 @@ def CifarPreResNet272(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet272', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPreResNet272, the net 'cifar_preresnet272', as a functional `keras.Model`."""
+    """Builds the net 'cifar_preresnet272', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def CifarPreResNet32(
@@ -177,7 +177,7 @@ def CifarPreResNet32(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet32', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPreResNet32, the net 'cifar_preresnet32', as a functional `keras.Model`."""
+    """Builds the net 'cifar_preresnet32', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def CifarPreResNet44(
@@ -186,7 +186,7 @@ def CifarPreResNet44(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet44', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPreResNet44, the net 'cifar_preresnet44', as a functional `keras.Model`."""
+    """Builds the net 'cifar_preresnet44', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def CifarPreResNet542(
@@ -195,7 +195,7 @@ def CifarPreResNet542(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet542', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPreResNet542, the net 'cifar_preresnet542', as a functional `keras.Model`."""
+    """Builds the net 'cifar_preresnet542', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def CifarPreResNet56(
@@ -204,7 +204,7 @@ def CifarPreResNet56(
     include_preprocessing: bool = False, name: str | None = 'cifar_preresnet56', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarPreResNet56, the net 'cifar_preresnet56', as a functional `keras.Model`."""
+    """Builds the net 'cifar_preresnet56', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def CifarResNeXt29_16x64d(
@@ -213,7 +213,7 @@ def CifarResNeXt29_16x64d(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnext29_16x64d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNeXt29_16x64d, the net 'cifar_resnext29_16x64d', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnext29_16x64d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def CifarResNeXt29_32x4d(
@@ -222,7 +222,7 @@ def CifarResNeXt29_32x4d(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnext29_32x4d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNeXt29_32x4d, the net 'cifar_resnext29_32x4d', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnext29_32x4d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def CifarResNeXt29_8x64d(
@@ -231,7 +231,7 @@ def CifarResNeXt29_8x64d(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnext29_8x64d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNeXt29_8x64d, the net 'cifar_resnext29_8x64d', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnext29_8x64d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def CifarResNet1001(
@@ -240,7 +240,8 @@ def CifarResNet1001(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet1001', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet1001, the net 'cifar_resnet1001', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet1001', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet110(
@@ -249,7 +250,8 @@ def CifarResNet110(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet110', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet110, the net 'cifar_resnet110', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet110', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet110B(
@@ -258,7 +260,8 @@ def CifarResNet110B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet110b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet110B, the net 'cifar_resnet110b', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet110b', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet1202(
@@ -267,7 +270,8 @@ def CifarResNet1202(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet1202', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet1202, the net 'cifar_resnet1202', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet1202', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet1202B(
@@ -276,7 +280,8 @@ def CifarResNet1202B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet1202b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet1202B, the net 'cifar_resnet1202b', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet1202b', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased,
+    CIFAR, arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet164(
@@ -285,7 +290,8 @@ def CifarResNet164(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet164', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet164, the net 'cifar_resnet164', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet164', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet20(
@@ -294,7 +300,8 @@ def CifarResNet20(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet20', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet20, the net 'cifar_resnet20', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet20', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet20B(
@@ -303,7 +310,8 @@ def CifarResNet20B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet20b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet20B, the net 'cifar_resnet20b', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet20b', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet272(
@@ -312,7 +320,8 @@ def CifarResNet272(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet272', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet272, the net 'cifar_resnet272', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet272', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet32(
@@ -321,7 +330,8 @@ def CifarResNet32(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet32', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet32, the net 'cifar_resnet32', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet32', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet32B(
@@ -330,7 +340,8 @@ def CifarResNet32B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet32b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet32B, the net 'cifar_resnet32b', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet32b', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet44(
@@ -339,7 +350,8 @@ def CifarResNet44(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet44', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet44, the net 'cifar_resnet44', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet44', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet44B(
@@ -348,7 +360,8 @@ def CifarResNet44B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet44b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet44B, the net 'cifar_resnet44b', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet44b', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet542(
@@ -357,7 +370,8 @@ def CifarResNet542(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet542', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet542, the net 'cifar_resnet542', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet542', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet56(
@@ -366,7 +380,8 @@ def CifarResNet56(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet56', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet56, the net 'cifar_resnet56', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet56', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet56B(
@@ -375,7 +390,8 @@ def CifarResNet56B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet56b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarResNet56B, the net 'cifar_resnet56b', as a functional `keras.Model`."""
+    """Builds the net 'cifar_resnet56b', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarWideResNet16_10(
@@ -384,7 +400,7 @@ def CifarWideResNet16_10(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet16_10', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet16_10, the net 'cifar_wide_resnet16_10', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet16_10', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet16_4(
@@ -393,7 +409,7 @@ def CifarWideResNet16_4(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet16_4', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet16_4, the net 'cifar_wide_resnet16_4', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet16_4', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet16_8(
@@ -402,7 +418,7 @@ def CifarWideResNet16_8(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet16_8', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet16_8, the net 'cifar_wide_resnet16_8', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet16_8', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet22_10(
@@ -411,7 +427,7 @@ def CifarWideResNet22_10(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet22_10', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet22_10, the net 'cifar_wide_resnet22_10', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet22_10', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet22_2(
@@ -420,7 +436,7 @@ def CifarWideResNet22_2(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet22_2', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet22_2, the net 'cifar_wide_resnet22_2', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet22_2', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet22_8(
@@ -429,7 +445,7 @@ def CifarWideResNet22_8(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet22_8', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet22_8, the net 'cifar_wide_resnet22_8', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet22_8', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet28_10(
@@ -438,7 +454,7 @@ def CifarWideResNet28_10(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet28_10', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet28_10, the net 'cifar_wide_resnet28_10', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet28_10', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet28_12(
@@ -447,7 +463,7 @@ def CifarWideResNet28_12(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet28_12', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet28_12, the net 'cifar_wide_resnet28_12', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet28_12', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet28_2(
@@ -456,7 +472,7 @@ def CifarWideResNet28_2(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet28_2', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet28_2, the net 'cifar_wide_resnet28_2', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet28_2', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet40_1(
@@ -465,7 +481,7 @@ def CifarWideResNet40_1(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet40_1', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet40_1, the net 'cifar_wide_resnet40_1', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet40_1', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet40_10(
@@ -474,7 +490,7 @@ def CifarWideResNet40_10(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet40_10', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet40_10, the net 'cifar_wide_resnet40_10', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet40_10', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet40_2(
@@ -483,7 +499,7 @@ def CifarWideResNet40_2(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet40_2', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet40_2, the net 'cifar_wide_resnet40_2', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet40_2', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet40_4(
@@ -492,7 +508,7 @@ def CifarWideResNet40_4(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet40_4', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet40_4, the net 'cifar_wide_resnet40_4', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet40_4', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet40_8(
@@ -501,7 +517,7 @@ def CifarWideResNet40_8(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet40_8', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet40_8, the net 'cifar_wide_resnet40_8', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet40_8', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def CifarWideResNet52_1(
@@ -510,7 +526,7 @@ def CifarWideResNet52_1(
     include_preprocessing: bool = False, name: str | None = 'cifar_wide_resnet52_1', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds CifarWideResNet52_1, the net 'cifar_wide_resnet52_1', as a functional `keras.Model`."""
+    """Builds the net 'cifar_wide_resnet52_1', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def ECAResNeXt26T_32x4d(
@@ -519,7 +535,7 @@ def ECAResNeXt26T_32x4d(
     include_preprocessing: bool = False, name: str | None = 'ecaresnext26t_32x4d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNeXt26T_32x4d, the net 'ecaresnext26t_32x4d', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnext26t_32x4d', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNeXt50T_32x4d(
@@ -528,7 +544,7 @@ def ECAResNeXt50T_32x4d(
     include_preprocessing: bool = False, name: str | None = 'ecaresnext50t_32x4d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNeXt50T_32x4d, the net 'ecaresnext50t_32x4d', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnext50t_32x4d', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNet101(
@@ -537,7 +553,7 @@ def ECAResNet101(
     include_preprocessing: bool = False, name: str | None = 'ecaresnet101', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNet101, the net 'ecaresnet101', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnet101', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNet101D(
@@ -546,7 +562,7 @@ def ECAResNet101D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'ecaresnet101d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNet101D, the net 'ecaresnet101d', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnet101d', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNet152(
@@ -555,7 +571,7 @@ def ECAResNet152(
     include_preprocessing: bool = False, name: str | None = 'ecaresnet152', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNet152, the net 'ecaresnet152', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnet152', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNet18(
@@ -564,7 +580,7 @@ def ECAResNet18(
     include_preprocessing: bool = False, name: str | None = 'ecaresnet18', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNet18, the net 'ecaresnet18', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnet18', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNet200D(
@@ -573,7 +589,7 @@ def ECAResNet200D(
     include_preprocessing: bool = False, name: str | None = 'ecaresnet200d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNet200D, the net 'ecaresnet200d', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnet200d', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNet269D(
@@ -582,7 +598,7 @@ def ECAResNet269D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'ecaresnet269d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNet269D, the net 'ecaresnet269d', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnet269d', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNet26T(
@@ -591,7 +607,7 @@ def ECAResNet26T(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'ecaresnet26t', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNet26T, the net 'ecaresnet26t', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnet26t', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNet34(
@@ -600,7 +616,7 @@ def ECAResNet34(
     include_preprocessing: bool = False, name: str | None = 'ecaresnet34', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNet34, the net 'ecaresnet34', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnet34', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNet50(
@@ -609,7 +625,7 @@ def ECAResNet50(
     include_preprocessing: bool = False, name: str | None = 'ecaresnet50', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNet50, the net 'ecaresnet50', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnet50', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNet50D(
@@ -618,7 +634,7 @@ def ECAResNet50D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'ecaresnet50d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNet50D, the net 'ecaresnet50d', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnet50d', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNet50T(
@@ -627,7 +643,7 @@ def ECAResNet50T(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'ecaresnet50t', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNet50T, the net 'ecaresnet50t', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnet50t', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNetLight(
@@ -636,7 +652,7 @@ def ECAResNetLight(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'ecaresnetlight', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ECAResNetLight, the net 'ecaresnetlight', as a functional `keras.Model`."""
+    """Builds the net 'ecaresnetlight', of the family ECA, arXiv:1910.03151."""
     ...
 
 def InceptionResNetV2(
@@ -645,7 +661,8 @@ def InceptionResNetV2(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'inception_resnet_v2', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds InceptionResNetV2, the net 'inception_resnet_v2', as a functional `keras.Model`."""
+    """Builds the net 'inception_resnet_v2', of the family Inception-v4, Inception-ResNet-v2,
+    arXiv:1602.07261."""
     ...
 
 def InceptionResNetV2Gamma(
@@ -654,7 +671,8 @@ def InceptionResNetV2Gamma(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'inception_resnet_v2_gamma', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds InceptionResNetV2Gamma, the net 'inception_resnet_v2_gamma', as a functional `keras.Model`."""
+    """Builds the net 'inception_resnet_v2_gamma', of the family Inception-v4, Inception-ResNet-v2,
+    arXiv:1602.07261."""
     ...
 
 def InceptionV4(
@@ -663,7 +681,7 @@ def InceptionV4(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'inception_v4', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds InceptionV4, the net 'inception_v4', as a functional `keras.Model`."""
+    """Builds the net 'inception_v4', of the family Inception-v4, Inception-ResNet-v2, arXiv:1602.07261."""
     ...
 
 def MLPerfTinyResNet8(
@@ -672,7 +690,7 @@ def MLPerfTinyResNet8(
     include_preprocessing: bool = False, name: str | None = 'mlperf_tiny_resnet8', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds MLPerfTinyResNet8, the net 'mlperf_tiny_resnet8', as a functional `keras.Model`."""
+    """Builds the net 'mlperf_tiny_resnet8', of the family MLPerf Tiny, arXiv:2106.07597."""
     ...
 
 def PlainNet18(
@@ -681,7 +699,7 @@ def PlainNet18(
     include_preprocessing: bool = False, name: str | None = 'plainnet18', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds PlainNet18, the net 'plainnet18', as a functional `keras.Model`."""
+    """Builds the net 'plainnet18', of the family Plain nets, arXiv:1512.03385."""
     ...
 
 def PlainNet34(
@@ -690,7 +708,7 @@ def PlainNet34(
     include_preprocessing: bool = False, name: str | None = 'plainnet34', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds PlainNet34, the net 'plainnet34', as a functional `keras.Model`."""
+    """Builds the net 'plainnet34', of the family Plain nets, arXiv:1512.03385."""
     ...
 
 def PreResNet200(
@@ -699,7 +717,7 @@ def PreResNet200(
     include_preprocessing: bool = False, name: str | None = 'preresnet200', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds PreResNet200, the net 'preresnet200', as a functional `keras.Model`."""
+    """Builds the net 'preresnet200', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNeSt101(
@@ -708,7 +726,7 @@ def ResNeSt101(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest101', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeSt101, the net 'resnest101', as a functional `keras.Model`."""
+    """Builds the net 'resnest101', of the family ResNeSt, arXiv:2004.08955."""
     ...
 
 def ResNeSt14(
@@ -717,7 +735,7 @@ def ResNeSt14(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest14', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeSt14, the net 'resnest14', as a functional `keras.Model`."""
+    """Builds the net 'resnest14', of the family ResNeSt, arXiv:2004.08955."""
     ...
 
 def ResNeSt200(
@@ -726,7 +744,7 @@ def ResNeSt200(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest200', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeSt200, the net 'resnest200', as a functional `keras.Model`."""
+    """Builds the net 'resnest200', of the family ResNeSt, arXiv:2004.08955."""
     ...
 
 def ResNeSt26(
@@ -735,7 +753,7 @@ def ResNeSt26(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest26', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeSt26, the net 'resnest26', as a functional `keras.Model`."""
+    """Builds the net 'resnest26', of the family ResNeSt, arXiv:2004.08955."""
     ...
 
 def ResNeSt269(
@@ -744,7 +762,7 @@ def ResNeSt269(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest269', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeSt269, the net 'resnest269', as a functional `keras.Model`."""
+    """Builds the net 'resnest269', of the family ResNeSt, arXiv:2004.08955."""
     ...
 
 def ResNeSt50(
@@ -753,7 +771,7 @@ def ResNeSt50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeSt50, the net 'resnest50', as a functional `keras.Model`."""
+    """Builds the net 'resnest50', of the family ResNeSt, arXiv:2004.08955."""
     ...
 
 def ResNeSt50Fast_1s1x64d(
@@ -762,7 +780,7 @@ def ResNeSt50Fast_1s1x64d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_1s1x64d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeSt50Fast_1s1x64d, the net 'resnest50_fast_1s1x64d', as a functional `keras.Model`."""
+    """Builds the net 'resnest50_fast_1s1x64d', of the family ResNeSt, arXiv:2004.08955."""
     ...
 
 def ResNeSt50Fast_1s2x40d(
@@ -771,7 +789,7 @@ def ResNeSt50Fast_1s2x40d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_1s2x40d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeSt50Fast_1s2x40d, the net 'resnest50_fast_1s2x40d', as a functional `keras.Model`."""
+    """Builds the net 'resnest50_fast_1s2x40d', of the family ResNeSt, arXiv:2004.08955."""
     ...
 
 def ResNeSt50Fast_1s4x24d(
@@ -780,7 +798,7 @@ def ResNeSt50Fast_1s4x24d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_1s4x24d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeSt50Fast_1s4x24d, the net 'resnest50_fast_1s4x24d', as a functional `keras.Model`."""
+    """Builds the net 'resnest50_fast_1s4x24d', of the family ResNeSt, arXiv:2004.08955."""
     ...
 
 def ResNeSt50Fast_2s1x64d(
@@ -789,7 +807,7 @@ def ResNeSt50Fast_2s1x64d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_2s1x64d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeSt50Fast_2s1x64d, the net 'resnest50_fast_2s1x64d', as a functional `keras.Model`."""
+    """Builds the net 'resnest50_fast_2s1x64d', of the family ResNeSt, arXiv:2004.08955."""
     ...
 
 def ResNeSt50Fast_2s2x40d(
@@ -798,7 +816,7 @@ def ResNeSt50Fast_2s2x40d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_2s2x40d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeSt50Fast_2s2x40d, the net 'resnest50_fast_2s2x40d', as a functional `keras.Model`."""
+    """Builds the net 'resnest50_fast_2s2x40d', of the family ResNeSt, arXiv:2004.08955."""
     ...
 
 def ResNeSt50Fast_4s1x64d(
@@ -807,7 +825,7 @@ def ResNeSt50Fast_4s1x64d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_4s1x64d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeSt50Fast_4s1x64d, the net 'resnest50_fast_4s1x64d', as a functional `keras.Model`."""
+    """Builds the net 'resnest50_fast_4s1x64d', of the family ResNeSt, arXiv:2004.08955."""
     ...
 
 def ResNeSt50Fast_4s2x40d(
@@ -816,7 +834,7 @@ def ResNeSt50Fast_4s2x40d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnest50_fast_4s2x40d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeSt50Fast_4s2x40d, the net 'resnest50_fast_4s2x40d', as a functional `keras.Model`."""
+    """Builds the net 'resnest50_fast_4s2x40d', of the family ResNeSt, arXiv:2004.08955."""
     ...
 
 def ResNeXt101_2x40d(
@@ -825,7 +843,7 @@ def ResNeXt101_2x40d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_2x40d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt101_2x40d, the net 'resnext101_2x40d', as a functional `keras.Model`."""
+    """Builds the net 'resnext101_2x40d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt101_2x64d(
@@ -834,7 +852,7 @@ def ResNeXt101_2x64d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_2x64d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt101_2x64d, the net 'resnext101_2x64d', as a functional `keras.Model`."""
+    """Builds the net 'resnext101_2x64d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt101_32x16d(
@@ -843,7 +861,7 @@ def ResNeXt101_32x16d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_32x16d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt101_32x16d, the net 'resnext101_32x16d', as a functional `keras.Model`."""
+    """Builds the net 'resnext101_32x16d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt101_32x32d(
@@ -852,7 +870,7 @@ def ResNeXt101_32x32d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_32x32d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt101_32x32d, the net 'resnext101_32x32d', as a functional `keras.Model`."""
+    """Builds the net 'resnext101_32x32d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt101_32x48d(
@@ -861,7 +879,7 @@ def ResNeXt101_32x48d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_32x48d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt101_32x48d, the net 'resnext101_32x48d', as a functional `keras.Model`."""
+    """Builds the net 'resnext101_32x48d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt101_32x4d(
@@ -870,7 +888,7 @@ def ResNeXt101_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnext101_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt101_32x4d, the net 'resnext101_32x4d', as a functional `keras.Model`."""
+    """Builds the net 'resnext101_32x4d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt101_32x8d(
@@ -879,7 +897,7 @@ def ResNeXt101_32x8d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnext101_32x8d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt101_32x8d, the net 'resnext101_32x8d', as a functional `keras.Model`."""
+    """Builds the net 'resnext101_32x8d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt101_4x24d(
@@ -888,7 +906,7 @@ def ResNeXt101_4x24d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_4x24d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt101_4x24d, the net 'resnext101_4x24d', as a functional `keras.Model`."""
+    """Builds the net 'resnext101_4x24d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt101_64x4d(
@@ -897,7 +915,7 @@ def ResNeXt101_64x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnext101_64x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt101_64x4d, the net 'resnext101_64x4d', as a functional `keras.Model`."""
+    """Builds the net 'resnext101_64x4d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt101_8x14d(
@@ -906,7 +924,7 @@ def ResNeXt101_8x14d(
     include_preprocessing: bool = False, name: str | None = 'resnext101_8x14d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt101_8x14d, the net 'resnext101_8x14d', as a functional `keras.Model`."""
+    """Builds the net 'resnext101_8x14d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt152_32x4d(
@@ -915,7 +933,7 @@ def ResNeXt152_32x4d(
     include_preprocessing: bool = False, name: str | None = 'resnext152_32x4d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt152_32x4d, the net 'resnext152_32x4d', as a functional `keras.Model`."""
+    """Builds the net 'resnext152_32x4d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt50D_32x4d(
@@ -924,7 +942,7 @@ def ResNeXt50D_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnext50d_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt50D_32x4d, the net 'resnext50d_32x4d', as a functional `keras.Model`."""
+    """Builds the net 'resnext50d_32x4d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt50_2x40d(
@@ -933,7 +951,7 @@ def ResNeXt50_2x40d(
     include_preprocessing: bool = False, name: str | None = 'resnext50_2x40d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt50_2x40d, the net 'resnext50_2x40d', as a functional `keras.Model`."""
+    """Builds the net 'resnext50_2x40d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt50_32x4d(
@@ -942,7 +960,7 @@ def ResNeXt50_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnext50_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt50_32x4d, the net 'resnext50_32x4d', as a functional `keras.Model`."""
+    """Builds the net 'resnext50_32x4d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt50_4x24d(
@@ -951,7 +969,7 @@ def ResNeXt50_4x24d(
     include_preprocessing: bool = False, name: str | None = 'resnext50_4x24d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt50_4x24d, the net 'resnext50_4x24d', as a functional `keras.Model`."""
+    """Builds the net 'resnext50_4x24d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNeXt50_8x14d(
@@ -960,7 +978,7 @@ def ResNeXt50_8x14d(
     include_preprocessing: bool = False, name: str | None = 'resnext50_8x14d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNeXt50_8x14d, the net 'resnext50_8x14d', as a functional `keras.Model`."""
+    """Builds the net 'resnext50_8x14d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNet101(
@@ -969,7 +987,8 @@ def ResNet101(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet101, the net 'resnet101', as a functional `keras.Model`."""
+    """Builds the net 'resnet101', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet101C(
@@ -978,7 +997,8 @@ def ResNet101C(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101c', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet101C, the net 'resnet101c', as a functional `keras.Model`."""
+    """Builds the net 'resnet101c', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet101D(
@@ -987,7 +1007,8 @@ def ResNet101D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet101D, the net 'resnet101d', as a functional `keras.Model`."""
+    """Builds the net 'resnet101d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet101S(
@@ -996,7 +1017,8 @@ def ResNet101S(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101s', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet101S, the net 'resnet101s', as a functional `keras.Model`."""
+    """Builds the net 'resnet101s', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet101V1(
@@ -1005,7 +1027,8 @@ def ResNet101V1(
     include_preprocessing: bool = False, name: str | None = 'resnet101v1', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet101V1, the net 'resnet101v1', as a functional `keras.Model`."""
+    """Builds the net 'resnet101v1', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet101V1_5(
@@ -1014,7 +1037,8 @@ def ResNet101V1_5(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101v1_5', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet101V1_5, the net 'resnet101v1_5', as a functional `keras.Model`."""
+    """Builds the net 'resnet101v1_5', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet101V2(
@@ -1023,7 +1047,7 @@ def ResNet101V2(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101v2', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet101V2, the net 'resnet101v2', as a functional `keras.Model`."""
+    """Builds the net 'resnet101v2', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNet101_1x100d(
@@ -1032,7 +1056,7 @@ def ResNet101_1x100d(
     include_preprocessing: bool = False, name: str | None = 'resnet101_1x100d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet101_1x100d, the net 'resnet101_1x100d', as a functional `keras.Model`."""
+    """Builds the net 'resnet101_1x100d', of the family ResNeXt, arXiv:1611.05431."""
     ...
 
 def ResNet10T(
@@ -1041,7 +1065,8 @@ def ResNet10T(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet10t', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet10T, the net 'resnet10t', as a functional `keras.Model`."""
+    """Builds the net 'resnet10t', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet14T(
@@ -1050,7 +1075,8 @@ def ResNet14T(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet14t', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet14T, the net 'resnet14t', as a functional `keras.Model`."""
+    """Builds the net 'resnet14t', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152(
@@ -1059,7 +1085,8 @@ def ResNet152(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet152, the net 'resnet152', as a functional `keras.Model`."""
+    """Builds the net 'resnet152', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152C(
@@ -1068,7 +1095,8 @@ def ResNet152C(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152c', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet152C, the net 'resnet152c', as a functional `keras.Model`."""
+    """Builds the net 'resnet152c', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152D(
@@ -1077,7 +1105,8 @@ def ResNet152D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet152D, the net 'resnet152d', as a functional `keras.Model`."""
+    """Builds the net 'resnet152d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152S(
@@ -1086,7 +1115,8 @@ def ResNet152S(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152s', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet152S, the net 'resnet152s', as a functional `keras.Model`."""
+    """Builds the net 'resnet152s', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152V1(
@@ -1095,7 +1125,8 @@ def ResNet152V1(
     include_preprocessing: bool = False, name: str | None = 'resnet152v1', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet152V1, the net 'resnet152v1', as a functional `keras.Model`."""
+    """Builds the net 'resnet152v1', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152V1_5(
@@ -1104,7 +1135,8 @@ def ResNet152V1_5(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152v1_5', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet152V1_5, the net 'resnet152v1_5', as a functional `keras.Model`."""
+    """Builds the net 'resnet152v1_5', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152V2(
@@ -1113,7 +1145,7 @@ def ResNet152V2(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152v2', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet152V2, the net 'resnet152v2', as a functional `keras.Model`."""
+    """Builds the net 'resnet152v2', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNet18(
@@ -1122,7 +1154,8 @@ def ResNet18(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet18', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet18, the net 'resnet18', as a functional `keras.Model`."""
+    """Builds the net 'resnet18', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet18D(
@@ -1131,7 +1164,8 @@ def ResNet18D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet18d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet18D, the net 'resnet18d', as a functional `keras.Model`."""
+    """Builds the net 'resnet18d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet18OptionA(
@@ -1140,7 +1174,8 @@ def ResNet18OptionA(
     include_preprocessing: bool = False, name: str | None = 'resnet18_option_a', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet18OptionA, the net 'resnet18_option_a', as a functional `keras.Model`."""
+    """Builds the net 'resnet18_option_a', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased,
+    CIFAR, arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet18OptionC(
@@ -1149,7 +1184,8 @@ def ResNet18OptionC(
     include_preprocessing: bool = False, name: str | None = 'resnet18_option_c', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet18OptionC, the net 'resnet18_option_c', as a functional `keras.Model`."""
+    """Builds the net 'resnet18_option_c', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased,
+    CIFAR, arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet200(
@@ -1158,7 +1194,8 @@ def ResNet200(
     include_preprocessing: bool = False, name: str | None = 'resnet200', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet200, the net 'resnet200', as a functional `keras.Model`."""
+    """Builds the net 'resnet200', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet200D(
@@ -1167,7 +1204,8 @@ def ResNet200D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet200d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet200D, the net 'resnet200d', as a functional `keras.Model`."""
+    """Builds the net 'resnet200d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet26(
@@ -1176,7 +1214,8 @@ def ResNet26(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet26', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet26, the net 'resnet26', as a functional `keras.Model`."""
+    """Builds the net 'resnet26', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet26D(
@@ -1185,7 +1224,8 @@ def ResNet26D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet26d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet26D, the net 'resnet26d', as a functional `keras.Model`."""
+    """Builds the net 'resnet26d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet26T(
@@ -1194,7 +1234,8 @@ def ResNet26T(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet26t', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet26T, the net 'resnet26t', as a functional `keras.Model`."""
+    """Builds the net 'resnet26t', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet34(
@@ -1203,7 +1244,8 @@ def ResNet34(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet34', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet34, the net 'resnet34', as a functional `keras.Model`."""
+    """Builds the net 'resnet34', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet34D(
@@ -1212,7 +1254,8 @@ def ResNet34D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet34d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet34D, the net 'resnet34d', as a functional `keras.Model`."""
+    """Builds the net 'resnet34d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet34OptionA(
@@ -1221,7 +1264,8 @@ def ResNet34OptionA(
     include_preprocessing: bool = False, name: str | None = 'resnet34_option_a', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet34OptionA, the net 'resnet34_option_a', as a functional `keras.Model`."""
+    """Builds the net 'resnet34_option_a', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased,
+    CIFAR, arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet34OptionC(
@@ -1230,7 +1274,8 @@ def ResNet34OptionC(
     include_preprocessing: bool = False, name: str | None = 'resnet34_option_c', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet34OptionC, the net 'resnet34_option_c', as a functional `keras.Model`."""
+    """Builds the net 'resnet34_option_c', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased,
+    CIFAR, arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50(
@@ -1239,7 +1284,8 @@ def ResNet50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet50, the net 'resnet50', as a functional `keras.Model`."""
+    """Builds the net 'resnet50', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50C(
@@ -1248,7 +1294,8 @@ def ResNet50C(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50c', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet50C, the net 'resnet50c', as a functional `keras.Model`."""
+    """Builds the net 'resnet50c', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50D(
@@ -1257,7 +1304,8 @@ def ResNet50D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet50D, the net 'resnet50d', as a functional `keras.Model`."""
+    """Builds the net 'resnet50d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50GN(
@@ -1266,7 +1314,8 @@ def ResNet50GN(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50_gn', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet50GN, the net 'resnet50_gn', as a functional `keras.Model`."""
+    """Builds the net 'resnet50_gn', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50S(
@@ -1275,7 +1324,8 @@ def ResNet50S(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50s', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet50S, the net 'resnet50s', as a functional `keras.Model`."""
+    """Builds the net 'resnet50s', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50T(
@@ -1284,7 +1334,8 @@ def ResNet50T(
     include_preprocessing: bool = False, name: str | None = 'resnet50t', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet50T, the net 'resnet50t', as a functional `keras.Model`."""
+    """Builds the net 'resnet50t', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50V1(
@@ -1293,7 +1344,8 @@ def ResNet50V1(
     include_preprocessing: bool = False, name: str | None = 'resnet50v1', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet50V1, the net 'resnet50v1', as a functional `keras.Model`."""
+    """Builds the net 'resnet50v1', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50V1_5(
@@ -1302,7 +1354,8 @@ def ResNet50V1_5(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50v1_5', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet50V1_5, the net 'resnet50v1_5', as a functional `keras.Model`."""
+    """Builds the net 'resnet50v1_5', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50V2(
@@ -1311,7 +1364,7 @@ def ResNet50V2(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50v2', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNet50V2, the net 'resnet50v2', as a functional `keras.Model`."""
+    """Builds the net 'resnet50v2', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNetAA101D(
@@ -1320,7 +1373,8 @@ def ResNetAA101D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetaa101d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetAA101D, the net 'resnetaa101d', as a functional `keras.Model`."""
+    """Builds the net 'resnetaa101d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetAA34D(
@@ -1329,7 +1383,8 @@ def ResNetAA34D(
     include_preprocessing: bool = False, name: str | None = 'resnetaa34d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetAA34D, the net 'resnetaa34d', as a functional `keras.Model`."""
+    """Builds the net 'resnetaa34d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetAA50(
@@ -1338,7 +1393,8 @@ def ResNetAA50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetaa50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetAA50, the net 'resnetaa50', as a functional `keras.Model`."""
+    """Builds the net 'resnetaa50', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetAA50D(
@@ -1347,7 +1403,8 @@ def ResNetAA50D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetaa50d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetAA50D, the net 'resnetaa50d', as a functional `keras.Model`."""
+    """Builds the net 'resnetaa50d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetBlur101D(
@@ -1356,7 +1413,8 @@ def ResNetBlur101D(
     include_preprocessing: bool = False, name: str | None = 'resnetblur101d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetBlur101D, the net 'resnetblur101d', as a functional `keras.Model`."""
+    """Builds the net 'resnetblur101d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetBlur18(
@@ -1365,7 +1423,8 @@ def ResNetBlur18(
     include_preprocessing: bool = False, name: str | None = 'resnetblur18', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetBlur18, the net 'resnetblur18', as a functional `keras.Model`."""
+    """Builds the net 'resnetblur18', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetBlur50(
@@ -1374,7 +1433,8 @@ def ResNetBlur50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetblur50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetBlur50, the net 'resnetblur50', as a functional `keras.Model`."""
+    """Builds the net 'resnetblur50', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetBlur50D(
@@ -1383,7 +1443,8 @@ def ResNetBlur50D(
     include_preprocessing: bool = False, name: str | None = 'resnetblur50d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetBlur50D, the net 'resnetblur50d', as a functional `keras.Model`."""
+    """Builds the net 'resnetblur50d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
+    arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetRS101(
@@ -1392,7 +1453,7 @@ def ResNetRS101(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs101', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetRS101, the net 'resnetrs101', as a functional `keras.Model`."""
+    """Builds the net 'resnetrs101', of the family ResNet-RS, arXiv:2103.07579."""
     ...
 
 def ResNetRS152(
@@ -1401,7 +1462,7 @@ def ResNetRS152(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs152', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetRS152, the net 'resnetrs152', as a functional `keras.Model`."""
+    """Builds the net 'resnetrs152', of the family ResNet-RS, arXiv:2103.07579."""
     ...
 
 def ResNetRS200(
@@ -1410,7 +1471,7 @@ def ResNetRS200(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs200', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetRS200, the net 'resnetrs200', as a functional `keras.Model`."""
+    """Builds the net 'resnetrs200', of the family ResNet-RS, arXiv:2103.07579."""
     ...
 
 def ResNetRS270(
@@ -1419,7 +1480,7 @@ def ResNetRS270(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs270', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetRS270, the net 'resnetrs270', as a functional `keras.Model`."""
+    """Builds the net 'resnetrs270', of the family ResNet-RS, arXiv:2103.07579."""
     ...
 
 def ResNetRS350(
@@ -1428,7 +1489,7 @@ def ResNetRS350(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs350', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetRS350, the net 'resnetrs350', as a functional `keras.Model`."""
+    """Builds the net 'resnetrs350', of the family ResNet-RS, arXiv:2103.07579."""
     ...
 
 def ResNetRS420(
@@ -1437,7 +1498,7 @@ def ResNetRS420(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs420', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetRS420, the net 'resnetrs420', as a functional `keras.Model`."""
+    """Builds the net 'resnetrs420', of the family ResNet-RS, arXiv:2103.07579."""
     ...
 
 def ResNetRS50(
@@ -1446,7 +1507,7 @@ def ResNetRS50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetrs50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetRS50, the net 'resnetrs50', as a functional `keras.Model`."""
+    """Builds the net 'resnetrs50', of the family ResNet-RS, arXiv:2103.07579."""
     ...
 
 def ResNetV2_101(
@@ -1455,7 +1516,7 @@ def ResNetV2_101(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_101', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_101, the net 'resnetv2_101', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_101', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNetV2_101D(
@@ -1464,7 +1525,7 @@ def ResNetV2_101D(
     include_preprocessing: bool = False, name: str | None = 'resnetv2_101d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_101D, the net 'resnetv2_101d', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_101d', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNetV2_101x1BiT(
@@ -1473,7 +1534,7 @@ def ResNetV2_101x1BiT(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_101x1_bit', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_101x1BiT, the net 'resnetv2_101x1_bit', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_101x1_bit', of the family Big Transfer, arXiv:1912.11370."""
     ...
 
 def ResNetV2_101x3BiT(
@@ -1482,7 +1543,7 @@ def ResNetV2_101x3BiT(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_101x3_bit', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_101x3BiT, the net 'resnetv2_101x3_bit', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_101x3_bit', of the family Big Transfer, arXiv:1912.11370."""
     ...
 
 def ResNetV2_152(
@@ -1491,7 +1552,7 @@ def ResNetV2_152(
     include_preprocessing: bool = False, name: str | None = 'resnetv2_152', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_152, the net 'resnetv2_152', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_152', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNetV2_152D(
@@ -1500,7 +1561,7 @@ def ResNetV2_152D(
     include_preprocessing: bool = False, name: str | None = 'resnetv2_152d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_152D, the net 'resnetv2_152d', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_152d', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNetV2_152x2BiT(
@@ -1509,7 +1570,7 @@ def ResNetV2_152x2BiT(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_152x2_bit', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_152x2BiT, the net 'resnetv2_152x2_bit', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_152x2_bit', of the family Big Transfer, arXiv:1912.11370."""
     ...
 
 def ResNetV2_152x4BiT(
@@ -1518,7 +1579,7 @@ def ResNetV2_152x4BiT(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_152x4_bit', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_152x4BiT, the net 'resnetv2_152x4_bit', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_152x4_bit', of the family Big Transfer, arXiv:1912.11370."""
     ...
 
 def ResNetV2_18(
@@ -1527,7 +1588,7 @@ def ResNetV2_18(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_18', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_18, the net 'resnetv2_18', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_18', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNetV2_18D(
@@ -1536,7 +1597,7 @@ def ResNetV2_18D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_18d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_18D, the net 'resnetv2_18d', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_18d', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNetV2_34(
@@ -1545,7 +1606,7 @@ def ResNetV2_34(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_34', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_34, the net 'resnetv2_34', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_34', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNetV2_34D(
@@ -1554,7 +1615,7 @@ def ResNetV2_34D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_34d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_34D, the net 'resnetv2_34d', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_34d', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNetV2_50(
@@ -1563,7 +1624,7 @@ def ResNetV2_50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_50, the net 'resnetv2_50', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_50', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNetV2_50D(
@@ -1572,7 +1633,7 @@ def ResNetV2_50D(
     include_preprocessing: bool = False, name: str | None = 'resnetv2_50d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_50D, the net 'resnetv2_50d', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_50d', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNetV2_50DGN(
@@ -1581,7 +1642,7 @@ def ResNetV2_50DGN(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_50d_gn', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_50DGN, the net 'resnetv2_50d_gn', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_50d_gn', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNetV2_50T(
@@ -1590,7 +1651,7 @@ def ResNetV2_50T(
     include_preprocessing: bool = False, name: str | None = 'resnetv2_50t', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_50T, the net 'resnetv2_50t', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_50t', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
 def ResNetV2_50x1BiT(
@@ -1599,7 +1660,7 @@ def ResNetV2_50x1BiT(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_50x1_bit', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_50x1BiT, the net 'resnetv2_50x1_bit', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_50x1_bit', of the family Big Transfer, arXiv:1912.11370."""
     ...
 
 def ResNetV2_50x3BiT(
@@ -1608,7 +1669,7 @@ def ResNetV2_50x3BiT(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetv2_50x3_bit', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds ResNetV2_50x3BiT, the net 'resnetv2_50x3_bit', as a functional `keras.Model`."""
+    """Builds the net 'resnetv2_50x3_bit', of the family Big Transfer, arXiv:1912.11370."""
     ...
 
 def SENet154(
@@ -1617,7 +1678,7 @@ def SENet154(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'senet154', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SENet154, the net 'senet154', as a functional `keras.Model`."""
+    """Builds the net 'senet154', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNeXt101D_32x8d(
@@ -1626,7 +1687,7 @@ def SEResNeXt101D_32x8d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext101d_32x8d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNeXt101D_32x8d, the net 'seresnext101d_32x8d', as a functional `keras.Model`."""
+    """Builds the net 'seresnext101d_32x8d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNeXt101_32x4d(
@@ -1635,7 +1696,7 @@ def SEResNeXt101_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext101_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNeXt101_32x4d, the net 'seresnext101_32x4d', as a functional `keras.Model`."""
+    """Builds the net 'seresnext101_32x4d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNeXt101_32x8d(
@@ -1644,7 +1705,7 @@ def SEResNeXt101_32x8d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext101_32x8d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNeXt101_32x8d, the net 'seresnext101_32x8d', as a functional `keras.Model`."""
+    """Builds the net 'seresnext101_32x8d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNeXt101_64x4d(
@@ -1653,7 +1714,7 @@ def SEResNeXt101_64x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext101_64x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNeXt101_64x4d, the net 'seresnext101_64x4d', as a functional `keras.Model`."""
+    """Builds the net 'seresnext101_64x4d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNeXt26D_32x4d(
@@ -1662,7 +1723,7 @@ def SEResNeXt26D_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext26d_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNeXt26D_32x4d, the net 'seresnext26d_32x4d', as a functional `keras.Model`."""
+    """Builds the net 'seresnext26d_32x4d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNeXt26T_32x4d(
@@ -1671,7 +1732,7 @@ def SEResNeXt26T_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext26t_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNeXt26T_32x4d, the net 'seresnext26t_32x4d', as a functional `keras.Model`."""
+    """Builds the net 'seresnext26t_32x4d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNeXt26_32x4d(
@@ -1680,7 +1741,7 @@ def SEResNeXt26_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext26_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNeXt26_32x4d, the net 'seresnext26_32x4d', as a functional `keras.Model`."""
+    """Builds the net 'seresnext26_32x4d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNeXt50_32x4d(
@@ -1689,7 +1750,7 @@ def SEResNeXt50_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnext50_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNeXt50_32x4d, the net 'seresnext50_32x4d', as a functional `keras.Model`."""
+    """Builds the net 'seresnext50_32x4d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNeXtAA101D_32x8d(
@@ -1698,7 +1759,7 @@ def SEResNeXtAA101D_32x8d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnextaa101d_32x8d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNeXtAA101D_32x8d, the net 'seresnextaa101d_32x8d', as a functional `keras.Model`."""
+    """Builds the net 'seresnextaa101d_32x8d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNeXtAA201D_32x8d(
@@ -1707,7 +1768,7 @@ def SEResNeXtAA201D_32x8d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnextaa201d_32x8d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNeXtAA201D_32x8d, the net 'seresnextaa201d_32x8d', as a functional `keras.Model`."""
+    """Builds the net 'seresnextaa201d_32x8d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet101(
@@ -1716,7 +1777,7 @@ def SEResNet101(
     include_preprocessing: bool = False, name: str | None = 'seresnet101', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet101, the net 'seresnet101', as a functional `keras.Model`."""
+    """Builds the net 'seresnet101', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet101V1(
@@ -1725,7 +1786,7 @@ def SEResNet101V1(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet101v1', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet101V1, the net 'seresnet101v1', as a functional `keras.Model`."""
+    """Builds the net 'seresnet101v1', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet152(
@@ -1734,7 +1795,7 @@ def SEResNet152(
     include_preprocessing: bool = False, name: str | None = 'seresnet152', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet152, the net 'seresnet152', as a functional `keras.Model`."""
+    """Builds the net 'seresnet152', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet152D(
@@ -1743,7 +1804,7 @@ def SEResNet152D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet152d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet152D, the net 'seresnet152d', as a functional `keras.Model`."""
+    """Builds the net 'seresnet152d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet152V1(
@@ -1752,7 +1813,7 @@ def SEResNet152V1(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet152v1', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet152V1, the net 'seresnet152v1', as a functional `keras.Model`."""
+    """Builds the net 'seresnet152v1', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet18(
@@ -1761,7 +1822,7 @@ def SEResNet18(
     include_preprocessing: bool = False, name: str | None = 'seresnet18', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet18, the net 'seresnet18', as a functional `keras.Model`."""
+    """Builds the net 'seresnet18', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet18V1(
@@ -1770,7 +1831,7 @@ def SEResNet18V1(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet18v1', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet18V1, the net 'seresnet18v1', as a functional `keras.Model`."""
+    """Builds the net 'seresnet18v1', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet200D(
@@ -1779,7 +1840,7 @@ def SEResNet200D(
     include_preprocessing: bool = False, name: str | None = 'seresnet200d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet200D, the net 'seresnet200d', as a functional `keras.Model`."""
+    """Builds the net 'seresnet200d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet269D(
@@ -1788,7 +1849,7 @@ def SEResNet269D(
     include_preprocessing: bool = False, name: str | None = 'seresnet269d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet269D, the net 'seresnet269d', as a functional `keras.Model`."""
+    """Builds the net 'seresnet269d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet34(
@@ -1797,7 +1858,7 @@ def SEResNet34(
     include_preprocessing: bool = False, name: str | None = 'seresnet34', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet34, the net 'seresnet34', as a functional `keras.Model`."""
+    """Builds the net 'seresnet34', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet34V1(
@@ -1806,7 +1867,7 @@ def SEResNet34V1(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet34v1', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet34V1, the net 'seresnet34v1', as a functional `keras.Model`."""
+    """Builds the net 'seresnet34v1', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet50(
@@ -1815,7 +1876,7 @@ def SEResNet50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet50, the net 'seresnet50', as a functional `keras.Model`."""
+    """Builds the net 'seresnet50', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet50T(
@@ -1824,7 +1885,7 @@ def SEResNet50T(
     include_preprocessing: bool = False, name: str | None = 'seresnet50t', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet50T, the net 'seresnet50t', as a functional `keras.Model`."""
+    """Builds the net 'seresnet50t', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNet50V1(
@@ -1833,7 +1894,7 @@ def SEResNet50V1(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'seresnet50v1', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNet50V1, the net 'seresnet50v1', as a functional `keras.Model`."""
+    """Builds the net 'seresnet50v1', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SEResNetAA50D(
@@ -1842,7 +1903,7 @@ def SEResNetAA50D(
     include_preprocessing: bool = False, name: str | None = 'seresnetaa50d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds SEResNetAA50D, the net 'seresnetaa50d', as a functional `keras.Model`."""
+    """Builds the net 'seresnetaa50d', of the family SE-ResNet, SE-ResNeXt, SENet, arXiv:1709.01507."""
     ...
 
 def SKNet101(
@@ -1851,7 +1912,7 @@ def SKNet101(
     include_preprocessing: bool = False, name: str | None = 'sknet101', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds SKNet101, the net 'sknet101', as a functional `keras.Model`."""
+    """Builds the net 'sknet101', of the family SK, arXiv:1903.06586."""
     ...
 
 def SKResNeXt50_32x4d(
@@ -1860,7 +1921,7 @@ def SKResNeXt50_32x4d(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'skresnext50_32x4d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SKResNeXt50_32x4d, the net 'skresnext50_32x4d', as a functional `keras.Model`."""
+    """Builds the net 'skresnext50_32x4d', of the family SK, arXiv:1903.06586."""
     ...
 
 def SKResNet18(
@@ -1869,7 +1930,7 @@ def SKResNet18(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'skresnet18', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SKResNet18, the net 'skresnet18', as a functional `keras.Model`."""
+    """Builds the net 'skresnet18', of the family SK, arXiv:1903.06586."""
     ...
 
 def SKResNet34(
@@ -1878,7 +1939,7 @@ def SKResNet34(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'skresnet34', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds SKResNet34, the net 'skresnet34', as a functional `keras.Model`."""
+    """Builds the net 'skresnet34', of the family SK, arXiv:1903.06586."""
     ...
 
 def SKResNet50(
@@ -1887,7 +1948,7 @@ def SKResNet50(
     include_preprocessing: bool = False, name: str | None = 'skresnet50', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds SKResNet50, the net 'skresnet50', as a functional `keras.Model`."""
+    """Builds the net 'skresnet50', of the family SK, arXiv:1903.06586."""
     ...
 
 def SKResNet50D(
@@ -1896,7 +1957,7 @@ def SKResNet50D(
     include_preprocessing: bool = False, name: str | None = 'skresnet50d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds SKResNet50D, the net 'skresnet50d', as a functional `keras.Model`."""
+    """Builds the net 'skresnet50d', of the family SK, arXiv:1903.06586."""
     ...
 
 def WideResNet101_2(
@@ -1905,7 +1966,7 @@ def WideResNet101_2(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'wide_resnet101_2', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds WideResNet101_2, the net 'wide_resnet101_2', as a functional `keras.Model`."""
+    """Builds the net 'wide_resnet101_2', of the family Wide ResNet, arXiv:1605.07146."""
     ...
 
 def WideResNet50_2(
@@ -1914,5 +1975,5 @@ def WideResNet50_2(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'wide_resnet50_2', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds WideResNet50_2, the net 'wide_resnet50_2', as a functional `keras.Model`."""
+    """Builds the net 'wide_resnet50_2', of the family Wide ResNet, arXiv:1605.07146."""
     ...

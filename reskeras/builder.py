@@ -119,8 +119,7 @@ class Variant:
         """
         general = inspect.getdoc(type(self).__call__) or ""
         family = re.sub(r"\[(.+?)\]\(.+?\)", r"arXiv:\1", title)
-        text = f"Builds {builder}, the net {self.name!r}, as a functional `keras.Model`.\n\nFamily: {family}."
-        text += general[general.index("\n"):]      # the same sentence without the name
+        text = f"Builds the net {self.name!r}, of the family {family}.\n\n{general}"
         for attribute, value in (("builder", builder), ("__name__", builder), ("__qualname__", builder),
                                  ("__module__", f"{__package__}.variants"), ("__doc__", text)):
             object.__setattr__(self, attribute, value)
