@@ -1,7 +1,7 @@
 """CIFAR-10 from scratch, as He et al. 2015 train it: residual against plain nets of the same depth and cost.
 
     python examples/cifar10.py                                  # 64,000 steps each, hours on a GPU
-    python examples/cifar10.py --models cifar_resnet20 --overrides steps=2000 --overrides "milestones=(1000, 1500)"
+    python examples/cifar10.py --models cifar_resnet20 --overrides steps=2000 --overrides "milestones=(1000,)"
     python examples/cifar10.py --data npz:train.npz --validation-data npz:test.npz
 
 The paper's point is the training error: a plain net of 56 layers has a higher one than a plain net of 20

@@ -1,7 +1,7 @@
 """ImageNet with ResNet-RS on all GPUs of a machine: `MirroredStrategy`, bfloat16, averaged weights.
 
-    python examples/imagenet_resnet_rs.py "tfrecord:/data/imagenet/train-*" "tfrecord:/data/imagenet/validation-*"
-    python examples/imagenet_resnet_rs.py folder:/data/imagenet/train folder:/data/imagenet/val --model 152@224
+    python examples/imagenet_resnet_rs.py "tfrecord:imagenet/train-*" "tfrecord:imagenet/validation-*"
+    python examples/imagenet_resnet_rs.py folder:imagenet/train folder:imagenet/val --model 152@224
 
 The models are those of the paper's scaling table (arXiv:2103.07579,
 `reskeras recipes show RESNET_RS/152@224`): depth, resolution and regularization grow together.  The recipe's

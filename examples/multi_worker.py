@@ -7,8 +7,8 @@ On several machines, an environment variable tells each machine the addresses of
 Set it on each machine and start the same command there, `python examples/multi_worker.py --worker ...` or
 `reskeras train ... --strategy multi_worker`:
 
-    TF_CONFIG='{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}'
-    TF_CONFIG='{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 1}}'
+    TF_CONFIG='{"cluster": {"worker": ["host0:1234", "host1:1234"]}, "task": {"type": "worker", "index": 0}}'
+    TF_CONFIG='{"cluster": {"worker": ["host0:1234", "host1:1234"]}, "task": {"type": "worker", "index": 1}}'
 
 The first line is for host0, the second for host1.  "cluster" is the same on all machines, each machine must
 reach every address in it, and "index" is the machine's own position in the list.  Worker 0 is the chief: it

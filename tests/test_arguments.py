@@ -282,7 +282,7 @@ def test_wrong_names_get_the_right_spelling(wrong, right):
 
 def test_a_name_near_no_other_gets_no_guess():
     with pytest.raises(AttributeError, match="no attribute 'Xyzzy'$"):
-        reskeras.Xyzzy
+        getattr(reskeras, "Xyzzy")  # noqa: B009
     with pytest.raises(ValueError, match="unknown net 'xyzzy'; reskeras.list_models"):
         reskeras.create("xyzzy")
     with pytest.raises(ValueError, match="expected a string"):

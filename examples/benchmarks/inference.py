@@ -1,6 +1,6 @@
 """Latency of a net before and after `reskeras.optimize`, in turns in one run: TF graph, XLA, TFLite.
 
-    python examples/benchmarks/inference.py --nets ResNet50 ResNeXt50_32x4d --batches 1 8 --json inference.json
+    python examples/benchmarks/inference.py --nets ResNet50 --batches 1 8 --json inference.json
 
 Where the machine is too noisy (`timing.py`), no ratio is printed.
 """
@@ -71,7 +71,8 @@ def main() -> None:
                         "net": name, "runtime": runtime, "batch": batch, **figures(found),
                         "before_ms": first.ms, "after_ms": then.ms, "ratio": ratio(then, first)})
                 print(
-                    f"{name:20} {runtime:8} {batch:5} {first.ms:10.1f} {then.ms:10.1f} {shown(ratio(then, first)):>15}",
+                    f"{name:20} {runtime:8} {batch:5} {first.ms:10.1f} {then.ms:10.1f} "
+                    f"{shown(ratio(then, first)):>15}",
                     flush=True,
                 )
     write(options.json, rows)

@@ -1,6 +1,6 @@
 """Every way that a net runs on the CPU, against keras.applications' `predict` and timm, in turns in one run.
 
-    python examples/benchmarks/inference_timm.py --nets ResNet50 --batches 1 8 --timm ../timm-env/bin/python --json timm.json
+    python examples/benchmarks/inference_timm.py --nets ResNet50 --timm ../env/bin/python --json timm.json
 
 The ratios are of timm's best float32 way to the best here, of timm's bfloat16 to the best bfloat16 here (both
 for as many multiply-accumulates), and of keras.applications' `predict` to the best way in bfloat16 or int8.

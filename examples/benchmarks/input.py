@@ -122,7 +122,8 @@ def main() -> None:
     share = ratio(found["training"], found["+ mixup"])
     keeps = None if share is None else share * whole / 8
     print(
-        f"the pipeline makes {shown(keeps, 1)} times the images that the net takes; first batches of an epoch after "
+        f"the pipeline makes {shown(keeps, 1)} times the images that the net takes; "
+        "first batches of an epoch after "
         + ", ".join(f"{side.first_ms:.0f}" for side in own.values())
         + " ms"
     )

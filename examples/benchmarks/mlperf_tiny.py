@@ -1,7 +1,7 @@
 """MLPerf Tiny's ResNet-8 in int8: the benchmark's own file against ours of the same weights, in turns in one
 run.
 
-    python examples/benchmarks/mlperf_tiny.py --weights mlperf_tiny_resnet8.h5 --theirs mlperf_tiny_resnet8_int8.tflite
+    python examples/benchmarks/mlperf_tiny.py --weights FILE.h5 --theirs FILE.tflite
 
 Milliseconds of one image by one thread in LiteRT, and bytes; `tests/exporters/test_trained.py` compares the
 errors.

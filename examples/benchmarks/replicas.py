@@ -28,11 +28,12 @@ import numpy as np, tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads({threads})
 import reskeras
 random = np.random.default_rng(0)
-images, labels = random.integers(0, 256, ({images}, {size}, {size}, 3), "uint8"), random.integers(0, 10, {images})
+images = random.integers(0, 256, ({images}, {size}, {size}, 3), "uint8")
+labels = random.integers(0, 10, {images})
 history = reskeras.fit(
-    "{net}", (images, labels), "cifar_he", verbose=2, deterministic=True, model_overrides={{"norm": "sync_batch"}},
-    size={size}, test_size={size}, augmentation="", batch_size={batch}, steps=0, epochs={epochs}, schedule="constant",
-    learning_rate=0.001).history
+    "{net}", (images, labels), "cifar_he", verbose=2, deterministic=True,
+    model_overrides={{"norm": "sync_batch"}}, size={size}, test_size={size}, augmentation="",
+    batch_size={batch}, steps=0, epochs={epochs}, schedule="constant", learning_rate=0.001).history
 print(json.dumps([history["images_per_s"], history["loss"]]))
 """
 

@@ -53,8 +53,8 @@ def main() -> None:
             rows.append({"depth": depth, "batch": batch, "added_bytes": added, "predicted_bytes": predicted,
                          "ratio": added / predicted})
             print(
-                f"{depth:5} layers, batch {batch:4}: {added / 2**20:8.1f} MiB added, {predicted / 2**20:8.1f} MiB of "
-                f"activations, {added / predicted:.2f}",
+                f"{depth:5} layers, batch {batch:4}: {added / 2**20:8.1f} MiB added, "
+                f"{predicted / 2**20:8.1f} MiB of activations, {added / predicted:.2f}",
                 flush=True,
             )
     write(given.json, rows)

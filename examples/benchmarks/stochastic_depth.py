@@ -66,7 +66,8 @@ def main() -> None:
                 "net": given.net, "width": given.width, "batch": given.batch, "mode": mode,
                 "survival": survival, "side": side, "ratio": share, **figures(found)})
         print(
-            f"mean survival {survival:.2f}, by {mode}: {found[side].ms / given.steps:.1f} ms a step, {shown(share, 2)} of "
+            f"mean survival {survival:.2f}, by {mode}: {found[side].ms / given.steps:.1f} ms a step, "
+            f"{shown(share, 2)} of "
             f"{found['all survive'].ms / given.steps:.1f}",
             flush=True,
         )

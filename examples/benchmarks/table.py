@@ -39,7 +39,8 @@ def source(files: list[dict[str, Any]]) -> str:
     first = files[0]
     versions = ", ".join(f"{name} {first['versions'][name]}" for name in SHOWN if name in first["versions"])
     device = f"{first['device']}, " if "device" in first else ""
-    return f"{device}{first['machine']['processor']}, {first['machine']['cores']} cores, {first['date']}; {versions}."
+    machine = first["machine"]
+    return f"{device}{machine['processor']}, {machine['cores']} cores, {first['date']}; {versions}."
 
 
 def time_of(row: dict[str, Any], side: str, images: int = 1) -> str:

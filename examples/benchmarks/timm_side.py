@@ -1,7 +1,9 @@
 """timm's side of a benchmark, for a Python that has torch and timm: reads a line of JSON, answers with one.
 
-    {"do": "make", "net": "resnet50", "mode": "channels_last", "train": false, "batch": 1, "size": 224}   ->  {"key": 0}
-    {"do": "run", "key": 0}                                                                               ->  {"ms": 41.2}
+    {"do": "make", "net": "resnet50", "mode": "channels_last", "train": false, "batch": 1, "size": 224}
+        ->  {"key": 0}
+    {"do": "run", "key": 0}
+        ->  {"ms": 41.2}
 
 Modes: eager, channels_last, compile (channels_last under torch.compile), bf16 (channels_last under autocast),
 and bf16_compile. A training step is a batch's forward, cross-entropy, backward and SGD with momentum.

@@ -1,7 +1,7 @@
 """A training step on the CPU: reskeras against stock Keras layers, keras.applications and timm, in turns in
 one run.
 
-    python examples/benchmarks/train_step.py --nets ResNet50 ResNeXt50_32x4d --timm ../timm-env/bin/python --json train_step.json
+    python examples/benchmarks/train_step.py --nets ResNet50 --timm ../timm-env/bin/python --json step.json
 
 Forward, cross-entropy, backward and SGD with momentum on one batch, in milliseconds per image.  "stock" is
 the same net of Keras' own layers (a step of its grouped convolutions takes minutes: `--stock` names the nets,

@@ -1,6 +1,8 @@
 """Trainings of one tiny net on some devices, run as a process of its own: TensorFlow counts its devices once.
 
-    python on_devices.py OUTPUT.npz CASE@REPLICAS ...          replicas are logical CPUs, or as many workers as TF_CONFIG says
+    python on_devices.py OUTPUT.npz CASE@REPLICAS ...
+
+Replicas are logical CPUs, or as many workers as TF_CONFIG says.
 """
 import contextlib
 import os

@@ -12,8 +12,8 @@ from reskeras.train.resnet_rs import RESNET_RS_SCALING
 
 SEED = tf.constant([3, 5])
 ALL = (
-    'inception_crop(32)|pad_crop(32, 4, "reflect")|flip|jitter(0.4, 0.4, 0.4, 0.1)|lighting(0.1)|affine(0.26, 0.1, 0.1)'
-    "|erase(0.25)|mixup(0.2)|cutmix(1.0)"
+    'inception_crop(32)|pad_crop(32, 4, "reflect")|flip|jitter(0.4, 0.4, 0.4, 0.1)|lighting(0.1)'
+    "|affine(0.26, 0.1, 0.1)|erase(0.25)|mixup(0.2)|cutmix(1.0)"
 )
 CV = "randaugment(2, 9, 0.5)|trivialaugment"
 
@@ -114,7 +114,8 @@ def test_no_loop_and_no_python_in_the_graph():
     assert "DecodeAndCropJpeg" in kinds(with_bytes)
 
 
-@pytest.mark.parametrize("text", [*ALL.split("|")[:-2], *(pytest.param(p, marks=needs_keras_cv) for p in CV.split("|"))])
+@pytest.mark.parametrize(
+    "text", [*ALL.split("|")[:-2], *(pytest.param(p, marks=needs_keras_cv) for p in CV.split("|"))])
 def test_an_operation_repeats_and_varies(text):
     pipeline = parse_augmentation(f"crop(32)|{text}" if "crop" not in text else text)
     run = tf.function(pipeline.augment_image)

@@ -134,13 +134,15 @@ def test_tfds(tmp_path, monkeypatch):
         len(found)
 
 
-@pytest.mark.parametrize("what, message", [
-    ("foldr:x", "did you mean 'folder'?"), ("folder:", "expected folder:PATH"), ("folder", "expected"),
-    ("digits:x", "expected digits, without a path"), ("cifar10:", "expected"), (3, "data=3: expected"),
-    ((np.zeros((2, 8, 8, 3)), [0, 1]), "expected uint8"), ((np.zeros((2, 8, 8, 3), "uint8"), [0]), "expected a class number"),
-    ((np.zeros((2, 8, 8, 3), "uint8"), [0.5, 1]), "expected a class number"),
-    ((np.zeros((2, 8, 8, 3), "uint8"), [0, -1]), "expected a class number"),
-])
+@pytest.mark.parametrize(
+    "what, message",
+    [
+        ("foldr:x", "did you mean 'folder'?"), ("folder:", "expected folder:PATH"), ("folder", "expected"),
+        ("digits:x", "expected digits, without a path"), ("cifar10:", "expected"), (3, "data=3: expected"),
+        ((np.zeros((2, 8, 8, 3)), [0, 1]), "expected uint8"),
+        ((np.zeros((2, 8, 8, 3), "uint8"), [0]), "expected a class number"),
+        ((np.zeros((2, 8, 8, 3), "uint8"), [0.5, 1]), "expected a class number"),
+        ((np.zeros((2, 8, 8, 3), "uint8"), [0, -1]), "expected a class number")])
 def test_sources_say_what_was_expected(what, message):
     with pytest.raises(ValueError) as error:
         open_source(what)
@@ -242,11 +244,15 @@ def test_labels_and_scaling(photos):
     assert y.shape == (4, 2) and np.allclose(y.sum(1), 1)
 
 
-@pytest.mark.parametrize("given, message", [
-    (dict(batch_size=4), "either augmentation"), (dict(batch_size=4, augmentation="flip", prepare=whole), "either augmentation"),
-    (dict(batch_size=5, augmentation="flip", workers=2), "multiple of workers=2"), (dict(batch_size=4, augmentation="flip", worker=1), "worker=1"),
-    (dict(batch_size=32, augmentation="flip"), "at most 8, the number of images"), (dict(batch_size=4, augmentation="mixup(0.2)"), "or classes="),
-])
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (dict(batch_size=4), "either augmentation"),
+        (dict(batch_size=4, augmentation="flip", prepare=whole), "either augmentation"),
+        (dict(batch_size=5, augmentation="flip", workers=2), "multiple of workers=2"),
+        (dict(batch_size=4, augmentation="flip", worker=1), "worker=1"),
+        (dict(batch_size=32, augmentation="flip"), "at most 8, the number of images"),
+        (dict(batch_size=4, augmentation="mixup(0.2)"), "or classes=")])
 def test_data_says_what_was_expected(given, message):
     with pytest.raises(ValueError) as error:
         ImageDataset(numbered(8), **given)

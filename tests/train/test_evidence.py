@@ -20,7 +20,8 @@ def test_digits(accept, tmp_path):
             "cifar_resnet20", "digits", "digits", validation="digits", seed=seed, deterministic=True,
             quiet=True).history
         test = found["val_accuracy"][-1]
-        command = f"reskeras train cifar_resnet20 --recipe digits --data digits --validation-data digits --deterministic --seed {seed}"
+        command = ("reskeras train cifar_resnet20 --recipe digits --data digits --validation-data digits "
+                   f"--deterministic --seed {seed}")
         lines.append(
             f"| `{command}` | {seed} | {found['accuracy'][-1]:.2%} | {test:.2%} | {round((1 - test) * 364)} |"
         )

@@ -389,12 +389,16 @@ def test_an_unreadable_image_of_the_validation_counts_once(photos):
     assert len(history.history["val_loss"]) == 3
 
 
-@pytest.mark.parametrize("data, options, message", [
-    (arrays(), {"validation_data": arrays(classes=5)}, "arrays has a class 4; arrays has 3, from 0 on"),
-    (arrays(classes=1), {}, "arrays has one class: expected two or more"),
-    (arrays(), {"seed": 2 ** 31}, "seed=2147483648: expected a whole number below 2147483648"),
-    (arrays(8), {"micro_batches": 4, "overrides": {**SMALL, "batch_size": 32}}, "micro_batches=4: expected at most 1, the number of batches"),
-], ids=["classes of the validation", "one class", "seed", "no update"])
+@pytest.mark.parametrize(
+    "data, options, message",
+    [
+        (arrays(), {"validation_data": arrays(classes=5)}, "arrays has a class 4; arrays has 3, from 0 on"),
+        (arrays(classes=1), {}, "arrays has one class: expected two or more"),
+        (arrays(), {"seed": 2**31}, "seed=2147483648: expected a whole number below 2147483648"),
+        (
+            arrays(8), {"micro_batches": 4, "overrides": {**SMALL, "batch_size": 32}},
+            "micro_batches=4: expected at most 1, the number of batches")],
+    ids=["classes of the validation", "one class", "seed", "no update"])
 def test_what_would_train_on_nothing_is_refused(data, options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         small(data, **options)
@@ -462,8 +466,8 @@ class Last(keras.callbacks.Callback):
 
 fields = dict(size=8, test_size=8, augmentation="", batch_size=8, epochs=0, steps=5, schedule="constant")
 images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), "uint8"), np.arange(24) % 3
-reskeras.fit("cifar_resnet20", images, "cifar_he", verbose=2, overrides=fields, model_overrides=dict(depths=(1, 1, 1), width=0.25),
-             output=sys.argv[1], callbacks=[Last()])
+reskeras.fit("cifar_resnet20", images, "cifar_he", verbose=2, overrides=fields,
+             model_overrides=dict(depths=(1, 1, 1), width=0.25), output=sys.argv[1], callbacks=[Last()])
 print("not terminated")
 """
 

@@ -51,9 +51,12 @@ def lamb(w, g, state, rate, decay):
     return w - rate * ratio * update
 
 
-@pytest.mark.parametrize("kind, step", [
-    ("sgd", sgd), ("nesterov", lambda *a: sgd(*a, nesterov=True)), ("adam", lambda *a: adamw(*a, coupled=True)),
-    ("adamw", adamw), ("lamb", lamb)], ids=["sgd", "nesterov", "adam", "adamw", "lamb"])
+@pytest.mark.parametrize(
+    "kind, step",
+    [
+        ("sgd", sgd), ("nesterov", lambda *a: sgd(*a, nesterov=True)),
+        ("adam", lambda *a: adamw(*a, coupled=True)), ("adamw", adamw), ("lamb", lamb)],
+    ids=["sgd", "nesterov", "adam", "adamw", "lamb"])
 @pytest.mark.parametrize("decay_all", [True, False])
 def test_updates_are_the_papers(kind, step, decay_all):
     training = Training(

@@ -16,8 +16,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 TABLES = {(t["paper"], t["table"]): t for t in json.loads((ROOT / "tests/facts/recipes.json").read_text())}
 IMAGENET = 1_281_167
 ISSUE = (
-    "FINETUNE HE2015 FB_RESNET_TORCH CIFAR_HE PREACT WRN RESNEXT STOCHASTIC_DEPTH BAG_OF_TRICKS RESNEST RESNET_RS "
-    "RSB_A1 RSB_A2 RSB_A3 TV2 DIGITS"
+    "FINETUNE HE2015 FB_RESNET_TORCH CIFAR_HE PREACT WRN RESNEXT STOCHASTIC_DEPTH BAG_OF_TRICKS RESNEST "
+    "RESNET_RS RSB_A1 RSB_A2 RSB_A3 TV2 DIGITS"
 ).split()
 
 
@@ -84,7 +84,8 @@ def test_wrn():
     text, t = said("wrn2016", "training", "CIFAR"), recipes.WRN.training
     assert "Nesterov" in text and t.optimizer == "nesterov"
     assert numbers(
-        r"lr ([\d.]+), momentum ([\d.]+), wd (\S+), batch (\d+), (\d+) epochs, lr x([\d.]+) at (\d+)/(\d+)/(\d+)",
+        r"lr ([\d.]+), momentum ([\d.]+), wd (\S+), batch (\d+), (\d+) epochs, lr x([\d.]+) "
+        r"at (\d+)/(\d+)/(\d+)",
         text,
     ) == (t.learning_rate, t.momentum, t.weight_decay, t.batch_size, t.epochs, t.decay_factor, *t.milestones)
     assert numbers(r"dropout ([\d.]+)", text) == (recipes.WRN.model["block_dropout_rate"],)
@@ -165,23 +166,25 @@ def test_steps_do_not_become_epochs():
     assert recipes.WRN.override("steps=1000").training.milestones == (300, 600, 800)
 
 
-@pytest.mark.parametrize("given, message", [
-    ("epoch=10", "unknown argument epoch=10; did you mean 'epochs'?"),
-    ("drop_path_rate=0.1", "give it in model_overrides"),
-    ("epochs=ten", "epochs='ten': expected a whole number"),
-    ("epochs=1.5", "epochs=1.5: expected a whole number"),
-    ("epochs=True", "epochs=True: expected a whole number"),
-    ("batch_size=1e400", "batch_size=inf: expected a whole number"),
-    ("learning_rate='0.1'", "learning_rate='0.1': expected a number"),
-    ("learning_rate=-1", "expected a number of at least 0"),
-    ("batch_size=0", "batch_size=0: expected a whole number of at least 1"),
-    ("decay_all_weights=1", "decay_all_weights=1: expected True or False"),
-    ("milestones=30", "milestones=30: expected numbers in parentheses"),
-    ("optimizer=nestrov", "did you mean 'nesterov'?"),
-    ("epochs", "'epochs': expected NAME=VALUE"),
-    ("warmup=200", "warmup=200.0: expected a warm-up that is shorter than the training, which has epochs=200"),
-    ("schedule=plateau", "patience=0: expected at least 1, because schedule='plateau' needs"),
-])
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ("epoch=10", "unknown argument epoch=10; did you mean 'epochs'?"),
+        ("drop_path_rate=0.1", "give it in model_overrides"),
+        ("epochs=ten", "epochs='ten': expected a whole number"),
+        ("epochs=1.5", "epochs=1.5: expected a whole number"),
+        ("epochs=True", "epochs=True: expected a whole number"),
+        ("batch_size=1e400", "batch_size=inf: expected a whole number"),
+        ("learning_rate='0.1'", "learning_rate='0.1': expected a number"),
+        ("learning_rate=-1", "expected a number of at least 0"),
+        ("batch_size=0", "batch_size=0: expected a whole number of at least 1"),
+        ("decay_all_weights=1", "decay_all_weights=1: expected True or False"),
+        ("milestones=30", "milestones=30: expected numbers in parentheses"),
+        ("optimizer=nestrov", "did you mean 'nesterov'?"), ("epochs", "'epochs': expected NAME=VALUE"),
+        (
+            "warmup=200",
+            "warmup=200.0: expected a warm-up that is shorter than the training, which has epochs=200"),
+        ("schedule=plateau", "patience=0: expected at least 1, because schedule='plateau' needs")])
 def test_override_says_what_was_expected(given, message):
     with pytest.raises((TypeError, ValueError)) as error:
         recipes.WRN.override([given])

@@ -29,7 +29,8 @@ class At(keras.callbacks.Callback):
 
 common = dict(validation_data="digits", deterministic=True, verbose=2, save_every=3, seed=3)
 begin = dict(model="cifar_resnet20", data="digits", recipe="digits", micro_batches=2,
-             overrides=dict(epochs=2, batch_size=320, ema_momentum=0.9, size=12, warmup=1, augmentation="resize(12)|affine(0.2)|mixup(0.2)"),
+             overrides=dict(epochs=2, batch_size=320, ema_momentum=0.9, size=12, warmup=1,
+                            augmentation="resize(12)|affine(0.2)|mixup(0.2)"),
              model_overrides=dict(depths=(2,), widths=(16,), strides=(1,), drop_path_rate=0.3))
 if sys.argv[1] == "begin":
     reskeras.fit(**begin, **common, output=sys.argv[2] + "/whole")

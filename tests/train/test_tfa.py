@@ -27,13 +27,20 @@ def stepped(optimizer, averages=False):
 
 
 # Addons' decay is a share of the weights, Keras' and ours a share per learning rate.
-@pytest.mark.parametrize("name, optimizer", [
-    ("lamb", lambda: keras.optimizers.Lamb(RATE, epsilon=1e-6)),        # decay: Keras' own is outside of the trust ratio
-    ("lamb_decay", lambda: optimizers.Lamb(RATE, epsilon=1e-6, weight_decay=DECAY, decay_all=False)),
-    ("adamw", lambda: keras.optimizers.AdamW(RATE, weight_decay=DECAY / RATE, epsilon=1e-7)),
-    ("adamw", lambda: optimizers.AdamW(RATE, weight_decay=DECAY / RATE, epsilon=1e-7)),
-    ("sgdw", lambda: keras.optimizers.SGD(RATE, momentum=0.9, weight_decay=DECAY / RATE)),
-], ids=["lamb", "own lamb with decay", "adamw", "own adamw", "sgdw"])
+@pytest.mark.parametrize(
+    "name, optimizer",
+    [
+        (
+            "lamb",
+            lambda: keras.optimizers.Lamb(RATE, epsilon=1e-6),
+        ),  # decay: Keras' own is outside of the trust ratio
+        ("lamb_decay", lambda: optimizers.Lamb(RATE, epsilon=1e-6, weight_decay=DECAY, decay_all=False)),
+        ("adamw", lambda: keras.optimizers.AdamW(RATE, weight_decay=DECAY / RATE, epsilon=1e-7)),
+        ("adamw", lambda: optimizers.AdamW(RATE, weight_decay=DECAY / RATE, epsilon=1e-7)),
+        ("sgdw", lambda: keras.optimizers.SGD(RATE, momentum=0.9, weight_decay=DECAY / RATE)),
+    ],
+    ids=["lamb", "own lamb with decay", "adamw", "own adamw", "sgdw"],
+)
 def test_optimizers(name, optimizer):
     for variables, reference in zip(stepped(optimizer()), TFA[name], strict=True):
         for variable, value in zip(variables, reference, strict=True):
@@ -75,7 +82,8 @@ def image(mask):
     return np.array([[pixel == "." for pixel in row] for row in mask])
 
 
-@pytest.mark.parametrize("case", TFA["cutout"]["placed"], ids=lambda case: f"{case['size']} at {case['centre']}")
+@pytest.mark.parametrize(
+    "case", TFA["cutout"]["placed"], ids=lambda case: f"{case['size']} at {case['centre']}")
 def test_cutout(case):
     """The square that keras-cv's RandomCutout fills, and the one that `erase` and `cutmix` cut."""
     size, (y, x) = case["size"], case["centre"]
