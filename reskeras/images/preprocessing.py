@@ -38,8 +38,8 @@ class Preprocessing:
         size: (height, width) of the result, in pixels.
         pixels: how they are scaled: "torch" is (x / 255 - mean) / std, "tf" the same with halves (-1..1),
             "caffe" is BGR and x - mean, "raw" leaves 0..255.
-        mean: one number for grey or three for RGB, of 0..1 (of BGR in 0..255 for "caffe"); those of `pixels`
-            by default.
+        mean: one number for grey, three for RGB, in 0..1 ("caffe": BGR in 0..255); by default that of
+            `pixels`.
         std: the deviation, likewise.
         interpolation: "bilinear" or "bicubic".
         crop_pct: the part of the resized image that the crop keeps, in (0, 1].
@@ -177,10 +177,7 @@ class Preprocessing:
         """Scales pixels in 0..255 that have the net's size already.
 
         Args:
-            x: (..., channels), of NumPy's or any backend's float type.
-
-        Returns:
-            The same shape and type.
+            x: float pixels (..., channels), of NumPy or any backend.  The result is of the same kind.
         """
         scale, offset = (np.array(values, "float32") for values in self.scale_and_offset)
         return (x[..., ::-1] if self.is_bgr else x) * scale + offset
@@ -281,8 +278,7 @@ class Preprocessing:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Preprocessing:
         """The inverse of `get_config`; fields that a later version may have added are ignored."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in config.items() if key in known})
+        return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
 
 
 def _convert_channels(x: Any, channels: int) -> Any:
@@ -302,4 +298,4 @@ def _convert_channels(x: Any, channels: int) -> Any:
 def _is_symbolic(images: Any) -> bool:
     """Whether `images` is a tensor of a graph, as within tf.data."""
     import tensorflow as tf
-    return bool(tf.is_symbolic_tensor(images)) if isinstance(images, tf.Tensor) else False
+    return isinstance(images, tf.Tensor) and bool(tf.is_symbolic_tensor(images))
