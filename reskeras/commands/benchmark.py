@@ -92,11 +92,11 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
 def print_result(results: list[BenchmarkResult], json: bool = False) -> int:
     """Prints the measurements as a table or JSON.  Returns: the exit code."""
     from ..exporters.report import to_json
-    print(to_json([vars(result) for result in results]) if json else format_results(results))
+    print(to_json([vars(result) for result in results]) if json else _format_results(results))
     return 0
 
 
-def format_results(results: list[BenchmarkResult]) -> str:
+def _format_results(results: list[BenchmarkResult]) -> str:
     """The measurements as a table in plain text."""
     width = max(len(result.file) for result in results)
     lines = [f"{'file':{width}}  {'runtime':14} {'MB':>9} {'median ms':>10} {'p90 ms':>9} {'ratio':>7} "

@@ -49,11 +49,11 @@ def cost(model: ModelName | keras.Model, size: Size | None = None, batch_size: i
 
 def print_result(cost: Cost, json: bool = False, per_layer: bool = False) -> int:
     """Prints the cost as text or JSON.  Returns: the exit code."""
-    print(json_format.dumps(cost.as_dict(per_layer), indent=2) if json else format_cost(cost, per_layer))
+    print(json_format.dumps(cost.as_dict(per_layer), indent=2) if json else _format_cost(cost, per_layer))
     return 0
 
 
-def format_cost(cost: Cost, per_layer: bool = False) -> str:
+def _format_cost(cost: Cost, per_layer: bool = False) -> str:
     """A summary, the table of the stages, and with `per_layer` the table of the layers."""
     from ..graph.cost.cost import CONVENTION
     image, last = cost.layers[0].output, cost.last_map

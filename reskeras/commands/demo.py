@@ -6,20 +6,22 @@ import contextlib
 import importlib.util
 import os
 import pathlib
-import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
-import reskeras
-
+from .. import catalog
 from ..errors import ArgumentError
 from ..files import write_bytes
+from .cost import cost as measure_cost
 from .demo_page import build_report, format_kilobytes, format_top_labels
 from .digits import CLASSES, SIZE, WEIGHTS, Digits, load_digits, train_digits
+from .export import export
 from .html import encode_png, write_page
+from .optimize import optimize
+from .predict import predict
 from .quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ VARIANT, EPOCHS = "cifar_resnet20", 20
 FAST_ARGUMENTS, FAST_EPOCHS = {"depths": (1, 1, 1)}, 4      # 8 layers, for tests
 FILES = {"Keras": "digits.keras", "SavedModel": "saved_model", "TFLite": "digits.tflite",
          "TFLite int8": "digits.int8.tflite"}
-CHECKOUT = pathlib.Path(reskeras.__file__).parents[1]
+CHECKOUT = pathlib.Path(__file__).parents[2]
 
 
 def demo(output: str | os.PathLike[str] = "saved_models/demo", *, fast: bool = False, seed: int = 0,
@@ -70,7 +72,7 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", *, fast: bool = F
     with run.time_step("load"):
         train, validation, test = load_digits()
         model = _build_model(seed, fast)
-        cost = reskeras.cost(model)
+        cost = measure_cost(model)
     run.say(f"  {len(train)} images to train, {len(validation)} to validate, {len(test)} to test; "
             f"{SIZE}x{SIZE} pixels\n"
             f"  {model.name}: {cost.params:,} parameters, {cost.macs / 1e6:.1f} million "
@@ -85,7 +87,7 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", *, fast: bool = F
             f"{run.seconds['train']:.0f} s of training\n")
 
     with run.time_step("optimize"):
-        optimized, optimization = reskeras.optimize(model)
+        optimized, optimization = optimize(model)
     run.say(f"Folded batch normalization into the convolutions: {len(model.layers)} layers became "
             f"{len(optimized.layers)}, equal to {optimization.max_relative_difference:.0e} in float64\n")
 
@@ -97,7 +99,7 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", *, fast: bool = F
     examples = [int(np.flatnonzero(test.labels == label)[0]) for label in range(CLASSES)]
     with run.time_step("predict"):
         samples = _write_samples(test.pixels[examples], folder / "samples")
-        predictions = reskeras.predict(files["TFLite int8"], samples, top=3)
+        predictions = predict(files["TFLite int8"], samples, top=3)
     run.say("\nTen test images through the int8 file\n" + _draw_as_text(test.pixels[examples]) + "\n"
             + "".join(f"{format_top_labels(prediction)[0]:^9}" for prediction in predictions))
 
@@ -147,10 +149,12 @@ class _Run:
 
 def _build_model(seed: int, fast: bool) -> keras.Model:
     import keras
+
+    from ..model_metadata import set_metadata
     keras.utils.set_random_seed(seed)
     arguments: dict[str, Any] = FAST_ARGUMENTS if fast else {}
-    model = reskeras.create(VARIANT, weights=None, input_shape=(SIZE, SIZE, 1), classes=CLASSES, **arguments)
-    return reskeras.set_metadata(model, preprocessing=WEIGHTS, labels="digits")     # goes into every file
+    model = catalog.create(VARIANT, weights=None, input_shape=(SIZE, SIZE, 1), classes=CLASSES, **arguments)
+    return set_metadata(model, preprocessing=WEIGHTS, labels="digits")     # goes into every file
 
 
 def _export_all(model: keras.Model, train: Digits, test: Digits, run: _Run) -> dict[str, Any]:
@@ -160,7 +164,7 @@ def _export_all(model: keras.Model, train: Digits, test: Digits, run: _Run) -> d
     for name, file in FILES.items():
         path = run.folder / file
         with run.time_step("export"):
-            reports[name] = report = reskeras.export(
+            reports[name] = report = export(
                 model, path, quantize="int8" if "int8" in name else None, optimize=name != "Keras",
                 calibration_data=(train.images[:200], train.labels[:200]),
                 validation_data=(test.images, test.labels))
@@ -197,15 +201,14 @@ def _keep_embedded(files: dict[str, pathlib.Path], accuracy: dict[str, float]) -
     for name in ("Keras", "TFLite int8"):
         file = saved_models / f"{VARIANT}.{files[name].name}"
         for suffix in ("",) if name == "Keras" else ("", ".json", ".npz"):
-            shutil.copyfile(f"{files[name]}{suffix}", f"{file}{suffix}")
+            write_bytes(f"{file}{suffix}", pathlib.Path(f"{files[name]}{suffix}").read_bytes())
         size, digest = compute_size_and_hash(file)
         update_index(saved_models, {
             "variant": VARIANT, "file": file.name, "sha256": digest, "bytes": size,
             "data": "scikit-learn digits",
             "accuracy": f"{accuracy[name]:.4f}", "command": "reskeras demo --keep"})
     embedded = CHECKOUT / "reskeras" / "weights" / "embedded"
-    embedded.mkdir(exist_ok=True)
-    shutil.copyfile(files["Keras"], embedded / f"{VARIANT}.{files['Keras'].name}")
+    write_bytes(embedded / f"{VARIANT}.{files['Keras'].name}", files["Keras"].read_bytes())
 
 
 def _check_packages() -> None:

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..inputs_outputs import get_preprocessing
-
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
@@ -41,6 +39,8 @@ def load_digits() -> tuple[Digits, Digits, Digits]:
     Returns: the images for training, validation and test.
     """
     from sklearn import datasets
+
+    from ..inputs_outputs import get_preprocessing
     bunch = datasets.load_digits()
     pixels = np.round(bunch.images * (255 / 16)).astype("uint8")[..., None]
     images = get_preprocessing(WEIGHTS)(pixels)

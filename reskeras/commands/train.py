@@ -24,10 +24,11 @@ Row = Mapping[str, str]         # an epoch in log.csv
 
 @functools.wraps(training.fit)
 def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
+    """`fit` of `reskeras.train.fit`, and a report in the folder of the training."""
     history = training.fit(*args, **kwargs)
     folder = kwargs.get("output") or kwargs.get("resume")
     if folder and pathlib.Path(folder, LOG_FILE).is_file():
-        write_report(folder)
+        _write_report(folder)
     return history
 
 
@@ -74,7 +75,7 @@ def print_result(summary: str) -> int:
     return 0
 
 
-def write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
+def _write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
     """Writes curves.png (with matplotlib) and report.html into the folder of a training.
 
     Returns: the path of the page.
@@ -86,7 +87,7 @@ def write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
     info = read_run_info(place)
     with open(place / LOG_FILE, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    picture = draw_curves(rows, "black")
+    picture = _draw_curves(rows, "black")
     if picture is not None:
         with atomic_write(place / PICTURE) as new:
             picture.savefig(new, dpi=120, format="png")
@@ -106,7 +107,7 @@ def _build_report(info: Mapping[str, Any], rows: Sequence[Row]) -> html.Html:
     sources = recipe["sources"]
     recipe_rows = [(name, value, sources[name]) for name, value in values.items() if name in sources]
     run_rows = [*info["strategy"].items(), ("seed", info["seed"]), *info["versions"].items()]
-    drawing = draw_curves(rows, html.INK)
+    drawing = _draw_curves(rows, html.INK)
     return html.page(
         f"{info['net']} on {data['name']}", html.tiles(*facts),
         *([html.section("Curves", html.figure(drawing))] if drawing is not None else []),
@@ -118,7 +119,7 @@ def _build_report(info: Mapping[str, Any], rows: Sequence[Row]) -> html.Html:
         lead=f"{data['images']:,} images, {len(rows)} epochs, recipe {recipe['name']}")
 
 
-def draw_curves(rows: Sequence[Row], ink: str) -> Figure | None:
+def _draw_curves(rows: Sequence[Row], ink: str) -> Figure | None:
     """Loss, accuracy and learning rate over the epochs, with text in a color; None without matplotlib."""
     try:
         from matplotlib.figure import Figure
