@@ -29,12 +29,12 @@ def make_parser() -> CommandParser:
 
 
 def _add_catalog(add: Commands) -> None:
-    sub = add("list", "the nets, with parameters and multiply-accumulates", "list_variants")
+    sub = add("list", "list the nets, with their parameters and multiply-accumulates", "list_variants")
     sub.add_argument("pattern", nargs="?", help='a shell pattern, such as "resnest*"')
     sub.add_switch("--markdown", "the table of docs/nets.md")
     sub.add_switch("--families", "a line for each family: the table of the README")
 
-    sub = add("show", "one net of the table: what it is made of")
+    sub = add("show", "show what a net is made of, or how two nets differ")
     sub.add_argument("name", metavar="NAME")
     sub.add_argument("--diff", metavar="OTHER", help="only the fields in which it differs from another net")
     sub.add_argument("--page", metavar="FILE.html",
@@ -42,33 +42,35 @@ def _add_catalog(add: Commands) -> None:
 
 
 def _add_analysis(add: Commands) -> None:
-    sub = add("compare", "published accuracy against operations, parameters and time", is_quiet=True)
+    sub = add("compare", "compare published accuracy with operations, parameters and time", is_quiet=True)
     sub.add_argument("models", nargs="*", metavar="NAME[.TAG]")
     sub.add_argument("--family", metavar="FAMILY|all", help="every net of it that has a published accuracy")
     sub.add_argument("--labels", default="imagenet-1k",
-                     help="the label set of the validation images (%(default)s)")
+                     help="the label set of the validation images (default: %(default)s)")
     sub.add_argument("--latency", action="store_true", help="time one image on this machine")
     sub.add_argument("-o", "--output", metavar="FILE.html|FILE.png",
                      help="write chart and table, or the chart alone")
     sub.add_switch("--markdown", "print the table as Markdown")
     sub.add_switch("--csv", "print the table as comma-separated values")
 
-    sub = add("cost", "parameters, operations, memory and receptive field, by stage or layer", is_quiet=True)
+    sub = add("cost", "count parameters, operations, memory and receptive field, by stage or layer",
+              is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE", help="such as resnet50d, or a .keras file")
-    _add_size(sub, "of the images; by default the net's own")
+    _add_size(sub, "size of the images; by default the net's own")
     sub.add_argument("--batch-size", type=int, default=1, metavar="N",
-                     help="images at once, for the memory (%(default)s)")
+                     help="images at once, for the memory (default: %(default)s)")
     sub.add_switch("--per-layer", "the table of the layers, too")
     sub.add_switch("--json", "print JSON")
 
-    sub = add("page", "a net as one HTML page: its graph, its layers, what they cost", is_quiet=True)
+    sub = add("page", "write an HTML page about a net: its graph, its layers, what they cost", is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE", help="such as resnest50, or a .keras file")
-    sub.add_argument("-o", "--output", default="net.html", metavar="FILE.html", help="the page (%(default)s)")
-    _add_size(sub, "of the images; by default the net's own")
+    sub.add_argument("-o", "--output", default="net.html", metavar="FILE.html",
+                     help="the page (default: %(default)s)")
+    _add_size(sub, "size of the images; by default the net's own")
 
-    sub = add("tour", "the papers' claims, rerun small, as one HTML page")
+    sub = add("tour", "write an HTML page of the papers' claims, measured again at a small size")
     sub.add_argument("-o", "--output", default="tour.html", metavar="FILE.html",
-                     help="the page (%(default)s)")
+                     help="the page (default: %(default)s)")
 
 
 def _add_demo(add: Commands) -> None:
@@ -76,9 +78,9 @@ def _add_demo(add: Commands) -> None:
     sub.add_argument("--fast", action="store_true",
                      help="seconds instead of minutes: a smaller net, few epochs")
     sub.add_argument("--output", default="saved_models/demo", metavar="FOLDER",
-                     help="of the files (%(default)s)")
+                     help="folder of the files (default: %(default)s)")
     sub.add_argument("--seed", type=int, default=0, metavar="N",
-                     help="of weights, order and augmentation (%(default)s)")
+                     help="seed of the weights, the order and the augmentation (default: %(default)s)")
     sub.add_argument("--quiet", action="store_true", help="print nothing")
     sub.add_argument("--keep", action="store_true",
                      help="make it the net that comes with the package (in a checkout)")
@@ -90,30 +92,32 @@ def _add_use(add: Commands) -> None:
     _add_classifier(sub, top=5)
     sub.add_switch("--json", "print JSON")
 
-    sub = add("evaluate", "accuracy on labelled images, beside the published one", is_quiet=True)
+    sub = add("evaluate", "measure the accuracy on labelled images, beside the published one", is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE", help="such as cifar_resnet20.digits")
     sub.add_argument("--data", required=True, metavar="SOURCE", help=SOURCES)
     sub.add_argument("--split", choices=("test", "train"), default="test",
-                     help="where the data have both (%(default)s)")
-    sub.add_argument("--crops", type=int, choices=(1, 10), default=1, help="of each image (%(default)s)")
+                     help="which images, where the data have both (default: %(default)s)")
+    sub.add_argument("--crops", type=int, choices=(1, 10), default=1, help="crops of each image (default: "
+                                                                           "%(default)s)")
     sub.add_argument("--scales", type=int, nargs="+", default=(), metavar="PIXELS",
                      help="instead of crops: shorter sides of each image")
-    sub.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at once (%(default)s)")
+    sub.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at once (default: "
+                                                                             "%(default)s)")
     _add_metadata(sub)
     sub.add_argument("--max-unreadable", type=int, default=100, metavar="N",
-                     help="how many unreadable images may be left out (%(default)s)")
+                     help="how many unreadable images may be left out (default: %(default)s)")
     sub.add_switch("--json", "print JSON")
 
-    sub = add("explain", "where a net looks in an image, its maps and first filters, as an HTML page",
+    sub = add("explain", "write an HTML page: where a net looks in an image, its maps and first filters",
               is_quiet=True)
     sub.add_argument("image", metavar="IMAGE")
     sub.add_argument("-o", "--output", default="explain.html", metavar="FILE.html",
-                     help="the page (%(default)s)")
+                     help="the page (default: %(default)s)")
     _add_classifier(sub, top=3)
 
 
 def _add_graph(add: Commands) -> None:
-    sub = add("optimize", "the same net with less work, for inference, and the check that it is the same",
+    sub = add("optimize", "make a net that does less work in inference, and check that it is the same",
               "optimize_and_save", is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE")
     sub.add_argument("-o", "--output", metavar="FILE.keras", help="write the optimized net")
@@ -124,31 +128,33 @@ def _add_graph(add: Commands) -> None:
     sub.add_argument("--target", choices=("saved_model", "tflite", "openvino"), help="what will run it")
     sub.add_argument("--passes", type=_split, metavar="PASS,PASS",
                      help="instead of the target's: fold_bn,fuse_activation")
-    _add_size(sub, "of the images, where the net takes any size")
+    _add_size(sub, "size of the images, where the net takes any size")
     sub.add_argument("--no-check", dest="check", action="store_false",
                      help="do not compare the two in float64")
     sub.add_argument("--latency", action="store_true", help="time one image before and after")
 
 
 def _add_files(add: Commands) -> None:
-    sub = add("export", "a net to a file for another runtime, checked there", "export_and_index",
+    sub = add("export", "write a net to a file for another runtime, and check it there", "export_and_index",
               is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE.keras")
     sub.add_argument("path", nargs="?", metavar="OUT",
                      help=".tflite, .onnx, .xml (OpenVINO), .keras, or the name of a new "
                      "folder for a SavedModel; by default saved_models/NAME.tflite")
-    sub.add_argument("--quantize", choices=("float16", "dynamic", "int8"), help="a .tflite")
+    sub.add_argument("--quantize", choices=("float16", "dynamic", "int8"),
+                     help="quantize a .tflite: the weights, or everything (int8)")
     sub.add_argument("--calibration-data", metavar="FOLDER", help="images for int8, some hundred of them")
     sub.add_argument("--validation-data", metavar="FOLDER", help="other images to compare on")
-    _add_size(sub, "of the images, where the net takes any size")
+    _add_size(sub, "size of the images, where the net takes any size")
     sub.add_argument("--batch-size", type=int, metavar="N",
                      help="images per call; by default 1 in a .tflite, else any number")
     sub.add_argument("--io", choices=("int8", "uint8", "float32"), default="int8",
-                     help="type of input and output in int8 (%(default)s)")
+                     help="type of input and output in int8 (default: %(default)s)")
     _add_metadata(sub)
     sub.add_argument("--calibration-method", choices=("minmax", "percentile", "mse"), default="minmax",
                      help="the range of a "
-                     "tensor in int8: all values, 99.99 %% of them, or that of the least error (%(default)s)")
+                     "tensor in int8: all values, 99.99 %% of them, or that of the least error (default: "
+                     "%(default)s)")
     sub.add_argument("--float-layers", type=_split, default=(), metavar="LAYER,LAYER",
                      help="layers that stay in floating point in int8")
     sub.add_argument("--no-optimize", dest="optimize", action="store_false",
@@ -157,28 +163,30 @@ def _add_files(add: Commands) -> None:
     sub.add_argument("--c-array", action="store_true",
                      help="write the .tflite as C++ source too, for microcontrollers")
     sub.add_argument("--threads", type=int, default=1, metavar="N",
-                     help="of the runtimes, in the timing (%(default)s)")
+                     help="threads of the runtimes when they are timed (default: %(default)s)")
     sub.add_argument("--no-strict", dest="strict", action="store_false",
                      help="keep a file that falls short; its report says passed: false")
 
     sub = add("verify", "check exported files on this machine, with their own runtime alone", "verify_all")
     sub.add_argument("files", nargs="+", metavar="FILE")
-    sub.add_argument("--threads", type=int, default=1, metavar="N", help="of the runtime (%(default)s)")
+    sub.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the runtime (default: "
+                                                                         "%(default)s)")
     sub.add_switch("--json", "print JSON")
 
-    sub = add("benchmark", "exported files side by side: latency, bytes, agreement", is_quiet=True)
+    sub = add("benchmark", "compare exported files: latency, bytes, agreement", is_quiet=True)
     sub.add_argument("files", nargs="+", metavar="FILE")
-    sub.add_argument("--threads", type=int, default=1, metavar="N", help="of each runtime (%(default)s)")
-    _add_size(sub, "of the images, where the files take any size")
+    sub.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each runtime (default: "
+                                                                         "%(default)s)")
+    _add_size(sub, "size of the images, where the files take any size")
     sub.add_switch("--json", "print JSON")
 
 
 def _add_train(add: Commands) -> None:
-    sub = add("recipes", "how the papers train: list, show")
+    sub = add("recipes", "list the recipes of the papers, or show one")
     actions = sub.add_subparsers(metavar="ACTION", required=True)
-    text = "the recipes"
+    text = "list the recipes"
     actions.add_parser("list", help=text, description=text, module="recipes", function="list_all")
-    text = "every value, and where its paper says so"
+    text = "show every value of a recipe, and where its paper says so"
     action = actions.add_parser("show", help=text, description=text, module="recipes", function="show")
     action.add_argument("name", metavar="NAME",
                         help="such as RESNET_RS, or RESNET_RS/152@256 of its scaling table")
@@ -190,34 +198,35 @@ def _add_train(add: Commands) -> None:
     sub.add_argument("model", nargs="?", metavar="NAME[.TAG]|FILE.keras",
                      help="such as resnet50d; not with --resume")
     sub.add_argument("--recipe", default="finetune", metavar="NAME",
-                     help="`reskeras recipes list` names all (%(default)s)")
+                     help="a recipe; `reskeras recipes list` names all (default: %(default)s)")
     sub.add_argument("--data", metavar="SOURCE", help=SOURCES)
     sub.add_argument("--validation-data", metavar="SOURCE", help="images to validate on after each epoch")
     sub.add_argument("--validation-split", type=float, default=0.0, metavar="SHARE",
-                     help="or a share of each class of the data, in [0, 1)")
+                     help="validate on this share of each class of the data, in [0, 1)")
     sub.add_argument("--output", metavar="FOLDER", help="a new folder; by default runs/NAME.RECIPE")
     sub.add_argument("--resume", metavar="FOLDER",
                      help="resume the training in this folder, with its own options")
     sub.add_argument("--strategy", default="auto",
-                     help="auto, none, mirrored, multi_worker or tpu (%(default)s)")
-    sub.add_argument("--dtype", metavar="POLICY", help="such as mixed_bfloat16")
+                     help="distribution: auto, none, mirrored, multi_worker or tpu (default: %(default)s)")
+    sub.add_argument("--dtype", metavar="POLICY", help="dtype policy of the layers, such as mixed_bfloat16")
     sub.add_argument("--jit-compile", action="store_true", help="compile with XLA")
     sub.add_argument("--micro-batches", type=int, default=1, metavar="N",
-                     help="parts of a batch whose gradients make one update (%(default)s)")
-    sub.add_argument("--classes", type=int, metavar="N", help="how many, where the data do not say it")
+                     help="divide each batch into so many parts, to save memory (default: %(default)s)")
+    sub.add_argument("--classes", type=int, metavar="N", help="number of classes, where the data do not "
+                                                              "say it")
     sub.add_argument("--preprocessing", metavar="NAME.TAG",
-                     help="of a file that does not know it: its checkpoint")
+                     help="how images are prepared, for a file that does not know it: as for this checkpoint")
     _add_overrides(sub)
     sub.add_argument("--seed", type=int, default=0, metavar="N",
-                     help="of weights, order and augmentation (%(default)s)")
+                     help="seed of the weights, the order and the augmentation (default: %(default)s)")
     sub.add_argument("--deterministic", action="store_true",
-                     help="the same weights to the bit each time; slower")
+                     help="get the same weights to the bit each time; slower")
     sub.add_argument("--save-every", type=int, default=1000, metavar="N",
-                     help="batches between checkpoints (%(default)s)")
+                     help="batches between checkpoints (default: %(default)s)")
     sub.add_argument("--max-unreadable", type=int, default=100, metavar="N",
-                     help="how many unreadable images may be left out (%(default)s)")
+                     help="how many unreadable images may be left out (default: %(default)s)")
     sub.add_argument("--verbose", type=int, choices=(0, 1, 2), default=1,
-                     help="0 prints nothing, 1 a progress bar, 2 a line for each epoch (%(default)s)")
+                     help="0 prints nothing, 1 a progress bar, 2 a line for each epoch (default: %(default)s)")
     group = sub.add_argument_group("fields of the recipe's training", "by default the recipe's own values")
     for field in training_fields():
         metavar = "|".join(field.choices) if field.choices else "VALUE"
@@ -227,15 +236,15 @@ def _add_train(add: Commands) -> None:
 
 
 def _add_weights(add: Commands) -> None:
-    sub = add("weights", "published checkpoints: list, show, fetch, verify")
+    sub = add("weights", "list, show, download or check published checkpoints")
     actions = sub.add_subparsers(metavar="ACTION", required=True)
-    text = "the checkpoints, with license and published accuracy"
+    text = "list the checkpoints, with license and published accuracy"
     action = actions.add_parser("list", help=text, description=text, module="weights", function="list_all")
     action.add_argument("pattern", nargs="?", help='a shell pattern, such as "resnet50*"')
     action.add_argument("--dataset", help="only those trained on it, such as in1k")
     action.add_argument("--license", help="only those with this license, such as apache-2.0")
     action.add_switch("--markdown", "the table of docs/weights.md")
-    for name, text in (("show", "all that is known of some checkpoints"),
+    for name, text in (("show", "show all that is known of some checkpoints"),
                        ("fetch", "download and check, print where the files are"),
                        ("verify", "read the files in the cache again, print their SHA-256")):
         action = actions.add_parser(name, help=text, description=text, module="weights", function=name)
@@ -249,13 +258,14 @@ def _add_size(sub: CommandParser, text: str) -> None:
 def _add_classifier(sub: CommandParser, top: int) -> None:
     sub.add_argument("--model", required=True, metavar="NAME[.TAG]|FILE",
                      help="such as cifar_resnet20.digits")
-    sub.add_argument("--top", type=int, default=top, metavar="N", help="classes (%(default)s)")
+    sub.add_argument("--top", type=int, default=top, metavar="N", help="how many classes (default: "
+                                                                       "%(default)s)")
     _add_metadata(sub)
 
 
 def _add_metadata(sub: CommandParser) -> None:
     sub.add_argument("--preprocessing", metavar="NAME.TAG",
-                     help="of a file that does not know it: the checkpoint it began with")
+                     help="how images are prepared, for a file that does not know it: as for this checkpoint")
     sub.add_argument("--labels",
                      help="of a file that does not know them: a label set, or a text file with a name per "
                           "line")
