@@ -226,7 +226,7 @@ def _add_train(add: Commands) -> None:
     sub.add_argument("--max-unreadable", type=int, default=100, metavar="N",
                      help="how many unreadable images may be left out (default: %(default)s)")
     sub.add_argument("--verbose", type=int, choices=(0, 1, 2), default=1,
-                     help="0 prints nothing, 1 a progress bar, 2 a line for each epoch (default: %(default)s)")
+                     help="0: nothing, 1: a progress bar, 2: a line for each epoch (default: %(default)s)")
     group = sub.add_argument_group("fields of the recipe's training", "by default the recipe's own values")
     for field in training_fields():
         metavar = "|".join(field.choices) if field.choices else "VALUE"
@@ -266,9 +266,9 @@ def _add_classifier(sub: CommandParser, top: int) -> None:
 def _add_metadata(sub: CommandParser) -> None:
     sub.add_argument("--preprocessing", metavar="NAME.TAG",
                      help="how images are prepared, for a file that does not know it: as for this checkpoint")
-    sub.add_argument("--labels",
-                     help="of a file that does not know them: a label set, or a text file with a name per "
-                          "line")
+    sub.add_argument("--labels", metavar="NAME|FILE",
+                     help="class names, for a file that does not know them: a label set, or a text file with "
+                          "a name on each line")
 
 
 def _add_overrides(sub: CommandParser) -> None:
