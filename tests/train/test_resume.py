@@ -59,7 +59,7 @@ def folders(tmp_path_factory):
     assert killed.returncode == -9
     _, about = checkpoint.load_checkpoint(place / "parts/checkpoint.npz")
     assert (about["epoch"], about["step"]) == (1, 6)
-    done, _ = child("-m", "reskeras.cli", "train", "--resume", str(place / "parts"), "--quiet")
+    done, _ = child("-m", "reskeras.cli", "train", "--resume", str(place / "parts"), "--verbose", "2")
     assert done.returncode == 0 and "2 epochs" in done.stdout, done.stderr
     return place
 
