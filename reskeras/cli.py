@@ -23,8 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Args:
         argv: its words; by default those of the process.
-    Returns: the exit code: 0; 1 where a file fell short; 2 for wrong input, with one line on stderr; 130
-        after an interrupt.
+
+    Returns:
+        The exit code: 0; 1 where a file fell short; 2 for wrong input, with one line on stderr; 130 after an
+        interrupt.
     """
     namespace, unknown = make_parser().parse_known_args(argv)
     options = vars(namespace)

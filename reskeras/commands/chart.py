@@ -20,6 +20,7 @@ def draw_chart(points: Sequence[Point], ink: str | None = None) -> Figure:
     Args:
         points: of a comparison.
         ink: the color of text and frames; by default that of the page's own text.
+
     Raises:
         ImportError: where matplotlib is not installed.
     """

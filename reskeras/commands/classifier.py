@@ -36,6 +36,7 @@ def open_classifier(model: ModelName | keras.Model, any_size: bool = False) -> C
     Args:
         model: as in `reskeras.predict`.
         any_size: whether a net that is given by its name is built for images of any size.
+
     Raises:
         ValueError: for an unknown or unreadable model, or one that takes no images.
         FileNotFoundError: where there is no such file.
@@ -96,6 +97,7 @@ def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
     Args:
         scores: (classes,), as the net returns them.
         name: of the net, for an error.
+
     Raises:
         ValueError: where they are not one number per class.
     """

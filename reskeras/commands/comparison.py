@@ -38,7 +38,7 @@ class Point:
 def find_points(models: Iterable[str], family: str | None, labels: str, latency: bool) -> list[Point]:
     """The nets that have a published accuracy, then the literature's, each with its cost.
 
-    Args: those of `reskeras.compare`.
+    The arguments are those of `reskeras.compare`.
     """
     checkpoints = [_find_measured_checkpoint(name, labels) for name in models]
     if family:

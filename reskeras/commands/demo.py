@@ -49,10 +49,12 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", *, fast: bool = F
         quiet: whether to print nothing.
         keep: whether the result becomes the net that comes with the package; only in a checkout of the
             repository.
+
     Returns:
         "accuracy" (of the test images, by format), "agreement" (with Keras, by format), "reports" (of the
         exports, by format), "predictions", "history", "seconds" (by step, and in all), "files" (by format),
         "report" (the page).
+
     Raises:
         ImportError: where scikit-learn or matplotlib is not installed.
         OSError: where `output` cannot be written.

@@ -36,7 +36,8 @@ def load_digits() -> tuple[Digits, Digits, Digits]:
         the sixth are
     for the test and the eighth for the validation.
 
-    Returns: the images for training, validation and test.
+    Returns:
+        The images for training, validation and test.
     """
     from sklearn import datasets
 
@@ -64,7 +65,9 @@ def train_digits(model: keras.Model, train: Digits, validation: Digits, epochs: 
         epochs: how many.
         seed: of the order of the images.
         verbose: as in Keras' `fit`.
-    Returns: the loss and the accuracy of each epoch, as Keras' History has them.
+
+    Returns:
+        The loss and the accuracy of each epoch, as Keras' History has them.
     """
     import keras
     import tensorflow as tf

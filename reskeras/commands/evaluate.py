@@ -178,6 +178,7 @@ def map_classes(source: DataSource, metadata: ModelMetadata, number: int) -> np.
         source: the labelled images.
         metadata: of the net.
         number: how many classes the net has.
+
     Raises:
         ValueError: for classes of the data that the net does not have; the message names them.
     """

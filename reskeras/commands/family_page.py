@@ -34,7 +34,10 @@ def write_family_page(name: str, output: str | os.PathLike[str]) -> pathlib.Path
     Args:
         name: of the net.
         output: the page, an .html file.
-    Returns: the path of the page.
+
+    Returns:
+        The path of the page.
+
     Raises:
         ValueError: for an unknown name, or another suffix than .html.
         OSError: where it cannot be written.

@@ -32,6 +32,7 @@ def compute_grad_cam(net: keras.Model, image: np.ndarray, classes: Sequence[int]
         image: (1, height, width, channels), prepared.
         classes: the classes whose evidence to show; by default the `top` likeliest ones.
         top: how many classes, where `classes` is not given.
+
     Raises:
         ValueError: for a net without maps or classes, or a class that the net does not have.
     """
@@ -112,7 +113,8 @@ def _get_output(net: keras.Model, name: str) -> Any:
 def _find_logits(net: keras.Model) -> tuple[Any, Any]:
     """How to compute the scores before the softmax or the sigmoid, whose gradients do not vanish.
 
-    Returns: a function, and the tensor to call it on.
+    Returns:
+        A function, and the tensor to call it on.
     """
     last = next(layer for layer in reversed(net.layers) if layer.output is net.outputs[0])
     activation = getattr(getattr(last, "activation", None), "__name__", "linear")

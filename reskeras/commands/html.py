@@ -86,7 +86,9 @@ def check_suffix(path: str | os.PathLike[str]) -> None:
 def write_page(path: str | os.PathLike[str], page: Html) -> pathlib.Path:
     """Writes a page, whole or not at all.
 
-    Returns: its path.
+    Returns:
+        Its path.
+
     Raises:
         ArgumentError: for another suffix than .html.
         OSError: where it cannot be written.

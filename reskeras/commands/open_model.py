@@ -34,6 +34,7 @@ def open_model(model: ModelName | keras.Model, size: Size | None = None, has_val
         has_values: whether the weights have values; without values a net of any size takes no memory, and
             cannot run.
         **fields: fields of the Spec of a net that is given by its name.
+
     Raises:
         ArgumentError: for an unknown name or a wrong size.
         ValueError: for a file that cannot be read.
@@ -72,6 +73,7 @@ def open_trained_model(model: ModelName | keras.Model, any_size: bool = False) -
         model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default
             weights), a `.keras` file, or a model, which is returned as it is.
         any_size: whether a net that is given by its name is built for images of any size.
+
     Raises:
         ValueError: for a name without weights, or a file that cannot be read.
         FileNotFoundError: where there is no such file.
@@ -134,7 +136,9 @@ def check_size(size: Size | None) -> tuple[int, int] | None:
 def get_image_shape(model: keras.Model, size: Size | None = None) -> tuple[int, ...] | None:
     """The shape of one image (height, width, channels), as the count of operations needs it.
 
-    Returns: None for a model of several inputs, or of none.
+    Returns:
+        None for a model of several inputs, or of none.
+
     Raises:
         ArgumentError: where the model takes images of any size and `size` is not given.
     """

@@ -21,6 +21,7 @@ def show(name: str, *, diff: str | None = None, overrides: Iterable[str] = (),
         diff: another recipe: only the values in which the two differ are listed.
         overrides: other values of the training, such as "epochs=10".
         model_overrides: other values of the net, such as "drop_path_rate=0.1".
+
     Raises:
         ArgumentError: for an unknown name or a wrong value.
         TypeError: for a field that does not exist.

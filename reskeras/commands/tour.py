@@ -21,7 +21,10 @@ def tour(output: str | os.PathLike[str] = "tour.html") -> pathlib.Path:
 
     Args:
         output: the page, an .html file.
-    Returns: the path of the page.
+
+    Returns:
+        The path of the page.
+
     Raises:
         ValueError: for another suffix than .html.
         ImportError: where matplotlib is not installed.

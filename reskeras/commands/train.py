@@ -78,7 +78,9 @@ def print_result(summary: str) -> int:
 def _write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
     """Writes curves.png (with matplotlib) and report.html into the folder of a training.
 
-    Returns: the path of the page.
+    Returns:
+        The path of the page.
+
     Raises:
         FileNotFoundError: where the folder has no run.json or log.csv yet.
         OSError: where it cannot be written to.

@@ -16,6 +16,7 @@ def list_all(pattern: str | None = None, *, dataset: str | None = None,
         pattern: a shell pattern, such as "resnet50*".
         dataset: what they were trained on, such as "in1k".
         license: such as "apache-2.0".
+
     Raises:
         ArgumentError: where there is no such checkpoint.
     """
@@ -52,7 +53,7 @@ def print_result(result: Iterable[str], markdown: bool = False) -> int:
     """Prints a line for each checkpoint of a list, or the lines that another function yields.
 
     Returns:
-        the exit code.
+        The exit code.
     """
     if markdown:
         print(format_checkpoints())

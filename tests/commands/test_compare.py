@@ -23,27 +23,27 @@ FACTS = pathlib.Path(__file__).parents[1] / "facts"
 
 
 def test_points_are_the_tables_and_the_librarys():
-    found = compare(["resnet50v1_5", "resnetv2_50x1_bit", "timm/legacy_seresnext50_32x4d.in1k"]).points
-    assert [p.name for p in found[:3]] == ["ResNet50V1_5", "ResNetV2_50x1BiT", "SEResNeXt50_32x4d"]
-    for p in found[:3]:
+    result = compare(["resnet50v1_5", "resnetv2_50x1_bit", "timm/legacy_seresnext50_32x4d.in1k"]).points
+    assert [p.name for p in result[:3]] == ["ResNet50V1_5", "ResNetV2_50x1BiT", "SEResNeXt50_32x4d"]
+    for p in result[:3]:
         row = catalog.list_builders()[p.name]
         w = get_weights(f"{row}.{p.tag}")
         assert (p.top1, p.size, p.data, p.source, p.family) == (w.top1, w.top1_size, w.dataset, w.id,
                                                                 variants.VARIANTS[row].family)
         with keras.StatelessScope(initialize_variables=False):      # without the memory
-            made = measure_cost(variants.VARIANTS[row](weights=None, **w.spec_fields), (p.size, p.size, 3))
-        assert (p.params, p.macs) == (made.params, made.macs)
-    assert [p.name for p in found[3:]] == [x.name for x in PUBLISHED_NETS]
+            built = measure_cost(variants.VARIANTS[row](weights=None, **w.spec_fields), (p.size, p.size, 3))
+        assert (p.params, p.macs) == (built.params, built.macs)
+    assert [p.name for p in result[3:]] == [x.name for x in PUBLISHED_NETS]
 
 
 def test_literature_is_as_published():
     with (FACTS / "torchvision.csv").open(newline="") as file:
-        known = {line["name"]: line for line in csv.DictReader(file)}
+        reference = {line["name"]: line for line in csv.DictReader(file)}
     ours = {"AlexNet": "alexnet", "VGG-16": "vgg16", "VGG-19": "vgg19", "GoogLeNet": "googlenet",
             "Inception-v3": "inception_v3"}
     for x in PUBLISHED_NETS:
         if x.name in ours:
-            line = known[ours[x.name]]
+            line = reference[ours[x.name]]
             assert (x.params, x.size, x.top1) == (int(line["params"]), int(line["size"]), float(line["top1"]))
             assert x.macs == pytest.approx(1e9 * float(line["gmacs"]), abs=1)
     (v4,) = [x for x in PUBLISHED_NETS if x.name not in ours]
@@ -54,25 +54,25 @@ def test_literature_is_as_published():
 def test_front():
     costs, top1 = [1, 2, 2, 3, 4, None, 1], [50, 60, 61, 61, 70, 99, 50]
     members = find_pareto_front(costs, top1)
-    known = [i for i, c in enumerate(costs) if c is not None]
-    better = {i for i in known if any(costs[j] <= costs[i] and top1[j] >= top1[i]
+    reference = [i for i, c in enumerate(costs) if c is not None]
+    better = {i for i in reference if any(costs[j] <= costs[i] and top1[j] >= top1[i]
                                       and (costs[j], top1[j]) != (costs[i], top1[i])
-                                      for j in known)}
-    assert members == set(known) - better == {0, 2, 4, 6}
+                                      for j in reference)}
+    assert members == set(reference) - better == {0, 2, 4, 6}
 
 
 def test_families_and_labels():
-    found = compare(family="resnext").points
-    assert {p.family for p in found} == {"resnext", "literature"}
+    result = compare(family="resnext").points
+    assert {p.family for p in result} == {"resnext", "literature"}
     cifar = compare(family="resnet", labels="cifar10").points
     assert {p.size for p in cifar} == {32} and "literature" not in {p.family for p in cifar}
-    for bad, said in ((dict(family="resnexts"), "did you mean 'resnext'"), (dict(), "nothing to compare"),
+    for bad, text in ((dict(family="resnexts"), "did you mean 'resnext'"), (dict(), "nothing to compare"),
                       (dict(models=["resnet50.nope"]), "no checkpoint 'nope'"),
                       (dict(models=["resnet5O"]), "did you mean"),
                       (dict(models=["plainnet18"]), "no accuracy on imagenet-1k is published"),
                       (dict(family="plain"), "no net of it"),
                       (dict(models=["cifar_resnet20"]), "are on cifar10")):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=text):
             compare(**bad)
 
 
@@ -142,6 +142,6 @@ def test_in_the_browser(tmp_path, width, scheme):
         macs = [float(text) for text in tab.eval_on_selector_all("#nets tbody td:nth-child(7)", column)]
         assert macs == sorted(macs, reverse=True)
         tab.fill("input[type=search]", "vgg")
-        assert tab.eval_on_selector_all("#nets tbody tr:not([hidden]) td:first-child", column) == ["VGG-19",
-                                                                                                   "VGG-16"]
+        names = tab.eval_on_selector_all("#nets tbody tr:not([hidden]) td:first-child", column)
+        assert names == ["VGG-19", "VGG-16"]
         assert complaints == []

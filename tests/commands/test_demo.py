@@ -113,9 +113,9 @@ def test_augmentation_moves_images_a_little_and_differently():
 
 def test_missing_extra_says_what_to_install(monkeypatch, tmp_path):
     import importlib.util
-    found = importlib.util.find_spec
+    find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name,
-                        *a: None if name == "sklearn" else found(name, *a))
+                        *a: None if name == "sklearn" else find_spec(name, *a))
     with pytest.raises(ImportError, match=r'needs scikit-learn: pip install "reskeras\[demo\]"'):
         job.demo(tmp_path / "demo")
     assert not list(tmp_path.iterdir())
@@ -156,5 +156,5 @@ def test_embedded_net_is_package_data_and_has_a_name():
 
 def test_embedded_int8_file_is_verified():
     """Its answers here are those of the machine that exported it."""
-    found = reskeras.verify(SAVED_MODELS / "cifar_resnet20.digits.int8.tflite")
-    assert found.passed, found.faults
+    result = reskeras.verify(SAVED_MODELS / "cifar_resnet20.digits.int8.tflite")
+    assert result.passed, result.faults

@@ -43,11 +43,11 @@ def expected(digits):
 
 @pytest.mark.parametrize("batch_size", [32, 100, 1000])
 def test_digits(digits, expected, batch_size):
-    found = evaluate(NET, "digits", batch_size=batch_size)
-    assert (found.top1, found.top5) == pytest.approx(expected) and found.images == len(digits) == 364
-    assert found.images_per_s > 0 and found.size == (16,
-                                                     16) and found.skipped == [] and found.published is None
-    assert evaluate(reskeras.create(NET), (digits.pixels, digits.labels)).top1 == found.top1
+    result = evaluate(NET, "digits", batch_size=batch_size)
+    assert (result.top1, result.top5) == pytest.approx(expected) and result.images == len(digits) == 364
+    assert result.images_per_s > 0 and result.size == (16, 16)
+    assert result.skipped == [] and result.published is None
+    assert evaluate(reskeras.create(NET), (digits.pixels, digits.labels)).top1 == result.top1
 
 
 def test_a_file_of_one_image_at_a_time(digits, expected):
@@ -63,10 +63,10 @@ def test_a_file_of_one_image_at_a_time(digits, expected):
 def test_akamaster(depth, error, external_file):
     net = reskeras.create(f"akamaster/resnet{depth}",
                           weights=external_file(f"akamaster_resnet{depth}.safetensors"))
-    found = evaluate(net, f"npz:{external_file('cifar10_test_first1000.npz')}",
+    result = evaluate(net, f"npz:{external_file('cifar10_test_first1000.npz')}",
                      preprocessing=f"cifar_resnet{depth}.cifar10", labels="cifar10",
                      batch_size=128)
-    assert found.images == 1000 and round(100 - found.top1, 1) == error and found.top5 > 98
+    assert result.images == 1000 and round(100 - result.top1, 1) == error and result.top5 > 98
 
 
 @pytest.fixture
@@ -79,20 +79,20 @@ def folder(tmp_path, digits):
 
 
 def test_folder(folder, digits, capsys):
-    found = evaluate(NET, f"folder:{folder}")
-    assert found.images == 60 and found.top1 == evaluate(NET, (digits.pixels[:60], digits.labels[:60])).top1
+    result = evaluate(NET, f"folder:{folder}")
+    assert result.images == 60 and result.top1 == evaluate(NET, (digits.pixels[:60], digits.labels[:60])).top1
     assert cli.main(["evaluate", NET, "--data", f"folder:{folder}", "--batch-size", "7", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed["top1"] == found.top1 and printed["images"] == 60 and printed["model"] == NET
+    assert printed["top1"] == result.top1 and printed["images"] == 60 and printed["model"] == NET
     assert cli.main(["evaluate", NET, "--data", f"folder:{folder}"]) == 0
-    assert f"top-1 {found.top1:.2f} %" in capsys.readouterr().out
+    assert f"top-1 {result.top1:.2f} %" in capsys.readouterr().out
 
 
 def test_what_cannot_be_read_is_named(folder):
     bad = folder / "3" / "bad.png"
     bad.write_bytes(b"no image")
-    found = evaluate(NET, f"folder:{folder}")
-    assert found.images == 60 and found.skipped == [str(bad)] and str(bad) in str(found)
+    result = evaluate(NET, f"folder:{folder}")
+    assert result.images == 60 and result.skipped == [str(bad)] and str(bad) in str(result)
     with pytest.raises(ValueError, match="max_unreadable=0: .*cannot be read: .*bad.png"):
         evaluate(NET, f"folder:{folder}", max_unreadable=0)
 
@@ -111,8 +111,8 @@ def named(*classes):
 def test_classes_by_wordnet_id_and_name():
     metadata = ModelMetadata(labels="imagenet-1k")
     names = get_label_set("imagenet-1k")
-    assert list(map_classes(named("n01440764", "Great_white_shark", names[9][1]), metadata, 1000)) == [0, 2,
-                                                                                                       9]
+    source = named("n01440764", "Great_white_shark", names[9][1])
+    assert list(map_classes(source, metadata, 1000)) == [0, 2, 9]
     # one for the background
     assert list(map_classes(named("n01440764", "n01443537"), metadata, 1001)) == [1, 2]
     assert list(map_classes(named(), metadata, 1001)) == list(range(1, 1001))
@@ -149,8 +149,8 @@ def test_ten_crops():
     views += [v[:, :, ::-1] for v in views]
     mean = sum(keras.ops.softmax(net.predict(v.astype("float32") / 255, verbose=0)) for v in views)
     y = np.argmax(mean, 1)
-    found = evaluate(net, (x, y), crops=10, batch_size=8)
-    assert found.top1 == 100 and found.crops == 10 and found.top5 is not None
+    result = evaluate(net, (x, y), crops=10, batch_size=8)
+    assert result.top1 == 100 and result.crops == 10 and result.top5 is not None
     single = evaluate(net, (x, y))
     assert single.top1 == pytest.approx(100 * np.mean(net.predict(x[:, 2:18, 2:18] / 255.,
                                                                   verbose=0).argmax(1) == y))
@@ -176,8 +176,8 @@ def test_scales():
     net.layers[-1].bias.assign_sub(np.mean([net.predict(v, verbose=0).mean(0) for v in seen], 0))
     by_scale = [keras.ops.softmax(net.predict(v, verbose=0)) for v in seen]
     y = np.argmax(sum(by_scale), 1)
-    found = evaluate(net, (x, y), scales=(20, 28, 40), batch_size=8)
-    assert found.top1 == 100 and found.scales == (20, 28, 40) and "20, 28, 40 pixels" in str(found)
+    result = evaluate(net, (x, y), scales=(20, 28, 40), batch_size=8)
+    assert result.top1 == 100 and result.scales == (20, 28, 40) and "20, 28, 40 pixels" in str(result)
     alone = [evaluate(net, (x, y), scales=[s]).top1 for s in (20, 28, 40)]
     assert alone == [pytest.approx(100 * np.mean(np.argmax(one, 1) == y))
                      for one in by_scale] and min(alone) < 100
@@ -190,8 +190,8 @@ def test_scales():
 
 def test_the_published_figure_is_the_row_s():
     row = get_weights("resnet50v1_5.a1_in1k")
-    found = get_published_accuracy(ModelMetadata.from_checkpoint(row))
-    assert found == {"name": row.name, "top1": row.top1, "top5": row.top5, "size": row.top1_size,
+    result = get_published_accuracy(ModelMetadata.from_checkpoint(row))
+    assert result == {"name": row.name, "top1": row.top1, "top5": row.top5, "size": row.top1_size,
                      "labels": "imagenet-1k"}
     assert get_published_accuracy(ModelMetadata()) is None
     assert get_published_accuracy(ModelMetadata.from_checkpoint(get_weights(NET))) is None

@@ -88,10 +88,10 @@ def test_gradients_are_of_the_scores_before_the_activation(head):
     last.set_weights([300 * np.random.default_rng(0).normal(size=last.kernel.shape), np.zeros(7)])
     other.set_weights(plain.get_weights())
     image = images(plain, 1)
-    wanted, found = (np.stack(list(compute_grad_cam(net, image, range(7)).cams.values()))
+    wanted, result = (np.stack(list(compute_grad_cam(net, image, range(7)).cams.values()))
                      for net in (plain, other))
     assert wanted.max((1, 2)).sum() >= 2            # of seven classes, some have evidence
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(result, wanted, atol=1e-5)
 
 
 def test_first_filters_of_any_net():
@@ -132,7 +132,7 @@ def test_command(picture, tmp_path, capsys):
     command = ["explain", str(picture), "--model", model, "-o", output]
     assert cli.main([*command, "--preprocessing", "resnet50v1_5.a1_in1k"]) == 0
     assert capsys.readouterr().out.strip() == output
-    for bad, said in ((command, "does not say how its images are prepared"),
+    for bad, text in ((command, "does not say how its images are prepared"),
                       ([*command, "--preprocessing", "resnet50v1_5.a1_in1k", "--top", "0"], "--top 0"),
                       (["explain", str(tmp_path / "no.png"), "--model", "cifar_resnet20.digits"],
                        "no such file"),
@@ -141,7 +141,7 @@ def test_command(picture, tmp_path, capsys):
                        "an .html file")):
         assert cli.main(bad) == 2
         err = capsys.readouterr().err
-        assert said in err and len(err.splitlines()) == 1
+        assert text in err and len(err.splitlines()) == 1
 
 
 def test_bad_nets(picture):

@@ -48,12 +48,12 @@ def test_refuses(tmp_path):
 
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
 def test_in_the_browser(tmp_path, width, scheme):
-    with opened(write_family_page("resnest50", tmp_path / "f.html"), width, scheme=scheme) as (tab,
-                                                                                               complaints):
+    file = write_family_page("resnest50", tmp_path / "f.html")
+    with opened(file, width, scheme=scheme) as (tab, complaints):
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         tab.click("#nets th:nth-child(3) button")
-        cells = tab.eval_on_selector_all("#nets tbody td:nth-child(3)", "cells => cells.map(cell => "
-                                                                        "cell.textContent)")
+        cells = tab.eval_on_selector_all("#nets tbody td:nth-child(3)",
+                                         "cells => cells.map(cell => cell.textContent)")
         sizes = [float(cell) for cell in cells]
         assert sizes == sorted(sizes, reverse=True)
         assert complaints == []

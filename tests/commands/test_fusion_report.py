@@ -63,15 +63,15 @@ def test_the_model_stays_as_it_is():
 
 @pytest.mark.parametrize("use_bias, left", [(True, 1), (False, 0)])
 def test_tensorflow_folds_only_where_there_is_no_bias(use_bias, left):
-    found = counts(chain(layers.Conv2D(4, 3, use_bias=use_bias), layers.BatchNormalization(), layers.ReLU()),
+    result = counts(chain(layers.Conv2D(4, 3, use_bias=use_bias), layers.BatchNormalization(), layers.ReLU()),
                    "BN folding")
-    assert found == {"Keras graph": 1, "TF graph": 1,
-                     "TF frozen": left} | {by: 0 for by in found if by in ("TFLite", "OpenVINO")}
+    others = {by: 0 for by in result if by in ("TFLite", "OpenVINO")}
+    assert result == {"Keras graph": 1, "TF graph": 1, "TF frozen": left} | others
 
 
 def test_a_bias_of_zeros_does_not_hide_a_fusion():
-    found = counts(chain(layers.Conv2D(4, 3), layers.ReLU()), "conv + ReLU")
-    assert found.pop("Keras graph") == 0 and set(found.values()) == {1}
+    result = counts(chain(layers.Conv2D(4, 3), layers.ReLU()), "conv + ReLU")
+    assert result.pop("Keras graph") == 0 and set(result.values()) == {1}
 
 
 def test_a_pool_is_a_kernel_of_its_own():
@@ -101,7 +101,7 @@ def test_resnet50(resnet50):
     """Five blocks: one stride meets an identity shortcut, which gets a pool; the others a projection, which
     takes the stride.
     """
-    model, optimized, report, found = resnet50
+    model, optimized, report, result = resnet50
     onednn = any("_Mkl" in k.name for k in read_kernels(optimized)["TF graph"])
     add, pad = (5, 1) if onednn else (0, 5)
     expected = {        # Keras, TF graph, TF frozen, TFLite
@@ -114,15 +114,15 @@ def test_resnet50(resnet50):
         "kernel-1 pooling": [(0, 1)] * 4,
         "padding": [(2, 5), (pad if onednn else 2, pad), (pad if onednn else 2, pad), (2, 5)]}
     for name, pairs in expected.items():
-        own = {r.runtime: r for r in found if r.fusion.name == name}
+        own = {r.runtime: r for r in result if r.fusion.name == name}
         assert [(r.before, r.after) for by, r in own.items() if by != "OpenVINO"] == pairs, name
         assert list(own) == list(COUNTED)
 
 
 def test_openvino_moves_the_strides_itself(resnet50):
     pytest.importorskip("openvino")
-    found = {r.fusion.name: (r.before, r.after) for r in resnet50[3] if r.runtime == "OpenVINO"}
-    assert found == {"BN folding": (0, 0), "conv + ReLU": (11, 11), "conv + ReLU + pool": (0, 0),
+    result = {r.fusion.name: (r.before, r.after) for r in resnet50[3] if r.runtime == "OpenVINO"}
+    assert result == {"BN folding": (0, 0), "conv + ReLU": (11, 11), "conv + ReLU + pool": (0, 0),
                      "conv + add + ReLU": (5, 5),
                      "multi-branch (siblings)": (20, 20), "topology compression": (5, 6),
                      "kernel-1 pooling": (1, 1),
@@ -137,9 +137,9 @@ def test_the_file_that_export_writes_has_the_same_operators(tmp_path):
 
 
 def test_passes_are_counted_from_the_report(resnet50):
-    model, optimized, report, found = resnet50
+    model, optimized, report, result = resnet50
     lines = {line.split(" | ")[0].strip("| "): line
-             for line in format_markdown(found, model, report).splitlines()}
+             for line in format_markdown(result, model, report).splitlines()}
     assert "fold_bn (20 layers)" in lines["BN folding"]
     assert "fuse_activation (11 layers)" in lines["conv + ReLU"]
     assert "after optimize: TF graph, TF frozen" in lines["conv + ReLU"]
@@ -206,8 +206,8 @@ def test_readme_has_the_table(accept):
         PAGE.write_text(before + BEGIN + table + END + after)
     assert make_caption(model) in table
     if "openvino not installed" in table:
-        found, known = ([line.split(" | ")[:-2] for line in text.split("\n\n")[0].splitlines()]
+        result, reference = ([line.split(" | ")[:-2] for line in text.split("\n\n")[0].splitlines()]
                         for text in (table, readme_table()))
-        assert found == known
+        assert result == reference
     else:
         assert readme_table() == table

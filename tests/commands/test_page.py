@@ -35,18 +35,18 @@ def file(net, tmp_path_factory):
 
 def test_figures_are_the_librarys(net, file):
     text = file.read_text(encoding="utf-8")
-    found, fast = measure_cost(net), measure_cost(reskeras.optimize(net, check=False)[0])
-    for version, wanted in zip(data(text)["versions"], (found, fast)):
+    result, fast = measure_cost(net), measure_cost(reskeras.optimize(net, check=False)[0])
+    for version, wanted in zip(data(text)["versions"], (result, fast)):
         rows = [dict(zip(COLUMNS, row)) for row in version["layers"]]
         assert [row["name"] for row in rows] == [layer.name for layer in wanted.layers]
         for key in ("params", "macs", "activations"):
             assert [row[key] for row in rows] == [getattr(layer, key) for layer in wanted.layers]
             assert f"<td>{sum(row[key] for row in rows):,}</td>" in text
         assert [tuple(row["reads"]) for row in rows] == [layer.inputs for layer in wanted.layers]
-    for stage in found.stages:
+    for stage in result.stages:
         assert f"<tr><td>{stage.name}</td><td>{stage.layers}</td>" in text
         assert f"<td>{stage.macs:,}</td>" in text
-    assert f"{len(found.layers)} → {len(fast.layers)}" in text
+    assert f"{len(result.layers)} → {len(fast.layers)}" in text
 
 
 def test_page_is_one_file_without_network(file):
@@ -75,19 +75,20 @@ def test_shortcuts(row):
     """The first of the tiny form's stages has two blocks; V2 subsamples at a stage's end, which is no
     identity.
     """
-    found = measure_cost(tiny(row))
-    known = find_shortcuts(found.layers)
-    blocks = [b for b in dict.fromkeys(layer.block for layer in found.layers) if "block" in b]
-    assert "".join("-" if b not in known else "i" if known[b].identity else "p" for b in blocks) == KINDS[row]
-    for block, way in known.items():
-        assert found.layers[way.end].kind == "Add" and found.layers[way.start].block != block
-        assert all(found.layers[i].block == block for i in way.path)
+    result = measure_cost(tiny(row))
+    reference = find_shortcuts(result.layers)
+    blocks = [b for b in dict.fromkeys(layer.block for layer in result.layers) if "block" in b]
+    assert "".join("-" if b not in reference else "i" if reference[b].identity else "p"
+                   for b in blocks) == KINDS[row]
+    for block, way in reference.items():
+        assert result.layers[way.end].kind == "Add" and result.layers[way.start].block != block
+        assert all(result.layers[i].block == block for i in way.path)
 
 
 def test_scaled_gated_and_dropped_shortcuts_are_identities_where_the_shape_stays():
     for shortcut in ("constant", "exclusive_gate", "dropout"):
-        found = find_shortcuts(measure_cost(tiny("cifar_resnet20", shortcut=shortcut)).layers)
-        assert found["conv2_block2"].identity and not found["conv3_block1"].identity, shortcut
+        result = find_shortcuts(measure_cost(tiny("cifar_resnet20", shortcut=shortcut)).layers)
+        assert result["conv2_block2"].identity and not result["conv3_block1"].identity, shortcut
 
 
 def test_words():
@@ -146,7 +147,7 @@ def test_pages_escape_what_they_sort():
 
 @pytest.mark.parametrize("width, height, scheme", [(1280, 900, "light"), (390, 844, "dark")])
 def test_in_the_browser(net, file, width, height, scheme):
-    found = measure_cost(net)
+    result = measure_cost(net)
     with opened(file, width, height, scheme) as (tab, complaints):
         # nothing hangs over the edge
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -155,28 +156,28 @@ def test_in_the_browser(net, file, width, height, scheme):
         assert tab.locator("#graph path.identity").count() == 1
         assert tab.locator("#graph path.projection").count() == 4
         tab.click('[data-id="block conv2_block1"]')
-        inside = [layer for layer in found.layers if layer.block == "conv2_block1"]
+        inside = [layer for layer in result.layers if layer.block == "conv2_block1"]
         assert boxes.count() == closed + len(inside)
         tab.click('[data-id="block conv2_block1"]')
         assert boxes.count() == closed
         tab.click("#expand")
-        assert tab.locator("#graph .box.layer").count() == len(found.layers)
+        assert tab.locator("#graph .box.layer").count() == len(result.layers)
         tab.click("#collapse")
-        assert boxes.count() == len(found.stages)
+        assert boxes.count() == len(result.stages)
 
         rows = tab.locator("#layers tbody tr")
-        assert rows.count() == len(found.layers)
+        assert rows.count() == len(result.layers)
         cells = lambda column: tab.eval_on_selector_all(       # noqa: E731
-            f"#layers tbody tr:not([hidden]) td:nth-child({column})", "cells => cells.map(cell => "
-                                                                      "cell.textContent)")
-        assert cells(6) == [f"{layer.macs:,}" for layer in found.layers]
+            f"#layers tbody tr:not([hidden]) td:nth-child({column})",
+            "cells => cells.map(cell => cell.textContent)")
+        assert cells(6) == [f"{layer.macs:,}" for layer in result.layers]
         tab.click("#layers th:nth-child(6) button")
         assert cells(6) == [f"{macs:,}"
-                            for macs in sorted((layer.macs for layer in found.layers), reverse=True)]
+                            for macs in sorted((layer.macs for layer in result.layers), reverse=True)]
         tab.click("#layers th:nth-child(6) button")
-        assert cells(6)[-1] == f"{max(layer.macs for layer in found.layers):,}"
+        assert cells(6)[-1] == f"{max(layer.macs for layer in result.layers):,}"
         tab.fill("#search", "se_reduce")
-        assert len(cells(1)) == sum("se_reduce" in layer.name for layer in found.layers) > 0
+        assert len(cells(1)) == sum("se_reduce" in layer.name for layer in result.layers) > 0
         tab.keyboard.press("Enter")                             # opens the block of the first
         assert tab.locator("#graph .box.layer.hit").count() == 1
         tab.keyboard.press("Escape")
@@ -190,8 +191,8 @@ def test_in_the_browser(net, file, width, height, scheme):
         tab.click("#layers tbody tr:has-text('conv4_block1_2_conv')")
         assert tab.locator(".box.on").get_attribute("aria-label").startswith("2_conv")
         tab.click('[data-version="1"]')
-        assert rows.count() == len(measure_cost(reskeras.optimize(net,
-                                                                  check=False)[0]).layers) < len(found.layers)
+        optimized, _ = reskeras.optimize(net, check=False)
+        assert rows.count() == len(measure_cost(optimized).layers) < len(result.layers)
         tab.click('[data-version="0"]')
 
         tab.click("#collapse")
@@ -203,7 +204,7 @@ def test_in_the_browser(net, file, width, height, scheme):
         assert f"{sum(layer.macs for layer in inside):,}" in tab.inner_text("#tip")
         tab.keyboard.press("Escape")
         tab.hover('[data-id="stage conv3"]')
-        assert f"{found.stages[2].macs:,}" in tab.inner_text("#tip")
+        assert f"{result.stages[2].macs:,}" in tab.inner_text("#tip")
         tab.keyboard.press("/")
         assert tab.evaluate("document.activeElement.id") == "search"
         assert complaints == []

@@ -78,9 +78,8 @@ def test_digits_are_named(files, model):
 
 def test_one_path_and_more_classes_than_there_are(files):
     (result,) = predict(NET, str(files[3]), top=99)
-    assert len(result["predictions"]) == 10 and sum(p["score"]
-                                                    for p in result["predictions"]) == pytest.approx(1,
-                                                                                                     abs=1e-5)
+    assert len(result["predictions"]) == 10
+    assert sum(p["score"] for p in result["predictions"]) == pytest.approx(1, abs=1e-5)
     assert result["predictions"][0]["label"] == "3" and json.loads(json.dumps(result)) == result
 
 
@@ -128,8 +127,9 @@ def test_a_model_around_a_net(photos, tmp_path):
                     r["predictions"][0]["label"] for r in results]
     telling = ModelMetadata.from_checkpoint(ROW).preprocessing.as_layers(resize=False)
     before = keras.Sequential([image, *telling, net])        # scaled by layers of the caller's
-    assert [r["predictions"][0]["label"] for r in predict(before, photos)] == [r["predictions"][0]["label"]
-                                                                               for r in expected]
+    labels, expected_labels = ([r["predictions"][0]["label"] for r in results]
+                               for results in (predict(before, photos), expected))
+    assert labels == expected_labels
 
 
 def test_every_kind_of_file_is_the_same_image(photos, tmp_path):
@@ -240,17 +240,17 @@ def test_a_file_beside_an_export_says_it(files, tmp_path):
 
 def test_a_published_net_by_name(photos, monkeypatch):
     """Built by `create`, which loads the weights."""
-    asked = []
+    requested = []
 
     def create(name):
-        asked.append(name)
+        requested.append(name)
         return imagenet(None)
     monkeypatch.setattr("reskeras.catalog.create", create)
     (result,) = predict(ROW.name, photos[0])
-    assert asked == [ROW.name] and result["predictions"][0]["id"].startswith("n0")
+    assert requested == [ROW.name] and result["predictions"][0]["id"].startswith("n0")
     predict("timm/resnet50.a1_in1k", photos[0])
     predict("resnet50v1_5", photos[0])
-    assert all(get_weights(name).variant == "resnet50v1_5" for name in asked)
+    assert all(get_weights(name).variant == "resnet50v1_5" for name in requested)
 
 
 @pytest.mark.parametrize("model, message", [

@@ -23,8 +23,8 @@ def test_it_says_what_the_full_runs_found(file):
     plain = html.unescape(re.sub(r"</?code>", "", text)).replace("`", "")
     for name, study in load_studies().items():
         assert f'<h2 id="{name}">' in text and f'href="#{name}"' in text
-        for said in (study.title, study.claim, study.command, study.finding.replace("`", ""), study.run):
-            assert said in plain, said
+        for message in (study.title, study.claim, study.command, study.finding.replace("`", ""), study.run):
+            assert message in plain, message
         for table in study.tables:
             cells = [html.escape(cell, quote=False) for row in table.rows for cell in row]
             assert cells and all(f"<td>{cell}</td>" in text for cell in cells)
