@@ -26,7 +26,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-_MODULES = ("blocks.layers", "images.resize", "model_metadata")     # those that register a class
+# Those that register a class which a saved model may have.
+_MODULES = ("blocks.layers", "blocks.drop_layers", "blocks.grouped_conv", "images.resize", "model_metadata")
 
 
 def register_with_keras() -> None:

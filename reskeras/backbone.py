@@ -57,7 +57,7 @@ def features(model: keras.Model | str | os.PathLike[str], levels: Sequence[int] 
     model = open_model(model, **arguments)
 
     wanted = _check_levels(levels)
-    strides = compute_strides(Graph.of(model, weights=False))
+    strides = _compute_strides(Graph.of(model, weights=False))
     last_layers = _find_last_layers(model, strides)
     if not wanted or any(level not in last_layers for level in wanted):
         raise ArgumentError("levels", levels, f"some of {tuple(last_layers)}, the levels of {model.name}")
@@ -78,7 +78,7 @@ def _check_levels(levels: Any) -> tuple[int, ...]:
     return tuple(number for number in numbers if number is not None)
 
 
-def compute_strides(graph: Graph) -> dict[str, int]:
+def _compute_strides(graph: Graph) -> dict[str, int]:
     """The stride of each layer's output: pixels of the image from one cell to the next.
 
     Args:
@@ -96,7 +96,7 @@ def compute_strides(graph: Graph) -> dict[str, int]:
 
 
 def _find_last_layers(model: keras.Model, strides: dict[str, int]) -> dict[int, keras.layers.Layer]:
-    """Level -> its last layer before the next stride (keras.applications' V2 nets stride at a stage's end)."""
+    """Level -> its last layer before the next stride; keras.applications' V2 nets stride at a stage's end."""
     last_layers: dict[int, keras.layers.Layer] = {}
     for layer in model.layers:
         match = re.fullmatch(r"conv(\d+)_block\d+_out", layer.name)

@@ -52,7 +52,9 @@ def unknown_argument(name: str, value: Any, known: Iterable[str], owner: str) ->
         value: its value.
         known: the keywords that exist.
         owner: what takes them, such as "Spec".
-    Returns: a TypeError to raise.
+
+    Returns:
+        A TypeError to raise.
     """
     names = sorted(known)
     return TypeError(f"unknown argument {name}={short_repr(value)}{nearest(name, names)}; "
@@ -66,7 +68,9 @@ def nearest(word: object, known: Iterable[Any], cutoff: float = 0.5) -> str:
         word: what was given.
         known: what would have been right.
         cutoff: how alike two words must be, from 0 (anything) to 1 (equal).
-    Returns: "; did you mean 'x'?", or "" where no known word is near.
+
+    Returns:
+        "; did you mean 'x'?", or "" where no known word is near.
     """
     spelling = {str(k).lower(): k for k in known}
     close = difflib.get_close_matches(str(word).lower(), list(spelling), n=1, cutoff=cutoff)
@@ -89,8 +93,10 @@ def to_whole_number(value: Any) -> int | None:
 
 
 def check_whole_number(name: str, value: Any, minimum: int = 1) -> int:
-    """`value` as a Python int.  Raises: ArgumentError for anything but a whole number of at least
-    `minimum`.
+    """`value` as a Python int.
+
+    Raises:
+        ArgumentError: for anything but a whole number of at least `minimum`.
     """
     number = to_whole_number(value)
     if number is None or number < minimum:
@@ -106,7 +112,9 @@ def check_number(name: str, value: Any, minimum: float = -math.inf, below: float
         minimum: the least value that is allowed.
         below: the value must be less than this; infinity allows every finite number.
         expected: the phrase of the error, such as "a probability in [0, 1)".
-    Raises: ArgumentError for anything but a finite number within these bounds.
+
+    Raises:
+        ArgumentError: for anything but a finite number within these bounds.
     """
     good = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     if not good or not minimum <= float(value) < below:
@@ -115,7 +123,11 @@ def check_number(name: str, value: Any, minimum: float = -math.inf, below: float
 
 
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
-    """Raises: ArgumentError where `value` is not one of `choices`; it lists them and names the nearest."""
+    """Checks that `value` is one of `choices`.
+
+    Raises:
+        ArgumentError: where it is not; the message lists them and names the nearest.
+    """
     known = list(choices)
     if not any(value == choice and type(value) is type(choice) for choice in known):   # True is not 1
         raise ArgumentError(name, value, f"one of {', '.join(map(repr, known))}", known)

@@ -14,12 +14,15 @@ Path = str | os.PathLike[str]
 def atomic_write(path: Path) -> Iterator[pathlib.Path]:
     """A path to write a file or a folder to; it takes the place of `path` when the block succeeds.
 
-    Whatever else the block writes beside it takes its place in the same folder, all of it together.  Where the
-    block fails (an error, a full disk, an interrupt), nothing has changed.
+    Whatever else the block writes beside it takes its place in the same folder, all of it together.  Where
+    the block fails (an error, a full disk, an interrupt), nothing has changed.
 
     Args:
         path: the file or the folder to write or to replace; missing parent folders are made.
-    Raises: OSError where it cannot be written.
+
+    Raises:
+        OSError: where it cannot be written.
+
     Example:
         >>> with atomic_write("net.keras") as new:
         ...     model.save(new)
@@ -30,11 +33,13 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
         temporary = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
         raise OSError(error.errno, f"{target} cannot be written: {error.strerror}") from error
+
     with temporary as name:
         new, old = pathlib.Path(name, "new"), pathlib.Path(name, "old")
         new.mkdir()
         old.mkdir()
         yield new / target.name
+
         for file in new.rglob("*"):
             if file.is_file():
                 _sync(file)
@@ -91,7 +96,9 @@ def locked(folder: Path, wait: bool = True) -> Iterator[None]:
     Args:
         folder: an existing folder.
         wait: whether to wait for another process that holds the lock.
-    Raises: BlockingIOError where another process holds it and `wait` is False.
+
+    Raises:
+        BlockingIOError: where another process holds it and `wait` is False.
     """
     try:
         import fcntl

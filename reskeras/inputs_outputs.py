@@ -37,15 +37,15 @@ def get_preprocessing(model: str | os.PathLike[str] | keras.Model | Checkpoint |
     if isinstance(model, (str, os.PathLike)) and os.fspath(model).endswith(".keras"):
         model = load(model)
     if not isinstance(model, keras.Model):
-        preprocessing = resolve_preprocessing(model)
-        return preprocessing.with_test_size() if test else preprocessing
+        published = resolve_preprocessing(model)
+        return published.with_test_size() if test else published
 
-    known = get_metadata(model).preprocessing
-    if known is None:
+    preprocessing = get_metadata(model).preprocessing
+    if preprocessing is None:
         raise ValueError(f"{model.name} has no metadata of its preprocessing, and it cannot be guessed; give "
                          f"the name of a checkpoint, as in reskeras.get_preprocessing({EXAMPLE}), or call "
                          "reskeras.set_metadata(model, ...)")
-    return known.for_input_shape(tuple(model.input_shape[1:]), test)
+    return preprocessing.for_input_shape(tuple(model.input_shape[1:]), test)
 
 
 def preprocess_input(x: Any, model: str | os.PathLike[str] | keras.Model | Checkpoint | Preprocessing) -> Any:

@@ -194,12 +194,12 @@ def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = No
         metadata.get_classes(model.output_shape[-1])
 
     if isinstance(model, ModelWithMetadata):
-        known = model
+        result = model
     else:
         with high_recursion_limit():
-            known = ModelWithMetadata(model.inputs[0], model.outputs[0], name=model.name)
-    known.metadata = metadata
-    return known
+            result = ModelWithMetadata(model.inputs[0], model.outputs[0], name=model.name)
+    result.metadata = metadata
+    return result
 
 
 def get_metadata(model: keras.Model) -> ModelMetadata:
@@ -217,21 +217,22 @@ def get_metadata(model: keras.Model) -> ModelMetadata:
         >>> reskeras.get_metadata(reskeras.create("cifar_resnet20.cifar10")).labels
         'cifar10'
     """
-    own, scales = find_metadata(model), False
+    metadata, scales = find_metadata(model), False
     layers = _iterate_layers(model)
     for layer in layers:
-        kind, inner = type(layer).__name__, find_metadata(layer)
+        inner, class_name = find_metadata(layer), type(layer).__name__
         if inner is not None:
             inner_scales = get_metadata(layer).includes_preprocessing
-            if own is None:
-                own = inner._around(scales, not any(getattr(later, "weights", ()) for later in layers))
+            if metadata is None:
+                metadata = inner._around(scales, not any(getattr(later, "weights", ()) for later in layers))
             scales = scales or inner_scales
             break
-        if _SCALING.fullmatch(kind):
+        if _SCALING.fullmatch(class_name):
             scales = True
-        elif not _HARMLESS.fullmatch(kind):
+        elif not _HARMLESS.fullmatch(class_name):
             break
-    metadata = own or ModelMetadata()
+
+    metadata = metadata or ModelMetadata()
     return replace(metadata, includes_preprocessing=scales or metadata.includes_preprocessing)
 
 
@@ -267,9 +268,7 @@ def _read_labels(labels: Any) -> Labels:
 
 
 def resolve_preprocessing(source: Any) -> Preprocessing:
-    """The preprocessing of a checkpoint or of its name; a `Preprocessing` as it is.  Raises: TypeError,
-    ValueError.
-    """
+    """The preprocessing of a checkpoint or of its name; a `Preprocessing` as it is."""
     if isinstance(source, Preprocessing):
         return source
     checkpoint = get_weights(source) if isinstance(source, str) else source
@@ -283,18 +282,19 @@ def resolve_preprocessing(source: Any) -> Preprocessing:
 def _find_preprocessing(source: Any, without_scaling: bool) -> Preprocessing:
     """The preprocessing of a checkpoint, a name or a model, with both of its sizes.
 
-    Raises: ArgumentError for a model that does not know it, or scales inside and does not say how.
+    Raises:
+        ArgumentError: for a model that does not know it, or scales inside and does not say how.
     """
     if not isinstance(source, keras.Model):
-        preprocessing = resolve_preprocessing(source)
-        return preprocessing.without_scaling() if without_scaling else preprocessing
+        outside = resolve_preprocessing(source)
+        return outside.without_scaling() if without_scaling else outside
 
     metadata = get_metadata(source)
-    known, reason = metadata.preprocessing, "this model does not know it"
+    preprocessing, reason = metadata.preprocessing, "this model does not know it"
     if metadata.includes_preprocessing and not without_scaling:
-        known = resolve_preprocessing(metadata.weights) if metadata.weights else None
+        preprocessing = resolve_preprocessing(metadata.weights) if metadata.weights else None
         reason = "this model scales its pixels inside and does not say how"
-    if known is None:
+    if preprocessing is None:
         raise ArgumentError("preprocessing", source.name,
                             f"the checkpoint that it was trained like, such as {EXAMPLE}", hint=reason)
-    return known.without_scaling() if without_scaling else known
+    return preprocessing.without_scaling() if without_scaling else preprocessing

@@ -158,6 +158,13 @@ def test_tensorflow_below_training():
     assert using == set(TENSORFLOW)
 
 
+def test_what_registers_a_class_is_registered_with_keras():
+    """Below training, whose classes are only in a model that was saved to be trained on."""
+    registering = {name.replace("/", ".") for name, file in FILES.items()
+                   if "register_keras_serializable" in file.read_text() and FLOORS[name.split("/")[0]] < 5}
+    assert registering == set(_registration._MODULES)
+
+
 def imports_at_once(name):
     """The files of our own that a file imports at its start, in order, and whether `import keras` stands
     before.
@@ -280,6 +287,21 @@ def test_what_serves_one_file_has_an_underscore():
     assert not lonely, "\n".join(lonely)
 
 
+def test_docstrings_are_parsed(caplog):
+    """Google style: every section is understood, every argument is one of the signature."""
+    griffe = pytest.importorskip("griffe")
+
+    def walk(parent):
+        for member in parent.members.values():
+            if not member.is_alias:
+                if member.docstring:
+                    member.docstring.parse("google")
+                if member.is_class or member.is_module:
+                    walk(member)
+    walk(griffe.load("reskeras", search_paths=[ROOT], docstring_parser="google"))
+    assert not caplog.messages, "\n".join(caplog.messages)
+
+
 # Files
 
 WRITES = {"write_text", "write_bytes", "savefig", "writelines"}
@@ -352,11 +374,9 @@ def test_names_are_frozen(accept):
     """Public names, layer names of one net per family, registered names: changing one breaks somebody's code
     or files.
     """
-    from keras.saving import get_registered_object
-    from reskeras.blocks import layers
-    own = [n for n in vars(layers)
-           if isinstance(getattr(layers, n), type) and get_registered_object(f"reskeras>{n}")]
-    found = {"public": dir(reskeras), "registered": sorted(f"reskeras>{n}" for n in own), "layers": {}}
+    registered = [name for name, kind in keras.saving.get_custom_objects().items()
+                  if name.startswith("reskeras>") and kind.__module__.startswith("reskeras.blocks.")]
+    found = {"public": dir(reskeras), "registered": sorted(registered), "layers": {}}
     for name in ONE_PER_FAMILY:
         with keras.StatelessScope(initialize_variables=False):
             found["layers"][name] = [layer.name for layer in reskeras.create(name, weights=None).layers]

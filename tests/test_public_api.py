@@ -23,6 +23,18 @@ SIGNATURES = pathlib.Path(__file__).parent / "golden" / "signatures.json"
 STUB = ROOT / "reskeras" / "__init__.pyi"
 
 
+def test_documentation():
+    """Every public function says what each argument is, what comes back, and shows a call."""
+    for name in reskeras._PUBLIC:
+        public = getattr(reskeras, name)
+        text, signature = inspect.getdoc(public), inspect.signature(public)
+        missing = [p for p in signature.parameters if not re.search(rf"^ +\*{{0,2}}{p}:", text, re.M)]
+        if inspect.isfunction(public) and name != "fit":        # whose training fields are the recipe's
+            assert not missing, f"{name}: {missing}"
+            assert "Returns:" in text or signature.return_annotation == "None", name
+            assert "Example:" in text, name
+
+
 @pytest.fixture(scope="module")
 def submodules():
     """The names of all modules of the package, each imported."""

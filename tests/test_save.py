@@ -11,7 +11,7 @@ import pytest
 from tiny import images, policy, tiny, trained
 
 import reskeras
-from reskeras.blocks import grouped_conv, layers
+from reskeras.blocks import drop_layers, grouped_conv, layers
 
 ROOT = Path(reskeras.__file__).parents[1]
 # together these hold every layer that the package registers
@@ -87,7 +87,8 @@ def folder(tmp_path_factory):
 
 
 def test_nets_hold_every_registered_layer():
-    classes = [c for module in (layers, grouped_conv) for _, c in inspect.getmembers(module, inspect.isclass)]
+    modules = (layers, drop_layers, grouped_conv)
+    classes = [c for module in modules for _, c in inspect.getmembers(module, inspect.isclass)]
     registered = {c for c in classes if keras.saving.get_registered_name(c).startswith("reskeras>")}
     saved = {type(layer) for row, fields in NETS.values() for layer in tiny(row, **fields).layers}
     assert registered and registered <= saved

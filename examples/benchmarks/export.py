@@ -123,7 +123,8 @@ def pairs(
     for kind in (None, "dynamic", "int8"):
         extra = {"calibration_data": samples(shape)} if kind == "int8" else {}
         path = folder / f"{kind}.tflite"
-        found[f"TFLite {kind or 'float32'}"] = lambda kind=kind, extra=extra, path=path: (  # type: ignore[misc]
+        name = f"TFLite {kind or 'float32'}"
+        found[name] = lambda kind=kind, extra=extra, path=path: (  # type: ignore[misc]
             plain_tflite(source(), images, threads, kind),
             ours(net, path, images, threads, quantize=kind, **extra),
         )

@@ -16,8 +16,7 @@ class BatchNormalization(layers.BatchNormalization):
     and the moving variance takes the biased variance, as Keras' layer does.  Keras' own code runs on
     another backend, with another axis or rank, with a mask, in float64, and with synchronized statistics.
 
-    Args:
-        *args, **kwargs: those of `keras.layers.BatchNormalization`.
+    The arguments are those of `keras.layers.BatchNormalization`.
     """
 
     same_function_as = layers.BatchNormalization        # for code that reads a graph of layers

@@ -104,7 +104,8 @@ class GroupedConv2D(keras.layers.Conv2D):
     """Convolution of `groups` separate groups of channels (ResNeXt, arXiv:1611.05431), fast on TensorFlow.
 
     Args:
-        *args, **kwargs: those of `keras.layers.Conv2D`.
+        *args: those of `keras.layers.Conv2D`.
+        **kwargs: those of `keras.layers.Conv2D`.
 
     Raises:
         ValueError: for `data_format="channels_first"`; and when it is called, for an input too small to have

@@ -9,7 +9,6 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from . import drop_layers   # noqa: F401  with this module all layers are registered
 from .grouped_conv import GroupedConv2D
 
 _register = keras.saving.register_keras_serializable("reskeras")
@@ -22,8 +21,9 @@ class StandardizedConv2D(GroupedConv2D):
     Big Transfer has it, arXiv:1912.11370.
 
     Args:
-        *args, **kwargs: those of `keras.layers.Conv2D`.
+        *args: those of `keras.layers.Conv2D`.
         epsilon: added to the variance.
+        **kwargs: those of `keras.layers.Conv2D`.
     """
 
     def __init__(self, *args: Any, epsilon: float = 1e-8, **kwargs: Any):
@@ -49,8 +49,7 @@ class GroupNormalization(layers.GroupNormalization):
     No tensor has more than four axes, because edge runtimes stop there.  And it computes (x - mean) * a +
     beta, where Keras computes x * a + (beta - mean * a), two terms that cancel where the mean is large.
 
-    Args:
-        *args, **kwargs: those of `keras.layers.GroupNormalization`; the axis is the last one.
+    The arguments are those of `keras.layers.GroupNormalization`; the axis is the last one.
     """
 
     def call(self, inputs):

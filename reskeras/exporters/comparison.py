@@ -72,7 +72,8 @@ def compute_relative_difference(outputs: np.ndarray, expected: np.ndarray,
     It is infinity where an output is not finite, or the shapes differ.
 
     Args:
-        outputs, expected: of one shape.
+        outputs: what is compared.
+        expected: what it is compared with, of the same shape.
         reduction: of all differences to one number; `np.mean` gives the mean difference.
         scale: what differences are divided by; the largest magnitude in `expected` if not given.
     """
@@ -88,7 +89,8 @@ def compute_agreement(outputs: np.ndarray, expected: np.ndarray, margin: float =
     """The share of images that get the same class, from 0 to 1.
 
     Args:
-        outputs, expected: scores, (N, classes).
+        outputs: scores, (N, classes).
+        expected: the scores that they are compared with, (N, classes).
         margin: only images count whose two largest expected scores differ by more than this, relative to the
             largest magnitude of all scores.
     Returns:

@@ -83,13 +83,20 @@ def make_options(model: keras.Model, file_format: Format, *, quantize: str | Non
     Args:
         model: prepared, with its metadata.
         file_format: of the export.
-        quantize, batch_size, size, io, calibration_method, float_layers, verbose: as `export` takes them.
+        quantize: as `reskeras.export` takes it, and so are all that follow.
+        batch_size: see there.
+        size: see there.
+        io: see there.
+        calibration_method: see there.
+        float_layers: see there.
+        verbose: see there.
+
     Raises:
         ArgumentError: `size` is missing, or not the model's.
     """
     batch, height, width, channels = model.input_shape
     if size is not None or file_format.name == "TFLite":
-        height, width = choose_image_size(model, size, file_format)
+        height, width = _choose_image_size(model, size, file_format)
     batch = batch_size or (1 if file_format.name == "TFLite" else batch)
 
     metadata = find_metadata(model)
@@ -111,7 +118,7 @@ def _describe(model: keras.Model, quantize: str | None) -> dict[str, Any]:
             "licence": checkpoint.license if checkpoint else ""}
 
 
-def choose_image_size(model: keras.Model, size: int | tuple[int, int] | None,
+def _choose_image_size(model: keras.Model, size: int | tuple[int, int] | None,
                       file_format: Format) -> tuple[int, int]:
     """(height, width) of the images to compare on.
 

@@ -22,9 +22,8 @@ from .resize import (CROP_MODES, INTERPOLATION_KERNELS, ResizeAndCrop, ReverseCh
 # how pixels are scaled, in Keras' words, with the default mean and deviation: of 0..1 (torch, tf), of BGR in
 # 0..255 (caffe); raw pixels stay in 0..255
 PIXEL_SCALINGS = {"torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-                  "tf": ((0.5,) * 3, (0.5,) * 3),
-                  "caffe": ((103.939, 116.779, 123.68), (1.0,) * 3),
-                  "raw": ((0.0,) * 3, (1.0,) * 3)}
+                  "tf": ((0.5,) * 3, (0.5,) * 3), "raw": ((0.0,) * 3, (1.0,) * 3),
+                  "caffe": ((103.939, 116.779, 123.68), (1.0,) * 3)}
 _LUMA = (19595, 38470, 7471)        # weights of red, green, blue in grey (ITU-R 601) in 1/65536, as in Pillow
 
 

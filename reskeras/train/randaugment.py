@@ -113,7 +113,7 @@ TRIVIALAUGMENT_SPACE: Space = {
     **_offsets(32 / 224, "translate_x translate_y"), **_offsets(math.radians(135), "rotate")}
 
 
-def apply_one(space: Space, x: tf.Tensor, seed: tf.Tensor, magnitude: tf.Tensor) -> tf.Tensor:
+def _apply_one(space: Space, x: tf.Tensor, seed: tf.Tensor, magnitude: tf.Tensor) -> tf.Tensor:
     """Applies one random operation of a space; each is as likely.
 
     Args:
@@ -139,7 +139,7 @@ def randaugment(x: tf.Tensor, seed: tf.Tensor, number: int, magnitude: float, de
         operation_seed = tf.random.experimental.stateless_fold_in(seed, i)
         normal = tf.random.stateless_normal([], tf.random.experimental.stateless_fold_in(operation_seed, 0))
         strength = magnitude / 10 + deviation / 10 * normal
-        x = apply_one(RANDAUGMENT_SPACE, x, operation_seed, tf.maximum(strength, 0.0))
+        x = _apply_one(RANDAUGMENT_SPACE, x, operation_seed, tf.maximum(strength, 0.0))
     return x
 
 
@@ -147,4 +147,4 @@ def trivialaugment(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """One operation of any strength, of 31 levels."""
     level_seed = tf.random.experimental.stateless_fold_in(seed, 0)
     level = tf.random.stateless_uniform([], level_seed, 0, 31, tf.int32)
-    return apply_one(TRIVIALAUGMENT_SPACE, x, seed, tf.cast(level, tf.float32) / 30)
+    return _apply_one(TRIVIALAUGMENT_SPACE, x, seed, tf.cast(level, tf.float32) / 30)

@@ -226,7 +226,10 @@ DIGITS = _add_recipe(
 
 
 def list_recipes() -> list[str]:
-    """The names of the recipes, in the order of the table.
+    """The names of the recipes.
+
+    Returns:
+        The names, in the order of the table.
 
     Example:
         >>> reskeras.list_recipes()[:2]
@@ -239,10 +242,14 @@ def get_recipe(name: str | Recipe) -> Recipe:
     """The recipe of a name.
 
     Args:
-        name: such as "wrn", in any case; "RESNET_RS/152@256" is a model of ResNet-RS' scaling table.  A
-            `Recipe` is returned as it is.
+        name: such as "wrn", in any case; "RESNET_RS/152@256" is a model of ResNet-RS' scaling table.
+
+    Returns:
+        The recipe; a `Recipe` is returned as it is.
+
     Raises:
         ArgumentError: for an unknown name; the message names the nearest one.
+
     Example:
         >>> reskeras.get_recipe("wrn").training.epochs
         200

@@ -17,7 +17,7 @@ from .source import DataSource
 _LABELS_FILE = "labels.txt"           # beside the files: lines such as "1:tench", as TF-Slim writes them
 
 
-def find_files(pattern: str) -> list[str]:
+def _find_files(pattern: str) -> list[str]:
     """The files of a shell pattern, sorted.  Raises: FileNotFoundError where there are none."""
     files = sorted(f for f in glob.glob(os.path.expanduser(pattern)) if pathlib.Path(f).is_file())
     if not files:
@@ -27,7 +27,7 @@ def find_files(pattern: str) -> list[str]:
 
 def read_class_names(pattern: str) -> tuple[str, ...]:
     """The names of the classes, from the file of labels beside the records; () where there is none."""
-    path = pathlib.Path(find_files(pattern)[0]).with_name(_LABELS_FILE)
+    path = pathlib.Path(_find_files(pattern)[0]).with_name(_LABELS_FILE)
     if not path.is_file():
         return ()
     return tuple(line.partition(":")[2] for line in path.read_text(encoding="utf-8").splitlines())
@@ -38,7 +38,7 @@ def read_records(pattern: str) -> tf.data.Dataset:
 
     Several files are read at once, in an order that never changes.
     """
-    files = find_files(pattern)
+    files = _find_files(pattern)
     features = {"image/encoded": tf.io.FixedLenFeature([], tf.string),
                 "image/class/label": tf.io.FixedLenFeature([], tf.int64)}
 
@@ -61,7 +61,8 @@ def write_records(source: DataSource, folder: str | os.PathLike[str], name: str 
         name: the beginning of the files' names.
         shards: how many files.
         seed: of the order.
-    Returns: the paths of the files.
+    Returns:
+        The paths of the files.
     Raises:
         ArgumentError: for more shards than images.
         ValueError: for a file that is no image; the message names it, and nothing is written.
