@@ -88,6 +88,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         >>> report = reskeras.export(model, "net.tflite", quantize="int8", calibration_data="photos/")
         >>> print(report.summary())
     """
+    # Check what can be checked before anything is computed.
     path = pathlib.Path(path)
     file_format = find_format(path)
     check_model(model)
@@ -97,12 +98,14 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     check_output_path(path, file_format)
     check_packages(file_format)
 
+    # Prepare the model, the options of the file, and the images.
     prepared = prepare_model(model, file_format, preprocessing, labels)
     options = make_options(prepared.model, file_format, quantize=quantize, batch_size=batch_size, size=size,
                            io=io, calibration_method=calibration_method, float_layers=float_layers,
                            verbose=verbose)
-    plan = _plan(path, file_format, prepared, options, calibration_data, validation_data)
+    plan = _make_plan(path, file_format, prepared, options, calibration_data, validation_data)
 
+    # Write, measure and judge; the files get their names only after that.
     with atomic_write(path) as new:
         _write(plan, new, optimize)
         runners = {name: open_file(new, threads, name) for name in file_format.module.RUNTIMES}
@@ -128,8 +131,8 @@ class _Plan:
     images: ImageSet                # to compare on
 
 
-def _plan(path: pathlib.Path, file_format: Format, prepared: PreparedModel, options: ExportOptions,
-          calibration_data: Any, validation_data: Any) -> _Plan:
+def _make_plan(path: pathlib.Path, file_format: Format, prepared: PreparedModel, options: ExportOptions,
+               calibration_data: Any, validation_data: Any) -> _Plan:
     """Loads the images, and chooses what is compared on which of them.
 
     Raises: ValueError for images that cannot be used.
@@ -188,10 +191,8 @@ def _measure(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner]
     return ExportReport(
         file=file.name, format=plan.file_format.name, quantize=options.quantize, passed=False, fault="",
         variant=variant or prepared.model.name, tag=tag, weights_sha256=prepared.weights_sha256,
-        bytes=size, sha256=digest,
-        batch_size=options.shape[0] or 1, images=len(plan.images.images),
-        compared_values=reference.compared_values,
-        scale=scale, threads=threads, runtimes=results,
+        bytes=size, sha256=digest, batch_size=options.shape[0] or 1, images=len(plan.images.images),
+        compared_values=reference.compared_values, scale=scale, threads=threads, runtimes=results,
         keras={"latency_ms": measure_latency(reference.outputs.run, _first_batch(plan)),
                "accuracy": accuracy},
         operators=module.count_operators(file), left_to_cpu=module.count_cpu_operators(file),
