@@ -8,6 +8,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import typing
 
 import keras
 import pytest
@@ -16,7 +17,7 @@ import reskeras
 from reskeras import _registration, catalog, variants
 from reskeras.blocks import attention, ops, residual, shortcuts, spatial, stems
 from reskeras.commands import catalog_tables
-from reskeras.spec import CHOICES
+from reskeras.spec import CHOICES, Attention, Mixer
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "reskeras"
@@ -359,7 +360,8 @@ def test_every_axis_has_its_functions():
     for axis, table in tables.items():
         assert set(table) == set(CHOICES[axis]), axis
     assert set(spatial.ANTIALIAS) == set(CHOICES["antialias"]) - {None}
-    assert len(attention.ATTENTIONS) == 3 and len(spatial.MIXERS) == 3
+    assert set(attention.ATTENTIONS) == set(typing.get_args(Attention))
+    assert set(spatial.MIXERS) == set(typing.get_args(Mixer))
 
 
 def test_import_is_light():

@@ -7,7 +7,9 @@ import pytest
 from tiny import images, tiny, tiny_spec, trained
 
 import reskeras
-from reskeras.spec import CHOICES, ECA, InceptionSpec, SE, SK, Spec, SplitAttention
+from reskeras.blocks.attention import ATTENTIONS
+from reskeras.blocks.spatial import MIXERS
+from reskeras.spec import CHOICES, InceptionSpec, Spec, SplitAttention
 from reskeras.variants import VARIANTS
 
 if keras.config.backend() != "tensorflow":
@@ -61,9 +63,9 @@ def test_cases_cover_every_value_of_every_axis():
     seen = {axis: {getattr(spec, axis) for spec in nets} for axis in CHOICES}
     missing = {axis: set(values) - seen[axis] for axis, values in CHOICES.items()}
     assert missing == {axis: set() for axis in CHOICES}
-    assert {type(spec.mixer) for spec in nets} == {SK, SplitAttention, type(None)}
+    assert {type(spec.mixer) for spec in nets} == set(MIXERS)
     assert {spec.mixer.radix for spec in nets if isinstance(spec.mixer, SplitAttention)} >= {1, 2, 4}
-    assert {type(spec.attention) for spec in nets} == {SE, ECA, type(None)}
+    assert {type(spec.attention) for spec in nets} == set(ATTENTIONS)
     inceptions = [spec for spec in specs if isinstance(spec, InceptionSpec)]
     assert {spec.version for spec in inceptions} == {"v4", "resnet_v2"}
 
