@@ -2,8 +2,8 @@
 
     python examples/benchmarks/input.py --images 256 --json input.json
 
-`reskeras.train.data.Data` against torchvision's transforms on PIL (in another environment with `--timm`, in
-one process of one thread) and PIL alone, and against what a net takes in training; all of them on the same
+`reskeras.train.data.ImageDataset` against torchvision's transforms on PIL (in another environment with
+`--timm`, in one process of one thread) and PIL alone, and against what a net takes in training; all of them on the same
 core, where the system can say which. Stops where an operation falls back to a loop over images.
 """
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Ours:
     def __call__(self) -> float:
         start = time.perf_counter()
         self.number += 1
-        batches = iter(self.data.epoch(self.number))
+        batches = iter(self.data.make_epoch(self.number))
         next(batches)
         self.first_ms = 1000 * (time.perf_counter() - start)
-        for _ in range(self.data.steps // 2 - 1):
+        for _ in range(self.data.steps_per_epoch // 2 - 1):
             next(batches)
         return clock(lambda: [images.shape for images, _ in batches])()
 

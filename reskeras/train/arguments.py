@@ -67,6 +67,7 @@ class FitArguments:
         Args:
             saved: what `as_dict` returned when the training was started.
             folder: its folder, for the errors.
+
         Raises:
             ArgumentError: where an argument of now differs, or one that no file can hold is missing.
         """

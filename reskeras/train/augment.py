@@ -62,7 +62,9 @@ class Augmentation:
         Args:
             x: the bytes of a file, or pixels (height, width, channels) in 0..255.
             seed: int32 (2,).
-        Raises: ValueError for an operation on colours where there is one channel.
+
+        Raises:
+            ValueError: for an operation on colours where there is one channel.
         """
         operations = list(enumerate(self.image_operations))
         if x.dtype == tf.string and operations and operations[0][1].name in _DECODES_JPEG:
@@ -102,6 +104,7 @@ def parse_augmentation(text: str | Augmentation) -> Augmentation:
     Raises:
         ValueError: for an unknown operation or argument; the message names the nearest one.
         ImportError: where an operation needs keras-cv, which is not installed.
+
     Example:
         >>> parse_augmentation("inception_crop(224)|flip").size
         224
@@ -153,7 +156,8 @@ def _parse_arguments(call: ast.Call | None, node: ast.expr, name: str,
                      parameters: dict[str, inspect.Parameter]) -> dict[str, Any]:
     """The arguments of a call by their names.
 
-    Raises: ValueError for unknown, missing or superfluous ones.
+    Raises:
+        ValueError: for unknown, missing or superfluous ones.
     """
     try:
         positional = [ast.literal_eval(a) for a in call.args] if call else []

@@ -67,8 +67,7 @@ def flip(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 def jitter(x: tf.Tensor, seed: tf.Tensor, brightness: float, contrast: float = 0.0, saturation: float = 0.0,
            hue: float = 0.0) -> tf.Tensor:
-    """Changes each by a factor of 1 - r to 1 + r, and turns the hue by up to `hue` half turns; in this order.
-    """
+    """Changes each by a factor of 1 - r to 1 + r, then turns the hue by up to `hue` half turns."""
     draws = tf.unstack(tf.random.stateless_uniform([4], seed, -1.0, 1.0))
     x = x * (1 + brightness * draws[0])
     if contrast:

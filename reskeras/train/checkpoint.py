@@ -100,6 +100,7 @@ def restore_variables(groups: VariableGroups, arrays: Arrays, info: Mapping[str,
         arrays: as `load_checkpoint` returns them.
         info: likewise; its "variables" is what `describe_variables` returned when the checkpoint was saved.
         path: the file, for the error.
+
     Raises:
         ValueError: where the variables are not those of the checkpoint.
     """

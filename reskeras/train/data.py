@@ -46,6 +46,7 @@ class ImageDataset:
         excluded: indices of images to leave out, such as `unreadable` of an earlier run, so that a training
             that is resumed within an epoch has the same batches.
         split: "train" or "test", where the data have both.
+
     Raises:
         ArgumentError: for arguments that do not fit together.
     """
@@ -138,7 +139,9 @@ class ImageDataset:
         Args:
             epoch: its number.
             first_step: batches to leave out.
-        Returns: batches of this worker, `batch_size / workers` images each.
+
+        Returns:
+            Batches of this worker, `batch_size / workers` images each.
         """
         worker_batch = self.batch_size // self.workers
         unreadable = self.unreadable

@@ -48,6 +48,7 @@ class DistributedModel(keras.Model):
 
         Args:
             jit_compile: whether XLA compiles forward and backward, for each replica.
+
         Raises:
             ValueError: for what XLA cannot compile here, an optimizer of another strategy, or a loss that is
                 no mean.
@@ -74,11 +75,9 @@ class DistributedModel(keras.Model):
     # One replica
 
     def _forward(self, x: Any, y: Any, weight: Any, training: bool = False, key: Any = 0) -> tuple[Any, ...]:
-        """A forward pass that changes nothing itself, so that XLA may compile it.
+        """(loss, output, the layers' part of the loss, {index of a state: its new value}).
 
-        Args:
-            key: of the replica; its layers draw by it.
-        Returns: (loss, output, the layers' part of the loss, {index of a state: its new value}).
+        The pass changes nothing itself, so that XLA may compile it.  The layers draw by the replica's `key`.
         """
         # a scope does not look through to what a regularizer needs
         values = [(v, tf.convert_to_tensor(v)) for v in self.trainable_weights if v.regularizer]
@@ -93,8 +92,7 @@ class DistributedModel(keras.Model):
         return loss, output, layer_loss, {i: value for i, value in states.items() if value is not None}
 
     def _infer(self, x: Any) -> Any:
-        """The inference of a batch that may be empty; oneDNN's convolutions give an empty one a wrong shape.
-        """
+        """The inference of a batch that may be empty: oneDNN's convolutions cannot compute an empty one."""
         count = _count_samples(x)
         missing = tf.maximum(1 - count, 0)
         padded = tree.map_structure(lambda t: tf.concat([t, tf.zeros([missing, *t.shape[1:]], t.dtype)], 0),
@@ -106,8 +104,10 @@ class DistributedModel(keras.Model):
 
         Args:
             share: of the replica in the samples of the global batch, times the number of replicas.
-        Returns: (loss, output, gradients of the replica's part of the global loss, scaled by the optimizer,
-            new states).
+
+        Returns:
+            (loss, output, gradients of the replica's part of the global loss, scaled by the optimizer, new
+            states).
         """
         with tf.GradientTape() as tape:
             loss, output, layer_loss, states = self._forward(x, y, weight, training=True, key=key)
@@ -117,12 +117,11 @@ class DistributedModel(keras.Model):
         return loss, output, tape.gradient(scaled, self.trainable_weights), states
 
     def _train_replica(self, data: Any, is_together: bool = False) -> list[Any]:
-        """One replica's training step: counts its metrics, assigns new states.
+        """One replica's training step: counts its metrics, assigns new states, returns the global gradients.
 
         Args:
             is_together: whether each replica takes the samples of all, which gives the same gradients; for a
                 few samples that leave a replica without one.
-        Returns: the gradients of the global batch.
         """
         replicas = self.distribute_strategy.num_replicas_in_sync
         context = tf.distribute.get_replica_context()
@@ -156,7 +155,6 @@ class DistributedModel(keras.Model):
         return gradients
 
     def _test_replica(self, data: Any) -> None:
-        """One replica's evaluation step: counts its metrics."""
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         loss, output, _, _ = self._evaluate(x, y, weight)
         self._count(loss, _count_samples(x), x, y, output, weight)
@@ -206,7 +204,9 @@ class DistributedModel(keras.Model):
         Args:
             step: a step on one batch.
             step_together: the same, for a batch that leaves a replica without a sample.
-        Returns: a function of an iterator; it raises RuntimeError inside of a strategy's scope.
+
+        Returns:
+            A function of an iterator; it raises RuntimeError inside of a strategy's scope.
         """
         def trace(function: Any) -> Any:
             return function if self.run_eagerly else tf.function(function, reduce_retracing=True,

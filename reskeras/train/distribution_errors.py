@@ -1,5 +1,4 @@
-"""What goes wrong under a `tf.distribute` strategy: what a model cannot be compiled with, and lost workers.
-"""
+"""Errors under a `tf.distribute` strategy: what a model cannot be compiled with, and lost workers."""
 from __future__ import annotations
 
 import contextlib
@@ -17,7 +16,8 @@ _MEANS = ("sum_over_batch_size", "mean")     # reductions of a loss that are a m
 def check_loss(loss: Any, strategy: tf.distribute.Strategy) -> None:
     """Checks that a loss is a mean over samples; only then are the shares of the replicas known.
 
-    Raises: ArgumentError for another loss.
+    Raises:
+        ArgumentError: for another loss.
     """
     for one in tree.flatten(loss):
         reduction = getattr(one, "reduction", _MEANS[0])
@@ -27,7 +27,7 @@ def check_loss(loss: Any, strategy: tf.distribute.Strategy) -> None:
 
 
 def check_optimizer(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
-    """Raises: ValueError where it was made in another strategy's scope."""
+    """Checks that an optimizer was made in the scope of a strategy.  Raises: ValueError where it was not."""
     # a variable from its constructor
     steps = getattr(optimizer, "inner_optimizer", optimizer).variables[0]
     optimizer_strategy = getattr(steps.value, "distribute_strategy", None)
@@ -37,7 +37,7 @@ def check_optimizer(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
 
 
 def check_compilable(model: keras.Model, run_eagerly: bool) -> None:
-    """Raises: ValueError where XLA would not be used, or cannot be."""
+    """Checks that XLA can compile a model.  Raises: ValueError where it would not be used, or cannot be."""
     if run_eagerly:
         raise ValueError("jit_compile=True, run_eagerly=True: XLA compiles graphs; choose one of the two")
     unsupported = [layer.name for layer in model.layers if not layer.supports_jit]
@@ -53,7 +53,11 @@ def check_compilable(model: keras.Model, run_eagerly: bool) -> None:
 
 @contextlib.contextmanager
 def explain_lost_worker() -> Iterator[None]:
-    """Raises: RuntimeError where TensorFlow found that another worker has gone, or waited too long for it."""
+    """Put it around a training, to say in plain words that another worker was lost.
+
+    Raises:
+        RuntimeError: where another worker has gone, or did not answer in time.
+    """
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError) as error:

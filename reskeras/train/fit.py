@@ -170,8 +170,7 @@ class _ResumedRun:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], output: Any) -> _ResumedRun:
-        """Raises: ArgumentError where `output` is another folder; as `RunFolder.open` and `load_checkpoint`.
-        """
+        """Opens a run folder.  Raises: ArgumentError where `output` is another one; as `RunFolder.open`."""
         if output is not None and os.fspath(output) != os.fspath(folder):
             raise ArgumentError("output", os.fspath(output), "the same folder as "
                                 f"resume={os.fspath(folder)!r}: a training is resumed in its own folder")
@@ -223,7 +222,8 @@ def _set_seeds(arguments: FitArguments) -> None:
 def _find_strategy(model: Any, strategy: Any) -> tf.distribute.Strategy | None:
     """The strategy that is asked for, or that of a model.
 
-    Raises: ArgumentError where a model was built in the scope of another one; as `choose_strategy`.
+    Raises:
+        ArgumentError: where a model was built in the scope of another one; as `choose_strategy`.
     """
     if not isinstance(model, keras.Model):
         return strategies.choose_strategy(strategy)

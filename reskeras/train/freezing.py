@@ -47,8 +47,7 @@ class LayerFreezer:
 
     @contextlib.contextmanager
     def unfrozen(self) -> Iterator[None]:
-        """Inside the block nothing is frozen, so that a model that is saved there is not frozen when loaded.
-        """
+        """Inside the block nothing is frozen, so that a model saved there is not frozen when loaded."""
         self.unfreeze()
         try:
             yield

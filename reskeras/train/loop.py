@@ -33,6 +33,7 @@ class TrainingLoop:
         config: what to train.
         state: where to begin; a new training by default.
         saved: the arrays and the information of a checkpoint to resume from.
+
     Raises:
         ValueError: where the classifier, the checkpoint or XLA does not fit.
     """
@@ -57,10 +58,9 @@ class TrainingLoop:
     def run(self) -> keras.callbacks.History:
         """Trains to the end.
 
-        Afterwards the model has the averaged weights, where the recipe averages.  Where the training was
-        finished before, the model stays as it is given.
-
-        Returns: Keras' History, whose `model` is the model of the config.
+        Returns:
+            Keras' History.  Its `model` then has the averaged weights, where the recipe averages; where the
+            training was finished before, it stays as it is.
         """
         with SigtermHandler(self.config.run is not None) as self._sigterm:
             try:
@@ -251,8 +251,7 @@ class TrainingLoop:
         return {"model": self.config.model.variables, "optimizer": self.trainer.optimizer.variables}
 
     def _list_metric_variables(self) -> list[Any]:
-        """The variables of the mean loss and of the metrics; Keras lists the latter only once they have run.
-        """
+        """The variables of the mean loss and of the metrics, which Keras lists only once they have run."""
         means = [metric for metric in self.trainer.metrics if metric.name == "loss"]
         return [v for metric in means + self._metrics for v in metric.variables]
 
@@ -270,8 +269,7 @@ class TrainingLoop:
 
     @property
     def can_save_alone(self) -> bool:
-        """Whether this process can save at any step; several workers save together, at steps that all know.
-        """
+        """Whether this process can save at any step; several workers must save together."""
         return self.config.data.workers == 1
 
     def stop_if_requested(self) -> None:

@@ -44,6 +44,7 @@ def make_loss(training: Training, activation: str) -> keras.losses.Loss:
     Args:
         training: the recipe's training part.
         activation: the activation that the classifier ends in; "linear" for logits.
+
     Raises:
         ValueError: for an activation that does not belong to the loss.
     """

@@ -34,12 +34,15 @@ def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, i
         classes: how many classes they have.
         dtype: a Keras dtype policy for a net that is built from its name; a model has its own.
         preprocessing: of a model that has no metadata, as `reskeras.set_metadata` takes it.
-    Returns: (a model that knows its preprocessing and the names of its classes, the recipe).
+
+    Returns:
+        (a model that knows its preprocessing and the names of its classes, the recipe).
+
     Raises:
         ValueError: for a model that differs from the recipe's model part, or has other classes, channels or
             size.
         TypeError: for what is neither a name, a file nor a model.
-        Others: as `reskeras.create`.
+        FileNotFoundError, OSError: as `reskeras.create`.
     """
     path = os.fspath(model) if isinstance(model, (str, os.PathLike)) else ""
     if path and not path.endswith(".keras"):
@@ -105,7 +108,8 @@ def _check_model(model: Any, recipe: Recipe, dtype: str | None) -> None:
 def _fit_recipe_to_model(model: keras.Model, recipe: Recipe, images: DataSource, classes: int) -> Recipe:
     """The recipe at the model's size.
 
-    Raises: ValueError for another size than the recipe's, other classes or channels.
+    Raises:
+        ValueError: for another size than the recipe's, other classes or channels.
     """
     height, width, channels = model.input_shape[1:]
     if model.output_shape[-1] != classes:
@@ -140,8 +144,7 @@ def _is_finetuning(recipe: Recipe) -> bool:
 
 
 def _make_preprocessing(variant: str, recipe: Recipe) -> Preprocessing:
-    """How images are prepared for a net without weights: the variant's scaling, the recipe's size and crop.
-    """
+    """The preprocessing of a net without weights: the variant's scaling, the recipe's size and crop."""
     training = recipe.training
     # bilinear, as the augmentation resizes
     return Preprocessing((training.test_size,) * 2, VARIANTS[variant].spec.pixels, interpolation="bilinear",
@@ -151,7 +154,8 @@ def _make_preprocessing(variant: str, recipe: Recipe) -> Preprocessing:
 def _infer_preprocessing(model: keras.Model, recipe: Recipe) -> Preprocessing:
     """The preprocessing of a model that has none but is a variant.
 
-    Raises: ArgumentError for another model.
+    Raises:
+        ArgumentError: for another model.
     """
     if model.name not in VARIANTS or get_metadata(model).includes_preprocessing:
         raise ArgumentError("preprocessing", None, f"how the images of {model.name} are prepared, which it "

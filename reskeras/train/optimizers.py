@@ -46,8 +46,7 @@ class WeightDecay:
         super().update_step(gradient, variable, learning_rate)      # type: ignore[misc]
 
     def finalize_variable_values(self, var_list: Any) -> None:
-        """Does nothing: an epoch is a `fit` of its own, and Keras would end it with the averages as weights.
-        """
+        """Does nothing: Keras would end each epoch, which is a `fit` of its own, with the averages."""
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "l2": self.l2, "decay_all": self.decay_all}     # type: ignore[misc]
@@ -136,8 +135,9 @@ def make_optimizer(training: Training, learning_rate: Any,
 def get_averages(optimizer: Any) -> list[Any]:
     """The averaged weights, in the order of the variables that the optimizer trains.
 
-    Returns: [] without averaging, and before the first update: Keras' averages are zeros until then, for
-        instance in an epoch in which every step overflows.
+    Returns:
+        [] without averaging, and before the first update: Keras' averages are zeros until then, for instance
+        in an epoch in which every step overflows.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     has_averages = inner.use_ema and int(inner.iterations)

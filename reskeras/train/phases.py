@@ -40,6 +40,7 @@ def plan_phases(training: Training, steps_per_epoch: int, learning_rate: float,
         steps_per_epoch: batches in an epoch.
         learning_rate: after the warm-up.
         micro_batches: batches whose gradients make one update of the weights.
+
     Raises:
         ArgumentError: where a phase has too few batches for a single update.
     """

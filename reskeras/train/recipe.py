@@ -66,10 +66,14 @@ class Recipe:
             training: fields of `Training`, as {"epochs": 10} or ["epochs=10"].
             model: fields of the net's Spec, in the same way.
             spec: the Spec of the net; the model fields are checked together with it.
-        Returns: a new recipe, whose sources call the new values "given".
+
+        Returns:
+            A new recipe, whose sources call the new values "given".
+
         Raises:
             TypeError: for a field that does not exist; the message names the nearest one.
             ArgumentError: for a value of another type or outside of its range.
+
         Example:
             >>> reskeras.get_recipe("wrn").override({"epochs": 10}, ["block_dropout_rate=0.1"])
         """
@@ -90,8 +94,7 @@ class Recipe:
                                    model={**self.model, **new_model}, sources=sources)
 
     def as_dict(self) -> dict[str, Any]:
-        """The recipe for a JSON file; values that are neither text nor numbers are replaced by their `repr`.
-        """
+        """The recipe for a JSON file; other values than text and numbers are replaced by their `repr`."""
         model = {n: v if isinstance(v, (str, int, float, type(None))) else repr(v) for n,
                  v in self.model.items()}
         return {"name": self.name, "training": dataclasses.asdict(self.training), "model": model,
@@ -152,7 +155,8 @@ def _resize_crops(training: Training, size: int) -> dict[str, Any]:
 def parse_overrides(overrides: Overrides) -> dict[str, Any]:
     """Fields as a dict, from a dict or from strings such as "epochs=10".
 
-    Raises: ValueError for a string without "=".
+    Raises:
+        ValueError: for a string without "=".
     """
     if isinstance(overrides, Mapping):
         return dict(overrides)

@@ -79,7 +79,8 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Inside the block no other process trains in this folder, where the system has file locks.
 
-        Raises: ValueError where another process trains there.
+        Raises:
+            ValueError: where another process trains there.
         """
         with contextlib.ExitStack() as stack:
             if self.is_chief:

@@ -1,5 +1,4 @@
-"""The learning rate as a function of the step alone, so that a resumed training has the same learning rates.
-"""
+"""The learning rate as a function of the step alone, so that a resumed training has the same one."""
 from __future__ import annotations
 
 import math
@@ -77,8 +76,10 @@ def make_schedule(training: Training, learning_rate: float, updates_per_epoch: f
         updates_per_epoch: updates of the weights in an epoch.
         total_updates: updates of the weights in the whole training.
         steps_per_update: batches for one update.
-    Returns: a schedule; for "plateau" the number `learning_rate`, which follows the results
-        (`count_plateaus`).
+
+    Returns:
+        A schedule; for "plateau" the number `learning_rate`, which follows the results (`count_plateaus`).
+
     Raises:
         ArgumentError: for a plateau with a warm-up.
     """

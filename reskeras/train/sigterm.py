@@ -15,6 +15,7 @@ class SigtermHandler:
 
     Args:
         is_active: whether to do so; else the signal has its usual effect.
+
     Attributes:
         is_requested: whether there has been a SIGTERM.
     """
@@ -40,7 +41,6 @@ class SigtermHandler:
             self._timer.start()
 
     def _exit(self) -> None:
-        """A step or a first compilation takes too long: the previous checkpoint, which is complete, remains.
-        """
+        """Ends the process within a step that takes too long; the previous checkpoint remains."""
         print("terminated within a step: the previous checkpoint is kept", file=sys.stderr, flush=True)
         os._exit(0)

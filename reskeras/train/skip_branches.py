@@ -26,7 +26,9 @@ def plan_steps(model: keras.Model, is_alone: bool) -> list[Step] | None:
         model: a functional model.
         is_alone: whether there is one replica; among several, synchronized batch normalization cannot be
             conditional.
-    Returns: the steps; None where no branch can be skipped.
+
+    Returns:
+        The steps; None where no branch can be skipped.
     """
     operations = list(model.operations)
     if not all(_is_simple(operation) for operation in operations):

@@ -30,6 +30,7 @@ def open_source(data: Any, split: str = "train") -> DataSource:
             channels); or a `DataSource`, which is returned as it is.
         split: "train" or "test", where there are both: the folders train, test or val, the splits of tfds,
             x_test in an .npz file.
+
     Raises:
         ArgumentError: for another string.
         ValueError: for images or labels of another form.
@@ -58,6 +59,7 @@ def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = 
         images: uint8, (N, height, width) or (N, height, width, 1 or 3).
         labels: class numbers, (N,) or (N, 1).
         classes: the names of the classes, where they are known.
+
     Raises:
         ValueError: for arrays of another shape or type.
     """

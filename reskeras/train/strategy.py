@@ -26,6 +26,7 @@ def choose_strategy(strategy: str | tf.distribute.Strategy | None = "auto",
             multi_worker where TF_CONFIG names several machines, mirrored where there are several GPUs, else
             none; or a strategy, which is returned as it is.
         timeout: seconds that a worker waits for the others in one step before it gives up.
+
     Raises:
         ArgumentError: for another name.
         ValueError: where "multi_worker" finds a missing or wrong TF_CONFIG.
@@ -85,7 +86,8 @@ _STRATEGY_CLASSES = {
 def _list_workers() -> list[str]:
     """The addresses of TF_CONFIG's workers, the chief first.
 
-    Raises: ValueError where TensorFlow could not read it.
+    Raises:
+        ValueError: where TensorFlow could not read it.
     """
     text = os.environ.get("TF_CONFIG", "")
     try:
@@ -122,9 +124,13 @@ def distributable(model: keras.Model) -> DistributedModel:
 
     Args:
         model: a functional model, made inside of `strategy.scope()`.
-    Returns: a Keras model with the same methods.
+
+    Returns:
+        A Keras model with the same methods.
+
     Raises:
         TypeError: for a model that is not functional.
+
     Example:
         >>> with strategy.scope():
         ...     net = reskeras.ResNet50(weights=None, classes=10)
@@ -153,7 +159,10 @@ def distribute_batches(strategy: tf.distribute.Strategy | None, dataset: tf.data
         dataset: the batches of this worker, of `batch_size / workers` samples each; other workers have
             theirs.
         batch_size: samples per step of all workers together.
-    Returns: what `fit` and `evaluate` take.
+
+    Returns:
+        What `fit` and `evaluate` take.
+
     Raises:
         ArgumentError: for a batch that the replicas cannot share evenly.
     """
@@ -166,7 +175,8 @@ def distribute_batches(strategy: tf.distribute.Strategy | None, dataset: tf.data
 def get_replica_batch_size(strategy: tf.distribute.Strategy | None, batch_size: int) -> int:
     """Samples per step of each replica.
 
-    Raises: ArgumentError for a batch that the replicas cannot share evenly.
+    Raises:
+        ArgumentError: for a batch that the replicas cannot share evenly.
     """
     replicas = strategy.num_replicas_in_sync if strategy else 1
     if batch_size % replicas:

@@ -61,8 +61,10 @@ def write_records(source: DataSource, folder: str | os.PathLike[str], name: str 
         name: the beginning of the files' names.
         shards: how many files.
         seed: of the order.
+
     Returns:
         The paths of the files.
+
     Raises:
         ArgumentError: for more shards than images.
         ValueError: for a file that is no image; the message names it, and nothing is written.

@@ -125,7 +125,9 @@ def convert_value(name: str, value: Any, annotation: str) -> Any:
     Args:
         name: the field, for the error.
         annotation: its type, one of `EXPECTED`.
-    Raises: ArgumentError for a value that is not of this type.
+
+    Raises:
+        ArgumentError: for a value that is not of this type.
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if annotation == "tuple[float, ...]" and isinstance(value, (tuple, list)):

@@ -42,7 +42,7 @@ def open_training_sources(arguments: FitArguments) -> TrainingSources:
 
     Raises:
         ValueError: where the validation has other classes, or the number of classes is not known.
-        Others: as `open_source`.
+        FileNotFoundError, ImportError: as `open_source`.
     """
     train, validation = _open_sources(arguments)
     classes = _count_classes(train, arguments.classes)
@@ -75,6 +75,7 @@ def split_source(images: DataSource, fraction: float, seed: int) -> tuple[DataSo
         images: files or arrays.
         fraction: in (0, 1).
         seed: of the choice.
+
     Raises:
         ArgumentError: for a stream, or a class of one image.
     """
@@ -117,7 +118,8 @@ def _count_classes(images: DataSource, classes: int | None) -> int:
 def count_images(images: DataSource, classes: int) -> int:
     """How many images; a stream is read once for it.
 
-    Raises: ValueError where a stream has a label beyond the classes.
+    Raises:
+        ValueError: where a stream has a label beyond the classes.
     """
     if images.stream is None:
         return len(images)
@@ -143,6 +145,7 @@ def make_datasets(sources: TrainingSources, arguments: FitArguments, training: T
         model: its metadata say how images are prepared.
         excluded: indices of training images to leave out.
         worker: (the number of this worker, how many there are).
+
     Raises:
         ArgumentError: for a batch that cannot be divided.
     """
