@@ -20,17 +20,17 @@ TIMM = ("build", "train_step", "inference_timm", "input")
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    options.add_argument("--output", default=".", help="a folder for the figures")
-    options.add_argument("--timm", help="a Python that has torch and timm")
-    options.add_argument("--only", nargs="+", choices=SHORT, default=list(SHORT))
-    given = options.parse_args()
-    pathlib.Path(given.output).mkdir(parents=True, exist_ok=True)
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    arguments.add_argument("--output", default=".", help="a folder for the figures")
+    arguments.add_argument("--timm", help="a Python that has torch and timm")
+    arguments.add_argument("--only", nargs="+", choices=SHORT, default=list(SHORT))
+    options = arguments.parse_args()
+    pathlib.Path(options.output).mkdir(parents=True, exist_ok=True)
     failed = []
-    for name in given.only:
+    for name in options.only:
         script, figures = (
-            pathlib.Path(__file__).with_name(f"{name}.py"), pathlib.Path(given.output, f"{name}.json"))
-        extra = ["--timm", given.timm] if given.timm and name in TIMM else []
+            pathlib.Path(__file__).with_name(f"{name}.py"), pathlib.Path(options.output, f"{name}.json"))
+        extra = ["--timm", options.timm] if options.timm and name in TIMM else []
         print(f"== {name}", flush=True)
         if subprocess.run(
             [sys.executable, str(script), *SHORT[name], *extra, "--json", str(figures)]).returncode:

@@ -46,38 +46,38 @@ class Fresh:
 
 def cases(nets: list[str], timm: str | None) -> dict[str, dict[str, Fresh]]:
     """What is built -> its sides."""
-    found = {"import reskeras": {"reskeras": Fresh("import reskeras" + LIGHT)},
+    sides = {"import reskeras": {"reskeras": Fresh("import reskeras" + LIGHT)},
              "reskeras list": {"reskeras": Fresh("import reskeras.cli; reskeras.cli.main(['list'])" + LIGHT)}}
     for net in nets:
-        found[net] = {"reskeras": Fresh(f"reskeras.{net}(weights=None)", "import keras, reskeras.build")}
+        sides[net] = {"reskeras": Fresh(f"reskeras.{net}(weights=None)", "import keras, reskeras.build")}
         if net in APPLICATIONS:
-            found[net]["keras.applications"] = Fresh(
+            sides[net]["keras.applications"] = Fresh(
                 f"keras.applications.{net}(weights=None)", "import keras")
         if timm and net in TIMM:
-            found[net]["timm"] = Fresh(f"timm.create_model({TIMM[net]!r})", "import timm", timm)
-    return found
+            sides[net]["timm"] = Fresh(f"timm.create_model({TIMM[net]!r})", "import timm", timm)
+    return sides
 
 
 def main() -> None:
-    options = parser(__doc__, seconds=0.0)
-    options.add_argument("--nets", nargs="*", default=NETS)
-    options.add_argument("--timm", help="a Python that has torch and timm")
-    options.add_argument("--calls", type=int, default=2, help="of each half, at least")
-    given = options.parse_args()
+    arguments = parser(__doc__, seconds=0.0)
+    arguments.add_argument("--nets", nargs="*", default=NETS)
+    arguments.add_argument("--timm", help="a Python that has torch and timm")
+    arguments.add_argument("--calls", type=int, default=2, help="of each half, at least")
+    options = arguments.parse_args()
     rows: list[dict[str, Any]] = []
-    for what, sides in cases(given.nets, given.timm).items():
-        found: dict[str, Timed] = in_turns(sides, given.seconds, warm=0, least=given.calls)
-        ratios = {side: ratio(found["reskeras"], found[side]) for side in sides if side != "reskeras"}
+    for what, sides in cases(options.nets, options.timm).items():
+        times: dict[str, Timed] = in_turns(sides, options.seconds, warm=0, least=options.calls)
+        ratios = {side: ratio(times["reskeras"], times[side]) for side in sides if side != "reskeras"}
         rows.append(
             {
-                "what": what, **figures(found), "ratio": ratios,
+                "what": what, **figures(times), "ratio": ratios,
                 "peak_mib": {s: round(f.mib) for s, f in sides.items()}})
-        said = "  ".join(f"{side} {found[side].ms:.0f} ms, {sides[side].mib:.0f} MiB" for side in sides)
+        text = "  ".join(f"{side} {times[side].ms:.0f} ms, {sides[side].mib:.0f} MiB" for side in sides)
         print(
-            f"{what:18} {said}"
+            f"{what:18} {text}"
             + "".join(f"; reskeras / {side} {shown(value)}" for side, value in ratios.items()),
             flush=True)
-    write(given.json, rows)
+    write(options.json, rows)
 
 
 if __name__ == "__main__":

@@ -76,9 +76,9 @@ def plain_openvino(source: str, images: np.ndarray, threads: int, precision: str
 def plain_onnx(net: keras.Model, images: np.ndarray, threads: int) -> Call:
     import onnxruntime
     import tf2onnx
-    given = tf.TensorSpec(images.shape, name="images")
+    signature = tf.TensorSpec(images.shape, name="images")
     proto, _ = tf2onnx.convert.from_function(
-        tf.function(lambda x: net(x, training=False), [given]), [given], opset=17)
+        tf.function(lambda x: net(x, training=False), [signature]), [signature], opset=17)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(
@@ -113,7 +113,7 @@ def pairs(
     net.set_weights(theirs.get_weights())
     images = np.random.default_rng(0).standard_normal((batch, *shape)).astype("float32")
     source = functools.cache(lambda: saved(theirs, folder, batch))
-    found: dict[str, Callable[[], tuple[Call, Call]]] = {
+    makers: dict[str, Callable[[], tuple[Call, Call]]] = {
         "predict": lambda: (lambda: theirs.predict_on_batch(images), lambda: net.predict_on_batch(images)),
         "TF graph": lambda: (graph(theirs, images), graph(net, images)),
         "TF optimized": lambda: (
@@ -124,28 +124,28 @@ def pairs(
         extra = {"calibration_data": samples(shape)} if kind == "int8" else {}
         path = folder / f"{kind}.tflite"
         name = f"TFLite {kind or 'float32'}"
-        found[name] = lambda kind=kind, extra=extra, path=path: (  # type: ignore[misc]
+        makers[name] = lambda kind=kind, extra=extra, path=path: (  # type: ignore[misc]
             plain_tflite(source(), images, threads, kind),
             ours(net, path, images, threads, quantize=kind, **extra),
         )
     if importlib.util.find_spec("openvino"):
         for precision in ("f32", "bf16"):
-            found[f"OpenVINO {precision}"] = lambda precision=precision: (      # type: ignore[misc]
+            makers[f"OpenVINO {precision}"] = lambda precision=precision: (      # type: ignore[misc]
                 plain_openvino(source(), images, threads, precision),
                 ours(net, folder / "net.xml", images, threads, f"OpenVINO {precision}"))
     if importlib.util.find_spec("tf2onnx") and importlib.util.find_spec("onnxruntime"):
-        found["ONNX Runtime"] = lambda: (
+        makers["ONNX Runtime"] = lambda: (
             plain_onnx(theirs, images, threads), ours(net, folder / "net.onnx", images, threads))
-    return found
+    return makers
 
 
 def main() -> None:
-    given = parser(__doc__)
-    given.add_argument("--net", default="ResNet50", choices=NETS, help="of keras.applications and ours")
-    given.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS, help="all by default")
-    given.add_argument("--batch", type=int, default=1)
-    given.add_argument("--threads", type=int, default=os.cpu_count())
-    options = given.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--net", default="ResNet50", choices=NETS, help="of keras.applications and ours")
+    arguments.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS, help="all by default")
+    arguments.add_argument("--batch", type=int, default=1)
+    arguments.add_argument("--threads", type=int, default=os.cpu_count())
+    options = arguments.parse_args()
     if tf.config.threading.get_intra_op_parallelism_threads() != options.threads:     # before anything runs
         with contextlib.suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(options.threads)
@@ -158,10 +158,10 @@ def main() -> None:
             options.net, pathlib.Path(folder), options.size, options.batch, options.threads).items():
             if target not in options.targets:
                 continue
-            plain, own = sides()
-            found = in_turns({"plain": clock(plain), "ours": clock(own)}, options.seconds)
-            before, after = found["plain"], found["ours"]
-            rows.append({"target": target, **figures(found), "plain_ms": before.ms, "ours_ms": after.ms,
+            plain, ours_call = sides()
+            times = in_turns({"plain": clock(plain), "ours": clock(ours_call)}, options.seconds)
+            before, after = times["plain"], times["ours"]
+            rows.append({"target": target, **figures(times), "plain_ms": before.ms, "ours_ms": after.ms,
                          "ratio": ratio(after, before)})
             print(
                 f"{target:16} {before.ms:10.2f} {after.ms:10.2f} {shown(ratio(after, before)):>13}",

@@ -51,39 +51,41 @@ def peak_mib() -> float | None:
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument(
         "--nets", nargs="+", default=["ResNet50V1_5", "ResNeXt50_32x4d", "SEResNeXt50_32x4d", "ResNeSt50"])
-    options.add_argument("--batch", type=int, default=256)
-    options.add_argument("--timm", help="a Python that has torch and timm")
-    options.add_argument("--peak", type=float, help="TFLOP/s of the card in bfloat16, for MFU")
-    given = options.parse_args()
+    arguments.add_argument("--batch", type=int, default=256)
+    arguments.add_argument("--timm", help="a Python that has torch and timm")
+    arguments.add_argument("--peak", type=float, help="TFLOP/s of the card in bfloat16, for MFU")
+    options = arguments.parse_args()
     device = jax.local_devices()[0]
     keras.config.set_dtype_policy("mixed_bfloat16")
-    peer, rows = Peer(given.timm) if given.timm else None, []
+    peer, rows = Peer(options.timm) if options.timm else None, []
     print(
         f"on {device.device_kind}" + (": nothing that a GPU would show" if device.platform == "cpu" else ""))
-    for name in given.nets:
-        for what, batch in (("training", given.batch), ("inference", 1), ("inference", given.batch)):
-            net = getattr(reskeras, name)(weights=None, input_shape=(given.size, given.size, 3))
+    for name in options.nets:
+        for what, batch in (("training", options.batch), ("inference", 1), ("inference", options.batch)):
+            net = getattr(reskeras, name)(weights=None, input_shape=(options.size, options.size, 3))
             sides: dict[str, Side] = {
                 "reskeras": clock((training if what == "training" else inference)(net, batch))}
             if peer:
                 sides["timm"] = peer.side(
                     net=TIMM[name], mode="bf16_compile", train=what == "training", batch=batch,
-                    size=given.size, device="cuda" if device.platform == "gpu" else "cpu")
-            found = in_turns(sides, given.seconds, warm=3)
-            rate = {side: 1000 * batch / timed.ms for side, timed in found.items()}
+                    size=options.size, device="cuda" if device.platform == "gpu" else "cpu")
+            times = in_turns(sides, options.seconds, warm=3)
+            rate = {side: 1000 * batch / timed.ms for side, timed in times.items()}
             work = (6 if what == "training" else 2) * reskeras.cost(net).macs / 1e12
             row = {
-                "net": name, "what": what, "batch": batch, **figures(found), "images_per_second": rate,
+                "net": name, "what": what, "batch": batch, **figures(times), "images_per_second": rate,
                 "peak_mib": peak_mib(),
-                "times_timm": ratio(found["timm"], found["reskeras"]) if peer else None,
-                "mfu": {side: work * own / given.peak for side, own in rate.items()} if given.peak else None}
+                "times_timm": ratio(times["timm"], times["reskeras"]) if peer else None,
+                "mfu": {side: work * speed / options.peak for side, speed in rate.items()}
+                if options.peak
+                else None}
             rows.append(row)
             print(
                 f"{name:18} {what:9} {batch:4}  "
-                + "  ".join(f"{side} {own:.1f} images/s" for side, own in rate.items())
+                + "  ".join(f"{side} {speed:.1f} images/s" for side, speed in rate.items())
                 + (f"  {shown(row['times_timm'], 2)} times timm" if peer else ""),
                 flush=True)
             if peer:
@@ -91,7 +93,7 @@ def main() -> None:
     if peer:
         peer.close()
     keras.config.set_dtype_policy("float32")
-    write(given.json, rows, device=device.device_kind, versions=peer.versions if peer else {})
+    write(options.json, rows, device=device.device_kind, versions=peer.versions if peer else {})
 
 
 if __name__ == "__main__":

@@ -44,13 +44,13 @@ RUNTIMES: dict[str, Callable[..., Callable[[], Any]]] = {
 
 
 def main() -> None:
-    given = parser(__doc__)
-    given.add_argument("--nets", nargs="+", default=NETS)
-    given.add_argument("--batches", nargs="+", type=int, default=[1, 8])
-    given.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
-    given.add_argument("--passes", nargs="+", help="instead of the default ones")
-    given.add_argument("--base", nargs="+", default=[], help="passes of the side before, none by default")
-    options = given.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--nets", nargs="+", default=NETS)
+    arguments.add_argument("--batches", nargs="+", type=int, default=[1, 8])
+    arguments.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
+    arguments.add_argument("--passes", nargs="+", help="instead of the default ones")
+    arguments.add_argument("--base", nargs="+", default=[], help="passes of the side before, none by default")
+    options = arguments.parse_args()
     rows = []
     print(f"{'net':20} {'runtime':8} {'batch':>5} {'before ms':>10} {'after ms':>10} {'after / before':>15}")
     for name in options.nets:
@@ -64,11 +64,11 @@ def main() -> None:
                     .standard_normal((batch, options.size, options.size, 3))
                     .astype("float32"))
                 old, new = (RUNTIMES[runtime](model, images) for model in (before, after))
-                found = in_turns({"before": clock(old), "after": clock(new)}, options.seconds)
-                first, then = found["before"], found["after"]
+                times = in_turns({"before": clock(old), "after": clock(new)}, options.seconds)
+                first, then = times["before"], times["after"]
                 rows.append(
                     {
-                        "net": name, "runtime": runtime, "batch": batch, **figures(found),
+                        "net": name, "runtime": runtime, "batch": batch, **figures(times),
                         "before_ms": first.ms, "after_ms": then.ms, "ratio": ratio(then, first)})
                 print(
                     f"{name:20} {runtime:8} {batch:5} {first.ms:10.1f} {then.ms:10.1f} "

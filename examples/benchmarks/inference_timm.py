@@ -63,57 +63,59 @@ def sides_of(name: str, batch: int, size: int, folder: pathlib.Path, ways: Seque
     return sides
 
 
-def best(found: dict[str, Timed], names: Iterable[str]) -> str:
+def best(times: dict[str, Timed], names: Iterable[str]) -> str:
     """The fastest of those that were measured, "" where none was."""
-    return min((name for name in names if name in found), key=lambda name: found[name].ms, default="")
+    return min((name for name in names if name in times), key=lambda name: times[name].ms, default="")
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--nets", nargs="+", default=NETS)
-    options.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32])
-    options.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="of ours; all by default")
-    options.add_argument("--timm", help="a Python that has torch and timm")
+    arguments = parser(__doc__)
+    arguments.add_argument("--nets", nargs="+", default=NETS)
+    arguments.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32])
+    arguments.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="of ours; all by default")
+    arguments.add_argument("--timm", help="a Python that has torch and timm")
     modes = [mode for kind in THEIRS.values() for mode in kind]
-    options.add_argument("--modes", nargs="+", choices=modes, default=modes, help="of timm")
-    given = options.parse_args()
-    peer, rows = Peer(given.timm) if given.timm else None, []
+    arguments.add_argument("--modes", nargs="+", choices=modes, default=modes, help="of timm")
+    options = arguments.parse_args()
+    peer, rows = Peer(options.timm) if options.timm else None, []
     product, gflop = matmul()
-    for name in given.nets:
-        macs = reskeras.cost(built(name, given.size)).macs
-        for batch in given.batches:
+    for name in options.nets:
+        macs = reskeras.cost(built(name, options.size)).macs
+        for batch in options.batches:
             with tempfile.TemporaryDirectory() as folder:
-                sides = sides_of(name, batch, given.size, pathlib.Path(folder), given.ways)
-                own = [way for way in sides if way != "keras.applications"]
-                for mode in given.modes if peer else ():
+                sides = sides_of(name, batch, options.size, pathlib.Path(folder), options.ways)
+                our_sides = [way for way in sides if way != "keras.applications"]
+                for mode in options.modes if peer else ():
                     assert peer
                     sides[f"timm {mode}"] = peer.side(
-                        net=TIMM[name], mode=mode, train=False, batch=batch, size=given.size)
-                found = in_turns({**sides, "matmul": product}, given.seconds)
-            rate = gflop / found["matmul"].ms
-            row = {"net": name, "batch": batch, **figures(found),
-                   "share_of_matmul_rate": {way: 2e-9 * macs * batch / found[way].ms / rate for way in own}}
-            first, half, low = best(found, FLOAT), best(found, HALF), best(found, (*HALF, INT8))
+                        net=TIMM[name], mode=mode, train=False, batch=batch, size=options.size)
+                times = in_turns({**sides, "matmul": product}, options.seconds)
+            rate = gflop / times["matmul"].ms
+            row = {
+                "net": name, "batch": batch, **figures(times),
+                "share_of_matmul_rate": {
+                    way: 2e-9 * macs * batch / times[way].ms / rate for way in our_sides}}
+            first, half, low = best(times, FLOAT), best(times, HALF), best(times, (*HALF, INT8))
             row["best"], row["best_half"], row["best_low"], row["ratio"] = first, half, low, {}
-            if low and "keras.applications" in found:
-                row["ratio"]["predict / best bf16 or int8"] = ratio(found["keras.applications"], found[low])
+            if low and "keras.applications" in times:
+                row["ratio"]["predict / best bf16 or int8"] = ratio(times["keras.applications"], times[low])
             for mine, kind in ((first, "float32"), (half, "bfloat16")):
-                their = best(found, [f"timm {mode}" for mode in THEIRS[kind]])
+                their = best(times, [f"timm {mode}" for mode in THEIRS[kind]])
                 if mine and their:
                     row["ratio"][f"best timm / best, {kind}"] = per_mac(
-                        name, ratio(found[their], found[mine]))
+                        name, ratio(times[their], times[mine]))
             if peer:
                 peer.drop()
             rows.append(row)
             print(
                 f"{name} {batch}: "
-                + ", ".join(f"{way} {found[way].ms:.1f}" for way in sides)
+                + ", ".join(f"{way} {times[way].ms:.1f}" for way in sides)
                 + " ms; "
                 + ", ".join(f"{what} {shown(value, 2)}" for what, value in row["ratio"].items()),
                 flush=True)
     if peer:
         peer.close()
-    write(given.json, rows, versions=peer.versions if peer else {})
+    write(options.json, rows, versions=peer.versions if peer else {})
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python examples/benchmarks/input.py --images 256 --json input.json
 
 `reskeras.train.data.ImageDataset` against torchvision's transforms on PIL (in another environment with
-`--timm`, in one process of one thread) and PIL alone, and against what a net takes in training; all of them on the same
-core, where the system can say which. Stops where an operation falls back to a loop over images.
+`--timm`, in one process of one thread) and PIL alone, and against what a net takes in training; all of them
+on the same core, where the system can say which. Stops where an operation falls back to a loop over images.
 """
 from __future__ import annotations
 
@@ -87,51 +87,52 @@ def pinned() -> int:
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument(
         "--images", type=int, default=512, help="of few, those in the making at the start count too much")
-    options.add_argument("--batch", type=int, default=32)
-    options.add_argument("--net", default="ResNet50", help="whose training rate it has to keep up with")
-    options.add_argument("--timm", help="a Python that has torchvision")
-    given = options.parse_args()
+    arguments.add_argument("--batch", type=int, default=32)
+    arguments.add_argument("--net", default="ResNet50", help="whose training rate it has to keep up with")
+    arguments.add_argument("--timm", help="a Python that has torchvision")
+    options = arguments.parse_args()
     warnings.filterwarnings("error", message=".*(while_loop|pfor).*")
     cores = pinned()
-    peer = Peer(given.timm) if given.timm else None
+    peer = Peer(options.timm) if options.timm else None
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        make(folder, given.images)
-        own = {
-            kind: Ours(folder, text.format(size=given.size), given.batch) for kind, text in PIPELINES.items()}
-        sides: dict[str, Side] = {**own}
-        sides["PIL, decode alone"] = clock(pil(folder, given.size))
+        make(folder, options.images)
+        pipelines = {
+            kind: Ours(folder, text.format(size=options.size), options.batch)
+            for kind, text in PIPELINES.items()}
+        sides: dict[str, Side] = {**pipelines}
+        sides["PIL, decode alone"] = clock(pil(folder, options.size))
         if peer:
             for randaugment in (False, True):
                 sides["torchvision" + ", RandAugment" * randaugment] = peer.images(
-                    folder=name, size=given.size, randaugment=randaugment)
-        sides["training"] = clock(training_rate(given.net, given.size, 8))
-        found = in_turns(sides, given.seconds, warm=1, least=2)
-    steps = given.images // given.batch
-    whole = (steps - max(steps // 2, 1)) * given.batch
+                    folder=name, size=options.size, randaugment=randaugment)
+        sides["training"] = clock(training_rate(options.net, options.size, 8))
+        times = in_turns(sides, options.seconds, warm=1, least=2)
+    steps = options.images // options.batch
+    whole = (steps - max(steps // 2, 1)) * options.batch
     rows = []
     for side in sides:
-        count = {**dict.fromkeys(PIPELINES, whole), "training": 8}.get(side, given.images)
-        rate = 1000 * count / found[side].ms
-        rows.append({"side": side, "cores": cores, "images_per_second": rate, "quiet": found[side].quiet})
-        print(f"{side:26} {rate:8.1f} images/s" + f", {given.net}" * (side == "training")
-              + ("" if found[side].quiet else ", noisy"), flush=True)
-    share = ratio(found["training"], found["+ mixup"])
+        count = {**dict.fromkeys(PIPELINES, whole), "training": 8}.get(side, options.images)
+        rate = 1000 * count / times[side].ms
+        rows.append({"side": side, "cores": cores, "images_per_second": rate, "quiet": times[side].quiet})
+        print(f"{side:26} {rate:8.1f} images/s" + f", {options.net}" * (side == "training")
+              + ("" if times[side].quiet else ", noisy"), flush=True)
+    share = ratio(times["training"], times["+ mixup"])
     keeps = None if share is None else share * whole / 8
     print(
         f"the pipeline makes {shown(keeps, 1)} times the images that the net takes; "
         "first batches of an epoch after "
-        + ", ".join(f"{side.first_ms:.0f}" for side in own.values())
+        + ", ".join(f"{side.first_ms:.0f}" for side in pipelines.values())
         + " ms"
     )
     if peer:
         peer.close()
     write(
-        given.json, rows, **figures(found), times_the_training_rate=keeps,
-        first_batch_ms={kind: round(side.first_ms) for kind, side in own.items()},
+        options.json, rows, **figures(times), times_the_training_rate=keeps,
+        first_batch_ms={kind: round(side.first_ms) for kind, side in pipelines.items()},
         versions=peer.versions if peer else {})
 
 

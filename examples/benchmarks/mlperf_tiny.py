@@ -21,26 +21,26 @@ from reskeras.images.preprocessing import Preprocessing
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--weights", required=True, help="the benchmark's trained .h5")
-    options.add_argument("--theirs", required=True, help="the benchmark's int8 .tflite")
-    given = options.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--weights", required=True, help="the benchmark's trained .h5")
+    arguments.add_argument("--theirs", required=True, help="the benchmark's int8 .tflite")
+    options = arguments.parse_args()
     # what it is calibrated on changes no time
     pixels = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), "uint8")
     image = pixels[:1].astype("float32")
     with tempfile.TemporaryDirectory() as folder:
-        paths = {"ours": pathlib.Path(folder, "ours.tflite"), "theirs": pathlib.Path(given.theirs)}
+        paths = {"ours": pathlib.Path(folder, "ours.tflite"), "theirs": pathlib.Path(options.theirs)}
         reskeras.export(
-            reskeras.MLPerfTinyResNet8(weights=given.weights), paths["ours"], quantize="int8",
+            reskeras.MLPerfTinyResNet8(weights=options.weights), paths["ours"], quantize="int8",
             calibration_data=pixels, preprocessing=Preprocessing((32, 32), "raw", crop_pct=1.0), strict=False)
         runs = {name: open_file(path).run for name, path in paths.items()}
-        found = in_turns(
-            {name: clock(lambda run=run: run(image)) for name, run in runs.items()}, given.seconds, warm=50)
+        times = in_turns(
+            {name: clock(lambda run=run: run(image)) for name, run in runs.items()}, options.seconds, warm=50)
         size = {name: path.stat().st_size for name, path in paths.items()}
-    share = ratio(found["ours"], found["theirs"])
-    print(", ".join(f"{name} {timed.ms:.3f} ms, {size[name]:,} bytes" for name, timed in found.items())
+    share = ratio(times["ours"], times["theirs"])
+    print(", ".join(f"{name} {timed.ms:.3f} ms, {size[name]:,} bytes" for name, timed in times.items())
           + f"; ours / theirs {shown(share)}")
-    write(given.json, [{"ratio": share, "bytes": size, **figures(found)}])
+    write(options.json, [{"ratio": share, "bytes": size, **figures(times)}])
 
 
 if __name__ == "__main__":

@@ -47,43 +47,44 @@ class Workers:
 
     def __call__(self) -> float:
         environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-        own = [{"TF_CONFIG": config} for config in make_configs(self.number)] if self.number > 1 else [{}]
+        configurations = (
+            [{"TF_CONFIG": config} for config in make_configs(self.number)] if self.number > 1 else [{}])
         processes = [
             subprocess.Popen(
                 [sys.executable, "-c", self.code], env={**environment, **more}, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            for more in own]
-        said = [process.communicate() for process in processes]
-        for process, (_, errors) in zip(processes, said):
+            for more in configurations]
+        text = [process.communicate() for process in processes]
+        for process, (_, errors) in zip(processes, text):
             if process.returncode:
                 raise RuntimeError(f"a worker ended with {process.returncode}: {errors[-2000:]}")
-        rates, self.losses = json.loads(said[0][0].splitlines()[-1])
+        rates, self.losses = json.loads(text[0][0].splitlines()[-1])
         return 1000 / statistics.median(rates[1:])
 
 
 def main() -> None:
-    options = parser(__doc__, size=32, seconds=0.0)
-    options.add_argument("--net", default="cifar_resnet20")
-    options.add_argument("--batch", type=int, default=128, help="of all workers together")
-    options.add_argument("--images", type=int, default=512)
-    options.add_argument("--epochs", type=int, default=3)
-    options.add_argument("--runs", type=int, default=2, help="of each half")
-    given = options.parse_args()
-    what = {name: getattr(given, name) for name in ("net", "batch", "images", "epochs", "size")}
+    arguments = parser(__doc__, size=32, seconds=0.0)
+    arguments.add_argument("--net", default="cifar_resnet20")
+    arguments.add_argument("--batch", type=int, default=128, help="of all workers together")
+    arguments.add_argument("--images", type=int, default=512)
+    arguments.add_argument("--epochs", type=int, default=3)
+    arguments.add_argument("--runs", type=int, default=2, help="of each half")
+    options = arguments.parse_args()
+    what = {name: getattr(options, name) for name in ("net", "batch", "images", "epochs", "size")}
     sides = {"1 process": Workers(1, **what), "2 workers": Workers(2, **what)}
-    found = in_turns(sides, given.seconds, warm=0, least=given.runs)
+    times = in_turns(sides, options.seconds, warm=0, least=options.runs)
     apart = max(abs(a - b) / a for a, b in zip(*(side.losses for side in sides.values())))
-    share = ratio(found["2 workers"], found["1 process"])
-    for name, timed in found.items():
+    share = ratio(times["2 workers"], times["1 process"])
+    for name, timed in times.items():
         print(f"{name:10} {1000 / timed.ms:8.1f} images/s" + ("" if timed.quiet else ", noisy"))
     print(f"2 workers take {shown(share)} of the time of 1 process; their losses are {apart:.0e} apart")
     write(
-        given.json,
+        options.json,
         [
             {
-                "net": given.net, "batch": given.batch, **figures(found), "ratio": share,
+                "net": options.net, "batch": options.batch, **figures(times), "ratio": share,
                 "losses_apart": apart,
-                "images_per_second": {name: 1000 / timed.ms for name, timed in found.items()}}])
+                "images_per_second": {name: 1000 / timed.ms for name, timed in times.items()}}])
 
 
 if __name__ == "__main__":

@@ -40,16 +40,16 @@ def measured(depth: int, batch: int, size: int) -> tuple[int, int]:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    options.add_argument("--depths", nargs="+", type=int, default=[20, 56, 110])
-    options.add_argument("--batches", nargs="+", type=int, default=[32, 64, 128])
-    options.add_argument("--size", type=int, default=32)
-    options.add_argument("--json", help="a file for the figures")
-    given = options.parse_args()
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    arguments.add_argument("--depths", nargs="+", type=int, default=[20, 56, 110])
+    arguments.add_argument("--batches", nargs="+", type=int, default=[32, 64, 128])
+    arguments.add_argument("--size", type=int, default=32)
+    arguments.add_argument("--json", help="a file for the figures")
+    options = arguments.parse_args()
     rows: list[dict[str, Any]] = []
-    for depth in given.depths:
-        for batch in given.batches:
-            added, predicted = measured(depth, batch, given.size)
+    for depth in options.depths:
+        for batch in options.batches:
+            added, predicted = measured(depth, batch, options.size)
             rows.append({"depth": depth, "batch": batch, "added_bytes": added, "predicted_bytes": predicted,
                          "ratio": added / predicted})
             print(
@@ -57,7 +57,7 @@ def main() -> None:
                 f"{predicted / 2**20:8.1f} MiB of activations, {added / predicted:.2f}",
                 flush=True,
             )
-    write(given.json, rows)
+    write(options.json, rows)
 
 
 if __name__ == "__main__":

@@ -40,38 +40,38 @@ def steps(
 
 
 def main() -> None:
-    options = parser(__doc__, size=32, seconds=60.0)
-    options.add_argument("--net", default="cifar_resnet20")
-    options.add_argument("--width", type=float, default=2.0)
-    options.add_argument("--batch", type=int, default=32)
-    options.add_argument("--steps", type=int, default=10, help="of a call")
-    options.add_argument("--rates", type=float, nargs="+", default=[0.5, 0.9], help="of the last block")
-    given = options.parse_args()
+    arguments = parser(__doc__, size=32, seconds=60.0)
+    arguments.add_argument("--net", default="cifar_resnet20")
+    arguments.add_argument("--width", type=float, default=2.0)
+    arguments.add_argument("--batch", type=int, default=32)
+    arguments.add_argument("--steps", type=int, default=10, help="of a call")
+    arguments.add_argument("--rates", type=float, nargs="+", default=[0.5, 0.9], help="of the last block")
+    options = arguments.parse_args()
     keras.utils.set_random_seed(0)
     what: dict[str, Any] = {
-        "size": given.size, "batch": given.batch, "count": given.steps, "width": given.width}
+        "size": options.size, "batch": options.batch, "count": options.steps, "width": options.width}
     made = {
-        (rate, mode): steps(given.net, rate, mode, **what)
-        for rate in given.rates
+        (rate, mode): steps(options.net, rate, mode, **what)
+        for rate in options.rates
         for mode in ("batch", "sample")}
-    sides = {"all survive": steps(given.net, 0.0, "sample", **what)[1]}
+    sides = {"all survive": steps(options.net, 0.0, "sample", **what)[1]}
     sides |= {f"{mode} {survival:.2f}": side for (_, mode), (survival, side) in made.items()}
-    found = in_turns(sides, given.seconds)
+    times = in_turns(sides, options.seconds)
     rows = []
     for (_, mode), (survival, _) in made.items():
         side = f"{mode} {survival:.2f}"
-        share = ratio(found[side], found["all survive"])
+        share = ratio(times[side], times["all survive"])
         rows.append(
             {
-                "net": given.net, "width": given.width, "batch": given.batch, "mode": mode,
-                "survival": survival, "side": side, "ratio": share, **figures(found)})
+                "net": options.net, "width": options.width, "batch": options.batch, "mode": mode,
+                "survival": survival, "side": side, "ratio": share, **figures(times)})
         print(
-            f"mean survival {survival:.2f}, by {mode}: {found[side].ms / given.steps:.1f} ms a step, "
+            f"mean survival {survival:.2f}, by {mode}: {times[side].ms / options.steps:.1f} ms a step, "
             f"{shown(share, 2)} of "
-            f"{found['all survive'].ms / given.steps:.1f}",
+            f"{times['all survive'].ms / options.steps:.1f}",
             flush=True,
         )
-    write(given.json, rows, steps=given.steps)
+    write(options.json, rows, steps=options.steps)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def profiles(files: list[dict[str, Any]]) -> list[str]:
     """Milliseconds of a step's operations in all threads."""
     def kind(op: str) -> str:
         name = op.replace("_MklNative", "").replace("FusedConv2D", "Conv2D").replace("WithBias", "")
-        return next((said for said, known in KINDS.items()
+        return next((title for title, known in KINDS.items()
                      if name == known or known not in ("Conv2D", "Mul") and name.startswith(known)), "other")
     rows = []
     for row in (row for file in files for row in file["rows"] if "profile_ms" in row):
@@ -119,7 +119,7 @@ def build(files: list[dict[str, Any]]) -> list[str]:
 
 
 def images(files: list[dict[str, Any]]) -> list[str]:
-    found = lines(
+    table = lines(
         ["images per second", "by one core"],
         [
             [
@@ -127,7 +127,7 @@ def images(files: list[dict[str, Any]]) -> list[str]:
                 f"{row['images_per_second']:.0f}" if row["quiet"] else f"({row['images_per_second']:.0f})"]
             for file in files
             for row in file["rows"]])
-    return found + [f"| an epoch's first batch, {kind} | after {ms} ms |" for file in files
+    return table + [f"| an epoch's first batch, {kind} | after {ms} ms |" for file in files
                     for kind, ms in file["first_batch_ms"].items()]
 
 
@@ -174,19 +174,19 @@ def stochastic_depth(files: list[dict[str, Any]]) -> list[str]:
 
 def latencies(files: list[dict[str, Any]]) -> list[str]:
     """Before and after `optimize`; of a cell that was measured again the first figures that were quiet."""
-    found: dict[tuple[str, str, int], dict[str, Any]] = {}
+    cells: dict[tuple[str, str, int], dict[str, Any]] = {}
     for row in (row for file in files for row in file["rows"]):
         cell = (row["net"], row["runtime"], row["batch"])
-        if cell not in found or found[cell]["ratio"] is None:
-            found[cell] = row
-    columns = list(dict.fromkeys(cell[1:] for cell in found))
+        if cell not in cells or cells[cell]["ratio"] is None:
+            cells[cell] = row
+    columns = list(dict.fromkeys(cell[1:] for cell in cells))
 
-    def said(cell: tuple[str, str, int]) -> str:
-        row = found[cell]
+    def text_of(cell: tuple[str, str, int]) -> str:
+        row = cells[cell]
         return f"{time_of(row, 'before')} → {time_of(row, 'after')} ms, {value(row['ratio'], 3)}"
-    nets = sorted({cell[0] for cell in found}, key=NETS.index)
+    nets = sorted({cell[0] for cell in cells}, key=NETS.index)
     return lines(["net", *(f"{runtime}, {batch}" for runtime, batch in columns)],
-                 [[f"`{net}`", *(said((net, *column)) for column in columns)] for net in nets])
+                 [[f"`{net}`", *(text_of((net, *column)) for column in columns)] for net in nets])
 
 
 def exports(files: list[dict[str, Any]]) -> list[str]:
@@ -307,11 +307,11 @@ def goals(folder: pathlib.Path) -> str:
                 if side in row["times_faster"] and (not nets or row["net"] in nets)}
 
     def runs(kind: str) -> dict[str, float | None]:
-        found: dict[str, float | None] = {}
+        ratios: dict[str, float | None] = {}
         for row in (row for row in rows["inference_timm"] if kind in row["ratio"]):
             cell = f"{row['net']}, batch {row['batch']}"        # that was measured again where it was noisy
-            found[cell] = row["ratio"][kind] if found.get(cell) is None else found[cell]
-        return found
+            ratios[cell] = row["ratio"][kind] if ratios.get(cell) is None else ratios[cell]
+        return ratios
     deep = built["CifarResNet1202"]
     asked: list[tuple[str, dict[str, float | None], float, float]] = [
         (
@@ -339,7 +339,7 @@ def goals(folder: pathlib.Path) -> str:
             "memory of a step over what `cost` predicts, the same throughout",
             {f"{row['depth']} layers, batch {row['batch']}": row["ratio"] for row in rows["scaling"]}, 0,
             math.inf)]
-    found = []
+    goals_table = []
     for goal, all_, low, high in asked:
         known = {name: number for name, number in all_.items() if number is not None}
         missed = [name or "it" for name, number in known.items() if not low <= number <= high]
@@ -347,9 +347,9 @@ def goals(folder: pathlib.Path) -> str:
             "–"
             if not known
             else " - ".join(dict.fromkeys(value(n) for n in (min(known.values()), max(known.values())))))
-        found.append([goal, span + (f", {len(known)} of {len(all_)}" if len(all_) > 1 else ""),
+        goals_table.append([goal, span + (f", {len(known)} of {len(all_)}" if len(all_) > 1 else ""),
                       "not measured" if not known else f"not by {', '.join(missed)}" if missed else "yes"])
-    return "\n".join(lines(["goal", "measured", "met"], found))
+    return "\n".join(lines(["goal", "measured", "met"], goals_table))
 
 
 def text(folder: pathlib.Path, page: str) -> str:

@@ -85,7 +85,7 @@ def in_turns(sides: dict[str, Side], seconds: float, warm: int = 2, least: int =
         rounds += 1
         for name, side in sides.items():
             times[name].append(side())
-    return {name: Timed(tuple(found)) for name, found in times.items()}
+    return {name: Timed(tuple(calls)) for name, calls in times.items()}
 
 
 def ratio(over: Timed, under: Timed) -> float | None:
@@ -109,12 +109,12 @@ def shown(value: float | None, digits: int = 3) -> str:
     return "noisy" if value is None else f"{value:.{digits}f}"
 
 
-def figures(found: dict[str, Timed]) -> dict[str, Any]:
+def figures(times: dict[str, Timed]) -> dict[str, Any]:
     """For the JSON: milliseconds, and which sides were not quiet or not steady."""
-    return {"ms": {name: round(timed.ms, 4) for name, timed in found.items()},
-            "calls": len(next(iter(found.values())).calls),
-            "noisy": [name for name, timed in found.items() if not timed.quiet],
-            "unsteady": [name for name, timed in found.items() if not agree(*timed.halves)]}
+    return {"ms": {name: round(timed.ms, 4) for name, timed in times.items()},
+            "calls": len(next(iter(times.values())).calls),
+            "noisy": [name for name, timed in times.items() if not timed.quiet],
+            "unsteady": [name for name, timed in times.items() if not agree(*timed.halves)]}
 
 
 def matmul(dtype: str = "float32", n: int = 2048) -> tuple[Side, float]:
@@ -131,10 +131,10 @@ class Peer:
     """
 
     def __init__(self, python: str):
-        self.said = tempfile.TemporaryFile("w+")
+        self.stderr = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             [python, str(pathlib.Path(__file__).with_name("timm_side.py"))], text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self.said)
+            stdout=subprocess.PIPE, stderr=self.stderr)
         self.versions = self.ask({"do": "versions"})
 
     def ask(self, what: dict[str, Any]) -> dict[str, Any]:
@@ -145,9 +145,9 @@ class Peer:
         line = self.process.stdout.readline()
         if not line:
             code = self.process.wait()
-            self.said.seek(0)
+            self.stderr.seek(0)
             raise RuntimeError(
-                f"timm's process ended at {what} with {code}: {self.said.read().strip().splitlines()[-1:]}")
+                f"timm's process ended at {what} with {code}: {self.stderr.read().strip().splitlines()[-1:]}")
         return json.loads(line)
 
     def side(self, **what: Any) -> Side:
@@ -170,12 +170,12 @@ class Peer:
 
 
 def parser(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
-    found.add_argument("--size", type=int, default=224, help="pixels on a side")
-    found.add_argument("--seconds", type=float, default=8, help="of each comparison")
-    found.add_argument("--json", type=writable, help="a file for the figures")
-    found.set_defaults(**defaults)
-    return found
+    arguments = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    arguments.add_argument("--size", type=int, default=224, help="pixels on a side")
+    arguments.add_argument("--seconds", type=float, default=8, help="of each comparison")
+    arguments.add_argument("--json", type=writable, help="a file for the figures")
+    arguments.set_defaults(**defaults)
+    return arguments
 
 
 def writable(path: str) -> str:

@@ -27,8 +27,9 @@ from reskeras.blocks.layers import ChannelSlice
 
 def stock(layer: keras.layers.Layer) -> keras.layers.Layer:
     """Keras' own layer in place of ours."""
-    own = {"GroupedConv2D": keras.layers.Conv2D, "BatchNormalization": keras.layers.BatchNormalization}
-    return own.get(type(layer).__name__, type(layer)).from_config(layer.get_config())
+    stock_layers = {
+        "GroupedConv2D": keras.layers.Conv2D, "BatchNormalization": keras.layers.BatchNormalization}
+    return stock_layers.get(type(layer).__name__, type(layer)).from_config(layer.get_config())
 
 
 class Strided(ChannelSlice):
@@ -74,68 +75,69 @@ def profile(run: Any) -> dict[str, float]:
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--nets", nargs="+", default=NETS)
-    options.add_argument("--policies", nargs="+", default=["float32", "mixed_bfloat16"])
-    options.add_argument("--batch", type=int, default=8)
-    options.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument("--nets", nargs="+", default=NETS)
+    arguments.add_argument("--policies", nargs="+", default=["float32", "mixed_bfloat16"])
+    arguments.add_argument("--batch", type=int, default=8)
+    arguments.add_argument(
         "--stock", nargs="*", default=[], help="nets of which to measure a step of stock layers too")
-    options.add_argument("--jit", action="store_true", help="compile with XLA too")
-    options.add_argument("--timm", help="a Python that has torch and timm")
-    options.add_argument("--profile", action="store_true")
-    given = options.parse_args()
-    peer = Peer(given.timm) if given.timm else None
+    arguments.add_argument("--jit", action="store_true", help="compile with XLA too")
+    arguments.add_argument("--timm", help="a Python that has torch and timm")
+    arguments.add_argument("--profile", action="store_true")
+    options = arguments.parse_args()
+    peer = Peer(options.timm) if options.timm else None
     rows = []
-    for name in given.nets:
-        for policy in given.policies:
+    for name in options.nets:
+        for policy in options.policies:
             keras.config.set_dtype_policy(policy)
-            make = {"weights": None, "input_shape": (given.size, given.size, 3)}
+            make = {"weights": None, "input_shape": (options.size, options.size, 3)}
             net = getattr(reskeras, name)(**make)
             product, gflop = matmul("bfloat16" if "bfloat16" in policy else "float32")
-            ours = step(net, given.batch)
+            ours = step(net, options.batch)
             sides: dict[str, Side] = {"reskeras": clock(ours)}
-            if given.jit:
-                sides["reskeras, XLA"] = clock(step(getattr(reskeras, name)(**make), given.batch, jit=True))
+            if options.jit:
+                sides["reskeras, XLA"] = clock(step(getattr(reskeras, name)(**make), options.batch, jit=True))
             if hasattr(keras.applications, name):
                 sides["keras.applications"] = clock(
-                    step(getattr(keras.applications, name)(**make), given.batch))
+                    step(getattr(keras.applications, name)(**make), options.batch))
             if any(isinstance(layer, ChannelSlice) for layer in net.layers):
                 sides["strided slices"] = clock(
-                    step(keras.models.clone_model(net, clone_function=strided), given.batch))
+                    step(keras.models.clone_model(net, clone_function=strided), options.batch))
             if peer:
                 mode = "bf16" if policy == "mixed_bfloat16" else "channels_last"
                 sides["timm"] = peer.side(
-                    net=TIMM[name], mode=mode, train=True, batch=given.batch, size=given.size)
-            found = in_turns({**sides, "matmul": product}, given.seconds)
-            speed = {side: ratio(found[side], found["reskeras"]) for side in sides if side != "reskeras"}
+                    net=TIMM[name], mode=mode, train=True, batch=options.batch, size=options.size)
+            times = in_turns({**sides, "matmul": product}, options.seconds)
+            speed = {side: ratio(times[side], times["reskeras"]) for side in sides if side != "reskeras"}
             if peer:
                 speed["timm"] = per_mac(name, speed["timm"])
             row = {
-                "net": name, "policy": policy, "batch": given.batch, **figures(found), "times_faster": speed,
+                "net": name, "policy": policy, "batch": options.batch, **figures(times),
+                "times_faster": speed,
                 "share_of_matmul_rate": 6e-9
                 * reskeras.cost(net).macs
-                * given.batch
-                / found["reskeras"].ms
-                / (gflop / found["matmul"].ms)}
-            if name in given.stock:
-                other = step(keras.models.clone_model(net, clone_function=stock), given.batch)
+                * options.batch
+                / times["reskeras"].ms
+                / (gflop / times["matmul"].ms)}
+            if name in options.stock:
+                other = step(keras.models.clone_model(net, clone_function=stock), options.batch)
                 other()                                             # traces, and compiles
                 two = Timed((clock(other)(), clock(other)()))
                 row["ms"]["stock"] = two.ms
                 speed["stock"] = (
-                    two.ms / found["reskeras"].ms if two.quiet and found["reskeras"].quiet else None)
-            if given.profile:
+                    two.ms / times["reskeras"].ms if two.quiet and times["reskeras"].quiet else None)
+            if options.profile:
                 row["profile_ms"] = profile(ours)
             rows.append(row)
-            said = "  ".join(f"{side} {shown(value, 2)}x" for side, value in speed.items())
-            print(f"{name:18} {policy:15} {found['reskeras'].ms / given.batch:7.1f} ms/image, "
-                  f"{row['share_of_matmul_rate']:.0%} of matmul; against it: {said}", flush=True)
+            text = "  ".join(f"{side} {shown(value, 2)}x" for side, value in speed.items())
+            print(f"{name:18} {policy:15} {times['reskeras'].ms / options.batch:7.1f} ms/image, "
+                  f"{row['share_of_matmul_rate']:.0%} of matmul; against it: {text}", flush=True)
             if peer:
                 peer.drop()
     keras.config.set_dtype_policy("float32")
     if peer:
         peer.close()
-    write(given.json, rows, versions=peer.versions if peer else {})
+    write(options.json, rows, versions=peer.versions if peer else {})
 
 
 if __name__ == "__main__":
