@@ -62,7 +62,7 @@ def test_what_is_left_out_is_not_computed():
     """A branch that is never kept: its batch normalization sees nothing, and its kernels get no gradient."""
     model = net()
     depth = next(layer for layer in model.layers if isinstance(layer, StochasticDepth))
-    depth.draw = lambda shape: tf.zeros(shape, bool)
+    depth.draw_kept = lambda shape: tf.zeros(shape, bool)
     branch = next(step for step in skip_branches.plan_steps(model, is_alone=True) if step[-1] is depth)
     same, x = distributable(model), images(model, 8)
     same.compile("sgd", "sparse_categorical_crossentropy")
