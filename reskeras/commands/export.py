@@ -82,7 +82,7 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         >>> reskeras.export("cifar_resnet20.digits", "digits.tflite").passed
         True
     """
-    target = pathlib.Path(path) if path else _default_path(model, quantize)
+    target = pathlib.Path(path) if path is not None else _default_path(model, quantize)
     find_format(target)         # wrong names are errors before anything is loaded
     check_trained_model(model)
     from ..exporters.export import export as export_model
@@ -111,7 +111,7 @@ def export_and_index(model: str, path: str | None = None,
         path: as in `export`.
         **options: of `export`.
     """
-    target = pathlib.Path(path) if path else _default_path(model, options.get("quantize"))
+    target = pathlib.Path(path) if path is not None else _default_path(model, options.get("quantize"))
     is_indexed = target.parent.resolve() == FOLDER.resolve()
     if is_indexed:
         read_index(FOLDER)          # a broken one is an error before the export, not after it
