@@ -162,7 +162,7 @@ def fitted(strategy, folder):
     """
     def some(number):
         return rng.integers(0, 256, (number, 8, 8, 3), "uint8"), np.arange(number) % CLASSES
-    rng, common = np.random.default_rng(0), {"quiet": True, "strategy": "mirrored" if strategy else "none"}
+    rng, common = np.random.default_rng(0), {"verbose": 2, "strategy": "mirrored" if strategy else "none"}
     data, held = some(25), some(11)     # batches of 10 and 10; 10 and 1
     begin = {
         "model": "cifar_resnet20",

@@ -17,8 +17,8 @@ def test_digits(accept, tmp_path):
         "|---|---|---|---|---|"]
     for seed in SEEDS:
         found = reskeras.fit(
-            "cifar_resnet20", "digits", "digits", validation="digits", seed=seed, deterministic=True,
-            quiet=True).history
+            "cifar_resnet20", "digits", "digits", validation_data="digits", seed=seed, deterministic=True,
+            verbose=2).history
         test = found["val_accuracy"][-1]
         command = ("reskeras train cifar_resnet20 --recipe digits --data digits --validation-data digits "
                    f"--deterministic --seed {seed}")
