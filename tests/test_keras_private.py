@@ -7,7 +7,8 @@ from reskeras import _keras_private
 
 @pytest.mark.parametrize("owner", ["keras.not_a_module", "keras.utils", keras.layers.Dense(1)])
 def test_a_missing_name_is_one_clear_line(owner):
-    with pytest.raises(RuntimeError, match=r"^keras \d\S+ has no \S+\._gone, which reskeras needs to test; ") as error:
+    message = r"^keras \d\S+ has no \S+\._gone, which reskeras needs to test; "
+    with pytest.raises(RuntimeError, match=message) as error:
         _keras_private._get(owner, "_gone", "keras", "test")
     assert "constraints.txt" in str(error.value) and "\n" not in str(error.value)
 
@@ -22,7 +23,8 @@ def test_the_module_of_functional_models():
 
 def test_layers_inside_of_a_layer():
     layer = keras.layers.TimeDistributed(keras.layers.Dense(2))
-    assert [type(inner).__name__ for inner in _keras_private.flatten_layers(layer)] == ["TimeDistributed", "Dense"]
+    names = [type(inner).__name__ for inner in _keras_private.flatten_layers(layer)]
+    assert names == ["TimeDistributed", "Dense"]
     function = keras.layers.Lambda(lambda x: x, output_shape=(3,))
     assert _keras_private.get_lambda_output_shape(function) == (3,)
     assert _keras_private.get_lambda_output_shape(keras.layers.Dense(1)) is None
@@ -33,4 +35,5 @@ def test_moments_of_an_optimizer():
     optimizer = keras.optimizers.Lamb()
     optimizer.build(variables)
     assert _keras_private.get_variable_index(optimizer, variables[1]) == 1
-    assert [moment.shape for moment in _keras_private.get_moments(optimizer, variables[1])] == [(1, 1)] * 2
+    first, second = _keras_private.get_moments(optimizer, variables[1])
+    assert first.shape == second.shape == (1, 1)
