@@ -1,4 +1,4 @@
-"""Private names of Keras and TensorFlow: a missing one is told in one line; looking for one changes nothing."""
+"""Private names of Keras and TensorFlow: a missing one is one clear line; a look for one changes nothing."""
 import keras
 import pytest
 
