@@ -50,7 +50,7 @@ def sides_of(name: str, batch: int, size: int, folder: pathlib.Path, ways: Seque
         "mixed_bfloat16": lambda: graph(built(name, size, "mixed_bfloat16"), images),
         INT8: lambda: ours(
             net, folder / "int8.tflite", images, threads, quantize="int8",
-            calibration=samples(images.shape[1:]))}
+            calibration_data=samples(images.shape[1:]))}
     if importlib.util.find_spec("openvino"):
         makers |= {
             way: lambda way=way: ours(net, folder / "net.xml", images, threads, way)  # type: ignore[misc]
