@@ -61,8 +61,8 @@ class ImageDataset:
         if not 0 <= worker < workers:
             raise ArgumentError("worker", worker, f"a number of 0 to {workers - 1}, for workers={workers}")
         if batch_size < 1 or batch_size % workers:
-            raise ArgumentError("batch_size", batch_size, f"a multiple of workers={workers}, which share it "
-                                "evenly")
+            raise ArgumentError("batch_size", batch_size,
+                                f"a multiple of workers={workers}, which share it evenly")
         self.source: DataSource = open_source(data, split)
         self.augmentation = None if augmentation is None else parse_augmentation(augmentation)
         self.prepare, self.normalize = prepare, normalize
@@ -85,15 +85,14 @@ class ImageDataset:
             raise ArgumentError("augmentation", text, "an operation that gives all images one size, such as "
                                 "resize(224) or crop(224)")
         if augmentation.mixes_labels and not self.classes:
-            raise ArgumentError("augmentation", text, "no operation that mixes labels, or classes=, how many "
-                                "there are")
+            raise ArgumentError("augmentation", text,
+                                "no operation that mixes labels, or classes=, how many there are")
         if source.stream is None and len(source) < self.batch_size:
-            raise ArgumentError("batch_size", self.batch_size, f"at most {len(source)}, the number of images "
-                                f"of {source.name}")
+            raise ArgumentError("batch_size", self.batch_size,
+                                f"at most {len(source)}, the number of images of {source.name}")
         if source.stream is not None and self.augmentation_repeats > 1:
             raise ArgumentError("augmentation_repeats", self.augmentation_repeats,
-                                f"1, because {source.name} is a stream; repeated augmentation needs files or "
-                                "arrays")
+                                f"1, because {source.name} is a stream, and not files or arrays")
 
     @property
     def is_training(self) -> bool:
@@ -160,9 +159,9 @@ class ImageDataset:
             if self.source.stream is None:
                 # whole batches of all workers; the images beyond them replace those that cannot be read
                 data = data.take(self.steps_per_epoch - first_step)
-            data = data.enumerate(first_step).map(lambda step, batch: self._finish_batch(step, batch, seed),
-                                                  _AUTOTUNE,
-                                                  deterministic=self.deterministic)
+            data = data.enumerate(first_step).map(
+                lambda step, batch: self._finish_batch(step, batch, seed), _AUTOTUNE,
+                deterministic=self.deterministic)
         options = tf.data.Options()
         options.deterministic = self.deterministic
         # the images are already divided among the workers

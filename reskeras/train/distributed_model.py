@@ -95,8 +95,8 @@ class DistributedModel(keras.Model):
         """The inference of a batch that may be empty: oneDNN's convolutions cannot compute an empty one."""
         count = _count_samples(x)
         missing = tf.maximum(1 - count, 0)
-        padded = tree.map_structure(lambda t: tf.concat([t, tf.zeros([missing, *t.shape[1:]], t.dtype)], 0),
-                                    x)
+        padded = tree.map_structure(
+            lambda t: tf.concat([t, tf.zeros([missing, *t.shape[1:]], t.dtype)], 0), x)
         return tree.map_structure(lambda t: t[:count], self(padded, training=False))
 
     def _forward_and_back(self, x: Any, y: Any, weight: Any, share: Any, key: Any) -> tuple[Any, ...]:

@@ -78,8 +78,7 @@ def check_model_matches_recipe(model: keras.Model, recipe: Recipe) -> None:
     if differences:
         raise ValueError(f"{model.name} is not what the recipe {recipe.name} trains: "
                          f"{'; '.join(differences.values())}. Build it with these values, or give its name "
-                         f"instead, or set {', '.join(differences)} in model_overrides to the values of the "
-                         "model")
+                         f"instead, or set {', '.join(differences)} in model_overrides to the model's values")
 
 
 def _is_equal(value: Any, expected: Any) -> bool:

@@ -69,8 +69,8 @@ OPERATIONS: dict[str, PixelFunction] = {
     "identity": lambda x, v: x,
     "autocontrast": lambda x, v: keras_cv_layers().autocontrast.augment_images(x),
     "equalize": lambda x, v: _equalize(x),
-    "solarize": lambda x, v: keras_cv_layers().solarize.augment_images(x,
-                                                                       {"thresholds": v, "additions": 0.0}),
+    "solarize": lambda x, v: keras_cv_layers().solarize.augment_images(
+        x, {"thresholds": v, "additions": 0.0}),
     "solarize_add": lambda x, v: tf.where(x < _GREY, tf.clip_by_value(x + v, 0, 255), x),
     "posterize": _posterize,
     "color": lambda x, v: keras_cv_layers().color.augment_images(x, 1 - v),      # 1 is the image, 0 is grey

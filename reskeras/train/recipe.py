@@ -95,8 +95,8 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe for a JSON file; other values than text and numbers are replaced by their `repr`."""
-        model = {n: v if isinstance(v, (str, int, float, type(None))) else repr(v) for n,
-                 v in self.model.items()}
+        plain_types = (str, int, float, type(None))
+        model = {name: v if isinstance(v, plain_types) else repr(v) for name, v in self.model.items()}
         return {"name": self.name, "training": dataclasses.asdict(self.training), "model": model,
                 "sources": dict(self.sources)}
 
@@ -114,8 +114,8 @@ class Recipe:
         """One line for each value that the recipe sets, with its source."""
         defaults = vars(Training(epochs=1))
         lines = [f"{self.name}: {self.description}"]
-        lines += [f"{name:24} {value!s:44} {self.sources.get(name, '')}".rstrip() for name,
-                  value in self.values.items()
+        lines += [f"{name:24} {value!s:44} {self.sources.get(name, '')}".rstrip()
+                  for name, value in self.values.items()
                   if name in self.sources or value != defaults.get(name)]
         return "\n".join(lines)
 
@@ -148,8 +148,8 @@ def _resize_crops(training: Training, size: int) -> dict[str, Any]:
         return {}
     crops = rf"\b((?:inception_|pad_)?crop|resize)\({training.size}\b"
     augmentation = re.sub(crops, lambda match: f"{match[1]}({size}", training.augmentation)
-    return {"augmentation": augmentation} | ({"test_size": size} if training.test_size == training.size
-                                             else {})
+    has_same_test_size = training.test_size == training.size
+    return {"augmentation": augmentation} | ({"test_size": size} if has_same_test_size else {})
 
 
 def parse_overrides(overrides: Overrides) -> dict[str, Any]:

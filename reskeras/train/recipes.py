@@ -153,10 +153,9 @@ RESNEST = _add_recipe(
           weight_decay=1e-4, decay_all_weights=False, label_smoothing=0.1),
     _cite("resnest's scripts/gluon/train.py, of the published command: nag; its PyTorch script has none",
           optimizer="nesterov"),
-    _cite("arXiv:2004.08955 §4.1: AutoAugment, mixup 0.2; keras-cv has no AutoAugment: RandAugment replaces "
-          "it",
-          augmentation="inception_crop(224)|flip|randaugment(2, 9)|jitter(0.4, 0.4, "
-                       "0.4)|lighting(0.1)|mixup(0.2)", size=224),
+    _cite("arXiv:2004.08955 §4.1: AutoAugment, mixup 0.2; RandAugment stands for AutoAugment (keras-cv has none)",
+          augmentation="inception_crop(224)|flip|randaugment(2, 9)"
+                       + "|jitter(0.4, 0.4, 0.4)|lighting(0.1)|mixup(0.2)", size=224),
     _cite("arXiv:2004.08955 §5.1: 224 of a shorter side of 256", test_size=224, test_crop_pct=0.875),
     _cite("arXiv:2004.08955 §4.1; 0.1 at the end of scripts/gluon/train.py's schedule",
           model={"drop_block_rate": 0.1}),
@@ -164,8 +163,7 @@ RESNEST = _add_recipe(
 
 
 RESNET_RS = _add_recipe(
-    "resnet_rs", "Revisiting ResNets, ImageNet; RESNET_RS/152@256 and so on are the models of its scaling "
-    "table",
+    "resnet_rs", "Revisiting ResNets, ImageNet; RESNET_RS/152@256 ... are the models of its scaling table",
     _cite(f"arXiv:2103.07579 §4, {CONFIGS}", batch_size=4096, epochs=350, schedule="cosine", optimizer="sgd",
           momentum=0.9, learning_rate=0.1, base_batch_size=256, learning_rate_scaling="linear",
           label_smoothing=0.1, ema_momentum=0.9999),

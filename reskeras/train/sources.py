@@ -169,8 +169,8 @@ def _read_cifar_binaries(folder: pathlib.Path, kind: str, split: str) -> tuple[n
     head = 1 if kind == "cifar10" else 2
     data = np.concatenate([np.fromfile(folder / n, "uint8") for n in names])
     if not len(data) or len(data) % (head + 3072):
-        raise ValueError(f"{folder}: {len(data)} bytes are no whole number of {kind} images of {head + 3072} "
-                         "bytes")
+        raise ValueError(f"{folder}: {len(data)} bytes are no whole number of {kind} images "
+                         f"of {head + 3072} bytes")
     data = data.reshape(-1, head + 3072)
     return data[:, head:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), data[:, head - 1].astype("int64")
 

@@ -49,8 +49,8 @@ def open_training_sources(arguments: FitArguments) -> TrainingSources:
     if validation is not None and validation.stream is None:
         highest = validation.labels.max()
         if highest >= classes:
-            raise ValueError(f"{validation.name} has a class {highest}; {train.name} has {classes}, from 0 "
-                             "on")
+            raise ValueError(f"{validation.name} has a class {highest}; "
+                             f"{train.name} has {classes}, from 0 on")
     return TrainingSources(train, validation, classes)
 
 
