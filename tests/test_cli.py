@@ -40,7 +40,8 @@ SHELL_ONLY = {"optimize": {"output", "report", "fusions"}}
 # Arguments that the shell cannot give, and why
 PYTHON_ONLY = {"export": {"thresholds",     # a dict
                           "verbose"},       # whether stderr is a terminal
-               "train": {"callbacks"}}      # objects
+               "optimize": {"images"},          # an array
+               "train": {"callbacks"}}          # objects
 PLURAL = {"verify": {"files": "file"}}      # the shell checks several files, one call for each
 
 

@@ -9,13 +9,14 @@ from .open_model import ModelName, Size, check_size
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from ..graph.report import OptimizationReport
 
 
 def optimize(model: ModelName | keras.Model, *, passes: Sequence[str | Callable[..., Any]] | None = None,
-             target: str | None = None, check: bool = True, latency: bool = False,
-             size: Size | None = None) -> tuple[keras.Model, OptimizationReport]:
+             target: str | None = None, check: bool = True, images: np.ndarray | None = None,
+             latency: bool = False, size: Size | None = None) -> tuple[keras.Model, OptimizationReport]:
     """Makes a model for inference that computes the same function with less work; `model` itself does not
     change.
 
@@ -31,6 +32,8 @@ def optimize(model: ModelName | keras.Model, *, passes: Sequence[str | Callable[
         target: what will run the model: None, "saved_model", "tflite" (one image per call, fixed size) or
             "openvino".
         check: whether both models are compared in float64 on random inputs.
+        images: (N, height, width, channels) as the model takes them; the report then has the share of them
+            that keep their class.
         latency: whether one call on one image is timed before and after.
         size: of the images, where the model takes any size: pixels on a side, or (height, width).  Passes
             that need a size use it, and the count of multiply-accumulates (224 pixels by default).
@@ -39,7 +42,7 @@ def optimize(model: ModelName | keras.Model, *, passes: Sequence[str | Callable[
         The optimized model, which is not compiled, and a report of what each pass did.
 
     Raises:
-        ArgumentError: for an unknown name, pass or target, or a wrong size.
+        ArgumentError: for an unknown name, pass or target, a wrong size, or images for several outputs.
         ValueError: where the model has no graph, or a file cannot be read.
         OSError: where the weights cannot be downloaded.
 
@@ -52,7 +55,8 @@ def optimize(model: ModelName | keras.Model, *, passes: Sequence[str | Callable[
     net = catalog.open_model(model)
     from ..graph.optimize import optimize_model
     shape = (*height_and_width, net.input_shape[-1]) if height_and_width else None
-    return optimize_model(net, passes=passes, target=target, check=check, latency=latency, input_shape=shape)
+    return optimize_model(net, passes=passes, target=target, check=check, images=images, latency=latency,
+                          input_shape=shape)
 
 
 def optimize_and_save(model: str, output: str | None = None, report: str | None = None, fusions: bool = False,
