@@ -153,7 +153,8 @@ RESNEST = _add_recipe(
           weight_decay=1e-4, decay_all_weights=False, label_smoothing=0.1),
     _cite("resnest's scripts/gluon/train.py, of the published command: nag; its PyTorch script has none",
           optimizer="nesterov"),
-    _cite("arXiv:2004.08955 §4.1: AutoAugment, mixup 0.2; RandAugment stands for AutoAugment (keras-cv has none)",
+    _cite("arXiv:2004.08955 §4.1: AutoAugment, mixup 0.2; "
+          "keras-cv has no AutoAugment: RandAugment replaces it",
           augmentation="inception_crop(224)|flip|randaugment(2, 9)"
                        + "|jitter(0.4, 0.4, 0.4)|lighting(0.1)|mixup(0.2)", size=224),
     _cite("arXiv:2004.08955 §5.1: 224 of a shorter side of 256", test_size=224, test_crop_pct=0.875),
