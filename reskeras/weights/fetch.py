@@ -241,7 +241,8 @@ def _retry(checkpoint: Checkpoint, download: Callable[[Checkpoint], pathlib.Path
                 url, path = _get_url(checkpoint), get_cache_path(checkpoint)
                 raise OSError(
                     f"{checkpoint.name} is not in the cache and cannot be downloaded from {url} ({reason}); "
-                    f"put the file at {path}, or give weights=None") from error
+                    f"put the file at {path}, or build the net with random weights "
+                    "(weights=None)") from error
             time.sleep(BACKOFF * 2 ** (attempt - 1))
     raise AssertionError
 

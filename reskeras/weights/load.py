@@ -56,7 +56,8 @@ def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str
     try:
         matches = match_tensors(model, arrays, checkpoint.name, fresh)
     except ValueError as error:
-        raise ValueError(f"{error}; give weights=None for a net that was meant to differ") from error
+        raise ValueError(f"{error}; a net that is meant to differ is built with "
+                         "random weights (weights=None)") from error
     for match in matches:
         match.variable.assign(match.array)
 

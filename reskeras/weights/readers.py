@@ -73,7 +73,8 @@ def check_readable(suffix: str, name: str) -> None:
     """
     if suffix in _TORCH_SUFFIXES and importlib.util.find_spec("torch") is None:
         raise ImportError(f"{name}: a {suffix} file is read by PyTorch, which is not installed: "
-                          "pip install 'reskeras[torch]', or give weights=None")
+                          "pip install 'reskeras[torch]', or build the net with random weights "
+                          "(weights=None)")
 
 
 def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
