@@ -159,7 +159,7 @@ def test_saturated_outputs_hide_nothing():
 def test_report(tmp_path):
     model = small()
     images = np.random.default_rng(0).standard_normal((5, 8, 8, 4)).astype("float32")
-    fast, report = optimize_model(model, images=images, latency=True)
+    fast, report = reskeras.optimize(model, images=images, latency=True)
     fold = {report.name: report for report in report.passes}["fold_bn"]
     assert fold.sites == 1 and len(fold.rewritten) == 1 and fold.after.layers == fold.before.layers - 1
     assert report.before.params == model.count_params() and report.after.params == fast.count_params()
@@ -234,7 +234,7 @@ def test_several_inputs_and_outputs():
     assert all(t > 0 for t in reskeras.optimize(model, latency=True)[1].latency_ms)
     with pytest.raises(ValueError,
                        match="images=.* expected None for a model of several outputs \\(left, right\\)"):
-        optimize_model(model, images=np.zeros((2, 4), "float32"))
+        reskeras.optimize(model, images=np.zeros((2, 4), "float32"))
 
 
 def test_for_tflite_is_static():
