@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 from typing import Any, Callable, Iterator
 
 
@@ -23,8 +22,8 @@ def _get(owner: Any, name: str, package: str, purpose: str) -> Any:
     try:
         return getattr(importlib.import_module(owner) if isinstance(owner, str) else owner, name)
     except (ImportError, AttributeError) as error:
-        place = owner if isinstance(owner, str) else type(owner).__name__
-        version = f"{package} {importlib.metadata.version(package)}"
+        place = owner if isinstance(owner, str) else getattr(owner, "__name__", type(owner).__name__)
+        version = f"{package} {getattr(importlib.import_module(package), '__version__', '')}".strip()
         raise RuntimeError(f"{version} has no {place}.{name}, which reskeras needs to {purpose}; use a "
                            "version that constraints.txt of reskeras names") from error
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import tempfile
@@ -17,22 +18,29 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
     Whatever else the block writes beside it takes its place in the same folder, all of it together.  Where
     the block fails (an error, a full disk, an interrupt), nothing has changed.
 
+    A symbolic link stays, and what it points to is replaced.  A device or a pipe, such as /dev/stdout, is
+    written to when the block has succeeded.
+
     Args:
         path: the file or the folder to write or to replace; missing parent folders are made.
 
     Raises:
+        IsADirectoryError, NotADirectoryError: where a file would replace a folder, or a folder a file.
         OSError: where it cannot be written.
 
     Example:
         >>> with atomic_write("net.keras") as new:
         ...     model.save(new)
     """
-    target = pathlib.Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise OSError(error.errno, f"{target} cannot be written: {error.strerror}") from error
+    target = pathlib.Path(os.path.realpath(path))
+    if pathlib.Path(path).name in ("", "..") or not target.name:
+        raise IsADirectoryError(errno.EISDIR, "expected the name of a file or of a new folder", os.fspath(path))
+    is_device = target.exists() and not target.is_file() and not target.is_dir()
+    with _name_errors(target):
+        if not is_device:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(prefix=f".{target.name}.",
+                                                dir=None if is_device else target.parent)
 
     with temporary as name:
         new, old = pathlib.Path(name, "new"), pathlib.Path(name, "old")
@@ -40,10 +48,23 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
         old.mkdir()
         yield new / target.name
 
-        for file in new.rglob("*"):
-            if file.is_file():
-                _sync(file)
-        _swap(new, old, target.parent)
+        with _name_errors(target):
+            if is_device:
+                target.write_bytes((new / target.name).read_bytes())
+                return
+            for file in new.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            _swap(new, old, target.parent)
+
+
+@contextlib.contextmanager
+def _name_errors(target: pathlib.Path) -> Iterator[None]:
+    """Errors of the system name the file that was to be written, not a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(error.errno, f"{target} cannot be written: {error.strerror}") from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -59,7 +80,7 @@ def write_text(path: Path, text: str) -> None:
 
 def _sync(file: pathlib.Path) -> None:
     """Waits until the bytes are on the disk, so that a name never stands for bytes that are not."""
-    descriptor = os.open(file, os.O_RDONLY)
+    descriptor = os.open(file, os.O_RDWR)       # Windows syncs what is open for writing alone
     try:
         os.fsync(descriptor)
     finally:
@@ -69,7 +90,14 @@ def _sync(file: pathlib.Path) -> None:
 def _swap(new: pathlib.Path, old: pathlib.Path, place: pathlib.Path) -> None:
     """Moves what is in `new` to `place`, and what was there to `old`; all of it, or (after an error) none."""
     files = sorted(new.iterdir())
-    if len(files) == 1 and files[0].is_file() and not (place / files[0].name).is_dir():
+    for file in files:
+        goal = place / file.name
+        if goal.exists() and goal.is_dir() != file.is_dir():
+            kind = IsADirectoryError if goal.is_dir() else NotADirectoryError
+            number = errno.EISDIR if goal.is_dir() else errno.ENOTDIR
+            raise kind(number, os.strerror(number), str(goal))
+
+    if len(files) == 1 and files[0].is_file():
         os.replace(files[0], place / files[0].name)     # in one step, so that a reader always sees a file
         return
 
