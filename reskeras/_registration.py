@@ -1,9 +1,9 @@
 """Registers our layers with Keras as soon as Keras is imported.
 
-A `.keras` file names a layer of ours "reskeras>GroupedConv2D".  Keras finds the class only if the module that
-defines it has been imported; it imports no other package by itself.  So the modules below must be imported
-whenever a file may be loaded: after `import reskeras, keras`, in either order.  But `import reskeras` must stay
-light, and does not import Keras.
+A `.keras` file names a layer of ours "reskeras>GroupedConv2D".  Keras finds the class only if the module
+that defines it has been imported; it imports no other package by itself.  So the modules below must be
+imported whenever a file may be loaded: after `import reskeras, keras`, in either order.  But
+`import reskeras` must stay light, and does not import Keras.
 
 The solution is an import hook.  Where Keras is there already, the modules are imported at once.  Otherwise a
 finder is put at the front of `sys.meta_path`; when somebody imports Keras, it lets Python import Keras as
@@ -11,8 +11,8 @@ usual and then imports the modules.  It removes itself before that, so it works 
 
 A circle must be avoided: if a module of ours is what imports Keras, the hook imports modules while that one
 has only started.  Therefore whatever the hook imports, directly or not, has Keras imported before anything
-else of ours: the `__init__.py` of its folder ends with `import keras`, or a module in the package folder begins
-with it.  tests/test_house.py checks this.
+else of ours: the `__init__.py` of its folder ends with `import keras`, or a module in the package folder
+begins with it.  tests/test_house.py checks this.
 """
 from __future__ import annotations
 

@@ -34,7 +34,8 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
     """
     target = pathlib.Path(os.path.realpath(path))
     if pathlib.Path(path).name in ("", "..") or not target.name:
-        raise IsADirectoryError(errno.EISDIR, "expected the name of a file or of a new folder", os.fspath(path))
+        raise IsADirectoryError(errno.EISDIR, "expected the name of a file or of a new folder",
+                                os.fspath(path))
     is_device = target.exists() and not target.is_file() and not target.is_dir()
     with _name_errors(target):
         if not is_device:

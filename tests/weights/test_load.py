@@ -202,7 +202,8 @@ def test_nothing_is_half_loaded(server, add_checkpoints, monkeypatch, fault):
 
 def test_a_changed_net_says_so(server, add_checkpoints):
     with pytest.raises(
-        ValueError, match="conv2_block1_se_reduce.*a net that is meant to differ is built with random weights .weights=None"
+        ValueError, match="conv2_block1_se_reduce.*a net that is meant to differ is built with "
+        "random weights .weights=None"
     ):
         build("conv7", server, add_checkpoints, attention="se")
 
