@@ -17,7 +17,7 @@ def _get(owner: Any, name: str, package: str, purpose: str) -> Any:
     """A private attribute of an object or a module.
 
     Raises:
-        RuntimeError: where this version of the package does not have it.
+        RuntimeError: if this version of the package does not have it.
     """
     try:
         return getattr(importlib.import_module(owner) if isinstance(owner, str) else owner, name)

@@ -42,7 +42,7 @@ def features(model: keras.Model | str | os.PathLike[str], levels: Sequence[int] 
         ValueError: for a level that the net does not have (the message names its levels), and for what is
             neither a name, nor a file, nor a model.
         TypeError: for `dtype` or `arguments` where `model` is not a name.
-        FileNotFoundError: where there is no such file.
+        FileNotFoundError: if there is no such file.
 
     Example:
         >>> backbone = reskeras.features("resnet50d", input_shape=(512, 512, 3))

@@ -1,9 +1,9 @@
-"""Spec -> keras.Model: the one function that every builder calls, and `.keras` files.
+"""Spec -> keras.Model: `build`, which every builder calls; also saves and loads `.keras` files.
 
     image -> preprocessing (if wanted) -> stem -> blocks of every stage -> head -> model -> weights
              images/preprocessing         blocks/stems  blocks/residual  blocks/ops       weights/load
 
-The Inception nets have `blocks/inception` in the place of stem and blocks.
+The Inception nets use `blocks/inception` instead of stem and blocks.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .weights.load import load_weights
 from .images.preprocessing import Preprocessing
 from .weights.checkpoint import Checkpoint
 
-# The dtype policies that a net can compute with; Keras itself accepts also those of integers.
+# The dtype policies that a net can compute with; Keras itself also accepts integer policies.
 DTYPE_POLICIES = ("float32", "float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
 
 _STEM_STRIDES = {"conv7": 2, "deep": 2, "tiered": 2, "cifar": 1}
@@ -47,8 +47,8 @@ def build(spec: AnySpec, *, include_top: bool = True,
         include_top: whether the model ends in average pool, dropout and classifier.
         weights: a published checkpoint, the path of a file of weights, or None for random values.
         input_tensor: a Keras tensor (N, H, W, C) to build on, instead of a new input.
-        input_shape: (height, width, channels); None as height or width takes images of any size.
-        pooling: what follows the last feature map without the top: None, "avg" or "max".
+        input_shape: (height, width, channels); with None as height or width, the model takes any size.
+        pooling: the pooling after the last feature map if include_top is False: None, "avg" or "max".
         classes: the number of classes; by default the spec's.
         classifier_activation: the activation of the classifier; None gives logits.
         include_preprocessing: whether the model takes RGB pixels from 0 to 255 and scales them itself.
@@ -60,11 +60,12 @@ def build(spec: AnySpec, *, include_top: bool = True,
 
     Raises:
         ValueError: for a bad argument; the message names it and what was expected.
-        OSError: where the weights cannot be downloaded or read.
-        ImportError: for weights that only PyTorch can read, where it is not installed.
+        OSError: if the weights cannot be downloaded or read.
+        ImportError: for weights that only PyTorch can read, if PyTorch is not installed.
     """
     classes = spec.classes if classes is None else classes
-    _check_arguments(pooling, classes, name)
+    classes = check_whole_number("classes", classes)
+    _check_arguments(pooling, name)
     shape = _find_input_shape(spec, input_tensor, input_shape)
 
     # Keras walks its graph recursively: 500 layers exceed Python's default limit.
@@ -73,7 +74,7 @@ def build(spec: AnySpec, *, include_top: bool = True,
         x = _add_preprocessing(image, spec, weights) if include_preprocessing else image
         x = _build_body(x, spec)
         if include_top:
-            x = build_head(x, spec, check_whole_number("classes", classes), classifier_activation)
+            x = build_head(x, spec, classes, classifier_activation)
         elif pooling == "avg":
             x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
         elif pooling == "max":
@@ -84,7 +85,7 @@ def build(spec: AnySpec, *, include_top: bool = True,
         if inputs is image:
             metadata = _make_metadata(weights, classes, include_top, include_preprocessing)
             model = net = _make_model(inputs, x, name, metadata)
-        else:       # the caller's layers come before the net: the model has them, a file of weights does not
+        else:       # the model includes the caller's layers before the net; a weights file does not
             model, net = keras.Model(inputs, x, name=name), keras.Model(image, x, name=name)
 
     if weights is not None:
@@ -94,13 +95,13 @@ def build(spec: AnySpec, *, include_top: bool = True,
 
 @contextlib.contextmanager
 def use_dtype_policy(dtype: str | keras.DTypePolicy | None) -> Iterator[None]:
-    """Inside the `with` block, new layers of this thread have that dtype policy; then the old one is back.
+    """Inside the `with` block, new layers of this thread use that dtype policy; then the old one is restored.
 
     Args:
         dtype: the name of a policy, see `DTYPE_POLICIES`, or a `keras.DTypePolicy`; None changes nothing.
 
     Raises:
-        ValueError: for another name; the message names the nearest.
+        ValueError: for an unknown policy; the message suggests the nearest name.
     """
     if dtype is None:
         yield
@@ -120,17 +121,17 @@ def use_dtype_policy(dtype: str | keras.DTypePolicy | None) -> Iterator[None]:
 
 
 def load(path: str | os.PathLike[str], compile: bool = False) -> keras.Model:
-    """Loads a `.keras` file: any that Keras itself would load, and also a net of a thousand layers.
+    """Loads a `.keras` file: any that Keras can load, even one of a net with a thousand layers.
 
     Args:
         path: a file that `reskeras.save` or `model.save` wrote.
         compile: whether to restore the optimizer, the loss and the metrics too.
 
     Returns:
-        The model, with its metadata where it was saved with some.
+        The model, with its metadata if the file has any.
 
     Raises:
-        ValueError: where Keras cannot read the file.
+        ValueError: if Keras cannot read the file.
 
     Example:
         >>> model = reskeras.load("net.keras")
@@ -141,7 +142,7 @@ def load(path: str | os.PathLike[str], compile: bool = False) -> keras.Model:
 
 
 def save(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Saves a model to a `.keras` file, also a net of a thousand layers.
+    """Saves a model to a `.keras` file, even a net with a thousand layers.
 
     Until the new file is complete, an old one at `path` stays as it is.
 
@@ -151,7 +152,7 @@ def save(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ValueError: for a name that does not end in ".keras".
-        OSError: where the file cannot be written.
+        OSError: if the file cannot be written.
 
     Example:
         >>> reskeras.save(model, "net.keras")
@@ -169,22 +170,21 @@ def _build_body(x: Tensor, spec: AnySpec) -> Tensor:
     return build_stages(build_stem(x, spec), spec, _STEM_STRIDES[spec.stem] * pool_stride)
 
 
-def _check_arguments(pooling: str | None, classes: int, name: str) -> None:
+def _check_arguments(pooling: str | None, name: str) -> None:
     if keras.config.image_data_format() != "channels_last":
         raise ValueError("image_data_format='channels_first' is not supported; "
                          "call keras.config.set_image_data_format('channels_last')")
     check_choice("pooling", pooling, (None, "avg", "max"))
-    check_whole_number("classes", classes)
     if not isinstance(name, str) or not name or "/" in name:
         raise ArgumentError("name", name, "a non-empty string without '/'")
 
 
 def _find_input_shape(spec: AnySpec, input_tensor: Tensor | None,
                       input_shape: tuple[int | None, ...] | None) -> tuple[int | None, ...]:
-    """(height, width, channels) of the input; None for an open height or width.
+    """(height, width, channels) of the input; None if the height or width is not fixed.
 
     Raises:
-        ValueError: for anything else, and for a shape that contradicts the tensor's.
+        ValueError: for an invalid shape or tensor, or a shape that contradicts the tensor's.
     """
     if input_tensor is not None:
         if not keras.utils.is_keras_tensor(input_tensor):
@@ -192,7 +192,7 @@ def _find_input_shape(spec: AnySpec, input_tensor: Tensor | None,
                                 "a Keras tensor, such as keras.Input((224, 224, 3))")
         tensor_shape = tuple(input_tensor.shape[1:])
         if input_shape is not None and tuple(input_shape) != tensor_shape:
-            raise ValueError(f"input_shape={tuple(input_shape)} contradicts input_tensor's {tensor_shape}")
+            raise ArgumentError("input_shape", tuple(input_shape), f"the shape of input_tensor, {tensor_shape}")
         input_shape = tensor_shape
     if input_shape is None:
         input_shape = (spec.input_size, spec.input_size, 3)
@@ -217,7 +217,7 @@ def _make_model(inputs: Any, outputs: Any, name: str, metadata: ModelMetadata | 
 
 def _make_metadata(weights: Any, classes: int | None, include_top: bool,
                    include_preprocessing: bool) -> ModelMetadata | None:
-    """What a checkpoint says of images and classes; no class names where the model has other classes."""
+    """The metadata of a checkpoint; without class names if the model has other classes."""
     if not isinstance(weights, Checkpoint):
         return None
     return ModelMetadata.from_checkpoint(weights, include_preprocessing,
@@ -225,10 +225,10 @@ def _make_metadata(weights: Any, classes: int | None, include_top: bool,
 
 
 def _add_preprocessing(x: Tensor, spec: AnySpec, weights: Any) -> Tensor:
-    """From RGB pixels in 0..255 to what the checkpoint expects, or without one the net's published weights.
+    """Adds layers from RGB pixels in 0..255 to the input of the checkpoint (or of the published weights).
 
     Raises:
-        ValueError: for an image of another number of channels.
+        ValueError: if the number of channels is not supported.
     """
     is_published = isinstance(weights, Checkpoint)
     preprocessing = resolve_preprocessing(weights) if is_published else Preprocessing((1, 1), spec.pixels)

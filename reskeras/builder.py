@@ -85,7 +85,7 @@ class Variant:
         Raises:
             ValueError: for a value that an argument cannot take; the message names what was expected.
             TypeError: for an unknown argument; the message names the nearest one.
-            OSError: where published weights cannot be downloaded or read.
+            OSError: if published weights cannot be downloaded or read.
             ImportError: for weights that only PyTorch can read, where it is not installed.
 
         Example:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import variants
 from .builder import Variant
-from .errors import ArgumentError, check_choice
+from .errors import ArgumentError, nearest
 from .spec import AnySpec, override
 from .weights.checkpoint import Checkpoint
 from .weights.table import find_checkpoint, get_default_weights, get_source_nets
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import keras
 
 COSTS_FILE = pathlib.Path(__file__).with_name("costs.csv")
-# How the name of a file ends: a net's name never does.
+# Suffixes of file names. No net's name ends with one of them.
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite", ".onnx", ".xml", ".pb",
                  ".safetensors", ".npz", ".pth", ".pt")
 
@@ -40,7 +40,7 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
     """Builds a net by its name.
 
     Args:
-        name: one of `list_models()` ("resnet50v1_5"); the same with a published checkpoint
+        name: one of `list_models()` ("resnet50v1_5"); such a name with a checkpoint's tag
             ("resnet50v1_5.a1_in1k", see `list_weights`); or the name that another package has for the same
             structure ("timm/resnet50", "torchvision/resnet50", "keras/ResNet50", "akamaster/resnet20").
         **arguments: those of every builder, such as `weights`, `classes`, `input_shape`, `dtype` or a field
@@ -53,7 +53,7 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
         ValueError: for a name that no net has (the message names the nearest), and for a value that an
             argument cannot take.
         TypeError: for an unknown argument; the message names the nearest.
-        OSError: where published weights cannot be downloaded or read.
+        OSError: if published weights cannot be downloaded or read.
 
     Example:
         >>> model = reskeras.create("resnet50d", classes=10)
@@ -62,11 +62,11 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
     variant, tag, source_fields = find_variant(name)
     if tag:
         if "weights" in arguments:
-            raise ValueError(f"{name!r} names the weights {tag!r}; "
-                             f"weights={arguments['weights']!r} cannot be given too")
+            raise ValueError(f"{name!r} already chooses the weights {tag!r}; "
+                             f"weights={arguments['weights']!r} cannot be given as well")
         arguments["weights"] = tag
 
-    # The other package's net differs from the variant in a field, and so it has other weights.
+    # If the other package's net differs from the variant in a field, it needs other weights.
     weights = arguments.get("weights", get_default_weights(variant.name))
     if source_fields and weights is not None:
         source_name = name.partition(".")[0]
@@ -88,8 +88,8 @@ def open_model(model: str | os.PathLike[str] | keras.Model, **arguments: Any) ->
         The net of that name, the model in that file, or the model as it is.
 
     Raises:
-        ValueError: for an unknown name, another kind of `model`, and a file that Keras cannot read.
-        FileNotFoundError: where there is no such file.
+        ValueError: for an unknown name, an unsupported type of `model`, or an unreadable file.
+        FileNotFoundError: if there is no such file.
         TypeError: for `arguments` where `model` is not a name.
     """
     check_model_kind(model)
@@ -102,10 +102,10 @@ def open_model(model: str | os.PathLike[str] | keras.Model, **arguments: Any) ->
 
 
 def check_model_kind(model: Any) -> None:
-    """Raises: ArgumentError where `model` is neither a name, nor a path, nor a `keras.Model`."""
+    """Raises: ArgumentError if `model` is neither a name, nor a path, nor a `keras.Model`."""
     if isinstance(model, (str, os.PathLike)):
         return
-    keras = sys.modules.get("keras")        # where Keras is not imported yet, there is no model
+    keras = sys.modules.get("keras")        # if Keras is not imported yet, `model` cannot be a Keras model
     if keras is None or not isinstance(model, keras.Model):
         raise ArgumentError("model", model, "the name of a net, the path of a file, or a keras.Model")
 
@@ -120,7 +120,7 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
 
     Raises:
         ValueError: for another kind of file, or one that Keras cannot read.
-        FileNotFoundError: where there is no such file.
+        FileNotFoundError: if there is no such file.
     """
     name = os.fspath(path)
     if not name.endswith(".keras"):
@@ -128,7 +128,7 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
     if not os.path.exists(name):
         raise FileNotFoundError(f"{name}: no such file")
 
-    from .build import load     # only now: a wrong name is an error before Keras starts, which takes seconds
+    from .build import load     # imported late: Keras takes seconds to load, a wrong name should fail first
     try:
         return load(name)
     except Exception as error:      # Keras, h5py and zipfile raise errors of their own
@@ -143,7 +143,7 @@ def find_variant(name: str) -> tuple[Variant, str, dict[str, Any]]:
         name: as `create` takes it.
 
     Returns:
-        The variant; the tag of its checkpoint, "" where the name has none; and the Spec fields in which
+        The variant; the tag of its checkpoint, "" if the name has none; and the Spec fields in which
         another package's net of that name differs from the variant.
 
     Raises:
@@ -194,14 +194,14 @@ def get_builder(name: str) -> Variant:
 
 
 def _suggest_spelling(name: str, spelling: dict[str, str]) -> str:
-    """The end of an error message, "; did you mean 'x'?", or "" where nothing is near.
+    """The end of an error message, "; did you mean 'x'?", or "" if no known name is similar.
 
     Only letters and digits count.  The first of these that exists is suggested: the same name, also another
     package's; the shortest name that begins with it; a name that ends with it; a similar name.
 
     Args:
         name: what was given.
-        spelling: a known name -> how the message shall write it.
+        spelling: a known name -> how to write it in the message.
     """
     known = {_letters_and_digits(k): v for k, v in spelling.items()}
     for source, (variant, _) in list_source_names().items():
@@ -209,7 +209,7 @@ def _suggest_spelling(name: str, spelling: dict[str, str]) -> str:
         known.setdefault(_letters_and_digits(source), spelling[variant])
 
     net = name.partition(".")[0]
-    forms = [_letters_and_digits(n) for n in (net, net.rpartition("/")[2])]    # as it is; without "timm/"
+    forms = [_letters_and_digits(n) for n in (net, net.rpartition("/")[2])]    # whole; without "timm/"
     equal = [form for form in forms if form in known]
     beginnings = [min(longer, key=len) for form in forms
                   if len(form) > 4 and (longer := [k for k in known if k.startswith(form)])]
@@ -240,7 +240,7 @@ class VariantCost:
 
 @functools.cache
 def read_costs() -> dict[str, VariantCost]:
-    """Name of the variant -> its cost, from costs.csv; the tests compute the file again and compare."""
+    """Name of the variant -> its cost, from costs.csv; a test computes the values again and compares."""
     with COSTS_FILE.open(newline="") as file:
         return {line["row"]: VariantCost(int(line["params"]), int(line["macs"]))
                 for line in csv.DictReader(file)}
@@ -253,7 +253,7 @@ def list_models(pattern: str | None = None, *, family: str | None = None, max_pa
     Args:
         pattern: a shell pattern of names, such as "resnest*".
         family: only nets of this family, such as "resnext".
-        max_params: only nets with at most so many trainable parameters, such as 26e6.
+        max_params: only nets with at most this number of trainable parameters, such as 26e6.
         max_macs: only nets with at most so many multiply-accumulates, such as 4e9, for one image of the net's
             own size.
 
@@ -267,11 +267,19 @@ def list_models(pattern: str | None = None, *, family: str | None = None, max_pa
         >>> reskeras.list_models("*50d*", max_params=26e6)
     """
     if family is not None:
-        check_choice("family", family, sorted({variant.family for variant in variants.VARIANTS.values()}))
+        check_family(family)
     return [name for name, variant in variants.VARIANTS.items()
             if (pattern is None or fnmatchcase(name, pattern.lower())) and family in (None, variant.family)
             and (max_params is None or read_costs()[name].params <= max_params)
             and (max_macs is None or read_costs()[name].macs <= max_macs)]
+
+
+def check_family(family: str, *others: str) -> None:
+    """Raises: ArgumentError for what is no family, nor one of the `others` that are allowed in its place."""
+    known = [*others, *variants.FAMILIES]
+    if family not in known:     # a family's name is short, so that even a far one may be meant
+        suggestion = nearest(family, known, cutoff=0.3).removeprefix("; ")
+        raise ArgumentError("family", family, f"one of {', '.join(map(repr, known))}", hint=suggestion)
 
 
 def apply_fields(variant: Variant, fields: dict[str, Any]) -> AnySpec:

@@ -70,7 +70,7 @@ def nearest(word: object, known: Iterable[Any], cutoff: float = 0.5) -> str:
         cutoff: how alike two words must be, from 0 (anything) to 1 (equal).
 
     Returns:
-        "; did you mean 'x'?", or "" where no known word is near.
+        "; did you mean 'x'?", or "" if no known word is near.
     """
     spelling = {str(k).lower(): k for k in known}
     close = difflib.get_close_matches(str(word).lower(), list(spelling), n=1, cutoff=cutoff)
@@ -126,7 +126,7 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Checks that `value` is one of `choices`.
 
     Raises:
-        ArgumentError: where it is not; the message lists them and names the nearest.
+        ArgumentError: if it is not; the message lists them and names the nearest.
     """
     known = list(choices)
     if not any(value == choice and type(value) is type(choice) for choice in known):   # True is not 1

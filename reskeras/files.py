@@ -25,8 +25,8 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
         path: the file or the folder to write or to replace; missing parent folders are made.
 
     Raises:
-        IsADirectoryError, NotADirectoryError: where a file would replace a folder, or a folder a file.
-        OSError: where it cannot be written.
+        IsADirectoryError, NotADirectoryError: if a file would replace a folder, or a folder a file.
+        OSError: if it cannot be written.
 
     Example:
         >>> with atomic_write("net.keras") as new:
@@ -127,7 +127,7 @@ def locked(folder: Path, wait: bool = True) -> Iterator[None]:
         wait: whether to wait for another process that holds the lock.
 
     Raises:
-        BlockingIOError: where another process holds it and `wait` is False.
+        BlockingIOError: if another process holds it and `wait` is False.
     """
     try:
         import fcntl

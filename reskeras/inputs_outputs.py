@@ -27,7 +27,7 @@ def get_preprocessing(model: str | os.PathLike[str] | keras.Model | Checkpoint |
         A `Preprocessing`: call it on images or within tf.data, or ask it for `as_layers()`.
 
     Raises:
-        ValueError: where the model does not know it, or takes images of another size than test=True asks for.
+        ValueError: if the model does not know it, or takes images of another size than test=True asks for.
         TypeError: for anything else than a model, a checkpoint or a name.
 
     Example:
@@ -37,7 +37,7 @@ def get_preprocessing(model: str | os.PathLike[str] | keras.Model | Checkpoint |
     if isinstance(model, (str, os.PathLike)) and os.fspath(model).endswith(".keras"):
         model = load(model)
     if not isinstance(model, keras.Model):
-        published = resolve_preprocessing(model)
+        published = resolve_preprocessing(model, "model")
         return published.with_test_size() if test else published
 
     preprocessing = get_metadata(model).preprocessing
@@ -54,8 +54,8 @@ def preprocess_input(x: Any, model: str | os.PathLike[str] | keras.Model | Check
     The images must have the model's size already; `get_preprocessing` also reads files and resizes.
 
     Args:
-        x: an RGB image (height, width, 3) or a batch of them, pixels in 0..255: an array or a tensor.  Grey,
-            with one channel, for a model of grey images.
+        x: an RGB image (height, width, 3) or a batch of them, pixels in 0..255: an array or a tensor.  Gray,
+            with one channel, for a model of gray images.
         model: as in `get_preprocessing`.
 
     Returns:
@@ -105,11 +105,11 @@ def decode_predictions(preds: Any, top: int = 5, labels: Any = None) -> list[lis
 
 
 def _labels_of(owner: Any) -> str | Sequence[str]:
-    """The labels of a checkpoint, or of a model with metadata.  Raises: ValueError where it has none."""
+    """The labels of a checkpoint, or of a model with metadata.  Raises: ValueError if it has none."""
     metadata = get_metadata(owner) if isinstance(owner, keras.Model) else owner
     labels = metadata.labels if isinstance(metadata, (ModelMetadata, Checkpoint)) else ()
     if not labels:
         raise ValueError(f"{getattr(owner, 'name', owner)} does not know the names of its classes; give "
-                         "labels=[...] in the order of its classes, or one of "
+                         "them in order as `labels`, or one of "
                          f"{', '.join(list_label_sets())}")
     return labels

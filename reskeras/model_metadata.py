@@ -21,7 +21,7 @@ from .graph.graph import high_recursion_limit
 from .images.labels import get_classes, list_label_sets
 from .images.preprocessing import Preprocessing
 from .weights.checkpoint import Checkpoint
-from .weights.table import get_weights
+from .weights.table import find_weights
 
 Labels = str | tuple[str, ...]      # the name of a label set, or the names of the classes
 EXAMPLE = "'resnet50v1_5.a1_in1k'"
@@ -32,7 +32,7 @@ METADATA_KEY = "memory"
 _FIELD_KEYS = {"weights": "weights", "preprocessing": "preprocessing", "labels": "labels",
                "includes_preprocessing": "scales"}
 
-# What may stand before a net, by class name: layers, and the operations that `preprocess_input` leaves
+# Class names of layers allowed before a net, and of operations that `preprocess_input` creates
 _SCALING = re.compile("Rescaling|Normalization|Multiply|Add|Subtract|Divide|TrueDivide")
 _HARMLESS = re.compile(r"InputLayer|Resizing|CenterCrop|ResizeAndCrop|ReverseChannels|GetItem|Cast|Random\w+|"
                        r"RandAugment|AugMix")
@@ -44,7 +44,7 @@ class ModelMetadata:
 
     Args:
         weights: the name of the checkpoint that the model began with, such as "resnet50v1_5.a1_in1k".
-        preprocessing: how images are prepared; without the scaling, where the model does that itself.
+        preprocessing: how images are prepared; without scaling if the model scales pixels itself.
         labels: the name of a label set, such as "imagenet-1k", or the names of the classes in order.
         includes_preprocessing: whether the model takes pixels in 0..255 and scales them itself.
     """
@@ -84,7 +84,7 @@ class ModelMetadata:
         return metadata._around(include_preprocessing, include_labels)
 
     def _around(self, scales: bool, keeps_classes: bool) -> ModelMetadata:
-        """Of a model around the net: whether it scales pixels first, whether its classes are the net's."""
+        """The metadata of a model that contains this net; it may scale first, or have other classes."""
         preprocessing = self.preprocessing
         if preprocessing and scales:
             preprocessing = preprocessing.without_scaling()
@@ -92,10 +92,10 @@ class ModelMetadata:
                        includes_preprocessing=self.includes_preprocessing or scales)
 
     def override(self, preprocessing: Any = None, labels: Any = None) -> ModelMetadata:
-        """These metadata with other preprocessing or labels, where they are given.
+        """A copy of the metadata with new preprocessing or labels, if given.
 
         Args:
-            preprocessing: as in `set_metadata`, with its errors.
+            preprocessing: as in `set_metadata`; raises the same errors.
             labels: as in `set_metadata`.
         """
         changes: dict[str, Any] = {}
@@ -112,14 +112,14 @@ class ModelMetadata:
         Args:
             shape: (height, width, channels) of the model's images; None is any size.
             name: of the model, for an error.
-            test: whether to resize and crop as for the published accuracy.
+            test: whether to resize and crop as in the test of the published accuracy.
         Raises:
-            ArgumentError: where the preprocessing is not known.
+            ArgumentError: if the preprocessing is not known.
         """
         if self.preprocessing is None:
             raise ArgumentError(
-                "preprocessing", None, f"the checkpoint that the model was trained like, such as {EXAMPLE}",
-                hint=f"{name} does not say how its images are prepared, and a wrong guess would not show")
+                "preprocessing", None, f"the checkpoint with the same preprocessing, such as {EXAMPLE}",
+                hint=f"{name} does not say how its images are prepared, and a wrong guess would go unnoticed")
         return self.preprocessing.for_input_shape(shape, test)
 
     def get_classes(self, number: int) -> tuple[tuple[str, str], ...]:
@@ -127,7 +127,7 @@ class ModelMetadata:
         known.
 
         Raises:
-            ValueError: for names of another number.
+            ValueError: if the number of names is not `number`.
         """
         return get_classes(self.labels or [str(i) for i in range(number)], number)
 
@@ -135,7 +135,7 @@ class ModelMetadata:
 class ModelWithMetadata(keras.Model):
     """A functional model with `metadata`, which may be None; otherwise a keras.Model like any other."""
 
-    extra_config_keys = (METADATA_KEY,)      # what `Graph.build` gives to a model that it makes again
+    extra_config_keys = (METADATA_KEY,)      # config that `Graph.build` passes to the rebuilt model
 
     def __init__(self, *args: Any, metadata: ModelMetadata | None = None, **kwargs: Any):
         saved = kwargs.pop(METADATA_KEY, None)       # Keras gives a saved config's keys as arguments
@@ -147,7 +147,7 @@ class ModelWithMetadata(keras.Model):
         return config if self.metadata is None else {**config, METADATA_KEY: self.metadata.get_config()}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Keras would look the class up by its name, which is another class's: see below
+        # Keras would find another class by this class name (see below)
         function, arguments = super().__reduce__()
         return _unpickle, (function.__name__, arguments)
 
@@ -182,13 +182,13 @@ def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = No
     Raises:
         ArgumentError: for a model of several inputs or outputs, or a model as `preprocessing` that does not
             say it.
-        ValueError: for labels of another number than the model's classes.
+        ValueError: if the number of labels is not the number of the model's classes.
 
     Example:
         >>> model = reskeras.set_metadata(model, preprocessing="resnet50v1_5.a1_in1k", labels=["cat", "dog"])
     """
     if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
-        raise ArgumentError("model", model.name, "a functional model of one input and one output")
+        raise ArgumentError("model", model.name, "a functional model with one input and one output")
     metadata = get_metadata(model).override(preprocessing, labels)
     if labels is not None:
         metadata.get_classes(model.output_shape[-1])
@@ -203,7 +203,7 @@ def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = No
 
 
 def get_metadata(model: keras.Model) -> ModelMetadata:
-    """What a model knows of its images and classes, also a model that was built around a net of this package.
+    """What a model knows about its images and classes; also if the model only contains a net of ours.
 
     Args:
         model: any Keras model.
@@ -242,7 +242,7 @@ def find_metadata(layer: Any) -> ModelMetadata | None:
 
 
 def _iterate_layers(model: keras.Model) -> Iterator[Any]:
-    """The layers and operations in order, those of models within it too, except of models with metadata."""
+    """The layers and operations in order, including those of inner models without metadata."""
     for layer in getattr(model, "operations", model.layers):
         if isinstance(layer, keras.Model) and find_metadata(layer) is None:
             yield from _iterate_layers(layer)
@@ -267,30 +267,30 @@ def _read_labels(labels: Any) -> Labels:
     return labels if isinstance(labels, str) else tuple(str(label) for label in labels)
 
 
-def resolve_preprocessing(source: Any) -> Preprocessing:
-    """The preprocessing of a checkpoint or of its name; a `Preprocessing` as it is."""
+def resolve_preprocessing(source: Any, argument: str = "preprocessing") -> Preprocessing:
+    """The preprocessing of a checkpoint or of its name, the value of an `argument`; a `Preprocessing` as is."""
     if isinstance(source, Preprocessing):
         return source
-    checkpoint = get_weights(source) if isinstance(source, str) else source
+    checkpoint = find_weights(source, argument) if isinstance(source, str) else source
     if not isinstance(checkpoint, Checkpoint):
-        raise TypeError(f"{source!r}: expected a model, a checkpoint, or the name of one such as {EXAMPLE}")
+        raise TypeError(f"{source!r}: expected a model, a checkpoint, or its name, such as {EXAMPLE}")
     return Preprocessing((checkpoint.input_size,) * 2, checkpoint.pixels, checkpoint.mean, checkpoint.std,
                          checkpoint.interpolation, checkpoint.crop_pct, checkpoint.crop_mode,
                          (checkpoint.test_input_size,) * 2, checkpoint.test_crop_pct)
 
 
 def _find_preprocessing(source: Any, without_scaling: bool) -> Preprocessing:
-    """The preprocessing of a checkpoint, a name or a model, with both of its sizes.
+    """The preprocessing of a checkpoint, a name or a model, with its input size and test size.
 
     Raises:
-        ArgumentError: for a model that does not know it, or scales inside and does not say how.
+        ArgumentError: if the model has no preprocessing, or scales pixels itself in an unknown way.
     """
     if not isinstance(source, keras.Model):
         outside = resolve_preprocessing(source)
         return outside.without_scaling() if without_scaling else outside
 
     metadata = get_metadata(source)
-    preprocessing, reason = metadata.preprocessing, "this model does not know it"
+    preprocessing, reason = metadata.preprocessing, "this model has no preprocessing"
     if metadata.includes_preprocessing and not without_scaling:
         preprocessing = resolve_preprocessing(metadata.weights) if metadata.weights else None
         reason = "this model scales its pixels inside and does not say how"

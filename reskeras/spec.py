@@ -211,7 +211,7 @@ class Spec:
             raise ValueError(f"form={self.form!r}: defined without {', '.join(ignored)}")
 
     def _check_groups(self) -> None:
-        """Raises: ValueError where the groups do not divide the channels of a bottleneck."""
+        """Raises: ValueError if the groups do not divide the channels of a bottleneck."""
         for planes in self.stages if self.block == "bottleneck" else ():
             inner = max(1, int(planes * self.base_width / 64)) * self.groups // self.reduce_first
             if inner % self.groups:

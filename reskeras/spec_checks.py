@@ -8,13 +8,13 @@ from .errors import ArgumentError, check_choice, check_number, check_whole_numbe
 
 
 def check_choices(spec: Any, choices: Mapping[str, tuple[Any, ...]]) -> None:
-    """Raises: ArgumentError where a field has none of its words; `choices` is field -> words."""
+    """Raises: ArgumentError if a field has none of its words; `choices` is field -> words."""
     for field, known in choices.items():
         check_choice(field, getattr(spec, field), known)
 
 
 def check_field_type(spec: Any, field: str, types: tuple[type, ...]) -> None:
-    """Raises: ArgumentError where a field is not an instance of one of `types`."""
+    """Raises: ArgumentError if a field is not an instance of one of `types`."""
     value = getattr(spec, field)
     if not isinstance(value, types):
         names = ", ".join("None" if t is type(None) else t.__name__ + "()" for t in types)

@@ -24,21 +24,29 @@ def unseen_by_the_garbage_collector():
 
 
 def find_external_file(name):
-    """The file `name` in one of the folders with data from outside the repository, or None.
+    """The file `name` in one of the folders with data from outside the repository; None where there are no
+    such data.
 
     The environment variable RESKERAS_TEST_DATA names the folder; its subfolders `data` and `facts` and the
     folder `facts` beside it are read too.  Without the variable it is `../shared/data`, seen from the
     checkout.
+
+    Raises:
+        FileNotFoundError: where the variable is set or the folder exists, and the file is not there.
     """
-    place = pathlib.Path(os.environ.get("RESKERAS_TEST_DATA") or ROOT.parent / "shared" / "data")
+    variable = os.environ.get("RESKERAS_TEST_DATA")
+    place = pathlib.Path(variable or ROOT.parent / "shared" / "data")
     folders = [place, place / "data", place / "facts", place.parent / "facts"]
-    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+    file = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if file is None and (variable or place.is_dir()):
+        raise FileNotFoundError(f"{name} is in none of {', '.join(map(str, folders))}")
+    return file
 
 
 @pytest.fixture(scope="session")
 def external_file():
-    """external_file(name): the path of a file from outside the repository.  Without it the test is skipped,
-    and says so.
+    """external_file(name): the path of a file from outside the repository.  Without such data the test is
+    skipped, and says so; where there are some, a missing file is a failure.
     """
     def find(name):
         file = find_external_file(name)

@@ -91,10 +91,12 @@ def resolve(path):
 
 
 @functools.cache
-def imports(name):
-    """{(file, name in it)} of every import of the package's own in a file, also those inside of functions."""
+def imports(name, types=False):
+    """{(file, name in it)} of every import of the package's own in a file, also those inside of functions;
+    with `types` also those that only a type checker sees.
+    """
     folder, found = name.split("/")[:-1], set()
-    for node in walk(parse(name)):
+    for node in ast.walk(parse(name)) if types else walk(parse(name)):
         paths = []
         if isinstance(node, ast.ImportFrom) and node.level:
             base = [*folder[:len(folder) - node.level + 1], *(node.module or "").split(".")]
@@ -127,7 +129,8 @@ def is_below(name, other):
 
 
 def test_imports_go_down():
-    up = [f"{name} imports {other}" for name in FILES for other, _ in sorted(imports(name))
+    """Also those for types: what a file says about a higher one it depends on too."""
+    up = [f"{name} imports {other}" for name in FILES for other, _ in sorted(imports(name, types=True))
           if not is_below(name, other)]
     assert not up, "\n".join(up)
 
@@ -290,7 +293,7 @@ def test_what_serves_one_file_has_an_underscore():
 
 def test_docstrings_are_parsed(caplog):
     """Google style: every section is understood, every argument is one of the signature."""
-    griffe = pytest.importorskip("griffe")
+    import griffe
 
     def walk(parent):
         for member in parent.members.values():
@@ -342,6 +345,13 @@ def test_files_are_short():
     long = [f"{name}: {count} lines" for name, file in FILES.items()
             if (count := len(file.read_text().splitlines())) > 300 and file.stem not in TABLES]
     assert not long, "\n".join(long)
+
+
+def test_files_of_tests_have_different_names():
+    """The folders of tests are no packages, so Python knows each file by its base name alone."""
+    names = [file.name for file in (ROOT / "tests").rglob("*.py") if file.name != "conftest.py"]
+    twice = {name for name in names if names.count(name) > 1}
+    assert names and not twice, twice
 
 
 def test_lines_are_short():

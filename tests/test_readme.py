@@ -21,6 +21,10 @@ def without_values():
     return keras.StatelessScope(initialize_variables=False)
 
 
+def test_blocks_that_are_only_built_are_there():
+    assert BUILDS_ONLY <= set(BLOCKS)
+
+
 @pytest.mark.parametrize("block", BLOCKS)
 def test_block(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -29,6 +29,8 @@ IMPORTS = {
                        "import keras; load = keras.saving.load_model",
     "reskeras.load": "import reskeras; load = reskeras.load",
 }
+# These are imported in a process of their own, where TensorFlow was not imported before.
+ALONE = ("keras first", "tensorflow between")
 COMPARE = """
 import sys, numpy as np
 *_, folder, names = sys.argv
@@ -48,6 +50,7 @@ import tensorflow
 for name in [name for name in sys.modules if name.partition(".")[0] == "keras"]:
     del sys.modules[name]
 assert "reskeras" not in sys.modules
+failed = []
 for code in sys.argv[1].split("# ----"):
     if not (child := os.fork()):
         try:
@@ -58,12 +61,14 @@ for code in sys.argv[1].split("# ----"):
             traceback.print_exc()
         finally:
             os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0, code
+    if os.waitpid(child, 0)[1]:
+        failed.append(code)
+sys.exit("\\n".join(["these failed:", *failed]) if failed else 0)
 """
 
 
 def fresh_each(codes, *arguments):
-    """What each piece of code prints, each in a fork of one fresh process."""
+    """What each piece of code prints, each in a fork of one fresh process; the message has all that fail."""
     return fresh(FORKS, "# ----".join(codes), *arguments)
 
 
@@ -71,7 +76,7 @@ def fresh(code, *arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, env=environment, text=True, capture_output=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-6000:]
     return done.stdout
 
 
@@ -94,12 +99,23 @@ def test_nets_hold_every_registered_layer():
     assert registered and registered <= saved
 
 
-def test_loads_in_a_fresh_process(folder):
-    """After each order of imports; with TensorFlow between, in a process that has not imported it before."""
-    orders = dict(IMPORTS)
-    assert fresh(orders.pop("tensorflow between") + COMPARE, folder, " ".join(NETS)) == "equal\n"
-    codes = [code + COMPARE for code in orders.values()]
+@pytest.mark.parametrize("order", ALONE)
+def test_loads_in_a_fresh_process(order, folder):
+    """After an order of imports, in a process that has imported nothing before."""
+    assert fresh(IMPORTS[order] + COMPARE, folder, " ".join(NETS)) == "equal\n"
+
+
+def test_loads_after_the_other_orders(folder):
+    """These in forks of a process that has imported TensorFlow."""
+    codes = [code + COMPARE for order, code in IMPORTS.items() if order not in ALONE]
     assert fresh_each(codes, folder, " ".join(NETS)) == "equal\n" * len(codes)
+
+
+def test_forks_report_every_failure():
+    with pytest.raises(AssertionError) as error:
+        fresh_each(["raise ValueError('one')", "print()", "import no_such_module"])
+    for part in ("ValueError: one", "No module named 'no_such_module'", "these failed:\nraise"):
+        assert part in error.value.args[0]
 
 
 def test_keeps_its_policy(tmp_path):
@@ -147,8 +163,9 @@ def test_a_thousand_layers(tmp_path):
 
 # One module of every folder, and those at the top that may meet themselves.  That the others may be first too
 # follows from test_house.test_registration_meets_no_half_imported_module.
-FIRST = ["blocks.ops", "images.labels", "graph.graph", "weights.load", "model_metadata", "inputs_outputs",
-         "build", "train.fit", "exporters.export", "commands.demo"]
+FIRST = ["blocks.ops", "images.labels", "images.preprocessing", "images.resize", "graph.graph",
+         "weights.load", "model_metadata", "inputs_outputs", "build", "train.fit", "exporters.export",
+         "commands.demo"]
 
 
 def test_any_module_may_be_the_first():

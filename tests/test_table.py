@@ -68,7 +68,7 @@ def write_costs(known):
 def test_cost_needs_a_size():
     model = keras.Sequential([keras.Input((None, None, 3)),
                               keras.layers.Conv2D(4, 3, groups=1, padding="same")])
-    with pytest.raises(ValueError, match="size"):
+    with pytest.raises(ValueError, match="^size=None: expected the pixels of a side, such as 224; "):
         reskeras.cost(model)
     expected = Cost(3 * 3 * 3 * 4 + 4, 0, 8 * 8 * 3 * 3 * 3 * 4)
     assert reskeras.cost(model, (8, 8)) == reskeras.cost(model, 8) == expected

@@ -31,7 +31,7 @@ class StochasticDepth(layers.Layer):
 
     def __init__(self, rate: float, mode: str = "sample", seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        check_number("rate", rate, minimum=0, below=1, expected="a probability in [0, 1)")
+        rate = check_number("rate", rate, minimum=0, below=1, expected="a probability in [0, 1)")
         check_choice("mode", mode, ("sample", "batch"))
         self.rate, self.mode, self.seed = rate, mode, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -74,8 +74,8 @@ class DropBlock2D(layers.Layer):
 
     def __init__(self, rate: float, block_size: int = 7, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        check_number("rate", rate, minimum=0, below=1, expected="a fraction in [0, 1)")
-        check_whole_number("block_size", block_size)
+        rate = check_number("rate", rate, minimum=0, below=1, expected="a fraction in [0, 1)")
+        block_size = check_whole_number("block_size", block_size)
         self.rate, self.block_size, self.seed = rate, block_size, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 

@@ -69,7 +69,7 @@ def build_stages(x: Tensor, spec: Spec, stem_stride: int) -> Tensor:
         The last feature map.
 
     Raises:
-        ArgumentError: where `output_stride` is less than the stem's own stride.
+        ArgumentError: if `output_stride` is less than the stem's own stride.
     """
     for site in _plan_sites(spec, stem_stride):
         x = _build_block(x, spec, site)

@@ -23,9 +23,9 @@ class Site:
     name: str                   # "conv2_block1"
     planes: int                 # channels before the expansion of a bottleneck
     out_channels: int
-    stride: int                 # 1 also where `output_stride` has put dilation in the place of the stride
-    is_strided: bool            # whether the published net strides here, which decides the weights there are
-    dilation: tuple[int, int]   # of the convolution that strides in the published net, and of those after it
+    stride: int                 # 1 if `output_stride` replaced the stride by dilation
+    is_strided: bool            # whether the published net has a stride here (decides which weights exist)
+    dilation: tuple[int, int]   # (of the strided convolution in the published net, of the later ones)
     drop_path_rate: float
     is_late: bool               # in the last two stages
     stage: int                  # 2 is the first
@@ -39,7 +39,7 @@ def add_shortcut(x: Tensor, entry: Tensor, branch: Tensor, spec: Spec, site: Sit
 
     Args:
         x: the input of the block.
-        entry: the same after the block's pre-activation, if it has one; projections read this.
+        entry: `x` after the block's pre-activation, if it has one; projections read it.
         branch: the end of the residual branch, (N, h, w, out_channels).
         spec: what the net is made of.
         site: the place of the block.
@@ -53,7 +53,7 @@ def add_shortcut(x: Tensor, entry: Tensor, branch: Tensor, spec: Spec, site: Sit
 
 
 def _project(entry: Tensor, spec: Spec, site: Site, pool: bool = False) -> Tensor:
-    """He et al.'s option B, a 1x1 convolution; with `pool` ResNet-D's (arXiv:1812.01187): it pools first."""
+    """He et al.'s option B, a 1x1 convolution; `pool=True` pools first, as in ResNet-D (arXiv:1812.01187)."""
     name, stride = f"{site.name}_0", site.stride
     if pool and site.is_strided:
         entry = layers.AveragePooling2D(2, strides=stride, padding="same", name=f"{name}_pool")(entry)
@@ -81,13 +81,13 @@ def _identity_or_pooled_projection(x: Tensor, entry: Tensor, spec: Spec, site: S
 
 
 def _subsample(x: Tensor, site: Site) -> Tensor:
-    # Keras leaves the names of these layers in its V2 nets to a counter: in a fresh process they are these.
+    # Keras' V2 nets name these layers by a counter; these are the names in a fresh process.
     name = "max_pooling2d" + (f"_{site.stage - 2}" if site.stage > 2 else "")
     return layers.MaxPooling2D(1, strides=site.stride, name=name)(x) if site.stride > 1 else x
 
 
 def _identity_or_padding(x: Tensor, entry: Tensor, spec: Spec, site: Site) -> Tensor:
-    """He et al.'s option A: every other cell, and zeros as the new channels."""
+    """He et al.'s option A: every second position, and zeros for the new channels."""
     new = site.out_channels - x.shape[-1]
     if new < 0:
         raise ValueError(f"{site.name}: shortcut='pad' cannot reduce {x.shape[-1]} channels to "
@@ -108,7 +108,7 @@ def _halve_both(x: Tensor, entry: Tensor, branch: Tensor, spec: Spec, site: Site
 
 
 def _gate(is_exclusive: bool) -> Join:
-    """Scales the shortcut by 1 - g(x), g(x) = sigmoid(W x + b), and the branch by g(x) if `is_exclusive`."""
+    """A function: shortcut * (1 - g(x)), and branch * g(x) if `is_exclusive`; g(x) = sigmoid(W x + b)."""
     def gate_both(x: Tensor, entry: Tensor, branch: Tensor, spec: Spec, site: Site) -> Pair:
         bias = keras.initializers.Constant(spec.gate_bias)
         gate = layers.Conv2D(site.out_channels, 1, strides=site.stride, kernel_initializer=spec.initializer,
@@ -128,7 +128,7 @@ Join = Callable[[Tensor, Tensor, Tensor, Spec, Site], "Pair | None"]    # None: 
 
 
 def _leave_branch(shortcut: Callable[[Tensor, Tensor, Spec, Site], Tensor]) -> Join:
-    """A shortcut that leaves the residual branch as it is."""
+    """Makes a `Join` of a function that computes the shortcut; the residual branch does not change."""
     return lambda x, entry, branch, spec, site: (shortcut(x, entry, spec, site), branch)
 
 

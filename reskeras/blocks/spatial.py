@@ -1,4 +1,4 @@
-"""The convolution of a block that mixes cells: the axes `mixer`, `downsample` and `antialias`.
+"""The convolution of a block that mixes positions of the map: the axes `mixer`, `downsample` and `antialias`.
 
 For a new mixer add its dataclass to spec.py (and to `Mixer`, `SHORTHANDS` and the check in `Spec` there), a
 function here, and an entry to `MIXERS` at the end of this file.  tests/test_tiny.py then asks for a net
@@ -22,7 +22,7 @@ class Step:
     name: str                   # "conv2_block1_2"
     filters: int
     kernel: int
-    stride: int = 1             # 1 also where `output_stride` has put dilation in the place of the stride
+    stride: int = 1             # 1 if `output_stride` replaced the stride by dilation
     dilation: int = 1
     groups: int = 1
     is_strided: bool = False    # whether the published net strides here
@@ -31,7 +31,7 @@ class Step:
 
 
 def apply_mixer(x: Tensor, spec: Spec, step: Step) -> Tensor:
-    """A convolution of a block that is not its last, with normalization, activation and the stride.
+    """Any convolution of a block except the last, with normalization, activation and stride.
 
     Args:
         x: (N, H, W, C).
@@ -39,7 +39,7 @@ def apply_mixer(x: Tensor, spec: Spec, step: Step) -> Tensor:
         step: the convolution.
 
     Returns:
-        (N, H / stride, W / stride, filters), rounded up.
+        (N, ceil(H / stride), ceil(W / stride), filters).
     """
     mixer = MIXERS[type(spec.mixer) if step.has_mixer else type(None)]
     if step.has_mixer and step.stride > 1 and spec.downsample != "conv":
@@ -58,7 +58,7 @@ ANTIALIAS = {
 
 
 def _mix_and_average_pool(x: Tensor, spec: Spec, step: Step) -> Tensor:
-    """ResNeSt: a 3x3 average pool strides, after the split attention, or before it in the "fast" nets."""
+    """ResNeSt: a 3x3 average pool has the stride; it follows split attention ("fast" nets: precedes it)."""
     pools_first = spec.downsample == "pool_before"
     x = _average_pool(x, step) if pools_first else x
     x = MIXERS[type(spec.mixer)](x, spec, step, 1)
@@ -77,7 +77,7 @@ def plain_convolution(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
 
 
 def _selective_kernel(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
-    """SK: two paths, and for each channel a gate that weighs one against the other (arXiv:1903.06586)."""
+    """SK: two paths; per channel, a softmax gate gives the weight of each path (arXiv:1903.06586)."""
     sk, name = spec.mixer, step.name
     assert isinstance(sk, SK)
     half = x.shape[-1] // 2
@@ -101,7 +101,7 @@ def _selective_kernel(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
 
 
 def split_attention(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
-    """ResNeSt: parts of a map, and for each channel a gate that weighs them (arXiv:2004.08955).
+    """ResNeSt: splits a map into parts and adds them with a weight per channel (arXiv:2004.08955).
 
     Args:
         x: (N, H, W, C).
@@ -119,7 +119,7 @@ def split_attention(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
                       dilation=step.dilation, groups=groups * radix)
 
     hidden = make_divisible(channels * radix * split.ratio, 8, minimum=32)
-    # the mean first, then the sum of the parts: the order does not matter, and the mean is one cell
+    # mean first, then the sum of the parts: same result, but the sum works on 1 x 1 maps (cheap)
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_split_squeeze")(x)
     gate = _sum_parts(gate, radix, f"{name}_split_fuse")
     gate = conv_norm_act(gate, spec, hidden, 1, f"{name}_split_reduce", groups=groups, bias=True)

@@ -53,8 +53,8 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
     Raises:
         ArgumentError: for no file, a wrong size, or where a size is missing.
         ValueError: for files that take images of different shapes, or that cannot be read.
-        FileNotFoundError: where there is no such file.
-        ImportError: where a runtime is not installed.
+        FileNotFoundError: if there is no such file.
+        ImportError: if a runtime is not installed.
 
     Example:
         >>> reskeras.benchmark(["net.tflite", "net.onnx"])[1].ratio     # doctest: +SKIP
@@ -65,7 +65,7 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
     from ..exporters.measurements import compute_size_and_hash, measure_latency
     if not files:
         raise ArgumentError("files", files, "at least one exported file; there are no files")
-    check_whole_number("threads", threads)
+    threads = check_whole_number("threads", threads)
     height_and_width = check_size(size)
     _set_tensorflow_threads(files, threads)
     runners = [(pathlib.Path(file), runtime, open_file(file, threads, runtime))
@@ -124,8 +124,8 @@ def _find_common_shape(runners: list[BatchRunner], size: tuple[int, int] | None)
     """The shape (height, width, channels) of an image that all files take.
 
     Raises:
-        ArgumentError: where all files take any size, and `size` is not given.
-        ValueError: where there is no such shape.
+        ArgumentError: if all files take any size, and `size` is not given.
+        ValueError: if there is no such shape.
     """
     shapes = [runner.shape[1:] for runner in runners]
     common = tuple(next((side for side in sides if side), None) for sides in zip(*shapes))

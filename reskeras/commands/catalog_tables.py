@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Iterable
 
 from ..builder import Variant
 from ..catalog import read_costs
@@ -20,15 +21,22 @@ def format_variants(names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def format_families() -> str:
-    """A table in Markdown: for each family its nets, examples, range of costs and number of checkpoints."""
+def format_families(names: Iterable[str] = tuple(VARIANTS)) -> str:
+    """A table in Markdown: for each family its nets, examples, range of costs and number of checkpoints.
+
+    Args:
+        names: the nets to count; a family without any is left out.
+    """
+    counted = set(names)
     lines = ["| family | nets | for example | parameters (M) | MACs (G) | checkpoints |",
              "|---|---|---|---|---|---|"]
     for family, title in FAMILIES.items():
-        members = [variant for variant in VARIANTS.values() if variant.family == family]
+        members = [v for v in VARIANTS.values() if v.family == family and v.name in counted]
+        if not members:
+            continue
         examples = dict.fromkeys((members[0], members[len(members) // 2], members[-1]))
         builders = ", ".join(f"`{variant.builder}`" for variant in examples)
-        published = sum(VARIANTS[w.variant].family == family for w in list_checkpoints())
+        published = sum(w.variant in {v.name for v in members} for w in list_checkpoints())
         lines.append(f"| **{title}** | {len(members)} | {builders} | {_format_cost_ranges(members)} | "
                      f"{published} |")
     return "\n".join(lines)
@@ -46,12 +54,17 @@ def _format_range(values: list[float]) -> str:
     return low if low == high else f"{low} - {high}"
 
 
-def format_checkpoints() -> str:
-    """A table in Markdown: for each family its checkpoints, sources, licenses, and the defaults' accuracy."""
+def format_checkpoints(names: Iterable[str] | None = None) -> str:
+    """A table in Markdown: for each family its checkpoints, sources, licenses, and the defaults' accuracy.
+
+    Args:
+        names: the checkpoints to count; all by default.
+    """
+    counted = [c for c in list_checkpoints() if names is None or c.name in set(names)]
     lines = ["| family | checkpoints | licenses | nets that `weights=\"imagenet\"` loads, with top-1 (%) |",
              "|---|---|---|---|"]
     for family, title in FAMILIES.items():
-        checkpoints = [w for w in list_checkpoints() if VARIANTS[w.variant].family == family]
+        checkpoints = [w for w in counted if VARIANTS[w.variant].family == family]
         sources = Counter(w.source for w in checkpoints)
         licenses = Counter(w.license or "not given" for w in checkpoints)
         defaults = [f"`{VARIANTS[w.variant].builder}` {w.top1 or '?'}"

@@ -22,7 +22,7 @@ def draw_chart(points: Sequence[Point], ink: str | None = None) -> Figure:
         ink: the color of text and frames; by default that of the page's own text.
 
     Raises:
-        ImportError: where matplotlib is not installed.
+        ImportError: if matplotlib is not installed.
     """
     try:
         import matplotlib

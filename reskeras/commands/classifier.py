@@ -39,7 +39,7 @@ def open_classifier(model: ModelName | keras.Model, any_size: bool = False) -> C
 
     Raises:
         ValueError: for an unknown or unreadable model, or one that takes no images.
-        FileNotFoundError: where there is no such file.
+        FileNotFoundError: if there is no such file.
     """
     check_trained_model(model)
     name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else model.name
@@ -99,7 +99,7 @@ def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
         name: of the net, for an error.
 
     Raises:
-        ValueError: where they are not one number per class.
+        ValueError: if they are not one number per class.
     """
     if scores.ndim != 1:
         raise ValueError(f"{name}: for an image it returns {scores.shape}; a classifier returns one number "

@@ -37,7 +37,7 @@ def compare(models: Iterable[str] = (), *, family: str | None = None, labels: st
 
     Args:
         models: names of nets, with a checkpoint's tag ("resnet50d.ra2_in1k") or without.
-        family: one of the families, or "all": every net of it that has a published accuracy.
+        family: one family, or "all": adds every net of the family with a published accuracy.
         labels: the label set of the validation images, such as "cifar10".
         latency: whether to time one image here, with random weights.
         output: an .html page (chart and table) or a .png chart to write.
@@ -46,10 +46,10 @@ def compare(models: Iterable[str] = (), *, family: str | None = None, labels: st
         A `Comparison` with the points, one for each net.
 
     Raises:
-        ArgumentError: for an unknown family, nothing to compare, or another suffix of `output`.
-        ValueError: for an unknown name, or a net without such an accuracy.
-        ImportError: where a chart is wanted and matplotlib is not installed.
-        OSError: where the file cannot be written.
+        ArgumentError: for an unknown family, nothing to compare, or an unsupported suffix of `output`.
+        ValueError: for an unknown name, or a net without a published accuracy.
+        ImportError: if a chart is wanted and matplotlib is not installed.
+        OSError: if the file cannot be written.
 
     Example:
         >>> reskeras.compare(["resnet50v1_5"]).points[0].top1
@@ -72,7 +72,7 @@ def compare(models: Iterable[str] = (), *, family: str | None = None, labels: st
 
 
 def print_result(comparison: Comparison, markdown: bool = False, csv: bool = False) -> int:
-    """Prints the table, unless only a file was wanted, and the path of the file.  Returns: the exit code."""
+    """Prints the table (not if only a file was requested), then the file's path.  Returns: the exit code."""
     header, rows = make_rows(comparison.points)
     if markdown:
         print(markdown_table(header, rows))
@@ -115,7 +115,7 @@ def _write_page(points: Sequence[Point], drawing: Figure, output: str | os.PathL
                  f"({os.cpu_count()} cores).")
     caption = ("Top-1 accuracy as published, each at its own image size; the line is the Pareto front; the "
                "area of a point in "
-               "the first chart grows with its parameters. Hollow: other families, from the literature.")
+               "the first chart is larger for more parameters. Hollow points: other families, from papers.")
     titles = {f"point{i}": f"{p.name} {p.tag}: {p.top1:.2f} % at {p.size} pixels, {p.params / 1e6:.2f} M "
                            f"parameters, "
               f"{p.macs / 1e9:.3f} G MACs" for i, p in enumerate(points)}

@@ -6,7 +6,7 @@ from typing import Iterable, Sequence
 
 from .. import catalog
 from ..errors import ArgumentError, nearest
-from ..variants import FAMILIES, VARIANTS
+from ..variants import VARIANTS
 from ..weights.checkpoint import Checkpoint
 from ..weights.table import get_checkpoints
 from .published_costs import PUBLISHED_NETS
@@ -45,7 +45,7 @@ def find_points(models: Iterable[str], family: str | None, labels: str, latency:
         checkpoints += _find_family_checkpoints(family, labels)
     if not checkpoints:
         raise ArgumentError("models", list(models),
-                            "the names of nets, or a family, such as family='resnext'",
+                            "the names of nets, or a `family` such as 'resnext'",
                             hint="there is nothing to compare")
 
     points = [_make_point(checkpoint) for checkpoint in dict.fromkeys(checkpoints)]
@@ -82,8 +82,7 @@ def _find_measured_checkpoint(name: str, labels: str) -> Checkpoint:
 
 def _find_family_checkpoints(family: str, labels: str) -> list[Checkpoint]:
     """One checkpoint for each net of a family that has a published accuracy."""
-    if family != "all" and family not in FAMILIES:
-        raise ArgumentError("family", family, f"'all' or one of {', '.join(FAMILIES)}", [*FAMILIES, "all"])
+    catalog.check_family(family, "all")
     names = catalog.list_models() if family == "all" else catalog.list_models(family=family)
     measured = [_with_accuracy(get_checkpoints(name).values(), labels) for name in names]
     if not any(measured):

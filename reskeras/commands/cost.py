@@ -35,13 +35,13 @@ def cost(model: ModelName | keras.Model, size: Size | None = None, batch_size: i
     Raises:
         ArgumentError: for an unknown name, or where a size is missing.
         ValueError: for a model that has no graph, or a file that cannot be read.
-        FileNotFoundError: where there is no such file.
+        FileNotFoundError: if there is no such file.
 
     Example:
         >>> reskeras.cost("resnet50v1_5").macs
         4089184256
     """
-    check_whole_number("batch_size", batch_size)
+    batch_size = check_whole_number("batch_size", batch_size)
     net = open_model(model, size, has_values=False)
     from ..graph.cost.cost import measure_cost
     return measure_cost(net, get_image_shape(net, size), batch_size)

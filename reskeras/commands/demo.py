@@ -56,8 +56,8 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", *, fast: bool = F
         "report" (the page).
 
     Raises:
-        ImportError: where scikit-learn or matplotlib is not installed.
-        OSError: where `output` cannot be written.
+        ImportError: if scikit-learn or matplotlib is not installed.
+        OSError: if `output` cannot be written.
         ArgumentError: for `keep` where it is not possible.
     """
     _check_packages()
@@ -185,7 +185,7 @@ def _write_samples(pixels: np.ndarray, folder: pathlib.Path) -> list[pathlib.Pat
 
 
 def _draw_as_text(pixels: np.ndarray) -> str:
-    """8x8 images side by side, two rows of pixels in a row of characters; "" where the terminal has none."""
+    """8x8 images side by side, two rows of pixels in a row of characters; "" if the terminal has none."""
     if not (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf"):
         return ""
     ink = pixels[..., 0] > 110

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
 import numpy as np
 
-from ..errors import ArgumentError, nearest, to_whole_number
+from ..errors import ArgumentError, check_whole_number, nearest, to_whole_number
 from ..weights.table import get_weights
 from .open_model import ModelName, check_trained_model
 
@@ -88,14 +88,15 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     Raises:
         ArgumentError: for a wrong value of an argument.
         ValueError: for a class of the data that the net does not have, and as `reskeras.predict`.
-        FileNotFoundError: where there is no such file or folder.
+        FileNotFoundError: if there is no such file or folder.
 
     Example:
         >>> reskeras.evaluate("cifar_resnet20.digits", "digits").images
         364
     """
-    scales = tuple(scales)
-    _check_arguments(crops, scales)
+    crops, scales = _check_views(crops, scales)
+    batch_size = check_whole_number("batch_size", batch_size)
+    max_unreadable = check_whole_number("max_unreadable", max_unreadable, minimum=0)
     check_trained_model(model)
 
     from ..train.sources import open_source
@@ -139,13 +140,18 @@ def print_result(evaluation: Evaluation, json: bool = False) -> int:
     return 0
 
 
-def _check_arguments(crops: int, scales: tuple[int, ...]) -> None:
-    if crops not in CROPS or isinstance(crops, bool):
+def _check_views(crops: int, scales: Iterable[int]) -> tuple[int, tuple[int, ...]]:
+    """`crops` and `scales` as Python's own numbers, which JSON can hold.  Raises: ArgumentError."""
+    count = to_whole_number(crops)
+    if count not in CROPS:
         raise ArgumentError("crops", crops, "1 or 10")
-    if any((to_whole_number(side) or 0) < 1 for side in scales):
-        raise ArgumentError("scales", scales, "shorter sides in pixels, each a whole number of at least 1")
-    if scales and crops > 1:
-        raise ArgumentError("scales", scales, f"crops=1 with them, not crops={crops}")
+    given = tuple(scales)
+    sides = tuple(to_whole_number(side) or 0 for side in given)
+    if any(side < 1 for side in sides):
+        raise ArgumentError("scales", given, "shorter sides in pixels, each a whole number of at least 1")
+    if sides and count > 1:
+        raise ArgumentError("scales", sides, f"1 as `crops` with them, not {count}")
+    return count, sides
 
 
 def _open_datasets(source: DataSource, prepare: Preprocessing, name: str, crops: int, scales: tuple[int, ...],
@@ -195,7 +201,7 @@ def map_classes(source: DataSource, metadata: ModelMetadata, number: int) -> np.
     if missing:
         hint = nearest(missing[0], numbers)
         if not metadata.labels:
-            hint = "; the net does not say what its classes are called: give labels="
+            hint = "; the net does not say what its classes are called: give `labels`"
         raise ValueError(f"{source.name}: the net does not have {len(missing)} of its {len(source.classes)} "
                          f"classes, such as "
                          f"{missing[0]!r}{hint}")
@@ -234,7 +240,7 @@ def _compute_scores(net: Classifier, x: np.ndarray) -> np.ndarray:
 
 
 def _check_scores(scores: np.ndarray, name: str) -> np.ndarray:
-    """`scores` as an array.  Raises: ValueError where they are not (N, classes)."""
+    """`scores` as an array.  Raises: ValueError if they are not (N, classes)."""
     scores = np.asarray(scores)
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise ValueError(f"{name}: for an image it returns {scores.shape[1:]}; a classifier returns one "
@@ -251,7 +257,7 @@ def _without_crop(prepare: Preprocessing, name: str) -> Preprocessing:
     """The same preprocessing without the crop: it gives the square of which the crop is the center.
 
     Raises:
-        ArgumentError: where there is no crop.
+        ArgumentError: if there is no crop.
     """
     if prepare.resize_target == prepare.size:
         raise ArgumentError("crops", 10, "a net whose images are cropped",
@@ -270,7 +276,7 @@ def _ten_crops(x: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:
 
 
 def get_published_accuracy(metadata: ModelMetadata) -> dict[str, Any] | None:
-    """What was published of the checkpoint that a net began with; None where nothing was."""
+    """What was published of the checkpoint that a net began with; None if nothing was."""
     checkpoint = get_weights(metadata.weights) if metadata.weights else None
     if checkpoint is None or checkpoint.top1 is None:
         return None

@@ -42,13 +42,13 @@ def explain(model: ModelName | keras.Model, image: Path, output: Path = "explain
     Raises:
         ValueError: for a net that is no image classifier or whose preprocessing is not known, a file that is
             no image, or an `output` with another suffix than .html.
-        OSError: where a file cannot be read or written.
+        OSError: if a file cannot be read or written.
 
     Example:
         >>> reskeras.explain("cifar_resnet20.digits", "three.png", "three.html")
         PosixPath('three.html')
     """
-    check_whole_number("top", top)
+    top = check_whole_number("top", top)
     html.check_suffix(output)
     check_trained_model(model)
     if not os.path.exists(image):
@@ -109,7 +109,7 @@ def _filters_section(name: str, kernel: np.ndarray, is_bgr: bool) -> html.Html:
     height, width, _, number = kernel.shape
     tiles = filter_tiles(kernel, is_bgr)
     return html.section("The first filters", html.picture(make_mosaic(tiles), 560, f"filters of {name}"),
-                        _note(f"{name}: {len(tiles)} of {number} filters of {height}x{width}; grey is 0."))
+                        _note(f"{name}: {len(tiles)} of {number} filters of {height}x{width}; gray is 0."))
 
 
 def _scale_to_unit(values: np.ndarray) -> np.ndarray:
@@ -128,9 +128,9 @@ def apply_colormap(values: np.ndarray) -> np.ndarray:
 
 
 def _overlay(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """The image in grey under the class activation map in color, both in the size of the image."""
-    grey = image.astype("float32").mean(-1, keepdims=True)
-    mixed: np.ndarray = 0.5 * grey + 0.5 * apply_colormap(resize_bilinear(cam, image.shape[:2]))
+    """The image in gray under the class activation map in color, both in the size of the image."""
+    gray = image.astype("float32").mean(-1, keepdims=True)
+    mixed: np.ndarray = 0.5 * gray + 0.5 * apply_colormap(resize_bilinear(cam, image.shape[:2]))
     return mixed.astype("uint8")
 
 
@@ -147,7 +147,7 @@ def resize_bilinear(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def filter_tiles(kernel: np.ndarray, is_bgr: bool) -> list[np.ndarray]:
-    """The first filters as RGB images: in color for three channels, else their mean; grey is 0.
+    """The first filters as RGB images: in color for three channels, else their mean; gray is 0.
 
     Each has its own scale.
 

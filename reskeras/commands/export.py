@@ -5,12 +5,13 @@ import os
 import pathlib
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Sequence, TextIO
 
 from ..errors import ArgumentError
 from ..exporters.formats import find_format
 from ..exporters.folder_index import read_index, update_index
 from .open_model import ModelName, Size, check_trained_model, open_trained_model
+from .quiet import open_terminal
 
 if TYPE_CHECKING:
     import keras
@@ -27,8 +28,8 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
            size: Size | None = None, io: str = "int8", preprocessing: Any = None,
            labels: str | Sequence[str] | None = None, calibration_method: str = "minmax",
            float_layers: Sequence[str] = (), optimize: bool = True, threads: int = 1,
-           thresholds: Mapping[str, float] | None = None, strict: bool = True, verbose: bool = False,
-           c_array: bool = False, debug_quantization: bool = False) -> ExportReport:
+           thresholds: Mapping[str, float] | None = None, strict: bool = True,
+           verbose: bool | TextIO = False, c_array: bool = False, debug_quantization: bool = False) -> ExportReport:
     """Writes a net to a file for another runtime, runs it there, and compares its outputs with Keras.
 
     Batch normalization is folded first.  A net of mixed precision is rebuilt in float32, except for `.keras`
@@ -62,7 +63,8 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
             class), instead of the rules of the report.
         strict: whether a file that falls short is an error; otherwise it is kept, and its report says
             `passed: false`.
-        verbose: whether to show a progress bar while calibrating.
+        verbose: whether to show a progress bar while calibrating, or a text stream to show it on instead of
+            stderr.
         c_array: whether to write `<path>.cc` too: the .tflite as a C array with the size of its arena, for
             microcontrollers.
         debug_quantization: whether to print first what int8 does to each layer.
@@ -73,9 +75,9 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
     Raises:
         ArgumentError: for a wrong value of an argument.
         ValueError: for a net without weights, or data that do not fit.
-        RuntimeError: where the file falls short.
-        ImportError: where a package is missing.
-        OSError: where the file cannot be written.  What was at `path` is then still there, and nothing else
+        RuntimeError: if the file falls short.
+        ImportError: if a package is missing.
+        OSError: if the file cannot be written.  What was at `path` is then still there, and nothing else
             is.
 
     Example:
@@ -88,7 +90,8 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
     from ..exporters.export import export as export_model
     net = open_trained_model(model)
     if debug_quantization:
-        print(_format_layer_errors(net, quantize, calibration_data, batch_size, size))
+        print(_format_layer_errors(net, quantize, calibration_data, batch_size=batch_size, size=size,
+                                   preprocessing=preprocessing, labels=labels))
     return export_model(
         net, target, quantize=quantize, calibration_data=calibration_data, validation_data=validation_data,
         batch_size=batch_size, size=size, io=io, preprocessing=preprocessing, labels=labels,
@@ -115,7 +118,8 @@ def export_and_index(model: str, path: str | None = None,
     is_indexed = target.parent.resolve() == FOLDER.resolve()
     if is_indexed:
         read_index(FOLDER)          # a broken one is an error before the export, not after it
-    report = export(model, target, verbose=sys.stderr.isatty(), **options)
+    with open_terminal() as terminal:       # stderr itself goes to a log now
+        report = export(model, target, verbose=terminal or False, **options)
     if is_indexed:
         accuracy = report.first_result.accuracy
         update_index(FOLDER, {
@@ -134,12 +138,12 @@ def print_result(result: tuple[pathlib.Path, ExportReport]) -> int:
 
 
 def _format_layer_errors(net: keras.Model, quantize: str | None, calibration_data: Any,
-                         batch_size: int | None, size: Size | None) -> str:
+                         **options: Any) -> str:
     """The table of what int8 does to each layer."""
     from ..exporters.debug_quantization import format_table, measure_quantization
     if quantize != "int8":
         raise ArgumentError("debug_quantization", True,
-                            "quantize='int8' with it, because only int8 has errors by layer")
+                            "int8 as `quantize` with it, because only int8 has errors by layer")
     if calibration_data is None:
-        raise ArgumentError("calibration_data", None, "images, because quantize='int8' needs them")
-    return format_table(measure_quantization(net, calibration_data, size, batch_size))
+        raise ArgumentError("calibration_data", None, "images, from which the ranges of int8 are chosen")
+    return format_table(measure_quantization(net, calibration_data, **options))

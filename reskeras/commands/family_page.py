@@ -40,7 +40,7 @@ def write_family_page(name: str, output: str | os.PathLike[str]) -> pathlib.Path
 
     Raises:
         ValueError: for an unknown name, or another suffix than .html.
-        OSError: where it cannot be written.
+        OSError: if it cannot be written.
     """
     variant, _, _ = catalog.find_variant(name)
     title, *papers = re.split(r", (?=\[)", FAMILIES[variant.family])

@@ -79,7 +79,7 @@ def count_fusions(model: keras.Model, optimized: keras.Model,
     """Every classic fusion in every runtime, for a model and for what `reskeras.optimize` made of it.
 
     Raises:
-        ValueError: where `report` is another model's.
+        ValueError: if `report` is another model's.
     """
     _check_report(model, optimized, report)
     return _count_all(read_kernels(model), read_kernels(optimized))

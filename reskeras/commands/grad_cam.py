@@ -83,7 +83,7 @@ def _find_last_map(net: keras.Model, cost: Cost) -> str:
     """The layer that the head reads: the last one whose output still has a receptive field.
 
     Raises:
-        ValueError: where the net has none.
+        ValueError: if the net has none.
     """
     last = cost.last_map
     if last is None or len(last.output) != 3:

@@ -78,7 +78,7 @@ def embed_json(id: str, value: Any) -> Html:
 
 
 def check_suffix(path: str | os.PathLike[str]) -> None:
-    """Raises: ArgumentError where `path` is not the name of an .html file."""
+    """Raises: ArgumentError if `path` is not the name of an .html file."""
     if pathlib.Path(path).suffix not in (".html", ".htm"):
         raise ArgumentError("output", os.fspath(path), "the name of an .html file")
 
@@ -91,7 +91,7 @@ def write_page(path: str | os.PathLike[str], page: Html) -> pathlib.Path:
 
     Raises:
         ArgumentError: for another suffix than .html.
-        OSError: where it cannot be written.
+        OSError: if it cannot be written.
     """
     check_suffix(path)
     write_text(path, page)

@@ -11,7 +11,7 @@ def list_variants(pattern: str | None = None) -> list[str]:
     """The names of the nets that fit a shell pattern, such as "resnest*"; all nets without one.
 
     Raises:
-        ArgumentError: where no net has such a name.
+        ArgumentError: if no net has such a name.
     """
     names = catalog.list_models(pattern)
     if not names:
@@ -23,7 +23,7 @@ def list_variants(pattern: str | None = None) -> list[str]:
 def print_result(names: list[str], markdown: bool = False, families: bool = False) -> int:
     """Prints a line for each net, or one of the tables of the documentation.  Returns: the exit code."""
     if families:
-        print(format_families())
+        print(format_families(names))
     elif markdown:
         print(format_variants(names))
     else:

@@ -38,7 +38,7 @@ def open_model(model: ModelName | keras.Model, size: Size | None = None, has_val
     Raises:
         ArgumentError: for an unknown name or a wrong size.
         ValueError: for a file that cannot be read.
-        FileNotFoundError: where there is no such file.
+        FileNotFoundError: if there is no such file.
     """
     height_and_width = check_size(size)
     check_model_kind(model)
@@ -76,8 +76,8 @@ def open_trained_model(model: ModelName | keras.Model, any_size: bool = False) -
 
     Raises:
         ValueError: for a name without weights, or a file that cannot be read.
-        FileNotFoundError: where there is no such file.
-        OSError: where the weights cannot be downloaded.
+        FileNotFoundError: if there is no such file.
+        OSError: if the weights cannot be downloaded.
     """
     check_trained_model(model)
     if not isinstance(model, (str, os.PathLike)):
@@ -95,7 +95,7 @@ def check_trained_model(model: ModelName | keras.Model) -> None:
     Raises:
         ArgumentError: for what is neither a name, nor a path, nor a model.
         ValueError: for an unknown name, or a net without weights.
-        FileNotFoundError: where there is no such file.
+        FileNotFoundError: if there is no such file.
     """
     check_model_kind(model)
     if not isinstance(model, (str, os.PathLike)):
@@ -140,7 +140,7 @@ def get_image_shape(model: keras.Model, size: Size | None = None) -> tuple[int, 
         None for a model of several inputs, or of none.
 
     Raises:
-        ArgumentError: where the model takes images of any size and `size` is not given.
+        ArgumentError: if the model takes images of any size and `size` is not given.
     """
     if not getattr(model, "inputs", None) or isinstance(model.input_shape, (list, dict)):
         return None

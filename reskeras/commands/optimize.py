@@ -43,8 +43,8 @@ def optimize(model: ModelName | keras.Model, *, passes: Sequence[str | Callable[
 
     Raises:
         ArgumentError: for an unknown name, pass or target, a wrong size, or images for several outputs.
-        ValueError: where the model has no graph, or a file cannot be read.
-        OSError: where the weights cannot be downloaded.
+        ValueError: if the model has no graph, or a file cannot be read.
+        OSError: if the weights cannot be downloaded.
 
     Example:
         >>> optimized, report = reskeras.optimize("cifar_resnet20.digits")

@@ -46,7 +46,7 @@ def page(model: ModelName | keras.Model, output: str | os.PathLike[str] = "net.h
     Raises:
         ArgumentError: for an unknown name, or where a size is missing.
         ValueError: for a model that has no graph, or an `output` with another suffix than .html.
-        OSError: where a file cannot be read or written.
+        OSError: if a file cannot be read or written.
 
     Example:
         >>> reskeras.page("resnest50", "resnest50.html")

@@ -41,13 +41,13 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
     Raises:
         ValueError: for an unknown or unreadable model, one that is no image classifier, one whose
             preprocessing is not known, or labels of another number than its classes.
-        FileNotFoundError: where `model` is the path of a file that does not exist.
+        FileNotFoundError: if `model` is the path of a file that does not exist.
 
     Example:
         >>> reskeras.predict("cifar_resnet20.digits", "three.png")[0]["predictions"][0]["label"]
         '3'
     """
-    check_whole_number("top", top)
+    top = check_whole_number("top", top)
     paths = [images] if isinstance(images, (str, os.PathLike)) else list(images)
     check_trained_model(model)
 
@@ -77,7 +77,7 @@ def predict_existing(images: list[str], **options: Any) -> Results:
     """`predict` for the shell, which need not wait for Keras where the model or all images are missing.
 
     Raises:
-        FileNotFoundError: where none of the images exists, and as `predict`.
+        FileNotFoundError: if none of the images exists, and as `predict`.
     """
     check_trained_model(options["model"])
     if not any(map(os.path.exists, images)):

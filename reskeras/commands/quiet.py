@@ -5,7 +5,9 @@ import contextlib
 import os
 import sys
 import tempfile
-from typing import Iterator
+from typing import Iterator, TextIO
+
+_terminal: int | None = None        # inside `quiet_tensorflow`: what the descriptor of stderr was before
 
 
 @contextlib.contextmanager
@@ -15,9 +17,10 @@ def quiet_tensorflow() -> Iterator[None]:
     The log is shown where the block fails, except for the errors whose message says everything (ValueError,
     OSError).
     """
+    global _terminal
     sys.stderr.flush()
     with tempfile.TemporaryFile() as log:
-        terminal = os.dup(2)
+        terminal = _terminal = os.dup(2)
         os.dup2(log.fileno(), 2)
         try:
             yield
@@ -29,5 +32,13 @@ def quiet_tensorflow() -> Iterator[None]:
             raise
         finally:
             sys.stderr.flush()
+            _terminal = None
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+@contextlib.contextmanager
+def open_terminal() -> Iterator[TextIO | None]:
+    """Stderr as it is outside of `quiet_tensorflow`, to show progress on; None if it is no terminal."""
+    with os.fdopen(os.dup(2 if _terminal is None else _terminal), "w", encoding="utf-8") as stream:
+        yield stream if stream.isatty() else None

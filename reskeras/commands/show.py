@@ -23,7 +23,7 @@ def show(name: str, *, diff: str | None = None, page: str | os.PathLike[str] | N
 
     Raises:
         ValueError: for an unknown name, or another suffix of `page`.
-        OSError: where the page cannot be written.
+        OSError: if the page cannot be written.
     """
     variant, tag, fields = catalog.find_variant(name)
     if tag:

@@ -87,7 +87,7 @@ def draw_charts(charts: Sequence[Chart], ink: str) -> Figure:
     """The charts, one below the other, with text in a color.
 
     Raises:
-        ImportError: where matplotlib is not installed.
+        ImportError: if matplotlib is not installed.
     """
     try:
         import matplotlib

@@ -27,8 +27,8 @@ def tour(output: str | os.PathLike[str] = "tour.html") -> pathlib.Path:
 
     Raises:
         ValueError: for another suffix than .html.
-        ImportError: where matplotlib is not installed.
-        OSError: where it cannot be written.
+        ImportError: if matplotlib is not installed.
+        OSError: if it cannot be written.
     """
     html.check_suffix(output)
     studies = load_studies()

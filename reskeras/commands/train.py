@@ -46,10 +46,10 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
         **options: of `fit`.
 
     Returns:
-        The last losses and accuracies, and the files of the training, in a few lines.
+        The last losses and accuracies, and the files of the training, in a few lines; "" with verbose=0.
 
     Raises:
-        ValueError: where neither a net and data are given, nor a folder to resume; and as `fit`.
+        ValueError: if neither a net and data are given, nor a folder to resume; and as `fit`.
     """
     if resume is None and (model is None or data is None):
         raise ValueError("expected a net and --data SOURCE, or --resume FOLDER")
@@ -58,6 +58,8 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
         output = os.path.join("runs", f"{name}.{recipe.replace('/', '-')}".lower())
     history = fit(model, data, recipe, output=output, resume=resume, **options).history
 
+    if not options.get("verbose", 1):
+        return ""
     folder = pathlib.Path(str(resume or output))
     losses, accuracies = history["loss"], history["accuracy"]
     summary = f"{len(losses)} epochs; loss {losses[-1]:.4f}, accuracy {accuracies[-1]:.2%}"
@@ -70,8 +72,9 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
 
 
 def print_result(summary: str) -> int:
-    """Prints the summary.  Returns: the exit code."""
-    print(summary)
+    """Prints the summary, if there is one.  Returns: the exit code."""
+    if summary:
+        print(summary)
     return 0
 
 
@@ -82,8 +85,8 @@ def _write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
         The path of the page.
 
     Raises:
-        FileNotFoundError: where the folder has no run.json or log.csv yet.
-        OSError: where it cannot be written to.
+        FileNotFoundError: if the folder has no run.json or log.csv yet.
+        OSError: if it cannot be written to.
     """
     place = pathlib.Path(folder)
     info = read_run_info(place)

@@ -25,8 +25,8 @@ def verify(file: Path, *, threads: int = 1) -> VerificationReport:
 
     Raises:
         ArgumentError: for a wrong number of threads.
-        FileNotFoundError: where one of the three files is missing.
-        ValueError: where one of the three files cannot be read.
+        FileNotFoundError: if one of the three files is missing.
+        ValueError: if one of the three files cannot be read.
 
     Example:
         >>> reskeras.verify("saved_models/cifar_resnet20.digits.int8.tflite").passed

@@ -1,7 +1,7 @@
 """`weights`: published checkpoints: list them, show all that is known of one, download and check them."""
 from __future__ import annotations
 
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, NoReturn
 
 from ..errors import ArgumentError
 from ..weights.table import get_weights, list_weights
@@ -18,13 +18,28 @@ def list_all(pattern: str | None = None, *, dataset: str | None = None,
         license: such as "apache-2.0".
 
     Raises:
-        ArgumentError: where there is no such checkpoint.
+        ArgumentError: if there is no such checkpoint.
     """
     names = list_weights(pattern, dataset=dataset, license=license)
     if not names:
-        raise ArgumentError("pattern", pattern, "the name of a checkpoint, or a pattern such as 'resnet50*'",
-                            hint="`reskeras weights list` names all")
+        _explain_no_match(pattern, dataset, license)
     return names
+
+
+def _explain_no_match(pattern: str | None, dataset: str | None, license: str | None) -> NoReturn:
+    """Raises: ArgumentError for the first filter that leaves nothing of what the ones before it leave."""
+    if not list_weights(pattern):
+        raise ArgumentError("pattern", pattern, "the name of a checkpoint, or a pattern such as 'resnet50*'",
+                            list_weights(), "`reskeras weights list` names all")
+    if dataset is None or list_weights(pattern, dataset=dataset):
+        name, value, names = "license", license, list_weights(pattern, dataset=dataset)
+    else:
+        name, value, names = "dataset", dataset, list_weights(pattern)
+    known = sorted({str(getattr(get_weights(each), name)) for each in names} - {""})
+    filters = [f"{key} {text!r}" for key, text in (("pattern", pattern), ("dataset", dataset))
+               if text is not None and key != name]
+    raise ArgumentError(name, value, f"one of {', '.join(known) or 'none'}, which the checkpoints of "
+                        f"{' and '.join(filters)} have", known)
 
 
 def show(names: Iterable[str]) -> Iterator[str]:
@@ -56,7 +71,7 @@ def print_result(result: Iterable[str], markdown: bool = False) -> int:
         The exit code.
     """
     if markdown:
-        print(format_checkpoints())
+        print(format_checkpoints(result))
         return 0
     for line in map(_describe, result) if isinstance(result, list) else result:
         print(line)

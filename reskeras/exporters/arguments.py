@@ -35,8 +35,11 @@ def check_model(model: Any) -> None:
 def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format, *, quantize: str | None,
                     calibration_data: Any, batch_size: int | None, size: Any, io: str,
                     calibration_method: str, float_layers: Sequence[str], threads: int,
-                    c_array: bool) -> None:
+                    c_array: bool) -> tuple[int | None, int]:
     """Checks the arguments of `export` that do not need the model to run.
+
+    Returns:
+        `batch_size` and `threads` as Python's own numbers, which the report can hold.
 
     Raises:
         ArgumentError: a value is not known, or not defined for this format or for `quantize`.
@@ -52,15 +55,16 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
                             hint="it is defined for .tflite")
     _check_int8_arguments(model, quantize, calibration_data, io, calibration_method, float_layers)
 
-    check_whole_number("threads", threads)
+    threads = check_whole_number("threads", threads)
     if batch_size is not None:
-        check_whole_number("batch_size", batch_size)
+        batch_size = check_whole_number("batch_size", batch_size)
     if file_format.name == "Keras":
         for name, value in (("batch_size", batch_size), ("size", size)):
             if value is not None:
                 raise ArgumentError(name, value,
                                     f"None, as {path.name!r} holds the net's own shape, {model.input_shape}",
                                     hint="batch_size and size are fixed in files of other kinds")
+    return batch_size, threads
 
 
 def _check_int8_arguments(model: keras.Model, quantize: str | None, calibration_data: Any, io: str,
@@ -72,17 +76,17 @@ def _check_int8_arguments(model: keras.Model, quantize: str | None, calibration_
     if quantize == "int8" and "float" not in model.inputs[0].dtype:
         raise ArgumentError("quantize", quantize, "a net that takes floats", hint=(
             f"{model.name} takes images of {model.inputs[0].dtype}, and ranges are chosen for floats alone; "
-            "export the net without its first cast, io='uint8' makes the file take pixels"))
+            "export the net without its first cast, with uint8 as `io` the file takes pixels"))
     for name, value, choices in (("io", io, IO_TYPES),
                                  ("calibration_method", calibration_method, CALIBRATION_METHODS)):
         check_choice(name, value, choices)
         if value != choices[0] and quantize != "int8":
             raise ArgumentError(name, value, repr(choices[0]),
-                                hint="other values are defined for quantize='int8'")
+                                hint="other values are defined for int8 alone")
 
     if isinstance(float_layers, str):
         raise ArgumentError("float_layers", float_layers, f"a list of names, [{float_layers!r}]")
     layers = [layer.name for layer in model.layers]
     for name in float_layers:
         if quantize != "int8" or name not in layers:
-            raise ArgumentError("float_layers", name, "layers of the net, for quantize='int8'", layers)
+            raise ArgumentError("float_layers", name, "layers of the net, for int8 as `quantize`", layers)

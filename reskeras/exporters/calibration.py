@@ -5,9 +5,11 @@ import contextlib
 import os
 import pathlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, TextIO
 
 import numpy as np
+
+from ..errors import ArgumentError
 
 if TYPE_CHECKING:
     from ..images.preprocessing import Preprocessing
@@ -29,17 +31,18 @@ class ImageSet:
 
 
 def load_images(source: Any, preprocessing: Preprocessing | None, shape: tuple[int, int, int],
-                limit: int = MAX_IMAGES, verbose: bool = False) -> ImageSet:
+                limit: int = MAX_IMAGES, verbose: bool | TextIO = False) -> ImageSet:
     """Loads the images of a source as the model takes them.
 
     Args:
         source: an array (N, height, width, channels) of uint8 pixels, or of floats as the model takes them; a
             pair (images, classes); a folder of image files, at any depth; a list of files; a tf.data set of
             images or of such pairs, batched or not.
-        preprocessing: of the model; None where it is not known.
+        preprocessing: of the model; None if it is not known.
         shape: (height, width, channels) that the model takes.
         limit: the most images of a folder, a list or a data set; files are picked evenly.
-        verbose: whether reading files shows a bar.
+        verbose: whether reading files shows a bar, or where to show it, instead of on stderr.
+
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: these are no images, or they have another shape, are not finite, are all alike, or have
@@ -85,14 +88,19 @@ def pick_evenly(items: list[Any], limit: int) -> list[Any]:
     return [items[i] for i in np.linspace(0, len(items) - 1, limit).astype(int)]
 
 
-def iterate_batches(images: np.ndarray, batch_size: int, verbose: bool = False) -> Iterator[np.ndarray]:
+def iterate_batches(images: np.ndarray, batch_size: int, verbose: bool | TextIO = False) -> Iterator[np.ndarray]:
     """The images in full batches; those after the last full one are left out.  `verbose` shows a bar."""
-    starts = range(0, len(images) - batch_size + 1, batch_size)
-    if verbose:
-        from tqdm import tqdm
-        starts = tqdm(starts, "calibrating", unit="batch")
-    for i in starts:
+    for i in _show_bar(range(0, len(images) - batch_size + 1, batch_size), "calibrating", "batch", verbose):
         yield images[i:i + batch_size]
+
+
+def _show_bar(items: Iterable[Any], text: str, unit: str, verbose: bool | TextIO) -> Iterable[Any]:
+    """The items, with a bar while they are iterated over, where `verbose` asks for one."""
+    if not verbose:
+        return items
+    from tqdm import tqdm
+    bar: Iterable[Any] = tqdm(items, text, unit=unit, file=None if verbose is True else verbose)
+    return bar
 
 
 def _to_array(source: Any) -> np.ndarray:
@@ -119,18 +127,18 @@ def _check_classes(classes: np.ndarray, count: int) -> np.ndarray:
 
 
 def _require_preprocessing(preprocessing: Preprocessing | None) -> Preprocessing:
-    """Raises: ValueError where it is not known."""
+    """Raises: ArgumentError if it is not known."""
     if preprocessing is None:
-        raise ValueError("pixels or files were given, and the model does not say how they are prepared; give "
-                         "preprocessing=, the checkpoint that it was trained like, such as "
-                         "'resnet50v1_5.a1_in1k', or images as the model takes them")
+        raise ArgumentError("preprocessing", None, "the checkpoint that the model was trained like, such as "
+                            "'resnet50v1_5.a1_in1k', because pixels or files were given and the model does "
+                            "not say how they are prepared", hint="or give images as the model takes them")
     return preprocessing
 
 
 def _find_image_files(folder: pathlib.Path, limit: int) -> list[str]:
     """The image files in a folder, at any depth.
 
-    Raises: FileNotFoundError, ValueError where there are none.
+    Raises: FileNotFoundError, ValueError if there are none.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of images")
@@ -140,13 +148,10 @@ def _find_image_files(folder: pathlib.Path, limit: int) -> list[str]:
     return pick_evenly(files, limit)
 
 
-def _read_files(files: list[Any], preprocessing: Preprocessing, verbose: bool) -> np.ndarray:
+def _read_files(files: list[Any], preprocessing: Preprocessing, verbose: bool | TextIO) -> np.ndarray:
     """The prepared images of some files.  Raises: ValueError that names the file that cannot be read."""
-    if verbose:
-        from tqdm import tqdm
-        files = tqdm(files, "reading", unit="image")
     images = []
-    for file in files:
+    for file in _show_bar(files, "reading", "image", verbose):
         try:
             images.append(preprocessing(file))
         except (OSError, ValueError) as error:
@@ -189,8 +194,8 @@ def _check_values(images: np.ndarray, preprocessing: Preprocessing | None) -> No
     if preprocessing is None:
         if first >= 0 and 64 < last <= 255:
             raise ValueError(f"the images reach from {first:g} to {last:g}, like pixels before any "
-                             "preprocessing; if the model takes those, say so: "
-                             "preprocessing=Preprocessing((height, width), 'raw')")
+                             "preprocessing; if the model takes those, say so: give "
+                             "Preprocessing((height, width), 'raw') as `preprocessing`")
         return
 
     scale, offset = map(np.array, preprocessing.scale_and_offset)

@@ -94,7 +94,7 @@ def compute_agreement(outputs: np.ndarray, expected: np.ndarray, margin: float =
         margin: only images count whose two largest expected scores differ by more than this, relative to the
             largest magnitude of all scores.
     Returns:
-        None where there are no classes, or no such image.
+        None if there are no classes, or no such image.
     """
     if outputs.shape != expected.shape or expected.ndim != 2 or expected.shape[1] < 2:
         return None

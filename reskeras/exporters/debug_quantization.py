@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .calibration import check_image_count, iterate_batches, load_images
 from .formats import FORMATS
 from .options import ExportOptions
-from .prepare import get_compared_shape, make_options, optimize_for_format
+from .prepare import get_compared_shape, make_options, optimize_for_format, prepare_model
 
 if TYPE_CHECKING:
     import keras
@@ -29,25 +29,32 @@ class QuantizedLayer:
     steps: float                # the same in steps of the scale; rounding alone gives 0.29
 
 
-def measure_quantization(model: keras.Model, calibration_data: Any, size: int | tuple[int, int] | None = None,
-                       batch_size: int | None = None) -> list[QuantizedLayer]:
+def measure_quantization(model: keras.Model, calibration_data: Any,
+                         size: int | tuple[int, int] | None = None, batch_size: int | None = None,
+                         preprocessing: Any = None, labels: Any = None) -> list[QuantizedLayer]:
     """Measures what int8 would do to each layer of a model, in a file of one image per call.
 
     Args:
-        model: with its metadata, where images must be prepared.
+        model: as `export` takes it.
         calibration_data: as `export` takes it.
         size: as `export` takes it.
         batch_size: of the export; at least as many images are needed.
+        preprocessing: as `export` takes it.
+        labels: as `export` takes them.
+
     Returns:
         The operators, that of the largest error first.
+
     Raises:
+        ArgumentError: the preprocessing is not known, or another argument has a wrong value.
         ValueError: the images cannot be used, or are too few.
     """
     file_format = FORMATS[".tflite"]
-    options = make_options(model, file_format, quantize="int8", batch_size=1, size=size)
+    prepared = prepare_model(model, file_format, preprocessing, labels).model
+    options = make_options(prepared, file_format, quantize="int8", batch_size=1, size=size)
     images = load_images(calibration_data, options.preprocessing, get_compared_shape(options)).images
     check_image_count(images, batch_size)
-    optimized = optimize_for_format(model, file_format, options)
+    optimized = optimize_for_format(prepared, file_format, options)
     return measure_layer_errors(optimized, replace(options, calibration_images=images))
 
 

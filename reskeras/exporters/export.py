@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import pathlib
 from dataclasses import dataclass, replace
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, Sequence, TextIO
 
 import keras
 import numpy as np
@@ -35,11 +35,11 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
            size: int | tuple[int, int] | None = None, io: str = "int8", preprocessing: Any = None,
            labels: str | Sequence[str] | None = None, calibration_method: str = "minmax",
            float_layers: Sequence[str] = (), optimize: bool = True, threads: int = 1,
-           thresholds: Mapping[str, float] | None = None, strict: bool = True, verbose: bool = False,
-           c_array: bool = False) -> ExportReport:
+           thresholds: Mapping[str, float] | None = None, strict: bool = True,
+           verbose: bool | TextIO = False, c_array: bool = False) -> ExportReport:
     """Writes a model to a file for another runtime, and compares the file with Keras before the call returns.
 
-    Batch normalization is folded first.  A model of mixed precision is rebuilt in float32, except for Keras
+    Batch normalization is folded first.  A mixed-precision model is rebuilt in float32, except for Keras
     files and SavedModels.  `<path>.json` keeps the report, `<path>.npz` a few images with their outputs for
     `reskeras.verify`.
 
@@ -47,8 +47,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         model: a Keras model of one input (batch, height, width, channels) and one output.
         path: its suffix decides: `.tflite`, `.onnx`, `.xml` (OpenVINO), `.keras`, none for a SavedModel
             folder.
-        quantize: for TFLite: None (float32), "float16" and "dynamic" (the weights), "int8" (everything).
-        calibration_data: images that the ranges of int8 are chosen from, at least 32: an array of floats as
+        quantize: for TFLite: None (float32), "float16", "dynamic" (only the weights), "int8" (everything).
+        calibration_data: at least 32 images, from which the int8 ranges are chosen: an array of floats as
             the model takes them or of uint8 pixels, a folder, a list of files, a tf.data set, or a pair
             (images, classes).  Pixels and files go through the model's own preprocessing.
         validation_data: images to compare on, of the same kinds; by default those of the calibration, else
@@ -57,19 +57,20 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         size: (height, width) of the images or one number for both, where the model leaves it open; `.keras`
             takes neither this nor `batch_size`.
         io: type of an int8 file's input and output: "int8", "uint8" or "float32".
-        preprocessing: of a model that does not know it: a checkpoint, its name, or a `Preprocessing`.
+        preprocessing: needed if the model has none: a checkpoint, its name, or a `Preprocessing`.
         labels: of a model that does not know them: a label set, or the names of the classes.
         calibration_method: the range of a tensor in an int8 file: "minmax" (all values that the calibration
             has seen), "percentile" (99.99 % of them), or "mse" (the least mean squared error of rounding and
             clipping together).
         float_layers: names of layers that stay in floating point in an int8 file.
-        optimize: whether to fold batch normalization; compared is the model as it was given.
-        threads: of the runtimes, in the timing.
+        optimize: whether to fold batch normalization; the file is compared with the original model.
+        threads: the number of threads of each runtime when it is timed.
         thresholds: "difference" (the largest that passes, relative) or "agreement" (the least share of images
             of the same class), in place of the rules of `thresholds.THRESHOLDS`.
         strict: whether a file that does not pass is an error; else it is kept, with `passed: false` in its
             report.
-        verbose: whether to show bars while images are read and ranges are calibrated.
+        verbose: whether to show bars while images are read and ranges are calibrated, or where to show
+            them, instead of on stderr.
         c_array: whether to write `<path>.cc` too: the .tflite as a C array with its arena size, for
             microcontrollers.
 
@@ -92,9 +93,10 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     path = pathlib.Path(path)
     file_format = find_format(path)
     check_model(model)
-    check_arguments(model, path, file_format, quantize=quantize, calibration_data=calibration_data,
-                    batch_size=batch_size, size=size, io=io, calibration_method=calibration_method,
-                    float_layers=float_layers, threads=threads, c_array=c_array)
+    batch_size, threads = check_arguments(
+        model, path, file_format, quantize=quantize, calibration_data=calibration_data,
+        batch_size=batch_size, size=size, io=io, calibration_method=calibration_method,
+        float_layers=float_layers, threads=threads, c_array=c_array)
     check_output_path(path, file_format)
     check_packages(file_format)
 
@@ -133,7 +135,7 @@ class _Plan:
 
 def _make_plan(path: pathlib.Path, file_format: Format, prepared: PreparedModel, options: ExportOptions,
                calibration_data: Any, validation_data: Any) -> _Plan:
-    """Loads the images, and chooses what is compared on which of them.
+    """Loads the images, and chooses which outputs are compared and on which images.
 
     Raises: ValueError for images that cannot be used.
     """
@@ -159,7 +161,7 @@ def _make_plan(path: pathlib.Path, file_format: Format, prepared: PreparedModel,
 
 
 def _check_classes(classes: np.ndarray | None, output_shape: tuple[int | None, ...]) -> None:
-    """Raises: ValueError for true classes that the model does not have."""
+    """Raises: ValueError for labels of the images that are not classes of the model."""
     if classes is None:
         return
     if len(output_shape) != 2 or not 0 <= classes.min() <= classes.max() < (output_shape[1] or np.inf):
@@ -168,7 +170,7 @@ def _check_classes(classes: np.ndarray | None, output_shape: tuple[int | None, .
 
 
 def _write(plan: _Plan, file: pathlib.Path, optimize: bool) -> None:
-    """Writes the file.  Raises: RuntimeError where a runtime would not take it."""
+    """Writes the file.  Raises: RuntimeError if a runtime does not accept the file."""
     model, module = plan.prepared.model, plan.file_format.module
     if optimize:
         model = optimize_for_format(model, plan.file_format, plan.options)
@@ -205,7 +207,7 @@ def _measure(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner]
 
 def _compare(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner],
              precisions: Mapping[str, str]) -> tuple[dict[str, RuntimeResult], float | None, float | None]:
-    """The result of each runtime, the accuracy of Keras, and the scale that differences are relative to."""
+    """The result of each runtime, the accuracy of Keras, and the scale by which differences are divided."""
     images, classes, reference = plan.images.images, plan.images.classes, plan.reference
     expected = reference.outputs(images)
     logits = reference.logits(images[:MAX_LOGIT_IMAGES]) if reference.logits else None
@@ -225,13 +227,13 @@ def _compare(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner]
 
 
 def _first_batch(plan: _Plan) -> np.ndarray:
-    """The images of one call in the timing."""
+    """The images of one call when latency is measured."""
     images, batch_size = plan.images.images, plan.options.shape[0] or 1
     return np.resize(images[:batch_size], (batch_size, *images.shape[1:]))
 
 
 def _judge(plan: _Plan, report: ExportReport, thresholds: Mapping[str, float] | None) -> ExportReport:
-    """The report with its verdict, after the rules of float32 were widened where it is less exact itself."""
+    """Judges the report.  First relaxes the float32 thresholds if float32 itself is less exact."""
     if not thresholds:
         images = plan.images.images[:MAX_LOGIT_IMAGES]
         report = relax_float32_thresholds(report, lambda: plan.reference.measure_float32_error(images))
@@ -251,9 +253,9 @@ def _write_companions(plan: _Plan, file: pathlib.Path, report: ExportReport,
 
 
 def _hint(model: keras.Model, quantize: str | None) -> str:
-    """What is known not to pass, and what to do instead."""
+    """A hint for nets that are known to fail, and what to do instead."""
     has_groups = any(isinstance(layer, keras.layers.GroupNormalization) for layer in model.layers)
     if quantize == "int8" and has_groups:
         return (" (group normalization takes its statistics from each image, and leaves a channel too few of "
-                "256 levels: quantize='dynamic' or 'float16' keep such nets)")
+                "256 levels: 'dynamic' or 'float16' as `quantize` keep such nets)")
     return ""

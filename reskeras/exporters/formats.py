@@ -10,7 +10,7 @@ from typing import Any, Mapping, Protocol, cast
 
 import numpy as np
 
-from ..errors import check_choice, check_whole_number, nearest
+from ..errors import ArgumentError, check_whole_number, nearest
 from .measurements import ArrayFunction
 from .options import ExportOptions, Shape
 
@@ -131,14 +131,15 @@ def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "")
         ImportError: the runtime is not installed.
         ValueError: the suffix or the runtime is unknown, or the runtime cannot read the file.
     """
-    check_whole_number("threads", threads)
+    threads = check_whole_number("threads", threads)
     file = pathlib.Path(path)
     file_format = find_format(file)
     if not file.exists():
         raise FileNotFoundError(f"{file}: no such file")
     runtimes = file_format.module.RUNTIMES
-    if runtime:
-        check_choice("runtime", runtime, runtimes)
+    if runtime and runtime not in runtimes:
+        known = ", ".join(map(repr, runtimes))
+        raise ArgumentError("runtime", runtime, f"a runtime of {file_format.name} files, {known}", runtimes)
 
     arguments = runtimes[runtime or next(iter(runtimes))]
     try:

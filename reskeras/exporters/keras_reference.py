@@ -22,7 +22,7 @@ class KerasReference:
 
     model: keras.Model              # the prepared model
     outputs: BatchRunner
-    logits: BatchRunner | None      # the outputs before the last softmax; None where there is none
+    logits: BatchRunner | None      # the outputs before the last softmax; None if there is none
     logits_graph: Graph | None      # of the same
     compared_values: str            # a key of comparison.COMPARED_VALUES
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class ExportOptions:
     calibration_method: str = "minmax"          # how int8 ranges are chosen from them: see `tflite.ranges`
     io: str = "int8"                            # type of the input and the output of an int8 file
     float_layers: tuple[str, ...] = ()          # layers that stay in floating point in an int8 file
-    verbose: bool = False                       # whether the calibration shows a bar
+    verbose: bool | TextIO = False              # whether the calibration shows a bar, or where
     labels: tuple[str, ...] = ()                # names of the classes
     metadata: dict[str, Any] = field(default_factory=dict)      # about the model, to be kept inside the file
     preprocessing: Preprocessing | None = None  # from pixels to what the model takes, where that is known

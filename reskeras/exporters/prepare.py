@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any, Sequence, TextIO
 
 import keras
 import numpy as np
@@ -53,7 +53,7 @@ def prepare_model(model: keras.Model, file_format: Format, preprocessing: Any = 
 
 
 def _find_half_precision(model: keras.Model) -> str | None:
-    """The precision of the first layer that computes in half precision; None where none does."""
+    """The precision of the first layer that computes in half precision; None if none does."""
     precisions = (layer.compute_dtype for layer in model.layers)
     return next((precision for precision in precisions if precision in HALF_PRECISIONS), None)
 
@@ -77,7 +77,7 @@ def _hash_weights(model: keras.Model) -> str:
 def make_options(model: keras.Model, file_format: Format, *, quantize: str | None = None,
                  batch_size: int | None = None, size: int | tuple[int, int] | None = None, io: str = "int8",
                  calibration_method: str = "minmax", float_layers: Sequence[str] = (),
-                 verbose: bool = False) -> ExportOptions:
+                 verbose: bool | TextIO = False) -> ExportOptions:
     """The options of a file, all but its calibration images.
 
     Args:

@@ -1,4 +1,4 @@
-"""The report of an export: what was measured, what the file had to hold, whether it passed.  NumPy only."""
+"""The report of an export: what was measured, the thresholds, whether it passed.  Needs NumPy only."""
 from __future__ import annotations
 
 import json
@@ -12,7 +12,7 @@ from ..files import write_text
 from .comparison import COMPARED_VALUES, RuntimeResult
 from .thresholds import Threshold, find_fault
 
-# Field -> its key in the JSON file, where the two differ: the file keeps the keys of its first version.
+# Field -> its key in the JSON file, if they differ: the file format keeps its original keys.
 KEYS = {"batch_size": "batch", "compared_values": "measure", "metadata": "memory",
         "float32_error": "rounding", "precision": "kind"}
 _FIELDS = {key: name for name, key in KEYS.items()}
@@ -28,16 +28,16 @@ class ExportReport:
     format: str                         # "TFLite", "SavedModel", "Keras", "ONNX", "OpenVINO"
     quantize: str | None                # as it was given to `reskeras.export`
     passed: bool
-    fault: str                          # why it did not pass; "" where it passed
+    fault: str                          # why it did not pass; "" if it passed
     variant: str                        # "resnet50v1_5"
-    tag: str                            # of its checkpoint, "a1_in1k"; "" where the model does not know
+    tag: str                            # of its checkpoint, "a1_in1k"; "" if it is not known
     weights_sha256: str                 # of the model's weights
     bytes: int
-    sha256: str                         # of the file; of several: of their names and contents, in order
+    sha256: str                         # of the file; for several files, of all names and contents in order
     batch_size: int                     # images per call, in the comparison and in the timing
     images: int                         # how many were compared
-    compared_values: str                # what the differences are of: a key of comparison.COMPARED_VALUES
-    scale: float | None                 # what they are relative to: Keras' largest logit before a softmax
+    compared_values: str                # which values are compared: a key of comparison.COMPARED_VALUES
+    scale: float | None                 # divides the differences: the largest logit of Keras before a softmax
     threads: int
     runtimes: dict[str, RuntimeResult]
     keras: dict[str, Any]               # "latency_ms" (median, p90) of the model as a graph, "accuracy"
@@ -47,7 +47,7 @@ class ExportReport:
     versions: dict[str, str]            # of the packages that wrote and ran the file
     metadata: dict[str, Any] | None = None      # the model's preprocessing and class names, where it has them
     calibration_method: str | None = None       # of an int8 file
-    float32_error: float | None = None  # of Keras beside float64, where thresholds were widened for it
+    float32_error: float | None = None  # of Keras, against float64; None if no threshold was widened
 
     @property
     def first_result(self) -> RuntimeResult:
@@ -56,7 +56,7 @@ class ExportReport:
 
     @property
     def max_relative_difference(self) -> float:
-        """The largest difference from Keras, relative, in the first runtime."""
+        """The largest relative difference from Keras, in the first runtime."""
         return self.first_result.max_relative_difference
 
     @property
@@ -74,7 +74,7 @@ class ExportReport:
         lines = [f"{self.bytes:,} bytes, " + ("passed" if self.passed else f"NOT passed: {self.fault}")]
         for name, result in self.runtimes.items():
             agreement = "" if result.top1_agreement is None else (
-                f", {result.top1_agreement:.1%} of {self.images} images of the same class")
+                f", {result.top1_agreement:.1%} of {self.images} images get the same class")
             lines.append(f"  {name}: differs from Keras by {result.max_relative_difference:.1e}{agreement}; "
                          f"{result.latency_ms['median']:.2f} ms "
                          f"(Keras {self.keras['latency_ms']['median']:.2f})")
@@ -103,7 +103,7 @@ class ExportReport:
         """Reads what `write` wrote.
 
         Raises:
-            ValueError: the file is no report, or says nothing that can be checked.
+            ValueError: the file is not a report, or has nothing that can be checked.
         """
         try:
             fields = _to_fields(json.loads(path.read_text(encoding="utf-8")))
@@ -118,12 +118,12 @@ class ExportReport:
                              f"({type(error).__name__}: {error})") from error
 
     def _check(self) -> None:
-        """Raises: ValueError for a report that any file would pass."""
+        """Raises: ValueError if the report is too incomplete to reject a file."""
         limits = [limit for t in self.thresholds.values() for limit in (t.difference, t.agreement)]
         if self.compared_values not in COMPARED_VALUES:
             raise ValueError("it does not say what was compared")
         if not self.runtimes or self.runtimes.keys() - self.thresholds.keys():
-            raise ValueError("it does not say in which runtime the file ran, or what it had to hold there")
+            raise ValueError("it does not say in which runtime the file ran, or which thresholds applied")
         if not all(number is None or number >= 0 for number in (self.scale, *limits)):
             raise ValueError("a threshold or the scale is below zero")
 

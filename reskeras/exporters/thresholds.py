@@ -60,7 +60,7 @@ def choose_threshold(precision: str, is_trained: bool,
 
 
 def find_fault(result: RuntimeResult, threshold: Threshold) -> str:
-    """Says why the file does not pass in one runtime; "" where it passes."""
+    """Says why the file does not pass in one runtime; "" if it passes."""
     largest, least, decided = threshold.difference, threshold.agreement, result.decided_agreement
     difference = result.max_relative_difference
     if not np.isfinite(difference):

@@ -94,7 +94,7 @@ def _refuse(file: pathlib.Path, file_format: Format, fault: str) -> Verification
 
 def _check_shapes(runners: dict[str, BatchRunner], reference: ReferenceOutputs,
                   reference_file: pathlib.Path) -> None:
-    """Raises: ValueError where the images are not of the shape that the file takes."""
+    """Raises: ValueError if the images are not of the shape that the file takes."""
     shape = reference.images.shape[1:]
     for runner in runners.values():
         if any(side not in (None, given) for side, given in zip(runner.shape[1:], shape)):

@@ -35,7 +35,7 @@ class EquivalenceCheck:
         max_relative_difference: the largest difference in float64 over the largest output.
         float32_difference: the same in float32.
         sensitivity: how far noise in the last bit of its float64 input moves the first graph's own output,
-            relative to the largest; None where the comparison passed without it.
+            relative to the largest; None if the comparison passed without it.
     """
 
     max_relative_difference: float
@@ -85,7 +85,7 @@ class EquivalenceChecker:
         """dtype -> (inputs, outputs) of each size.
 
         Raises:
-            ValueError: where the outputs are not finite, and so cannot be compared.
+            ValueError: if the outputs are not finite, and so cannot be compared.
         """
         runs = {}
         for dtype in ("float64", "float32"):
@@ -139,7 +139,7 @@ def check_equivalence(before: Graph, after: Graph, sizes: tuple[int, ...] = IMAG
         The largest differences, and whether they pass.
 
     Raises:
-        ValueError: where the outputs are not finite, or an input is of strings.
+        ValueError: if the outputs are not finite, or an input is of strings.
     """
     return EquivalenceChecker(fix_input_sizes(before, after), sizes).check(after)
 
@@ -153,7 +153,7 @@ def check_copy(model: keras.Model, graph: Graph, sizes: tuple[int, ...] = IMAGE_
         sizes: of the images, in pixels; the first one is taken.
 
     Raises:
-        ValueError: where it computes something else, so that no comparison of graphs would say anything of
+        ValueError: if it computes something else, so that no comparison of graphs would say anything of
             the model.
     """
     copy = graph.build(temporary=True)

@@ -17,7 +17,7 @@ from .shape_inference import Shape, infer_shapes
 
 @contextlib.contextmanager
 def high_recursion_limit(limit: int = 100_000) -> Iterator[None]:
-    """A higher recursion limit inside: Keras builds a graph recursively, and nets have up to 1202 layers."""
+    """Raises the recursion limit: Keras builds a graph recursively, and nets have up to 1202 layers."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, limit))
     try:
@@ -28,14 +28,14 @@ def high_recursion_limit(limit: int = 100_000) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Graph:
-    """A model's calls of layers.
+    """A model as a list of layer calls.
 
     Args:
         name: of the model.
         nodes: the calls in topological order.
         inputs: the model's input tensors, nested as in the model.
         outputs: the model's output tensors, nested as in the model.
-        model_class: what `build` makes.
+        model_class: the class of the model that `build` returns.
         model_config: arguments of the model class that are not the graph.  A class names them in its
             attribute `extra_config_keys`.
     """
@@ -52,16 +52,16 @@ class Graph:
         """Reads the graph of a functional or sequential model.
 
         Args:
-            model: stays as it is.
-            weights: whether to copy its weights; without, the graph can be read but not built.
+            model: the model; it is not changed.
+            weights: whether to copy its weights; without them the graph can be read but not built.
 
         Raises:
             ValueError: for a subclassed model, which has no graph.
-            TypeError: where `model` is no Keras model.
+            TypeError: if `model` is not a Keras model.
         """
         if not isinstance(model, keras.Model):
             raise TypeError(f"{model!r} is a {type(model).__name__}: expected a keras.Model, "
-                            "as reskeras.create gives")
+                            "such as reskeras.create returns")
         model = to_functional(model)
         with high_recursion_limit():
             config = model.get_config()
@@ -88,7 +88,7 @@ class Graph:
         """Builds a new functional model.
 
         Args:
-            dtype: the dtype policy of every layer, where another one is wanted.
+            dtype: a dtype policy for all layers; None keeps their own.
             temporary: whether the model is only run and then thrown away: no initial weights are drawn at
                 random.
         """
@@ -138,7 +138,7 @@ class Graph:
 
     @cached_property
     def shapes(self) -> dict[TensorRef, Shape]:
-        """The shape of every tensor; those behind a layer that cannot say its output's shape are missing."""
+        """The shape of every tensor; missing after a layer whose output shape is unknown."""
         return infer_shapes(self.nodes)
 
     def readers(self, node: Node) -> list[Node]:
@@ -146,7 +146,7 @@ class Graph:
         return self.readers_by_key[node.key]
 
     def is_output(self, node: Node) -> bool:
-        """Whether an output of `node` is one of the model."""
+        """Whether an output of `node` is an output of the model."""
         return node.key in self.output_keys
 
     def is_shared(self, node: Node) -> bool:
@@ -159,10 +159,10 @@ class Graph:
 
     def edit(self, new_nodes: Mapping[NodeKey, Sequence[Node]],
              new_tensors: Mapping[TensorRef, TensorRef]) -> Graph:
-        """The graph with other nodes in the place of some, and other tensors read in the place of some.
+        """The graph with some nodes replaced, and some tensors replaced where they are read.
 
         Args:
-            new_nodes: for the key of a node the nodes that stand in its place; none where it is removed.
+            new_nodes: key of a node -> the nodes that replace it; an empty tuple removes the node.
             new_tensors: for a tensor the one that all its readers, the model's outputs too, read instead;
                 chains of such changes are followed.
         """
@@ -184,7 +184,7 @@ class Graph:
         return replace(self, nodes=tuple(node for node in self.nodes if node.key in needed))
 
     def unused_name(self, name: str) -> str:
-        """`name`, or the name with a number where a layer has it already."""
+        """`name`, or `name` with a number if a layer already has that name."""
         candidates = (name, *(f"{name}_{i}" for i in range(1, len(self.nodes) + 2)))
         return next(candidate for candidate in candidates if not self.call_counts[candidate])
 
@@ -207,7 +207,7 @@ def to_functional(model: keras.Model) -> keras.Model:
 
 
 def _read_calls(layer: Any, entry: dict[str, Any], weights: bool) -> list[Node]:
-    """A node for each call of a layer; `entry` is the part of the config of the model that is the layer's."""
+    """A node for each call of a layer; `entry` is the layer's entry in the model's config."""
     # a bare operation, such as x + y, has no weights
     values = tuple(layer.get_weights()) if weights and isinstance(layer, keras.layers.Layer) else ()
     config, functions = find_custom_functions(layer, entry["config"])
@@ -217,7 +217,7 @@ def _read_calls(layer: Any, entry: dict[str, Any], weights: bool) -> list[Node]:
 
 
 def _sort_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """Every node behind those that it reads: Keras lists a shared layer once, its calls may be far apart."""
+    """Sorts each node after its inputs.  Keras lists a shared layer once; its calls may be far apart."""
     sorted_nodes: dict[NodeKey, Node] = {}
     waiting = list(nodes)
     while waiting:
@@ -229,6 +229,6 @@ def _sort_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
                 later.append(node)
         if len(later) == len(waiting):
             names = ", ".join(node.name for node in later[:5])
-            raise ValueError(f"the layers have no order: {names} wait for each other")
+            raise ValueError(f"the layers form a cycle: {names} need each other's outputs")
         waiting = later
     return tuple(sorted_nodes.values())

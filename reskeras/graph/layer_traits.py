@@ -37,7 +37,7 @@ SIGN_KEEPING = ("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate
 
 
 def get_activation(node: Node) -> str | None:
-    """The name of the activation that a layer is; None where it is none, or Keras has no name for it."""
+    """The name of the activation that a layer is; None if it is none, or Keras has no name for it."""
     config = node.config
     if node.type_name == "Activation":
         return config["activation"] if isinstance(config["activation"], str) else None
@@ -70,7 +70,7 @@ def is_pointwise(node: Node) -> bool:
 
 
 def why_not_fusible(graph: Graph, node: Node) -> str:
-    """Why a layer may not be changed together with its one reader; "" where it may."""
+    """Why a layer may not be changed together with its one reader; "" if it may."""
     if graph.is_shared(node):
         return f"{node.name} is shared"
     if graph.is_output(node):

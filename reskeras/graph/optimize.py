@@ -65,8 +65,8 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
 
     Raises:
         ArgumentError: for an unknown pass or target, or for images where the model has several outputs.
-        ValueError: where the model has no graph.
-        TypeError: where `model` is no Keras model.
+        ValueError: if the model has no graph.
+        TypeError: if `model` is no Keras model.
     """
     before = Graph.of(model)
     if images is not None and len(model.outputs) > 1:
@@ -132,7 +132,7 @@ def _check_passes(model: keras.Model, before: Graph,
         checker.run_reference()     # now: what goes wrong with the net itself is no fault of a pass
         check_copy(model, before)
     except Exception as error:      # somebody's layer that does not run in float64, an input of strings
-        return None, f"the two models cannot be compared ({_shorten(error)}); check=False does without"
+        return None, f"the two models cannot be compared ({_shorten(error)}); without `check` they need not be"
 
     check, reason = _check_graph(checker, last)
     for name, result in results if reason else ():

@@ -34,7 +34,7 @@ class GraphSize:
     Args:
         layers: number of layers; a shared one counts once.
         params: numbers in the weights, statistics too.
-        macs: multiply-accumulates for one image; None where a shape is not known.
+        macs: multiply-accumulates for one image; None if a shape is not known.
     """
 
     layers: int
@@ -57,7 +57,7 @@ class GraphSize:
 
 
 def _count_macs(graph: Graph) -> int | None:
-    """The multiply-accumulates of all layers, those of nested models too; None where a shape is not known."""
+    """The multiply-accumulates of all layers, those of nested models too; None if a shape is not known."""
     total = 0
     for node in graph.nodes:
         macs: int | None = 0
@@ -115,8 +115,8 @@ class OptimizationReport:
     Args:
         model: the name of the model.
         passes: what each pass did, in order.
-        check: the comparison of the two models; None where there was none.
-        refusal: why the model came back as it was; "" where it did not.
+        check: the comparison of the two models; None if there was none.
+        refusal: why the model came back as it was; "" if it did not.
         top1_agreement: share of the images of `optimize(images=)` that keep their class, in [0, 1].
         latency_ms: milliseconds of one call on one image, before and after.
         versions: of Keras and its backend.
@@ -133,12 +133,12 @@ class OptimizationReport:
 
     @property
     def before(self) -> GraphSize | None:
-        """The size of the model; None where no pass ran."""
+        """The size of the model; None if no pass ran."""
         return self.passes[0].before if self.passes else None
 
     @property
     def after(self) -> GraphSize | None:
-        """The size of the model that came back; None where no pass ran."""
+        """The size of the model that came back; None if no pass ran."""
         return self.before if self.refusal else self.passes[-1].after if self.passes else None
 
     @property
@@ -147,7 +147,7 @@ class OptimizationReport:
         return self.check.max_relative_difference if self.check else None
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Writes the report as JSON.  Raises: OSError where the file cannot be written."""
+        """Writes the report as JSON.  Raises: OSError if the file cannot be written."""
         write_text(path, json.dumps(self.get_config(), indent=2) + "\n")
 
     @classmethod
@@ -159,7 +159,7 @@ class OptimizationReport:
 
         Raises:
             ValueError: for a file that is no such report.
-            OSError: where it cannot be read.
+            OSError: if it cannot be read.
         """
         try:
             return cls.from_config(json.loads(pathlib.Path(path).read_text(encoding="utf-8")))

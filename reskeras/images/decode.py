@@ -11,7 +11,7 @@ _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 def decode_image(data: bytes) -> np.ndarray:
     """The pixels of an image file, as timm and torchvision read it: Pillow decodes.
 
-    The image is turned as its EXIF data say.  Transparency is dropped, grey becomes RGB, CMYK is converted,
+    The image is turned as its EXIF data say.  Transparency is dropped, gray becomes RGB, CMYK is converted,
     16 bits become 8.
 
     Args:
@@ -33,7 +33,7 @@ def decode_image(data: bytes) -> np.ndarray:
     except Exception as error:  # for broken bytes decoders raise OSError, SyntaxError, struct.error ...
         raise ValueError(f"not a readable {', '.join(_FORMATS[:-1])} or WebP image") from error
 
-    if upright.mode.startswith("I"):    # 16 bits of grey, which Pillow's own conversion would clip
-        grey = (np.asarray(upright) >> 8).astype("uint8")
-        return np.repeat(grey[..., None], 3, axis=-1)
+    if upright.mode.startswith("I"):    # 16 bits of gray, which Pillow's own conversion would clip
+        gray = (np.asarray(upright) >> 8).astype("uint8")
+        return np.repeat(gray[..., None], 3, axis=-1)
     return np.array(upright.convert("RGB"))

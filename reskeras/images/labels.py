@@ -38,7 +38,7 @@ def decode_scores(preds: Any, top: int = 5, labels: Any = None) -> list[list[tup
     if scores.ndim != 2 or not scores.shape[1]:
         raise ArgumentError("preds", scores, "scores (samples, classes), as a classifier gives them",
                             hint="for one sample give preds[None]" if scores.ndim == 1 else "")
-    check_whole_number("top", top)
+    top = check_whole_number("top", top)
 
     classes = get_classes(labels, scores.shape[1])
 
@@ -62,7 +62,7 @@ def get_classes(labels: str | Sequence[Any] | np.ndarray | None, number: int) ->
         (synset or index, name) of each class.
 
     Raises:
-        ArgumentError: for labels of another number of classes, an unknown label set, or None where the
+        ArgumentError: for labels of another number of classes, an unknown label set, or None if the
             number of classes does not tell the label set.
     """
     if labels is None:
@@ -75,7 +75,7 @@ def get_classes(labels: str | Sequence[Any] | np.ndarray | None, number: int) ->
         classes = tuple((str(i), str(label)) for i, label in enumerate(labels))
     if len(classes) != number:
         expected = f"one name for each of the {number} classes, not {len(classes)}"
-        raise ArgumentError("labels", labels, expected, hint="give labels=[...], their names in order")
+        raise ArgumentError("labels", labels, expected, hint="give their names in order as `labels`")
     return classes
 
 
@@ -84,8 +84,7 @@ def _guess_label_set(number: int) -> str:
     if number in _LABEL_SETS_BY_SIZE:
         return _LABEL_SETS_BY_SIZE[number]
     candidates = [name for name in list_label_sets() if len(get_label_set(name)) == number]
-    choices = ["labels=model", f"labels=[...] with {number} names"]
-    choices += [f"labels={name!r}" for name in candidates]
+    choices = [f"the {number} names in order", "a model that knows them", *map(repr, candidates)]
     raise ArgumentError("labels", None, f"what the {number} classes are called",
                         hint=f"give {', or '.join(choices)}")
 
@@ -111,7 +110,7 @@ def get_label_set(name: str) -> tuple[ClassLabel, ...]:
     known = list_label_sets()
     if name not in known:
         raise ArgumentError("labels", name, f"one of {', '.join(known)}", known,
-                            "other names do not come with the package; give labels=[...], the names in order")
+                            "other names do not come with the package; give the names in order")
 
     file, mark = _SUBSETS.get(name, (name, None))
     text = (_FOLDER / f"{file}.txt").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How images are prepared for a net: `Preprocessing`, a function on files and pixels, also as Keras layers.
+"""How images are prepared for a net: `Preprocessing`, a function on files and pixels, or Keras layers.
 
 decode.py reads files, resize.py has the sizes and the layers; here they become one function: decode, resize,
 crop, scale.
@@ -24,7 +24,7 @@ from .resize import (CROP_MODES, INTERPOLATION_KERNELS, ResizeAndCrop, ReverseCh
 PIXEL_SCALINGS = {"torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
                   "tf": ((0.5,) * 3, (0.5,) * 3), "raw": ((0.0,) * 3, (1.0,) * 3),
                   "caffe": ((103.939, 116.779, 123.68), (1.0,) * 3)}
-_LUMA = (19595, 38470, 7471)        # weights of red, green, blue in grey (ITU-R 601) in 1/65536, as in Pillow
+_LUMA = (19595, 38470, 7471)        # weights of red, green, blue for gray (ITU-R 601), unit 1/65536
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,19 @@ class Preprocessing:
 
     Args:
         size: (height, width) of the result, in pixels.
-        pixels: how they are scaled: "torch" is (x / 255 - mean) / std, "tf" the same with halves (-1..1),
+        pixels: how they are scaled: "torch" is (x / 255 - mean) / std, "tf" the same with mean = std = 0.5,
             "caffe" is BGR and x - mean, "raw" leaves 0..255.
-        mean: one number for grey, three for RGB, in 0..1 ("caffe": BGR in 0..255); by default that of
+        mean: one number for gray, three for RGB, in 0..1 ("caffe": BGR in 0..255); by default that of
             `pixels`.
-        std: the deviation, likewise.
+        std: the standard deviation, in the same form as `mean`.
         interpolation: "bilinear" or "bicubic".
         crop_pct: the part of the resized image that the crop keeps, in (0, 1].
         crop_mode: "center", "squash" or "border", see `compute_resized_size`.
-        test_size: (height, width) of the published test, which may be larger; `size` by default.
-        test_crop_pct: the part of the published test; `crop_pct` by default.
+        test_size: (height, width) for the published accuracy; may be larger than `size`, the default.
+        test_crop_pct: `crop_pct` for the published accuracy; `crop_pct` by default.
 
     Raises:
-        ArgumentError: for values that do not exist, or another number of channels.
+        ArgumentError: for an unknown word, or if `mean` and `std` do not have 1 or 3 numbers each.
 
     Example:
         >>> preprocessing = reskeras.get_preprocessing("resnet50v1_5.a1_in1k")
@@ -79,9 +79,9 @@ class Preprocessing:
 
         if len(self.mean) not in (1, 3) or len(self.mean) != len(self.std):
             raise ArgumentError("mean", self.mean,
-                                f"one number for grey or three for RGB, and as many in std={self.std}")
+                                f"one number for gray or three for RGB, and the same count in std={self.std}")
         if not 0 < self.crop_pct <= 1:
-            raise ArgumentError("crop_pct", self.crop_pct, "a part of the image, in (0, 1]")
+            raise ArgumentError("crop_pct", self.crop_pct, "a fraction in (0, 1]")
 
     def __call__(self, images: Any, *rest: Any) -> Any:
         """Images as the net takes them.
@@ -90,7 +90,7 @@ class Preprocessing:
             images: a uint8 image (height, width) or (height, width, 1 to 4), a batch of them, the bytes or
                 the path of a file, or a list of any of these.  Transparency is dropped; a photograph is
                 turned as its EXIF data say.
-            *rest: returned as it is, so that `dataset.map(preprocessing)` keeps the labels.
+            *rest: further values, returned unchanged, so that `dataset.map(preprocessing)` keeps the labels.
 
         Returns:
             A float32 array (N, height, width, channels); within tf.data a tensor, without N for a single
@@ -98,13 +98,13 @@ class Preprocessing:
 
         Raises:
             ValueError: for anything that is not an image.
-            TypeError: for pixels of another type.
+            TypeError: for pixels that are not uint8.
         """
         result = self._prepare_in_graph(images) if _is_symbolic(images) else self._prepare(images)
         return (result, *rest) if rest else result
 
     def _prepare(self, images: Any) -> np.ndarray:
-        """Any images (see `__call__`) to an array (N, *size, channels)."""
+        """Converts any images (see `__call__`) to an array (N, *size, channels)."""
         if isinstance(images, (list, tuple)):
             if not images:
                 raise ValueError("no images: the list is empty")
@@ -128,10 +128,10 @@ class Preprocessing:
         return result
 
     def _prepare_in_graph(self, images: Any) -> Any:
-        """The same within tf.data: of a scalar string, or of uint8 pixels with a known number of axes."""
+        """`_prepare` inside tf.data, for a scalar string or uint8 pixels with a known number of axes."""
         import tensorflow as tf
         if images.dtype == tf.string:
-            images = tf.numpy_function(decode_image, [images], tf.uint8)    # without Python's lock
+            images = tf.numpy_function(decode_image, [images], tf.uint8)    # Pillow decodes without the GIL
             images.set_shape((None, None, 3))
         if images.dtype != tf.uint8 or images.shape.rank not in (3, 4):
             raise TypeError(f"{images}: expected uint8 pixels (height, width, channels), a batch of them, "
@@ -153,7 +153,7 @@ class Preprocessing:
         import tensorflow as tf
 
         def resize(x: Any, height: Any, width: Any) -> Any:
-            # whole numbers after each direction, as in Pillow: within one grey level of it
+            # rounds after each direction, as Pillow does; the result differs from it by at most one level
             x = tf.image.resize(x, (height, width), self.interpolation, antialias=True)
             return tf.clip_by_value(tf.round(x), 0, 255)
 
@@ -173,7 +173,7 @@ class Preprocessing:
         return self.normalize(tf.ensure_shape(x, (None, *self.size, len(self.mean))))
 
     def normalize(self, x: Any) -> Any:
-        """Scales pixels in 0..255 that have the net's size already.
+        """Scales pixels in 0..255 that already have the net's size.
 
         Args:
             x: float pixels (..., channels), of NumPy or any backend.  The result is of the same kind.
@@ -185,15 +185,15 @@ class Preprocessing:
         """The same as Keras layers on pixels in 0..255, to put before a net.
 
         Args:
-            resize: whether images of other sizes come in; without it the layers only scale.
+            resize: whether the layers also resize; if False, they only scale.
 
         Returns:
-            Layers that take (N, height, width, channels); channels are as the net has them, 1 or 3.
+            Layers that take (N, height, width, channels); with the net's number of channels, 1 or 3.
 
         Example:
             >>> keras.Sequential([*preprocessing.as_layers(), model])
         """
-        # Half precision has too few digits for 255 grey levels times a factor; the net casts the result.
+        # Half precision is too coarse for 255 gray levels times a factor; the net casts the result.
         is_half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
         dtype = "float32" if is_half else None
 
@@ -209,7 +209,7 @@ class Preprocessing:
 
     @property
     def scale_and_offset(self) -> tuple[list[float], list[float]]:
-        """What each channel of 0..255 is multiplied with, and what is then added."""
+        """The factor for each channel in 0..255, and the number that is then added."""
         if self.pixels == "raw":
             return [1.0] * len(self.mean), [0.0] * len(self.mean)
         white = 1 if self.pixels == "caffe" else 255
@@ -233,29 +233,29 @@ class Preprocessing:
         return tuple(float(round(m if self.pixels in ("caffe", "raw") else 255 * m)) for m in means)
 
     def without_scaling(self) -> Preprocessing:
-        """The same for a net that scales its pixels itself."""
+        """A copy for a net that scales its pixels itself."""
         return replace(self, pixels="raw", mean=self.fill_pixel, std=(1.0,) * len(self.std))
 
     def with_test_size(self) -> Preprocessing:
-        """The same with the size and crop of the published test."""
+        """A copy with the size and crop of the published test."""
         return replace(self, size=self.test_size, crop_pct=self.test_crop_pct)
 
     def for_input_shape(self, shape: tuple[int | None, ...], test: bool = False) -> Preprocessing:
-        """The same for a net whose images have another size, or grey and RGB exchanged.
+        """A copy for a net with another image size, or with gray instead of RGB or the reverse.
 
         Args:
             shape: (height, width, channels) of the net; None for any height or width.
             test: whether to resize and crop as in the published test.
 
         Raises:
-            ArgumentError: where a test at another size than the net's is asked for.
-            ValueError: for other channels than grey or RGB.
+            ArgumentError: if `test` is True and the net's size is not the size of the published test.
+            ValueError: if the number of channels is not 1 or 3.
         """
         height, width, channels = shape
         result = self.with_test_size() if test else self
         if height and width and (height, width) != result.size:
             if test:
-                expected = f"a net of {result.size} pixels, the size of the published accuracy"
+                expected = f"a net for images of {result.size} pixels, the size of the published test"
                 shapes = f"input_shape={(*result.size, channels)} or (None, None, {channels})"
                 raise ArgumentError("test", test, expected, hint=(
                     f"this one takes {height, width} pixels; build it with {shapes}"))
@@ -281,10 +281,10 @@ class Preprocessing:
 
 
 def _convert_channels(x: Any, channels: int) -> Any:
-    """Grey or RGB pixels in float32, of a tensor (N, height, width, 1 to 4); transparency is dropped."""
+    """Converts (N, height, width, 1 to 4) to gray or RGB in float32; removes transparency."""
     import tensorflow as tf
     if x.shape[-1] not in (1, 2, 3, 4):
-        raise ValueError(f"images of {x.shape[-1]} channels: expected grey (1), RGB (3), "
+        raise ValueError(f"images of {x.shape[-1]} channels: expected gray (1), RGB (3), "
                          "or either with transparency (2, 4)")
     x = x[..., :-1] if x.shape[-1] in (2, 4) else x
     if x.shape[-1] == 1 and channels == 3:

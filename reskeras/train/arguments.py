@@ -6,7 +6,11 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
+import keras
+import numpy as np
+
 from ..errors import ArgumentError, check_number, check_whole_number
+from .training import to_python
 
 _OBJECT = "not in a file"       # the key, in run.json, of a value that a file cannot hold
 
@@ -14,6 +18,8 @@ _OBJECT = "not in a file"       # the key, in run.json, of a value that a file c
 @dataclass(frozen=True)
 class FitArguments:
     """The arguments of `reskeras.fit` that decide about the trained weights, see there.
+
+    Numbers of NumPy become Python's own, and a dtype policy its name, so that a file can hold them.
 
     Raises:
         ArgumentError: for a value outside of its range.
@@ -24,7 +30,7 @@ class FitArguments:
     recipe: Any = "finetune"
     validation_data: Any = None
     validation_split: float = 0.0
-    dtype: str | None = None
+    dtype: Any = None
     jit_compile: bool = False
     micro_batches: int = 1
     deterministic: bool = False
@@ -37,10 +43,18 @@ class FitArguments:
 
     def __post_init__(self) -> None:
         for name, minimum in (("micro_batches", 1), ("seed", 0), ("max_unreadable", 0)):
-            check_whole_number(name, getattr(self, name), minimum)
+            object.__setattr__(self, name, check_whole_number(name, getattr(self, name), minimum))
+        if self.classes is not None:
+            object.__setattr__(self, "classes", check_whole_number("classes", self.classes))
+        for name in ("jit_compile", "deterministic"):
+            object.__setattr__(self, name, _check_boolean(name, getattr(self, name)))
+        if type(self.dtype) is keras.DTypePolicy:       # not a map of policies, which has no name of its own
+            object.__setattr__(self, "dtype", self.dtype.name)
         if self.seed >= 2 ** 31:
             raise ArgumentError("seed", self.seed, f"a whole number below {2 ** 31}")
-        check_number("validation_split", self.validation_split, 0, 1, "a fraction of the images, in [0, 1)")
+        fraction = check_number("validation_split", self.validation_split, 0, 1,
+                                "a fraction of the images, in [0, 1)")
+        object.__setattr__(self, "validation_split", fraction)
         if self.validation_split and self.validation_data is not None:
             raise ArgumentError("validation_split", self.validation_split,
                                 f"either validation_data (now {_short_text(self.validation_data)}) or "
@@ -69,7 +83,7 @@ class FitArguments:
             folder: its folder, for the errors.
 
         Raises:
-            ArgumentError: where an argument of now differs, or one that no file can hold is missing.
+            ArgumentError: if an argument of now differs, or one that no file can hold is missing.
         """
         defaults, arguments = vars(FitArguments(None, None)), {}
         for f in dataclasses.fields(self):
@@ -89,7 +103,14 @@ class FitArguments:
         return FitArguments(**arguments)
 
 
+def _check_boolean(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentError(name, value, "True or False")
+    return bool(value)
+
+
 def _to_json(value: Any) -> Any:
+    value = to_python(value)
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, os.PathLike):

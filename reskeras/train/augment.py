@@ -46,7 +46,7 @@ class Augmentation:
 
     @property
     def size(self) -> int | None:
-        """Pixels on a side after the operations; None where they do not fix it."""
+        """Pixels on a side after the operations; None if they do not fix it."""
         sizes = [op.arguments["size"] for op in self.image_operations if op.name in _FIXES_SIZE]
         return sizes[-1] if sizes else None
 
@@ -103,7 +103,7 @@ def parse_augmentation(text: str | Augmentation) -> Augmentation:
 
     Raises:
         ValueError: for an unknown operation or argument; the message names the nearest one.
-        ImportError: where an operation needs keras-cv, which is not installed.
+        ImportError: if an operation needs keras-cv, which is not installed.
 
     Example:
         >>> parse_augmentation("inception_crop(224)|flip").size

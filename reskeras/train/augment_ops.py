@@ -73,8 +73,8 @@ def jitter(x: tf.Tensor, seed: tf.Tensor, brightness: float, contrast: float = 0
     if contrast:
         x = tf.image.adjust_contrast(x, 1 + contrast * draws[1])
     if saturation:
-        grey = tf.image.rgb_to_grayscale(x)
-        x = grey + (x - grey) * (1 + saturation * draws[2])
+        gray = tf.image.rgb_to_grayscale(x)
+        x = gray + (x - gray) * (1 + saturation * draws[2])
     x = tf.clip_by_value(x, 0.0, _WHITE)
     return tf.image.adjust_hue(x, hue * draws[3] / 2) if hue else x
 

@@ -74,7 +74,7 @@ def load_checkpoint(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str
     """The arrays and the information of a checkpoint.
 
     Raises:
-        FileNotFoundError: where there is no such file.
+        FileNotFoundError: if there is no such file.
         ValueError: for a damaged file; every byte is checked.
     """
     if not path.is_file():
@@ -102,7 +102,7 @@ def restore_variables(groups: VariableGroups, arrays: Arrays, info: Mapping[str,
         path: the file, for the error.
 
     Raises:
-        ValueError: where the variables are not those of the checkpoint.
+        ValueError: if the variables are not those of the checkpoint.
     """
     for group, variables in describe_variables(groups).items():
         saved = info["variables"].get(group, [])

@@ -1,6 +1,6 @@
 """Images as batches: read, augmented, shuffled, divided among workers.
 
-The same seed, epoch and step give the same batch again, whatever runs beside or before it.
+The same seed, epoch and step always give the same batch, whatever else runs before or in parallel.
 """
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class ImageDataset:
 
     Args:
         data: the images, as `reskeras.train.sources.open_source` takes them.
-        batch_size: images per step of all workers together.
+        batch_size: number of images in a step, over all workers.
         augmentation: for training: every epoch is shuffled and augmented in its own way, and has whole
             batches only.
         prepare: for evaluation: a function from an image's bytes or pixels to the input of the net.  Every
             image comes once, in order; the last batch may be smaller.
-        normalize: a function of the pixels in 0..255 after the augmentation.
-        classes: how many; labels are probabilities of them where the augmentation has mixup or cutmix.
+        normalize: a function that is applied to the pixels (0..255) after the augmentation.
+        classes: number of classes; with mixup or cutmix the labels are class probabilities.
         seed: of the order and the augmentation.
         worker: the number of this worker, from 0 on.
-        workers: how many there are; each has its own images, together they have all.
-        deterministic: whether batches come in the same order each time; else as soon as they are ready.  The
+        workers: the number of workers; each one reads a different part of the images.
+        deterministic: whether batches come in the same order each time; otherwise as they get ready.  The
             images of an epoch are the same either way.
         augmentation_repeats: how often an epoch, of unchanged length, has each image that it draws
             (arXiv:1901.09335).
-        max_unreadable: images that may be unreadable; they are left out, and `unreadable_names` lists them.
+        max_unreadable: how many images may be unreadable; they are skipped, and listed in `unreadable_names`.
         excluded: indices of images to leave out, such as `unreadable` of an earlier run, so that a training
             that is resumed within an epoch has the same batches.
-        split: "train" or "test", where the data have both.
+        split: "train" or "test", for data that have both.
 
     Raises:
         ArgumentError: for arguments that do not fit together.
@@ -59,7 +59,7 @@ class ImageDataset:
         if (augmentation is None) == (prepare is None):
             raise ValueError("expected either augmentation, for training, or prepare, for evaluation")
         if not 0 <= worker < workers:
-            raise ArgumentError("worker", worker, f"a number of 0 to {workers - 1}, for workers={workers}")
+            raise ArgumentError("worker", worker, f"a number from 0 to {workers - 1}, for workers={workers}")
         if batch_size < 1 or batch_size % workers:
             raise ArgumentError("batch_size", batch_size,
                                 f"a multiple of workers={workers}, which share it evenly")
@@ -86,7 +86,7 @@ class ImageDataset:
                                 "resize(224) or crop(224)")
         if augmentation.mixes_labels and not self.classes:
             raise ArgumentError("augmentation", text,
-                                "no operation that mixes labels, or classes=, how many there are")
+                                "no operation that mixes labels, unless classes= gives the number of classes")
         if source.stream is None and len(source) < self.batch_size:
             raise ArgumentError("batch_size", self.batch_size,
                                 f"at most {len(source)}, the number of images of {source.name}")
@@ -114,16 +114,16 @@ class ImageDataset:
 
     @property
     def unreadable_names(self) -> list[str]:
-        """The names of these images."""
+        """The names of the images in `unreadable`."""
         return [self.source.image_name(index) for index in self.unreadable]
 
     def has_too_few_readable_images(self) -> bool:
-        """Whether the images that could be read make no whole batch; False for a stream."""
+        """Whether the images that could be read are too few for one batch; False for a stream."""
         source = self.source
         return source.stream is None and len(source) - len(self.unreadable) < self.batch_size
 
     def epoch_order(self, epoch: int) -> np.ndarray:
-        """The images of this worker in an epoch: (index in the source, which repetition), int64 (N, 2)."""
+        """The images of this worker in an epoch: (index in the source, repetition number), int64 (N, 2)."""
         number = len(self.source)
         indices = np.arange(number)
         if self.is_training:
@@ -157,7 +157,7 @@ class ImageDataset:
         data = data.batch(worker_batch, drop_remainder=self.is_training)
         if self.is_training:
             if self.source.stream is None:
-                # whole batches of all workers; the images beyond them replace those that cannot be read
+                # whole batches for all workers; left-over images replace unreadable ones
                 data = data.take(self.steps_per_epoch - first_step)
             data = data.enumerate(first_step).map(
                 lambda step, batch: self._finish_batch(step, batch, seed), _AUTOTUNE,
@@ -175,10 +175,10 @@ class ImageDataset:
 
     @contextlib.contextmanager
     def explain_errors(self) -> Iterator[None]:
-        """Put it around whatever reads batches.
+        """A context manager for code that reads batches.
 
         Raises:
-            ArgumentError: where more than `max_unreadable` images cannot be read; the message names them.
+            ArgumentError: if more than `max_unreadable` images cannot be read; the message names them.
         """
         try:
             yield
@@ -186,11 +186,11 @@ class ImageDataset:
             if int(self._unreadable_count) <= self.max_unreadable:
                 raise
             raise ArgumentError("max_unreadable", self.max_unreadable,
-                                f"a larger number, because more images of {self.source.name} cannot be read: "
+                                f"a higher limit, as too many images of {self.source.name} cannot be read: "
                                 f"{', '.join(self.unreadable_names)}") from error
 
     def _read_source(self, order: np.ndarray) -> tf.data.Dataset:
-        """(index, repetition, path or pixels, label) in that order."""
+        """A dataset of (index, repetition, path or pixels, label), sorted like `order`."""
         images, labels = tf.constant(self.source.images), tf.constant(self.source.labels)
         return tf.data.Dataset.from_tensor_slices(order).map(
             lambda line: (line[0], line[1], tf.gather(images, line[0]), tf.gather(labels, line[0])))
@@ -221,7 +221,7 @@ class ImageDataset:
 
         def attempt(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
                     label: tf.Tensor) -> tf.data.Dataset:
-            """One element: the image, or where it cannot be read a blank one that is marked by False."""
+            """One element: the image, or a blank image with the mark False if it cannot be read."""
             one = tf.data.Dataset.from_tensors((index, repetition, x, label)).map(process).ignore_errors()
             blank = tf.constant(False), index, tf.zeros([side or 1 for side in spec.shape], spec.dtype), label
             return one.concatenate(tf.data.Dataset.from_tensors(blank)).take(1)
@@ -239,7 +239,7 @@ class ImageDataset:
     @tf.autograph.experimental.do_not_convert
     def _count_unreadable(self, is_readable: tf.Tensor, index: tf.Tensor, x: tf.Tensor,
                           label: tf.Tensor) -> tf.Tensor:
-        """`is_readable`; where it is False, the index is written down, and too many of them are an error."""
+        """Returns `is_readable`.  If False, stores the index; an error if too many images are unreadable."""
         def write_down() -> tf.Tensor:
             count = self._unreadable_count.assign_add(1)
             slot = tf.reshape(tf.minimum(count - 1, self.max_unreadable), [1, 1])
@@ -256,11 +256,11 @@ class ImageDataset:
     @tf.autograph.experimental.do_not_convert
     def _finish_batch(self, step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor],
                       seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """A batch mixed and normalized; its labels are whole numbers, or probabilities where it is mixed."""
+        """Mixes and normalizes a batch; its labels become probabilities if images are mixed."""
         x, y = batch
         assert self.augmentation is not None
         if self.augmentation.mixes_labels:
-            # no image has the index -1
+            # index -1 is no image's, so this seed differs from the seeds of the images
             batch_seed = fold_seed(fold_seed(fold_seed(seed, -1), self.worker), step)
             x, y = self.augmentation.augment_batch(x, tf.one_hot(y, self.classes), batch_seed)
         return (self.normalize(x) if self.normalize else x), y

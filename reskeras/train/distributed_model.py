@@ -1,11 +1,11 @@
 """Keras' training step, corrected for every `tf.distribute` strategy, with mixed precision and XLA.
 
 Keras 3 fails under MultiWorkerMirroredStrategy: its symbolic build reduces a batch, and its logs are reduced
-along an axis that they do not have.  Under MirroredStrategy it
+along an axis that they do not have.  Under MirroredStrategy, Keras
 
 * compiles the exchange between replicas with XLA,
 * weights replicas equally instead of by their samples,
-* clips gradients, and looks for overflow, in each replica's own gradients,
+* clips gradients and checks for overflow in each replica separately,
 * takes the running statistics of the first replica only,
 * fails with gradient accumulation.
 
@@ -20,6 +20,7 @@ import keras
 import tensorflow as tf
 from keras import tree
 
+from ..errors import ArgumentError
 from .._keras_private import build_symbolically, skip_symbolic_build
 from . import skip_branches
 from .distribution_errors import check_compilable, check_loss, check_optimizer, explain_lost_worker
@@ -62,7 +63,8 @@ class DistributedModel(keras.Model):
             if not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
         if jit_compile and not self.jit_compile:
-            raise ValueError("jit_compile=True: Keras does not compile this model with XLA here")
+            raise ArgumentError("jit_compile", True, "False, because Keras does not compile this model with "
+                                "XLA here")
         self._differentiate = _compile_if_requested(self, self._forward_and_back)
         self._evaluate = _compile_if_requested(self, self._forward)
 
@@ -77,7 +79,7 @@ class DistributedModel(keras.Model):
     def _forward(self, x: Any, y: Any, weight: Any, training: bool = False, key: Any = 0) -> tuple[Any, ...]:
         """(loss, output, the layers' part of the loss, {index of a state: its new value}).
 
-        The pass changes nothing itself, so that XLA may compile it.  The layers draw by the replica's `key`.
+        Assigns no variables, so XLA may compile it.  Random layers use the replica's `key`.
         """
         # a scope does not look through to what a regularizer needs
         values = [(v, tf.convert_to_tensor(v)) for v in self.trainable_weights if v.regularizer]
@@ -92,7 +94,7 @@ class DistributedModel(keras.Model):
         return loss, output, layer_loss, {i: value for i, value in states.items() if value is not None}
 
     def _infer(self, x: Any) -> Any:
-        """The inference of a batch that may be empty: oneDNN's convolutions cannot compute an empty one."""
+        """Predicts a batch that may be empty: adds a row, because oneDNN cannot convolve an empty batch."""
         count = _count_samples(x)
         missing = tf.maximum(1 - count, 0)
         padded = tree.map_structure(
@@ -103,7 +105,7 @@ class DistributedModel(keras.Model):
         """A forward and a backward pass.
 
         Args:
-            share: of the replica in the samples of the global batch, times the number of replicas.
+            share: the replica's fraction of the global batch, times the number of replicas.
 
         Returns:
             (loss, output, gradients of the replica's part of the global loss, scaled by the optimizer, new
@@ -199,7 +201,7 @@ class DistributedModel(keras.Model):
 
     def _make_step_function(self, step: Callable[[Any], Any],
                             step_together: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
-        """A step on the next batches of an iterator, as Keras calls it.
+        """A function that runs a step on the next batches of an iterator; Keras calls it.
 
         Args:
             step: a step on one batch.
@@ -245,7 +247,7 @@ class DistributedModel(keras.Model):
         return float(strategy.reduce(_SUM, each, axis=None)) > 0
 
     def _build_from(self, data: Any) -> None:
-        """Builds loss and metrics, where they are not, from the first local replica's part of a batch."""
+        """Builds loss and metrics, if not built yet, from the first local replica's part of a batch."""
         local = tree.map_structure(lambda v: self.distribute_strategy.experimental_local_results(v)[0], data)
         with self.distribute_strategy.scope():
             build_symbolically(self, local)
@@ -283,9 +285,9 @@ def _compile_if_requested(model: DistributedModel, function: Callable[..., Any])
 
 
 def _mix_key(seed: Any, key: Any) -> Any:
-    """Another seed (2,) for each key.
+    """Combines a seed of shape (2,) with a key.
 
-    With the same key again it is the first seed.  Key 0, of the first replica, does not change it.
+    Calling it twice with the same key gives back the first seed.  Key 0 (first replica) changes nothing.
     """
     return tf.bitwise.bitwise_xor(seed, tf.cast(tf.stack([key, tf.zeros_like(key)]), seed.dtype))
 

@@ -27,7 +27,7 @@ def check_loss(loss: Any, strategy: tf.distribute.Strategy) -> None:
 
 
 def check_optimizer(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
-    """Checks that an optimizer was made in the scope of a strategy.  Raises: ValueError where it was not."""
+    """Checks that an optimizer was made in the scope of a strategy.  Raises: ValueError if it was not."""
     # a variable from its constructor
     steps = getattr(optimizer, "inner_optimizer", optimizer).variables[0]
     optimizer_strategy = getattr(steps.value, "distribute_strategy", None)
@@ -37,18 +37,17 @@ def check_optimizer(optimizer: Any, strategy: tf.distribute.Strategy) -> None:
 
 
 def check_compilable(model: keras.Model, run_eagerly: bool) -> None:
-    """Checks that XLA can compile a model.  Raises: ValueError where it would not be used, or cannot be."""
+    """Checks that XLA can compile a model.  Raises: ArgumentError if it would not be used, or cannot."""
     if run_eagerly:
-        raise ValueError("jit_compile=True, run_eagerly=True: XLA compiles graphs; choose one of the two")
+        raise ArgumentError("jit_compile", True, "False with run_eagerly=True, because XLA compiles graphs")
     unsupported = [layer.name for layer in model.layers if not layer.supports_jit]
     if unsupported:
-        raise ValueError(f"jit_compile=True: XLA cannot compile {', '.join(unsupported)}; choose "
-                         "jit_compile=False")
+        raise ArgumentError("jit_compile", True, f"False, because XLA cannot compile {', '.join(unsupported)}")
     synchronized = [layer.name for layer in model.layers if getattr(layer, "synchronized", False)]
     if synchronized and model.distribute_strategy.num_replicas_in_sync > 1:
-        raise ValueError(f"jit_compile=True: XLA compiles each replica alone, but {synchronized[0]} needs "
-                         "the samples of the others within the forward pass; choose norm='batch' or 'group', "
-                         "or jit_compile=False")
+        raise ArgumentError("jit_compile", True, "False, because XLA compiles each replica alone, but "
+                            f"{synchronized[0]} needs the samples of the others within the forward pass",
+                            hint="or choose 'batch' or 'group' as the net's `norm`")
 
 
 @contextlib.contextmanager
@@ -56,7 +55,7 @@ def explain_lost_worker() -> Iterator[None]:
     """Put it around a training, to say in plain words that another worker was lost.
 
     Raises:
-        RuntimeError: where another worker has gone, or did not answer in time.
+        RuntimeError: if another worker has gone, or did not answer in time.
     """
     try:
         yield

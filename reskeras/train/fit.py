@@ -113,7 +113,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         if verbose:
             print(f"resuming {resumed.run.folder}, which was started with {arguments.as_text()}", flush=True)
     elif model is None or data is None:
-        raise TypeError("fit() needs a model and data, or resume=")
+        raise TypeError("fit() needs a model and data, or a folder to `resume`")
     _set_seeds(arguments)
     devices = _find_strategy(arguments.model, strategy)
     worker = strategies.find_worker(devices)
@@ -170,10 +170,10 @@ class _ResumedRun:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], output: Any) -> _ResumedRun:
-        """Opens a run folder.  Raises: ArgumentError where `output` is another one; as `RunFolder.open`."""
+        """Opens a run folder.  Raises: ArgumentError if `output` is another one; as `RunFolder.open`."""
         if output is not None and os.fspath(output) != os.fspath(folder):
-            raise ArgumentError("output", os.fspath(output), "the same folder as "
-                                f"resume={os.fspath(folder)!r}: a training is resumed in its own folder")
+            raise ArgumentError("output", os.fspath(output), f"the same folder as `resume`, "
+                                f"{os.fspath(folder)!r}: a training is resumed in its own folder")
         run, info = RunFolder.open(folder)
         checkpoint = load_checkpoint(run.path(CHECKPOINT_FILE))
         return cls(run, info, checkpoint, TrainState.from_checkpoint(checkpoint[1]))
@@ -185,7 +185,7 @@ class _ResumedRun:
         return Training(**{**fields, "milestones": tuple(fields["milestones"])})
 
     def check_data(self, images: DataSource, name: str, value: Any) -> None:
-        """Raises: ValueError where the data are not those that the training was started with."""
+        """Raises: ValueError if the data are not those that the training was started with."""
         before = self.info["data"][name]
         if before != value:
             raise ValueError(f"{images.name}: {name} are {value}, but the training was started with "
@@ -223,7 +223,7 @@ def _find_strategy(model: Any, strategy: Any) -> tf.distribute.Strategy | None:
     """The strategy that is asked for, or that of a model.
 
     Raises:
-        ArgumentError: where a model was built in the scope of another one; as `choose_strategy`.
+        ArgumentError: if a model was built in the scope of another one; as `choose_strategy`.
     """
     if not isinstance(model, keras.Model):
         return strategies.choose_strategy(strategy)

@@ -1,4 +1,4 @@
-"""The epochs of a training.  Each is a Keras `fit` of its own, on the epoch's batches from any step on."""
+"""The epochs of a training run.  Each is one Keras `fit`; it can begin at any batch of the epoch."""
 from __future__ import annotations
 
 import contextlib
@@ -9,6 +9,7 @@ from typing import Any, Callable
 import keras
 import tensorflow as tf
 
+from ..errors import ArgumentError
 from ..build import save
 from . import strategy as strategies
 from .callback_bridge import CallbackBridge, ignore_end_of_data
@@ -27,7 +28,7 @@ from .training_config import TrainingConfig
 
 
 class TrainingLoop:
-    """A training: phases of epochs, each with its validation, its log and its checkpoint.
+    """A training run: phases of epochs; each epoch has a validation, a log and a checkpoint.
 
     Args:
         config: what to train.
@@ -35,7 +36,7 @@ class TrainingLoop:
         saved: the arrays and the information of a checkpoint to resume from.
 
     Raises:
-        ValueError: where the classifier, the checkpoint or XLA does not fit.
+        ValueError: if classifier or checkpoint do not match the data and model, or XLA cannot be used.
     """
 
     def __init__(self, config: TrainingConfig, state: TrainState | None = None,
@@ -86,7 +87,7 @@ class TrainingLoop:
         return True
 
     def start_phase(self, phase: Phase) -> None:
-        """Freezes, compiles and restores what the phase trains, and prints how it runs."""
+        """Prepares a phase: freezes layers, compiles, restores a checkpoint, and prints the setup."""
         is_first = self.trainer is None
         self._freezer.freeze(phase.is_head, phase.freeze_statistics)
         self._compile(phase)
@@ -100,7 +101,7 @@ class TrainingLoop:
 
         if is_first:
             self.callbacks.on_train_begin()
-            self._history.epoch = self.state.epochs      # which on_train_begin has emptied
+            self._history.epoch = self.state.epochs      # restore: on_train_begin has emptied it
             run = self.config.run
             if run and not self.state.epoch and not self.state.step:
                 run.write_info(self.config.info | {"strategy": self._devices})
@@ -155,7 +156,7 @@ class TrainingLoop:
         self.stop_if_requested()
 
     def _train_epoch(self, phase: Phase) -> None:
-        """The batches of one epoch, from the step of the state on."""
+        """Trains the batches of one epoch, starting at `state.step`."""
         bridge, data = CallbackBridge(self), self.config.data
         self.timer.begin_epoch(skip_first_step=not getattr(self.trainer, "train_function", None))
         try:
@@ -165,15 +166,15 @@ class TrainingLoop:
         except ValueError as error:     # of Keras, which then has no metrics
             if self.state.step or not data.has_too_few_readable_images():
                 raise
-            raise ValueError(f"batch_size={data.batch_size}: {data.source.name} has too few readable images "
-                             "for one batch; these cannot be read: "
-                             f"{', '.join(data.unreadable_names)}") from error
+            raise ArgumentError("batch_size", data.batch_size, f"a smaller one, because {data.source.name} "
+                                "has too few readable images for one batch; these cannot be read: "
+                                f"{', '.join(data.unreadable_names)}") from error
         self.state.logs = {name: float(value) for name, value in bridge.logs.items()}
         self.state.logs |= {"learning_rate": self._read_learning_rate(phase)} | self.timer.results()
 
     def _evaluate(self, validation: ImageDataset) -> dict[str, float]:
         """The results of the validation, as "val_loss" and so on."""
-        # made anew for each epoch: an image that cannot be read is then found, and counted, once
+        # a new dataset for each epoch, so that an unreadable image is counted only once
         batches = self._distribute(one_hot_labels(validation.make_epoch(), self.config.classes))
         with validation.explain_errors(), ignore_end_of_data():
             results = self.trainer.evaluate(batches, verbose=0, return_dict=True,
@@ -181,11 +182,11 @@ class TrainingLoop:
         return {f"val_{name}": float(value) for name, value in results.items()}
 
     def _make_batches(self, phase: Phase) -> Any:
-        """The batches of the epoch that are left to train on."""
+        """The batches of the epoch that are not trained yet."""
         state, config = self.state, self.config
         is_last = state.epoch == phase.epochs.stop - 1
         self.epoch_steps = phase.last_epoch_steps if is_last else config.steps_per_epoch
-        # `take` also for a stream, of which one worker may have a batch more than the others
+        # `take` is needed for a stream, too: one worker may have one batch more than the others
         data = config.data.make_epoch(state.epoch, state.step).take(self.epoch_steps - state.step)
         return self._distribute(self.timer.record_times(one_hot_labels(data, config.classes)))
 
@@ -200,7 +201,7 @@ class TrainingLoop:
         return float(keras.ops.convert_to_numpy(rate))
 
     def _stop_phase_early(self, phase: Phase) -> bool:
-        """Whether EarlyStopping stopped the phase: it begins anew with the next phase.
+        """Whether EarlyStopping ended the phase; if so, resets EarlyStopping for the next phase.
 
         Any other callback that stops, such as TerminateOnNaN, stops the whole training.
         """
@@ -217,7 +218,7 @@ class TrainingLoop:
     # Saving and resuming
 
     def save_checkpoint(self) -> None:
-        """Saves the state; every worker must call it, the first one writes."""
+        """Saves the state.  Every worker must call this method; only the first worker writes."""
         config = self.config
         if config.run is None:
             return
@@ -233,16 +234,16 @@ class TrainingLoop:
         run, groups = self.config.run, self._group_variables()
         path = run.path(CHECKPOINT_FILE)
         if not (self.state.epoch > phase.epochs.start or self.state.step):
-            del groups["optimizer"]         # the checkpoint's is that of the previous phase
+            del groups["optimizer"]         # the saved optimizer belongs to the previous phase
         restore_variables(groups, arrays, info, path)
         if self.state.step and self.state.logs is None:
-            # the metrics of all workers are added up, so only the first one restores them
+            # the metrics of all workers are added up, so only the first worker restores them
             counts = arrays if run.is_chief else {name: value * 0 for name, value in arrays.items()}
             self._pending_metrics = lambda: restore_variables({"metrics": self._list_metric_variables()},
                                                               counts, info, path)
 
     def restore_metrics(self) -> None:
-        """Restores the metrics of an epoch that is half done; Keras makes them only when `fit` has begun."""
+        """Restores the metrics of an unfinished epoch; Keras creates them only after `fit` has begun."""
         if self._pending_metrics:
             self._pending_metrics()
             self._pending_metrics = None
@@ -251,7 +252,7 @@ class TrainingLoop:
         return {"model": self.config.model.variables, "optimizer": self.trainer.optimizer.variables}
 
     def _list_metric_variables(self) -> list[Any]:
-        """The variables of the mean loss and of the metrics, which Keras lists only once they have run."""
+        """The variables of the mean loss and of the metrics, which Keras lists only after they have run."""
         means = [metric for metric in self.trainer.metrics if metric.name == "loss"]
         return [v for metric in means + self._metrics for v in metric.variables]
 
@@ -273,7 +274,7 @@ class TrainingLoop:
         return self.config.data.workers == 1
 
     def stop_if_requested(self) -> None:
-        """Ends the process where a SIGTERM requested it; the state is saved before."""
+        """Ends the process if a SIGTERM asked for it.  The caller must have saved the state."""
         if not self.is_stop_requested:
             return
         assert self.config.run is not None
@@ -285,11 +286,11 @@ class TrainingLoop:
     # Printing
 
     def _describe_devices(self) -> None:
-        """Prints how the model runs.  Raises: ValueError where XLA was requested and is not used."""
+        """Prints how the model runs.  Raises: ValueError if XLA was requested but is not used."""
         self._devices = strategies.describe_strategy(self.config.strategy, self.trainer)
         if self.config.jit_compile and self._devices["xla"] == "off":
-            raise ValueError("jit_compile=True: XLA was requested, but the training step would run without "
-                             "it here")
+            raise ArgumentError("jit_compile", True, "False, because the training step would run without XLA "
+                                "here")
         self._print("\n".join(f"{name}: {value}" for name, value in self._devices.items()))
         self._print(self.config.info["learning_rate"])
 

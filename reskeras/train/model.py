@@ -100,7 +100,7 @@ def _check_model(model: Any, recipe: Recipe, dtype: str | None) -> None:
         raise ValueError(f"{model.name}: expected a functional model from images to one score for each class")
     check_model_matches_recipe(model, recipe)
     policy = next((layer.dtype_policy.name for layer in iterate_layers(model) if layer.weights), dtype)
-    if dtype not in (None, policy):
+    if getattr(dtype, "name", dtype) not in (None, policy):     # a name, or a policy as an object
         raise ArgumentError("dtype", dtype, f"{policy!r}, with which {model.name} was built",
                             hint="give its name, or build it with another dtype")
 
@@ -126,7 +126,7 @@ def _fit_recipe_to_model(model: keras.Model, recipe: Recipe, images: DataSource,
     if _is_finetuning(recipe) and recipe.sources.get("size") != "given":
         return _resize_recipe(recipe, height)
     raise ValueError(f"{model.name} takes images of {height} pixels, but the recipe {recipe.name} trains "
-                     f"with {recipe.training.size}: set size={height}, or build it with input_shape=(None, "
+                     f"with {recipe.training.size}: set `size` to {height}, or build it with input_shape=(None, "
                      f"None, {channels})")
 
 

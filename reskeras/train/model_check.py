@@ -64,7 +64,7 @@ def check_model_matches_recipe(model: keras.Model, recipe: Recipe) -> None:
     """Checks the fields of the recipe's model part against the layers of a model.
 
     Raises:
-        ValueError: where they differ; the message names the fields and their values.
+        ValueError: if they differ; the message names the fields and their values.
     """
     layers, differences = list(iterate_layers(model)), {}
     for field, expected in recipe.model.items():

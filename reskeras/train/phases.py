@@ -42,7 +42,7 @@ def plan_phases(training: Training, steps_per_epoch: int, learning_rate: float,
         micro_batches: batches whose gradients make one update of the weights.
 
     Raises:
-        ArgumentError: where a phase has too few batches for a single update.
+        ArgumentError: if a phase has too few batches for a single update.
     """
     steps = training.steps * micro_batches if training.steps else training.epochs * steps_per_epoch
     epochs, head_epochs = math.ceil(steps / steps_per_epoch), training.head_epochs

@@ -18,7 +18,7 @@ _RANGE, _GREY = (0, 255), 128.0
 
 @functools.cache
 def keras_cv_layers() -> Any:
-    """keras-cv's layers.  Raises: ImportError where it is not installed; it says what to install."""
+    """keras-cv's layers.  Raises: ImportError if it is not installed; it says what to install."""
     try:
         from keras_cv import layers as cv
     except ImportError as error:
@@ -46,7 +46,7 @@ def _translate(x: tf.Tensor, v: tf.Tensor, axis: str) -> tf.Tensor:
 
 
 def _equalize(x: tf.Tensor) -> tf.Tensor:
-    """Spreads the grey levels of each channel evenly, as Pillow's ImageOps.equalize."""
+    """Spreads the gray levels of each channel evenly, as Pillow's ImageOps.equalize."""
     def equalize_channel(channel: tf.Tensor) -> tf.Tensor:
         level = tf.cast(channel, tf.int32)
         histogram = tf.histogram_fixed_width(level, _RANGE, 256)
@@ -73,7 +73,7 @@ OPERATIONS: dict[str, PixelFunction] = {
         x, {"thresholds": v, "additions": 0.0}),
     "solarize_add": lambda x, v: tf.where(x < _GREY, tf.clip_by_value(x + v, 0, 255), x),
     "posterize": _posterize,
-    "color": lambda x, v: keras_cv_layers().color.augment_images(x, 1 - v),      # 1 is the image, 0 is grey
+    "color": lambda x, v: keras_cv_layers().color.augment_images(x, 1 - v),      # 1 is the image, 0 is gray
     "contrast": lambda x, v: keras_cv_layers().contrast.augment_images(x, v),
     "brightness": lambda x, v: tf.clip_by_value(x * v, 0, 255),
     "sharpness": lambda x, v: keras_cv_layers().sharpness.augment_images(x, 1 - v),

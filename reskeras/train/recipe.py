@@ -12,7 +12,7 @@ from typing import Any, Iterable, Mapping
 from ..errors import unknown_argument
 from ..spec import AnySpec, Spec
 from ..spec import override as override_spec
-from .training import Training, convert_value, training_fields
+from .training import Training, convert_value, to_python, training_fields
 
 FieldValues = Mapping[str, Any]
 Overrides = FieldValues | Iterable[str]         # {"epochs": 10}, or ["epochs=10"]
@@ -159,7 +159,7 @@ def parse_overrides(overrides: Overrides) -> dict[str, Any]:
         ValueError: for a string without "=".
     """
     if isinstance(overrides, Mapping):
-        return dict(overrides)
+        return {name: to_python(value) for name, value in overrides.items()}
     values: dict[str, Any] = {}
     for text in [overrides] if isinstance(overrides, str) else overrides:
         name, equals, value = text.partition("=")

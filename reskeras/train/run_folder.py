@@ -39,7 +39,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, folder: str | os.PathLike[str], is_chief: bool = True) -> RunFolder:
-        """Makes a new folder.  Raises: ArgumentError where it is not empty; OSError."""
+        """Makes a new folder.  Raises: ArgumentError if it is not empty; OSError."""
         path = check_empty(folder, is_chief)
         path.mkdir(parents=True, exist_ok=True)
         return cls(path, is_chief)
@@ -49,21 +49,20 @@ class RunFolder:
         """The folder of a training to resume, and what `write_info` wrote there.
 
         Raises:
-            FileNotFoundError: where there is no run.json or no checkpoint.
-            ValueError: where run.json is damaged.
+            FileNotFoundError: if there is no run.json or no checkpoint.
+            ValueError: if run.json is damaged.
         """
         path = pathlib.Path(folder)
         if not (path / RUN_FILE).is_file():
-            raise FileNotFoundError(f"resume={os.fspath(folder)!r}: no training was started there "
-                                    f"({RUN_FILE} is missing)")
+            raise FileNotFoundError(f"{os.fspath(folder)}: no training was started there, so none can be "
+                                    f"resumed ({RUN_FILE} is missing)")
         info = read_run_info(path)
         if not (path / CHECKPOINT_FILE).is_file():
             hint = f"start a new training in another folder, with its {LAST_MODEL} as the model to start from"
             if _has_no_checkpoint_yet(path):
-                hint = ("the training ended before it saved the first one; the same command with "
-                        f"output={str(folder)!r} starts it again")
-            raise FileNotFoundError(f"resume={os.fspath(folder)!r}: it has no {CHECKPOINT_FILE} to resume "
-                                    f"from; {hint}")
+                hint = ("the training ended before it saved the first one; the same command with this folder "
+                        "as `output` starts it again")
+            raise FileNotFoundError(f"{os.fspath(folder)}: it has no {CHECKPOINT_FILE} to resume from; {hint}")
         return cls(path, is_chief), info
 
     def path(self, name: str) -> pathlib.Path:
@@ -80,7 +79,7 @@ class RunFolder:
         """Inside the block no other process trains in this folder, where the system has file locks.
 
         Raises:
-            ValueError: where another process trains there.
+            ValueError: if another process trains there.
         """
         with contextlib.ExitStack() as stack:
             if self.is_chief:
@@ -128,15 +127,14 @@ def check_empty(folder: str | os.PathLike[str], is_chief: bool = True) -> pathli
     The files of a training that ended before its first checkpoint do not count: nothing is lost with them.
 
     Raises:
-        ArgumentError: where it has other files.
+        ArgumentError: if it has other files.
     """
     path = pathlib.Path(folder)
     is_used = path.exists() and (not path.is_dir() or any(path.iterdir()))
     if is_used and is_chief and not _has_no_checkpoint_yet(path):
         is_run = (path / RUN_FILE).is_file()
         raise ArgumentError("output", os.fspath(folder), "a new or empty folder", hint="give another folder"
-                            + (f", or resume={os.fspath(folder)!r} to resume the training there" if is_run
-                               else ""))
+                            + (", or this one as `resume` to resume the training there" if is_run else ""))
     return path
 
 
@@ -144,8 +142,8 @@ def read_run_info(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """What `RunFolder.write_info` wrote.
 
     Raises:
-        OSError: where run.json cannot be read.
-        ValueError: where it is damaged.
+        OSError: if run.json cannot be read.
+        ValueError: if it is damaged.
     """
     file = pathlib.Path(folder) / RUN_FILE
     try:
@@ -154,8 +152,8 @@ def read_run_info(folder: str | os.PathLike[str]) -> dict[str, Any]:
             raise ValueError("it does not contain the arguments of the training")
         return from_saved_info(saved)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is damaged ({error}); start a new training in another folder, with "
-                         "output=DIR") from error
+        raise ValueError(f"{file} is damaged ({error}); start a new training with another folder as "
+                         "`output`") from error
 
 
 def _has_no_checkpoint_yet(folder: pathlib.Path) -> bool:

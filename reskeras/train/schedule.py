@@ -85,7 +85,7 @@ def make_schedule(training: Training, learning_rate: float, updates_per_epoch: f
     """
     if training.schedule == "plateau":
         if training.warmup:
-            raise ArgumentError("warmup", training.warmup, "0, because schedule='plateau' has no warm-up")
+            raise ArgumentError("warmup", training.warmup, "0, because the schedule 'plateau' has no warm-up")
         return float(learning_rate)
     unit = 1 if training.steps else updates_per_epoch
     return TrainingSchedule(learning_rate, total_updates, training.schedule,

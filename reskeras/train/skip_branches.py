@@ -28,7 +28,7 @@ def plan_steps(model: keras.Model, is_alone: bool) -> list[Step] | None:
             conditional.
 
     Returns:
-        The steps; None where no branch can be skipped.
+        The steps; None if no branch can be skipped.
     """
     operations = list(model.operations)
     if not all(_is_simple(operation) for operation in operations):

@@ -22,7 +22,7 @@ _GRAMMAR = ("folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10[:FILE or F
             "FOLDER], digits, or arrays (images, labels)")
 
 
-def open_source(data: Any, split: str = "train") -> DataSource:
+def open_source(data: Any, split: str = "train", argument: str = "data") -> DataSource:
     """The images that `data` names.
 
     Args:
@@ -30,12 +30,13 @@ def open_source(data: Any, split: str = "train") -> DataSource:
             channels); or a `DataSource`, which is returned as it is.
         split: "train" or "test", where there are both: the folders train, test or val, the splits of tfds,
             x_test in an .npz file.
+        argument: the argument of the caller that has the value `data`, for the errors.
 
     Raises:
         ArgumentError: for another string.
         ValueError: for images or labels of another form.
-        FileNotFoundError: where the files do not exist.
-        ImportError: where a package is missing.
+        FileNotFoundError: if the files do not exist.
+        ImportError: if a package is missing.
     """
     check_choice("split", split, _SPLITS)
     if isinstance(data, DataSource):
@@ -43,11 +44,13 @@ def open_source(data: Any, split: str = "train") -> DataSource:
     if isinstance(data, (tuple, list)) and len(data) == 2:
         return from_arrays("arrays", *data)
     if not isinstance(data, str):
-        raise ArgumentError("data", data, _GRAMMAR)
+        raise ArgumentError(argument, data, _GRAMMAR)
     kind, colon, rest = data.partition(":")
     needs_rest = kind in ("folder", "tfrecord", "tfds", "npz")
     if kind not in _READERS or bool(colon) != bool(rest) or not rest and needs_rest:
-        raise ArgumentError("data", data, _GRAMMAR, () if kind in _READERS else _READERS)
+        raise ArgumentError(argument, data, _GRAMMAR, () if kind in _READERS else _READERS)
+    if rest and kind == "digits":
+        raise ArgumentError(argument, data, "digits, without a path")
     return _READERS[kind](data, rest, split)
 
 
@@ -181,8 +184,6 @@ def _open_digits(name: str, path: str, split: str) -> DataSource:
     Of every ten images of a class, in order, the first and the sixth are the test, the eighth is the
     validation of `reskeras demo`, which is in neither split.
     """
-    if path:
-        raise ArgumentError("data", name, "digits, without a path")
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:

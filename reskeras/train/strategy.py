@@ -29,8 +29,8 @@ def choose_strategy(strategy: str | tf.distribute.Strategy | None = "auto",
 
     Raises:
         ArgumentError: for another name.
-        ValueError: where "multi_worker" finds a missing or wrong TF_CONFIG.
-        RuntimeError: where "tpu" finds no TPU.
+        ValueError: if "multi_worker" finds a missing or wrong TF_CONFIG.
+        RuntimeError: if "tpu" finds no TPU.
     """
     if strategy is None or isinstance(strategy, tf.distribute.Strategy):
         return strategy
@@ -56,8 +56,8 @@ def _make_mirrored(timeout: float) -> tf.distribute.Strategy:
 
 def _make_multi_worker(timeout: float) -> tf.distribute.Strategy:
     if not _list_workers():
-        raise ValueError("strategy='multi_worker': the environment variable TF_CONFIG names no workers; "
-                         f"expected for example {_EXAMPLE}")
+        raise ArgumentError("strategy", "multi_worker", "workers in the environment variable TF_CONFIG, for "
+                            f"example {_EXAMPLE}")
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout)
     return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
 
@@ -87,7 +87,7 @@ def _list_workers() -> list[str]:
     """The addresses of TF_CONFIG's workers, the chief first.
 
     Raises:
-        ValueError: where TensorFlow could not read it.
+        ValueError: if TensorFlow could not read it.
     """
     text = os.environ.get("TF_CONFIG", "")
     try:

@@ -9,8 +9,8 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from ..errors import ArgumentError
-from ..files import write_text
+from ..errors import ArgumentError, to_whole_number
+from ..files import atomic_write, write_text
 from ..images.decode import decode_image
 from .source import DataSource
 
@@ -18,7 +18,7 @@ _LABELS_FILE = "labels.txt"           # beside the files: lines such as "1:tench
 
 
 def _find_files(pattern: str) -> list[str]:
-    """The files of a shell pattern, sorted.  Raises: FileNotFoundError where there are none."""
+    """The files of a shell pattern, sorted.  Raises: FileNotFoundError if there are none."""
     files = sorted(f for f in glob.glob(os.path.expanduser(pattern)) if pathlib.Path(f).is_file())
     if not files:
         raise FileNotFoundError(f"tfrecord:{pattern}: no such files")
@@ -68,28 +68,20 @@ def write_records(source: DataSource, folder: str | os.PathLike[str], name: str 
     Raises:
         ArgumentError: for more shards than images.
         ValueError: for a file that is no image; the message names it, and nothing is written.
-        OSError: where the files cannot be written.
+        OSError: if the files cannot be written.
     """
-    if shards < 1 or shards > len(source):
+    if not 1 <= (to_whole_number(shards) or 0) <= len(source):
         raise ArgumentError("shards", shards, f"1 to {len(source)}, the number of images")
-    target = pathlib.Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
     order = np.random.default_rng(seed).permutation(len(source))
-    paths = [target / f"{name}-{i:05d}-of-{shards:05d}" for i in range(shards)]
-    unfinished = [path.with_name(f".{path.name}.{os.getpid()}") for path in paths]
-    try:
-        for shard, path in enumerate(unfinished):
-            with tf.io.TFRecordWriter(str(path)) as writer:
+    paths = [pathlib.Path(folder, f"{name}-{i:05d}-of-{shards:05d}") for i in range(shards)]
+    with atomic_write(paths[0]) as first:       # what is written beside it takes its place together with it
+        for shard, path in enumerate(paths):
+            with tf.io.TFRecordWriter(str(first.with_name(path.name))) as writer:
                 for index in order[shard::shards]:
                     writer.write(_make_example(source, int(index)).SerializeToString())
-        for new, path in zip(unfinished, paths):
-            new.replace(path)
-    finally:
-        for new in unfinished:
-            new.unlink(missing_ok=True)
-    if source.classes:
-        lines = "".join(f"{i}:{label}\n" for i, label in enumerate(source.classes, 1))
-        write_text(target / _LABELS_FILE, lines)
+        if source.classes:
+            lines = "".join(f"{i}:{label}\n" for i, label in enumerate(source.classes, 1))
+            write_text(first.with_name(_LABELS_FILE), lines)
     return [str(path) for path in paths]
 
 

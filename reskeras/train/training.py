@@ -31,7 +31,7 @@ class Training:
     The help of each field, for the command line and the documentation, is in `training_fields()`.
 
     Raises:
-        ArgumentError: where a value is outside of its range or is not one of the choices.
+        ArgumentError: if a value is outside of its range or is not one of the choices.
     """
 
     epochs: int = _setting(0, "Length of the training, in epochs.")
@@ -75,8 +75,10 @@ class Training:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
-        for name, value in vars(self).items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
+        for field_ in dataclasses.fields(self):
+            name, value = field_.name, to_python(getattr(self, field_.name))
+            object.__setattr__(self, name, value)
+            if field_.type in ("int", "float"):     # not replaced: 5 stays 5 in what is shown of a recipe
                 check_number(name, value, minimum=0, expected="a number of at least 0")
         for name in ("batch_size", "base_batch_size", "augmentation_repeats", "size", "test_size"):
             if getattr(self, name) < 1:
@@ -86,9 +88,9 @@ class Training:
                                 "not both")
         if self.warmup >= (length := self.epochs or self.steps):
             raise ArgumentError("warmup", self.warmup, "a warm-up that is shorter than the training, which "
-                                f"has {self.unit}={length}", hint="set both")
+                                f"has {length} {self.unit}", hint="set both")
         if self.schedule == "plateau" and self.patience < 1:
-            raise ArgumentError("patience", self.patience, "at least 1, because schedule='plateau' needs the "
+            raise ArgumentError("patience", self.patience, "at least 1, because the schedule 'plateau' needs the "
                                 "number of epochs without progress that make a plateau, such as 5")
 
     @property
@@ -119,6 +121,13 @@ def training_fields() -> list[TrainingField]:
             for f in dataclasses.fields(Training)]
 
 
+def to_python(value: Any) -> Any:
+    """A number of NumPy, also in a tuple or a list, as Python's own, which a file can hold; others as is."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(to_python, value))
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () else value
+
+
 def convert_value(name: str, value: Any, annotation: str) -> Any:
     """`value` with the type of its field.
 
@@ -129,6 +138,7 @@ def convert_value(name: str, value: Any, annotation: str) -> Any:
     Raises:
         ArgumentError: for a value that is not of this type.
     """
+    value = to_python(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if annotation == "tuple[float, ...]" and isinstance(value, (tuple, list)):
         if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value):

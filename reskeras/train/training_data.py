@@ -41,7 +41,7 @@ def open_training_sources(arguments: FitArguments) -> TrainingSources:
     """Opens the data of a training.
 
     Raises:
-        ValueError: where the validation has other classes, or the number of classes is not known.
+        ValueError: if the validation has other classes, or the number of classes is not known.
         FileNotFoundError, ImportError: as `open_source`.
     """
     train, validation = _open_sources(arguments)
@@ -60,7 +60,7 @@ def _open_sources(arguments: FitArguments) -> tuple[DataSource, DataSource | Non
         return split_source(train, arguments.validation_split, arguments.seed)
     if arguments.validation_data is None:
         return train, None
-    validation = open_source(arguments.validation_data, "test")
+    validation = open_source(arguments.validation_data, "test", "validation_data")
     if train.classes and validation.classes and train.classes != validation.classes:
         different = sorted({*train.classes} ^ {*validation.classes})
         raise ValueError(f"{validation.name} has other classes than {train.name}: "
@@ -99,7 +99,7 @@ def _select(images: DataSource, mask: np.ndarray) -> DataSource:
 
 
 def _count_classes(images: DataSource, classes: int | None) -> int:
-    """Raises: ArgumentError where the number is not known, below two, or does not fit to the labels."""
+    """Raises: ArgumentError if the number is not known, below two, or does not fit to the labels."""
     is_stream = images.stream is not None
     count = len(images.classes) or classes or (0 if is_stream else int(images.labels.max()) + 1)
     if not count:
@@ -119,7 +119,7 @@ def count_images(images: DataSource, classes: int) -> int:
     """How many images; a stream is read once for it.
 
     Raises:
-        ValueError: where a stream has a label beyond the classes.
+        ValueError: if a stream has a label beyond the classes.
     """
     if images.stream is None:
         return len(images)
@@ -179,6 +179,6 @@ def _make_augmentation(training: Training, images: DataSource) -> Augmentation:
     if augmentation.size is None and is_in_memory and images.images.shape[1:3] != (size, size):
         return parse_augmentation(f"resize({size})|{training.augmentation}".rstrip("|"))
     if augmentation.size not in (None, size):
-        raise ArgumentError("augmentation", training.augmentation, f"images of size={size} pixels, not of "
+        raise ArgumentError("augmentation", training.augmentation, f"images of `size` pixels, {size}, not of "
                             f"{augmentation.size}", hint="set both")
     return augmentation

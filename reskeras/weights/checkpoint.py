@@ -33,8 +33,8 @@ class Checkpoint:
         url: of the file, "" for one that comes with the package.
         repo: the repository on the Hugging Face hub, "" for files of other hosts.
         file: the file's name in the repository or in the package.
-        revision: the commit of the repository, "" where none is known.
-        sha256: of the file, "" where it is not known.
+        revision: the commit of the repository, "" if none is known.
+        sha256: of the file, "" if it is not known.
         sha256_prefix: the first 8 or 9 digits of the sha256, which are in the file's name; timm's old files
             differ from those on its hub.
         md5: of the file, where the source publishes that.
@@ -60,7 +60,7 @@ class Checkpoint:
         dataset: what it was trained on, such as "in21k->in1k": trained on the first, fine-tuned on the
             second.
 
-        license: SPDX in small letters, "" where none was published.
+        license: SPDX in small letters, "" if none was published.
         recipe: how it was trained, where that is known.
         top1: accuracy at `top1_size` in percent, on the validation images of the label set.
         top5: likewise, among the five likeliest classes.

@@ -43,7 +43,7 @@ def fetch_checkpoint(checkpoint: Checkpoint) -> pathlib.Path:
         The path of the file, whose bytes have been checked.
 
     Raises:
-        OSError: where the file is not in a cache and cannot be downloaded; the message has the URL and the
+        OSError: if the file is not in a cache and cannot be downloaded; the message has the URL and the
             path where the file can be put by hand.
         ChecksumError: for bytes that are not those that were published; the file is deleted.
     """
@@ -92,7 +92,7 @@ def verify_cached_file(checkpoint: Checkpoint) -> str:
         The sha256 of the file, in hexadecimal.
 
     Raises:
-        FileNotFoundError: where the file is not in a cache.
+        FileNotFoundError: if the file is not in a cache.
         ChecksumError: for bytes that are not those that were published; the file is deleted.
     """
     file = find_cached_file(checkpoint)
@@ -146,7 +146,7 @@ def _check_bytes(file: pathlib.Path, checkpoint: Checkpoint) -> str:
     """The sha256 of a file.
 
     Raises:
-        ChecksumError: where the file differs from anything that is known of it; it is then deleted.
+        ChecksumError: if the file differs from anything that is known of it; it is then deleted.
     """
     sha256, md5 = _compute_digests(file)
     expected = {
@@ -179,7 +179,7 @@ def _compute_digests(file: pathlib.Path) -> tuple[str, str]:
 
 
 def _get_hub_sha256(file: pathlib.Path) -> str:
-    """The sha256 by the hub's server, "" where it is not known: the hub's cache names a large file by it."""
+    """The sha256 by the hub's server, "" if it is not known: the hub's cache names a large file by it."""
     name = file.resolve().name
     return name if re.fullmatch("[0-9a-f]{64}", name) else ""
 

@@ -1,4 +1,4 @@
-"""The argument `weights=`: from a path or a published checkpoint into the variables of a net.
+"""Implements `weights=`: loads a file or a published checkpoint into the variables of a net.
 
     file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
          -> convert.py (rename, transpose, match) -> load.py assigns
@@ -24,7 +24,7 @@ from .name_rules import HEAD
 from .readers import check_readable, read_tensors
 from .checkpoint import Checkpoint
 
-_LOGGED: set[str] = set()       # messages and warnings that were given: each only once
+_LOGGED: set[str] = set()       # messages and warnings already shown; each is shown only once
 
 
 def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str]) -> None:
@@ -39,7 +39,7 @@ def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str
 
     Raises:
         ValueError: for an unreadable file, or one that does not fit the net.
-        FileNotFoundError: for a path where no file is.
+        FileNotFoundError: if there is no file at the path.
         OSError: for a checkpoint that cannot be downloaded.
         ImportError: for a PyTorch file without PyTorch.
     """
@@ -62,7 +62,7 @@ def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str
         match.variable.assign(match.array)
 
     if checkpoint.is_default:
-        _log_once(f"{checkpoint.variant}: weights='imagenet' are {checkpoint.id} ({checkpoint.license})")
+        _log_once(f"{checkpoint.variant}: weights='imagenet' means {checkpoint.id} ({checkpoint.license})")
     for message in messages:
         _log_once(message)
 
@@ -78,7 +78,7 @@ def _adapt_tensors(model: keras.Model, arrays: Arrays,
         The arrays, the layers that keep their random values, and messages for the user.
 
     Raises:
-        ValueError: where the file does not have the number of classes that the table says.
+        ValueError: if the file's number of classes is not the one in the table.
     """
     arrays, fresh, messages = dict(arrays), [], []
     head, stem = _find_keys(model, arrays, HEAD), _find_keys(model, arrays, _find_first_convolution(model))
@@ -109,9 +109,9 @@ def _adapt_tensors(model: keras.Model, arrays: Arrays,
 
 
 def _find_keys(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:
-    """The keys that a file has of a layer's variables, its kernel first; none where it has no kernel.
+    """The file's keys for the variables of a layer, the kernel first; empty if there is no kernel.
 
-    A net without a classifier has no such layer; that of the file is then not used.
+    If the net has no classifier, the classifier in the file is not used.
     """
     keys = [next((k for k in candidates if k in arrays), "") for name, _, candidates in list_variables(model)
             if name.partition(".")[0] == layer]
@@ -119,7 +119,7 @@ def _find_keys(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:
 
 
 def _find_first_convolution(model: keras.Model) -> str:
-    """The name of the first layer with a two-dimensional kernel, "" where there is none."""
+    """The name of the first layer with a two-dimensional kernel, "" if there is none."""
     kernels = (layer.name for layer in model.layers for v in layer.weights
                if v.name == "kernel" and len(v.shape) == 4)
     return next(kernels, "")
@@ -131,12 +131,12 @@ def _count_image_channels(model: keras.Model) -> int:
 
 
 def _get_class_axis(key: str) -> int:
-    """PyTorch's classes are the first axis, Keras' the last."""
+    """The axis of the classes: the first in PyTorch's tensors, the last in Keras'."""
     return -1 if is_keras_key(key) else 0
 
 
 def _remove_background(keys: list[str], arrays: Arrays, checkpoint: Checkpoint) -> dict[str, np.ndarray]:
-    """A classifier without the classes before the first of the label set (TensorFlow's "background").
+    """The classifier without the extra first classes of the file (TensorFlow's "background").
 
     Args:
         keys: those of the classifier.
@@ -148,15 +148,15 @@ def _remove_background(keys: list[str], arrays: Arrays, checkpoint: Checkpoint) 
 
 
 def adapt_channels(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
-    """A kernel for another number of image channels, whose output is about the same.
+    """Adapts a kernel to another number of image channels; the output stays about the same.
 
-    For one channel it is the sum over the old channels, which is exact for a grey image; for more channels
+    For one channel it is the sum over the old channels, which is exact for a gray image; for more channels
     the old ones are repeated and scaled.  Source: timm's adapt_input_conv.
 
     Args:
         kernel: the kernel of a convolution.
         channels: the new number of input channels.
-        axis: that of the input channels.
+        axis: the axis of the input channels.
     """
     old_channels = kernel.shape[axis]
     if channels == 1:
@@ -179,7 +179,7 @@ def _warn_of_license(checkpoint: Checkpoint) -> None:
 
 
 def _log_once(message: str) -> None:
-    """Writes a line once: to stderr where Keras is interactive (as its downloads are), else to the log."""
+    """Writes a line once: to stderr if Keras logs interactively (like its downloads), else to the log."""
     if message in _LOGGED:
         return
     _LOGGED.add(message)

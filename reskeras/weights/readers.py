@@ -37,7 +37,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         Keras.
 
     Raises:
-        FileNotFoundError: where no file is.
+        FileNotFoundError: if no file is.
         ArgumentError: for a path that ends in another way.
         ValueError: for a file that is truncated, or has another format than its name says.
         ImportError: for a PyTorch file without PyTorch.

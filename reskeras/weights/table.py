@@ -51,7 +51,7 @@ def get_source_nets() -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def get_default_checkpoint(variant: str) -> Checkpoint | None:
-    """What weights="imagenet" means for a variant; None where it means nothing."""
+    """What weights="imagenet" means for a variant; None if it means nothing."""
     return next((c for c in get_checkpoints(variant).values() if c.is_default), None)
 
 
@@ -114,10 +114,20 @@ def get_weights(name: str | Checkpoint) -> Checkpoint:
         >>> reskeras.get_weights("timm/resnet50.a1_in1k").name
         'resnet50v1_5.a1_in1k'
     """
+    return find_weights(name, "name")
+
+
+def find_weights(name: Any, argument: str) -> Checkpoint:
+    """The checkpoint of a name that a caller has as the value of an argument.
+
+    Args:
+        name: as in `get_weights`.
+        argument: the name of the argument, for the errors, which are those of `get_weights`.
+    """
     if isinstance(name, Checkpoint):
         return name
     if not isinstance(name, str):
-        raise ArgumentError("name", name, "a string such as 'resnet50v1_5.a1_in1k'")
+        raise ArgumentError(argument, name, "a string such as 'resnet50v1_5.a1_in1k'")
 
     ids, names = _checkpoints_by_id(), _checkpoints_by_name()
     if checkpoint := names.get(name.lower()) or ids.get(name.lower()):
@@ -126,11 +136,14 @@ def get_weights(name: str | Checkpoint) -> Checkpoint:
     net, _, tag = name.partition(".")
     variant = get_source_nets()[net][0] if net in get_source_nets() else net
     if not get_checkpoints(variant):
-        raise ArgumentError("name", name, "the name of published weights", ids if "/" in name else names,
+        raise ArgumentError(argument, name, "the name of published weights", ids if "/" in name else names,
                             f"reskeras.list_weights() gives all {len(names)} names")
-    result = find_checkpoint(variant, tag or IMAGENET, net)
+    try:
+        result = find_checkpoint(variant, tag or IMAGENET, net)
+    except ArgumentError as error:      # it blames `weights`, which the caller does not have
+        raise _unknown_tag_error(variant, tag or IMAGENET, argument, name) from error
     if not isinstance(result, Checkpoint):      # a file happens to have the name
-        raise _unknown_tag_error(variant, tag)
+        raise _unknown_tag_error(variant, tag, argument, name)
     return result
 
 
@@ -183,26 +196,32 @@ def _find_imagenet_checkpoint(variant: str, source_net: str) -> Checkpoint | Non
     return get_default_checkpoint(variant)
 
 
-def _unknown_tag_error(variant: str, tag: str) -> ArgumentError:
-    """The error for a tag that the variant does not have; it lists those that it has."""
+def _unknown_tag_error(variant: str, tag: str, argument: str = "weights", value: str = "") -> ArgumentError:
+    """The error for a tag that the variant does not have; it lists those that it has.
+
+    Args:
+        argument: the one that the tag was given in.
+        value: of the argument, where it is a name with this tag and not the tag alone.
+    """
     tags = list(get_checkpoints(variant))
     listing = f"its tags: {', '.join(tags) or 'none'}"
     if tag.lower() == IMAGENET:
-        return ArgumentError("weights", tag, f"a tag of {variant}",
+        return ArgumentError(argument, value or tag, f"a tag of {variant}",
                              hint=f"no weights of {variant} are its default; {listing}")
 
-    expected = f"a tag of {variant} or an existing file"
+    expected = f"a tag of {variant}" + ("" if value else " or an existing file")
     id_end = f"/{variant}.{tag}".lower()
     same_id = [c.name for c in list_checkpoints() if c.id.lower().endswith(id_end)]
     if same_id:         # timm's resnet50.a1_in1k, whose net has another name here
-        return ArgumentError("weights", tag, expected, hint=f"did you mean {same_id[0]!r}?; {listing}")
+        return ArgumentError(argument, value or tag, expected, hint=f"did you mean {same_id[0]!r}?; {listing}")
 
     others = sorted({c.variant for c in list_checkpoints() if c.tag == tag.lower()})
     if others:
         listed = ", ".join(others[:4]) + (" ..." if len(others) > 4 else "")
-        return ArgumentError("weights", tag, expected, hint=f"that tag is of {listed}; {listing}")
+        return ArgumentError(argument, value or tag, expected, hint=f"that tag is of {listed}; {listing}")
 
-    return ArgumentError("weights", tag, expected, (IMAGENET, *tags), listing)
+    known = [f"{variant}.{known_tag}" for known_tag in tags] if value else [IMAGENET, *tags]
+    return ArgumentError(argument, value or tag, expected, known, listing)
 
 
 @functools.cache

@@ -274,9 +274,10 @@ def test_without_onednn(tmp_path):
     run_alone(__file__, str(tmp_path), TF_ENABLE_ONEDNN_OPTS="0")
 
 
-@pytest.mark.slow
-def test_with_avx2_only():
-    run_alone(__file__, ONEDNN_MAX_CPU_ISA="AVX2")
+@pytest.mark.parametrize("part", ["quick", pytest.param("whole", marks=pytest.mark.slow)])
+def test_with_avx2_only(part):
+    """In bfloat16, for which oneDNN has no convolution then, so that the fallback computes."""
+    run_alone(__file__, *["", "bfloat16", "same", "strided"] * (part == "quick"), ONEDNN_MAX_CPU_ISA="AVX2")
 
 
 def test_other_backend_needs_no_tensorflow():
@@ -285,7 +286,12 @@ def test_other_backend_needs_no_tensorflow():
               f"from {module.__name__} import GroupedConv2D; GroupedConv2D(4, 3, groups=2)")
 
 
-def main(folder=None):
+def main(folder="", dtype=None, *cases):
+    """Everything, and with `folder` what differs without oneDNN; or some cases of one type."""
+    if dtype:
+        for case in cases:
+            check(make(dtype, **CASES[case]), "graph")
+        return
     # one strategy over two devices, before anything else starts them
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)

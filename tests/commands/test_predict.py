@@ -84,7 +84,7 @@ def test_one_path_and_more_classes_than_there_are(files):
 
 
 def test_photographs_by_the_embedded_net(photos):
-    """It knows digits only, but a photograph is an image: it is resized and made grey."""
+    """It knows digits only, but a photograph is an image: it is resized and made gray."""
     results = predict(NET, photos)
     assert all(len(r["predictions"]) == 5 and "error" not in r for r in results)
 
@@ -147,15 +147,15 @@ def test_every_kind_of_file_is_the_same_image(photos, tmp_path):
     net = imagenet(None, ModelMetadata.from_checkpoint(ROW, include_labels=False))
     best = [int(r["predictions"][0]["id"]) for r in predict(net, [tmp_path / n for n in names])]
     assert best[0] == best[1] == best[2] and max(best) - min(best) <= 20, best
-    rgb.convert("L").save(tmp_path / "grey.jpg", quality=98)
-    rgb.convert("L").convert("RGB").save(tmp_path / "grey.png")
-    first, second = predict(net, [tmp_path / "grey.jpg", tmp_path / "grey.png"], top=1)
+    rgb.convert("L").save(tmp_path / "gray.jpg", quality=98)
+    rgb.convert("L").convert("RGB").save(tmp_path / "gray.png")
+    first, second = predict(net, [tmp_path / "gray.jpg", tmp_path / "gray.png"], top=1)
     assert abs(int(first["predictions"][0]["id"]) - int(second["predictions"][0]["id"])) <= 2
 
 
 def test_grey_kinds_by_a_grey_net(files, tmp_path):
-    grey = tf.constant(read_image(files[5])[..., :1])
-    large = tf.cast(tf.repeat(tf.repeat(grey, 8, 0), 8, 1), tf.uint8)
+    gray = tf.constant(read_image(files[5])[..., :1])
+    large = tf.cast(tf.repeat(tf.repeat(gray, 8, 0), 8, 1), tf.uint8)
     rgb, white = tf.image.grayscale_to_rgb(large), tf.fill(large.shape, tf.constant(255, tf.uint8))
     kinds = {"g.png": tf.io.encode_png(large), "rgb.png": tf.io.encode_png(rgb),
              "ga.png": tf.io.encode_png(tf.concat([large, white], -1)),

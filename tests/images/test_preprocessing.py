@@ -18,7 +18,7 @@ from reskeras.weights.table import get_weights, list_checkpoints
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "preprocess"
 PHOTOS = ("china", "flower")
-# mean and maximum in grey levels.  Measured: 0.0043 and 1; of the layers, which do not round, 0.286
+# mean and maximum in gray levels.  Measured: 0.0043 and 1; of the layers, which do not round, 0.286
 # and 1.5, and 0.17 and 1 once they are rounded; the issue allows 0.25 and 8 of whole numbers
 ROUNDED, SMOOTH = (0.01, 1), (0.3, 2)
 
@@ -201,9 +201,9 @@ def test_exif_of_no_use_is_ignored(photos):
 
 def test_every_kind_of_file(photos):
     rgb = Image.fromarray(decode_image(photos["china"])).resize((64, 48))
-    pixels, grey = np.asarray(rgb), np.asarray(rgb.convert("L"))
+    pixels, gray = np.asarray(rgb), np.asarray(rgb.convert("L"))
     alpha = rgb.copy()
-    alpha.putalpha(Image.fromarray((grey > 100).astype("uint8") * 255))
+    alpha.putalpha(Image.fromarray((gray > 100).astype("uint8") * 255))
 
     def saved(form, picture=rgb, **options):
         file = io.BytesIO()
@@ -218,10 +218,10 @@ def test_every_kind_of_file(photos):
         saved("WEBP", lossless=True),
     ):
         np.testing.assert_array_equal(lossless, pixels)
-    greys = [saved("PNG", rgb.convert("L")), saved("PNG", rgb.convert("LA")), saved("BMP", rgb.convert("L"))]
-    sixteen = Image.fromarray(grey.astype("uint16") * 257)
-    for found in [*greys, saved("PNG", sixteen)]:
-        np.testing.assert_array_equal(found, grey[..., None].repeat(3, -1))
+    grays = [saved("PNG", rgb.convert("L")), saved("PNG", rgb.convert("LA")), saved("BMP", rgb.convert("L"))]
+    sixteen = Image.fromarray(gray.astype("uint16") * 257)
+    for found in [*grays, saved("PNG", sixteen)]:
+        np.testing.assert_array_equal(found, gray[..., None].repeat(3, -1))
     palette = rgb.quantize(16)
     for form in ("PNG", "BMP"):
         np.testing.assert_array_equal(saved(form, palette), np.asarray(palette.convert("RGB")))
@@ -232,7 +232,7 @@ def test_every_kind_of_file(photos):
                                   np.asarray(palette.convert("RGB")))
     one = saved("JPEG", rgb.convert("L"), quality=95)
     np.testing.assert_array_equal(one[..., 0], one[..., 2])
-    assert np.abs(one[..., 0].astype(int) - grey).mean() < 2
+    assert np.abs(one[..., 0].astype(int) - gray).mean() < 2
     cmyk = saved("JPEG", rgb.convert("CMYK"), quality=95)
     assert cmyk.shape == pixels.shape and np.abs(cmyk.astype(int) - pixels).mean() < 5
 
@@ -292,8 +292,8 @@ def test_by_name_row_and_model():
     assert get_preprocessing(net((160, 192, 3), metadata)).size == (160, 192)
     at_test = get_preprocessing(net((288, 288, 3), metadata))
     assert at_test == own.with_test_size() == get_preprocessing(net((288, 288, 3), metadata), test=True)
-    grey = get_preprocessing(net((224, 224, 1), metadata))
-    assert grey.mean == pytest.approx((0.449,)) and grey.std == pytest.approx((0.226,))
+    gray = get_preprocessing(net((224, 224, 1), metadata))
+    assert gray.mean == pytest.approx((0.449,)) and gray.std == pytest.approx((0.226,))
     assert (
         get_preprocessing(
             net(metadata=ModelMetadata.from_checkpoint(checkpoint, include_preprocessing=True))

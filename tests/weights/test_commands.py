@@ -51,12 +51,12 @@ def every_kind(folder, photos):
     alpha, frames = rgb.copy(), [rgb.quantize(255), rgb.rotate(180).quantize(255)]
     alpha.putalpha(200)
     alpha.save(folder / "rgba.png")
-    rgb.convert("L").save(folder / "grey.jpg")
+    rgb.convert("L").save(folder / "gray.jpg")
     rgb.convert("CMYK").save(folder / "cmyk.jpg")
     frames[0].save(folder / "animated.gif", save_all=True, append_images=frames[1:])
     (folder / "truncated.jpg").write_bytes(pathlib.Path(photos[0]).read_bytes()[:20_000])
     (folder / "text.txt").write_text("no image")
-    names = ("rgba.png", "grey.jpg", "cmyk.jpg", "animated.gif", "truncated.jpg", "text.txt")
+    names = ("rgba.png", "gray.jpg", "cmyk.jpg", "animated.gif", "truncated.jpg", "text.txt")
     return [*photos, *(str(folder / n) for n in names[:4])], [str(folder / n) for n in names[4:]]
 
 

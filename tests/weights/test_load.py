@@ -91,13 +91,13 @@ def test_channels(server, add_checkpoints, capsys, stem, channels):
 
 
 def test_one_channel_sees_what_three_equal_ones_did(server, add_checkpoints):
-    grey, trained = build(
+    gray, trained = build(
         "conv7", server, add_checkpoints, input_shape=(64, 64, 1), classifier_activation=None
     )
     colour, _ = build("conv7", server, add_checkpoints, classifier_activation=None)
     x = np.random.default_rng(0).standard_normal((2, 64, 64, 1)).astype("float32")
     np.testing.assert_allclose(
-        grey.predict_on_batch(x), colour.predict_on_batch(np.repeat(x, 3, -1)), rtol=1e-3, atol=1e-3
+        gray.predict_on_batch(x), colour.predict_on_batch(np.repeat(x, 3, -1)), rtol=1e-3, atol=1e-3
     )
 
 

@@ -131,7 +131,7 @@ class Cost:
 
     @property
     def last_map(self) -> LayerCost | None:
-        """The last layer that gives a feature map, which the head reads; None where no layer does."""
+        """The last layer that gives a feature map, which the head reads; None if no layer does."""
         return next((layer for layer in reversed(self.layers) if layer.receptive_field), None)
 
     def as_dict(self, per_layer: bool = True) -> dict[str, Any]:
@@ -165,8 +165,8 @@ def measure_cost(model: keras.Model, input_shape: tuple[int, ...] | None = None,
 
     Raises:
         ArgumentError: for a batch size that is no whole number of at least 1.
-        ValueError: where a size is missing, or where the model has no graph.
-        TypeError: where `model` is no Keras model.
+        ValueError: if a size is missing, or where the model has no graph.
+        TypeError: if `model` is no Keras model.
     """
     batch_size = check_whole_number("batch_size", batch_size)
     plan = make_execution_plan(model, input_shape)

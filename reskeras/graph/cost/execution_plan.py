@@ -62,8 +62,8 @@ def make_execution_plan(model: keras.Model, input_shape: Shape | None = None) ->
         The steps and the shape of every tensor.
 
     Raises:
-        ValueError: where a size is missing, or where the model has no graph.
-        TypeError: where `model` is no Keras model.
+        ValueError: if a size is missing, or where the model has no graph.
+        TypeError: if `model` is no Keras model.
     """
     plan = ExecutionPlan()
     plan.outputs = tuple(_append_steps(model, None, "", plan, set(), input_shape))
@@ -115,7 +115,7 @@ def _choose_input_shape(model: keras.Model, layer: keras.layers.InputLayer, inpu
     """The model's own size, or `input_shape` where it leaves its size open.
 
     Raises:
-        ValueError: where neither fits.
+        ValueError: if neither fits.
     """
     model_shape = tuple(layer.batch_shape[1:])
     shape = tuple(input_shape) if input_shape and (is_only_input or None in model_shape) else model_shape

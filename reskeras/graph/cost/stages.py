@@ -84,7 +84,7 @@ def _stages_from_graph(plan: ExecutionPlan, fields: Sequence[ReceptiveField | No
 
 
 def _block_prefix(step: LayerCall) -> str:
-    """What the names of a block's layers begin with; "" where the name does not say."""
+    """What the names of a block's layers begin with; "" if the name does not say."""
     match = BLOCK_PREFIX.match(_base_name(step))
     return match[1] if match else ""
 

@@ -45,7 +45,7 @@ def _why_not(graph: Graph, pad: Node) -> str:
 
 
 def _why_not_into_reader(graph: Graph, pad: Node, reader: Node) -> str:
-    """Why `reader` cannot pad itself; "" where it can."""
+    """Why `reader` cannot pad itself; "" if it can."""
     is_pool = reader.type_name == "MaxPooling2D"
     if reader.type_name not in CONVOLUTIONS and not is_pool:
         return f"{reader.name} is no convolution or max pool"

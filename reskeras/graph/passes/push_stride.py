@@ -1,4 +1,4 @@
-"""Readers that all subsample, S f(x)  =>  f computed where it is read alone, f' S x.
+"""If all readers subsample, computes only what they read: S f(x) becomes f' S x.
 
 Intel calls it lossless topology compression.  S takes every s-th cell of both axes: a 1x1 convolution or a
 1x1 max pool with that stride.  It commutes with what acts on each cell alone (activation, normalization,
@@ -24,7 +24,7 @@ Stride = tuple[int, ...]
 
 
 def push_stride(graph: Graph) -> PassResult:
-    """Moves every stride as far up as it goes, as long as a convolution computes less for it.
+    """Moves every stride up as far as possible, if a convolution then computes less.
 
     Declines where one reader needs every cell, where nothing above can take the stride, or the tensor is an
     output.
@@ -50,7 +50,7 @@ def push_stride(graph: Graph) -> PassResult:
 
 
 def _find_subsampling(node: Node) -> Stride | None:
-    """The stride of a layer that reads but every s-th cell of its input; None for any other."""
+    """The stride of a layer that reads only every s-th position of its input; None for other layers."""
     config = node.config
     window = {"Conv2D": "kernel_size", GROUPED_CONV: "kernel_size"} | {pool: "pool_size" for pool in POOLS}
     if node.type_name not in window or tuple(config[window[node.type_name]]) != (1, 1):
@@ -68,7 +68,7 @@ class StrideMove:
     Args:
         graph: before the move.
         stride: by axis.
-        new_nodes: what stands in the place of nodes after the move.
+        new_nodes: key of a node -> the nodes that replace it.
         cheaper: names of the convolutions that then compute less.
         pools: the 1x1 max pools that subsample other branches, by the tensor that they read.
     """
@@ -80,7 +80,7 @@ class StrideMove:
     pools: dict[TensorRef, Node] = field(default_factory=dict)
 
     def why_not(self, node: Node, readers: list[Node], strides: set[Stride | None]) -> str:
-        """Why the stride of the readers cannot move above `node`; "" where it can, then `apply` knows how."""
+        """Why the readers' stride cannot move above `node`; "" if it can (`apply` then makes the move)."""
         if len(strides) > 1:
             others = [reader.name for reader in readers if _find_subsampling(reader) != self.stride]
             return f"{others[0]} reads {node.name} at another stride"
@@ -94,7 +94,7 @@ class StrideMove:
         return ""
 
     def apply(self, readers: list[Node]) -> Graph:
-        """The graph after the move: its readers have no stride, or are gone."""
+        """The graph after the move: the readers lose their stride, or are removed."""
         new_nodes, new_tensors = dict(self.new_nodes), {}
         for reader in readers:
             if reader.type_name in POOLS:
@@ -104,7 +104,7 @@ class StrideMove:
         return self.graph.edit(new_nodes, new_tensors)
 
     def _subsample(self, node: Node) -> bool:
-        """Whether `node` can be made to compute but every s-th cell; notes in `new_nodes` how."""
+        """Whether `node` can compute only every s-th position; if so, writes the change to `new_nodes`."""
         if self.graph.is_shared(node) or node.is_training_call:
             return False
         if is_pointwise(node):
@@ -132,21 +132,21 @@ class StrideMove:
             return False
         is_depthwise = node.type_name == "DepthwiseConv2D"
         if is_depthwise and self.stride[0] != self.stride[1]:
-            return False        # TensorFlow has none
+            return False        # TensorFlow has no such depthwise convolution
 
         kernel, dilation = tuple(config["kernel_size"]), tuple(config["dilation_rate"])
         source = self.graph.get_node(node.inputs[0])
         self.cheaper.append(node.name)
         if kernel == (1, 1) and not is_depthwise and self._has_one_reader(source) and self._subsample(source):
-            return True         # the stride is further up already: this one sees only the cells that it needs
+            return True         # the stride is already above; this convolution gets only what it needs
         if dilation != (1, 1) and kernel != (1, 1):
             self.cheaper.pop()
-            return False        # Keras has no layer with both
+            return False        # Keras allows no stride together with dilation
         self.new_nodes[node.key] = self._make_strided(node)
         return True
 
     def _make_strided(self, node: Node) -> tuple[Node, ...]:
-        """The convolution with the stride, behind the padding that it had without."""
+        """The strided convolution, after an explicit padding like the one it had before."""
         kernel = tuple(node.config["kernel_size"])
         changes: dict[str, Any] = {"strides": self.stride, "dilation_rate": (1, 1)}
         if node.config["padding"] != "same" or kernel == (1, 1):
@@ -161,12 +161,12 @@ class StrideMove:
         return len(self.graph.readers(node)) == 1 and not self.graph.is_output(node)
 
     def _subsample_input(self, ref: TensorRef, reader: Node) -> TensorRef:
-        """The tensor of every s-th cell of `ref`: of a layer that now computes no others, else of a pool."""
+        """The subsampled `ref`: the output of a layer that now computes less, or else of a 1x1 pool."""
         source = self.graph.get_node(ref)
         if self._has_one_reader(source) and self._subsample(source):
             return ref
         if ref not in self.pools:
-            # of a shared layer, or of one with several outputs, each tensor has a pool of its own
+            # each tensor of a shared layer, or of a layer with several outputs, gets its own pool
             name = "_".join(map(str, ref)) if any(ref[1:]) else source.name
             name = self.graph.unused_name(f"{name}_subsample")
             self.pools[ref] = make_node(keras.layers.MaxPooling2D, name, (ref,), reader, pool_size=(1, 1),

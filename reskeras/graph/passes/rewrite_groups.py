@@ -143,7 +143,7 @@ def _why_not_groups(graph: Graph, node: Node, paths: list[Node]) -> str:
 
 
 def _why_not_slices(graph: Graph, slices: list[Node]) -> str:
-    """Why these are not the successive equal slices of all channels of one tensor; "" where they are."""
+    """Why these are not the successive equal slices of all channels of one tensor; "" if they are."""
     if any(part.type_name != CHANNEL_SLICE or why_not_fusible(graph, part) or part.inputs != slices[0].inputs
            for part in slices):
         return "its paths do not read slices of one tensor, each its own"

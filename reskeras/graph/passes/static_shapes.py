@@ -44,7 +44,7 @@ def static_shapes(graph: Graph, input_shape: Shape | None = None, batch_size: in
 
 
 def _resolve_target(graph: Graph, node: Node) -> Shape | None:
-    """The target of a reshape with a number for -1; None where its input leaves it open."""
+    """The target of a reshape with a number for -1; None if its input leaves it open."""
     before = graph.shapes.get(node.inputs[0])
     if before is None or None in before[1:]:
         return None
