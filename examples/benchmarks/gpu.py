@@ -3,7 +3,7 @@ on the CPU).
 
     KERAS_BACKEND=jax python examples/benchmarks/gpu.py --batch 256 --peak 989 --json gpu.json
 
-Both in mixed bfloat16, compiled, timm channels_last; in one process where it has torch, else `--timm` names
+Both in mixed bfloat16, compiled, timm channels_last; in one process if it has torch, else `--timm` names
 its Python.  Needs neither TensorFlow nor its packages: `pip install --no-deps keras`, with jax, is enough.
 MFU counts 6 (training) or 2 operations for each multiply-accumulate, over `--peak` TFLOP/s.
 `figures/gpu.*.json` are of one H100 and a machine without TensorFlow; `tox -e jax` runs the script on the

@@ -30,7 +30,7 @@ def graph(model: keras.Model, images: np.ndarray, xla: bool = False) -> Callable
 
 
 def tflite(model: keras.Model, images: np.ndarray) -> Callable[[], Any]:
-    # else the file reads variables at each call
+    # otherwise the file reads variables at each call
     frozen = convert_variables_to_constants_v2(function(model, images, False))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     interpreter = tf.lite.Interpreter(model_content=converter.convert(), num_threads=os.cpu_count())

@@ -4,7 +4,7 @@
 
 The ratios are of timm's best float32 way to the best here, of timm's bfloat16 to the best bfloat16 here (both
 for as many multiply-accumulates), and of keras.applications' `predict` to the best way in bfloat16 or int8.
-The share of the matmul rate counts the net's published operations, also where `optimize` took some away.
+The share of the matmul rate counts the net's published operations, even if `optimize` took some away.
 """
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def built(name: str, size: int, policy: str = "float32") -> keras.Model:
 
 
 def sides_of(name: str, batch: int, size: int, folder: pathlib.Path, ways: Sequence[str]) -> dict[str, Side]:
-    """Way -> its side; a compiled, converted or rewritten net is made only where it is asked for."""
+    """Way -> its side; a compiled, converted or rewritten net is made only if it is asked for."""
     net = built(name, size)
     images = np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype("float32")
     fast, threads = reskeras.optimize(net, check=False)[0], os.cpu_count() or 1
@@ -64,7 +64,7 @@ def sides_of(name: str, batch: int, size: int, folder: pathlib.Path, ways: Seque
 
 
 def best(times: dict[str, Timed], names: Iterable[str]) -> str:
-    """The fastest of those that were measured, "" where none was."""
+    """The fastest of those that were measured, "" if none was."""
     return min((name for name in names if name in times), key=lambda name: times[name].ms, default="")
 
 

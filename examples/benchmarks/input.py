@@ -4,7 +4,7 @@
 
 `reskeras.train.data.ImageDataset` against torchvision's transforms on PIL (in another environment with
 `--timm`, in one process of one thread) and PIL alone, and against what a net takes in training; all of them
-on the same core, where the system can say which. Stops where an operation falls back to a loop over images.
+on the same core, if the system can say which. Stops if an operation falls back to a loop over images.
 """
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def source(files: list[dict[str, Any]]) -> str:
 
 
 def time_of(row: dict[str, Any], side: str, images: int = 1) -> str:
-    """Milliseconds, in brackets where that side was noisy or unsteady."""
+    """Milliseconds, in brackets if that side was noisy or unsteady."""
     if side not in row["ms"]:
         return ""
     text = f"{row['ms'][side] / images:.{0 if row['ms'][side] / images >= 100 else 1}f}"
@@ -240,7 +240,7 @@ PAGES: dict[str, dict[str, Any]] = {
 
 
 def summary(folder: pathlib.Path) -> str:
-    """README's table: over all nets, how many times as fast, where the machine was quiet enough to say."""
+    """README's table: over all nets, how many times as fast, if the machine was quiet enough to say."""
     ratios: dict[tuple[str, str], list[float | None]] = {}
 
     def note(what: str, against: str, times: float | None) -> None:
@@ -250,7 +250,7 @@ def summary(folder: pathlib.Path) -> str:
         return None if number is None else 1 / number
     names = {
         "timm": "timm, channels_last", "stock": "Keras' own layers",
-        "strided slices": "the same, slices without a split"}
+        "strided slices": "the same net, with TensorFlow's own gradient of a slice"}
     kinds = {
         "best timm / best, float32": (
             "inference, float32", "timm's best: eager, channels_last, torch.compile"),
@@ -266,7 +266,7 @@ def summary(folder: pathlib.Path) -> str:
             what, against = kinds[kind]
             note(f"{what}, batch {row['batch']}", against, row["ratio"][kind])
     for row in rows["export"]:
-        note("an exported file", "the plain converter's", inverse(row["ratio"]))
+        note("an exported file", "the file of the plain converter", inverse(row["ratio"]))
     for row in rows["build"]:
         for side, share in row["ratio"].items():
             note("building", side, inverse(share))
@@ -279,7 +279,7 @@ def summary(folder: pathlib.Path) -> str:
     return "\n".join(
         [
             *lines(
-                ["", "against", "times as fast", "nets or targets"],
+                ["", "against", "times as fast", "measured reliably, of"],
                 [
                     [
                         what, against,

@@ -1,9 +1,9 @@
-"""What every benchmark here shares: sides timed in turns, ratios only where the machine was quiet, figures as
+"""What every benchmark here shares: sides timed in turns, ratios only if the machine was quiet, figures as
 JSON.
 
 A side is a function that returns the milliseconds of one call.  All sides of a comparison run one after the
 other, again and again, so that they see the same machine, and so does a matrix multiplication: its rate is
-what the machine can do.  Every second call of a side is one run of it, the others are another: where the
+what the machine can do.  Every second call of a side is one run of it, the others are another: if the
 medians of the two differ by more than 10 %, the side is noisy and has no ratio.  Nor has a pair of sides
 whose ratio in the first half of the time differs by more than 10 % from that in the second.  A machine that
 as a whole becomes slower meanwhile changes milliseconds, not ratios; such a side is unsteady.
@@ -89,7 +89,7 @@ def in_turns(sides: dict[str, Side], seconds: float, warm: int = 2, least: int =
 
 
 def ratio(over: Timed, under: Timed) -> float | None:
-    """None where the machine was too noisy to say."""
+    """None if the machine was too noisy to say."""
     first, second = (a / b for a, b in zip(over.halves, under.halves))
     return over.ms / under.ms if over.quiet and under.quiet and agree(first, second) else None
 

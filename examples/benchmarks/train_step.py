@@ -26,7 +26,7 @@ from reskeras.blocks.layers import ChannelSlice
 
 
 def stock(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Keras' own layer in place of ours."""
+    """Keras' own layer instead of ours."""
     stock_layers = {
         "GroupedConv2D": keras.layers.Conv2D, "BatchNormalization": keras.layers.BatchNormalization}
     return stock_layers.get(type(layer).__name__, type(layer)).from_config(layer.get_config())

@@ -44,7 +44,7 @@ import numpy as np
 import reskeras
 from common import main, net, train
 from reskeras.blocks.attention import squeeze_excite
-from reskeras.blocks.spatial import Step, split_attention
+from reskeras.blocks.spatial import ConvolutionPlan, split_attention
 from reskeras.spec import SE, SK, Spec, SplitAttention
 from reskeras.commands.study import Chart, Study, Table
 
@@ -61,7 +61,7 @@ RATIOS = {2: 45.7, 4: 35.7, 8: 30.7, 16: 28.1, 32: 26.9}     # SENet Table 10: p
 def one_radix() -> float:
     """The largest difference, over the largest value, of the two on the same map with the same weights."""
     spec, image = Spec(mixer=SplitAttention(1), attention=SE(1 / 2)), keras.Input((8, 8, 64))
-    split = keras.Model(image, split_attention(image, spec, Step("a", 64, 3, has_mixer=True), 1))
+    split = keras.Model(image, split_attention(image, spec, ConvolutionPlan("a", 64, 3, has_mixer=True), 1))
     se = keras.Model(image, squeeze_excite(split.get_layer("a_relu").output, spec, "b"))
     for mine, theirs in (("b_se_reduce", "a_split_reduce_conv"), ("b_se_expand", "a_split_select_conv")):
         se.get_layer(mine).set_weights(split.get_layer(theirs).get_weights())

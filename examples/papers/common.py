@@ -129,7 +129,7 @@ def train(build: Callable[[], keras.Model], options: argparse.Namespace, rate: f
           cosine: bool = True, smoothing: float = 0.0, ema: float | None = None, flip: bool = False,
           batch: int = 64,
           epochs: int | None = None) -> Result:
-    """SGD with momentum 0.9 and a cosine to zero, by Keras' own `fit`; from each seed anew."""
+    """SGD with momentum 0.9 and a cosine to zero, by Keras' own `fit`; from each seed again."""
     (x, y), test = images(options), images(options, "test")
     keras.utils.clear_session()
     model, epochs = build(), epochs or options.epochs

@@ -22,9 +22,9 @@ Output of the 56-layer net made by hand out of the 20-layer net: largest differe
 | Plain | 0e+00 | 0, by construction |
 | ResNet | 0e+00 | 0, by construction |
 
-36 more layers change the training error of the plain net by +28.9 points and of the residual net by -0.1.
-So short a training shows which net learns sooner; that the deeper residual net ends lower takes the paper's
-64,000 steps.
+36 more layers change the training error of the plain net by +28.9 points and of the residual net by -0.1. A
+training run this short only shows which net learns faster. To see the deeper residual net end with the
+lower error, the paper's 64,000 steps are needed.
 """
 from __future__ import annotations
 
@@ -92,8 +92,9 @@ def study(options: argparse.Namespace) -> Study:
                [(kind, value, "0, by construction") for kind, value in same.items()])],
         [Chart("epoch", "training error (%)", {row: (epochs, run.curve) for row, run in runs.items()})],
         f"""36 more layers change the training error of the plain net by {plain:+.1f} points and of the
-        residual net by {residual:+.1f}. So short a training shows which net learns sooner; that the deeper
-        residual net ends lower takes the paper's 64,000 steps.""", sources=["1512.03385"])
+        residual net by {residual:+.1f}. A training run this short only shows which net learns faster.
+        To see the deeper residual net end with the lower error, the paper's 64,000 steps are needed.""",
+        sources=["1512.03385"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What may stand on the shortcut, and in which order: A, B, C (arXiv:1512.03385, Table 3); Tables 1 and 2 of
+"""What a shortcut may contain, and in which order: A, B, C (arXiv:1512.03385, Table 3); Tables 1 and 2 of
 arXiv:1603.05027.
 
 Full run: 2026-11-24, 5.4 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to
@@ -89,7 +89,7 @@ def study(options: argparse.Namespace) -> Study:
     curves = [{name: found.curve[-1] for name, found in own.items()} for own in runs]
     better = sorted(curves[1], key=curves[1].__getitem__)
     return Study(
-        "What may stand on the shortcut",
+        "What a shortcut may contain",
         """Projections help little (A, B, C). In a deep net anything but the identity on the shortcut hinders
         the signal (Table 1), and so does a ReLU or a normalization after the addition (Table 2).""",
         [table(f"Half as wide ResNet-20 after {options.epochs} epochs, error (%). Paper: ResNet-34, "

@@ -22,8 +22,8 @@ A training step, 64 images, in turns; over that with all blocks.
 
 Time of a step over that with all blocks: mode "batch" at p_L = 0.5 0.903, mode "sample" 1.064; a net of 3/4
 of the blocks, what skipping can reach, 0.788. The test error exceeds the training error by 17.1 points at
-p_L = 1 and -0.1 at 0.5: it regularizes. In so short a training, though, that costs more than it brings; the
-paper trains 500 epochs.
+p_L = 1 and -0.1 at 0.5: it regularizes. In such a short training run, however, that costs more than it
+brings; the paper trains 500 epochs.
 """
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def study(options: argparse.Namespace) -> Study:
         f"""Time of a step over that with all blocks: mode "batch" at p_L = 0.5 {share["batch, 0.5"]}, mode
         "sample" {share["sample, 0.5"]}; a net of 3/4 of the blocks, what skipping can reach,
         {share["3/4 of the blocks"]}. The test error exceeds the training error by {gaps[1.0]:.1f} points at
-        p_L = 1 and {gaps[0.5]:.1f} at 0.5: it regularizes. In so short a training, though, that costs more
-        than it brings; the paper trains 500 epochs.""",
+        p_L = 1 and {gaps[0.5]:.1f} at 0.5: it regularizes. In such a short training run, however, that costs
+        more than it brings; the paper trains 500 epochs.""",
         sources=["1603.09382"])
 
 

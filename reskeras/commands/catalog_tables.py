@@ -61,7 +61,8 @@ def format_checkpoints(names: Iterable[str] | None = None) -> str:
         names: the checkpoints to count; all by default.
     """
     counted = [c for c in list_checkpoints() if names is None or c.name in set(names)]
-    lines = ["| family | checkpoints | licenses | nets that `weights=\"imagenet\"` loads, with top-1 (%) |",
+    lines = ["| family | checkpoints | licenses | nets with default weights (`weights=\"imagenet\"`), "
+             "with top-1 (%) |",
              "|---|---|---|---|"]
     for family, title in FAMILIES.items():
         checkpoints = [w for w in counted if VARIANTS[w.variant].family == family]

@@ -16,7 +16,7 @@ from .runtime_kernels import COUNTED, SIZE, Kernel, read_kernels
 from .tables import markdown_table
 
 GRAPH = "Keras graph"           # what the passes change
-Kernels = dict[str, "list[Kernel] | str"]       # by runtime; a reason where it has none
+Kernels = dict[str, "list[Kernel] | str"]       # by runtime; a reason if it has none
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def describe_who_fuses(by_runtime: dict[str, FusionCount], model: keras.Model,
     Args:
         by_runtime: the counts of the fusion.
         model: as it was before `optimize`.
-        report: of `optimize`.
+        report: the report of `optimize`.
     """
     graph, runtimes = by_runtime[GRAPH], [count for runtime, count in by_runtime.items() if runtime != GRAPH]
     name = graph.fusion.by_pass
@@ -155,7 +155,7 @@ def describe_who_fuses(by_runtime: dict[str, FusionCount], model: keras.Model,
         parts.append(f"without optimize: {', '.join(without)}")
     if afterwards:
         parts.append(f"after optimize: {', '.join(afterwards)}")
-    parts = parts or ["nobody: no runtime here fuses it"]
+    parts = parts or ["not done by any of these runtimes"]
     if done and done.sites and not done.rewritten:
         parts.append(f"{name} found {done.sites} and rewrote none")
     if name == "merge_branches" and not done:

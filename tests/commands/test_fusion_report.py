@@ -146,7 +146,7 @@ def test_passes_are_counted_from_the_report(resnet50):
     assert "push_stride (6 layers)" in lines["topology compression"]
     siblings = lines["multi-branch (siblings)"]
     assert "merge_branches, which is not a default pass, would take 8 convolutions" in siblings
-    assert "nobody: no runtime here fuses it" in lines["conv + ReLU + pool"]
+    assert "not done by any of these runtimes" in lines["conv + ReLU + pool"]
 
 
 def test_without_openvino(monkeypatch):

@@ -107,7 +107,7 @@ def check_row(row, folder, floats=tuple(FLOATS)):
         assert report.passed and report.max_relative_difference <= 0.1
         assert_for_phones(folder / "c.tflite", integers=True)
         gpu.update(report.left_to_cpu["GPU"])
-    small = "falls short" if row in NO_INT8 else "yes"
+    small = "not accurate enough" if row in NO_INT8 else "yes"
     cells = (PARTS.get(row, ""), f"`{VARIANTS[row].builder}`", "yes", "yes", small, ", ".join(gpu) or "all")
     return f"| {' | '.join(cells)} |"
 
