@@ -1,4 +1,4 @@
-"""The arguments of a training that decide about its result; a resumed training keeps them."""
+"""The arguments of a training run that change its result; a resumed run keeps them."""
 from __future__ import annotations
 
 import dataclasses

@@ -64,7 +64,7 @@ class Augmentation:
             seed: int32 (2,).
 
         Raises:
-            ValueError: for an operation on colours where there is one channel.
+            ValueError: for an operation on colours if there is one channel.
         """
         operations = list(enumerate(self.image_operations))
         if x.dtype == tf.string and operations and operations[0][1].name in _DECODES_JPEG:
@@ -102,7 +102,7 @@ def parse_augmentation(text: str | Augmentation) -> Augmentation:
     """The operations of a string, which are separated by "|" and have literal arguments.
 
     Raises:
-        ValueError: for an unknown operation or argument; the message names the nearest one.
+        ValueError: for an unknown operation or argument; the message suggests the nearest name.
         ImportError: if an operation needs keras-cv, which is not installed.
 
     Example:

@@ -160,7 +160,7 @@ def make_box_mask(begin: tf.Tensor, extent: tf.Tensor, shape: tf.Tensor) -> tf.T
     Args:
         begin: its top and left edge in pixels, (2,).
         extent: its height and width in pixels, (2,).
-        shape: of the image: height, width, ...
+        shape: shape of the image: height, width, ...
     """
     lines = [(tf.cast(tf.range(shape[i]), tf.float32) >= tf.round(begin[i]))
              & (tf.cast(tf.range(shape[i]), tf.float32) < tf.round(begin[i] + extent[i])) for i in (0, 1)]

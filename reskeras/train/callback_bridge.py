@@ -1,4 +1,4 @@
-"""The callbacks of a training, which see all its epochs as one `fit`, although each is a `fit` of its own."""
+"""The callbacks of a training run: they see all its epochs as one `fit`, although each has its own `fit`."""
 from __future__ import annotations
 
 import contextlib
@@ -12,7 +12,7 @@ class CallbackBridge(keras.callbacks.Callback):
     """Passes the events of one epoch's `fit` or `evaluate` on to the callbacks of the whole training.
 
     It counts batches from the step at which the epoch was resumed, measures the waiting time for input, saves
-    the checkpoints within an epoch, and ends the process where a SIGTERM requested it.
+    the checkpoints within an epoch, and ends the process if a SIGTERM requested it.
 
     Args:
         loop: the `TrainingLoop`.
@@ -61,7 +61,7 @@ class CallbackBridge(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def ignore_end_of_data() -> Iterator[None]:
-    """Inside the block Keras does not warn where the data end and their length was not known."""
+    """Inside the block Keras does not warn if the data end and their length was not known."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Your input ran out of data")
         yield

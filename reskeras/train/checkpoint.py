@@ -22,12 +22,12 @@ Arrays = Mapping[str, np.ndarray]                       # "model/0" ... -> the v
 
 @dataclass
 class TrainState:
-    """How far a training is; a checkpoint contains it.
+    """How far a training run is; a checkpoint contains it.
 
     Attributes:
         epoch: the number of the epoch.
         step: batches of the epoch that are done.
-        logs: the results of the epoch's training, where that is over and its validation is not.
+        logs: the results of the epoch's training, if that is over and its validation is not.
         best: the best validation accuracy so far.
         epochs: the numbers of the epochs that are done.
         history: their results, as Keras' History has them.

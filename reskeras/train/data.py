@@ -35,16 +35,16 @@ class ImageDataset:
             image comes once, in order; the last batch may be smaller.
         normalize: a function that is applied to the pixels (0..255) after the augmentation.
         classes: number of classes; with mixup or cutmix the labels are class probabilities.
-        seed: of the order and the augmentation.
+        seed: the random seed of order and augmentation.
         worker: the number of this worker, from 0 on.
         workers: the number of workers; each one reads a different part of the images.
         deterministic: whether batches come in the same order each time; otherwise as they get ready.  The
             images of an epoch are the same either way.
-        augmentation_repeats: how often an epoch, of unchanged length, has each image that it draws
-            (arXiv:1901.09335).
+        augmentation_repeats: how many times each drawn image is used in an epoch; the length of the
+            epoch does not change (arXiv:1901.09335).
         max_unreadable: how many images may be unreadable; they are skipped, and listed in `unreadable_names`.
-        excluded: indices of images to leave out, such as `unreadable` of an earlier run, so that a training
-            that is resumed within an epoch has the same batches.
+        excluded: indices of images to leave out, such as `unreadable` of an earlier run, so that a run that
+            is resumed within an epoch has the same batches.
         split: "train" or "test", for data that have both.
 
     Raises:
@@ -128,8 +128,8 @@ class ImageDataset:
         indices = np.arange(number)
         if self.is_training:
             indices = np.random.default_rng((self.seed, epoch)).permutation(number)
-        rounds = np.tile(np.arange(self.augmentation_repeats), number)[:number]
-        order = np.stack([np.repeat(indices, self.augmentation_repeats)[:number], rounds], 1)
+        repetitions = np.tile(np.arange(self.augmentation_repeats), number)[:number]
+        order = np.stack([np.repeat(indices, self.augmentation_repeats)[:number], repetitions], 1)
         return order[self.worker::self.workers]
 
     def make_epoch(self, epoch: int = 0, first_step: int = 0) -> tf.data.Dataset:
@@ -193,7 +193,7 @@ class ImageDataset:
         """A dataset of (index, repetition, path or pixels, label), sorted like `order`."""
         images, labels = tf.constant(self.source.images), tf.constant(self.source.labels)
         return tf.data.Dataset.from_tensor_slices(order).map(
-            lambda line: (line[0], line[1], tf.gather(images, line[0]), tf.gather(labels, line[0])))
+            lambda row: (row[0], row[1], tf.gather(images, row[0]), tf.gather(labels, row[0])))
 
     def _read_stream(self, epoch: int) -> tf.data.Dataset:
         """(index, 0, bytes or pixels, label) of this worker."""
@@ -219,13 +219,14 @@ class ImageDataset:
             return data.map(lambda _, index, x, label: (x, label))
         spec = data.map(process).element_spec[2]
 
-        def attempt(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
+        def read_or_blank(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
                     label: tf.Tensor) -> tf.data.Dataset:
             """One element: the image, or a blank image with the mark False if it cannot be read."""
-            one = tf.data.Dataset.from_tensors((index, repetition, x, label)).map(process).ignore_errors()
+            example = tf.data.Dataset.from_tensors((index, repetition, x, label))
+            single_image = example.map(process).ignore_errors()
             blank = tf.constant(False), index, tf.zeros([side or 1 for side in spec.shape], spec.dtype), label
-            return one.concatenate(tf.data.Dataset.from_tensors(blank)).take(1)
-        data = data.interleave(tf.autograph.experimental.do_not_convert(attempt), cycle_length=16,
+            return single_image.concatenate(tf.data.Dataset.from_tensors(blank)).take(1)
+        data = data.interleave(tf.autograph.experimental.do_not_convert(read_or_blank), cycle_length=16,
                                num_parallel_calls=_AUTOTUNE, deterministic=self.deterministic)
         return data.filter(self._count_unreadable).map(lambda _, index, x, label: (x, label))
 
@@ -240,7 +241,7 @@ class ImageDataset:
     def _count_unreadable(self, is_readable: tf.Tensor, index: tf.Tensor, x: tf.Tensor,
                           label: tf.Tensor) -> tf.Tensor:
         """Returns `is_readable`.  If False, stores the index; an error if too many images are unreadable."""
-        def write_down() -> tf.Tensor:
+        def record_unreadable() -> tf.Tensor:
             count = self._unreadable_count.assign_add(1)
             slot = tf.reshape(tf.minimum(count - 1, self.max_unreadable), [1, 1])
             indices = self._unreadable_indices.scatter_nd_update(slot, index[None])
@@ -251,7 +252,7 @@ class ImageDataset:
                 summarize=self.max_unreadable + 1)
             with tf.control_dependencies([is_allowed]):
                 return tf.constant(False)
-        return tf.cond(is_readable, lambda: tf.constant(True), write_down)
+        return tf.cond(is_readable, lambda: tf.constant(True), record_unreadable)
 
     @tf.autograph.experimental.do_not_convert
     def _finish_batch(self, step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor],

@@ -1,6 +1,6 @@
 """Keras' training step, corrected for every `tf.distribute` strategy, with mixed precision and XLA.
 
-Keras 3 fails under MultiWorkerMirroredStrategy: its symbolic build reduces a batch, and its logs are reduced
+Keras 3 fails under MultiWorkerMirroredStrategy: the symbolic build reduces a batch, and the logs are reduced
 along an axis that they do not have.  Under MirroredStrategy, Keras
 
 * compiles the exchange between replicas with XLA,
@@ -9,8 +9,8 @@ along an axis that they do not have.  Under MirroredStrategy, Keras
 * takes the running statistics of the first replica only,
 * fails with gradient accumulation.
 
-Here a replica runs forward and backward alone, compiled on request.  The gradients of the global batch are
-summed, and the optimizer is applied once to the sum, outside of the replicas, as on one device.
+Here each replica only runs the forward and backward pass (by XLA on request).  The gradients of the global
+batch are summed, and the optimizer is applied once to the sum, outside of the replicas, as on one device.
 """
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from ..errors import ArgumentError
 from .._keras_private import build_symbolically, skip_symbolic_build
+from ..errors import ArgumentError
 from . import skip_branches
 from .distribution_errors import check_compilable, check_loss, check_optimizer, explain_lost_worker
 
@@ -35,9 +35,9 @@ class DistributedModel(keras.Model):
     """A functional model that trains, evaluates and predicts under the strategy of its variables.
 
     The results are those of one device with the same global batch.  The loss is the mean over all samples of
-    all replicas, and so are the metrics; a replica without samples, at the end of the data, counts for
-    nothing.  Batch normalization equals one device's where it is synchronized.  Else each replica normalizes
-    by its own samples, and the running statistics are the mean of theirs, weighted by samples.
+    all replicas, and so are the metrics; a replica without samples, at the end of the data, is ignored.
+    Synchronized batch normalization equals one device.  Otherwise each replica normalizes by its own samples,
+    and the running statistics are the mean of theirs, weighted by samples.
     """
 
     train_function: Any
@@ -51,8 +51,8 @@ class DistributedModel(keras.Model):
             jit_compile: whether XLA compiles forward and backward, for each replica.
 
         Raises:
-            ValueError: for what XLA cannot compile here, an optimizer of another strategy, or a loss that is
-                no mean.
+            ValueError: if XLA cannot compile the model, the optimizer belongs to another strategy, or the
+                loss is not a mean.
         """
         check_loss(loss, self.distribute_strategy)
         if jit_compile:
@@ -63,8 +63,7 @@ class DistributedModel(keras.Model):
             if not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
         if jit_compile and not self.jit_compile:
-            raise ArgumentError("jit_compile", True, "False, because Keras does not compile this model with "
-                                "XLA here")
+            raise ArgumentError("jit_compile", True, "False, because Keras cannot compile this model here")
         self._differentiate = _compile_if_requested(self, self._forward_and_back)
         self._evaluate = _compile_if_requested(self, self._forward)
 
@@ -76,21 +75,23 @@ class DistributedModel(keras.Model):
 
     # One replica
 
-    def _forward(self, x: Any, y: Any, weight: Any, training: bool = False, key: Any = 0) -> tuple[Any, ...]:
-        """(loss, output, the layers' part of the loss, {index of a state: its new value}).
+    def _forward(self, x: Any, y: Any, weight: Any, training: bool = False,
+                 replica_key: Any = 0) -> tuple[Any, ...]:
+        """(loss, output, the regularization losses of the layers, {index of a state: its new value}).
 
-        Assigns no variables, so XLA may compile it.  Random layers use the replica's `key`.
+        Assigns no variables, so XLA may compile it.  Random layers use the replica's `replica_key`.
         """
-        # a scope does not look through to what a regularizer needs
+        # inside of the scope a regularizer needs its variable as a plain tensor
         values = [(v, tf.convert_to_tensor(v)) for v in self.trainable_weights if v.regularizer]
         seeds = [i for i, v in enumerate(self._states) if training and v.name == _SEED_NAME]
-        values += [(self._states[i], _mix_key(tf.convert_to_tensor(self._states[i]), key)) for i in seeds]
+        values += [(self._states[i], _mix_key(tf.convert_to_tensor(self._states[i]), replica_key))
+                   for i in seeds]
         with keras.StatelessScope(values, collect_losses=True) as scope:
             output = self(x, training=True) if training else self._infer(x)
             loss = self.compute_loss(x=x, y=y, y_pred=output, sample_weight=weight, training=training)
             layer_loss = sum(self.losses, tf.zeros([]))
         states = {str(i): scope.get_current_value(v) for i, v in enumerate(self._states)}
-        states |= {str(i): _mix_key(states[str(i)], key) for i in seeds}
+        states |= {str(i): _mix_key(states[str(i)], replica_key) for i in seeds}
         return loss, output, layer_loss, {i: value for i, value in states.items() if value is not None}
 
     def _infer(self, x: Any) -> Any:
@@ -101,48 +102,47 @@ class DistributedModel(keras.Model):
             lambda t: tf.concat([t, tf.zeros([missing, *t.shape[1:]], t.dtype)], 0), x)
         return tree.map_structure(lambda t: t[:count], self(padded, training=False))
 
-    def _forward_and_back(self, x: Any, y: Any, weight: Any, share: Any, key: Any) -> tuple[Any, ...]:
+    def _forward_and_back(self, x: Any, y: Any, weight: Any, share: Any, replica_key: Any) -> tuple[Any, ...]:
         """A forward and a backward pass.
 
         Args:
             share: the replica's fraction of the global batch, times the number of replicas.
 
         Returns:
-            (loss, output, gradients of the replica's part of the global loss, scaled by the optimizer, new
-            states).
+            (loss, output, gradients of the replica's part of the scaled global loss, new states).
         """
         with tf.GradientTape() as tape:
-            loss, output, layer_loss, states = self._forward(x, y, weight, training=True, key=key)
+            loss, output, layer_loss, states = self._forward(x, y, weight, True, replica_key)
             # Keras' loss is the replica's mean plus the layers' part, both divided by the number of replicas
             rest = layer_loss / self.distribute_strategy.num_replicas_in_sync * (1 - share)
             scaled = self.optimizer.scale_loss(loss * share + rest)
         return loss, output, tape.gradient(scaled, self.trainable_weights), states
 
-    def _train_replica(self, data: Any, is_together: bool = False) -> list[Any]:
+    def _train_replica(self, data: Any, uses_all_samples: bool = False) -> list[Any]:
         """One replica's training step: counts its metrics, assigns new states, returns the global gradients.
 
         Args:
-            is_together: whether each replica takes the samples of all, which gives the same gradients; for a
-                few samples that leave a replica without one.
+            uses_all_samples: whether each replica computes the samples of all, with the same gradients; used
+                if there are too few samples to give each replica one.
         """
         replicas = self.distribute_strategy.num_replicas_in_sync
         context = tf.distribute.get_replica_context()
         replica_count = count = _count_samples(data)
-        first, share, key = tf.zeros([], tf.int32), tf.ones([]), tf.zeros([], tf.int64)
-        if is_together:
+        first, share, replica_key = tf.zeros([], tf.int32), tf.ones([]), tf.zeros([], tf.int64)
+        if uses_all_samples:
             counts = context.all_gather(replica_count[None], 0)
             first = tf.reduce_sum(counts[:context.replica_id_in_sync_group])
             data = tree.map_structure(lambda t: None if t is None else context.all_gather(t, 0), data)
         elif replicas > 1:
             number = tf.cast(count, tf.float32)
             share = replicas * number / context.all_reduce(_SUM, number)
-            key = tf.cast(context.replica_id_in_sync_group, tf.int64) * _KEY_FACTOR
+            replica_key = tf.cast(context.replica_id_in_sync_group, tf.int64) * _KEY_FACTOR
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        loss, output, gradients, states = self._differentiate(x, y, weight, share, key)
+        loss, output, gradients, states = self._differentiate(x, y, weight, share, replica_key)
 
         last = first + replica_count
         local = tree.map_structure(lambda t: None if t is None else t[first:last], (x, y, output, weight))
-        self._count(loss, replica_count, *local)
+        self._update_metrics(loss, replica_count, *local)
 
         trained = [i for i, g in enumerate(gradients) if g is not None]
         averaged = [i for i in states if self._states[int(i)].dtype in ("float32", "float64")]
@@ -159,13 +159,13 @@ class DistributedModel(keras.Model):
     def _test_replica(self, data: Any) -> None:
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         loss, output, _, _ = self._evaluate(x, y, weight)
-        self._count(loss, _count_samples(x), x, y, output, weight)
+        self._update_metrics(loss, _count_samples(x), x, y, output, weight)
 
     def predict_step(self, data: Any) -> Any:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self._infer(x)
 
-    def _count(self, loss: Any, number: Any, x: Any, y: Any, output: Any, weight: Any) -> None:
+    def _update_metrics(self, loss: Any, number: Any, x: Any, y: Any, output: Any, weight: Any) -> None:
         """Counts a replica's samples in its copy of each metric."""
         self.metrics[0].update_state(loss * self.distribute_strategy.num_replicas_in_sync,
                                      sample_weight=number)
@@ -173,17 +173,16 @@ class DistributedModel(keras.Model):
 
     # All replicas
 
-    def _train_all(self, data: Any, is_together: bool = False) -> dict[str, Any]:
+    def _train_all(self, data: Any, uses_all_samples: bool = False) -> dict[str, Any]:
         strategy = self.distribute_strategy
-        gradients = strategy.run(self._train_replica, args=(data, is_together))
-        # every replica has the same sum; outside of them the optimizer works as on one device, and writes to
-        # all
+        gradients = strategy.run(self._train_replica, args=(data, uses_all_samples))
+        # all replicas have the same sum; outside of them the optimizer updates the variables of all replicas
         sums = [None if g is None else strategy.experimental_local_results(g)[0] for g in gradients]
         self.optimizer.apply(sums, self.trainable_variables)
         return self._read_metrics()
 
-    def _train_together(self, data: Any) -> dict[str, Any]:
-        return self._train_all(data, is_together=True)
+    def _train_on_all_samples(self, data: Any) -> dict[str, Any]:
+        return self._train_all(data, uses_all_samples=True)
 
     def _test_all(self, data: Any) -> dict[str, Any]:
         self.distribute_strategy.run(self._test_replica, args=(data,))
@@ -200,12 +199,12 @@ class DistributedModel(keras.Model):
             return self.get_metrics_result()
 
     def _make_step_function(self, step: Callable[[Any], Any],
-                            step_together: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
+                            step_on_all_samples: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
         """A function that runs a step on the next batches of an iterator; Keras calls it.
 
         Args:
             step: a step on one batch.
-            step_together: the same, for a batch that leaves a replica without a sample.
+            step_on_all_samples: the step for a batch that leaves a replica without a sample.
 
         Returns:
             A function of an iterator; it raises RuntimeError inside of a strategy's scope.
@@ -213,12 +212,12 @@ class DistributedModel(keras.Model):
         def trace(function: Any) -> Any:
             return function if self.run_eagerly else tf.function(function, reduce_retracing=True,
                                                                  autograph=False)
-        run, run_together = trace(step), trace(step_together or step)
+        run, run_on_all_samples = trace(step), trace(step_on_all_samples or step)
 
         def function(iterator: Any) -> dict[str, Any]:
             if tf.distribute.has_strategy():
-                raise RuntimeError("fit and evaluate must be called outside of strategy.scope(); only the "
-                                   "model is made inside")
+                raise RuntimeError("call fit and evaluate outside of strategy.scope(); create only the "
+                                   "model inside of it")
             logs = None
             for _ in range(self.steps_per_execution):
                 data = next(iterator, None)
@@ -227,8 +226,8 @@ class DistributedModel(keras.Model):
                 if data is not None:
                     data = _replace_empty_optionals(data)
                     self._build_from(data)
-                    is_few = step_together and self._has_empty_replica(data)
-                    logs = run_together(data) if is_few else run(data)
+                    has_empty_replica = step_on_all_samples and self._has_empty_replica(data)
+                    logs = run_on_all_samples(data) if has_empty_replica else run(data)
             assert logs is not None
             return logs
         return function
@@ -266,7 +265,7 @@ class DistributedModel(keras.Model):
 
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is None or force:
-            self.train_function = self._make_step_function(self._train_all, self._train_together)
+            self.train_function = self._make_step_function(self._train_all, self._train_on_all_samples)
 
     def make_test_function(self, force: bool = False) -> None:
         if self.test_function is None or force:
@@ -297,5 +296,5 @@ def _count_samples(data: Any) -> Any:
 
 
 def _replace_empty_optionals(data: Any) -> Any:
-    # Keras' datasets have an empty optional in the place of None
+    # Keras' datasets have an empty optional instead of None
     return tree.map_structure(lambda v: None if isinstance(v, tf.experimental.Optional) else v, data)

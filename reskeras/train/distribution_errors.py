@@ -42,7 +42,8 @@ def check_compilable(model: keras.Model, run_eagerly: bool) -> None:
         raise ArgumentError("jit_compile", True, "False with run_eagerly=True, because XLA compiles graphs")
     unsupported = [layer.name for layer in model.layers if not layer.supports_jit]
     if unsupported:
-        raise ArgumentError("jit_compile", True, f"False, because XLA cannot compile {', '.join(unsupported)}")
+        raise ArgumentError("jit_compile", True,
+                            f"False, because XLA cannot compile {', '.join(unsupported)}")
     synchronized = [layer.name for layer in model.layers if getattr(layer, "synchronized", False)]
     if synchronized and model.distribute_strategy.num_replicas_in_sync > 1:
         raise ArgumentError("jit_compile", True, "False, because XLA compiles each replica alone, but "
@@ -52,7 +53,7 @@ def check_compilable(model: keras.Model, run_eagerly: bool) -> None:
 
 @contextlib.contextmanager
 def explain_lost_worker() -> Iterator[None]:
-    """Put it around a training, to say in plain words that another worker was lost.
+    """Put it around a training run, to say in plain words that another worker was lost.
 
     Raises:
         RuntimeError: if another worker has gone, or did not answer in time.

@@ -57,7 +57,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         data: images to train on: "folder:PATH", "tfrecord:GLOB", "tfds:NAME", "npz:FILE", "cifar10",
             "cifar100", "digits", or uint8 arrays (images, labels).
         recipe: a name (`reskeras.list_recipes()`) or a `Recipe`.
-        validation_data: images to validate on after each epoch, in the same forms.  Where a source has
+        validation_data: images to validate on after each epoch, in the same forms.  If a source has
             training and test images, these are the test images.
         validation_split: instead of `validation_data`, the fraction of each class of `data` to validate on.
         output: a new folder for run.json, log.csv, TensorBoard events, last.keras, best.keras (by validation
@@ -72,11 +72,12 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
             gradients make one update of the weights.
         deterministic: whether the same run gives the same weights to the bit on the same machine; slower.  It
             applies to the rest of the process.
-        seed: of weights, order and augmentation; also of the global generators of Keras and NumPy.
+        seed: the random seed of weights, order and augmentation, and of the global generators of Keras and
+            NumPy.
         overrides: values of the recipe's training part, as {"epochs": 10} or ["epochs=10"].
         model_overrides: values of the recipe's model part, in the same forms.
-        classes: the number of classes, where the data do not contain it.
-        preprocessing: of a model without metadata, as `reskeras.set_metadata` takes it.
+        classes: the number of classes, if the data do not contain it.
+        preprocessing: needed if the model has no metadata, as `reskeras.set_metadata` takes it.
         max_unreadable: unreadable images that are left out before it is an error.
         save_every: batches between checkpoints within an epoch; 0 saves at the end of each epoch only.
         callbacks: Keras callbacks.
@@ -86,12 +87,12 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
 
     Returns:
         Keras' History.  Its `model` is the trained net, with its preprocessing and class names, and with the
-        averaged weights where the recipe averages.  It is `model` itself where that has metadata
+        averaged weights if the recipe averages.  It is `model` itself if that has metadata
         (`reskeras.set_metadata`); else the two share their weights.
 
     Raises:
         ValueError: for arguments, data and model that do not fit together.
-        TypeError: for an unknown keyword or field, and where the model or the data is missing.
+        TypeError: for an unknown keyword or field, and if the model or the data is missing.
         FileNotFoundError, OSError, ImportError: as the sources of data and the checkpoints do.
         SystemExit: with 0, after a SIGTERM, when the state has been saved in `output`.
 
@@ -161,7 +162,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
 
 @dataclass
 class _ResumedRun:
-    """A training that is resumed: its folder, its run.json, and its checkpoint."""
+    """A training run that is resumed: its folder, its run.json, and its checkpoint."""
 
     run: RunFolder
     info: dict[str, Any]
@@ -173,7 +174,7 @@ class _ResumedRun:
         """Opens a run folder.  Raises: ArgumentError if `output` is another one; as `RunFolder.open`."""
         if output is not None and os.fspath(output) != os.fspath(folder):
             raise ArgumentError("output", os.fspath(output), f"the same folder as `resume`, "
-                                f"{os.fspath(folder)!r}: a training is resumed in its own folder")
+                                f"{os.fspath(folder)!r}: a training run is resumed in its own folder")
         run, info = RunFolder.open(folder)
         checkpoint = load_checkpoint(run.path(CHECKPOINT_FILE))
         return cls(run, info, checkpoint, TrainState.from_checkpoint(checkpoint[1]))
@@ -196,7 +197,7 @@ def _merge_overrides(overrides: Overrides, keywords: Mapping[str, Any]) -> dict[
     """The overrides of the training part, from the argument and from the keywords of `fit`.
 
     Raises:
-        TypeError: for an unknown keyword; the message names the nearest one.
+        TypeError: for an unknown keyword; the message suggests the nearest name.
         ArgumentError: for a field that is given twice.
     """
     known = {field.name for field in training_fields()}
@@ -257,8 +258,8 @@ def _run_loop(config: TrainingConfig, resumed: _ResumedRun | None,
     """Trains to the end.
 
     Args:
-        is_own_model: whether the model was given as an object; it then gets the weights of a training that
-            was already finished.
+        is_own_model: whether the model was given as an object; it then gets the weights of a training run
+            that was already finished.
     """
     run = config.run
     with run.lock() if run else contextlib.nullcontext():

@@ -12,7 +12,7 @@ class InputTimer:
 
     It writes down when each batch leaves the input pipeline; a batch that leaves it after the step began was
     waited for.  So it measures the same whether the step pulls the batch or something has fetched it ahead.
-    Where the host runs ahead of the device, it measures the waiting of the host.
+    If the host runs ahead of the device, it measures the waiting of the host.
 
     Args:
         capacity: batches that may be between pipeline and step.
@@ -36,7 +36,7 @@ class InputTimer:
     def record_times(self, data: tf.data.Dataset) -> tf.data.Dataset:
         """The same batches, whose times are written down; nothing may be prefetched after it."""
         def record(i: tf.Tensor, batch: Any) -> Any:
-            # tf.timestamp is forbidden where operations are deterministic
+            # tf.timestamp is forbidden if operations are deterministic
             now = tf.ensure_shape(tf.numpy_function(time.time, [], tf.float64), [])
             written = self._times.scatter_nd_update([[i % self._capacity]], [now])
             with tf.control_dependencies([written]):

@@ -9,8 +9,8 @@ from typing import Any, Callable
 import keras
 import tensorflow as tf
 
-from ..errors import ArgumentError
 from ..build import save
+from ..errors import ArgumentError
 from . import strategy as strategies
 from .callback_bridge import CallbackBridge, ignore_end_of_data
 from .checkpoint import TrainState, describe_variables, read_values, restore_variables, save_checkpoint
@@ -32,7 +32,7 @@ class TrainingLoop:
 
     Args:
         config: what to train.
-        state: where to begin; a new training by default.
+        state: where to begin; a new training run by default.
         saved: the arrays and the information of a checkpoint to resume from.
 
     Raises:
@@ -49,7 +49,7 @@ class TrainingLoop:
         self.epoch_steps = 0
         self._saved = saved
         self._freezer = LayerFreezer(config.model)
-        self._pending_metrics: Callable[[], None] | None = None
+        self._restore_pending_metrics: Callable[[], None] | None = None
         self._history = keras.callbacks.History()
         self._history.epoch, self._history.history = self.state.epochs, self.state.history
         self.callbacks = keras.callbacks.CallbackList(
@@ -60,8 +60,8 @@ class TrainingLoop:
         """Trains to the end.
 
         Returns:
-            Keras' History.  Its `model` then has the averaged weights, where the recipe averages; where the
-            training was finished before, it stays as it is.
+            Keras' History.  Its `model` has the averaged weights if the recipe averages them.  If the run
+            was already finished, the model does not change.
         """
         with SigtermHandler(self.config.run is not None) as self._sigterm:
             try:
@@ -112,8 +112,8 @@ class TrainingLoop:
         config = self.config
         with config.strategy.scope() if config.strategy else contextlib.nullcontext():
             self.trainer = strategies.distributable(config.model)
-            # it decides whether Keras scales the loss; a model made from layers, or from a file, does not
-            # have it
+            # the policy decides whether Keras scales the loss; a model made from layers, or loaded from a
+            # file, has none
             self.trainer.dtype_policy = next(layer.dtype_policy for layer in self._freezer.layers
                                              if layer.weights)
             self._optimizer = make_optimizer(config.training, phase.learning_rate, config.micro_batches)
@@ -127,8 +127,9 @@ class TrainingLoop:
         config, state = self.config, self.state
         self.callbacks.on_epoch_begin(state.epoch)
         if isinstance(phase.learning_rate, float) and not phase.is_head:
-            past = [-a for a in state.history.get("val_accuracy", [])] or state.history.get("loss", [])
-            plateaus = count_plateaus(past, config.training.patience)
+            accuracies = state.history.get("val_accuracy", [])
+            values_to_minimize = [-a for a in accuracies] or state.history.get("loss", [])
+            plateaus = count_plateaus(values_to_minimize, config.training.patience)
             self._optimizer.learning_rate = phase.learning_rate * config.training.decay_factor ** plateaus
         if state.logs is None:
             self._train_epoch(phase)
@@ -163,7 +164,7 @@ class TrainingLoop:
             with data.explain_errors(), ignore_end_of_data():
                 self.trainer.fit(self._make_batches(phase), epochs=1, verbose=0, shuffle=False,
                                  callbacks=[bridge])
-        except ValueError as error:     # of Keras, which then has no metrics
+        except ValueError as error:     # Keras raises it if there was no batch, and so no metrics
             if self.state.step or not data.has_too_few_readable_images():
                 raise
             raise ArgumentError("batch_size", data.batch_size, f"a smaller one, because {data.source.name} "
@@ -203,17 +204,17 @@ class TrainingLoop:
     def _stop_phase_early(self, phase: Phase) -> bool:
         """Whether EarlyStopping ended the phase; if so, resets EarlyStopping for the next phase.
 
-        Any other callback that stops, such as TerminateOnNaN, stops the whole training.
+        Any other callback that stops, such as TerminateOnNaN, stops the whole run.
         """
-        early = [c for c in self.config.callbacks
-                 if isinstance(c, keras.callbacks.EarlyStopping) and c.stopped_epoch]
-        for callback in early:
+        stopped_callbacks = [c for c in self.config.callbacks
+                             if isinstance(c, keras.callbacks.EarlyStopping) and c.stopped_epoch]
+        for callback in stopped_callbacks:
             callback.on_train_end()
             callback.on_train_begin()
-        if early:
+        if stopped_callbacks:
             self.state.epoch = phase.epochs.stop
             self.save_checkpoint()
-        return bool(early)
+        return bool(stopped_callbacks)
 
     # Saving and resuming
 
@@ -238,15 +239,15 @@ class TrainingLoop:
         restore_variables(groups, arrays, info, path)
         if self.state.step and self.state.logs is None:
             # the metrics of all workers are added up, so only the first worker restores them
-            counts = arrays if run.is_chief else {name: value * 0 for name, value in arrays.items()}
-            self._pending_metrics = lambda: restore_variables({"metrics": self._list_metric_variables()},
-                                                              counts, info, path)
+            metric_arrays = arrays if run.is_chief else {name: value * 0 for name, value in arrays.items()}
+            self._restore_pending_metrics = lambda: restore_variables(
+                {"metrics": self._list_metric_variables()}, metric_arrays, info, path)
 
     def restore_metrics(self) -> None:
         """Restores the metrics of an unfinished epoch; Keras creates them only after `fit` has begun."""
-        if self._pending_metrics:
-            self._pending_metrics()
-            self._pending_metrics = None
+        if self._restore_pending_metrics:
+            self._restore_pending_metrics()
+            self._restore_pending_metrics = None
 
     def _group_variables(self) -> dict[str, Any]:
         return {"model": self.config.model.variables, "optimizer": self.trainer.optimizer.variables}

@@ -20,7 +20,7 @@ class BinaryCrossentropy(keras.losses.Loss):
     Args:
         from_logits: whether the net ends in logits instead of a sigmoid.
         label_smoothing: fraction of each label that is spread over all classes.
-        name: of the loss.
+        name: name of the loss.
     """
 
     def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, name: str = "binary",

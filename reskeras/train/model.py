@@ -33,7 +33,7 @@ def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, i
         images: the images to train on.
         classes: how many classes they have.
         dtype: a Keras dtype policy for a net that is built from its name; a model has its own.
-        preprocessing: of a model that has no metadata, as `reskeras.set_metadata` takes it.
+        preprocessing: needed if the model has no metadata, as `reskeras.set_metadata` takes it.
 
     Returns:
         (a model that knows its preprocessing and the names of its classes, the recipe).
@@ -65,7 +65,7 @@ def find_spec(model: Any) -> AnySpec:
 
 def _build_net(name: str, recipe: Recipe, channels: int, classes: int,
                dtype: str | None) -> tuple[keras.Model, Recipe, Preprocessing | None]:
-    """The net of a name, the recipe at its size, and its preprocessing where no checkpoint says it."""
+    """The net of a name, the recipe at its size, and its preprocessing if no checkpoint says it."""
     variant, tag, _ = find_variant(name)
     training, needs_weights = recipe.training, _is_finetuning(recipe)
     tag = tag or (get_default_weights(variant.name) or "" if needs_weights else "")
@@ -85,7 +85,7 @@ def _build_net(name: str, recipe: Recipe, channels: int, classes: int,
         name = name if "." in name else f"{variant.name}.{tag}"
     else:
         options["weights"] = None
-        # where the validation images have another size, the net leaves the size open
+        # if the validation images have another size, the net leaves the size open
         size = training.size if training.test_size == training.size else None
     net = create(name, input_shape=(size, size, channels), **options)
     return net, recipe, None if tag else _make_preprocessing(variant.name, recipe)
@@ -109,7 +109,7 @@ def _fit_recipe_to_model(model: keras.Model, recipe: Recipe, images: DataSource,
     """The recipe at the model's size.
 
     Raises:
-        ValueError: for another size than the recipe's, other classes or channels.
+        ValueError: if the model's size is not the recipe's, or if its classes or channels differ.
     """
     height, width, channels = model.input_shape[1:]
     if model.output_shape[-1] != classes:
@@ -126,8 +126,8 @@ def _fit_recipe_to_model(model: keras.Model, recipe: Recipe, images: DataSource,
     if _is_finetuning(recipe) and recipe.sources.get("size") != "given":
         return _resize_recipe(recipe, height)
     raise ValueError(f"{model.name} takes images of {height} pixels, but the recipe {recipe.name} trains "
-                     f"with {recipe.training.size}: set `size` to {height}, or build it with input_shape=(None, "
-                     f"None, {channels})")
+                     f"with {recipe.training.size}: set `size` to {height}, or build it with "
+                     f"input_shape=(None, None, {channels})")
 
 
 def _resize_recipe(recipe: Recipe, size: int) -> Recipe:

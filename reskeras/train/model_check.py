@@ -1,4 +1,4 @@
-"""Whether a built model has the fields that a recipe's model part sets; where it does not, it is an error."""
+"""Whether a built model has the fields that a recipe's model part sets; if it does not, it is an error."""
 from __future__ import annotations
 
 import math

@@ -1,4 +1,4 @@
-"""The phases of a training: first the classifier alone, where the recipe does so, then all layers."""
+"""The phases of a training run: only the classifier first, if the recipe says so, then all layers."""
 from __future__ import annotations
 
 import math
@@ -33,7 +33,7 @@ class Phase:
 
 def plan_phases(training: Training, steps_per_epoch: int, learning_rate: float,
                 micro_batches: int) -> list[Phase]:
-    """The phases of a training, one or two.
+    """The phases of a training run, one or two.
 
     Args:
         training: the recipe's training part.

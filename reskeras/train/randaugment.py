@@ -97,7 +97,7 @@ def _offsets(most: float, names: str) -> Space:
     return {name: lambda m, sign: most * m * sign for name in names.split()}
 
 
-# arXiv:1909.13719, in timm's increasing form; a magnitude above 10 is used as it is where that has a meaning
+# arXiv:1909.13719, in timm's increasing form; a magnitude above 10 is used as it is if that has a meaning
 RANDAUGMENT_SPACE: Space = {
     "autocontrast": lambda m, sign: m, "equalize": lambda m, sign: m,
     # at least one bit is left

@@ -58,8 +58,8 @@ class Recipe:
     def override(self, training: Overrides = (), model: Overrides = (), spec: AnySpec = Spec()) -> Recipe:
         """The recipe with some values replaced.
 
-        Where epochs replace steps, or steps replace epochs, milestones and warm-up keep their share of the
-        training. Another `size` also changes the crops in `augmentation`, where that is not given, and an
+        If epochs replace steps, or steps replace epochs, milestones and warm-up keep their share of the
+        training. Another `size` also changes the crops in `augmentation`, if that is not given, and an
         equal `test_size`.
 
         Args:
@@ -71,7 +71,7 @@ class Recipe:
             A new recipe, whose sources call the new values "given".
 
         Raises:
-            TypeError: for a field that does not exist; the message names the nearest one.
+            TypeError: for a field that does not exist; the message suggests the nearest name.
             ArgumentError: for a value of another type or outside of its range.
 
         Example:
@@ -105,7 +105,7 @@ class Recipe:
         return dataclasses.replace(self, sources=sources)
 
     def differences(self, other: Recipe) -> dict[str, tuple[Any, Any]]:
-        """The values in which two recipes differ, as (here, there); "-" where a recipe does not have one."""
+        """The values in which two recipes differ, as (here, there); "-" if a recipe does not have one."""
         here, there = self.values, other.values
         return {name: (here.get(name, "-"), there.get(name, "-")) for name in {**here, **there}
                 if here.get(name, "-") != there.get(name, "-")}
@@ -133,7 +133,7 @@ def _convert_fields(values: FieldValues) -> dict[str, Any]:
 
 
 def _rescale_times(training: Training, new: FieldValues) -> dict[str, Any]:
-    """Milestones and warm-up in the new unit, where epochs replace steps or steps replace epochs."""
+    """Milestones and warm-up in the new unit, if epochs replace steps or steps replace epochs."""
     before = training.unit
     after = "steps" if new.get("steps") else "epochs" if new.get("epochs") else before
     if after == before:

@@ -1,6 +1,6 @@
 """THE RECIPES: how each paper trains, with the place where it states each value.  Imports no framework.
 
-Where a paper leaves something open, the source says what was chosen.  A recipe is written for the paper's
+If a paper leaves something open, the source says what was chosen.  A recipe is written for the paper's
 batch size over all devices; `recipe.scale_learning_rate` computes the learning rate for others.  An
 augmentation is a string of operations, see `reskeras.train.augment`.
 """
@@ -168,7 +168,7 @@ RESNET_RS = _add_recipe(
     _cite(f"arXiv:2103.07579 §4, {CONFIGS}", batch_size=4096, epochs=350, schedule="cosine", optimizer="sgd",
           momentum=0.9, learning_rate=0.1, base_batch_size=256, learning_rate_scaling="linear",
           label_smoothing=0.1, ema_momentum=0.9999),
-    _cite("arXiv:2103.07579 §4.2 and Table 2: less, where there are other regularizers", weight_decay=4e-5),
+    _cite("arXiv:2103.07579 §4.2 and Table 2: less, if there are other regularizers", weight_decay=4e-5),
     _cite("arXiv:2103.07579 appendix", warmup=5, decay_all_weights=False),
     _cite(f"arXiv:2103.07579 Table 7, {CONFIGS}: 50@160", size=160,
           augmentation=RESNET_RS_SCALING["50@160"].augmentation,
@@ -247,7 +247,7 @@ def get_recipe(name: str | Recipe) -> Recipe:
         The recipe; a `Recipe` is returned as it is.
 
     Raises:
-        ArgumentError: for an unknown name; the message names the nearest one.
+        ArgumentError: for an unknown name; the message suggests the nearest name.
 
     Example:
         >>> reskeras.get_recipe("wrn").training.epochs

@@ -11,7 +11,7 @@ class Scale:
     Attributes:
         depth: layers.
         size: height and width of the images, in pixels.
-        magnitude: of the two operations of RandAugment.
+        magnitude: the magnitude of the two operations of RandAugment.
     """
 
     depth: int

@@ -27,7 +27,7 @@ _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data=_PLUGIN, data_class=1)
 
 @dataclass
 class RunFolder:
-    """The folder of a training.
+    """The folder of a training run.
 
     Attributes:
         folder: its path.
@@ -46,7 +46,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], is_chief: bool = True) -> tuple[RunFolder, dict[str, Any]]:
-        """The folder of a training to resume, and what `write_info` wrote there.
+        """The folder of a training run to resume, and what `write_info` wrote there.
 
         Raises:
             FileNotFoundError: if there is no run.json or no checkpoint.
@@ -62,7 +62,8 @@ class RunFolder:
             if _has_no_checkpoint_yet(path):
                 hint = ("the training ended before it saved the first one; the same command with this folder "
                         "as `output` starts it again")
-            raise FileNotFoundError(f"{os.fspath(folder)}: it has no {CHECKPOINT_FILE} to resume from; {hint}")
+            raise FileNotFoundError(f"{os.fspath(folder)}: it has no {CHECKPOINT_FILE} to resume from; "
+                                    f"{hint}")
         return cls(path, is_chief), info
 
     def path(self, name: str) -> pathlib.Path:
@@ -76,7 +77,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Inside the block no other process trains in this folder, where the system has file locks.
+        """Inside the block no other process trains in this folder, if the system has file locks.
 
         Raises:
             ValueError: if another process trains there.
@@ -124,7 +125,8 @@ class RunFolder:
 def check_empty(folder: str | os.PathLike[str], is_chief: bool = True) -> pathlib.Path:
     """The path of a folder that may be made, or used because it is empty.
 
-    The files of a training that ended before its first checkpoint do not count: nothing is lost with them.
+    The files of a training run that ended before its first checkpoint do not count: nothing is lost with
+    them.
 
     Raises:
         ArgumentError: if it has other files.

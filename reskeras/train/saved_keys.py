@@ -1,6 +1,6 @@
-"""The keys of run.json where they differ from the names in the code: one table, used to write and to read.
+"""The keys of run.json that differ from the names in the code: one table, used to write and to read.
 
-Run folders keep these keys, so that a training that an earlier version started can be resumed.
+Run folders keep these keys, so that a training run that an earlier version started can be resumed.
 """
 from __future__ import annotations
 

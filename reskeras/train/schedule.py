@@ -29,7 +29,7 @@ class TrainingSchedule(keras.optimizers.schedules.LearningRateSchedule):
         warmup: its length in updates; the i-th of m has i/m of the way from `warmup_start * learning_rate` to
             `learning_rate` (arXiv:1812.01187 §3.1).
         warmup_start: see `warmup`.
-        steps_per_update: batches for one update, where gradients are accumulated.
+        steps_per_update: batches for one update, if gradients are accumulated.
     """
 
     def __init__(self, learning_rate: float, total_updates: int, kind: str = "constant",

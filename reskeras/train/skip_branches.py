@@ -1,6 +1,6 @@
 """Stochastic depth that does not compute the branches it drops, which saves time (arXiv:1603.09382).
 
-A layer at the end of a branch comes too late to save anything.  So where it decides for the whole batch, the
+A layer at the end of a branch comes too late to save anything.  So if it decides for the whole batch, the
 layers that lead to it alone run inside of a condition, forward and backward.  The draws and the outputs are
 those of the net itself; the running statistics of a branch that is dropped stay as they were.
 """
@@ -16,10 +16,10 @@ from keras import tree
 from ..blocks.drop_layers import StochasticDepth
 
 # one layer, or a branch in its order, with the StochasticDepth at the end
-Step = tuple[keras.layers.Layer, ...]
+LayerGroup = tuple[keras.layers.Layer, ...]
 
 
-def plan_steps(model: keras.Model, is_alone: bool) -> list[Step] | None:
+def plan_steps(model: keras.Model, is_alone: bool) -> list[LayerGroup] | None:
     """The layers of a net in their order, one by one, or several as a branch that can be skipped.
 
     Args:
@@ -34,7 +34,7 @@ def plan_steps(model: keras.Model, is_alone: bool) -> list[Step] | None:
     if not all(_is_simple(operation) for operation in operations):
         return None
     readers = _find_readers(model)
-    branches: dict[Any, Step] = {}        # layer -> its branch
+    branches: dict[Any, LayerGroup] = {}        # layer -> its branch
     for depth in operations:
         is_skippable = (isinstance(depth, StochasticDepth) and depth.mode == "batch" and depth.rate
                         and None not in depth.output.shape[1:])
@@ -56,7 +56,7 @@ def plan_steps(model: keras.Model, is_alone: bool) -> list[Step] | None:
 
 
 def _find_readers(model: keras.Model) -> dict[int, set[Any]]:
-    """id of a tensor -> the layers that read it, and the model where it is an output."""
+    """id of a tensor -> the layers that read it, and the model if it is an output."""
     readers: dict[int, set[Any]] = {}
     for operation in model.operations:
         if not isinstance(operation, keras.layers.InputLayer):
@@ -81,7 +81,7 @@ def _is_simple(operation: Any) -> bool:
     return has_one_output and len(required) <= 1
 
 
-def run_steps(model: keras.Model, steps: list[Step], inputs: Any) -> Any:
+def run_steps(model: keras.Model, steps: list[LayerGroup], inputs: Any) -> Any:
     """The outputs of a model in training mode.
 
     Args:
@@ -99,13 +99,13 @@ def run_steps(model: keras.Model, steps: list[Step], inputs: Any) -> Any:
     return outputs[0] if len(outputs) == 1 else outputs
 
 
-def _run_layers(layers: Step, values: dict[int, Any]) -> None:
+def _run_layers(layers: LayerGroup, values: dict[int, Any]) -> None:
     for layer in layers:
         if not isinstance(layer, keras.layers.InputLayer):
             values[id(layer.output)] = layer(tree.map_structure(lambda t: values[id(t)], layer.input))
 
 
-def _run_or_skip(branch: Step, values: dict[int, Any]) -> Any:
+def _run_or_skip(branch: LayerGroup, values: dict[int, Any]) -> Any:
     """The output of a branch, or zeros without computing it."""
     *layers, depth = branch
     assert isinstance(depth, StochasticDepth)

@@ -16,7 +16,7 @@ class DataSource:
         name: what it is called in messages.
         images: a list of paths, or uint8 pixels (N, height, width, channels); None for a stream.
         labels: the number of the class of each image, int64 (N,).
-        classes: the names or WordNet ids of the classes; () where they are not known.
+        classes: the names or WordNet ids of the classes; () if they are not known.
         stream: makes a dataset of (bytes or pixels, label).
     """
 
@@ -38,7 +38,7 @@ class DataSource:
         return isinstance(self.images, list)
 
     def image_name(self, index: int) -> str:
-        """The path of an image, or its number where it has none."""
+        """The path of an image, or its number if it has none."""
         return self.images[index] if self.has_files else f"image {index} of {self.name}"
 
     @property

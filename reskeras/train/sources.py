@@ -28,7 +28,7 @@ def open_source(data: Any, split: str = "train", argument: str = "data") -> Data
     Args:
         data: a string, see the head of this file; (images, labels) with uint8 images (N, height, width,
             channels); or a `DataSource`, which is returned as it is.
-        split: "train" or "test", where there are both: the folders train, test or val, the splits of tfds,
+        split: "train" or "test", if there are both: the folders train, test or val, the splits of tfds,
             x_test in an .npz file.
         argument: the argument of the caller that has the value `data`, for the errors.
 
@@ -61,7 +61,7 @@ def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = 
         name: what they are called in messages.
         images: uint8, (N, height, width) or (N, height, width, 1 or 3).
         labels: class numbers, (N,) or (N, 1).
-        classes: the names of the classes, where they are known.
+        classes: the names of the classes, if they are known.
 
     Raises:
         ValueError: for arrays of another shape or type.

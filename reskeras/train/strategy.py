@@ -21,9 +21,9 @@ def choose_strategy(strategy: str | tf.distribute.Strategy | None = "auto",
     """The strategy to train with; None trains on one device.
 
     Args:
-        strategy: "none"; "mirrored", all GPUs of this machine, or its (logical) CPUs where there is none;
+        strategy: "none"; "mirrored", all GPUs of this machine, or its (logical) CPUs if there is none;
             "multi_worker", the machines in the environment variable TF_CONFIG; "tpu"; "auto", which is
-            multi_worker where TF_CONFIG names several machines, mirrored where there are several GPUs, else
+            multi_worker if TF_CONFIG names several machines, mirrored if there are several GPUs, else
             none; or a strategy, which is returned as it is.
         timeout: seconds that a worker waits for the others in one step before it gives up.
 

@@ -26,7 +26,7 @@ def _find_files(pattern: str) -> list[str]:
 
 
 def read_class_names(pattern: str) -> tuple[str, ...]:
-    """The names of the classes, from the file of labels beside the records; () where there is none."""
+    """The names of the classes, from the file of labels beside the records; () if there is none."""
     path = pathlib.Path(_find_files(pattern)[0]).with_name(_LABELS_FILE)
     if not path.is_file():
         return ()
@@ -57,10 +57,10 @@ def write_records(source: DataSource, folder: str | os.PathLike[str], name: str 
 
     Args:
         source: files, which are copied as they are, or pixels, which become PNG; no stream.
-        folder: where to write; it is made where it does not exist.
+        folder: where to write; it is created if it does not exist.
         name: the beginning of the files' names.
         shards: how many files.
-        seed: of the order.
+        seed: the random seed of the order.
 
     Returns:
         The paths of the files.

@@ -27,7 +27,7 @@ def _setting(default: Any, text: str) -> Any:
 class Training:
     """How a net is trained.  0, "" and False mean "not used".
 
-    `milestones` and `warmup` are in epochs, or in steps (updates of the weights) where `steps` is set.
+    `milestones` and `warmup` are in epochs, or in steps (updates of the weights) if `steps` is set.
     The help of each field, for the command line and the documentation, is in `training_fields()`.
 
     Raises:
@@ -90,8 +90,8 @@ class Training:
             raise ArgumentError("warmup", self.warmup, "a warm-up that is shorter than the training, which "
                                 f"has {length} {self.unit}", hint="set both")
         if self.schedule == "plateau" and self.patience < 1:
-            raise ArgumentError("patience", self.patience, "at least 1, because the schedule 'plateau' needs the "
-                                "number of epochs without progress that make a plateau, such as 5")
+            raise ArgumentError("patience", self.patience, "at least 1, because the schedule 'plateau' needs "
+                                "the number of epochs without progress that make a plateau, such as 5")
 
     @property
     def unit(self) -> str:
@@ -105,7 +105,7 @@ class TrainingField:
 
     Attributes:
         type: the annotation: "int", "float", "bool", "str" or "tuple[float, ...]".
-        choices: the values that are allowed, where they are words; else empty.
+        choices: the values that are allowed, if they are words; else empty.
     """
 
     name: str
@@ -125,7 +125,8 @@ def to_python(value: Any) -> Any:
     """A number of NumPy, also in a tuple or a list, as Python's own, which a file can hold; others as is."""
     if isinstance(value, (tuple, list)):
         return type(value)(map(to_python, value))
-    return value.item() if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () else value
+    is_scalar = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+    return value.item() if is_scalar else value
 
 
 def convert_value(name: str, value: Any, annotation: str) -> Any:

@@ -33,12 +33,12 @@ class TrainingSources:
 
     @property
     def class_names(self) -> Any:
-        """The names of the classes as a list, or their number where the names are not known."""
+        """The names of the classes as a list, or their number if the names are not known."""
         return list(self.train.classes) or self.classes
 
 
 def open_training_sources(arguments: FitArguments) -> TrainingSources:
-    """Opens the data of a training.
+    """Opens the data of a training run.
 
     Raises:
         ValueError: if the validation has other classes, or the number of classes is not known.
@@ -74,7 +74,7 @@ def split_source(images: DataSource, fraction: float, seed: int) -> tuple[DataSo
     Args:
         images: files or arrays.
         fraction: in (0, 1).
-        seed: of the choice.
+        seed: the random seed of the choice.
 
     Raises:
         ArgumentError: for a stream, or a class of one image.
@@ -172,7 +172,7 @@ def make_datasets(sources: TrainingSources, arguments: FitArguments, training: T
 def _make_augmentation(training: Training, images: DataSource) -> Augmentation:
     """The recipe's augmentation.
 
-    Images in memory that have another size are resized first, where the augmentation does not do so itself.
+    Images in memory that have another size are resized first, if the augmentation does not do so itself.
     """
     augmentation, size = parse_augmentation(training.augmentation), training.size
     is_in_memory = not images.has_files and images.images is not None

@@ -254,7 +254,7 @@ def test_labels_and_scaling(photos):
         (dict(batch_size=5, augmentation="flip", workers=2), "multiple of workers=2"),
         (dict(batch_size=4, augmentation="flip", worker=1), "worker=1"),
         (dict(batch_size=32, augmentation="flip"), "at most 8, the number of images"),
-        (dict(batch_size=4, augmentation="mixup(0.2)"), "or classes=")])
+        (dict(batch_size=4, augmentation="mixup(0.2)"), "unless classes=")])
 def test_data_says_what_was_expected(given, message):
     with pytest.raises(ValueError) as error:
         ImageDataset(numbered(8), **given)
