@@ -19,7 +19,7 @@ def check_model(model: Any) -> None:
     Raises:
         TypeError: it is not a Keras model.
         ArgumentError: it has several inputs or outputs, or takes no images.
-        ValueError: Keras runs on another backend than TensorFlow.
+        ValueError: Keras runs on a backend other than TensorFlow.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"{model!r} is a {type(model).__name__}: expected a keras.Model, such as "

@@ -24,7 +24,7 @@ _SLACK, _MIN_SPAN = 0.01, 0.25
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images as the model takes them, and their true classes where the source had them."""
+    """Images as the model takes them, and their true classes if the source had them."""
 
     images: np.ndarray                  # float32 (N, height, width, channels)
     classes: np.ndarray | None = None   # (N,)
@@ -38,7 +38,7 @@ def load_images(source: Any, preprocessing: Preprocessing | None, shape: tuple[i
         source: an array (N, height, width, channels) of uint8 pixels, or of floats as the model takes them; a
             pair (images, classes); a folder of image files, at any depth; a list of files; a tf.data set of
             images or of such pairs, batched or not.
-        preprocessing: of the model; None if it is not known.
+        preprocessing: the model's preprocessing; None if it is not known.
         shape: (height, width, channels) that the model takes.
         limit: the most images of a folder, a list or a data set; files are picked evenly.
         verbose: whether reading files shows a bar, or where to show it, instead of on stderr.
@@ -88,14 +88,15 @@ def pick_evenly(items: list[Any], limit: int) -> list[Any]:
     return [items[i] for i in np.linspace(0, len(items) - 1, limit).astype(int)]
 
 
-def iterate_batches(images: np.ndarray, batch_size: int, verbose: bool | TextIO = False) -> Iterator[np.ndarray]:
+def iterate_batches(images: np.ndarray, batch_size: int,
+                    verbose: bool | TextIO = False) -> Iterator[np.ndarray]:
     """The images in full batches; those after the last full one are left out.  `verbose` shows a bar."""
     for i in _show_bar(range(0, len(images) - batch_size + 1, batch_size), "calibrating", "batch", verbose):
         yield images[i:i + batch_size]
 
 
 def _show_bar(items: Iterable[Any], text: str, unit: str, verbose: bool | TextIO) -> Iterable[Any]:
-    """The items, with a bar while they are iterated over, where `verbose` asks for one."""
+    """The items, with a bar while they are iterated over, if `verbose` asks for one."""
     if not verbose:
         return items
     from tqdm import tqdm
@@ -160,7 +161,7 @@ def _read_files(files: list[Any], preprocessing: Preprocessing, verbose: bool | 
 
 
 def _read_dataset(dataset: Any, limit: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """The first images of a tf.data set, and their classes where it has pairs."""
+    """The first images of a tf.data set, and their classes if it has pairs."""
     images: list[np.ndarray] = []
     classes: list[np.ndarray] = []
     count = 0

@@ -31,8 +31,8 @@ class RuntimeResult:
     max_relative_difference: float      # largest |file - Keras| over largest |Keras|
     mean_relative_difference: float     # mean |file - Keras| over largest |Keras|
     top1_agreement: float | None        # share of images that both give the same class; None: no classifier
-    decided_agreement: float | None     # the same where the two best classes are farther apart than MARGIN
-    accuracy: float | None = None       # share of images that get their true class, where that was given
+    decided_agreement: float | None     # of images with the two best classes farther apart than MARGIN
+    accuracy: float | None = None       # share of images that get their true class, if that was given
     latency_ms: Mapping[str, float] = field(default_factory=dict)   # "median" and "p90" of one call
 
 
@@ -43,13 +43,13 @@ def compare_outputs(outputs: np.ndarray, expected: np.ndarray, precision: str, c
     """Compares the outputs of a file with those of Keras, and with the true classes.
 
     Args:
-        outputs: of the file, (N, ...).
-        expected: of Keras, of the same shape.
+        outputs: outputs of the file, (N, ...).
+        expected: outputs of Keras, of the same shape.
         precision: that the file computes in, such as "int8".
         compared_values: a key of COMPARED_VALUES, which says what the differences are of.
-        classes: the N true classes, where they are known.
+        classes: the N true classes, if they are known.
         latency_ms: "median" and "p90" of one call of the file.
-        logits: of the file and of Keras, on some of the images; where given, the differences are theirs.
+        logits: logits of the file and of Keras, on some of the images; if given, they are compared.
         scale: what differences are relative to; the largest magnitude of the expected values if not given.
     """
     transform = COMPARED_VALUES[compared_values]
@@ -69,12 +69,12 @@ def compute_relative_difference(outputs: np.ndarray, expected: np.ndarray,
                                 scale: float | None = None) -> float:
     """The largest difference over the largest expected magnitude.
 
-    It is infinity where an output is not finite, or the shapes differ.
+    It is infinity if an output is not finite, or the shapes differ.
 
     Args:
         outputs: what is compared.
         expected: what it is compared with, of the same shape.
-        reduction: of all differences to one number; `np.mean` gives the mean difference.
+        reduction: reduces all differences to one number; `np.mean` gives the mean difference.
         scale: what differences are divided by; the largest magnitude in `expected` if not given.
     """
     is_finite = np.isfinite(outputs).all() and np.isfinite(expected).all()

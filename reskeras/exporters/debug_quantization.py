@@ -38,7 +38,7 @@ def measure_quantization(model: keras.Model, calibration_data: Any,
         model: as `export` takes it.
         calibration_data: as `export` takes it.
         size: as `export` takes it.
-        batch_size: of the export; at least as many images are needed.
+        batch_size: batch size of the export; at least as many images are needed.
         preprocessing: as `export` takes it.
         labels: as `export` takes them.
 
@@ -66,7 +66,7 @@ def measure_layer_errors(model: keras.Model, options: ExportOptions) -> list[Qua
 
     Args:
         model: as it is written to the file.
-        options: of the file; calibration images are needed.
+        options: options of the file; calibration images are needed.
     Returns:
         The operators, that of the largest error first.
     """

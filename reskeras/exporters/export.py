@@ -40,8 +40,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     """Writes a model to a file for another runtime, and compares the file with Keras before the call returns.
 
     Batch normalization is folded first.  A mixed-precision model is rebuilt in float32, except for Keras
-    files and SavedModels.  `<path>.json` keeps the report, `<path>.npz` a few images with their outputs for
-    `reskeras.verify`.
+    files and SavedModels.  `<path>.json` has the report; `<path>.npz` has a few images with their
+    outputs, for `reskeras.verify`.
 
     Args:
         model: a Keras model of one input (batch, height, width, channels) and one output.
@@ -51,26 +51,26 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         calibration_data: at least 32 images, from which the int8 ranges are chosen: an array of floats as
             the model takes them or of uint8 pixels, a folder, a list of files, a tf.data set, or a pair
             (images, classes).  Pixels and files go through the model's own preprocessing.
-        validation_data: images to compare on, of the same kinds; by default those of the calibration, else
-            random ones. With classes the report has the accuracy before and after.
+        validation_data: images to compare on, given like `calibration_data`; default: the calibration
+            images, else random images.  With classes the report has the accuracy before and after.
         batch_size: images per call; by default 1 in a .tflite, any number elsewhere.
-        size: (height, width) of the images or one number for both, where the model leaves it open; `.keras`
-            takes neither this nor `batch_size`.
+        size: (height, width) of the images or one number for both, if the model does not fix it; not
+            allowed for `.keras`, and neither is `batch_size`.
         io: type of an int8 file's input and output: "int8", "uint8" or "float32".
         preprocessing: needed if the model has none: a checkpoint, its name, or a `Preprocessing`.
-        labels: of a model that does not know them: a label set, or the names of the classes.
+        labels: needed if the model has none: a label set, or the names of the classes.
         calibration_method: the range of a tensor in an int8 file: "minmax" (all values that the calibration
             has seen), "percentile" (99.99 % of them), or "mse" (the least mean squared error of rounding and
             clipping together).
         float_layers: names of layers that stay in floating point in an int8 file.
         optimize: whether to fold batch normalization; the file is compared with the original model.
         threads: the number of threads of each runtime when it is timed.
-        thresholds: "difference" (the largest that passes, relative) or "agreement" (the least share of images
-            of the same class), in place of the rules of `thresholds.THRESHOLDS`.
-        strict: whether a file that does not pass is an error; else it is kept, with `passed: false` in its
-            report.
-        verbose: whether to show bars while images are read and ranges are calibrated, or where to show
-            them, instead of on stderr.
+        thresholds: "difference" (maximum relative difference) or "agreement" (minimum share of images with
+            an equal class), instead of `thresholds.THRESHOLDS`.
+        strict: whether a file that does not pass is an error; otherwise it is kept, with `passed: false` in
+            its report.
+        verbose: whether to show progress bars while images are read and ranges are calibrated, or where to
+            show them, instead of on stderr.
         c_array: whether to write `<path>.cc` too: the .tflite as a C array with its arena size, for
             microcontrollers.
 
@@ -80,8 +80,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     Raises:
         ArgumentError: an argument has a value that it cannot take.
         ValueError: images cannot be used, or something else at `path` would be lost.
-        RuntimeError: the file does not pass.  Whatever was at `path` before is still there, as after all
-            other errors.
+        RuntimeError: the file does not pass.  After this and all other errors, an older file at `path`
+            is still there.
         ImportError: a package is missing.
         OSError: `path` cannot be written.
 
@@ -108,14 +108,14 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     plan = _make_plan(path, file_format, prepared, options, calibration_data, validation_data)
 
     # Write, measure and judge; the files get their names only after that.
-    with atomic_write(path) as new:
-        _write(plan, new, optimize)
-        runners = {name: open_file(new, threads, name) for name in file_format.module.RUNTIMES}
-        report = _judge(plan, _measure(plan, new, runners, threads, thresholds), thresholds)
+    with atomic_write(path) as temporary_path:
+        _write(plan, temporary_path, optimize)
+        runners = {name: open_file(temporary_path, threads, name) for name in file_format.module.RUNTIMES}
+        report = _judge(plan, _measure(plan, temporary_path, runners, threads, thresholds), thresholds)
         if strict and not report.passed:
-            hint = _hint(prepared.model, quantize)
+            hint = _explain_failure(prepared.model, quantize)
             raise RuntimeError(f"{path}: {report.fault}{hint}; nothing was written")
-        _write_companions(plan, new, report, runners, c_array)
+        _write_companions(plan, temporary_path, report, runners, c_array)
     if not c_array:
         remove_old_c_array(path)
     return report
@@ -166,7 +166,7 @@ def _check_classes(classes: np.ndarray | None, output_shape: tuple[int | None, .
         return
     if len(output_shape) != 2 or not 0 <= classes.min() <= classes.max() < (output_shape[1] or np.inf):
         raise ValueError(f"the classes of the images are {classes.min()} to {classes.max()}; the net's "
-                         f"output is of the shape {output_shape[1:]}")
+                         f"output has the shape {output_shape[1:]}")
 
 
 def _write(plan: _Plan, file: pathlib.Path, optimize: bool) -> None:
@@ -252,7 +252,7 @@ def _write_companions(plan: _Plan, file: pathlib.Path, report: ExportReport,
                             next(iter(runners.values())), plan.images.images, logits)
 
 
-def _hint(model: keras.Model, quantize: str | None) -> str:
+def _explain_failure(model: keras.Model, quantize: str | None) -> str:
     """A hint for nets that are known to fail, and what to do instead."""
     has_groups = any(isinstance(layer, keras.layers.GroupNormalization) for layer in model.layers)
     if quantize == "int8" and has_groups:

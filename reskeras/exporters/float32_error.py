@@ -23,9 +23,9 @@ def measure_float32_error(graph: Graph, images: np.ndarray, outputs: np.ndarray 
     """The largest relative difference between a graph's outputs in float32 and in float64.
 
     Args:
-        graph: of the model.
+        graph: the graph of the model.
         images: float32, as the model takes them.
-        outputs: the graph's own outputs in float32, where they are known already.  They must not be those of
+        outputs: the graph's own outputs in float32, if they are known already.  They must not be those of
             the model that the graph was read from: what the graph lacks of it is not rounding.
     """
     if outputs is None:
@@ -35,13 +35,13 @@ def measure_float32_error(graph: Graph, images: np.ndarray, outputs: np.ndarray 
 
 
 def relax_float32_thresholds(report: ExportReport, measure_error: Callable[[], float]) -> ExportReport:
-    """Widens the thresholds of float32 runtimes by the error of float32 itself, where differences come near.
+    """Widens the thresholds of float32 runtimes by the error of float32 itself, if differences come near.
 
     Args:
-        report: of the export.
-        measure_error: `measure_float32_error` of the model; called only where it is needed.
+        report: the report of the export.
+        measure_error: `measure_float32_error` of the model; called only if it is needed.
     Returns:
-        The report, with `float32_error` where it was measured.
+        The report, with `float32_error` if it was measured.
     """
     near = [name for name, result in report.runtimes.items() if result.precision == "float32"
             and (NEAR * (report.thresholds[name].difference or np.inf)

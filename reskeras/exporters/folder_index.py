@@ -15,7 +15,7 @@ FIELDS = ("variant", "file", "sha256", "bytes", "data", "accuracy", "command")
 def update_index(folder: pathlib.Path, entry: dict[str, Any]) -> None:
     """Adds or replaces the line of one file, and drops those of files that are gone.
 
-    When several programs do so at once, none loses another's line (where the system has file locks).
+    When several programs do so at once, none loses another's line (if the system has file locks).
 
     Args:
         folder: an existing folder.
@@ -37,7 +37,7 @@ def update_index(folder: pathlib.Path, entry: dict[str, Any]) -> None:
 
 
 def read_index(folder: pathlib.Path) -> list[dict[str, str]]:
-    """The lines of a folder's INDEX.tsv, [] where there is none.  Raises: ValueError for other columns."""
+    """The lines of a folder's INDEX.tsv, [] if there is none.  Raises: ValueError for other columns."""
     path = folder / INDEX_NAME
     if not path.is_file():
         return []

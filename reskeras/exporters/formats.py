@@ -27,7 +27,7 @@ class FormatModule(Protocol):
 
     @property
     def PRECISIONS(self) -> Mapping[str, str]:
-        """Runtime -> the precision that it computes in, a key of THRESHOLDS, where that is not the file's."""
+        """Runtime -> the precision that it computes in, a key of THRESHOLDS, if that is not the file's."""
 
     def write(self, model: Any, path: pathlib.Path, options: ExportOptions) -> None:
         """Writes the model as it is given: nothing is optimized or checked here."""
@@ -36,13 +36,13 @@ class FormatModule(Protocol):
         """Opens a file: a function of float images, and their shape (batch, height, width, channels)."""
 
     def find_faults(self, path: pathlib.Path, options: ExportOptions) -> list[str]:
-        """Why a runtime would not take the file, a phrase each; [] where nothing is wrong."""
+        """Why a runtime would not take the file, a phrase each; [] if nothing is wrong."""
 
     def count_operators(self, path: pathlib.Path) -> dict[str, int]:
         """Operator -> how many the file has, the most frequent first."""
 
     def count_cpu_operators(self, path: pathlib.Path) -> dict[str, dict[str, int]]:
-        """Delegate -> operators that it leaves to the CPU, and how many; {} where there are no delegates."""
+        """Delegate -> operators that it leaves to the CPU, and how many; {} if there are no delegates."""
 
     def get_versions(self) -> dict[str, str]:
         """Package -> version, of those that write or run the format."""
@@ -93,7 +93,7 @@ def find_format(path: str | os.PathLike[str]) -> Format:
 
 
 def check_packages(file_format: Format) -> None:
-    """Raises: ImportError that says what to install, where a package of the format is missing."""
+    """Raises: ImportError that says what to install, if a package of the format is missing."""
     missing = [name for name in file_format.packages if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f"{file_format.name} files need {' and '.join(missing)}: "
@@ -123,9 +123,9 @@ def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "")
     """Opens an exported file, or a SavedModel folder, in its own runtime.
 
     Args:
-        path: of the file.
-        threads: of the runtime; TensorFlow has its own setting, for the whole process.
-        runtime: which one, where the format has several ("OpenVINO bf16"); the first if not given.
+        path: path of the file.
+        threads: number of threads of the runtime; TensorFlow has its own setting, for the whole process.
+        runtime: which one, if the format has several ("OpenVINO bf16"); the first if not given.
     Raises:
         FileNotFoundError: there is no such file.
         ImportError: the runtime is not installed.

@@ -27,7 +27,7 @@ class KerasReference:
     compared_values: str            # a key of comparison.COMPARED_VALUES
 
     def measure_float32_error(self, images: np.ndarray) -> float:
-        """The error of float32 itself on these images: of the logits, where the model has some."""
+        """The error of float32 itself on these images: of the logits, if the model has some."""
         if self.logits is None or self.logits_graph is None:
             return measure_float32_error(Graph.of(self.model), images)
         return measure_float32_error(self.logits_graph, images, self.logits(images))

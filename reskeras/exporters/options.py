@@ -25,4 +25,4 @@ class ExportOptions:
     verbose: bool | TextIO = False              # whether the calibration shows a bar, or where
     labels: tuple[str, ...] = ()                # names of the classes
     metadata: dict[str, Any] = field(default_factory=dict)      # about the model, to be kept inside the file
-    preprocessing: Preprocessing | None = None  # from pixels to what the model takes, where that is known
+    preprocessing: Preprocessing | None = None  # from pixels to what the model takes, if that is known

@@ -15,7 +15,7 @@ def check_output_path(path: pathlib.Path, file_format: Format) -> None:
 
     Args:
         path: where the file or the SavedModel folder will be written.
-        file_format: of the export.
+        file_format: format of the export.
     Raises:
         ValueError: there is something else at the path, or beside it, that would be lost.
     """

@@ -18,14 +18,14 @@ from .formats import Format
 from .options import ExportOptions
 
 HALF_PRECISIONS = ("float16", "bfloat16")
-COMPARED_SIZE = 96      # pixels on a side to compare on, where the model leaves it open: any net takes it
+COMPARED_SIZE = 96      # pixels on a side to compare on, if the model leaves it open: any net takes it
 
 
 @dataclass(frozen=True)
 class PreparedModel:
     """A model before its export."""
 
-    model: keras.Model          # to write: with its metadata, in float32 where the format has nothing else
+    model: keras.Model          # to write: with its metadata, in float32 if the format has nothing else
     reference: keras.Model      # to compare the file with: the caller's own, in the same precision
     precision: str              # that it computes in
     is_trained: bool
@@ -37,8 +37,8 @@ def prepare_model(model: keras.Model, file_format: Format, preprocessing: Any = 
     """Gives a model its metadata and the precision of the format; the caller's own model stays as it is.
 
     Args:
-        model: of one input and one output.
-        file_format: of the export.
+        model: a model with one input and one output.
+        file_format: format of the export.
         preprocessing: as `set_metadata` takes it; what the model knows if not given.
         labels: as `set_metadata` takes them; what the model knows if not given.
     """
@@ -82,7 +82,7 @@ def make_options(model: keras.Model, file_format: Format, *, quantize: str | Non
 
     Args:
         model: prepared, with its metadata.
-        file_format: of the export.
+        file_format: format of the export.
         quantize: as `reskeras.export` takes it, and so are all that follow.
         batch_size: see there.
         size: see there.
@@ -123,9 +123,9 @@ def _choose_image_size(model: keras.Model, size: int | tuple[int, int] | None,
     """(height, width) of the images to compare on.
 
     Args:
-        model: whose own size it is, where it has one.
+        model: whose own size it is, if it has one.
         size: as `export` takes it.
-        file_format: of the export; a .tflite has a fixed size.
+        file_format: format of the export; a .tflite has a fixed size.
     Raises:
         ArgumentError: `size` is missing, or not the model's.
     """
@@ -151,7 +151,7 @@ def _to_height_and_width(size: Any) -> tuple[int | None, int | None]:
 
 
 def get_compared_shape(options: ExportOptions) -> tuple[int, int, int]:
-    """(height, width, channels) of the images to compare on: those of the file, where they are fixed."""
+    """(height, width, channels) of the images to compare on: those of the file, if they are fixed."""
     _, height, width, channels = options.shape
     assert channels is not None
     return height or COMPARED_SIZE, width or COMPARED_SIZE, channels

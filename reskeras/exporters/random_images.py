@@ -1,4 +1,4 @@
-"""Images to compare a file with Keras on, where none were given."""
+"""Images to compare a file with Keras on, if none were given."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -17,13 +17,13 @@ MAX_LOGIT = 30.0    # the probability of e^-60 is still a float32
 
 def make_random_images(shape: tuple[int, int, int], preprocessing: Preprocessing | None,
                        includes_preprocessing: bool = False) -> ImageSet:
-    """Random pixels, prepared for the model; of a normal distribution where the preprocessing is not known.
+    """Random pixels, prepared for the model; of a normal distribution if the preprocessing is not known.
 
     They are the same in every version of NumPy.
 
     Args:
         shape: (height, width, channels).
-        preprocessing: of the model, where it is known.
+        preprocessing: the model's preprocessing, if it is known.
         includes_preprocessing: whether the model scales pixels itself.
     """
     random = np.random.RandomState(0)

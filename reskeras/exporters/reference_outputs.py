@@ -18,7 +18,7 @@ class ReferenceOutputs:
     images: np.ndarray                  # float32 (N, height, width, channels)
     keras: np.ndarray                   # outputs of Keras
     exported: np.ndarray                # outputs of the file in its first runtime
-    logits: np.ndarray | None = None    # of Keras, before its softmax, where these are compared
+    logits: np.ndarray | None = None    # of Keras, before its softmax, if these are compared
 
 
 def write_reference_outputs(path: pathlib.Path, keras: ArrayFunction, exported: ArrayFunction,
@@ -26,11 +26,11 @@ def write_reference_outputs(path: pathlib.Path, keras: ArrayFunction, exported: 
     """Writes the first COUNT images, in 256 levels, with the outputs for exactly those.
 
     Args:
-        path: of the .npz file.
+        path: path of the .npz file.
         keras: the model in Keras.
         exported: the file in its runtime.
         images: as the model takes them.
-        logits: the model in Keras without its softmax, where logits are compared.
+        logits: the model in Keras without its softmax, if logits are compared.
     """
     images = images[:COUNT]
     low, high = float(images.min()), float(images.max())

@@ -13,16 +13,16 @@ from .comparison import COMPARED_VALUES, RuntimeResult
 from .thresholds import Threshold, find_fault
 
 # Field -> its key in the JSON file, if they differ: the file format keeps its original keys.
-KEYS = {"batch_size": "batch", "compared_values": "measure", "metadata": "memory",
+JSON_KEYS = {"batch_size": "batch", "compared_values": "measure", "metadata": "memory",
         "float32_error": "rounding", "precision": "kind"}
-_FIELDS = {key: name for name, key in KEYS.items()}
+_FIELD_OF_KEY = {key: name for name, key in JSON_KEYS.items()}
 
 _MAY_BE_INFINITE = ("max_relative_difference", "mean_relative_difference")   # null in JSON
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was measured in one export; `<file>.json` beside the file holds it, with the keys of KEYS."""
+    """What was measured in one export; `<file>.json` beside the file holds it, with the keys of JSON_KEYS."""
 
     file: str
     format: str                         # "TFLite", "SavedModel", "Keras", "ONNX", "OpenVINO"
@@ -45,7 +45,7 @@ class ExportReport:
     left_to_cpu: dict[str, dict[str, int]]      # delegate -> operators of a .tflite that it leaves to the CPU
     thresholds: dict[str, Threshold]    # by runtime
     versions: dict[str, str]            # of the packages that wrote and ran the file
-    metadata: dict[str, Any] | None = None      # the model's preprocessing and class names, where it has them
+    metadata: dict[str, Any] | None = None      # the model's preprocessing and class names, if it has them
     calibration_method: str | None = None       # of an int8 file
     float32_error: float | None = None  # of Keras, against float64; None if no threshold was widened
 
@@ -81,8 +81,8 @@ class ExportReport:
         if self.float32_error is not None:
             differences = [t.difference for t in self.thresholds.values() if t.difference is not None]
             allowed = ", ".join(f"{difference:.0e}" for difference in differences)
-            lines.append(f"  Keras in float32 differs from float64 by {self.float32_error:.1e} on this net: "
-                         f"{allowed} allowed")
+            lines.append(f"  Keras in float32 differs from float64 by {self.float32_error:.1e} on this net; "
+                         f"allowed: {allowed}")
         for name, operators in self.left_to_cpu.items():
             left = ", ".join(f"{count} {operator}" for operator, count in operators.items()) or "nothing"
             lines.append(f"  {name} would leave to the CPU: {left}")
@@ -135,12 +135,13 @@ def _read_result(data: dict[str, Any]) -> RuntimeResult:
 
 def _to_fields(data: dict[str, Any]) -> dict[str, Any]:
     """Keys of the JSON file -> fields."""
-    return {_FIELDS.get(key, key): value for key, value in data.items()}
+    return {_FIELD_OF_KEY.get(key, key): value for key, value in data.items()}
 
 
 def to_dict(report: Any) -> dict[str, Any]:
     """The fields of a dataclass, and of those inside it, with the keys of the JSON file."""
-    return asdict(report, dict_factory=lambda pairs: {KEYS.get(name, name): value for name, value in pairs})
+    return asdict(report, dict_factory=lambda pairs: {JSON_KEYS.get(name, name): value
+                                                      for name, value in pairs})
 
 
 def to_json(data: Any) -> str:

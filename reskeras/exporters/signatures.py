@@ -14,15 +14,15 @@ TOP = 5     # classes in an answer
 def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any]:
     """The functions that a server offers, by their names.
 
-    `serving_default` takes float images.  Where the model's preprocessing is known, it is inside
+    `serving_default` takes float images.  If the model's preprocessing is known, it is inside
     `serving_uint8` (pixels of any size) and `serving_bytes` (JPEG or PNG files, the first frame of a GIF,
     BMP).  EXIF turns are not made: no TensorFlow operation reads them.
 
     Args:
         model: to serve.
-        options: of the file: its shape, and the labels and the preprocessing of the model.
+        options: options of the file: its shape, and the labels and the preprocessing of the model.
     Returns:
-        Each answers "scores" and, where the classes have names, the likeliest: "top_labels" and "top_scores".
+        Each answers "scores" and, if the classes have names, the likeliest: "top_labels" and "top_scores".
     """
     import tensorflow as tf
     batch_size, channels = options.shape[0], options.shape[3]

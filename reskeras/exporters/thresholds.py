@@ -28,7 +28,7 @@ THRESHOLDS = {
     "int8": Threshold(agreement=0.95),
 }
 
-# In the place of an agreement, where the model has learned no classes yet: its scores lie too near to each
+# Instead of an agreement, if the model has learned no classes yet: its scores lie too near to each
 # other.
 UNTRAINED_THRESHOLD = Threshold(difference=0.1)
 

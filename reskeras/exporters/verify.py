@@ -24,7 +24,7 @@ class VerificationReport:
 
     file: str
     passed: bool
-    faults: tuple[str, ...]             # why it did not pass, () where it passed
+    faults: tuple[str, ...]             # why it did not pass, () if it passed
     images: int                         # how many were compared: those kept beside the file
     runtimes: dict[str, RuntimeResult]  # compared with Keras' outputs
     difference_from_export: float       # relative, of the first runtime, from where it was exported
@@ -40,7 +40,7 @@ class VerificationReport:
         return f"{self.file}: {verdict} ({self.images} images{results})"
 
     def to_json(self) -> str:
-        """JSON with the keys of an export's report; null where a difference is not finite."""
+        """JSON with the keys of an export's report; null if a difference is not finite."""
         return to_json(to_dict(self))
 
 
@@ -48,8 +48,8 @@ def verify_file(path: str | os.PathLike[str], threads: int = 1) -> VerificationR
     """Runs an exported file on the images beside it, and compares the outputs with Keras' and its export's.
 
     Args:
-        path: of a file that `reskeras.export` wrote, with its `.json` and `.npz` beside it.
-        threads: of the runtime.
+        path: path of a file that `reskeras.export` wrote, with its `.json` and `.npz` beside it.
+        threads: number of threads of the runtime.
     Returns:
         What was compared, and whether it passed.
     Raises:

@@ -47,10 +47,10 @@ def find_faults(path: pathlib.Path, is_integer: bool = False) -> list[str]:
     """Why phones or microcontrollers would not run the file as it is.
 
     Args:
-        path: of the file.
+        path: path of the file.
         is_integer: whether the file should have no tensor in floating point.
     Returns:
-        A phrase for each fault; [] where there is none.
+        A phrase for each fault; [] if there is none.
     """
     model = read_model(path)
     return [*_find_operator_faults(model), *_find_tensor_faults(model, is_integer), *_find_dead_layers(model)]
@@ -113,7 +113,7 @@ def has_tensor_type(path: pathlib.Path, name: str) -> bool:
 
 
 def read_metadata(path: pathlib.Path) -> dict[str, Any]:
-    """What `add_metadata` put into the file; {} where nothing was."""
+    """What `add_metadata` put into the file; {} if nothing was."""
     model = read_model(path)
     for entry in map(model.Metadata, range(model.MetadataLength())):
         if entry.Name() == METADATA_NAME:

@@ -22,8 +22,8 @@ def convert(folder: str, options: ExportOptions, layers: Sequence[str]) -> bytes
     """Converts a SavedModel.
 
     Args:
-        folder: of the SavedModel.
-        options: of the file; `quantize` and what belongs to it.
+        folder: folder of the SavedModel.
+        options: options of the file; `quantize` and what belongs to it.
         layers: the names of the model's layers, the last of them that of its output.
     Returns:
         The content of the .tflite file.

@@ -14,7 +14,7 @@ from ..options import Shape
 
 
 def get_interpreter_class() -> Any:
-    """LiteRT's interpreter where ai-edge-litert is installed, else the one inside TensorFlow."""
+    """LiteRT's interpreter if ai-edge-litert is installed, otherwise the one inside TensorFlow."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:

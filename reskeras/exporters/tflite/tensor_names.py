@@ -10,7 +10,7 @@ from typing import Sequence
 
 
 def find_layer_name(tensor: str, layers: Sequence[str]) -> str:
-    """The layer that made a tensor; the tensor's own name where none of the layers did.
+    """The layer that made a tensor; the tensor's own name if none of the layers did.
 
     Keras adds "_1" to a layer's name when the model is traced again.
 
