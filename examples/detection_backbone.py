@@ -1,5 +1,5 @@
-"""A net as a backbone, of two heads:
-a feature pyramid for detection (arXiv:1612.03144) and a dilated head for segmentation (arXiv:1706.05587).
+"""A net as a backbone, of two heads: a feature pyramid for detection (arXiv:1612.03144) and a dilated head
+for segmentation (arXiv:1706.05587).
 
     python examples/detection_backbone.py --model resnet50d --size 256
 

@@ -3,11 +3,11 @@
     python examples/imagenet_resnet_rs.py "tfrecord:imagenet/train-*" "tfrecord:imagenet/validation-*"
     python examples/imagenet_resnet_rs.py folder:imagenet/train folder:imagenet/val --model 152@224
 
-The models are those of the paper's scaling table (arXiv:2103.07579,
-`reskeras recipes show RESNET_RS/152@224`): depth, resolution and regularization grow together.  The recipe's
-batch size of 4,096 counts all GPUs together. Where the memory is too small for it, `--micro-batches 4`
-computes it in four parts, and `--overrides batch_size=1024` trains with smaller batches, for which the
-learning rate is scaled and logged. `reskeras train --resume runs/resnetrs50` resumes an interrupted training.
+The models are those of the paper's scaling table (arXiv:2103.07579, `reskeras recipes show
+RESNET_RS/152@224`): depth, resolution and regularization grow together.  The recipe's batch size of 4,096
+counts all GPUs together. Where the memory is too small for it, `--micro-batches 4` computes it in four parts,
+and `--overrides batch_size=1024` trains with smaller batches, for which the learning rate is scaled and
+logged. `reskeras train --resume runs/resnetrs50` resumes an interrupted training run.
 """
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--micro-batches", type=int, default=1)
     parser.add_argument("--overrides", action="append", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--model-overrides", action="append", default=[], metavar="FIELD=VALUE")
-    parser.add_argument("--classes", type=int, help="the number of classes, where the data do not name them")
+    parser.add_argument("--classes", type=int, help="the number of classes, if the data do not name them")
     parser.add_argument("--output")
     options = parser.parse_args()
 

@@ -25,7 +25,7 @@ data, output = f"folder:{options.photos}", pathlib.Path(options.output)
 # ## Train
 # The recipe "finetune" first trains a new classifier on the frozen net, then all layers; the statistics of
 # batch normalization stay frozen. A fifth of each class is kept for validation. `reskeras train --resume`
-# resumes an interrupted training.
+# resumes an interrupted training run.
 
 # %%
 history = reskeras.fit(options.model, data, "finetune", validation_split=0.2, output=output,

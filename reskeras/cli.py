@@ -1,8 +1,7 @@
-"""The shell: `reskeras COMMAND` is a library call with the same arguments, and prints its result.
+"""The shell: `reskeras COMMAND` makes a library call with the same arguments, and prints its result.
 
-The parser says which functions of `commands/` make the call and print the result.  Modules are imported only
-when their
-command runs: `reskeras list` loads neither Keras nor NumPy.
+The parser knows which functions of `commands/` make the call and print the result.  Modules are imported only
+when their command runs: `reskeras list` loads neither Keras nor NumPy.
 """
 from __future__ import annotations
 
@@ -22,10 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
-        argv: its words; by default those of the process.
+        argv: the words of the command line; by default those of the process.
 
     Returns:
-        The exit code: 0; 1 where a file fell short; 2 for wrong input, with one line on stderr; 130 after an
+        The exit code: 0; 1 if a file did not pass; 2 for wrong input, with one line on stderr; 130 after an
         interrupt.
     """
     namespace, unknown = make_parser().parse_known_args(argv)

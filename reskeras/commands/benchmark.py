@@ -19,7 +19,7 @@ Path = str | os.PathLike[str]
 
 IMAGES = 8              # random images on which the files are compared
 CALLS, TIME = 50, 3.0   # of one image in each file, at most; see `measure_latency`
-MANY = 16               # images of a throughput call, where a file takes any number
+MANY = 16               # images of a throughput call, if a file takes any number
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
     """Runs exported files on the same random images, each in every runtime of its format.
 
     Args:
-        files: of the formats that `reskeras.export` writes; the others are compared with the first one.
-        threads: of each runtime; TensorFlow's threads (for Keras and SavedModel) are set only where it does
-            not run yet.
-        size: of the images, where the files take any size: pixels on a side, or (height, width).
+        files: files in the formats that `reskeras.export` writes; the others are compared with the first one.
+        threads: number of threads of each runtime; TensorFlow's threads (for Keras and SavedModel) are set
+            only if it does not run yet.
+        size: size of the images, if the files take any size: pixels on a side, or (height, width).
 
     Returns:
         A result for each file and runtime: latency in milliseconds, images per second, bytes, agreement.
 
     Raises:
-        ArgumentError: for no file, a wrong size, or where a size is missing.
+        ArgumentError: for no file, a wrong size, or if a size is missing.
         ValueError: for files that take images of different shapes, or that cannot be read.
         FileNotFoundError: if there is no such file.
         ImportError: if a runtime is not installed.

@@ -18,7 +18,7 @@ def draw_chart(points: Sequence[Point], ink: str | None = None) -> Figure:
     """Accuracy over each of the costs, on a logarithmic axis.
 
     Args:
-        points: of a comparison.
+        points: the points of a comparison.
         ink: the color of text and frames; by default that of the page's own text.
 
     Raises:
@@ -76,7 +76,7 @@ def _draw_points(axes: Any, points: Sequence[Point], key: str, colors: dict[str,
 
 
 def _label_points(axes: Any, points: Sequence[Point], key: str) -> None:
-    """Writes the names of points: of the literature and the front, or of all where they are few."""
+    """Writes the names of points: of the literature and the front, or of all if they are few."""
     count = sum(p.family != LITERATURE for p in points)
     named = [p for p in points if getattr(p, key)
              and (p.family == LITERATURE or key in p.best or count <= 12)]

@@ -91,12 +91,12 @@ def read_image(path: ModelName) -> np.ndarray:
 
 
 def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
-    """The probabilities of the classes of one image: `scores` themselves where they are that, else their
+    """The probabilities of the classes of one image: `scores` themselves if they are that, otherwise their
     softmax.
 
     Args:
         scores: (classes,), as the net returns them.
-        name: of the net, for an error.
+        name: name of the net, for an error.
 
     Raises:
         ValueError: if they are not one number per class.

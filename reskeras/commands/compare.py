@@ -21,7 +21,7 @@ HEADER = ("net", "checkpoint", "size", "trained on", "top-1 (%)", "parameters (M
 
 @dataclass(frozen=True)
 class Comparison:
-    """The nets of a comparison, and the file with its chart where one was written."""
+    """The nets of a comparison, and the file with its chart if one was written."""
 
     points: list[Point]
     file: pathlib.Path | None = None
@@ -30,10 +30,10 @@ class Comparison:
 def compare(models: Iterable[str] = (), *, family: str | None = None, labels: str = IMAGENET,
             latency: bool = False,
             output: str | os.PathLike[str] | None = None) -> Comparison:
-    """Compares nets: published accuracy against multiply-accumulates, parameters and, where wanted, time.
+    """Compares nets: published accuracy against multiply-accumulates, parameters and, if wanted, time.
 
-    Each net has its default checkpoint unless its name has another one.  On ImageNet-1k a few nets of other
-    families are added, with the figures of their papers.
+    Each net is compared with its default checkpoint, unless its name contains another tag.  On ImageNet-1k, a
+    few nets of other families are added, with the numbers of their papers.
 
     Args:
         models: names of nets, with a checkpoint's tag ("resnet50d.ra2_in1k") or without.
@@ -108,11 +108,11 @@ def _format_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _write_page(points: Sequence[Point], drawing: Figure, output: str | os.PathLike[str]) -> pathlib.Path:
     from . import html
     header, rows = make_rows(points)
-    lead = (f"{sum(p.family != LITERATURE for p in points)} nets with published accuracies, "
-            f"{sum(p.family == LITERATURE for p in points)} from the literature.")
+    introduction = (f"{sum(p.family != LITERATURE for p in points)} nets with published accuracies, "
+                    f"{sum(p.family == LITERATURE for p in points)} from the literature.")
     if any(p.latency_ms for p in points):
-        lead += (" Latency: one image, the median of single calls with random weights on this machine "
-                 f"({os.cpu_count()} cores).")
+        introduction += (" Latency: one image, the median of single calls with random weights on this "
+                         f"machine ({os.cpu_count()} cores).")
     caption = ("Top-1 accuracy as published, each at its own image size; the line is the Pareto front; the "
                "area of a point in "
                "the first chart is larger for more parameters. Hollow points: other families, from papers.")
@@ -125,4 +125,4 @@ def _write_page(points: Sequence[Point], drawing: Figure, output: str | os.PathL
         html.tag("div", html.figure(drawing, caption, titles), class_="wide chart"),
         html.section("Nets", html.tag("div", search, class_="tools"),
                      html.sortable_table(header, rows, "nets")),
-        lead=lead, style="net.css", script="table.js"))
+        lead=introduction, style="net.css", script="table.js"))

@@ -12,7 +12,7 @@ from ..weights.table import get_checkpoints
 from .published_costs import PUBLISHED_NETS
 
 IMAGENET = "imagenet-1k"
-# in the place of a family: other nets, for which papers give the figures
+# instead of a family: other nets, for which papers give the figures
 LITERATURE = "literature"
 FREE_FIELDS = {"pixels", "bn_epsilon"}      # fields of a checkpoint's Spec that change no cost
 COSTS = {"macs": ("MACs (G)", 1e9), "params": ("parameters (M)", 1e6), "latency_ms": ("latency (ms)", 1.0)}
@@ -63,10 +63,10 @@ def find_points(models: Iterable[str], family: str | None, labels: str, latency:
 
 
 def _find_measured_checkpoint(name: str, labels: str) -> Checkpoint:
-    """The checkpoint that `name` means: its own, else the net's default one if its accuracy is published.
+    """The checkpoint that `name` means: its own, or the net's default one if its accuracy is published.
 
     Raises:
-        ValueError: for an unknown name, or where no accuracy is published.
+        ValueError: for an unknown name, or if no accuracy is published.
     """
     variant, tag, _ = catalog.find_variant(name)
     checkpoints = get_checkpoints(variant.name)
@@ -129,7 +129,7 @@ def find_pareto_front(costs: Sequence[float | None], top1: Sequence[float]) -> s
     """The indices of the points for which no other one has both at most the cost and at least the accuracy.
 
     Args:
-        costs: of the points; those without a cost are not on the front.
+        costs: costs of the points; those without a cost are not on the front.
         top1: their accuracy.
     """
     known = [(cost, -accuracy, i) for i, (cost, accuracy) in enumerate(zip(costs, top1)) if cost is not None]

@@ -26,14 +26,14 @@ def cost(model: ModelName | keras.Model, size: Size | None = None, batch_size: i
         model: the name of a net ("resnet50d"), also with a checkpoint, which decides the head and the size of
             the images; a `.keras` file; or a functional or sequential keras.Model, also with shared layers
             and nested models.
-        size: of the images: pixels on a side, or (height, width).  By default the model's own.
+        size: size of the images: pixels on a side, or (height, width).  By default the model's own.
         batch_size: images at once, for the memory.
 
     Returns:
         A `Cost` with the sums, `stages` and `layers`; one MAC is one multiplication with its addition.
 
     Raises:
-        ArgumentError: for an unknown name, or where a size is missing.
+        ArgumentError: for an unknown name, or if a size is missing.
         ValueError: for a model that has no graph, or a file that cannot be read.
         FileNotFoundError: if there is no such file.
 
@@ -93,7 +93,7 @@ def format_size(numbers: Sequence[float]) -> str:
 
 
 def format_receptive_field(part: LayerCost | StageCost) -> str:
-    """The receptive field, with "+ all" where a gate sees the rest; "all" for what has no place in the image.
+    """The receptive field, with "+ all" if a gate sees the rest; "all" for what has no place in the image.
     """
     if not part.receptive_field:
         return "all"
@@ -101,5 +101,5 @@ def format_receptive_field(part: LayerCost | StageCost) -> str:
 
 
 def format_bytes(number: int) -> str:
-    """Bytes in MB, or in kB where they are less than one MB."""
+    """Bytes in MB, or in kB if they are less than one MB."""
     return f"{number / 1e6:,.1f} MB" if number >= 1e6 else f"{number / 1e3:,.1f} kB"

@@ -45,7 +45,7 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", *, fast: bool = F
     Args:
         output: folder of the files.
         fast: whether to train a smaller net for a few epochs: every step is run, but little is learned.
-        seed: of the initial weights, the order of the images and the augmentation.
+        seed: the random seed of the initial weights, the order of the images and the augmentation.
         quiet: whether to print nothing.
         keep: whether the result becomes the net that comes with the package; only in a checkout of the
             repository.
@@ -58,7 +58,7 @@ def demo(output: str | os.PathLike[str] = "saved_models/demo", *, fast: bool = F
     Raises:
         ImportError: if scikit-learn or matplotlib is not installed.
         OSError: if `output` cannot be written.
-        ArgumentError: for `keep` where it is not possible.
+        ArgumentError: for `keep` if it is not possible.
     """
     _check_packages()
     if keep and (fast or not (CHECKOUT / "saved_models").is_dir()):

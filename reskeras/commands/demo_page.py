@@ -19,7 +19,7 @@ def build_report(result: dict[str, Any], model: keras.Model, cost: Any, test: Di
     Args:
         result: what `demo` returns.
         model: the trained net.
-        cost: of the net.
+        cost: cost of the net.
         test: the test images.
         scores: (N, classes), of the trained net for the test images.
         examples: indices of the test images that were classified by the int8 file.

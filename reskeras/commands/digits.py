@@ -63,7 +63,7 @@ def train_digits(model: keras.Model, train: Digits, validation: Digits, epochs: 
         train: the images to train on.
         validation: the images to validate on after each epoch.
         epochs: how many.
-        seed: of the order of the images.
+        seed: the random seed of the order of the images.
         verbose: as in Keras' `fit`.
 
     Returns:

@@ -36,7 +36,7 @@ class Evaluation:
     images_per_s: float         # reading and preparing them included
     size: tuple[int, int]       # (height, width) of the images, in pixels
     crops: int
-    scales: tuple[int, ...]     # shorter sides in pixels, () where there is only one scale
+    scales: tuple[int, ...]     # shorter sides in pixels, () if there is only one scale
     skipped: list[str]          # files that could not be read
     # of the checkpoint that the net began with: name, top1, top5, size, labels
     published: dict[str, Any] | None
@@ -71,7 +71,7 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
         model: as in `reskeras.predict`.
         data: "folder:PATH", "tfrecord:GLOB", "tfds:NAME", "npz:FILE", "cifar10", "cifar100", "digits", or
             arrays (images, labels).
-        split: "test" or "train", where the data have both.
+        split: "test" or "train", if the data have both.
         crops: 1, or 10 as in the tables of AlexNet and He et al.: the corners and the center of the square of
             which the single crop is the center, and their mirror images; the mean of their scores counts.
         scales: instead of crops: shorter sides in pixels, such as 224, 256, 384, 480, 640 in He et al. §3.4.
@@ -178,11 +178,11 @@ def _iterate_views(datasets: list[ImageDataset], crops: int,
 
 
 def map_classes(source: DataSource, metadata: ModelMetadata, number: int) -> np.ndarray:
-    """For each class of the data its number in the net; by WordNet id or name, where the data have names.
+    """For each class of the data its number in the net; by WordNet id or name, if the data have names.
 
     Args:
         source: the labelled images.
-        metadata: of the net.
+        metadata: metadata of the net.
         number: how many classes the net has.
 
     Raises:

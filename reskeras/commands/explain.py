@@ -41,7 +41,7 @@ def explain(model: ModelName | keras.Model, image: Path, output: Path = "explain
 
     Raises:
         ValueError: for a net that is no image classifier or whose preprocessing is not known, a file that is
-            no image, or an `output` with another suffix than .html.
+            no image, or an `output` with a suffix other than .html.
         OSError: if a file cannot be read or written.
 
     Example:

@@ -29,7 +29,8 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
            labels: str | Sequence[str] | None = None, calibration_method: str = "minmax",
            float_layers: Sequence[str] = (), optimize: bool = True, threads: int = 1,
            thresholds: Mapping[str, float] | None = None, strict: bool = True,
-           verbose: bool | TextIO = False, c_array: bool = False, debug_quantization: bool = False) -> ExportReport:
+           verbose: bool | TextIO = False, c_array: bool = False,
+           debug_quantization: bool = False) -> ExportReport:
     """Writes a net to a file for another runtime, runs it there, and compares its outputs with Keras.
 
     Batch normalization is folded first.  A net of mixed precision is rebuilt in float32, except for `.keras`
@@ -45,10 +46,10 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         calibration_data: for int8: images from which the ranges of the tensors are taken, at least 32: an
             array of floats as the net takes them or of uint8 pixels, a folder, a list of files, a tf.data
             set, or a pair (images, classes). Pixels and files go through the net's own preprocessing.
-        validation_data: images to compare on, of the same kinds; by default those of the calibration, else
-            random ones. With classes the report has the accuracy before and after.
+        validation_data: images to compare on, given like `calibration_data`; default: the calibration
+            images, else random images. With classes the report has the accuracy before and after.
         batch_size: images per call; by default 1 in a .tflite, any number elsewhere.
-        size: of the images, where the model takes any size: pixels on a side, or (height, width).  Not for
+        size: size of the images, if the model takes any size: pixels on a side, or (height, width).  Not for
             `.keras`.
         io: type of the input and output of an int8 file: "int8", "uint8" or "float32".
         preprocessing: for a net that does not know it: a checkpoint, its name, or a `Preprocessing`.
@@ -58,10 +59,10 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
             together).
         float_layers: names of layers that stay in floating point in an int8 file.
         optimize: whether batch normalization is folded; the file is compared with the net as it was given.
-        threads: of the runtimes, in the timing.
+        threads: number of threads of each runtime, in the timing.
         thresholds: "difference" (largest allowed, relative) or "agreement" (least share of images of the same
             class), instead of the rules of the report.
-        strict: whether a file that falls short is an error; otherwise it is kept, and its report says
+        strict: whether a file that does not pass is an error; otherwise it is kept, and its report says
             `passed: false`.
         verbose: whether to show a progress bar while calibrating, or a text stream to show it on instead of
             stderr.
@@ -75,7 +76,7 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
     Raises:
         ArgumentError: for a wrong value of an argument.
         ValueError: for a net without weights, or data that do not fit.
-        RuntimeError: if the file falls short.
+        RuntimeError: if the file does not pass.
         ImportError: if a package is missing.
         OSError: if the file cannot be written.  What was at `path` is then still there, and nothing else
             is.
@@ -131,7 +132,7 @@ def export_and_index(model: str, path: str | None = None,
 
 
 def print_result(result: tuple[pathlib.Path, ExportReport]) -> int:
-    """Prints the path and a summary of the report.  Returns: the exit code, 1 where the file falls short."""
+    """Prints the path and a summary of the report.  Returns: the exit code, 1 if the file does not pass."""
     path, report = result
     print(f"{path}: {report.summary()}")
     return int(not report.passed)

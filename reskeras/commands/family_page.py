@@ -32,14 +32,14 @@ def write_family_page(name: str, output: str | os.PathLike[str]) -> pathlib.Path
     """Writes the page about the family of a net, and about that net in it.
 
     Args:
-        name: of the net.
+        name: name of the net.
         output: the page, an .html file.
 
     Returns:
         The path of the page.
 
     Raises:
-        ValueError: for an unknown name, or another suffix than .html.
+        ValueError: for an unknown name, or a suffix other than .html.
         OSError: if it cannot be written.
     """
     variant, _, _ = catalog.find_variant(name)

@@ -31,7 +31,7 @@ def compute_grad_cam(net: keras.Model, image: np.ndarray, classes: Sequence[int]
         net: a functional classifier of one input and one output.
         image: (1, height, width, channels), prepared.
         classes: the classes whose evidence to show; by default the `top` likeliest ones.
-        top: how many classes, where `classes` is not given.
+        top: how many classes, if `classes` is not given.
 
     Raises:
         ValueError: for a net without maps or classes, or a class that the net does not have.

@@ -37,7 +37,7 @@ def tag(name: str, /, *children: Any, **attributes: Any) -> Html:
     """`<name attribute="value">children</name>`.
 
     Args:
-        name: of the element.
+        name: name of the element.
         *children: `Html`, or anything else as escaped text.
         **attributes: a trailing underscore, as in class_, is left out; other underscores become hyphens.
     """
@@ -90,7 +90,7 @@ def write_page(path: str | os.PathLike[str], page: Html) -> pathlib.Path:
         Its path.
 
     Raises:
-        ArgumentError: for another suffix than .html.
+        ArgumentError: for a suffix other than .html.
         OSError: if it cannot be written.
     """
     check_suffix(path)
@@ -104,7 +104,7 @@ def section(heading: str, *children: Any) -> Html:
 
 
 def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Html:
-    """A table, which scrolls sideways where the screen is too narrow for it."""
+    """A table, which scrolls sideways if the screen is too narrow for it."""
     return tag("div", tag("table", tag("tr", *(tag("th", heading) for heading in header)),
                           *(tag("tr", *(tag("td", cell) for cell in row)) for row in rows)), class_="wide")
 
@@ -115,7 +115,7 @@ def sortable_table(header: Sequence[Any], rows: Iterable[Sequence[Any]], id: str
     Args:
         header: the headings.
         rows: each cell is a text, or a pair (text, value to sort by).
-        id: of the table in the page.
+        id: id of the table in the page.
     """
     def make_cell(cell: Any) -> Html:
         return tag("td", cell[0], data_value=cell[1]) if isinstance(cell, tuple) else tag("td", cell)
@@ -188,7 +188,7 @@ def figure(drawing: Figure, caption: str = "", titles: Mapping[str, str] | None 
     Args:
         drawing: the figure.
         caption: the text below it.
-        titles: the `gid` of an artist -> the text that is shown where the pointer rests on it.
+        titles: the `gid` of an artist -> the text that is shown when the pointer rests on it.
     """
     import matplotlib
     file = io.StringIO()

@@ -30,7 +30,7 @@ def open_model(model: ModelName | keras.Model, size: Size | None = None, has_val
         model: the name of a net ("resnet50d"), also with a checkpoint, which decides the head and the size of
             the images ("resnet50d.ra2_in1k"), or another package's name for it; a `.keras` file; or a model,
             which is returned as it is.
-        size: of the images of a net that is given by its name; by default the net's own.
+        size: size of the images of a net that is given by its name; by default the net's own.
         has_values: whether the weights have values; without values a net of any size takes no memory, and
             cannot run.
         **fields: fields of the Spec of a net that is given by its name.

@@ -21,11 +21,11 @@ def optimize(model: ModelName | keras.Model, *, passes: Sequence[str | Callable[
     change.
 
     Batch normalization is folded into convolutions, activations are fused, strides move to where they save
-    work, and more; see the passes in `reskeras.graph.optimize`.  Where the check finds a difference, the
+    work, and more; see the passes in `reskeras.graph.optimize`.  If the check finds a difference, the
     model is returned as it was, with a warning, and the report says which pass made it and why.
 
     Args:
-        model: the name of a net ("resnet50d", with its default weights where it has some, or
+        model: the name of a net ("resnet50d", with its default weights if it has some, or
             "resnet50d.ra2_in1k"), a `.keras` file, or a functional or sequential keras.Model; nested models
             are resolved.
         passes: names of passes, or functions Graph -> PassResult, in order; by default those of the target.
@@ -35,7 +35,7 @@ def optimize(model: ModelName | keras.Model, *, passes: Sequence[str | Callable[
         images: (N, height, width, channels) as the model takes them; the report then has the share of them
             that keep their class.
         latency: whether one call on one image is timed before and after.
-        size: of the images, where the model takes any size: pixels on a side, or (height, width).  Passes
+        size: size of the images, if the model takes any size: pixels on a side, or (height, width).  Passes
             that need a size use it, and the count of multiply-accumulates (224 pixels by default).
 
     Returns:
@@ -61,7 +61,7 @@ def optimize(model: ModelName | keras.Model, *, passes: Sequence[str | Callable[
 
 def optimize_and_save(model: str, output: str | None = None, report: str | None = None, fusions: bool = False,
                       **options: Any) -> OptimizationReport:
-    """`optimize` for the shell: prints the report, and writes the model and the report where a file is given.
+    """`optimize` for the shell: prints the report, and writes the model and the report if a file is given.
 
     Args:
         model: the name of a net or a `.keras` file.
@@ -88,5 +88,5 @@ def optimize_and_save(model: str, output: str | None = None, report: str | None 
 
 
 def print_result(report: OptimizationReport) -> int:
-    """Returns: the exit code, 1 where the model came back as it was.  The report is printed already."""
+    """Returns: the exit code, 1 if the model came back as it was.  The report is printed already."""
     return int(bool(report.refusal))

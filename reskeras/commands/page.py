@@ -38,14 +38,14 @@ def page(model: ModelName | keras.Model, output: str | os.PathLike[str] = "net.h
     Args:
         model: as in `reskeras.cost`.
         output: the page, an .html file.
-        size: of the images: pixels on a side, or (height, width).  By default the model's own.
+        size: size of the images: pixels on a side, or (height, width).  By default the model's own.
 
     Returns:
         The path of the page.
 
     Raises:
-        ArgumentError: for an unknown name, or where a size is missing.
-        ValueError: for a model that has no graph, or an `output` with another suffix than .html.
+        ArgumentError: for an unknown name, or if a size is missing.
+        ValueError: for a model that has no graph, or an `output` with a suffix other than .html.
         OSError: if a file cannot be read or written.
 
     Example:
@@ -87,7 +87,7 @@ def build_page(model: keras.Model, size: Size | None = None) -> html.Html:
                             "reskeras.optimize checks it.")),
         _small(f"{CONVENTION}. Activations are the outputs of convolutions and dense layers. The receptive "
                f"field is that "
-               "of the layers on the path, also beyond the border; \"+ all\" where a gate or a normalization "
+               "of the layers on the path, also beyond the border; \"+ all\" if a gate or a normalization "
                "sees the "
                "whole image. Memory is that of one image's activations, each from the layer that makes it to "
                "the last "

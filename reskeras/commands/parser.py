@@ -7,7 +7,7 @@ from typing import Callable
 from .. import __version__
 from ..train.training import training_fields
 from .command_parser import CommandParser
-from .option_values import parse_names, parse_number, parse_size, parse_value, parse_whole_number
+from .option_values import parse_names, parse_number, parse_size, parse_value, parse_int
 
 SOURCES = "folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10, cifar100 or digits"
 Commands = Callable[..., CommandParser]         # adds one, see `make_parser`
@@ -57,7 +57,7 @@ def _add_analysis(add: Commands) -> None:
               is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE", help="such as resnet50d, or a .keras file")
     _add_size(sub, "size of the images; by default the net's own")
-    sub.add_argument("--batch-size", type=parse_whole_number, default=1, metavar="N",
+    sub.add_argument("--batch-size", type=parse_int, default=1, metavar="N",
                      help="images at once, for the memory (default: %(default)s)")
     sub.add_switch("--per-layer", "the table of the layers, too")
     sub.add_switch("--json", "print JSON")
@@ -79,7 +79,7 @@ def _add_demo(add: Commands) -> None:
                      help="seconds instead of minutes: a smaller net, few epochs")
     sub.add_argument("--output", default="saved_models/demo", metavar="FOLDER",
                      help="folder of the files (default: %(default)s)")
-    sub.add_argument("--seed", type=parse_whole_number, default=0, metavar="N",
+    sub.add_argument("--seed", type=parse_int, default=0, metavar="N",
                      help="seed of the weights, the order and the augmentation (default: %(default)s)")
     sub.add_argument("--quiet", action="store_true", help="print nothing")
     sub.add_argument("--keep", action="store_true",
@@ -96,15 +96,15 @@ def _add_use(add: Commands) -> None:
     sub.add_argument("model", metavar="NAME[.TAG]|FILE", help="such as cifar_resnet20.digits")
     sub.add_argument("--data", required=True, metavar="SOURCE", help=SOURCES)
     sub.add_argument("--split", choices=("test", "train"), default="test",
-                     help="which images, where the data have both (default: %(default)s)")
-    sub.add_argument("--crops", type=parse_whole_number, choices=(1, 10), default=1, help="crops of each image (default: "
-                                                                           "%(default)s)")
-    sub.add_argument("--scales", type=parse_whole_number, nargs="+", default=(), metavar="PIXELS",
+                     help="which images, if the data have both (default: %(default)s)")
+    sub.add_argument("--crops", type=parse_int, choices=(1, 10), default=1,
+                     help="crops of each image (default: %(default)s)")
+    sub.add_argument("--scales", type=parse_int, nargs="+", default=(), metavar="PIXELS",
                      help="instead of crops: shorter sides of each image")
-    sub.add_argument("--batch-size", type=parse_whole_number, default=32, metavar="N", help="images at once (default: "
-                                                                             "%(default)s)")
+    sub.add_argument("--batch-size", type=parse_int, default=32, metavar="N",
+                     help="images at once (default: %(default)s)")
     _add_metadata(sub)
-    sub.add_argument("--max-unreadable", type=parse_whole_number, default=100, metavar="N",
+    sub.add_argument("--max-unreadable", type=parse_int, default=100, metavar="N",
                      help="how many unreadable images may be left out (default: %(default)s)")
     sub.add_switch("--json", "print JSON")
 
@@ -128,7 +128,7 @@ def _add_graph(add: Commands) -> None:
     sub.add_argument("--target", choices=("saved_model", "tflite", "openvino"), help="what will run it")
     sub.add_argument("--passes", type=parse_names, metavar="PASS,PASS",
                      help="instead of the target's: fold_bn,fuse_activation")
-    _add_size(sub, "size of the images, where the net takes any size")
+    _add_size(sub, "size of the images, if the net takes any size")
     sub.add_argument("--no-check", dest="check", action="store_false",
                      help="do not compare the two in float64")
     sub.add_argument("--latency", action="store_true", help="time one image before and after")
@@ -145,9 +145,9 @@ def _add_files(add: Commands) -> None:
                      help="quantize a .tflite: the weights, or everything (int8)")
     sub.add_argument("--calibration-data", metavar="FOLDER", help="images for int8, some hundred of them")
     sub.add_argument("--validation-data", metavar="FOLDER", help="other images to compare on")
-    _add_size(sub, "size of the images, where the net takes any size")
-    sub.add_argument("--batch-size", type=parse_whole_number, metavar="N",
-                     help="images per call; by default 1 in a .tflite, else any number")
+    _add_size(sub, "size of the images, if the net takes any size")
+    sub.add_argument("--batch-size", type=parse_int, metavar="N",
+                     help="images per call; by default 1 in a .tflite, otherwise any number")
     sub.add_argument("--io", choices=("int8", "uint8", "float32"), default="int8",
                      help="type of input and output in int8 (default: %(default)s)")
     _add_metadata(sub)
@@ -162,22 +162,22 @@ def _add_files(add: Commands) -> None:
     sub.add_argument("--debug-quantization", action="store_true", help="print what int8 does to each layer")
     sub.add_argument("--c-array", action="store_true",
                      help="write the .tflite as C++ source too, for microcontrollers")
-    sub.add_argument("--threads", type=parse_whole_number, default=1, metavar="N",
+    sub.add_argument("--threads", type=parse_int, default=1, metavar="N",
                      help="threads of the runtimes when they are timed (default: %(default)s)")
     sub.add_argument("--no-strict", dest="strict", action="store_false",
-                     help="keep a file that falls short; its report says passed: false")
+                     help="keep a file that does not pass; its report says passed: false")
 
     sub = add("verify", "check exported files on this machine, with their own runtime alone", "verify_all")
     sub.add_argument("files", nargs="+", metavar="FILE")
-    sub.add_argument("--threads", type=parse_whole_number, default=1, metavar="N", help="threads of the runtime (default: "
-                                                                         "%(default)s)")
+    sub.add_argument("--threads", type=parse_int, default=1, metavar="N",
+                     help="threads of the runtime (default: %(default)s)")
     sub.add_switch("--json", "print JSON")
 
     sub = add("benchmark", "compare exported files: latency, bytes, agreement", is_quiet=True)
     sub.add_argument("files", nargs="+", metavar="FILE")
-    sub.add_argument("--threads", type=parse_whole_number, default=1, metavar="N", help="threads of each runtime (default: "
-                                                                         "%(default)s)")
-    _add_size(sub, "size of the images, where the files take any size")
+    sub.add_argument("--threads", type=parse_int, default=1, metavar="N",
+                     help="threads of each runtime (default: %(default)s)")
+    _add_size(sub, "size of the images, if the files take any size")
     sub.add_switch("--json", "print JSON")
 
 
@@ -210,22 +210,22 @@ def _add_train(add: Commands) -> None:
                      help="distribution: auto, none, mirrored, multi_worker or tpu (default: %(default)s)")
     sub.add_argument("--dtype", metavar="POLICY", help="dtype policy of the layers, such as mixed_bfloat16")
     sub.add_argument("--jit-compile", action="store_true", help="compile with XLA")
-    sub.add_argument("--micro-batches", type=parse_whole_number, default=1, metavar="N",
+    sub.add_argument("--micro-batches", type=parse_int, default=1, metavar="N",
                      help="divide each batch into so many parts, to save memory (default: %(default)s)")
-    sub.add_argument("--classes", type=parse_whole_number, metavar="N", help="number of classes, where the data do not "
-                                                              "say it")
+    sub.add_argument("--classes", type=parse_int, metavar="N",
+                     help="number of classes, if the data do not say it")
     sub.add_argument("--preprocessing", metavar="NAME.TAG",
                      help="how images are prepared, for a file that does not know it: as for this checkpoint")
     _add_overrides(sub)
-    sub.add_argument("--seed", type=parse_whole_number, default=0, metavar="N",
+    sub.add_argument("--seed", type=parse_int, default=0, metavar="N",
                      help="seed of the weights, the order and the augmentation (default: %(default)s)")
     sub.add_argument("--deterministic", action="store_true",
                      help="get the same weights to the bit each time; slower")
-    sub.add_argument("--save-every", type=parse_whole_number, default=1000, metavar="N",
+    sub.add_argument("--save-every", type=parse_int, default=1000, metavar="N",
                      help="batches between checkpoints (default: %(default)s)")
-    sub.add_argument("--max-unreadable", type=parse_whole_number, default=100, metavar="N",
+    sub.add_argument("--max-unreadable", type=parse_int, default=100, metavar="N",
                      help="how many unreadable images may be left out (default: %(default)s)")
-    sub.add_argument("--verbose", type=parse_whole_number, choices=(0, 1, 2), default=1,
+    sub.add_argument("--verbose", type=parse_int, choices=(0, 1, 2), default=1,
                      help="0: nothing, 1: a progress bar, 2: a line for each epoch (default: %(default)s)")
     group = sub.add_argument_group("fields of the recipe's training", "by default the recipe's own values")
     for field in training_fields():
@@ -258,8 +258,8 @@ def _add_size(sub: CommandParser, text: str) -> None:
 def _add_classifier(sub: CommandParser, top: int) -> None:
     sub.add_argument("--model", required=True, metavar="NAME[.TAG]|FILE",
                      help="such as cifar_resnet20.digits")
-    sub.add_argument("--top", type=parse_whole_number, default=top, metavar="N", help="how many classes (default: "
-                                                                       "%(default)s)")
+    sub.add_argument("--top", type=parse_int, default=top, metavar="N",
+                     help="how many classes (default: %(default)s)")
     _add_metadata(sub)
 
 

@@ -31,7 +31,7 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
         preprocessing: for a net that does not know it: a checkpoint, its name, a `Preprocessing`, or a model
             that knows it.
         labels: a label set such as "cifar10", a list of names, or a text file with one name a line.  By
-            default the names that the net knows, or the numbers of the classes where it knows none.
+            default the names that the net knows, or the numbers of the classes if it knows none.
 
     Returns:
         For each image {"image": path, "predictions": [{"label", "id", "score"}, ...]}, the likeliest class
@@ -40,7 +40,7 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
 
     Raises:
         ValueError: for an unknown or unreadable model, one that is no image classifier, one whose
-            preprocessing is not known, or labels of another number than its classes.
+            preprocessing is not known, or if the number of labels is not that of its classes.
         FileNotFoundError: if `model` is the path of a file that does not exist.
 
     Example:
@@ -74,7 +74,7 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
 
 
 def predict_existing(images: list[str], **options: Any) -> Results:
-    """`predict` for the shell, which need not wait for Keras where the model or all images are missing.
+    """`predict` for the shell, which need not wait for Keras if the model or all images are missing.
 
     Raises:
         FileNotFoundError: if none of the images exists, and as `predict`.

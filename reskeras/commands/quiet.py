@@ -14,7 +14,7 @@ _terminal: int | None = None        # inside `quiet_tensorflow`: what the descri
 def quiet_tensorflow() -> Iterator[None]:
     """Inside the block, what TensorFlow's C++ code logs is not shown; no setting of Python reaches it.
 
-    The log is shown where the block fails, except for the errors whose message says everything (ValueError,
+    The log is shown if the block fails, except for the errors whose message says everything (ValueError,
     OSError).
     """
     global _terminal

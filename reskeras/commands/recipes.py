@@ -17,7 +17,7 @@ def show(name: str, *, diff: str | None = None, overrides: Iterable[str] = (),
     """A recipe as text, with the source of every value.
 
     Args:
-        name: of the recipe.
+        name: name of the recipe.
         diff: another recipe: only the values in which the two differ are listed.
         overrides: other values of the training, such as "epochs=10".
         model_overrides: other values of the net, such as "drop_path_rate=0.1".

@@ -1,6 +1,6 @@
 """What really runs: the kernels of a model in Keras, TensorFlow, TensorFlow Lite and OpenVINO.
 
-Each reader transcribes its runtime's own report, in float32 on the CPU, for one image (of 96 pixels where any
+Each reader transcribes its runtime's own report, in float32 on the CPU, for one image (of 96 pixels if any
 size fits).
 """
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..graph.graph import Graph
 from ..graph.layer_traits import LINEAR
 from ..graph.node import Node
 
-SIZE = 96               # pixels on a side of an image, where the model takes any size
+SIZE = 96               # pixels on a side of an image, if the model takes any size
 ACTIVATIONS = ("Relu", "Clamp", "Swish", "Sigmoid", "HSwish", "HSigmoid", "Elu", "Gelu", "Tanh", "PRelu",
                "Mish",
                "SoftPlus")
@@ -58,7 +58,7 @@ def read_kernels(model: keras.Model) -> dict[str, list[Kernel] | str]:
     away, and then fuses nothing.
 
     Returns:
-        Runtime -> its kernels, or the reason where it is not installed or does not take the model.
+        Runtime -> its kernels, or the reason if it is not installed or does not take the model.
     """
     with tf.device("CPU"):
         copy = _copy_without_zeros(model)

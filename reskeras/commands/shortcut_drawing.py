@@ -22,7 +22,7 @@ def find_shortcuts(layers: Sequence[LayerCost]) -> dict[str, Shortcut]:
     """The shortcut of each block that ends in an addition of two paths from one input.
 
     Args:
-        layers: of a `Cost`, in their order.
+        layers: the layers of a `Cost`, in their order.
     """
     members_of: dict[str, list[int]] = {}
     for i, layer in enumerate(layers):
@@ -52,7 +52,7 @@ def _find_shortcut(layers: Sequence[LayerCost], members: list[int]) -> Shortcut 
 
 
 def _ancestors(layers: Sequence[LayerCost], layer: int, block: set[int]) -> set[int]:
-    """The layers of the block that `layer` depends on, and itself where it is in the block."""
+    """The layers of the block that `layer` depends on, and itself if it is in the block."""
     ancestors: set[int] = set()
     waiting = [layer]
     while waiting:

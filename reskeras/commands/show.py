@@ -14,7 +14,7 @@ def show(name: str, *, diff: str | None = None, page: str | os.PathLike[str] | N
     """Describes a net.
 
     Args:
-        name: of the net, also with a checkpoint's tag, or another package's name for it.
+        name: name of the net, with a checkpoint's tag or without, or another package's name for it.
         diff: another net: only the fields in which the two differ are listed.
         page: an .html file: a page about the family of the net is written instead.
 

@@ -29,7 +29,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines with names, each (positions, values); where the positions are words, a row of points for each
+    """Lines with names, each (positions, values); if the positions are words, a row of points for each
     word.
 
     Attributes:
@@ -107,7 +107,7 @@ def draw_charts(charts: Sequence[Chart], ink: str) -> Figure:
 
 
 def _list_words(chart: Chart) -> list[str]:
-    """The positions of a chart, where they are words."""
+    """The positions of a chart, if they are words."""
     positions = [position for line in chart.lines.values() for position in line[0]]
     return list(dict.fromkeys(position for position in positions if isinstance(position, str)))
 

@@ -26,7 +26,7 @@ def tour(output: str | os.PathLike[str] = "tour.html") -> pathlib.Path:
         The path of the page.
 
     Raises:
-        ValueError: for another suffix than .html.
+        ValueError: for a suffix other than .html.
         ImportError: if matplotlib is not installed.
         OSError: if it cannot be written.
     """
@@ -87,7 +87,7 @@ def _chapter(name: str, study: Study) -> html.Html:
 
 
 def _chart_caption(chart: Chart) -> str:
-    """What a chart shows, where it has no legend that says it."""
+    """What a chart shows, if it has no legend that says it."""
     return "" if len(chart.lines) > 1 else f"{chart.y or chart.x}: {', '.join(chart.lines)}"
 
 

@@ -35,14 +35,14 @@ def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
 def train(model: str | None = None, data: str | None = None, recipe: str = "finetune", *,
           output: str | None = None,
           resume: str | None = None, **options: Any) -> str:
-    """`fit` for the shell, where a training always has a folder: `runs/NAME.RECIPE` if none is given.
+    """`fit` for the shell: a training run always has a folder, `runs/NAME.RECIPE` if none is given.
 
     Args:
         model: the name of a net or a `.keras` file.
         data: a source of images.
         recipe: the name of a recipe.
         output: a new folder.
-        resume: the folder of a training to resume.
+        resume: the folder of a training run to resume.
         **options: of `fit`.
 
     Returns:
@@ -79,7 +79,7 @@ def print_result(summary: str) -> int:
 
 
 def _write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
-    """Writes curves.png (with matplotlib) and report.html into the folder of a training.
+    """Writes curves.png (with matplotlib) and report.html into the folder of a training run.
 
     Returns:
         The path of the page.

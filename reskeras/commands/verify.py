@@ -18,7 +18,7 @@ def verify(file: Path, *, threads: int = 1) -> VerificationReport:
 
     Args:
         file: a file that `reskeras.export` wrote; its `.json` and `.npz` files must be beside it.
-        threads: of the runtime.
+        threads: number of threads of the runtime.
 
     Returns:
         A report: `passed`, `faults`, and by runtime the differences and the latency.
@@ -42,7 +42,7 @@ def verify_all(files: Iterable[Path], threads: int = 1) -> list[VerificationRepo
 
 
 def print_result(reports: list[VerificationReport], json: bool = False) -> int:
-    """Prints a line for each file, or JSON.  Returns: the exit code, 1 where a file did not pass."""
+    """Prints a line for each file, or JSON.  Returns: the exit code, 1 if a file did not pass."""
     if json:
         print("[" + ",\n".join(report.to_json() for report in reports) + "]")
     else:

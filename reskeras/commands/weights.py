@@ -4,7 +4,8 @@ from __future__ import annotations
 from typing import Iterable, Iterator, NoReturn
 
 from ..errors import ArgumentError
-from ..weights.table import get_weights, list_weights
+from ..weights.checkpoint import Checkpoint
+from ..weights.table import find_weights, get_weights, list_weights
 from .catalog_tables import format_checkpoints
 
 
@@ -42,9 +43,14 @@ def _explain_no_match(pattern: str | None, dataset: str | None, license: str | N
                         f"{' and '.join(filters)} have", known)
 
 
+def _find_all(names: Iterable[str]) -> list[Checkpoint]:
+    """The checkpoints of some names.  Raises: ArgumentError."""
+    return [find_weights(name, "names") for name in names]
+
+
 def show(names: Iterable[str]) -> Iterator[str]:
     """All that is known of some checkpoints, a line for each field."""
-    for checkpoint in list(map(get_weights, names)):
+    for checkpoint in _find_all(names):
         for field, value in {**vars(checkpoint), "note": checkpoint.note}.items():
             yield f"{field:18} {value}"
 
@@ -53,14 +59,14 @@ def fetch(names: Iterable[str]) -> Iterator[str]:
     """Downloads and checks checkpoints.  Yields: the path of each file."""
     from ..weights.fetch import fetch_checkpoint
     # a wrong name is an error before the first download
-    for checkpoint in list(map(get_weights, names)):
+    for checkpoint in _find_all(names):
         yield str(fetch_checkpoint(checkpoint))
 
 
 def verify(names: Iterable[str]) -> Iterator[str]:
     """Reads the cached files of checkpoints again.  Yields: SHA-256 and name of each."""
     from ..weights.fetch import verify_cached_file
-    for checkpoint in list(map(get_weights, names)):
+    for checkpoint in _find_all(names):
         yield f"{verify_cached_file(checkpoint)}  {checkpoint.name}"
 
 
