@@ -59,7 +59,7 @@ def build(spec: AnySpec, *, include_top: bool = True,
         A functional model on images (N, H, W, C).
 
     Raises:
-        ValueError: for a bad argument; the message names it and what was expected.
+        ValueError: for an invalid argument; the message says which one, and what was expected.
         OSError: if the weights cannot be downloaded or read.
         ImportError: for weights that only PyTorch can read, if PyTorch is not installed.
     """
@@ -121,7 +121,7 @@ def use_dtype_policy(dtype: str | keras.DTypePolicy | None) -> Iterator[None]:
 
 
 def load(path: str | os.PathLike[str], compile: bool = False) -> keras.Model:
-    """Loads a `.keras` file: any that Keras can load, even one of a net with a thousand layers.
+    """Loads a `.keras` file: any that Keras can load, even with a thousand layers.
 
     Args:
         path: a file that `reskeras.save` or `model.save` wrote.
@@ -162,7 +162,7 @@ def save(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 
 def _build_body(x: Tensor, spec: AnySpec) -> Tensor:
-    """Everything between the image and the head."""
+    """Makes the layers between the image and the head."""
     if isinstance(spec, InceptionSpec):
         return build_inception(x, spec)
     assert isinstance(spec, Spec)
@@ -192,15 +192,16 @@ def _find_input_shape(spec: AnySpec, input_tensor: Tensor | None,
                                 "a Keras tensor, such as keras.Input((224, 224, 3))")
         tensor_shape = tuple(input_tensor.shape[1:])
         if input_shape is not None and tuple(input_shape) != tensor_shape:
-            raise ArgumentError("input_shape", tuple(input_shape), f"the shape of input_tensor, {tensor_shape}")
+            raise ArgumentError("input_shape", tuple(input_shape),
+                                f"the shape of input_tensor, {tensor_shape}")
         input_shape = tensor_shape
     if input_shape is None:
         input_shape = (spec.input_size, spec.input_size, 3)
 
     shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
-    is_good = (len(shape) == 3 and shape[2] is not None
+    is_valid = (len(shape) == 3 and shape[2] is not None
                and all(side is None or (to_whole_number(side) or 0) > 0 for side in shape))
-    if not is_good:
+    if not is_valid:
         raise ArgumentError("input_shape", input_shape, "(height, width, channels), such as "
                             f"({spec.input_size}, {spec.input_size}, 3); height and width may be None")
     if isinstance(spec, InceptionSpec) and any(side is not None and side < 75 for side in shape[:2]):

@@ -4,9 +4,10 @@ How `create("timm/resnest50d")` becomes a model:
 
 1. `find_variant` looks the name up: "timm/resnest50d" is another package's name for the variant "resnest50"
    (`variants.py`; the names come from its `sources` and from the table of checkpoints).
-2. `create` calls the variant with the caller's arguments (`builder.py`), which finds its default checkpoint
-   and passes its Spec on to
-3. `build` (`build.py`): stem, blocks and head from `blocks/`, then the checkpoint's tensors from `weights/`.
+2. `create` calls the variant with the caller's arguments (`builder.py`), which finds the default
+   checkpoint and the Spec.
+3. The variant calls `build` (`build.py`), which makes stem, blocks and head (`blocks/`) and loads the
+   checkpoint's tensors (`weights/`).
 """
 from __future__ import annotations
 
@@ -50,9 +51,8 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
         The model, on images (N, H, W, C).
 
     Raises:
-        ValueError: for a name that no net has (the message names the nearest), and for a value that an
-            argument cannot take.
-        TypeError: for an unknown argument; the message names the nearest.
+        ValueError: for an unknown name (the message suggests the nearest one), and for an invalid value of an argument.
+        TypeError: for an unknown argument; the message suggests the nearest name.
         OSError: if published weights cannot be downloaded or read.
 
     Example:
@@ -82,15 +82,15 @@ def open_model(model: str | os.PathLike[str] | keras.Model, **arguments: Any) ->
 
     Args:
         model: the name of a net, see `create`; the path of a `.keras` file; or a `keras.Model`.
-        **arguments: for `create`, where `model` is a name.
+        **arguments: for `create`, if `model` is a name.
 
     Returns:
-        The net of that name, the model in that file, or the model as it is.
+        The net of that name, the model in that file, or `model` unchanged.
 
     Raises:
         ValueError: for an unknown name, an unsupported type of `model`, or an unreadable file.
         FileNotFoundError: if there is no such file.
-        TypeError: for `arguments` where `model` is not a name.
+        TypeError: for `arguments` if `model` is not a name.
     """
     check_model_kind(model)
     if isinstance(model, str) and not is_file_name(model):
@@ -147,7 +147,7 @@ def find_variant(name: str) -> tuple[Variant, str, dict[str, Any]]:
         another package's net of that name differs from the variant.
 
     Raises:
-        ValueError: for a name that no net has; the message names the nearest.
+        ValueError: for an unknown name; the message suggests the nearest one.
     """
     if not isinstance(name, str):
         raise ArgumentError("name", name, "a string such as 'resnet50d'")
@@ -169,7 +169,7 @@ def find_variant(name: str) -> tuple[Variant, str, dict[str, Any]]:
 
 @functools.cache
 def list_source_names() -> dict[str, tuple[str, dict[str, Any]]]:
-    """Other packages' names of nets.
+    """Lists other packages' names of nets.
 
     Returns:
         "timm/resnet50" -> (name of the variant, Spec fields in which that net differs from it).
@@ -185,7 +185,7 @@ def list_builders() -> dict[str, str]:
 
 
 def get_builder(name: str) -> Variant:
-    """The builder of that name.  Raises: AttributeError that names the nearest."""
+    """The builder of that name.  Raises: AttributeError, which suggests the nearest name."""
     builders = list_builders()
     if name in builders:
         return variants.VARIANTS[builders[name]]
@@ -196,11 +196,10 @@ def get_builder(name: str) -> Variant:
 def _suggest_spelling(name: str, spelling: dict[str, str]) -> str:
     """The end of an error message, "; did you mean 'x'?", or "" if no known name is similar.
 
-    Only letters and digits count.  The first of these that exists is suggested: the same name, also another
-    package's; the shortest name that begins with it; a name that ends with it; a similar name.
+    Only letters and digits count.  Suggests the first that exists of: the same name (also of another package); the shortest name that begins with it; a name that ends with it; a similar name.
 
     Args:
-        name: what was given.
+        name: the name that was given.
         spelling: a known name -> how to write it in the message.
     """
     known = {_letters_and_digits(k): v for k, v in spelling.items()}
@@ -227,7 +226,7 @@ def _letters_and_digits(name: str) -> str:
 
 @dataclass(frozen=True)
 class VariantCost:
-    """What a variant costs at its own image size and number of classes.
+    """The cost of a variant at its default image size and number of classes.
 
     Args:
         params: trainable parameters.
@@ -254,14 +253,13 @@ def list_models(pattern: str | None = None, *, family: str | None = None, max_pa
         pattern: a shell pattern of names, such as "resnest*".
         family: only nets of this family, such as "resnext".
         max_params: only nets with at most this number of trainable parameters, such as 26e6.
-        max_macs: only nets with at most so many multiply-accumulates, such as 4e9, for one image of the net's
-            own size.
+        max_macs: only nets with at most this number of multiply-accumulates, such as 4e9, for one image of the net's default size.
 
     Returns:
         The names, in the order of the table in `variants.py`.
 
     Raises:
-        ValueError: for an unknown family; the message names the nearest.
+        ValueError: for an unknown family; the message suggests the nearest name.
 
     Example:
         >>> reskeras.list_models("*50d*", max_params=26e6)
@@ -275,9 +273,9 @@ def list_models(pattern: str | None = None, *, family: str | None = None, max_pa
 
 
 def check_family(family: str, *others: str) -> None:
-    """Raises: ArgumentError for what is no family, nor one of the `others` that are allowed in its place."""
+    """Raises: ArgumentError for an unknown family, unless it is one of the `others` that are allowed too."""
     known = [*others, *variants.FAMILIES]
-    if family not in known:     # a family's name is short, so that even a far one may be meant
+    if family not in known:     # names of families are short: even a less similar one may be meant
         suggestion = nearest(family, known, cutoff=0.3).removeprefix("; ")
         raise ArgumentError("family", family, f"one of {', '.join(map(repr, known))}", hint=suggestion)
 

@@ -1,4 +1,4 @@
-"""From images to what a model takes, and from what it gives to the names of classes."""
+"""From images to the input of a model, and from its scores to the names of classes."""
 from __future__ import annotations
 
 import os
@@ -16,19 +16,19 @@ from .weights.checkpoint import Checkpoint
 
 def get_preprocessing(model: str | os.PathLike[str] | keras.Model | Checkpoint | Preprocessing,
                       test: bool = False) -> Preprocessing:
-    """The function from images (files, bytes, pixels) to what a model's weights expect.
+    """The function that prepares images (files, bytes, pixels) as a model's weights expect.
 
     Args:
         model: a model with metadata, a `.keras` file of one, a checkpoint, or its name
             ("resnet50v1_5.a1_in1k"; "resnet50v1_5" is the net's default checkpoint).
-        test: whether to resize and crop as for the published accuracy, which may be of a larger image.
+        test: whether to resize and crop as for the published accuracy, which may use a larger image.
 
     Returns:
-        A `Preprocessing`: call it on images or within tf.data, or ask it for `as_layers()`.
+        A `Preprocessing`: call it on images or in tf.data, or call its `as_layers()`.
 
     Raises:
-        ValueError: if the model does not know it, or takes images of another size than test=True asks for.
-        TypeError: for anything else than a model, a checkpoint or a name.
+        ValueError: if the model has no known preprocessing, or takes images of a size other than that of test=True.
+        TypeError: for anything other than a model, a checkpoint or a name.
 
     Example:
         >>> model = reskeras.ResNet50D()
@@ -54,8 +54,7 @@ def preprocess_input(x: Any, model: str | os.PathLike[str] | keras.Model | Check
     The images must have the model's size already; `get_preprocessing` also reads files and resizes.
 
     Args:
-        x: an RGB image (height, width, 3) or a batch of them, pixels in 0..255: an array or a tensor.  Gray,
-            with one channel, for a model of gray images.
+        x: an RGB image (height, width, 3) or a batch of them, pixels in 0..255: an array or a tensor.  A model of gray images takes one channel.
         model: as in `get_preprocessing`.
 
     Returns:
@@ -63,7 +62,7 @@ def preprocess_input(x: Any, model: str | os.PathLike[str] | keras.Model | Check
         itself.
 
     Raises:
-        ValueError: for another number of channels, or where the model does not know its preprocessing.
+        ValueError: for a wrong number of channels, or if the model has no known preprocessing.
 
     Example:
         >>> scores = model.predict(reskeras.preprocess_input(images, model))
@@ -83,17 +82,15 @@ def decode_predictions(preds: Any, top: int = 5, labels: Any = None) -> list[lis
     Args:
         preds: scores (samples, classes), as a classifier's `predict` gives them.
         top: how many classes to give for each sample.
-        labels: what the classes are called: a label set ("imagenet-1k", "imagenet-12k", "imagenet-21k",
+        labels: the names of the classes: a label set ("imagenet-1k", "imagenet-12k", "imagenet-21k",
             "cifar10", "cifar100", "digits"), a list of names in the order of the classes, a checkpoint, or a
-            model with metadata. May be left out for ImageNet's 1000 (or 1001, with a background class before
-            them), 11821 and 21843 classes.
+            model with metadata. May be left out for ImageNet's 1000, 11821 and 21843 classes (or 1001: a background class and the 1000).
 
     Returns:
         For each sample a list of (synset or index, name, score), the likeliest first.
 
     Raises:
-        ValueError: for scores of another shape, labels of another number, or no labels where the number is
-            ambiguous.
+        ValueError: for scores of another shape, a wrong number of labels, or no labels if the number of classes is ambiguous.
 
     Example:
         >>> reskeras.decode_predictions(model.predict(images), top=1, labels=model)

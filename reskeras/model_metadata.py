@@ -1,9 +1,6 @@
-"""What a model knows of its images and classes: `ModelMetadata`, where a model keeps them, and how they are
-found.
+"""What a model knows about its images and classes: `ModelMetadata`, where it is stored, how it is found.
 
-A net that `reskeras.create` builds with published weights is a `ModelWithMetadata`: it knows how its images
-are prepared and what its classes are called, and a saved file keeps both.  `get_metadata` finds them also for
-a model that was built around such a net.
+A net that `reskeras.create` builds with published weights is a `ModelWithMetadata`: it knows how its images are prepared and what its classes are called, and a saved file keeps both.  `get_metadata` also finds them for a model that contains such a net.
 """
 from __future__ import annotations
 
@@ -26,15 +23,14 @@ from .weights.table import find_weights
 Labels = str | tuple[str, ...]      # the name of a label set, or the names of the classes
 EXAMPLE = "'resnet50v1_5.a1_in1k'"
 
-# The names in files (.keras, .tflite, the report of an export): the metadata have the first one as their key,
-# and their fields (left) the keys on the right.
+# Names in files (.keras, .tflite, export report): METADATA_KEY is the key of the metadata; _FIELD_KEYS has for each field (left) its key (right).
 METADATA_KEY = "memory"
 _FIELD_KEYS = {"weights": "weights", "preprocessing": "preprocessing", "labels": "labels",
                "includes_preprocessing": "scales"}
 
-# Class names of layers allowed before a net, and of operations that `preprocess_input` creates
+# Class names of layers and operations before a net that scale pixels, and of those that do not
 _SCALING = re.compile("Rescaling|Normalization|Multiply|Add|Subtract|Divide|TrueDivide")
-_HARMLESS = re.compile(r"InputLayer|Resizing|CenterCrop|ResizeAndCrop|ReverseChannels|GetItem|Cast|Random\w+|"
+_NOT_SCALING = re.compile(r"InputLayer|Resizing|CenterCrop|ResizeAndCrop|ReverseChannels|GetItem|Cast|Random\w+|"
                        r"RandAugment|AugMix")
 
 
@@ -55,7 +51,7 @@ class ModelMetadata:
     includes_preprocessing: bool = False
 
     def get_config(self) -> dict[str, Any]:
-        """The metadata as a file keeps them, see `_FIELD_KEYS`."""
+        """The metadata as a file has them, see `_FIELD_KEYS`."""
         values = {**vars(self), "preprocessing": self.preprocessing and self.preprocessing.get_config()}
         return {key: values[field] for field, key in _FIELD_KEYS.items()}
 
@@ -81,15 +77,15 @@ class ModelMetadata:
             include_labels: whether the net's classes are the checkpoint's.
         """
         metadata = cls(checkpoint.name, resolve_preprocessing(checkpoint), checkpoint.labels)
-        return metadata._around(include_preprocessing, include_labels)
+        return metadata._for_outer_model(include_preprocessing, include_labels)
 
-    def _around(self, scales: bool, keeps_classes: bool) -> ModelMetadata:
-        """The metadata of a model that contains this net; it may scale first, or have other classes."""
+    def _for_outer_model(self, scales_pixels: bool, keeps_classes: bool) -> ModelMetadata:
+        """The metadata of a model that contains this net; it may scale pixels first, or have other classes."""
         preprocessing = self.preprocessing
-        if preprocessing and scales:
+        if preprocessing and scales_pixels:
             preprocessing = preprocessing.without_scaling()
         return replace(self, preprocessing=preprocessing, labels=self.labels if keeps_classes else (),
-                       includes_preprocessing=self.includes_preprocessing or scales)
+                       includes_preprocessing=self.includes_preprocessing or scales_pixels)
 
     def override(self, preprocessing: Any = None, labels: Any = None) -> ModelMetadata:
         """A copy of the metadata with new preprocessing or labels, if given.
@@ -111,7 +107,7 @@ class ModelMetadata:
 
         Args:
             shape: (height, width, channels) of the model's images; None is any size.
-            name: of the model, for an error.
+            name: the model's name, for an error.
             test: whether to resize and crop as in the test of the published accuracy.
         Raises:
             ArgumentError: if the preprocessing is not known.
@@ -123,8 +119,7 @@ class ModelMetadata:
         return self.preprocessing.for_input_shape(shape, test)
 
     def get_classes(self, number: int) -> tuple[tuple[str, str], ...]:
-        """(synset or index, name) of each of the `number` classes; the indices for both where no names are
-        known.
+        """(synset or index, name) of each of the `number` classes; without known names, the index twice.
 
         Raises:
             ValueError: if the number of names is not `number`.
@@ -138,7 +133,7 @@ class ModelWithMetadata(keras.Model):
     extra_config_keys = (METADATA_KEY,)      # config that `Graph.build` passes to the rebuilt model
 
     def __init__(self, *args: Any, metadata: ModelMetadata | None = None, **kwargs: Any):
-        saved = kwargs.pop(METADATA_KEY, None)       # Keras gives a saved config's keys as arguments
+        saved = kwargs.pop(METADATA_KEY, None)       # Keras passes the keys of a saved config as arguments
         super().__init__(*args, **kwargs)
         self.metadata = metadata if saved is None else ModelMetadata.from_config(saved)
 
@@ -156,9 +151,7 @@ def _unpickle(function: str, arguments: tuple[Any, ...]) -> Any:
     return getattr(ModelWithMetadata, function)(*arguments)
 
 
-# In a file the class is written with its registered name and with Keras' own class name and module.  So Keras
-# without this package opens a net that is made of Keras' layers as a functional model without metadata; and
-# tools that go by the class name know what it is.
+# A file has the registered name, and Keras' own class name and module.  So Keras without this package opens a net made of Keras layers as a functional model without metadata, and tools that read the class name recognize it.
 ModelWithMetadata.__name__, ModelWithMetadata.__module__ = "Functional", get_functional_module()
 keras.saving.register_keras_serializable("reskeras", "Net")(ModelWithMetadata)
 
@@ -169,19 +162,15 @@ def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = No
     `reskeras.predict`, `evaluate`, `explain` and `export` use both, and a saved file keeps them.
 
     Args:
-        model: a functional model.  One that `reskeras` built is changed in place; of another model a new one
-            with the same layers is made, which must be compiled again.
-        preprocessing: a checkpoint or its name, a `Preprocessing`, or a model that has metadata; scaling is
-            left out where `model` scales pixels itself.  What the model knows already, by default.
-        labels: a label set such as "cifar10", the names of the classes in order, or a text file with one name
-            a line.  What the model knows already, by default.
+        model: a functional model.  One that `reskeras` built is changed in place; for other models, a new one with the same layers is returned; compile it again.
+        preprocessing: a checkpoint or its name, a `Preprocessing`, or a model that has metadata; scaling is left out if `model` scales pixels itself.  Default: the model's current preprocessing.
+        labels: a label set such as "cifar10", the names of the classes in order, or a text file with one name per line.  Default: the model's current labels.
 
     Returns:
         A functional model with the attribute `metadata`, which a saved file keeps.
 
     Raises:
-        ArgumentError: for a model of several inputs or outputs, or a model as `preprocessing` that does not
-            say it.
+        ArgumentError: if the model has several inputs or outputs, or if `preprocessing` is a model without known preprocessing.
         ValueError: if the number of labels is not the number of the model's classes.
 
     Example:
@@ -203,41 +192,40 @@ def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = No
 
 
 def get_metadata(model: keras.Model) -> ModelMetadata:
-    """What a model knows about its images and classes; also if the model only contains a net of ours.
+    """What a model knows about its images and classes; even if the model only contains a net of this package.
 
     Args:
         model: any Keras model.
 
     Returns:
-        The model's own metadata, or those of the first net in it that has some, if only layers of known
-        effect (resizing, scaling, random augmentation) stand before that net.  The labels are left out if a
-        layer with weights comes after it.  Where nothing is known, the fields are empty.
+        The model's own metadata, or else those of the first net in it that has any, if only layers of known effect (resizing, scaling, random augmentation) come before that net.  The labels are left out if a layer with weights comes after it.  If nothing is known, the fields are empty.
 
     Example:
         >>> reskeras.get_metadata(reskeras.create("cifar_resnet20.cifar10")).labels
         'cifar10'
     """
-    metadata, scales = find_metadata(model), False
+    metadata, scales_pixels = find_metadata(model), False
     layers = _iterate_layers(model)
     for layer in layers:
         inner, class_name = find_metadata(layer), type(layer).__name__
         if inner is not None:
             inner_scales = get_metadata(layer).includes_preprocessing
             if metadata is None:
-                metadata = inner._around(scales, not any(getattr(later, "weights", ()) for later in layers))
-            scales = scales or inner_scales
+                keeps_classes = not any(getattr(later, "weights", ()) for later in layers)
+                metadata = inner._for_outer_model(scales_pixels, keeps_classes)
+            scales_pixels = scales_pixels or inner_scales
             break
         if _SCALING.fullmatch(class_name):
-            scales = True
-        elif not _HARMLESS.fullmatch(class_name):
+            scales_pixels = True
+        elif not _NOT_SCALING.fullmatch(class_name):
             break
 
     metadata = metadata or ModelMetadata()
-    return replace(metadata, includes_preprocessing=scales or metadata.includes_preprocessing)
+    return replace(metadata, includes_preprocessing=scales_pixels or metadata.includes_preprocessing)
 
 
 def find_metadata(layer: Any) -> ModelMetadata | None:
-    """The metadata that a model itself keeps; None for any other model or layer."""
+    """The metadata that a model itself has; None for any other model or layer."""
     return layer.metadata if isinstance(layer, ModelWithMetadata) else None
 
 
@@ -251,14 +239,13 @@ def _iterate_layers(model: keras.Model) -> Iterator[Any]:
 
 
 def get_class_names(model: keras.Model) -> tuple[str, ...]:
-    """The names of a model's classes, () where they are not known."""
+    """The names of a model's classes, () if they are not known."""
     metadata = get_metadata(model)
     return tuple(name for _, name in metadata.get_classes(model.output_shape[-1])) if metadata.labels else ()
 
 
 def _read_labels(labels: Any) -> Labels:
-    """A label set's name as it is, else the names of the classes; those in a text file, where `labels` is its
-    path.
+    """Returns a label set's name unchanged, or the class names (of a text file if `labels` is its path).
     """
     if isinstance(labels, (str, os.PathLike)) and labels not in list_label_sets():
         file = pathlib.Path(labels)
@@ -268,7 +255,7 @@ def _read_labels(labels: Any) -> Labels:
 
 
 def resolve_preprocessing(source: Any, argument: str = "preprocessing") -> Preprocessing:
-    """The preprocessing of a checkpoint or of its name, the value of an `argument`; a `Preprocessing` as is."""
+    """The preprocessing of a checkpoint (or its name); a `Preprocessing` is returned unchanged."""
     if isinstance(source, Preprocessing):
         return source
     checkpoint = find_weights(source, argument) if isinstance(source, str) else source

@@ -161,7 +161,7 @@ def test_input_tensor():
         # Keras warns of a tensor where the model's inputs are a list
         warnings.simplefilter("error", UserWarning)
         np.testing.assert_allclose(behind(x * 255), model(x), rtol=1e-4)
-    with pytest.raises(ValueError, match="contradicts"):
+    with pytest.raises(ValueError, match="expected the shape of input_tensor"):
         tiny("resnet18", input_tensor=image, input_shape=(32, 32, 3))
     with pytest.raises(ValueError, match="Keras tensor"):
         tiny("resnet18", input_tensor=np.ones((1, 8, 8, 3)), input_shape=None)

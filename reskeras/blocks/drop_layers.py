@@ -26,7 +26,7 @@ class StochasticDepth(layers.Layer):
         seed: a whole number, or None.
 
     Raises:
-        ValueError: for another rate or mode.
+        ValueError: for an invalid rate or mode.
     """
 
     def __init__(self, rate: float, mode: str = "sample", seed: int | None = None, **kwargs: Any):
@@ -44,12 +44,12 @@ class StochasticDepth(layers.Layer):
         return ops.where(is_kept, self.scale_kept(inputs), ops.zeros_like(inputs))
 
     def draw_kept(self, shape):
-        """Booleans of that shape at random: whether a branch is kept."""
+        """Draws random booleans of that shape: whether a branch is kept."""
         # drawn in float32: 1 - rate has few digits in half precision
         return keras.random.uniform(shape, dtype="float32", seed=self.seed_generator) < 1 - self.rate
 
     def scale_kept(self, inputs):
-        """A branch that is kept, divided by the probability to keep it."""
+        """Divides a branch that is kept by the probability to keep it."""
         return inputs / ops.cast(1 - self.rate, inputs.dtype)
 
     def compute_output_shape(self, input_shape):
@@ -64,12 +64,12 @@ class DropBlock2D(layers.Layer):
     """Drops squares of a feature map in training (Ghiasi et al. 2018, arXiv:1810.12890).
 
     Args:
-        rate: the expected fraction of cells that are dropped, in [0, 1).
-        block_size: the side of a square in cells; it is less where the map is smaller.
+        rate: the expected fraction of positions that are dropped, in [0, 1).
+        block_size: the side of a square in positions; less if the map is smaller.
         seed: a whole number, or None.
 
     Raises:
-        ValueError: for another rate or size.
+        ValueError: for an invalid rate or size.
     """
 
     def __init__(self, rate: float, block_size: int = 7, seed: int | None = None, **kwargs: Any):
@@ -85,11 +85,11 @@ class DropBlock2D(layers.Layer):
         _, height, width, _ = inputs.shape
         size = min(self.block_size, height or self.block_size, width or self.block_size)
 
-        # Each cell is the centre of a dropped square with probability gamma.  The border may cut a square;
-        # the paper keeps squares inside.  A cell is kept if none of the `area` cells around it is a centre:
+        # Each position is the centre of a dropped square with probability gamma.  The border may cut a square;
+        # the paper keeps squares inside.  A position is kept if none of the `area` positions around it is a centre:
         # the area is smaller at the border, and gamma follows from (1 - gamma) ^ area = 1 - rate.
         shape = ops.shape(inputs)
-        area = _count_cells_in_reach(size, shape[1]) * _count_cells_in_reach(size, shape[2])
+        area = _count_positions_in_reach(size, shape[1]) * _count_positions_in_reach(size, shape[2])
         gamma = 1 - (1 - self.rate) ** (1 / area)
         is_centre = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator) < gamma
         dropped = ops.max_pool(ops.cast(is_centre, "float32"), size, strides=1, padding="same",
@@ -105,8 +105,8 @@ class DropBlock2D(layers.Layer):
         return {**super().get_config(), "rate": self.rate, "block_size": self.block_size, "seed": self.seed}
 
 
-def _count_cells_in_reach(size: int, length: Any) -> Any:
-    """How many of a line's `length` cells are among the `size` cells around one, on average over the line."""
+def _count_positions_in_reach(size: int, length: Any) -> Any:
+    """For a line of `length` positions: how many of the `size` around one are in it, on average."""
     before, after = (size - 1) // 2, size // 2
     beyond = (before * (before + 1) + after * (after + 1)) / 2      # both ends together
     return ops.maximum(size - beyond / ops.cast(length, "float32"), 1.0)

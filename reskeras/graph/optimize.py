@@ -1,4 +1,4 @@
-"""The same function with less work: passes over the graph, and a comparison with the model."""
+"""`optimize_model`: the same function with less work, by passes over the graph, and a check."""
 from __future__ import annotations
 
 import warnings
@@ -31,7 +31,7 @@ PASSES: dict[str, Callable[..., PassResult]] = {
     "merge_branches": merge_branches, "rewrite_groups": rewrite_groups,
     "groups_to_concat": partial(rewrite_groups, form="concat"),
     "groups_to_sum": partial(rewrite_groups, form="sum"), "static_shapes": static_shapes}
-# merge_branches stays out: it saves no multiplication and adds slices; `examples/benchmarks/inference.py
+# without merge_branches: it saves no multiplication and adds slices; `examples/benchmarks/inference.py
 # --base` measures it
 DEFAULT_PASSES = ("inline", "drop_noops", "standardize_kernels", "fold_bn", "push_stride", "fold_pad",
                   "fuse_activation")
@@ -46,27 +46,25 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
                    input_shape: Shape | None = None) -> tuple[keras.Model, OptimizationReport]:
     """Makes a model for inference that computes the same function with less work.
 
-    Where the check fails, the pass that made the difference is refused: `model` itself comes back, with a
-    warning, and the report says why.  The layers of the new model keep their trainable flags, but it is not
+    If the check fails, the pass that made the difference is refused: `model` itself is returned, with a warning, and the report says why.  The layers of the new model keep their trainable flags, but it is not
     compiled.
 
     Args:
-        model: a functional or sequential model; nested ones are resolved.  It stays as it is.
+        model: a functional or sequential model, which is not changed; nested models are replaced by their layers.
         passes: names or functions Graph -> PassResult, in order; those of the target by default.
         target: None, "saved_model", "tflite" (one image per call, fixed sizes) or "openvino".
         check: whether both models are compared in float64 on random inputs.
-        images: for the share of images that keep their class, as the model takes them.
+        images: images as the model takes them, to measure the share that keep their class.
         latency: whether one call on one image is timed before and after.
-        input_shape: (height, width, channels), where the model leaves them open and something must know
-            them: multiply-accumulates (224 pixels by default), fixed sizes.
+        input_shape: (height, width, channels), if the model leaves them open; used for the multiply-accumulates (224 pixels by default) and for the fixed sizes.
 
     Returns:
         The new model and the report of what each pass did.
 
     Raises:
-        ArgumentError: for an unknown pass or target, or for images where the model has several outputs.
+        ArgumentError: for an unknown pass or target, or for images if the model has several outputs.
         ValueError: if the model has no graph.
-        TypeError: if `model` is no Keras model.
+        TypeError: if `model` is not a Keras model.
     """
     before = Graph.of(model)
     if images is not None and len(model.outputs) > 1:
@@ -77,7 +75,7 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
     results, reports = _run_passes(before, _select_passes(passes, target, input_shape), input_shape)
     after = results[-1][1].graph if results else before
     result, refusal = _check_passes(model, before, results) if check else (None, "")
-    if refusal:     # the warning names the line that calls reskeras.optimize
+    if refusal:     # the warning points to the line that calls reskeras.optimize
         warnings.warn(f"{model.name} stays as it is: {refusal}", stacklevel=3)
 
     optimized = model if refusal else after.build()
@@ -125,14 +123,15 @@ def _run_passes(graph: Graph, passes: list[tuple[str, Pass]],
 
 def _check_passes(model: keras.Model, before: Graph,
                   results: list[tuple[str, PassResult]]) -> tuple[EquivalenceCheck | None, str]:
-    """The comparison of the last graph and, where it fails, the first pass whose graph differs and why."""
+    """The check of the last graph and, if it fails, the first pass whose graph differs, with the reason."""
     last = results[-1][1].graph if results else before
     checker = EquivalenceChecker(fix_input_sizes(before, last))
     try:
-        checker.run_reference()     # now: what goes wrong with the net itself is no fault of a pass
+        checker.run_reference()     # first: an error of the net itself is not the fault of a pass
         check_copy(model, before)
-    except Exception as error:      # somebody's layer that does not run in float64, an input of strings
-        return None, f"the two models cannot be compared ({_shorten(error)}); without `check` they need not be"
+    except Exception as error:      # a layer that does not run in float64, an input of strings
+        return None, (f"the two models cannot be compared ({_shorten(error)}); "
+                      "without `check` they need not be")
 
     check, reason = _check_graph(checker, last)
     for name, result in results if reason else ():
@@ -144,7 +143,7 @@ def _check_passes(model: keras.Model, before: Graph,
 def _check_graph(checker: EquivalenceChecker, graph: Graph) -> tuple[EquivalenceCheck | None, str]:
     try:
         check = checker.check(graph)
-    except Exception as error:      # whatever the backend has against the new layers
+    except Exception as error:      # any error of the backend about the new layers
         return None, f"its graph does not run ({_shorten(error)})"
     return check, "" if check.passed else f"its graph differs by {check}"
 

@@ -1,6 +1,6 @@
 """Class names: the label sets that come with the package, and scores decoded with them.
 
-A *label set* is a file of label_names/, one class a line: its WordNet synset or its index, and its name.
+A *label set* is a file in label_names/ with one class per line: its WordNet synset or index, and its name.
 """
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ def decode_scores(preds: Any, top: int = 5, labels: Any = None) -> list[list[tup
 
     Args:
         preds: scores (samples, classes), as a classifier's `predict` gives them.
-        top: how many classes to give for each sample.
+        top: how many classes to return for each sample.
         labels: as in `get_classes`.
 
     Returns:
         For each sample a list of (synset or index, name, score), the likeliest first.
 
     Raises:
-        ArgumentError: for scores of another shape, labels of another number of classes, or no labels where
-            the number of classes does not tell them.
+        ArgumentError: for scores of another shape, labels for a wrong number of classes, or no labels if the number of classes does not determine them.
     """
     scores = np.asarray(preds)
     if scores.ndim != 2 or not scores.shape[1]:
@@ -54,22 +53,20 @@ def get_classes(labels: str | Sequence[Any] | np.ndarray | None, number: int) ->
     """The classes of a model with their names.
 
     Args:
-        labels: a label set ("imagenet-1k", "cifar10" ...) or the names in the order of the classes.  None
-            stands for the label set that alone has this number of classes.
+        labels: a label set ("imagenet-1k", "cifar10" ...) or the names in the order of the classes.  None means the only label set with this number of classes.
         number: how many classes the model has.
 
     Returns:
         (synset or index, name) of each class.
 
     Raises:
-        ArgumentError: for labels of another number of classes, an unknown label set, or None if the
-            number of classes does not tell the label set.
+        ArgumentError: for labels of a wrong number of classes, an unknown label set, or None if the number of classes does not determine the label set.
     """
     if labels is None:
         labels = _guess_label_set(number)
     if isinstance(labels, str):
         classes = get_label_set(labels)
-        if number == len(classes) + 1:      # TensorFlow's checkpoints keep class 0 for everything else
+        if number == len(classes) + 1:      # in TensorFlow's checkpoints class 0 is everything else
             classes = (("background", "background"), *classes)
     else:
         classes = tuple((str(i), str(label)) for i, label in enumerate(labels))
@@ -80,7 +77,7 @@ def get_classes(labels: str | Sequence[Any] | np.ndarray | None, number: int) ->
 
 
 def _guess_label_set(number: int) -> str:
-    """The label set of a number of classes, where no other one has this number."""
+    """The label set of a number of classes, if no other one has this number."""
     if number in _LABEL_SETS_BY_SIZE:
         return _LABEL_SETS_BY_SIZE[number]
     candidates = [name for name in list_label_sets() if len(get_label_set(name)) == number]
@@ -105,7 +102,7 @@ def get_label_set(name: str) -> tuple[ClassLabel, ...]:
         (synset or index, name) of each class, in order.
 
     Raises:
-        ArgumentError: for another name.
+        ArgumentError: for an unknown name.
     """
     known = list_label_sets()
     if name not in known:

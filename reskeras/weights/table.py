@@ -1,12 +1,9 @@
 """The table of published weights: one `Checkpoint` for every file that was published for one of our nets.
 
-The data are in table.json, one line for each checkpoint; fields with their default value are left out there.
-`examples/refresh_weights.py` brings them up to date with timm's metadata.  No framework is imported here.
+The data are in table.json, one line per checkpoint, without the fields that have their default value.
+`examples/refresh_weights.py` updates them from timm's metadata.  No framework is imported here.
 
-"is_default" in a line marks what `weights="imagenet"` means.  It is set by hand and changes only in a major
-version.  The rule was: for Keras' nets Keras' own file; for the others the first checkpoint in timm's order
-(so timm's own default) that has ImageNet-1k's classes and a permissive license, in safetensors before other
-formats; else the ResNeSt authors' release; else none.
+"is_default" marks the checkpoint that `weights="imagenet"` means.  It is set by hand and changes only in a major version.  It is chosen by these rules: for Keras' nets Keras' file; for other nets the first checkpoint in timm's order (so timm's default) that has ImageNet-1k's classes and a permissive license, with a preference for safetensors; otherwise the release of the ResNeSt authors; otherwise none.
 
 Google's .h5 files of Big Transfer are left out: they have the numbers of its .npz files, in a layout that is
 not documented.
@@ -27,7 +24,7 @@ from .checkpoint import Checkpoint
 EMBEDDED_FOLDER = pathlib.Path(__file__).parent / "embedded"       # checkpoints that come with the package
 TABLE_FILE = pathlib.Path(__file__).with_name("table.json")
 IMAGENET = "imagenet"       # stands for the variant's default checkpoint; no checkpoint has this tag
-# what the path of a file of weights ends in, see readers.py
+# endings of the paths of files of weights, see readers.py
 FILE_SUFFIXES = (".safetensors", ".weights.h5", ".h5", ".keras", ".npz", ".pth", ".pt", ".th")
 
 
@@ -51,12 +48,12 @@ def get_source_nets() -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def get_default_checkpoint(variant: str) -> Checkpoint | None:
-    """What weights="imagenet" means for a variant; None if it means nothing."""
+    """The checkpoint that weights="imagenet" means for a variant; None if there is none."""
     return next((c for c in get_checkpoints(variant).values() if c.is_default), None)
 
 
 def get_default_weights(variant: str) -> str | None:
-    """The default of a builder's `weights`: "imagenet", or None for a variant where that means nothing."""
+    """The default of a builder's `weights`: "imagenet", or None for a variant without such a checkpoint."""
     return IMAGENET if get_default_checkpoint(variant) else None
 
 
@@ -72,10 +69,10 @@ def list_weights(pattern: str | None = None, *, dataset: str | None = None, lice
         commercial: True for those whose license allows commercial use, False for the others, None for both.
 
     Returns:
-        The names; an empty list where no name fits `pattern`.
+        The names; an empty list if no name matches `pattern`.
 
     Raises:
-        ArgumentError: for a dataset, license or source that no checkpoint has; the message names the nearest.
+        ArgumentError: for a dataset, license or source that no checkpoint has; the message suggests the nearest name.
 
     Example:
         >>> reskeras.list_weights("resnet50*", dataset="in1k", license="apache-2.0")[:2]
@@ -98,17 +95,17 @@ def list_weights(pattern: str | None = None, *, dataset: str | None = None, lice
 
 
 def get_weights(name: str | Checkpoint) -> Checkpoint:
-    """The published checkpoint of a name.
+    """Finds a published checkpoint by its name.
 
     Args:
         name: a net and a tag ("resnet50v1_5.a1_in1k", "timm/resnet50.a1_in1k"), or a net alone for its
-            default checkpoint.  A `Checkpoint` is returned as it is.
+            default checkpoint.  A `Checkpoint` is returned unchanged.
 
     Returns:
         The checkpoint: its file, license and accuracy, and how its images are prepared.
 
     Raises:
-        ArgumentError: for an unknown name; the message names the nearest one, or the nets that have this tag.
+        ArgumentError: for an unknown name; the message suggests the nearest name, or lists the nets that have this tag.
 
     Example:
         >>> reskeras.get_weights("timm/resnet50.a1_in1k").name
@@ -118,7 +115,7 @@ def get_weights(name: str | Checkpoint) -> Checkpoint:
 
 
 def find_weights(name: Any, argument: str) -> Checkpoint:
-    """The checkpoint of a name that a caller has as the value of an argument.
+    """Finds the checkpoint whose name is the value of an argument of the caller.
 
     Args:
         name: as in `get_weights`.
@@ -140,26 +137,24 @@ def find_weights(name: Any, argument: str) -> Checkpoint:
                             f"reskeras.list_weights() gives all {len(names)} names")
     try:
         result = find_checkpoint(variant, tag or IMAGENET, net)
-    except ArgumentError as error:      # it blames `weights`, which the caller does not have
+    except ArgumentError as error:      # it is about `weights`, which the caller does not have
         raise _unknown_tag_error(variant, tag or IMAGENET, argument, name) from error
-    if not isinstance(result, Checkpoint):      # a file happens to have the name
+    if not isinstance(result, Checkpoint):      # there is a file with this name
         raise _unknown_tag_error(variant, tag, argument, name)
     return result
 
 
 def find_checkpoint(variant: str, weights: Any,
                     source_net: str = "") -> Checkpoint | str | os.PathLike[str] | None:
-    """What the argument `weights` of a builder means: a checkpoint of the table, the path of a file, or None.
+    """Finds what a builder's `weights` means: a checkpoint of the table, the path of a file, or None.
 
     Args:
         variant: the builder's net.
         weights: None, a `Checkpoint`, a tag of the variant, "imagenet", a checkpoint's full name, or a path.
-        source_net: the source's name of the net, if the user gave that; "imagenet" then means the source's
-            own checkpoint where the source's net differs from the variant.
+        source_net: the source's name of the net, if the user gave that; "imagenet" then means the source's checkpoint if the source's net differs from the variant.
 
     Raises:
-        ArgumentError: for a tag that the variant does not have; the message says which nets have it, or the
-            nearest spelling.
+        ArgumentError: for a tag that the variant does not have; the message lists the nets that have it, or suggests the nearest spelling.
     """
     if weights is None or isinstance(weights, os.PathLike):
         return weights
@@ -200,8 +195,8 @@ def _unknown_tag_error(variant: str, tag: str, argument: str = "weights", value:
     """The error for a tag that the variant does not have; it lists those that it has.
 
     Args:
-        argument: the one that the tag was given in.
-        value: of the argument, where it is a name with this tag and not the tag alone.
+        argument: the argument that has the tag.
+        value: the argument's value, if it is a name with this tag and not the tag alone.
     """
     tags = list(get_checkpoints(variant))
     listing = f"its tags: {', '.join(tags) or 'none'}"
@@ -213,7 +208,8 @@ def _unknown_tag_error(variant: str, tag: str, argument: str = "weights", value:
     id_end = f"/{variant}.{tag}".lower()
     same_id = [c.name for c in list_checkpoints() if c.id.lower().endswith(id_end)]
     if same_id:         # timm's resnet50.a1_in1k, whose net has another name here
-        return ArgumentError(argument, value or tag, expected, hint=f"did you mean {same_id[0]!r}?; {listing}")
+        return ArgumentError(argument, value or tag, expected,
+                             hint=f"did you mean {same_id[0]!r}?; {listing}")
 
     others = sorted({c.variant for c in list_checkpoints() if c.tag == tag.lower()})
     if others:
@@ -235,7 +231,7 @@ def _checkpoints_by_name() -> dict[str, Checkpoint]:
 
 
 def make_table_entry(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint as a line of table.json keeps it: without the fields that have their default value.
+    """Makes the line of a checkpoint in table.json: without fields that have their default value.
 
     Args:
         checkpoint: field name -> value.

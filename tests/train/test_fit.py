@@ -125,7 +125,7 @@ def test_a_finished_training_goes_on_to_nothing(tuned, photos, capsys, monkeypat
 def test_what_is_there_is_not_overwritten(tuned, photos, tmp_path):
     _, _, output = tuned
     with pytest.raises(
-        ValueError, match=f"expected a new or empty folder; give another folder, or resume='{output}'"):
+        ValueError, match="expected a new or empty folder; give another folder, or this one as `resume`"):
         reskeras.fit("cifar_resnet20.digits", f"folder:{photos}", output=output)
     (tmp_path / "note.txt").touch()
     with pytest.raises(ValueError, match="a new or empty folder; give another folder$"):

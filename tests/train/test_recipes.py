@@ -183,8 +183,8 @@ def test_steps_do_not_become_epochs():
         ("optimizer=nestrov", "did you mean 'nesterov'?"), ("epochs", "'epochs': expected NAME=VALUE"),
         (
             "warmup=200",
-            "warmup=200.0: expected a warm-up that is shorter than the training, which has epochs=200"),
-        ("schedule=plateau", "patience=0: expected at least 1, because schedule='plateau' needs")])
+            "warmup=200.0: expected a warm-up that is shorter than the training, which has 200 epochs"),
+        ("schedule=plateau", "patience=0: expected at least 1, because the schedule 'plateau' needs")])
 def test_override_says_what_was_expected(given, message):
     with pytest.raises((TypeError, ValueError)) as error:
         recipes.WRN.override([given])

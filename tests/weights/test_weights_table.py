@@ -188,8 +188,8 @@ def test_notes():
     "name, says",
     [
         ("resnet50v1_5.racm_in1k", "that tag is of seresnext50_32x4d, wide_resnet50_2"),
-        ("resnet50v1_5.a1_in1q", "did you mean 'a1_in1k'"),
-        ("timm/resnet50.a1_in2k", "did you mean 'a1_in1k'"),
+        ("resnet50v1_5.a1_in1q", "did you mean 'resnet50v1_5.a1_in1k'"),
+        ("timm/resnet50.a1_in2k", "did you mean 'resnet50v1_5.a1_in1k'"),
         ("resnet50v15.a1_in1k", "did you mean 'resnet50v1_5.a1_in1k'"),
         ("timm/resnet50v.a1_in1k", "did you mean 'timm/resnet50"),
         ("xyzzy", "list_weights"),
