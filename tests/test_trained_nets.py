@@ -33,3 +33,12 @@ def test_mlperf_tiny(images, external_file):
     probabilities = model.predict(x.astype("float32"), verbose=0)
     assert np.abs(probabilities - np.load(external_file("mlperf_tiny_resnet8_probs.npy"))).max() <= 1e-5
     assert round(100 * np.mean(probabilities.argmax(-1) != y), 1) == 11.9
+
+
+def test_a_missing_file_is_a_failure_where_there_are_data(external_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("RESKERAS_TEST_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="^other.npz is in none of "):
+        external_file("other.npz")
+    (tmp_path / "facts").mkdir()
+    (tmp_path / "facts" / "some.json").touch()
+    assert external_file("some.json") == tmp_path / "facts" / "some.json"

@@ -46,8 +46,10 @@ def call_evaluate(model, image, folder):
 
 def call_export(model, image, folder):
     report = reskeras.export(model, folder / "n.keras", preprocessing=DIGITS)
-    metadata = {key: value for key, value in report.metadata.items() if key != "weights"}   # of the name alone
-    return report.weights_sha256, report.operators, metadata, compute_outputs(reskeras.load(folder / "n.keras"))
+    # only a model that was opened by its name knows the name of its weights
+    metadata = {key: value for key, value in report.metadata.items() if key != "weights"}
+    outputs = compute_outputs(reskeras.load(folder / "n.keras"))
+    return report.weights_sha256, report.operators, metadata, outputs
 
 
 # function -> what it makes of a model: contents, without the names of models and the times
