@@ -33,7 +33,7 @@ def read_image(path: pathlib.Path) -> np.ndarray:
     data = path.read_bytes()
     header = re.match(rb"P([56])\s(?:#.*\n)*(\d+)\s+(\d+)\s+255\s", data)
     if not header:
-        raise SystemExit(f"{path} is no binary PGM or PPM file of 8 bits")
+        raise SystemExit(f"{path} is not a binary PGM or PPM file of 8 bits")
     channels, (width, height) = {b"5": 1, b"6": 3}[header[1]], (int(header[2]), int(header[3]))
     return np.frombuffer(data, "uint8", offset=header.end()).reshape(height, width, channels)
 
@@ -84,7 +84,7 @@ if __name__ == "__main__":
         raise SystemExit(__doc__)
     try:
         predictions = classify(pathlib.Path(sys.argv[1]), read_image(pathlib.Path(sys.argv[2])))
-    except (OSError, ValueError) as error:      # a file is missing; LiteRT's error for a file that is no net
+    except (OSError, ValueError) as error:      # a file is missing, or LiteRT cannot read the net
         raise SystemExit(f"{sys.argv[0]}: {error}") from None
     for name, score in predictions[:3]:
         print(f"{score:7.1%}  {name}")

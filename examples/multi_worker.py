@@ -13,7 +13,7 @@ Set it on each machine and start the same command there, `python examples/multi_
 The first line is for host0, the second for host1.  "cluster" is the same on all machines, each machine must
 reach every address in it, and "index" is the machine's own position in the list.  Worker 0 is the chief: it
 writes the checkpoints.  The batch size counts all workers together.  When a worker is lost, the others stop
-with an error within two minutes; start all of them again with `--resume`, and the training is resumed from
+with an error within two minutes; start all of them again with `--resume`, and the run is resumed from
 the last checkpoint.
 """
 from __future__ import annotations

@@ -3,7 +3,7 @@ turns in one run.
 
     python examples/benchmarks/stochastic_depth.py --json stochastic_depth.json
 
-By batch, a branch that falls is not computed, forward or backward, so the time falls with the share that
+By batch, a dropped branch is not computed, forward or backward, so the time falls with the share that
 survives; by sample, every branch is computed, and the time stays.  "survival" is the mean over the blocks, of
 a rate that grows linearly with depth; the ratio is to the net whose blocks all survive.
 """

@@ -43,7 +43,7 @@ def format_families(names: Iterable[str] = tuple(VARIANTS)) -> str:
 
 
 def _format_cost_ranges(members: list[Variant]) -> str:
-    """Two cells: millions of parameters, and billions of multiply-accumulates, from the least to the most."""
+    """Formats two cells: millions of parameters and billions of multiply-accumulates, as ranges."""
     costs = [read_costs()[variant.name] for variant in members]
     params, macs = [cost.params / 1e6 for cost in costs], [cost.macs / 1e9 for cost in costs]
     return f"{_format_range(params)} | {_format_range(macs)}"

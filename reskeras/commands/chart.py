@@ -15,7 +15,7 @@ PLACES = ((-6, 6, "right"), (7, -9, "left"), (7, 4, "left"), (-6, 18, "right"), 
 
 
 def draw_chart(points: Sequence[Point], ink: str | None = None) -> Figure:
-    """Accuracy over each of the costs, on a logarithmic axis.
+    """Draws accuracy over each of the costs, on a logarithmic axis.
 
     Args:
         points: the points of a comparison.

@@ -66,7 +66,7 @@ def _is_exported(name: str) -> bool:
 
 
 def _read_metadata(file: pathlib.Path) -> ModelMetadata:
-    """The metadata of an exported net: they are in the JSON file beside it, and in a .tflite also inside."""
+    """The metadata of an exported net: from the JSON file beside it, or from inside a .tflite."""
     report = file.with_name(f"{file.name}.json")
     facts: dict[str, Any] = {}
     if report.is_file():
@@ -81,7 +81,7 @@ def read_image(path: ModelName) -> np.ndarray:
 
     Raises:
         OSError: for a file that cannot be read.
-        ValueError: for a file that is no image.
+        ValueError: for a file that is not an image.
     """
     try:
         data = pathlib.Path(path).read_bytes()

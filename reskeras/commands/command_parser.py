@@ -25,11 +25,11 @@ class CommandParser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def add_switch(self, option: str, help: str) -> None:
-        """An option of `print_result`."""
+        """Adds an option of `print_result`."""
         self.switches.append(self.add_argument(option, action="store_true", help=help).dest)
 
     def describe(self, error: ArgumentError) -> str:
-        """An error with the spelling of the option: "--top 0: expected a whole number of at least 1"."""
+        """Formats an error with the option's spelling: "--top 0: expected a whole number of at least 1"."""
         value = error.value if isinstance(error.value, str) else short_repr(error.value)
         for action in self._actions:
             if action.dest == error.name and action.option_strings:
@@ -41,7 +41,7 @@ class CommandParser(argparse.ArgumentParser):
         return str(error)
 
     def error(self, message: str) -> NoReturn:
-        """One line, with the nearest command or option."""
+        """Exits with one line, which suggests the nearest command or option."""
         if match := re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)' \(choose from (.*)\)",
                              message):
             kind, word, known = match[1].lower(), match[2], re.findall(r"[\w-]+", match[3])

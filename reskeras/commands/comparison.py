@@ -92,7 +92,7 @@ def _find_family_checkpoints(family: str, labels: str) -> list[Checkpoint]:
 
 
 def _with_accuracy(checkpoints: Iterable[Checkpoint], labels: str) -> list[Checkpoint]:
-    """Those with an accuracy on `labels`, the net's default first."""
+    """Keeps the checkpoints with an accuracy on `labels`, the net's default first."""
     return sorted((c for c in checkpoints if c.top1 and c.labels == labels), key=lambda c: not c.is_default)
 
 

@@ -17,15 +17,15 @@ HEADER = ("output", "parameters", "MACs", "activations", "field", "stride")
 
 
 def cost(model: ModelName | keras.Model, size: Size | None = None, batch_size: int = 1) -> Cost:
-    """What a net costs for one image: parameters, multiply-accumulates (MACs), activations, and the receptive
-    field.
+    """Counts what a net costs for one image: parameters, multiply-accumulates (MACs), activations, and the
+    receptive field.
 
     Nothing is downloaded, and a net that is given by its name takes no memory.
 
     Args:
-        model: the name of a net ("resnet50d"), also with a checkpoint, which decides the head and the size of
-            the images; a `.keras` file; or a functional or sequential keras.Model, also with shared layers
-            and nested models.
+        model: the name of a net ("resnet50d"), with a checkpoint or without, which decides the head and the
+            size of the images; a `.keras` file; or a functional or sequential keras.Model, even with shared
+            layers and nested models.
         size: size of the images: pixels on a side, or (height, width).  By default the model's own.
         batch_size: images at once, for the memory.
 

@@ -185,7 +185,7 @@ def _write_samples(pixels: np.ndarray, folder: pathlib.Path) -> list[pathlib.Pat
 
 
 def _draw_as_text(pixels: np.ndarray) -> str:
-    """8x8 images side by side, two rows of pixels in a row of characters; "" if the terminal has none."""
+    """Draws 8x8 images side by side, two pixel rows in a text row; "" if the terminal cannot show them."""
     if not (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf"):
         return ""
     ink = pixels[..., 0] > 110

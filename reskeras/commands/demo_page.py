@@ -87,7 +87,7 @@ def _digit(test: Digits, i: int, *caption: str) -> html.Html:
 
 
 def _curves(history: dict[str, list[float]]) -> html.Html:
-    """Error and loss by epoch, on a logarithmic scale above the smallest tick: what is left to learn."""
+    """Draws error and loss by epoch, on a logarithmic scale above the smallest tick."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
     figures = []
@@ -110,7 +110,7 @@ def _curves(history: dict[str, list[float]]) -> html.Html:
 
 
 def format_top_labels(prediction: dict[str, Any]) -> list[str]:
-    """["3 99%", "5 1%"]: the two likeliest classes, but none below half a percent."""
+    """Formats the two likeliest classes as ["3 99%", "5 1%"], but none below half a percent."""
     return [f"{p['label']} {p['score']:.0%}" for p in prediction["predictions"][:2] if p["score"] >= 0.005]
 
 

@@ -65,7 +65,8 @@ class Evaluation:
 def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", crops: int = 1,
              scales: Iterable[int] = (), batch_size: int = 32, preprocessing: Any = None, labels: Any = None,
              max_unreadable: int = 100) -> Evaluation:
-    """Top-1 and top-5 accuracy on labelled images, each image once, prepared as the net's weights expect.
+    """Measures top-1 and top-5 accuracy on labelled images, each image once, prepared as the net's weights
+    expect.
 
     Args:
         model: as in `reskeras.predict`.
@@ -141,7 +142,7 @@ def print_result(evaluation: Evaluation, json: bool = False) -> int:
 
 
 def _check_views(crops: int, scales: Iterable[int]) -> tuple[int, tuple[int, ...]]:
-    """`crops` and `scales` as Python's own numbers, which JSON can hold.  Raises: ArgumentError."""
+    """Converts `crops` and `scales` to Python's own numbers, which JSON can hold.  Raises: ArgumentError."""
     count = to_whole_number(crops)
     if count not in CROPS:
         raise ArgumentError("crops", crops, "1 or 10")
@@ -169,7 +170,7 @@ def _open_datasets(source: DataSource, prepare: Preprocessing, name: str, crops:
 
 def _iterate_views(datasets: list[ImageDataset], crops: int,
                    size: tuple[int, int]) -> Iterator[tuple[Any, np.ndarray]]:
-    """Batch by batch the images in all their views, and their labels."""
+    """Yields the images of each batch in all their views, and their labels."""
     for (x, y), *others in zip(*(dataset.iterate_batches() for dataset in datasets)):
         if crops > 1:
             yield _ten_crops(x.numpy(), size), y.numpy()
@@ -178,7 +179,7 @@ def _iterate_views(datasets: list[ImageDataset], crops: int,
 
 
 def map_classes(source: DataSource, metadata: ModelMetadata, number: int) -> np.ndarray:
-    """For each class of the data its number in the net; by WordNet id or name, if the data have names.
+    """Finds the number in the net of each class of the data: by WordNet id or name, if the data have names.
 
     Args:
         source: the labelled images.
@@ -240,7 +241,7 @@ def _compute_scores(net: Classifier, x: np.ndarray) -> np.ndarray:
 
 
 def _check_scores(scores: np.ndarray, name: str) -> np.ndarray:
-    """`scores` as an array.  Raises: ValueError if they are not (N, classes)."""
+    """Converts `scores` to an array.  Raises: ValueError if they are not (N, classes)."""
     scores = np.asarray(scores)
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise ValueError(f"{name}: for an image it returns {scores.shape[1:]}; a classifier returns one "

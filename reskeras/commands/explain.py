@@ -40,8 +40,8 @@ def explain(model: ModelName | keras.Model, image: Path, output: Path = "explain
         The path of the page.
 
     Raises:
-        ValueError: for a net that is no image classifier or whose preprocessing is not known, a file that is
-            no image, or an `output` with a suffix other than .html.
+        ValueError: for a net that is not an image classifier or whose preprocessing is not known, a file that
+            is no image, or an `output` with a suffix other than .html.
         OSError: if a file cannot be read or written.
 
     Example:
@@ -147,7 +147,7 @@ def resize_bilinear(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def filter_tiles(kernel: np.ndarray, is_bgr: bool) -> list[np.ndarray]:
-    """The first filters as RGB images: in color for three channels, else their mean; gray is 0.
+    """The first filters as RGB images: in color for three channels, otherwise their mean; gray is 0.
 
     Each has its own scale.
 

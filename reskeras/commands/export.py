@@ -47,7 +47,7 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
             array of floats as the net takes them or of uint8 pixels, a folder, a list of files, a tf.data
             set, or a pair (images, classes). Pixels and files go through the net's own preprocessing.
         validation_data: images to compare on, given like `calibration_data`; default: the calibration
-            images, else random images. With classes the report has the accuracy before and after.
+            images, otherwise random images. With classes the report has the accuracy before and after.
         batch_size: images per call; by default 1 in a .tflite, any number elsewhere.
         size: size of the images, if the model takes any size: pixels on a side, or (height, width).  Not for
             `.keras`.
@@ -101,7 +101,7 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
 
 
 def _default_path(model: ModelName | keras.Model, quantize: str | None) -> pathlib.Path:
-    """Where `export` writes without a path: "saved_models/resnet50.int8.tflite"."""
+    """Returns where `export` writes without a path: "saved_models/resnet50.int8.tflite"."""
     name = pathlib.Path(model).name if isinstance(model, (str, os.PathLike)) else model.name
     return FOLDER / f"{name.removesuffix('.keras')}.{quantize + '.' if quantize else ''}tflite"
 

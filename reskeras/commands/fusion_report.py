@@ -76,7 +76,7 @@ class FusionCount:
 
 def count_fusions(model: keras.Model, optimized: keras.Model,
                   report: OptimizationReport) -> list[FusionCount]:
-    """Every classic fusion in every runtime, for a model and for what `reskeras.optimize` made of it.
+    """Counts every classic fusion in every runtime, for a model and for what `reskeras.optimize` made of it.
 
     Raises:
         ValueError: if `report` is another model's.
@@ -134,7 +134,7 @@ def _make_cells(counts: list[FusionCount], model: keras.Model, report: Optimizat
 
 def describe_who_fuses(by_runtime: dict[str, FusionCount], model: keras.Model,
                        report: OptimizationReport) -> str:
-    """Who does a fusion, as the counts say: a pass, a runtime alone, or a runtime after the passes.
+    """Says who does a fusion, by the counts: a pass, a runtime alone, or a runtime after the passes.
 
     Args:
         by_runtime: the counts of the fusion.

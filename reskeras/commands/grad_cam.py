@@ -25,7 +25,8 @@ class GradCam:
 
 def compute_grad_cam(net: keras.Model, image: np.ndarray, classes: Sequence[int] | None = None,
                      top: int = 3) -> GradCam:
-    """Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) of the last maps, and the maps of each stage.
+    """Computes Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) of the last maps, and the maps of each
+    stage.
 
     Args:
         net: a functional classifier of one input and one output.
@@ -70,7 +71,7 @@ def _check_classes(classes: Sequence[int] | np.ndarray, number: int, name: str) 
 
 
 def _class_activation_map(maps: Any, gradient: Any) -> np.ndarray:
-    """ReLU(sum over channels of mean gradient x map), scaled to 0 .. 1."""
+    """Computes ReLU(sum over channels of mean gradient x map), scaled to 0 .. 1."""
     if gradient is None:
         return np.zeros(maps.shape[1:3], "float32")
     maps, gradient = tf.cast(maps, tf.float32), tf.cast(gradient, tf.float32)

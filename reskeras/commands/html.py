@@ -34,7 +34,7 @@ class Html(str):
 
 
 def tag(name: str, /, *children: Any, **attributes: Any) -> Html:
-    """`<name attribute="value">children</name>`.
+    """Makes `<name attribute="value">children</name>`.
 
     Args:
         name: name of the element.
@@ -72,7 +72,7 @@ def _read_assets(names: str) -> str:
 
 
 def embed_json(id: str, value: Any) -> Html:
-    """Data for the page's script, as JSON from which no text can break out."""
+    """Embeds data for the page's script, as JSON from which no text can break out."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return Html(f'<script type="application/json" id="{id}">{text}</script>')
 

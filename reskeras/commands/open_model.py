@@ -27,9 +27,9 @@ def open_model(model: ModelName | keras.Model, size: Size | None = None, has_val
     """Opens a model to look at; nothing is downloaded, so a net that is given by its name has random weights.
 
     Args:
-        model: the name of a net ("resnet50d"), also with a checkpoint, which decides the head and the size of
-            the images ("resnet50d.ra2_in1k"), or another package's name for it; a `.keras` file; or a model,
-            which is returned as it is.
+        model: the name of a net ("resnet50d"), with a checkpoint or without, which decides the head and the
+            size of the images ("resnet50d.ra2_in1k"), or another package's name for it; a `.keras` file; or a
+            model, which is returned as it is.
         size: size of the images of a net that is given by its name; by default the net's own.
         has_values: whether the weights have values; without values a net of any size takes no memory, and
             cannot run.
@@ -117,7 +117,7 @@ def check_trained_model(model: ModelName | keras.Model) -> None:
 
 
 def check_size(size: Size | None) -> tuple[int, int] | None:
-    """(height, width) of `size`, None for None.
+    """Returns (height, width) of `size`, None for None.
 
     Raises:
         ArgumentError: for anything else than a number of pixels or a pair of them.

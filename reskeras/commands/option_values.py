@@ -7,7 +7,7 @@ from typing import Any
 
 
 def parse_int(text: str) -> int:
-    """ "224".  Raises: ArgumentTypeError."""
+    """Parses "224".  Raises: ArgumentTypeError."""
     try:
         return int(text)
     except ValueError:
@@ -15,7 +15,7 @@ def parse_int(text: str) -> int:
 
 
 def parse_number(text: str) -> float:
-    """ "0.2".  Raises: ArgumentTypeError."""
+    """Parses "0.2".  Raises: ArgumentTypeError."""
     try:
         return float(text)
     except ValueError:
@@ -23,7 +23,7 @@ def parse_number(text: str) -> float:
 
 
 def parse_size(text: str) -> int | tuple[int, int]:
-    """ "224", or "224x192" as (height, width).  Raises: ArgumentTypeError."""
+    """Parses "224", or "224x192" as (height, width).  Raises: ArgumentTypeError."""
     try:
         sides = [int(side) for side in text.split("x")]
     except ValueError:
@@ -34,7 +34,7 @@ def parse_size(text: str) -> int | tuple[int, int]:
 
 
 def parse_names(text: str) -> list[str]:
-    """ "fold_bn,fold_pad".  Raises: ArgumentTypeError if there is no name between two commas."""
+    """Parses "fold_bn,fold_pad".  Raises: ArgumentTypeError if there is no name between two commas."""
     names = [name.strip() for name in text.split(",")]
     if not all(names):
         raise _error(text, "names with a comma between them")
@@ -42,7 +42,7 @@ def parse_names(text: str) -> list[str]:
 
 
 def parse_value(text: str) -> Any:
-    """A number, a tuple or True as Python writes it; any other text as it is."""
+    """Parses a number, a tuple or True as Python writes it; any other text stays as it is."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -115,7 +115,7 @@ def _small(text: str) -> html.Html:
 
 
 def _graph_pane() -> list[html.Html]:
-    """Where the script draws the graph, with its buttons above and its legend below."""
+    """Makes the place where the script draws the graph, with its buttons above and its legend below."""
     def button(text: str, **attributes: Any) -> html.Html:
         return html.tag("button", text, type="button", **attributes)
     colors = [html.tag("span", html.tag("i", class_=group), name) for group, name in GROUPS.items()]
@@ -183,7 +183,7 @@ def _group_of(kind: str) -> str:
 
 
 def _describe_layers(model: keras.Model, prefix: str = "") -> dict[str, str]:
-    """Layer -> what it does, such as "3x3, stride 2, 32 groups"; the layers of nested models too."""
+    """Says what each layer does, such as "3x3, stride 2, 32 groups"; the layers of nested models too."""
     descriptions = {}
     for layer in model.layers:
         descriptions[prefix + layer.name] = describe_layer(layer)

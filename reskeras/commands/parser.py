@@ -14,7 +14,7 @@ Commands = Callable[..., CommandParser]         # adds one, see `make_parser`
 
 
 def make_parser() -> CommandParser:
-    """The parser of all commands."""
+    """Makes the parser of all commands."""
     top = CommandParser(prog="reskeras", description="The whole residual-network family for Keras 3.")
     top.add_argument("--version", action="version", version=f"reskeras {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)

@@ -39,7 +39,7 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
         {"image", "error"}; the others are still classified.
 
     Raises:
-        ValueError: for an unknown or unreadable model, one that is no image classifier, one whose
+        ValueError: for an unknown or unreadable model, one that is not an image classifier, one whose
             preprocessing is not known, or if the number of labels is not that of its classes.
         FileNotFoundError: if `model` is the path of a file that does not exist.
 

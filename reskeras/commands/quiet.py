@@ -39,6 +39,6 @@ def quiet_tensorflow() -> Iterator[None]:
 
 @contextlib.contextmanager
 def open_terminal() -> Iterator[TextIO | None]:
-    """Stderr as it is outside of `quiet_tensorflow`, to show progress on; None if it is no terminal."""
+    """Opens stderr as it is outside of `quiet_tensorflow`, to show progress; None if it is not a terminal."""
     with os.fdopen(os.dup(2 if _terminal is None else _terminal), "w", encoding="utf-8") as stream:
         yield stream if stream.isatty() else None

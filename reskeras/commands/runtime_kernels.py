@@ -115,7 +115,7 @@ def _keras_kernel(node: Node) -> Kernel | None:
 # TensorFlow
 
 def _read_tensorflow(model: keras.Model, function: Function) -> list[Kernel]:
-    """From the partition graphs that ran, after grappler's and oneDNN's optimizations."""
+    """Reads the partition graphs that ran, after grappler's and oneDNN's optimizations."""
     # variables come after them
     images = [tf.zeros(t.shape, t.dtype) for t in function.inputs[:len(model.inputs)]]
     with collect_graphs() as take_graphs:
@@ -156,7 +156,7 @@ def _read_frozen(model: keras.Model, function: Function) -> list[Kernel]:
 # TensorFlow Lite
 
 def _read_tflite(model: keras.Model, function: Function) -> list[Kernel]:
-    """From the file that TensorFlow's converter writes."""
+    """Reads the file that TensorFlow's converter writes."""
     frozen = freeze_function(function)        # otherwise variables stay, and nothing folds into them
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module())
     return read_tflite_operators(converter.convert())
@@ -191,7 +191,7 @@ def _tflite_kernel(file: Any, graph: Any, operator: Any) -> Kernel | None:
 # OpenVINO
 
 def _read_openvino(model: keras.Model, function: Function) -> list[Kernel]:
-    """From the executed graph; each node names the operations of the converted model that it does."""
+    """Reads the executed graph; each node names the operations of the converted model that it does."""
     import openvino
     converted = openvino.convert_model(function)
     operations = {operation.get_friendly_name(): operation for operation in converted.get_ops()}

@@ -71,7 +71,7 @@ class Study:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Study:
-        """The inverse of `dataclasses.asdict`, also after JSON."""
+        """Inverts `dataclasses.asdict`, even after JSON."""
         return cls(**{**fields, "tables": [Table(**table) for table in fields["tables"]],
                       "charts": [Chart(**chart) for chart in fields["charts"]]})
 

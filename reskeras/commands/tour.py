@@ -49,13 +49,13 @@ def print_result(page: pathlib.Path) -> int:
 
 
 def load_studies() -> dict[str, Study]:
-    """Name of a script -> the result of its full run, in the order of the tour."""
+    """Maps the name of a script to the result of its full run, in the order of the tour."""
     saved = json.loads(STUDIES_FILE.read_text(encoding="utf-8"))
     return {name: Study.from_dict(saved[name]) for name in CHAPTERS if name in saved}
 
 
 def tour_markdown() -> str:
-    """For docs/seeing.md: the claims with their commands, and the table of the first."""
+    """Formats for docs/seeing.md the claims with their commands, and the table of the first."""
     studies = load_studies()
     lines = ["| claim | command |", "|---|---|",
              *(f"| {study.title} | `{study.command}` |" for study in studies.values())]
@@ -92,5 +92,5 @@ def _chart_caption(chart: Chart) -> str:
 
 
 def _convert_code(text: str) -> list[Any]:
-    """Text with `code` in it, in HTML."""
+    """Converts text with `code` in it to HTML."""
     return [html.tag("code", part) if i % 2 else part for i, part in enumerate(re.split("`", text))]

@@ -1,4 +1,4 @@
-"""`train`: trains a net by a recipe, and writes a report about the training."""
+"""`train`: trains a net by a recipe, and writes a report about the run."""
 from __future__ import annotations
 
 import csv
@@ -24,7 +24,7 @@ Row = Mapping[str, str]         # an epoch in log.csv
 
 @functools.wraps(training.fit)
 def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
-    """`fit` of `reskeras.train.fit`, and a report in the folder of the training."""
+    """Calls `reskeras.train.fit.fit`, and writes a report into the run's folder."""
     history = training.fit(*args, **kwargs)
     folder = kwargs.get("output") or kwargs.get("resume")
     if folder and pathlib.Path(folder, LOG_FILE).is_file():
@@ -100,7 +100,8 @@ def _write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def _build_report(info: Mapping[str, Any], rows: Sequence[Row]) -> html.Html:
-    """The page of a training: how well the net does, the curves, the epochs, the recipe, and how to resume.
+    """The page of a training run: how well the net does, the curves, the epochs, the recipe, and how to
+    resume.
     """
     recipe, data, last = info["recipe"], info["data"], rows[-1]
     accuracies = (("val_accuracy", "validation accuracy"), ("accuracy", "training accuracy"))
@@ -125,7 +126,7 @@ def _build_report(info: Mapping[str, Any], rows: Sequence[Row]) -> html.Html:
 
 
 def _draw_curves(rows: Sequence[Row], ink: str) -> Figure | None:
-    """Loss, accuracy and learning rate over the epochs, with text in a color; None without matplotlib."""
+    """Draws loss, accuracy and learning rate over the epochs, text in a color; None without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -37,7 +37,7 @@ def verify(file: Path, *, threads: int = 1) -> VerificationReport:
 
 
 def verify_all(files: Iterable[Path], threads: int = 1) -> list[VerificationReport]:
-    """`verify` for each of the files."""
+    """Verifies each of the files."""
     return [verify(file, threads=threads) for file in files]
 
 

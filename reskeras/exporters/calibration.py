@@ -82,7 +82,7 @@ def check_image_count(images: np.ndarray, batch_size: int | None) -> None:
 
 
 def pick_evenly(items: list[Any], limit: int) -> list[Any]:
-    """At most `limit` of the items, evenly from the first to the last."""
+    """Picks at most `limit` of the items, evenly from the first to the last."""
     if len(items) <= limit:
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, limit).astype(int)]
@@ -105,7 +105,7 @@ def _show_bar(items: Iterable[Any], text: str, unit: str, verbose: bool | TextIO
 
 
 def _to_array(source: Any) -> np.ndarray:
-    """Raises: ValueError for what is no array of numbers, such as a list of arrays of several shapes."""
+    """Raises: ValueError for anything but an array of numbers, such as a list of arrays of several shapes."""
     with contextlib.suppress(ValueError):
         images = np.asarray(source)
         if images.dtype.kind in "biuf":

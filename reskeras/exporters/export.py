@@ -52,7 +52,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
             the model takes them or of uint8 pixels, a folder, a list of files, a tf.data set, or a pair
             (images, classes).  Pixels and files go through the model's own preprocessing.
         validation_data: images to compare on, given like `calibration_data`; default: the calibration
-            images, else random images.  With classes the report has the accuracy before and after.
+            images, otherwise random images.  With classes the report has the accuracy before and after.
         batch_size: images per call; by default 1 in a .tflite, any number elsewhere.
         size: (height, width) of the images or one number for both, if the model does not fix it; not
             allowed for `.keras`, and neither is `batch_size`.

@@ -13,7 +13,7 @@ FIELDS = ("variant", "file", "sha256", "bytes", "data", "accuracy", "command")
 
 
 def update_index(folder: pathlib.Path, entry: dict[str, Any]) -> None:
-    """Adds or replaces the line of one file, and drops those of files that are gone.
+    """Adds or replaces the line of one file, and drops those of files that no longer exist.
 
     When several programs do so at once, none loses another's line (if the system has file locks).
 

@@ -23,11 +23,11 @@ class FormatModule(Protocol):
 
     @property
     def RUNTIMES(self) -> Mapping[str, Mapping[str, str]]:
-        """Name of each runtime that the file is checked in -> further arguments of `load` that choose it."""
+        """Maps each runtime that the file is checked in to further arguments of `load` that choose it."""
 
     @property
     def PRECISIONS(self) -> Mapping[str, str]:
-        """Runtime -> the precision that it computes in, a key of THRESHOLDS, if that is not the file's."""
+        """Maps a runtime to the precision that it computes in (a key of THRESHOLDS), if not the file's."""
 
     def write(self, model: Any, path: pathlib.Path, options: ExportOptions) -> None:
         """Writes the model as it is given: nothing is optimized or checked here."""
@@ -36,16 +36,16 @@ class FormatModule(Protocol):
         """Opens a file: a function of float images, and their shape (batch, height, width, channels)."""
 
     def find_faults(self, path: pathlib.Path, options: ExportOptions) -> list[str]:
-        """Why a runtime would not take the file, a phrase each; [] if nothing is wrong."""
+        """Says why a runtime would not take the file, a phrase for each fault; [] if nothing is wrong."""
 
     def count_operators(self, path: pathlib.Path) -> dict[str, int]:
-        """Operator -> how many the file has, the most frequent first."""
+        """Counts each operator of the file, the most frequent first."""
 
     def count_cpu_operators(self, path: pathlib.Path) -> dict[str, dict[str, int]]:
-        """Delegate -> operators that it leaves to the CPU, and how many; {} if there are no delegates."""
+        """Counts for each delegate the operators that it leaves to the CPU; {} if there are no delegates."""
 
     def get_versions(self) -> dict[str, str]:
-        """Package -> version, of those that write or run the format."""
+        """Returns the versions of the packages that write or run the format."""
 
 
 @dataclass(frozen=True)

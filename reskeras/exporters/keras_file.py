@@ -44,7 +44,7 @@ def make_array_function(model: keras.Model) -> ArrayFunction:
 
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
-    """Nothing: Keras itself reads the file when it is compared."""
+    """Finds nothing: Keras itself reads the file when it is compared."""
     return []
 
 
@@ -55,7 +55,7 @@ def count_operators(path: pathlib.Path) -> dict[str, int]:
 
 
 def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:
-    """Nothing: Keras has no delegates."""
+    """Counts nothing: Keras has no delegates."""
     return {}
 
 

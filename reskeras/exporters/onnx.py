@@ -74,12 +74,12 @@ def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
 
 
 def count_operators(path: pathlib.Path) -> dict[str, int]:
-    """Operator -> how many the graph has, the most frequent first."""
+    """Counts each operator of the graph, the most frequent first."""
     return dict(Counter(node.op_type for node in _read_nodes(path)).most_common())
 
 
 def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:
-    """Nothing: the file says nothing of the providers that will run it."""
+    """Counts nothing: the file says nothing of the providers that will run it."""
     return {}
 
 
@@ -89,7 +89,7 @@ def _read_nodes(path: pathlib.Path) -> Any:
 
 
 def get_versions() -> dict[str, str]:
-    """Package -> version, of those that write and run the file and are installed."""
+    """Returns the versions of the installed packages that write and run the file."""
     packages = ("onnx", "onnxruntime", "tf2onnx")
     installed = [name for name in packages if importlib.util.find_spec(name) is not None]
     return {name: importlib.metadata.version(name) for name in installed}

@@ -52,12 +52,12 @@ def load(path: pathlib.Path, threads: int = 1, precision: str = "f32") -> tuple[
 
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
-    """Nothing: OpenVINO's reader refuses what its runtime does not have."""
+    """Finds nothing: OpenVINO's reader refuses what its runtime does not have."""
     return []
 
 
 def count_operators(path: pathlib.Path) -> dict[str, int]:
-    """Operation -> how many the graph has, the most frequent first."""
+    """Counts each operation of the graph, the most frequent first."""
     import openvino
     nodes: list[Any] = openvino.Core().read_model(str(path)).get_ops()
     names = [node.get_type_name() for node in nodes]
@@ -65,10 +65,10 @@ def count_operators(path: pathlib.Path) -> dict[str, int]:
 
 
 def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:
-    """Nothing: OpenVINO's own plugins have no delegates."""
+    """Counts nothing: OpenVINO's own plugins have no delegates."""
     return {}
 
 
 def get_versions() -> dict[str, str]:
-    """Package -> version, of the one that writes and runs the file."""
+    """Returns the version of the package that writes and runs the file."""
     return {"openvino": importlib.metadata.version("openvino")}

@@ -65,7 +65,7 @@ def is_trained(model: keras.Model) -> bool:
 
 
 def _hash_weights(model: keras.Model) -> str:
-    """SHA-256 of the model's weights, in the order of its variables."""
+    """Returns the SHA-256 of the model's weights, in the order of its variables."""
     digest = hashlib.sha256()
     for variable in model.variables:
         values = np.asarray(variable)
@@ -120,7 +120,7 @@ def _describe(model: keras.Model, quantize: str | None) -> dict[str, Any]:
 
 def _choose_image_size(model: keras.Model, size: int | tuple[int, int] | None,
                       file_format: Format) -> tuple[int, int]:
-    """(height, width) of the images to compare on.
+    """Chooses (height, width) of the images to compare on.
 
     Args:
         model: whose own size it is, if it has one.
@@ -151,7 +151,7 @@ def _to_height_and_width(size: Any) -> tuple[int | None, int | None]:
 
 
 def get_compared_shape(options: ExportOptions) -> tuple[int, int, int]:
-    """(height, width, channels) of the images to compare on: those of the file, if they are fixed."""
+    """Returns (height, width, channels) of the images to compare on: the file's, if they are fixed."""
     _, height, width, channels = options.shape
     assert channels is not None
     return height or COMPARED_SIZE, width or COMPARED_SIZE, channels

@@ -17,7 +17,7 @@ MAX_LOGIT = 30.0    # the probability of e^-60 is still a float32
 
 def make_random_images(shape: tuple[int, int, int], preprocessing: Preprocessing | None,
                        includes_preprocessing: bool = False) -> ImageSet:
-    """Random pixels, prepared for the model; of a normal distribution if the preprocessing is not known.
+    """Makes random pixels, prepared for the model; normally distributed if the preprocessing is not known.
 
     They are the same in every version of NumPy.
 

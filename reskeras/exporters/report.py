@@ -145,7 +145,7 @@ def to_dict(report: Any) -> dict[str, Any]:
 
 
 def to_json(data: Any) -> str:
-    """JSON with null for numbers that are not finite, which JSON does not have."""
+    """Returns JSON with null for numbers that are not finite, which JSON does not have."""
     def replace_infinite(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: replace_infinite(part) for name, part in value.items()}

@@ -62,7 +62,7 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
 
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
-    """XLA in the graph, which a server without its compiler cannot run; signatures that disagree."""
+    """Finds XLA in the graph, which a server without XLA cannot run, and signatures that disagree."""
     graph = _read_graph(path)
     names = [node.op for node in _iterate_nodes(graph)
              if node.op.startswith("Xla") or node.attr[XLA_ATTRIBUTE].b]
@@ -97,13 +97,13 @@ def _find_disagreements(path: pathlib.Path, options: ExportOptions) -> list[str]
 
 
 def count_operators(path: pathlib.Path) -> dict[str, int]:
-    """Operation -> how many nodes the graph of all signatures has, the most frequent first."""
+    """Counts the nodes of each operation in the graph of all signatures, the most frequent first."""
     operations = [node.op for node in _iterate_nodes(_read_graph(path))]
     return dict(Counter(name for name in operations if name not in _IGNORED).most_common())
 
 
 def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:
-    """Nothing: SavedModels have no delegates."""
+    """Counts nothing: SavedModels have no delegates."""
     return {}
 
 
@@ -118,5 +118,5 @@ def _iterate_nodes(graph: Any) -> Iterator[Any]:
 
 
 def get_versions() -> dict[str, str]:
-    """Package -> version, of the one that writes and runs the folder."""
+    """Returns the version of the package that writes and runs the folder."""
     return {"tensorflow": importlib.metadata.version("tensorflow")}

@@ -60,7 +60,7 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
 
 
 def _decode_image(data: Any) -> Any:
-    """RGB pixels of a file's bytes, the same as `reskeras.images.decode` but for EXIF."""
+    """Decodes a file's bytes to RGB pixels, as `reskeras.images.decode` does, except for EXIF."""
     import tensorflow as tf
     pixels = tf.cond(tf.io.is_jpeg(data),
                      lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),

@@ -1,4 +1,4 @@
-"""What an exported file must hold to pass, by the precision that it computes in."""
+"""The thresholds that an exported file must meet, by the precision that it computes in."""
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -40,7 +40,7 @@ class VerificationReport:
         return f"{self.file}: {verdict} ({self.images} images{results})"
 
     def to_json(self) -> str:
-        """JSON with the keys of an export's report; null if a difference is not finite."""
+        """Returns JSON with the keys of an export's report; null if a difference is not finite."""
         return to_json(to_dict(self))
 
 
@@ -116,7 +116,7 @@ def _compare(file: pathlib.Path, runner: BatchRunner, outputs: np.ndarray, repor
 
 def _find_faults(report: ExportReport, results: dict[str, RuntimeResult], difference: float,
                  operators: dict[str, int]) -> list[str]:
-    """Why the file does not pass on this machine."""
+    """Says why the file does not pass on this machine."""
     faults = [] if report.passed else [f"at its export {report.fault or 'it did not pass'}"]
     for name, result in results.items():
         # A share of classes means little on a handful of images; that they differ little from the export's

@@ -76,10 +76,10 @@ class FitArguments:
         return ", ".join(f"{name}={_short_text(value)}" for name, value in changed.items())
 
     def resume(self, saved: Mapping[str, Any], folder: Any) -> FitArguments:
-        """The arguments that a training was started with, and those of now that no file can hold.
+        """The arguments that a run was started with, and those of now that no file can hold.
 
         Args:
-            saved: what `as_dict` returned when the training was started.
+            saved: what `as_dict` returned when the run was started.
             folder: its folder, for the errors.
 
         Raises:
@@ -123,6 +123,6 @@ def _to_json(value: Any) -> Any:
 
 
 def _short_text(value: Any) -> str:
-    """`repr(value)`, or the name of its type for an object that a file cannot hold."""
+    """Returns `repr(value)`, or the name of its type for an object that a file cannot hold."""
     saved = _to_json(value)
     return saved[_OBJECT] if isinstance(saved, dict) and _OBJECT in saved else repr(saved)

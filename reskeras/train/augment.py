@@ -57,7 +57,7 @@ class Augmentation:
 
     @tf.autograph.experimental.do_not_convert
     def augment_image(self, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """One image, augmented.
+        """Augments one image.
 
         Args:
             x: the bytes of a file, or pixels (height, width, channels) in 0..255.
@@ -84,7 +84,7 @@ class Augmentation:
 
     @tf.autograph.experimental.do_not_convert
     def augment_batch(self, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """A batch after one of the batch operations; each is as likely.
+        """Applies one of the batch operations, which are equally likely.
 
         Args:
             x: images, (N, height, width, channels).
@@ -132,7 +132,7 @@ def _split_at_bars(node: ast.expr) -> list[ast.expr]:
 
 
 def _parse_operation(node: ast.expr, text: str) -> Operation:
-    """An operation, from its name or call."""
+    """Parses an operation from its name or call."""
     call = node if isinstance(node, ast.Call) else None
     name = call.func if call else node
     if not isinstance(name, ast.Name):

@@ -19,7 +19,7 @@ _WHITE = 255.0
 
 
 def inception_crop(x: tf.Tensor, seed: tf.Tensor, size: int, area: float = 0.08) -> tf.Tensor:
-    """A random part of the image, resized to `size` (arXiv:1409.4842).
+    """Cuts out a random part of the image, resized to `size` (arXiv:1409.4842).
 
     Its area is `area` to 1 of the image's, its proportions 3:4 to 4:3.  Of a JPEG only that part is decoded.
     """
@@ -47,7 +47,7 @@ def resize(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def crop(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
-    """A random square of `size` pixels; a smaller image is resized first."""
+    """Cuts out a random square of `size` pixels; a smaller image is resized first."""
     x = tf.cast(x, tf.float32)
     sides = tf.shape(x)[:2]
     x = tf.cond(tf.reduce_min(sides) < size, lambda: _resize(x, tf.maximum(sides, size)), lambda: x)
@@ -55,7 +55,7 @@ def crop(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def pad_crop(x: tf.Tensor, seed: tf.Tensor, size: int, pad: int, mode: str = "constant") -> tf.Tensor:
-    """A random square of the image with a border of `pad` pixels: black, or mode "reflect"."""
+    """Cuts a random square out of the image with a border of `pad` pixels: black, or mode "reflect"."""
     padded = tf.pad(tf.cast(x, tf.float32), [(pad, pad), (pad, pad), (0, 0)], mode.upper())
     return _random_window(padded, seed, size)
 
@@ -106,14 +106,14 @@ def affine(x: tf.Tensor, seed: tf.Tensor, turn: float, shift: float = 0.0, scale
 
 def randaugment(x: tf.Tensor, seed: tf.Tensor, number: int, magnitude: float,
                 deviation: float = 0.0) -> tf.Tensor:
-    """`number` operations of strength `magnitude` of 10, varied by `deviation`; by keras-cv
+    """Applies `number` operations of strength `magnitude` of 10, varied by `deviation`; by keras-cv
     (arXiv:1909.13719).
     """
     return policies.randaugment(x, seed, number, magnitude, deviation)
 
 
 def trivialaugment(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """One operation of any strength (arXiv:2103.10158, its wide space); by keras-cv."""
+    """Applies one operation of any strength (arXiv:2103.10158, its wide space); by keras-cv."""
     return policies.trivialaugment(x, seed)
 
 
@@ -155,7 +155,7 @@ def cutmix(x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[t
 
 
 def make_box_mask(begin: tf.Tensor, extent: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
-    """Where a pixel is inside a rectangle: bool (height, width, 1).
+    """Returns which pixels are inside a rectangle: bool (height, width, 1).
 
     Args:
         begin: its top and left edge in pixels, (2,).
@@ -173,7 +173,7 @@ def decode_rgb(x: tf.Tensor) -> tf.Tensor:
 
 
 def fold_seed(seed: tf.Tensor, number: Any) -> tf.Tensor:
-    """Another seed, made of `seed` and a number."""
+    """Makes a new seed of `seed` and a number."""
     return tf.random.experimental.stateless_fold_in(seed, number)
 
 

@@ -58,7 +58,7 @@ def read_values(groups: VariableGroups) -> dict[str, np.ndarray]:
 
 
 def describe_variables(groups: VariableGroups) -> dict[str, list[list[Any]]]:
-    """[name, shape, dtype] of each variable."""
+    """Returns [name, shape, dtype] of each variable."""
     return {group: [[v.name, list(v.shape), keras.backend.standardize_dtype(v.dtype)] for v in variables]
             for group, variables in groups.items()}
 

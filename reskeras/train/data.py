@@ -108,7 +108,7 @@ class ImageDataset:
     @property
     def unreadable(self) -> list[int]:
         """The indices of the images that could not be read so far, and of those that are excluded."""
-        with tf.init_scope():       # also while a function is traced
+        with tf.init_scope():       # even while a function is traced
             indices = self._unreadable_indices.numpy()[:int(self._unreadable_count)]
             return sorted(self._excluded | set(indices.tolist()))
 
@@ -196,7 +196,7 @@ class ImageDataset:
             lambda row: (row[0], row[1], tf.gather(images, row[0]), tf.gather(labels, row[0])))
 
     def _read_stream(self, epoch: int) -> tf.data.Dataset:
-        """(index, 0, bytes or pixels, label) of this worker."""
+        """Makes a dataset of this worker's (index, 0, bytes or pixels, label)."""
         assert self.source.stream is not None
         data = self.source.stream().enumerate().shard(self.workers, self.worker)
         if self.is_training:
@@ -205,7 +205,7 @@ class ImageDataset:
         return data.map(lambda index, example: (index, tf.zeros([], tf.int64), *example))
 
     def _process_images(self, data: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
-        """(image, label); images that cannot be read are counted and left out."""
+        """Makes (image, label) of what was read; images that cannot be read are counted and left out."""
         has_files = self.source.has_files
 
         def process(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
@@ -261,7 +261,7 @@ class ImageDataset:
         x, y = batch
         assert self.augmentation is not None
         if self.augmentation.mixes_labels:
-            # index -1 is no image's, so this seed differs from the seeds of the images
+            # no image has index -1, so this seed differs from the seeds of the images
             batch_seed = fold_seed(fold_seed(fold_seed(seed, -1), self.worker), step)
             x, y = self.augmentation.augment_batch(x, tf.one_hot(y, self.classes), batch_seed)
         return (self.normalize(x) if self.normalize else x), y

@@ -77,7 +77,7 @@ class DistributedModel(keras.Model):
 
     def _forward(self, x: Any, y: Any, weight: Any, training: bool = False,
                  replica_key: Any = 0) -> tuple[Any, ...]:
-        """(loss, output, the regularization losses of the layers, {index of a state: its new value}).
+        """Returns (loss, output, the regularization losses of the layers, {index of a state: its new value}).
 
         Assigns no variables, so XLA may compile it.  Random layers use the replica's `replica_key`.
         """
@@ -103,7 +103,7 @@ class DistributedModel(keras.Model):
         return tree.map_structure(lambda t: t[:count], self(padded, training=False))
 
     def _forward_and_back(self, x: Any, y: Any, weight: Any, share: Any, replica_key: Any) -> tuple[Any, ...]:
-        """A forward and a backward pass.
+        """Runs a forward and a backward pass.
 
         Args:
             share: the replica's fraction of the global batch, times the number of replicas.
@@ -119,7 +119,7 @@ class DistributedModel(keras.Model):
         return loss, output, tape.gradient(scaled, self.trainable_weights), states
 
     def _train_replica(self, data: Any, uses_all_samples: bool = False) -> list[Any]:
-        """One replica's training step: counts its metrics, assigns new states, returns the global gradients.
+        """Runs one replica's step: updates its metrics, assigns new states, returns the global gradients.
 
         Args:
             uses_all_samples: whether each replica computes the samples of all, with the same gradients; used
@@ -189,7 +189,7 @@ class DistributedModel(keras.Model):
         return self._read_metrics()
 
     def _read_metrics(self) -> dict[str, Any]:
-        """The metrics of all samples so far.
+        """Returns the metrics of all samples so far.
 
         Outside of the replicas, a metric's variable is the sum of the replicas' copies.
         """
@@ -200,7 +200,7 @@ class DistributedModel(keras.Model):
 
     def _make_step_function(self, step: Callable[[Any], Any],
                             step_on_all_samples: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
-        """A function that runs a step on the next batches of an iterator; Keras calls it.
+        """Returns a function that runs a step on the next batches of an iterator; Keras calls it.
 
         Args:
             step: a step on one batch.

@@ -53,10 +53,10 @@ def check_compilable(model: keras.Model, run_eagerly: bool) -> None:
 
 @contextlib.contextmanager
 def explain_lost_worker() -> Iterator[None]:
-    """Put it around a training run, to say in plain words that another worker was lost.
+    """Context manager around a training run: says in plain words that another worker was lost.
 
     Raises:
-        RuntimeError: if another worker has gone, or did not answer in time.
+        RuntimeError: if another worker has stopped, or did not answer in time.
     """
     try:
         yield

@@ -100,7 +100,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         >>> history = reskeras.fit("resnet50d", "folder:photos", validation_split=0.2, epochs=5)
         >>> history.model.save("photos.keras")
     """
-    # Arguments: those of this call, or those that the training to resume was started with
+    # Arguments: those of this call, or those that the run to resume was started with
     check_choice("verbose", verbose, (0, 1, 2))
     arguments = FitArguments(
         model, data, recipe, validation_data, validation_split, dtype, jit_compile, micro_batches,
@@ -186,7 +186,7 @@ class _ResumedRun:
         return Training(**{**fields, "milestones": tuple(fields["milestones"])})
 
     def check_data(self, images: DataSource, name: str, value: Any) -> None:
-        """Raises: ValueError if the data are not those that the training was started with."""
+        """Raises: ValueError if the data are not those that the run was started with."""
         before = self.info["data"][name]
         if before != value:
             raise ValueError(f"{images.name}: {name} are {value}, but the training was started with "

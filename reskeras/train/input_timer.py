@@ -34,7 +34,7 @@ class InputTimer:
         self._start, self._waited, self._images, self._step = time.time(), 0.0, 0, 0
 
     def record_times(self, data: tf.data.Dataset) -> tf.data.Dataset:
-        """The same batches, whose times are written down; nothing may be prefetched after it."""
+        """Passes the batches on and records their times; nothing may be prefetched after it."""
         def record(i: tf.Tensor, batch: Any) -> Any:
             # tf.timestamp is forbidden if operations are deterministic
             now = tf.ensure_shape(tf.numpy_function(time.time, [], tf.float64), [])
@@ -61,6 +61,6 @@ class InputTimer:
             self._step = step
 
     def results(self) -> dict[str, float]:
-        """Since the epoch began: "images_per_s", and "waiting", the fraction of the time that was waited."""
+        """Returns "images_per_s" and "waiting" (fraction of the time spent waiting) since the epoch began."""
         seconds = max(time.time() - self._start, 1e-9)
         return {"images_per_s": self._images / seconds, "waiting": min(self._waited / seconds, 1.0)}

@@ -39,7 +39,7 @@ class BinaryCrossentropy(keras.losses.Loss):
 
 
 def make_loss(training: Training, activation: str) -> keras.losses.Loss:
-    """The recipe's loss.
+    """Makes the recipe's loss.
 
     Args:
         training: the recipe's training part.
@@ -57,7 +57,7 @@ def make_loss(training: Training, activation: str) -> keras.losses.Loss:
 
 
 def make_metrics(classes: int) -> list[keras.metrics.Metric]:
-    """Top-1 accuracy, and top-5 accuracy for more than five classes.
+    """Makes top-1 accuracy, and top-5 accuracy for more than five classes.
 
     Of mixed labels the class with the largest probability counts.
     """

@@ -92,7 +92,7 @@ def _build_net(name: str, recipe: Recipe, channels: int, classes: int,
 
 
 def _check_model(model: Any, recipe: Recipe, dtype: str | None) -> None:
-    """Raises: TypeError for what is no model; ValueError for a model that the recipe does not train."""
+    """Raises: TypeError for anything but a model; ValueError for a model that the recipe does not train."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"{model!r}: expected a net's name, a .keras file or a keras.Model")
     has_one_input = len(getattr(model, "inputs", None) or ()) == 1
@@ -165,7 +165,7 @@ def _infer_preprocessing(model: keras.Model, recipe: Recipe) -> Preprocessing:
 
 
 def _find_label_set(classes: tuple[str, ...]) -> Any:
-    """The name of the label set that has these classes, or else the classes."""
+    """The name of the label set that has these classes, or the classes."""
     for name in list_label_sets():
         labels = get_label_set(name)
         # other sets have numbers there

@@ -115,7 +115,7 @@ _OPTIMIZERS = {
 
 def make_optimizer(training: Training, learning_rate: Any,
                    micro_batches: int = 1) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer.
+    """Makes the recipe's optimizer.
 
     Args:
         training: the recipe's training part.

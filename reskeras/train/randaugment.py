@@ -134,7 +134,7 @@ def _apply_one(space: Space, x: tf.Tensor, seed: tf.Tensor, magnitude: tf.Tensor
 
 
 def randaugment(x: tf.Tensor, seed: tf.Tensor, number: int, magnitude: float, deviation: float) -> tf.Tensor:
-    """`number` operations of strength `magnitude` of 10, each varied by a normal deviation of `deviation`."""
+    """Applies `number` operations of strength `magnitude` of 10, with standard deviation `deviation`."""
     for i in range(number):
         operation_seed = tf.random.experimental.stateless_fold_in(seed, i)
         normal = tf.random.stateless_normal([], tf.random.experimental.stateless_fold_in(operation_seed, 0))
@@ -144,7 +144,7 @@ def randaugment(x: tf.Tensor, seed: tf.Tensor, number: int, magnitude: float, de
 
 
 def trivialaugment(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """One operation of any strength, of 31 levels."""
+    """Applies one operation of any strength, of 31 levels."""
     level_seed = tf.random.experimental.stateless_fold_in(seed, 0)
     level = tf.random.stateless_uniform([], level_seed, 0, 31, tf.int32)
     return _apply_one(TRIVIALAUGMENT_SPACE, x, seed, tf.cast(level, tf.float32) / 30)

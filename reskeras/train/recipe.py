@@ -59,7 +59,7 @@ class Recipe:
         """The recipe with some values replaced.
 
         If epochs replace steps, or steps replace epochs, milestones and warm-up keep their share of the
-        training. Another `size` also changes the crops in `augmentation`, if that is not given, and an
+        training. A new `size` also changes the crops in `augmentation`, if that is not given, and an
         equal `test_size`.
 
         Args:

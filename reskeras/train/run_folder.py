@@ -72,7 +72,7 @@ class RunFolder:
 
     @property
     def resume_command(self) -> str:
-        """The shell command that resumes this training."""
+        """The shell command that resumes this run."""
         return f"reskeras train --resume {shlex.quote(str(self.folder))}"
 
     @contextlib.contextmanager
@@ -159,7 +159,7 @@ def read_run_info(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _has_no_checkpoint_yet(folder: pathlib.Path) -> bool:
-    """Whether a training ended there before it saved its first checkpoint."""
+    """Whether a run ended there before it saved its first checkpoint."""
     names = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
     visible = {name for name in names if not name.startswith(".")}
     return RUN_FILE in names and not visible - {RUN_FILE, LAST_MODEL}

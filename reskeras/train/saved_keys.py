@@ -30,7 +30,7 @@ def to_saved_info(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_saved_info(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `to_saved_info`, also for files of earlier versions."""
+    """Inverts `to_saved_info`; it reads files of earlier versions too."""
     info = _rename_keys(saved, _invert(INFO_KEYS))
     info["arguments"] = _rename_keys(saved["arguments"], _invert(ARGUMENT_KEYS))
     # earlier versions also wrote a list of texts

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step alone, so that a resumed training has the same one."""
+"""The learning rate as a function of the step alone, so that a resumed run has the same one."""
 from __future__ import annotations
 
 import math
@@ -68,7 +68,7 @@ _SHAPES = {"constant": lambda schedule, update: ops.ones_like(update), "step": _
 
 def make_schedule(training: Training, learning_rate: float, updates_per_epoch: float, total_updates: int,
                   steps_per_update: int = 1) -> TrainingSchedule | float:
-    """The recipe's schedule.
+    """Makes the recipe's schedule.
 
     Args:
         training: the recipe's training part.

@@ -56,7 +56,7 @@ def plan_steps(model: keras.Model, is_alone: bool) -> list[LayerGroup] | None:
 
 
 def _find_readers(model: keras.Model) -> dict[int, set[Any]]:
-    """id of a tensor -> the layers that read it, and the model if it is an output."""
+    """Maps the id of a tensor to the layers that read it, and the model if it is an output."""
     readers: dict[int, set[Any]] = {}
     for operation in model.operations:
         if not isinstance(operation, keras.layers.InputLayer):
@@ -82,7 +82,7 @@ def _is_simple(operation: Any) -> bool:
 
 
 def run_steps(model: keras.Model, steps: list[LayerGroup], inputs: Any) -> Any:
-    """The outputs of a model in training mode.
+    """Computes the outputs of a model in training mode.
 
     Args:
         model: the model.

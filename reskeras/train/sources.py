@@ -80,7 +80,7 @@ def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = 
 
 
 def _open_folder(name: str, path: str, split: str) -> DataSource:
-    """PATH/CLASS/IMAGE, or PATH/train/CLASS/IMAGE beside PATH/test or PATH/val."""
+    """Opens PATH/CLASS/IMAGE, or PATH/train/CLASS/IMAGE beside PATH/test or PATH/val."""
     top = pathlib.Path(path).expanduser()
     if not top.is_dir():
         raise FileNotFoundError(f"{name}: no such folder")
@@ -109,7 +109,7 @@ def _open_tfrecords(name: str, pattern: str, split: str) -> DataSource:
 
 
 def _open_tfds(name: str, dataset: str, split: str) -> DataSource:
-    """A data set of tensorflow-datasets with an image and a label; it is prepared at first use."""
+    """Opens a data set of tensorflow-datasets with an image and a label; it is prepared at first use."""
     try:
         import tensorflow_datasets
     except ImportError as error:
@@ -133,7 +133,7 @@ def _open_tfds(name: str, dataset: str, split: str) -> DataSource:
 
 
 def _open_npz(name: str, path: str, split: str) -> DataSource:
-    """x and y, or images and labels, or x_train, y_train, x_test and y_test; images are uint8."""
+    """Opens x and y, or images and labels, or x_train, y_train, x_test and y_test; images are uint8."""
     file = pathlib.Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"{name}: no such file")
@@ -146,7 +146,7 @@ def _open_npz(name: str, path: str, split: str) -> DataSource:
 
 
 def _open_cifar(name: str, path: str, split: str) -> DataSource:
-    """CIFAR from Keras' download, a local .npz file, or the folder of the original binary files."""
+    """Opens CIFAR from Keras' download, a local .npz file, or the folder of the original binary files."""
     kind = name.partition(":")[0]
     classes = tuple(label for _, label in get_label_set(kind))
     place = pathlib.Path(path).expanduser()
@@ -163,7 +163,7 @@ def _open_cifar(name: str, path: str, split: str) -> DataSource:
 
 
 def _read_cifar_binaries(folder: pathlib.Path, kind: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """One byte (CIFAR-100: two, of which the second is the class) and 3 x 32 x 32 bytes for each image."""
+    """Reads one byte (CIFAR-100: two; the second is the class) and 3 x 32 x 32 bytes for each image."""
     names = {"cifar10": {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]},
              "cifar100": {"train": ["train.bin"], "test": ["test.bin"]}}[kind][split]
     missing = [n for n in names if not (folder / n).is_file()]

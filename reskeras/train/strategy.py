@@ -23,7 +23,7 @@ def choose_strategy(strategy: str | tf.distribute.Strategy | None = "auto",
     Args:
         strategy: "none"; "mirrored", all GPUs of this machine, or its (logical) CPUs if there is none;
             "multi_worker", the machines in the environment variable TF_CONFIG; "tpu"; "auto", which is
-            multi_worker if TF_CONFIG names several machines, mirrored if there are several GPUs, else
+            multi_worker if TF_CONFIG names several machines, mirrored if there are several GPUs, otherwise
             none; or a strategy, which is returned as it is.
         timeout: seconds that a worker waits for the others in one step before it gives up.
 
@@ -98,7 +98,7 @@ def _list_workers() -> list[str]:
 
 
 def find_worker(strategy: tf.distribute.Strategy | None) -> tuple[int, int]:
-    """(the number of this worker, how many there are)."""
+    """Returns (the number of this worker, how many there are)."""
     resolver = getattr(strategy, "cluster_resolver", None)
     is_multi_worker = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     if not is_multi_worker or not resolver or not resolver.task_type:

@@ -67,7 +67,7 @@ def write_records(source: DataSource, folder: str | os.PathLike[str], name: str 
 
     Raises:
         ArgumentError: for more shards than images.
-        ValueError: for a file that is no image; the message names it, and nothing is written.
+        ValueError: for a file that is not an image; the message names it, and nothing is written.
         OSError: if the files cannot be written.
     """
     if not 1 <= (to_whole_number(shards) or 0) <= len(source):

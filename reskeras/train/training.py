@@ -122,7 +122,7 @@ def training_fields() -> list[TrainingField]:
 
 
 def to_python(value: Any) -> Any:
-    """A number of NumPy, also in a tuple or a list, as Python's own, which a file can hold; others as is."""
+    """Converts a NumPy number, or those of a tuple or list, to Python's own, which a file can hold."""
     if isinstance(value, (tuple, list)):
         return type(value)(map(to_python, value))
     is_scalar = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
@@ -130,7 +130,7 @@ def to_python(value: Any) -> Any:
 
 
 def convert_value(name: str, value: Any, annotation: str) -> Any:
-    """`value` with the type of its field.
+    """Converts `value` to the type of its field.
 
     Args:
         name: the field, for the error.

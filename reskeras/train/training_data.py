@@ -69,7 +69,7 @@ def _open_sources(arguments: FitArguments) -> tuple[DataSource, DataSource | Non
 
 
 def split_source(images: DataSource, fraction: float, seed: int) -> tuple[DataSource, DataSource]:
-    """(the rest, a fraction of each class), at least one image of each class in both.
+    """Splits into (the rest, a fraction of each class), at least one image of each class in both.
 
     Args:
         images: files or arrays.

@@ -24,7 +24,7 @@ GPU_OPERATORS = set("""
 
 
 def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:
-    """Delegate -> operators that it leaves to the CPU, and how many of each.
+    """Counts for each delegate the operators that it leaves to the CPU.
 
     The GPU delegate's are found by its rules, those of XNNPACK by the plan that this machine's runtime makes.
     """
@@ -46,7 +46,7 @@ def _count_gpu_rejections(path: pathlib.Path) -> Counter[str]:
 
 
 def _has_allowed_tensors(operator: Any, graph: Any, ranks: tuple[int, ...] = (0, 1, 2, 3, 4)) -> bool:
-    """`IsAllAllowedTensors` of the same file: at most four dimensions."""
+    """Computes `IsAllAllowedTensors` of the same file: at most four dimensions."""
     tensors = [operator.Inputs(i) for i in range(operator.InputsLength())]
     tensors += [operator.Outputs(i) for i in range(operator.OutputsLength())]
     return (all(graph.Tensors(i).ShapeLength() < 5 for i in tensors if i >= 0)

@@ -39,12 +39,12 @@ def iterate_operator_names(model: Any) -> Iterator[str]:
 
 
 def count_operators(path: pathlib.Path) -> dict[str, int]:
-    """Operator -> how many the file has, the most frequent first."""
+    """Counts each operator of the file, the most frequent first."""
     return dict(Counter(iterate_operator_names(read_model(path))).most_common())
 
 
 def find_faults(path: pathlib.Path, is_integer: bool = False) -> list[str]:
-    """Why phones or microcontrollers would not run the file as it is.
+    """Says why phones or microcontrollers would not run the file as it is.
 
     Args:
         path: path of the file.
@@ -82,7 +82,8 @@ def _find_tensor_faults(model: Any, is_integer: bool) -> Iterator[str]:
 
 
 def _find_dead_layers(model: Any) -> Iterator[str]:
-    """Integer layers whose output was always zero: their scale is next to nothing, and XNNPACK refuses it.
+    """Finds integer layers whose output was always zero: their scale is next to nothing, and XNNPACK refuses
+    it.
 
     Its limit: input scale times weight scale over output scale is less than 256 (xnn_define_convolution_2d).
     """

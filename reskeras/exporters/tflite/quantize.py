@@ -63,7 +63,7 @@ def _set_dynamic(converter: Any, options: ExportOptions) -> None:
 
 
 def _set_int8(converter: Any, options: ExportOptions) -> None:
-    """Everything in int8, with ranges from the calibration images."""
+    """Sets everything to int8, with ranges from the calibration images."""
     import tensorflow as tf
     _set_dynamic(converter, options)
     assert options.calibration_images is not None and options.shape[0]

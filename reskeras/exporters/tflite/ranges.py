@@ -94,7 +94,8 @@ def narrow_ranges(calibrated: bytes, options: ExportOptions) -> bytes:
 
 def _count_values(calibrated: bytes, options: ExportOptions,
                   ranges: dict[int, Range]) -> dict[int, np.ndarray]:
-    """Histograms: how many values of each tensor lie in each of BINS parts of its range, on some images.
+    """Computes histograms: how many values of each tensor lie in each of BINS parts of its range, on some
+    images.
 
     Zeros are not counted, which are most of what a ReLU gives: zero is a level of any range, and has no
     error.

@@ -24,7 +24,7 @@ def get_interpreter_class() -> Any:
 
 
 def get_versions() -> dict[str, str]:
-    """Package -> version, of the one that runs the file."""
+    """Returns the version of the package that runs the file."""
     name = "ai-edge-litert" if importlib.util.find_spec("ai_edge_litert") else "tensorflow"
     return {name: importlib.metadata.version(name)}
 

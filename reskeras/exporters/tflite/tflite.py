@@ -35,7 +35,7 @@ def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> Non
 
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
-    """Why phones or microcontrollers would not run the file, or its numbers are not those of `quantize`."""
+    """Says why phones or microcontrollers would not run the file, or that `quantize` had no effect on it."""
     is_integer = options.quantize == "int8" and not options.float_layers and options.io != "float32"
     faults = flatbuffer.find_faults(path, is_integer)
     required = _REQUIRED_TYPES.get(options.quantize or "")
@@ -45,6 +45,6 @@ def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
 
 
 def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:
-    """Delegate -> operators that it leaves to the CPU, and how many of each."""
+    """Counts for each delegate the operators that it leaves to the CPU."""
     from .delegates import count_cpu_operators
     return count_cpu_operators(path)
