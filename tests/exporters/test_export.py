@@ -150,7 +150,7 @@ def test_quantization_that_loses_the_classes_is_refused(net, tmp_path, monkeypat
     ("net.tflit", {}, "did you mean '.tflite'"),
     ("net.keras", {"quantize": "int8"}, "defined for .tflite"),
     ("net.tflite", {"calibration_method": "mse"},
-     "calibration_method='mse': expected 'minmax'; other values are defined for quantize='int8'"),
+     "calibration_method='mse': expected 'minmax'; other values are defined for int8 alone"),
     ("net.tflite", {"quantize": "int8", "calibration_data": IMAGES, "calibration_method": "mean"},
      "'minmax', 'percentile', 'mse'"),
     ("net.tflite", {"quantize": "int4"}, "did you mean 'int8'"),
@@ -169,9 +169,9 @@ def test_quantization_that_loses_the_classes_is_refused(net, tmp_path, monkeypat
     ("net", {"size": 12.0}, "size=12.0: expected"), ("net", {"size": (-12, 10)}, "at least 1"),
     ("net", {"threads": 0}, "threads=0: expected a whole number of at least 1"),
     ("net.tflite", {"io": "uint8"},
-     "io='uint8': expected 'int8'; other values are defined for quantize='int8'"),
+     "io='uint8': expected 'int8'; other values are defined for int8 alone"),
     ("net", {"validation_data": (IMAGES, np.arange(40))},
-     r"classes of the images are 0 to 39; the net's output is .* \(4,\)"),
+     r"classes of the images are 0 to 39; the net's output has the shape \(4,\)"),
 ])
 def test_bad_argument(net, tmp_path, file, arguments, message):
     with pytest.raises(ValueError, match=message):
