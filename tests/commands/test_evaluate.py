@@ -122,7 +122,7 @@ def test_classes_by_wordnet_id_and_name():
     if twice:
         with pytest.raises(ValueError, match="use WordNet ids"):
             map_classes(named(twice[0]), metadata, 1000)
-    with pytest.raises(ValueError, match="give labels="):
+    with pytest.raises(ValueError, match="give `labels`"):
         map_classes(named("cat"), ModelMetadata(), 3)
 
 
@@ -181,7 +181,7 @@ def test_scales():
     alone = [evaluate(net, (x, y), scales=[s]).top1 for s in (20, 28, 40)]
     assert alone == [pytest.approx(100 * np.mean(np.argmax(one, 1) == y))
                      for one in by_scale] and min(alone) < 100
-    with pytest.raises(ValueError, match="crops=1 with them"):
+    with pytest.raises(ValueError, match="expected 1 as `crops` with them"):
         evaluate(net, (x, y), scales=[20], crops=10)
     with pytest.raises(ValueError, match=r"takes images of \(16, 16\) pixels only"):
         evaluate(centred(), (x, y), scales=[20])
@@ -202,7 +202,7 @@ def test_a_net_that_says_nothing_is_refused(digits):
     silent = keras.Model(image, layers.Dense(10)(layers.Flatten()(image)))
     with pytest.raises(ValueError, match="does not say how its images are prepared"):
         evaluate(silent, "digits")
-    with pytest.raises(ValueError, match="give labels="):
+    with pytest.raises(ValueError, match="give `labels`"):
         evaluate(silent, from_arrays("named", digits.pixels, digits.labels, tuple("abcdefghij")),
                  preprocessing=get_preprocessing(NET))
     # "0" to "9" are its numbers

@@ -27,8 +27,8 @@ def test_numbers_of_numpy_are_written_and_resumed(tmp_path):
     numbers = dict(epochs=np.int64(1), batch_size=np.int64(4), learning_rate=np.float32(0.5))
     model_fields = {**TINY, "depths": tuple(np.array([1, 1, 1])), "width": np.float64(0.5)}
     reskeras.fit("cifar_resnet20", arrays(), "cifar_he", output=tmp_path / "run",
-                 model_overrides=model_fields, verbose=0, augmentation="", size=np.int64(16), test_size=16, strategy="none", **options,
-                 **numbers)
+                 model_overrides=model_fields, verbose=0, augmentation="", size=np.int64(16), test_size=16,
+                 strategy="none", **options, **numbers)
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     saved = json.dumps(info["arguments"])
     assert "not in a file" in saved and saved.count("not in a file") == 1       # the arrays alone
