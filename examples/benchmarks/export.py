@@ -1,5 +1,5 @@
 """Latency of exported files: plain converters on keras.applications' net against `reskeras.export` on ours,
-in turns in one run.
+alternately in one run.
 
     python examples/benchmarks/export.py --net ResNet50 --size 224 --threads 2 --json export.json
 

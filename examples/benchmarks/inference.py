@@ -1,4 +1,4 @@
-"""Latency of a net before and after `reskeras.optimize`, in turns in one run: TF graph, XLA, TFLite.
+"""Latency of a net before and after `reskeras.optimize`, measured alternately: TF graph, XLA, TFLite.
 
     python examples/benchmarks/inference.py --nets ResNet50 --batches 1 8 --json inference.json
 

@@ -1,4 +1,5 @@
-"""Every way that a net runs on the CPU, against keras.applications' `predict` and timm, in turns in one run.
+"""Every way that a net runs on the CPU, against keras.applications' `predict` and timm, alternately in one
+run.
 
     python examples/benchmarks/inference_timm.py --nets ResNet50 --timm ../env/bin/python --json timm.json
 

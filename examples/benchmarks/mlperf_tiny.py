@@ -1,5 +1,5 @@
-"""MLPerf Tiny's ResNet-8 in int8: the benchmark's own file against ours of the same weights, in turns in one
-run.
+"""MLPerf Tiny's ResNet-8 in int8: the benchmark's own file against ours of the same weights, alternately in
+one run.
 
     python examples/benchmarks/mlperf_tiny.py --weights FILE.h5 --theirs FILE.tflite
 

@@ -1,4 +1,4 @@
-"""What every benchmark here shares: sides timed in turns, ratios only if the machine was quiet, figures as
+"""What every benchmark here shares: sides timed alternately, ratios only if the machine was quiet, figures as
 JSON.
 
 A side is a function that returns the milliseconds of one call.  All sides of a comparison run one after the

@@ -1,5 +1,5 @@
-"""A training step on the CPU: reskeras against stock Keras layers, keras.applications and timm, in turns in
-one run.
+"""A training step on the CPU: reskeras against stock Keras layers, keras.applications and timm, alternately
+in one run.
 
     python examples/benchmarks/train_step.py --nets ResNet50 --timm ../timm-env/bin/python --json step.json
 

@@ -1,5 +1,5 @@
-"""What the scripts of this folder share: images, a short training, times in turns, and how a study is
-printed, drawn and kept.
+"""What the scripts of this folder share: images, a short training run, times measured alternately, and how a
+study is printed, drawn and kept.
 
 The full runs take the first 2,000 or 4,000 of CIFAR-10's images, halved to 16 x 16 pixels, and few epochs, so
 that each is done in minutes on two cores.  `--images 50000 --size 32 --epochs 164 --data cifar10` is nearer

@@ -4,7 +4,8 @@ arXiv:1611.05431).
 Full run: 2026-11-24, 0.6 minutes of CPU on 2 cores of an AVX-512 EPYC, 2,000 images of 16 x 16 pixels to
 train on, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
 
-Inference of one image, in turns; over Inception-v4's time. Paper: top-1 error (%), ResNeXt Table 5.
+Inference of one image, measured alternately; over Inception-v4's time. Paper: top-1 error (%), ResNeXt
+Table 5.
 
 | net | pixels | parameters (M) | MACs (G) | layers | here (ms) | over Inception-v4 | paper's error |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -47,8 +48,8 @@ def study(options: argparse.Namespace) -> Study:
         "Inception-v4 and ResNeXt at equal cost",
         """ResNeXt repeats one block, where Inception's are designed one by one; at equal cost it is as
         accurate (ResNeXt, section 5.1 and Table 5).""",
-        [Table("Inference of one image, in turns; over Inception-v4's time. Paper: top-1 error (%), ResNeXt "
-               "Table 5.",
+        [Table("Inference of one image, measured alternately; over Inception-v4's time. Paper: top-1 "
+               "error (%), ResNeXt Table 5.",
                ("net", "pixels", "parameters (M)", "MACs (G)", "layers", "here (ms)", "over Inception-v4",
                 "paper's error"),
                [(name, str(shapes[name][1]), f"{costs[name].params / 1e6:.1f}",

@@ -11,7 +11,7 @@ train on, seeds 0 1, TensorFlow 2.21.0, Keras 3.15.1.
 | 0.5 | 75.6 (67.6 to 83.6) | 75.5 (67.0 to 84.0) | 5.25 (v1), 5.23 |
 | 0.2 | 83.9 (80.6 to 87.1) | 82.5 (80.2 to 84.8) |  |
 
-A training step, 64 images, in turns; over that with all blocks.
+A training step, 64 images, measured alternately; over that with all blocks.
 
 | net | step (ms) | here | paper |
 | --- | --- | --- | --- |
@@ -65,7 +65,7 @@ def study(options: argparse.Namespace) -> Study:
                f"Table 1.",
                ("survival of the last block", "training error", "test error", "paper"),
                [(str(p), *run.cells(), PAPER.get(p, "")) for p, run in runs.items()]),
-         Table("A training step, 64 images, in turns; over that with all blocks.",
+         Table("A training step, 64 images, measured alternately; over that with all blocks.",
                ("net", "step (ms)", "here", "paper"),
                [(name, f"{times[name].ms:.0f}", share[name], "a quarter less" if name == "batch, 0.5" else "")
                 for name in models])],

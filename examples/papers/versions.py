@@ -3,8 +3,8 @@
 Full run: 2026-11-24, 2.2 minutes of CPU on 2 cores of an AVX-512 EPYC, seeds 0 1, TensorFlow 2.21.0, Keras
 3.15.1.
 
-ResNet-50 at 224 pixels, in turns: a training step of 8 images, inference of 4; over v1. Errors: top-1, one
-crop, of He et al.'s release (v1) and fb.resnet.torch (v1.5).
+ResNet-50 at 224 pixels, measured alternately: a training step of 8 images, inference of 4; over v1. Errors:
+top-1, one crop, of He et al.'s release (v1) and fb.resnet.torch (v1.5).
 
 | net | MACs (G) | training (ms) | over v1 | claimed | inference (ms) | over v1 | claimed | error (%) |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -47,9 +47,8 @@ def study(options: argparse.Namespace) -> Study:
         """v1 halves the map on the first 1x1 convolution of a block, v1.5 on the 3x3, which is more accurate
         and, it is said, takes 12 % more compute to train and has 6 % less throughput (tensorflow/models,
         official/resnet). v2 activates before it convolves, and leaves the shortcut free.""",
-        [Table("ResNet-50 at 224 pixels, in turns: a training step of 8 images, inference of 4; over v1. "
-               "Errors: top-1, one "
-               "crop, of He et al.'s release (v1) and fb.resnet.torch (v1.5).",
+        [Table("ResNet-50 at 224 pixels, measured alternately: a training step of 8 images, inference of 4; "
+               "over v1. Errors: top-1, one crop, of He et al.'s release (v1) and fb.resnet.torch (v1.5).",
                ("net", "MACs (G)", "training (ms)", "over v1", "claimed", "inference (ms)", "over v1",
                 "claimed", "error (%)"),
                [(name, f"{macs[name]:.2f}", f"{training[name].ms:.0f}", shares[name][0], CLAIMED[name][0],

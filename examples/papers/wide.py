@@ -14,14 +14,14 @@ CIFAR nets: parameters and cost counted here, test error of arXiv:1605.07146, Ta
 | cifar_wide_resnet16_8 | 11.0 | 1.55 | 4.27 |
 | cifar_wide_resnet28_10 | 36.5 | 5.24 | 4.00 |
 
-Of as many parameters: after 5 epochs, error (%), and a training step of 64 images in turns.
+Of as many parameters: after 5 epochs, error (%), and a training step of 64 images, measured alternately.
 
 | net | parameters | step (ms) | training error | test error |
 | --- | --- | --- | --- | --- |
 | deep: 44 layers | 664,314 | 181 | 36.9 (33.7 to 40.1) | 59.4 (58.6 to 60.2) |
 | wide: 16 layers, twice as wide | 693,498 | 111 | 19.5 (18.3 to 20.7) | 58.2 (57.4 to 59.0) |
 
-Inference of ImageNet nets of equal cost, 4 images in turns; paper: Table 8.
+Inference of ImageNet nets of equal cost, 4 images, measured alternately; paper: Table 8.
 
 | net | MACs (G) | here (ms) | paper (ms) | paper's error (%) |
 | --- | --- | --- | --- | --- |
@@ -72,11 +72,11 @@ def study(options: argparse.Namespace) -> Study:
                [(row, f"{read_costs()[row].params / 1e6:.1f}", f"{read_costs()[row].macs / 1e9:.2f}", error)
                 for row, error in CIFAR.items()]),
          Table(f"Of as many parameters: after {options.epochs} epochs, error (%), and a training step of 64 "
-               f"images in turns.",
+               f"images, measured alternately.",
                ("net", "parameters", "step (ms)", "training error", "test error"),
                [(name, f"{small(name).count_params():,}", f"{steps[name].ms:.0f}", *run.cells())
                 for name, run in runs.items()]),
-         Table("Inference of ImageNet nets of equal cost, 4 images in turns; paper: Table 8.",
+         Table("Inference of ImageNet nets of equal cost, 4 images, measured alternately; paper: Table 8.",
                ("net", "MACs (G)", "here (ms)", "paper (ms)", "paper's error (%)"),
                [(row, f"{read_costs()[row].macs / 1e9:.1f}", f"{large[row].ms:.0f}", str(ms), error)
                 for row, (ms, error) in IMAGENET.items()])],
