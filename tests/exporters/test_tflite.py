@@ -181,7 +181,8 @@ def test_cases_cover_every_part():
     groups = {getattr(spec, "groups", 1) for spec in specs}
     assert radix == {1, 2, 4} and groups >= {1, 2, 32, 64}
     assert {type(getattr(spec, "attention", None)).__name__ for spec in specs} == {"SE", "ECA", "NoneType"}
-    assert {type(getattr(spec, "mixer", None)).__name__ for spec in specs} == {"SK", "Split", "NoneType"}
+    mixers = {type(getattr(spec, "mixer", None)).__name__ for spec in specs}
+    assert mixers == {"SK", "SplitAttention", "NoneType"}
     assert any(getattr(spec, "weight_standardization", False) for spec in specs) and NO_INT8 & set(PARTS)
 
 
