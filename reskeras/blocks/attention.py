@@ -3,7 +3,8 @@
 For a new attention block add
 1. its dataclass to spec.py, beside `SE`, and to `Attention`, `SHORTHANDS` and the check in `Spec` there,
 2. a function here that makes its layers, and
-3. an entry to `ATTENTIONS` at the end of this file.  tests/test_tiny.py then asks for a net that has it.
+3. an entry to `ATTENTIONS` at the end of this file.  tests/test_tiny.py then fails until a case in CASES
+   uses it.
 """
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from .ops import Tensor, act, make_divisible
 
 
 def apply_attention(x: Tensor, spec: Spec, name: str) -> Tensor:
-    """Scales the channels of a residual branch by gates, where the net has attention.
+    """Scales the channels of a residual branch by gates, if the net has attention.
 
     Args:
         x: the end of the branch, (N, H, W, C).
@@ -36,7 +37,7 @@ def squeeze_excite(x: Tensor, spec: Spec, name: str) -> Tensor:
     """
     channels, se = x.shape[-1], spec.attention
     assert isinstance(se, SE)
-    # round_limit 0: SE rounds to the nearest multiple, also where that takes more than a tenth away
+    # round_limit 0: SE rounds to the nearest multiple, even if that removes more than a tenth
     hidden = make_divisible(channels * se.ratio, se.divisor, round_limit=0)
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_squeeze")(x)
     gate = layers.Conv2D(hidden, 1, kernel_initializer=spec.initializer, name=f"{name}_se_reduce")(gate)

@@ -1,4 +1,4 @@
-"""Batch normalization that trains faster on TensorFlow: by one fused op in the place of Keras' twenty ops."""
+"""Batch normalization that trains faster on TensorFlow: one fused op instead of Keras' twenty ops."""
 from __future__ import annotations
 
 from typing import Any
@@ -10,11 +10,11 @@ _FUSED_TYPES = ("float32", "bfloat16", "float16")
 
 
 class BatchNormalization(layers.BatchNormalization):
-    """Keras' batch normalization, the same function, faster in a training step on TensorFlow.
+    """Computes the same as Keras' batch normalization, faster in a training step on TensorFlow.
 
-    Statistics are over the batch (Ioffe & Szegedy 2015, arXiv:1502.03167), in float32 also for half types,
-    and the moving variance takes the biased variance, as Keras' layer does.  Keras' own code runs on
-    another backend, with another axis or rank, with a mask, in float64, and with synchronized statistics.
+    Statistics are over the batch (Ioffe & Szegedy 2015, arXiv:1502.03167), in float32 even for half types,
+    and the moving variance uses the biased variance, as in Keras' layer.  Keras' own code runs on other
+    backends, for other axes or ranks, with a mask, in float64, and with synchronized statistics.
 
     The arguments are those of `keras.layers.BatchNormalization`.
     """

@@ -85,9 +85,10 @@ class DropBlock2D(layers.Layer):
         _, height, width, _ = inputs.shape
         size = min(self.block_size, height or self.block_size, width or self.block_size)
 
-        # Each position is the centre of a dropped square with probability gamma.  The border may cut a square;
-        # the paper keeps squares inside.  A position is kept if none of the `area` positions around it is a centre:
-        # the area is smaller at the border, and gamma follows from (1 - gamma) ^ area = 1 - rate.
+        # Each position is the centre of a dropped square with probability gamma.  The border may cut a
+        # square; the paper keeps squares inside.  A position is kept if none of the `area` positions around
+        # it is a centre: the area is smaller at the border, and gamma follows from (1 - gamma) ^ area = 1 -
+        # rate.
         shape = ops.shape(inputs)
         area = _count_positions_in_reach(size, shape[1]) * _count_positions_in_reach(size, shape[2])
         gamma = 1 - (1 - self.rate) ** (1 / area)
@@ -106,7 +107,7 @@ class DropBlock2D(layers.Layer):
 
 
 def _count_positions_in_reach(size: int, length: Any) -> Any:
-    """For a line of `length` positions: how many of the `size` around one are in it, on average."""
+    """Counts how many of the `size` positions around one lie in a line of `length`, on average."""
     before, after = (size - 1) // 2, size // 2
     beyond = (before * (before + 1) + after * (after + 1)) / 2      # both ends together
     return ops.maximum(size - beyond / ops.cast(length, "float32"), 1.0)

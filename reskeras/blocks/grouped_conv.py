@@ -2,8 +2,8 @@
 
 On TensorFlow, Keras compiles each grouped convolution with XLA.  That is slow to train on CPUs, and an
 exported model then needs XLA too.  TensorFlow's native op can do it directly; but on some CPUs it cannot do
-everything, so that each kind of convolution is tried once, and what fails is computed by one convolution
-for each group.
+everything.  So each kind of convolution is tried once, and if it fails, one convolution for each group
+replaces it.
 """
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if keras.config.backend() == "tensorflow":
     _support_cache: dict[tuple[Any, ...], Support] = {}
 
     def _find_support(dtype: Any, strides: tuple[int, int], dilations: tuple[int, int]) -> Support:
-        """What the native op can do on this device."""
-        with tf.init_scope():   # eager also in a trace, and still in the caller's device scope
-            if not tf.executing_eagerly():  # a v1 graph, where nothing can be tried: all by split
+        """Finds what the native op can do on this device."""
+        with tf.init_scope():   # eager even in a trace, and still in the caller's device scope
+            if not tf.executing_eagerly():  # nothing can be tried in a v1 graph: all by split
                 return False, False, False
-            # where an op without a device of its own goes: the scope's, the replica's, the GPU
+            # the default device of an op: the scope's, the replica's, the GPU
             device = tf.DeviceSpec.from_string(tf.fill([1], 0.0).device).device_type
             key = device, dtype, strides, dilations
             if key not in _support_cache:
@@ -57,7 +57,7 @@ if keras.config.backend() == "tensorflow":
 
     def _convolve_by_split(x: Any, kernel: Any, groups: int, strides: tuple[int, int], padding: str,
                            dilations: tuple[int, int]) -> Any:
-        """The same by one convolution for each group."""
+        """Computes a grouped convolution by one convolution for each group."""
         height, width, *channels = kernel.shape
         down, right = dilations
         if down * right > 1:    # zeros between the values: some CPUs have no gradient of dilation either
@@ -70,7 +70,7 @@ if keras.config.backend() == "tensorflow":
 
     def _convolve(x: Any, kernel: Any, groups: int, strides: tuple[int, int], padding: str,
                   dilations: tuple[int, int]) -> Any:
-        """A grouped convolution by the best way that works here."""
+        """Computes a grouped convolution by the best way that works here."""
         has_forward, has_fused, has_gradient = _find_support(x.dtype, strides, dilations)
 
         def native(x: Any, kernel: Any) -> Any:
@@ -80,7 +80,7 @@ if keras.config.backend() == "tensorflow":
         def fallback(x: Any, kernel: Any) -> Any:
             if x.dtype.size > 2:
                 return _convolve_by_split(x, kernel, groups, strides, padding, dilations)
-            # a half type: float32 mostly has what it lacks, and some CPUs cannot even split in it
+            # a half type: float32 usually works, and some CPUs cannot even split half types
             wide, wide_kernel = tf.cast(x, tf.float32), tf.cast(kernel, tf.float32)
             return tf.cast(_convolve(wide, wide_kernel, groups, strides, padding, dilations), x.dtype)
 
@@ -108,8 +108,8 @@ class GroupedConv2D(keras.layers.Conv2D):
         **kwargs: those of `keras.layers.Conv2D`.
 
     Raises:
-        ValueError: for `data_format="channels_first"`; and when it is called, for an input too small to have
-            an output.
+        ValueError: for `data_format="channels_first"`; and in a call, if the input is too small to have an
+            output.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -120,6 +120,6 @@ class GroupedConv2D(keras.layers.Conv2D):
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         if keras.config.backend() != "tensorflow" or self.groups == 1:
             return super().convolution_op(inputs, kernel)
-        self.compute_output_shape(inputs.shape)     # raises, where the op might return its input instead
+        self.compute_output_shape(inputs.shape)     # raises an error; the op may return its input instead
         return _convolve(tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel), self.groups,
                          self.strides, self.padding.upper(), self.dilation_rate)

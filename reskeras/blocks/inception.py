@@ -1,6 +1,6 @@
-"""Inception-v4 and Inception-ResNet-v2 (arXiv:1602.07261), written as the figures of the paper are.
+"""Inception-v4 and Inception-ResNet-v2 (arXiv:1602.07261), written like the figures of the paper.
 
-`MODULES` has the branches of each module.  A branch is read from its input to the concatenation: "64 1x1 |
+`MODULES` has the branches of each module.  A branch reads from its input to the concatenation: "64 1x1 |
 96 3x3/2 V" is a 1x1 convolution to 64 channels, then a 3x3 convolution to 96 channels with stride 2 and no
 padding ("V" for valid, as in the figures); "a & b" are two ends of one branch.
 """
@@ -40,7 +40,7 @@ _CONVOLUTION = re.compile(r"(\d+) (\d)x(\d)(?:/(\d))?( V)?$")
 
 
 def build_inception(x: Tensor, spec: InceptionSpec) -> Tensor:
-    """Everything between the image and the head.
+    """Makes the layers between the image and the head.
 
     Args:
         x: images (N, H, W, C) of at least 75 x 75 pixels.
@@ -100,7 +100,7 @@ def _concatenate_branches(x: Tensor, spec: InceptionSpec, kind: str, name: str) 
 
 
 def _build_branches(x: Tensor, spec: InceptionSpec, kind: str, name: str) -> list[Tensor]:
-    """The ends of all branches of a module; `kind` is its key in `MODULES`."""
+    """Makes a module's branches; returns their ends.  `kind` is the module's key in `MODULES`."""
     ends = []
     for i, branch in enumerate(MODULES[kind]):
         *steps, last = branch.split(" | ")
@@ -122,7 +122,7 @@ def _apply_step(x: Tensor, spec: InceptionSpec, step: str, name: str) -> Tensor:
 
 
 def _conv_norm_act(x: Tensor, spec: InceptionSpec, step: str, name: str, conv_name: str = "") -> Tensor:
-    """Convolution, normalization and activation; `step` is as in `MODULES`, such as "96 3x3/2 V"."""
+    """Adds convolution, normalization and activation; `step` is as in `MODULES`, such as "96 3x3/2 V"."""
     match = _CONVOLUTION.match(step)
     assert match, step
     filters, height, width, stride, valid = match.groups()

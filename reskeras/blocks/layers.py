@@ -1,4 +1,4 @@
-"""The few layers that Keras does not have, written with `keras.ops`, so that they run on every backend.
+"""The few layers that Keras does not have; `keras.ops` makes them run on every backend.
 
 They are registered, so that a saved net loads without `custom_objects`.  Those registered names are frozen.
 """
@@ -18,7 +18,7 @@ _register = keras.saving.register_keras_serializable("reskeras")
 class StandardizedConv2D(GroupedConv2D):
     """Convolution with weight standardization: each filter has mean 0 and variance 1 (arXiv:1903.10520).
 
-    Big Transfer has it, arXiv:1912.11370.
+    Big Transfer uses it, arXiv:1912.11370.
 
     Args:
         *args: those of `keras.layers.Conv2D`.
@@ -44,10 +44,10 @@ class StandardizedConv2D(GroupedConv2D):
 
 @_register
 class GroupNormalization(layers.GroupNormalization):
-    """Group normalization (Wu & He 2018, arXiv:1803.08494) for edge runtimes, and with fewer rounding errors.
+    """Group normalization (Wu & He 2018, arXiv:1803.08494) for edge runtimes, with fewer rounding errors.
 
     No tensor has more than four axes, because edge runtimes stop there.  And it computes (x - mean) * a +
-    beta, where Keras computes x * a + (beta - mean * a), two terms that cancel where the mean is large.
+    beta, while Keras computes x * a + (beta - mean * a), two terms that cancel if the mean is large.
 
     The arguments are those of `keras.layers.GroupNormalization`; the axis is the last one.
     """
@@ -62,7 +62,7 @@ class GroupNormalization(layers.GroupNormalization):
         return ops.cast(x + ops.cast(self.beta, x.dtype) if self.center else x, self.compute_dtype)
 
     def _compute_group_means(self, x):
-        """(N, 1, 1, C): for each channel the mean of its group over all cells."""
+        """Computes (N, 1, 1, C): for each channel the mean of its group over all positions."""
         channels = x.shape[-1]
         size = channels // self.groups
         x = ops.reshape(ops.mean(x, axis=(1, 2)), (-1, self.groups, size))
@@ -123,13 +123,13 @@ class ChannelPadding(layers.Layer):
 
 @_register
 class EdgePadding2D(layers.Layer):
-    """Pads with copies of cells near the border; a 3x3 max pool then gives what it gives with minus infinity.
+    """Pads with copies of positions near the border, for a 3x3 max pool as if with minus infinity.
 
-    An int8 net cannot have an infinity.  The copies are a reflection, which GPU delegates have; a single
-    cell has no neighbour to reflect and is repeated.
+    An int8 net cannot have an infinity.  The copies are a reflection, which GPU delegates support; a single
+    position has no neighbour to reflect and is repeated.
 
     Args:
-        padding: cells before and after, along both sides.
+        padding: number of positions (before, after) along the height, and the same along the width.
     """
 
     def __init__(self, padding: tuple[int, int], **kwargs: Any):
@@ -154,7 +154,7 @@ class BlurPool2D(layers.Layer):
     """Blurs by the kernel [1, 2, 1] on a reflected border, then subsamples (Zhang 2019, arXiv:1904.11486).
 
     Args:
-        stride: of the subsampling.
+        stride: the stride of the subsampling.
     """
 
     def __init__(self, stride: int = 2, **kwargs: Any):
@@ -163,7 +163,7 @@ class BlurPool2D(layers.Layer):
 
     def call(self, inputs):
         s = self.stride
-        # a single cell has no neighbour to reflect, and is repeated
+        # a single position has no neighbour to reflect, and is repeated
         mode = "symmetric" if 1 in inputs.shape[1:3] else "reflect"
         x = ops.pad(inputs, [(0, 0), (1, 1), (1, 1), (0, 0)], mode=mode)
         # each of the three values of the kernel is a strided slice: no kernel to store or to train

@@ -1,7 +1,7 @@
 """The layers that all blocks are made of: convolution, normalization, activation, addition, head, ...
 
-Each function makes its layers with the settings of the `Spec` and with names of one scheme: what is called
-"conv2_block1_1" has the layers conv2_block1_1_conv, conv2_block1_1_bn and conv2_block1_1_relu.
+Each function makes its layers with the settings of the `Spec` and with names of one scheme: "conv2_block1_1"
+has the layers conv2_block1_1_conv, conv2_block1_1_bn and conv2_block1_1_relu.
 """
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _NON_NEGATIVE = ("relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "expone
 
 def conv(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, *, stride: int = 1, dilation: int = 1,
          groups: int = 1, bias: bool | None = None, normed: bool = True, zeros: bool = False) -> Tensor:
-    """A convolution `{name}_conv`, after a layer `{name}_pad` where the padding needs one.
+    """Makes a convolution `{name}_conv`, after a layer `{name}_pad` if the padding needs one.
 
-    PyTorch pads (kernel - 1) / 2 cells on each side.  Keras' "same" pads fewer cells before than after where
-    it strides over an even size.  At stride 1 the two are equal, and no layer is needed.
+    PyTorch pads (kernel - 1) / 2 positions on each side.  Keras' "same" with a stride over an even size pads
+    fewer positions before than after.  At stride 1 the two are equal, and no layer is needed.
 
     Args:
         x: (N, H, W, C).
         spec: what the net is made of.
-        filters: channels of the result.
-        kernel: the side of the kernel in cells.
-        name: how the names of the layers begin.
+        filters: number of channels of the result.
+        kernel: the side of the kernel in positions.
+        name: the beginning of the names of the layers.
         bias: whether it has a bias; by default as `spec.conv_bias` says.
         normed: whether a normalization follows.
         zeros: whether the kernel starts with zeros.
@@ -56,7 +56,7 @@ def conv(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, *, stride:
         (N, H / stride, W / stride, filters), rounded up.
     """
     if stride > 1 and dilation % stride == 0:
-        # Keras cannot stride and dilate at once.  But a kernel with this dilation reads only cells that
+        # Keras cannot stride and dilate at once.  But a kernel with this dilation reads only positions that
         # subsampling keeps, so the map is subsampled first.
         x = layers.MaxPooling2D(1, strides=stride, name=f"{name}_subsample")(x)
         dilation, stride = dilation // stride, 1
@@ -86,30 +86,30 @@ def norm(x: Tensor, spec: Spec, name: str, zeros: bool = False) -> Tensor:
 
 
 def act(x: Tensor, spec: AnySpec, name: str) -> Tensor:
-    """The activation of the spec, as a layer of that name."""
+    """Adds the activation of the spec, as a layer of that name."""
     return layers.Activation(spec.activation, name=name)(x)
 
 
-def conv_norm_act(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, is_late: bool = False,
-                  **options: Any) -> Tensor:
-    """Convolution, normalization, activation; before the last DropBlock, where the spec has it and `is_late`.
+def conv_norm_act(x: Tensor, spec: Spec, filters: int, kernel: int, name: str,
+                  in_last_two_stages: bool = False, **options: Any) -> Tensor:
+    """Adds convolution, norm, DropBlock (if `in_last_two_stages` and the spec has it), activation.
 
     Args and result are those of `conv`.
     """
     x = norm(conv(x, spec, filters, kernel, name, **options), spec, name)
-    if is_late and spec.drop_block_rate:
+    if in_last_two_stages and spec.drop_block_rate:
         x = DropBlock2D(spec.drop_block_rate, spec.drop_block_size, name=f"{name}_drop_block")(x)
     return act(x, spec, f"{name}_relu")
 
 
 def pad_for_max_pool(x: Tensor, spec: Spec, amount: tuple[int, int], is_bare: bool, name: str) -> Tensor:
-    """Padding that does not change the result of a 3x3 max pool.
+    """Pads without changing the result of a 3x3 max pool.
 
     Args:
         x: (N, H, W, C).
-        amount: cells before and after, along both sides.
-        is_bare: whether `x` may be negative, because it comes from no activation.
-        name: of the layer.
+        amount: number of positions (before, after) along the height, and the same along the width.
+        is_bare: whether `x` may be negative, because no activation comes before.
+        name: the layer's name.
     """
     if is_bare or spec.activation not in _NON_NEGATIVE:
         return EdgePadding2D(amount, name=name)(x)
@@ -117,25 +117,25 @@ def pad_for_max_pool(x: Tensor, spec: Spec, amount: tuple[int, int], is_bare: bo
 
 
 def drop_path(x: Tensor, spec: Spec, rate: float, name: str) -> Tensor:
-    """Stochastic depth `{name}_drop_path` on a residual branch; nothing at rate 0."""
+    """Adds stochastic depth `{name}_drop_path` to a residual branch; nothing at rate 0."""
     return StochasticDepth(rate, mode=spec.drop_path_mode, name=f"{name}_drop_path")(x) if rate else x
 
 
 def add(tensors: Sequence[Tensor], name: str) -> Tensor:
-    """The sum of tensors of one shape, as a layer of that name."""
+    """Adds tensors of one shape, by a layer of that name."""
     return layers.Add(name=name)(list(tensors))
 
 
 def build_head(x: Tensor, spec: AnySpec, classes: int, activation: Any) -> Tensor:
-    """Average pool, dropout (if the spec has it) and classifier.
+    """Makes average pool, dropout (if the spec has it) and classifier.
 
-    Where the dtype policy computes in half precision, the head computes in float32.
+    If the dtype policy computes in half precision, the head computes in float32.
 
     Args:
         x: the last feature map, (N, H, W, C).
         spec: what the net is made of.
         classes: the number of classes.
-        activation: of the classifier; None gives logits.
+        activation: the classifier's activation; None gives logits.
 
     Returns:
         (N, classes).
@@ -154,8 +154,8 @@ def make_divisible(value: float, divisor: int, minimum: int = 0, round_limit: fl
     Args:
         value: the exact number.
         divisor: the result is a multiple of this.
-        minimum: the least result; `divisor` by default.
-        round_limit: where the result would be less than this part of `value`, it is rounded up.
+        minimum: the smallest result; `divisor` by default.
+        round_limit: if the result would be less than this part of `value`, it is rounded up.
     """
     rounded = max(minimum or divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < round_limit * value else rounded

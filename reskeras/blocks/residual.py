@@ -1,14 +1,14 @@
 """Residual blocks and the stages that repeat them: the axes `block`, `order` and `form`.
 
-An example: the block conv3_block1 of ResNet-50 v1.5, the default `Spec`, for one image of 224 x 224 pixels.
+Example: the block conv3_block1 of ResNet-50 v1.5, the default `Spec`, for one image of 224 x 224 pixels.
 
-`build_stages` plans the block as a `Site`: 128 planes, 512 output channels, stride 2.  `_build_block` gets x,
-the output conv2_block3_out (1, 56, 56, 256) of the block before, and makes
+`build_stages` plans the block as a `BlockPlan`: 128 planes, 512 output channels, stride 2.  `_build_block`
+gets x, the output conv2_block3_out (1, 56, 56, 256) of the block before, and makes
 
-    the residual branch: `_grouped_branch` asks `_bottleneck_steps` for three `Step`s, and makes these layers
+    the residual branch: `_plan_bottleneck_block` plans three convolutions, `_grouped_branch` makes them:
         conv3_block1_1_conv     1x1                 (1, 56, 56, 128)    `apply_mixer` (spatial.py), which
         conv3_block1_1_bn, _1_relu                                      calls `conv_norm_act` (ops.py)
-        conv3_block1_2_pad      one cell each side  (1, 58, 58, 128)    `apply_mixer` too; a net with SK or
+        conv3_block1_2_pad      zeros, 1 each side  (1, 58, 58, 128)    `apply_mixer` too; a net with SK or
         conv3_block1_2_conv     3x3, stride 2       (1, 28, 28, 128)    SplitAttention has that here
         conv3_block1_2_bn, _2_relu
         conv3_block1_3_conv     1x1                 (1, 28, 28, 512)    `conv` (ops.py)
@@ -34,8 +34,8 @@ from ..errors import ArgumentError
 from ..spec import Spec
 from .attention import apply_attention
 from .ops import Tensor, act, add, conv, drop_path, norm
-from .shortcuts import Site, add_shortcut
-from .spatial import Step, apply_mixer, plain_convolution
+from .shortcuts import BlockPlan, add_shortcut
+from .spatial import ConvolutionPlan, apply_mixer, plain_convolution
 
 
 @dataclass(frozen=True)
@@ -58,144 +58,148 @@ ORDERS = {  # "Identity Mappings", arXiv:1603.05027, Figure 4 a-e
 
 
 def build_stages(x: Tensor, spec: Spec, stem_stride: int) -> Tensor:
-    """All blocks of all stages, and the activation after the last block of a pre-activation net.
+    """Makes all blocks of all stages, and the activation after a pre-activation net's last block.
 
     Args:
         x: the output of the stem, (N, H, W, C).
         spec: what the net is made of.
-        stem_stride: pixels of the image from one cell of `x` to the next.
+        stem_stride: pixels of the image from one position of `x` to the next.
 
     Returns:
         The last feature map.
 
     Raises:
-        ArgumentError: if `output_stride` is less than the stem's own stride.
+        ArgumentError: if `output_stride` is less than the stem's stride.
     """
-    for site in _plan_sites(spec, stem_stride):
-        x = _build_block(x, spec, site)
+    for block in _plan_blocks(spec, stem_stride):
+        x = _build_block(x, spec, block)
     return _norm_and_act(x, spec, ORDERS[spec.order].first, "post")
 
 
-def _plan_sites(spec: Spec, stem_stride: int) -> list[Site]:
-    """Name, channels, stride, dilation and drop rate of every block."""
+def _plan_blocks(spec: Spec, stem_stride: int) -> list[BlockPlan]:
+    """Plans name, channels, stride, dilation and drop rate of every block."""
     stride, dilation = stem_stride, 1
     target = spec.output_stride or stride * math.prod(spec.strides)
     if target < stride:
         raise ArgumentError("output_stride", target, f"at least {stride}, the stride of the stem alone")
 
-    sites: list[Site] = []
+    plans: list[BlockPlan] = []
     for index, (depth, planes) in enumerate(zip(spec.depths, spec.stages)):
         strided_block = 0 if spec.stride_at == "first" else depth - 1
-        for block in range(depth):
-            published_stride = spec.strides[index] if block == strided_block else 1
+        for block_index in range(depth):
+            published_stride = spec.strides[index] if block_index == strided_block else 1
             first_dilation, block_stride = dilation, published_stride
-            if stride * published_stride > target:      # dilate the rest of the net in the place of striding
+            if stride * published_stride > target:      # dilate the rest of the net instead of striding
                 dilation, block_stride = dilation * published_stride, 1
             stride *= block_stride
 
-            share_of_depth = (len(sites) + 1) / sum(spec.depths)
-            sites.append(Site(
-                name=f"conv{index + 2}_block{block + 1}", planes=planes, out_channels=planes * spec.expansion,
-                stride=block_stride, is_strided=published_stride > 1, dilation=(first_dilation, dilation),
-                drop_path_rate=spec.drop_path_rate * share_of_depth, is_late=index >= len(spec.depths) - 2,
-                stage=index + 2))
-    return sites
+            share_of_depth = (len(plans) + 1) / sum(spec.depths)
+            plans.append(BlockPlan(
+                name=f"conv{index + 2}_block{block_index + 1}", planes=planes,
+                out_channels=planes * spec.expansion, stride=block_stride,
+                is_strided=published_stride > 1, dilation=(first_dilation, dilation),
+                drop_path_rate=spec.drop_path_rate * share_of_depth,
+                in_last_two_stages=index >= len(spec.depths) - 2, stage=index + 2))
+    return plans
 
 
-def _build_block(x: Tensor, spec: Spec, site: Site) -> Tensor:
-    """One block: the residual branch, attention, drop path, the shortcut, and what follows the addition."""
+def _build_block(x: Tensor, spec: Spec, block: BlockPlan) -> Tensor:
+    """Makes a block: residual branch, attention, drop path, shortcut, and what follows the addition."""
     order = ORDERS[spec.order]
-    entry = _norm_and_act(x, spec, order.first, f"{site.name}_preact")
-    branch = FORMS[spec.form](entry, spec, site)
-    branch = apply_attention(branch, spec, site.name)
-    branch = drop_path(branch, spec, site.drop_path_rate, site.name)
+    preactivated = _norm_and_act(x, spec, order.first, f"{block.name}_preact")
+    branch = FORMS[spec.form](preactivated, spec, block)
+    branch = apply_attention(branch, spec, block.name)
+    branch = drop_path(branch, spec, block.drop_path_rate, block.name)
     if not order.end:
-        return add_shortcut(x, entry, branch, spec, site, f"{site.name}_out")
+        return add_shortcut(x, preactivated, branch, spec, block, f"{block.name}_out")
 
     is_plain = spec.shortcut == "none"
-    x = branch if is_plain else add_shortcut(x, entry, branch, spec, site, f"{site.name}_add")
-    x = norm(x, spec, f"{site.name}_out") if "bn" in order.end else x
-    return act(x, spec, f"{site.name}_out")
+    x = branch if is_plain else add_shortcut(x, preactivated, branch, spec, block, f"{block.name}_add")
+    x = norm(x, spec, f"{block.name}_out") if "bn" in order.end else x
+    return act(x, spec, f"{block.name}_out")
 
 
 def _norm_and_act(x: Tensor, spec: Spec, kinds: tuple[str, ...], name: str) -> Tensor:
-    """What `kinds` asks for: "bn", "relu", both or none."""
+    """Adds the layers of `kinds`: "bn", "relu", both or none."""
     x = norm(x, spec, name) if "bn" in kinds else x
     return act(x, spec, f"{name}_relu") if "relu" in kinds else x
 
 
-def _grouped_branch(x: Tensor, spec: Spec, site: Site) -> Tensor:
-    """The residual branch of every net but two forms of ResNeXt; with groups by grouped convolution."""
-    *steps, last = BLOCKS[spec.block](spec, site)
-    for step in steps:
-        x = apply_mixer(x, spec, step)
-        if step.has_mixer and spec.block_dropout_rate:
-            x = layers.Dropout(spec.block_dropout_rate, name=f"{site.name}_dropout")(x)
+def _grouped_branch(x: Tensor, spec: Spec, block: BlockPlan) -> Tensor:
+    """The residual branch of every net except two forms of ResNeXt; groups by grouped convolution."""
+    *convolutions, last = BLOCKS[spec.block](spec, block)
+    for plan in convolutions:
+        x = apply_mixer(x, spec, plan)
+        if plan.has_mixer and spec.block_dropout_rate:
+            x = layers.Dropout(spec.block_dropout_rate, name=f"{block.name}_dropout")(x)
 
     has_norm = "bn" in ORDERS[spec.order].last
-    # a normalization, if there is one, starts the branch at zero; else the convolution itself does
+    # the normalization starts the branch at zero; without one, the convolution itself does
     has_zero_kernel = spec.zero_init_residual and (spec.norm == "none" or not has_norm)
     x = conv(x, spec, last.filters, last.kernel, last.name, dilation=last.dilation, normed=has_norm,
              zeros=has_zero_kernel)
     return _end_branch(x, spec, last)
 
 
-def _end_branch(x: Tensor, spec: Spec, last: Step) -> Tensor:
-    """What follows the last convolution, before the addition."""
+def _end_branch(x: Tensor, spec: Spec, last: ConvolutionPlan) -> Tensor:
+    """Adds what follows the last convolution, before the addition."""
     kinds = ORDERS[spec.order].last
     x = norm(x, spec, last.name, zeros=spec.zero_init_residual) if "bn" in kinds else x
     return act(x, spec, f"{last.name}_relu") if "relu" in kinds else x
 
 
-def _concatenated_paths_branch(x: Tensor, spec: Spec, site: Site) -> Tensor:
+def _concatenated_paths_branch(x: Tensor, spec: Spec, block: BlockPlan) -> Tensor:
     """ResNeXt's form b: every path has its own 1x1 and 3x3, then the paths are concatenated."""
-    _, _, last = BLOCKS[spec.block](spec, site)
-    paths = layers.Concatenate(name=f"{site.name}_paths")(_build_paths(x, spec, site))
+    _, _, last = BLOCKS[spec.block](spec, block)
+    paths = layers.Concatenate(name=f"{block.name}_paths")(_build_paths(x, spec, block))
     return _end_branch(conv(paths, spec, last.filters, 1, last.name), spec, last)
 
 
-def _summed_paths_branch(x: Tensor, spec: Spec, site: Site) -> Tensor:
+def _summed_paths_branch(x: Tensor, spec: Spec, block: BlockPlan) -> Tensor:
     """ResNeXt's form a: every path has its own three convolutions; the paths are summed."""
-    _, _, last = BLOCKS[spec.block](spec, site)
-    paths = [conv(path, spec, last.filters, 1, f"{site.name}_path{i}_3", bias=False)
-             for i, path in enumerate(_build_paths(x, spec, site), 1)]
-    return _end_branch(add(paths, f"{site.name}_paths") if len(paths) > 1 else paths[0], spec, last)
+    _, _, last = BLOCKS[spec.block](spec, block)
+    paths = [conv(path, spec, last.filters, 1, f"{block.name}_path{i}_3", bias=False)
+             for i, path in enumerate(_build_paths(x, spec, block), 1)]
+    return _end_branch(add(paths, f"{block.name}_paths") if len(paths) > 1 else paths[0], spec, last)
 
 
-def _build_paths(x: Tensor, spec: Spec, site: Site) -> list[Tensor]:
-    """The first two convolutions of each of the `groups` paths, each with its share of the channels."""
-    first, second, _ = BLOCKS[spec.block](spec, site)
+def _build_paths(x: Tensor, spec: Spec, block: BlockPlan) -> list[Tensor]:
+    """Makes the first two convolutions of each of the `groups` paths, with their share of channels."""
+    first, second, _ = BLOCKS[spec.block](spec, block)
     paths = []
     for i in range(1, spec.groups + 1):
         path = x
-        for n, step in enumerate((first, second), 1):
-            narrow = Step(f"{site.name}_path{i}_{n}", step.filters // spec.groups, step.kernel, step.stride,
-                          step.dilation)
+        for n, plan in enumerate((first, second), 1):
+            narrow = ConvolutionPlan(f"{block.name}_path{i}_{n}", plan.filters // spec.groups, plan.kernel,
+                                     plan.stride, plan.dilation)
             path = plain_convolution(path, spec, narrow, narrow.stride)
         paths.append(path)
     return paths
 
 
-def _basic_steps(spec: Spec, site: Site) -> list[Step]:
-    """3x3, 3x3; the first one strides."""
+def _plan_basic_block(spec: Spec, block: BlockPlan) -> list[ConvolutionPlan]:
+    """Plans 3x3, 3x3; the first one strides."""
     return [
-        Step(f"{site.name}_1", site.planes // spec.reduce_first, 3, stride=site.stride,
-             dilation=site.dilation[0], is_strided=site.is_strided, has_mixer=True, is_late=site.is_late),
-        Step(f"{site.name}_2", site.out_channels, 3, dilation=site.dilation[1])]
+        ConvolutionPlan(f"{block.name}_1", block.planes // spec.reduce_first, 3, stride=block.stride,
+                        dilation=block.dilation[0], is_strided=block.is_strided, has_mixer=True,
+                        in_last_two_stages=block.in_last_two_stages),
+        ConvolutionPlan(f"{block.name}_2", block.out_channels, 3, dilation=block.dilation[1])]
 
 
-def _bottleneck_steps(spec: Spec, site: Site) -> list[Step]:
-    """1x1, 3x3, 1x1; the first 1x1 strides in ResNet v1, the 3x3 in v1.5 and all later nets."""
-    inner = max(1, int(site.planes * (spec.base_width / 64))) * spec.groups
+def _plan_bottleneck_block(spec: Spec, block: BlockPlan) -> list[ConvolutionPlan]:
+    """Plans 1x1, 3x3, 1x1; the first 1x1 strides in ResNet v1, the 3x3 in v1.5 and all later nets."""
+    inner = max(1, int(block.planes * (spec.base_width / 64))) * spec.groups
     on_1x1 = spec.stride_on == "1x1"
     return [
-        Step(f"{site.name}_1", inner // spec.reduce_first, 1, stride=site.stride if on_1x1 else 1,
-             is_strided=on_1x1 and site.is_strided, is_late=site.is_late),
-        Step(f"{site.name}_2", inner, 3, stride=1 if on_1x1 else site.stride, dilation=site.dilation[on_1x1],
-             groups=spec.groups, is_strided=site.is_strided and not on_1x1, has_mixer=True,
-             is_late=site.is_late),
-        Step(f"{site.name}_3", site.out_channels, 1)]
+        ConvolutionPlan(f"{block.name}_1", inner // spec.reduce_first, 1,
+                        stride=block.stride if on_1x1 else 1, is_strided=on_1x1 and block.is_strided,
+                        in_last_two_stages=block.in_last_two_stages),
+        ConvolutionPlan(f"{block.name}_2", inner, 3, stride=1 if on_1x1 else block.stride,
+                        dilation=block.dilation[on_1x1], groups=spec.groups,
+                        is_strided=block.is_strided and not on_1x1, has_mixer=True,
+                        in_last_two_stages=block.in_last_two_stages),
+        ConvolutionPlan(f"{block.name}_3", block.out_channels, 1)]
 
 
 FORMS = {"grouped": _grouped_branch, "concat": _concatenated_paths_branch, "sum": _summed_paths_branch}
-BLOCKS = {"basic": _basic_steps, "bottleneck": _bottleneck_steps}
+BLOCKS = {"basic": _plan_basic_block, "bottleneck": _plan_bottleneck_block}

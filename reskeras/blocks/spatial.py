@@ -1,8 +1,8 @@
 """The convolution of a block that mixes positions of the map: the axes `mixer`, `downsample` and `antialias`.
 
 For a new mixer add its dataclass to spec.py (and to `Mixer`, `SHORTHANDS` and the check in `Spec` there), a
-function here, and an entry to `MIXERS` at the end of this file.  tests/test_tiny.py then asks for a net
-with it.
+function here, and an entry to `MIXERS` at the end of this file.  tests/test_tiny.py then fails until a case
+in CASES uses it.
 """
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .ops import Tensor, add, conv, conv_norm_act, make_divisible
 
 
 @dataclass(frozen=True)
-class Step:
-    """One convolution of a block."""
+class ConvolutionPlan:
+    """The plan of one convolution of a block."""
 
     name: str                   # "conv2_block1_2"
     filters: int
@@ -26,73 +26,73 @@ class Step:
     dilation: int = 1
     groups: int = 1
     is_strided: bool = False    # whether the published net strides here
-    has_mixer: bool = False     # whether SK or split attention takes the place of this convolution
-    is_late: bool = False       # in the last two stages, where DropBlock acts
+    has_mixer: bool = False     # whether SK or split attention replaces this convolution
+    in_last_two_stages: bool = False       # only there DropBlock acts
 
 
-def apply_mixer(x: Tensor, spec: Spec, step: Step) -> Tensor:
-    """Any convolution of a block except the last, with normalization, activation and stride.
+def apply_mixer(x: Tensor, spec: Spec, plan: ConvolutionPlan) -> Tensor:
+    """Makes a convolution of a block (not the last), with normalization, activation and stride.
 
     Args:
         x: (N, H, W, C).
         spec: what the net is made of.
-        step: the convolution.
+        plan: the convolution.
 
     Returns:
         (N, ceil(H / stride), ceil(W / stride), filters).
     """
-    mixer = MIXERS[type(spec.mixer) if step.has_mixer else type(None)]
-    if step.has_mixer and step.stride > 1 and spec.downsample != "conv":
-        return _mix_and_average_pool(x, spec, step)
-    if step.is_strided and spec.antialias:
+    mixer = MIXERS[type(spec.mixer) if plan.has_mixer else type(None)]
+    if plan.has_mixer and plan.stride > 1 and spec.downsample != "conv":
+        return _mix_and_average_pool(x, spec, plan)
+    if plan.is_strided and spec.antialias:
         subsample = ANTIALIAS[spec.antialias]
-        return subsample(mixer(x, spec, step, 1), step.stride, f"{step.name}_{spec.antialias}")
-    return mixer(x, spec, step, step.stride)
+        return subsample(mixer(x, spec, plan, 1), plan.stride, f"{plan.name}_{spec.antialias}")
+    return mixer(x, spec, plan, plan.stride)
 
 
 ANTIALIAS = {
-    # "same": a map of odd size keeps its last cell, so that branch and shortcut have equal sizes
+    # "same": a map of odd size keeps its last position, so that branch and shortcut have equal sizes
     "average": lambda x, stride, name: layers.AveragePooling2D(stride, padding="same", name=name)(x),
     "blur": lambda x, stride, name: BlurPool2D(stride, name=name)(x),
 }
 
 
-def _mix_and_average_pool(x: Tensor, spec: Spec, step: Step) -> Tensor:
-    """ResNeSt: a 3x3 average pool has the stride; it follows split attention ("fast" nets: precedes it)."""
+def _mix_and_average_pool(x: Tensor, spec: Spec, plan: ConvolutionPlan) -> Tensor:
+    """ResNeSt: a 3x3 average pool strides, after split attention (in "fast" nets before it)."""
     pools_first = spec.downsample == "pool_before"
-    x = _average_pool(x, step) if pools_first else x
-    x = MIXERS[type(spec.mixer)](x, spec, step, 1)
-    return x if pools_first else _average_pool(x, step)
+    x = _average_pool(x, plan) if pools_first else x
+    x = MIXERS[type(spec.mixer)](x, spec, plan, 1)
+    return x if pools_first else _average_pool(x, plan)
 
 
-def _average_pool(x: Tensor, step: Step) -> Tensor:
-    x = layers.ZeroPadding2D(1, name=f"{step.name}_avd_pad")(x)     # zeros count in the mean, as in PyTorch
-    return layers.AveragePooling2D(3, strides=step.stride, name=f"{step.name}_avd")(x)
+def _average_pool(x: Tensor, plan: ConvolutionPlan) -> Tensor:
+    x = layers.ZeroPadding2D(1, name=f"{plan.name}_avd_pad")(x)     # zeros count in the mean, as in PyTorch
+    return layers.AveragePooling2D(3, strides=plan.stride, name=f"{plan.name}_avd")(x)
 
 
-def plain_convolution(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
-    """Convolution, normalization, activation: the step of a net without a mixer."""
-    return conv_norm_act(x, spec, step.filters, step.kernel, step.name, step.is_late, stride=stride,
-                         dilation=step.dilation, groups=step.groups)
+def plain_convolution(x: Tensor, spec: Spec, plan: ConvolutionPlan, stride: int) -> Tensor:
+    """Adds convolution, normalization, activation: for a net without a mixer."""
+    return conv_norm_act(x, spec, plan.filters, plan.kernel, plan.name, plan.in_last_two_stages,
+                         stride=stride, dilation=plan.dilation, groups=plan.groups)
 
 
-def _selective_kernel(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
+def _selective_kernel(x: Tensor, spec: Spec, plan: ConvolutionPlan, stride: int) -> Tensor:
     """SK: two paths; per channel, a softmax gate gives the weight of each path (arXiv:1903.06586)."""
-    sk, name = spec.mixer, step.name
+    sk, name = spec.mixer, plan.name
     assert isinstance(sk, SK)
     half = x.shape[-1] // 2
     paths = []
     for i in (1, 2):
         part = ChannelSlice(half * (i - 1), half * i, name=f"{name}_path{i}_in")(x) if sk.split_input else x
-        paths.append(conv_norm_act(part, spec, step.filters, 3, f"{name}_path{i}", step.is_late,
-                                   stride=stride, dilation=step.dilation * i,
-                                   groups=min(step.groups, step.filters)))
+        paths.append(conv_norm_act(part, spec, plan.filters, 3, f"{name}_path{i}", plan.in_last_two_stages,
+                                   stride=stride, dilation=plan.dilation * i,
+                                   groups=min(plan.groups, plan.filters)))
 
-    hidden = make_divisible(step.filters * sk.ratio, sk.divisor)
+    hidden = make_divisible(plan.filters * sk.ratio, sk.divisor)
     gate = add(paths, f"{name}_sk_fuse")
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_sk_squeeze")(gate)
     gate = conv_norm_act(gate, spec, hidden, 1, f"{name}_sk_reduce", bias=False)
-    gate = conv(gate, spec, step.filters * 2, 1, f"{name}_sk_select", bias=False)
+    gate = conv(gate, spec, plan.filters * 2, 1, f"{name}_sk_select", bias=False)
     gate = RadixSoftmax(2, name=f"{name}_sk_softmax")(gate)
 
     gated = [layers.Multiply(name=f"{name}_path{i}_scale")([path, part])
@@ -100,30 +100,30 @@ def _selective_kernel(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
     return add(gated, f"{name}_sk_out")
 
 
-def split_attention(x: Tensor, spec: Spec, step: Step, stride: int) -> Tensor:
+def split_attention(x: Tensor, spec: Spec, plan: ConvolutionPlan, stride: int) -> Tensor:
     """ResNeSt: splits a map into parts and adds them with a weight per channel (arXiv:2004.08955).
 
     Args:
         x: (N, H, W, C).
         spec: what the net is made of; its mixer is a `SplitAttention`.
-        step: the convolution that the parts come from.
-        stride: of that convolution.
+        plan: the convolution that the parts come from.
+        stride: the stride of that convolution.
 
     Returns:
-        (N, H / stride, W / stride, step.filters).
+        (N, H / stride, W / stride, plan.filters).
     """
-    split, name = spec.mixer, step.name
+    split, name = spec.mixer, plan.name
     assert isinstance(split, SplitAttention)
-    radix, groups, channels = split.radix, step.groups, x.shape[-1]
-    x = conv_norm_act(x, spec, step.filters * radix, step.kernel, name, step.is_late, stride=stride,
-                      dilation=step.dilation, groups=groups * radix)
+    radix, groups, channels = split.radix, plan.groups, x.shape[-1]
+    x = conv_norm_act(x, spec, plan.filters * radix, plan.kernel, name, plan.in_last_two_stages,
+                      stride=stride, dilation=plan.dilation, groups=groups * radix)
 
     hidden = make_divisible(channels * radix * split.ratio, 8, minimum=32)
     # mean first, then the sum of the parts: same result, but the sum works on 1 x 1 maps (cheap)
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_split_squeeze")(x)
     gate = _sum_parts(gate, radix, f"{name}_split_fuse")
     gate = conv_norm_act(gate, spec, hidden, 1, f"{name}_split_reduce", groups=groups, bias=True)
-    gate = conv(gate, spec, step.filters * radix, 1, f"{name}_split_select", groups=groups, bias=True)
+    gate = conv(gate, spec, plan.filters * radix, 1, f"{name}_split_select", groups=groups, bias=True)
     gate = RadixSoftmax(radix, groups, name=f"{name}_split_softmax")(gate)
 
     x = layers.Multiply(name=f"{name}_split_scale")([x, gate])

@@ -1,7 +1,7 @@
 """From the image to the first stage: the axes `stem` and `pool`.
 
 For a new stem or pool add its word to `CHOICES` in spec.py and an entry to `STEM_WIDTHS` or `POOLS` here
-(for a stem also its stride in build.py).  tests/test_tiny.py then asks for a net that has it.
+(for a stem also its stride in build.py).  tests/test_tiny.py then fails until a case in CASES uses it.
 """
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .ops import Tensor, act, conv, conv_norm_act, norm, pad_for_max_pool
 
 
 def build_stem(x: Tensor, spec: Spec) -> Tensor:
-    """The layers `conv1_...` and, where the net has a pool, `pool1_...`.
+    """Makes the layers `conv1_...` and, if the net has a pool, `pool1_...`.
 
     Args:
         x: images (N, H, W, C).
         spec: what the net is made of.
 
     Returns:
-        The input of the first stage, in the ImageNet nets (N, H / 4, W / 4, stem_width), rounded up.
+        The input of the first stage, for the ImageNet nets (N, H / 4, W / 4, stem_width), rounded up.
     """
     name = "conv1"
     *inner_widths, width = STEM_WIDTHS[spec.stem](scale_channels(spec.stem_width, spec.width))
@@ -45,7 +45,7 @@ STEM_WIDTHS = {
 
 
 def _max_pool(x: Tensor, spec: Spec) -> Tensor:
-    """As PyTorch pads: one cell on each side that is never the maximum."""
+    """Pads like PyTorch: one position on each side, which is never the maximum."""
     if spec.antialias:
         return _antialiased_pool(x, spec)
     x = pad_for_max_pool(x, spec, (1, 1), not spec.stem_norm, "pool1_pad")
@@ -53,7 +53,7 @@ def _max_pool(x: Tensor, spec: Spec) -> Tensor:
 
 
 def _antialiased_pool(x: Tensor, spec: Spec) -> Tensor:
-    """A mean, or a maximum of every 3x3 window that is then blurred and subsampled (arXiv:1904.11486)."""
+    """Adds a mean, or a maximum of 3x3 windows, then blurred and subsampled (arXiv:1904.11486)."""
     if spec.antialias == "average":
         return layers.AveragePooling2D(2, name="pool1_pool")(x)
     x = layers.MaxPooling2D(3, strides=1, padding="same", name="pool1_pool")(x)
@@ -61,19 +61,19 @@ def _antialiased_pool(x: Tensor, spec: Spec) -> Tensor:
 
 
 def _max_pool_zero_pad(x: Tensor, spec: Spec) -> Tensor:
-    """As keras.applications' V2 nets and BiT: padded with zeros, which are the maximum of negative values."""
+    """Like keras.applications' V2 nets and BiT: pads with zeros, the maximum of negative values."""
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
     return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
 
 
 def _max_pool_ceil(x: Tensor, spec: Spec) -> Tensor:
-    """As the SENet release (Caffe's rule): padded only at the end, so that the last window fits."""
+    """Like the SENet release (Caffe's rule): pads only at the end, so that the last window fits."""
     x = pad_for_max_pool(x, spec, (0, 1), not spec.stem_norm, "pool1_pad")
     return layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
 
 
 def _conv_pool(x: Tensor, spec: Spec) -> Tensor:
-    """As ResNet-RS (arXiv:2103.07579): a 3x3 convolution with stride 2."""
+    """Like ResNet-RS (arXiv:2103.07579): adds a 3x3 convolution with stride 2."""
     return conv_norm_act(x, spec, x.shape[-1], 3, "pool1", stride=2)
 
 
