@@ -1,4 +1,4 @@
-"""Do two graphs compute the same?  Both are built in float64 and run.
+"""Checks whether two graphs compute the same: both are built in float64 and run.
 
 In float64 rounding cannot hide an error of algebra.
 """
@@ -19,9 +19,9 @@ TOLERANCE = 1e-9
 # A net is ill-conditioned whose float64 output moves by more than this under noise in the last bit of its
 # input
 SENSITIVITY_LIMIT = 1e-10
-# No ill-conditioned net is allowed more: beyond, a check would say nothing
+# The largest tolerance for an ill-conditioned net: with a larger one, a check would prove nothing
 MAX_TOLERANCE = 1e-4
-# Between the model and its own graph, built again: the same operations on the same numbers
+# Tolerance between the model and its graph, built again: the same operations on the same numbers
 COPY_TOLERANCE = 1e-3
 # An even and an odd size, large enough for Inception's valid convolutions
 IMAGE_SIZES = (96, 99)
@@ -44,15 +44,15 @@ class EquivalenceCheck:
 
     @property
     def is_ill_conditioned(self) -> bool:
-        """Whether the net itself moves so much under rounding that the limit says nothing of a pass."""
+        """Whether rounding changes the net so much that `TOLERANCE` says nothing about a pass."""
         return self.sensitivity is not None and self.sensitivity > SENSITIVITY_LIMIT
 
     @property
     def passed(self) -> bool:
         """Whether the graphs are taken as equal.
 
-        The outputs of an ill-conditioned net may differ by a hundred times of what rounding does to it, as
-        long as that is little itself.
+        The outputs of an ill-conditioned net may differ by a hundred times its `sensitivity`, but at most by
+        MAX_TOLERANCE.
         """
         allowed = TOLERANCE
         if self.is_ill_conditioned:
@@ -74,7 +74,8 @@ class EquivalenceChecker:
 
     Args:
         graph: the graph to compare with.
-        sizes: of the images, in pixels, where the graph leaves them open; else only the first one counts.
+        sizes: sizes of the images, in pixels, if the graph leaves them open; otherwise only the first one
+            counts.
     """
 
     graph: Graph
@@ -97,10 +98,10 @@ class EquivalenceChecker:
         return runs
 
     def run_reference(self) -> None:
-        """Runs the graph, as a later `check` does too.
+        """Runs the graph, so that its errors come before a `check`.
 
         Raises:
-            ValueError: as `reference_runs`.
+            ValueError: as for `reference_runs`.
         """
         _ = self.reference_runs
 
@@ -132,8 +133,8 @@ def check_equivalence(before: Graph, after: Graph, sizes: tuple[int, ...] = IMAG
 
     Args:
         before: a graph.
-        after: what should compute the same.
-        sizes: of the images, in pixels, an even and an odd one, where the input leaves its size open.
+        after: a graph that should compute the same.
+        sizes: sizes of the images, in pixels, an even and an odd one, if the input leaves its size open.
 
     Returns:
         The largest differences, and whether they pass.
@@ -145,21 +146,21 @@ def check_equivalence(before: Graph, after: Graph, sizes: tuple[int, ...] = IMAG
 
 
 def check_copy(model: keras.Model, graph: Graph, sizes: tuple[int, ...] = IMAGE_SIZES) -> None:
-    """Checks that a graph computes what the model does that it was read from.
+    """Checks that a graph computes the same as the model that it was read from.
 
     Args:
         model: a functional model.
         graph: `Graph.of(model)`.
-        sizes: of the images, in pixels; the first one is taken.
+        sizes: sizes of the images, in pixels; the first one is used.
 
     Raises:
-        ValueError: if it computes something else, so that no comparison of graphs would say anything of
-            the model.
+        ValueError: if it computes something else; a comparison of graphs would then say nothing about the
+            model.
     """
     copy = graph.build(temporary=True)
     images = _make_random_inputs(copy, sizes[:1], "float32")[0]
     for expected, output in zip(_run(model, images), _run(copy, images), strict=True):
-        # the largest of what did not overflow in its own dtype
+        # the largest value that did not overflow in its dtype
         largest = np.abs(expected[np.isfinite(expected)]).max(initial=0)
         if not np.allclose(output, expected, rtol=0, atol=COPY_TOLERANCE * largest, equal_nan=True):
             raise ValueError(f"{model.name}: its layers, made again from their configs and weights, compute "
@@ -167,7 +168,7 @@ def check_copy(model: keras.Model, graph: Graph, sizes: tuple[int, ...] = IMAGE_
 
 
 def fix_input_sizes(before: Graph, after: Graph) -> Graph:
-    """`before` with the inputs of `after`, whose sizes a pass may have fixed."""
+    """Returns `before` with the inputs of `after`, whose sizes a pass may have fixed."""
     inputs = {node.key: (node,) for node in after.nodes if "batch_shape" in node.config}
     return before.edit(inputs, {})
 
@@ -189,7 +190,7 @@ def _run(model: keras.Model, images: Any) -> list[np.ndarray]:
 
 
 def _make_random_inputs(model: keras.Model, sizes: tuple[int, ...], dtype: str) -> list[Any]:
-    """Inputs for `model(inputs)`, in its own structure and of the magnitude of normalized images.
+    """Makes inputs for `model(inputs)`, nested as it needs and as large as normalized images.
 
     Raises:
         ValueError: for an input of strings.
@@ -214,7 +215,7 @@ def _max_difference(outputs: list[np.ndarray], expected: list[np.ndarray]) -> fl
 
 
 def _relative_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference over the largest value of `a`; infinity for other shapes or infinite numbers."""
+    """The largest difference over the largest value of `a`; infinity if they cannot be compared."""
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return float("inf")
     return float(np.abs(a - b).max(initial=0) / max(np.abs(a).max(initial=0), np.finfo("float64").tiny))

@@ -31,13 +31,13 @@ class Graph:
     """A model as a list of layer calls.
 
     Args:
-        name: of the model.
+        name: the model's name.
         nodes: the calls in topological order.
         inputs: the model's input tensors, nested as in the model.
         outputs: the model's output tensors, nested as in the model.
         model_class: the class of the model that `build` returns.
-        model_config: arguments of the model class that are not the graph.  A class names them in its
-            attribute `extra_config_keys`.
+        model_config: further arguments of the model class.  A class lists their names in its attribute
+            `extra_config_keys`.
     """
 
     name: str
@@ -88,13 +88,13 @@ class Graph:
         """Builds a new functional model.
 
         Args:
-            dtype: a dtype policy for all layers; None keeps their own.
-            temporary: whether the model is only run and then thrown away: no initial weights are drawn at
-                random.
+            dtype: a dtype policy for all layers; None keeps the policies of the layers.
+            temporary: whether the model is only run and then thrown away; then no random initial weights are
+                made.
         """
         layers: dict[str, keras.layers.Layer] = {}
         tensors: dict[TensorRef, Any] = {}
-        with_weights: set[str] = set()
+        visited: set[str] = set()
         with high_recursion_limit():
             for node in self.nodes:
                 if node.name not in layers:
@@ -109,9 +109,9 @@ class Graph:
                 for i, output in enumerate(keras.tree.flatten(outputs)):
                     tensors[node.name, node.call_index, i] = output
 
-                if node.weights and node.name not in with_weights:
+                if node.weights and node.name not in visited:
                     node.set_layer_weights(layer)
-                with_weights.add(node.name)
+                visited.add(node.name)
             inputs, outputs = (map_refs(refs, tensors.__getitem__) for refs in (self.inputs, self.outputs))
             return self.model_class(inputs, outputs, name=self.name, **self.model_config)
 
@@ -159,12 +159,12 @@ class Graph:
 
     def edit(self, new_nodes: Mapping[NodeKey, Sequence[Node]],
              new_tensors: Mapping[TensorRef, TensorRef]) -> Graph:
-        """The graph with some nodes replaced, and some tensors replaced where they are read.
+        """Returns the graph with some nodes replaced, and some tensors replaced in their readers.
 
         Args:
             new_nodes: key of a node -> the nodes that replace it; an empty tuple removes the node.
-            new_tensors: for a tensor the one that all its readers, the model's outputs too, read instead;
-                chains of such changes are followed.
+            new_tensors: tensor -> the tensor that replaces it for all readers and as model output; chains of
+                replacements are followed.
         """
         def follow(ref: TensorRef) -> TensorRef:
             while ref in new_tensors:
@@ -183,14 +183,14 @@ class Graph:
                 needed |= {ref[:2] for ref in node.inputs}
         return replace(self, nodes=tuple(node for node in self.nodes if node.key in needed))
 
-    def unused_name(self, name: str) -> str:
-        """`name`, or `name` with a number if a layer already has that name."""
+    def find_unused_name(self, name: str) -> str:
+        """Returns `name`, or `name` with a number if a layer already has that name."""
         candidates = (name, *(f"{name}_{i}" for i in range(1, len(self.nodes) + 2)))
         return next(candidate for candidate in candidates if not self.call_counts[candidate])
 
 
 def to_functional(model: keras.Model) -> keras.Model:
-    """A sequential model as a functional one of the same layers; any other model as it is.
+    """Converts a sequential model to a functional one of the same layers; returns other models unchanged.
 
     Args:
         model: a Keras model.
@@ -207,7 +207,7 @@ def to_functional(model: keras.Model) -> keras.Model:
 
 
 def _read_calls(layer: Any, entry: dict[str, Any], weights: bool) -> list[Node]:
-    """A node for each call of a layer; `entry` is the layer's entry in the model's config."""
+    """Makes a node for each call of a layer; `entry` is the layer's entry in the model's config."""
     # a bare operation, such as x + y, has no weights
     values = tuple(layer.get_weights()) if weights and isinstance(layer, keras.layers.Layer) else ()
     config, functions = find_custom_functions(layer, entry["config"])

@@ -16,7 +16,7 @@ TensorRef = tuple[str, int, int]
 
 
 def tensor_config(ref: TensorRef) -> dict[str, Any]:
-    """A tensor as Keras serializes an argument of a call."""
+    """Serializes a tensor as Keras does in the arguments of a call."""
     return {"class_name": "__keras_tensor__", "config": {"keras_history": list(ref)}}
 
 
@@ -40,7 +40,7 @@ def deserialize_arguments(value: Any, find_tensor: Callable[[TensorRef], Any]) -
 
     Args:
         value: the serialized arguments.
-        find_tensor: gives what is put in the place of a tensor's name.
+        find_tensor: name of a tensor -> what replaces it.
     """
     if is_tensor_config(value):
         return find_tensor(next(find_refs(value)))
@@ -54,7 +54,7 @@ def deserialize_arguments(value: Any, find_tensor: Callable[[TensorRef], Any]) -
 
 
 def map_argument_refs(value: Any, change: Callable[[TensorRef], TensorRef]) -> Any:
-    """The serialized arguments of a call, with other tensors in the place of those in it."""
+    """The serialized arguments of a call, with its tensors replaced."""
     if is_tensor_config(value):
         return tensor_config(change(next(find_refs(value))))
     if isinstance(value, dict):
@@ -67,11 +67,11 @@ def _is_ref(value: Any) -> bool:
 
 
 def map_refs(value: Any, function: Callable[[TensorRef], Any]) -> Any:
-    """A model's inputs or outputs with something else in the place of each tensor.
+    """Replaces each tensor in a model's inputs or outputs.
 
     Args:
         value: Keras' nesting of [name, call, output]; a single tensor stands alone.
-        function: gives what stands in the place of a tensor.
+        function: tensor -> what replaces it.
     """
     if _is_ref(value):
         return function((value[0], value[1], value[2]))
@@ -91,15 +91,16 @@ def list_refs(value: Any) -> list[TensorRef]:
 def find_custom_functions(layer: Any, config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Finds the functions of a layer, and of the layers inside it, that its config only names.
 
-    A function that has the name of one of Keras' would be taken for that one, so it is named after the
-    layer.  So is a Lambda's, which Keras writes down as bytecode without what it refers to.
+    Keras would mistake a function with the name of a Keras function for that one, so it gets a name made from
+    the layer's.  So does the function of a Lambda, which Keras saves as bytecode without the objects that it
+    uses.
 
     Args:
         layer: a layer or an operation.
         config: its config.
 
     Returns:
-        The config with these names, and name -> function for all that are not Keras' own.
+        The config with these names, and name -> function for all functions that are not Keras'.
     """
     layers = flatten_layers(layer) if isinstance(layer, keras.layers.Layer) else [layer]
     custom = [value for each in layers for value in vars(each).values()
@@ -122,17 +123,17 @@ def find_custom_functions(layer: Any, config: dict[str, Any]) -> tuple[dict[str,
 
 
 def _function_config(name: str) -> dict[str, Any]:
-    """A function as Keras writes down one that it does not know."""
+    """The config that Keras writes for a function that it does not know."""
     return {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
 
 
 def set_dtype(config: dict[str, Any], dtype: str | None) -> dict[str, Any]:
-    """A layer's config with another dtype policy, also for the layers inside it.
+    """Sets the dtype policy in the config of a layer and of the layers inside it.
 
-    What is of integers stays so: an input, a cast.
+    Integer types stay: those of an input or a cast.
 
     Args:
-        config: stays as it is.
+        config: the config of a layer; it is not changed.
         dtype: the name of a policy; None changes nothing.
     """
     if dtype is None:

@@ -1,9 +1,9 @@
-"""What the passes know of layers: which are linear, act on each cell alone, do nothing at inference.
+"""What the passes know about layers: which are linear, act on each position alone, do nothing at inference.
 
-Layers are known by `Node.type_name`: Keras' own by their class, those of `reskeras.blocks` by their
-registered name.  So this folder does not import `blocks`, which stands on the same floor; a pass that makes
-one of those layers asks Keras for the class of that name.  Receptive fields and memory in `cost/` go by the
-class name, since subclasses count there.
+Layers are recognized by `Node.type_name`: Keras' by their class, those of `reskeras.blocks` by their
+registered name.  So this folder does not import `blocks`, which is on the same floor; a pass that makes one
+of those layers gets the class from Keras by that name.  Receptive fields and memory in `cost/` use the class
+name, since subclasses count there.
 """
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ GROUPED_CONV, STANDARDIZED_CONV = "reskeras>GroupedConv2D", "reskeras>Standardiz
 CHANNEL_SLICE = "reskeras>ChannelSlice"
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", GROUPED_CONV, STANDARDIZED_CONV)
 TRANSPOSED = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
-# Linear up to the activation that they may have
+# Linear, apart from the activation that they may have
 LINEAR = ("Dense", "Conv1D", "Conv3D", "DepthwiseConv1D", "SeparableConv1D", *CONVOLUTIONS, *TRANSPOSED)
-# These give their input back at inference
+# Layers that return their input at inference
 NOOPS = ("Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout",
          "GaussianDropout", "GaussianNoise", "ActivityRegularization", "reskeras>StochasticDepth",
          "reskeras>DropBlock2D")
 ACTIVATIONS = ("Activation", "ReLU", "LeakyReLU", "ELU", "Softmax")
-# Keras' activations that see all channels of a cell
+# Keras' activations that read all channels of a position
 CROSS_CHANNEL_ACTIVATIONS = ("glu", "log_softmax", "softmax", "sparsemax")
 MERGE_LAYERS = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
 NON_NEGATIVE_ACTIVATIONS = ("relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "softmax", "exponential")
-# Of numbers that are not negative these make numbers that are not negative
+# Layers whose output is not negative if their input is not negative
 SIGN_KEEPING = ("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "MaxPooling2D",
                 "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "ZeroPadding2D",
                 CHANNEL_SLICE)
 
 
 def get_activation(node: Node) -> str | None:
-    """The name of the activation that a layer is; None if it is none, or Keras has no name for it."""
+    """The activation's name if a layer is an activation that Keras has a name for; otherwise None."""
     config = node.config
     if node.type_name == "Activation":
         return config["activation"] if isinstance(config["activation"], str) else None
@@ -49,7 +49,7 @@ def get_activation(node: Node) -> str | None:
 
 
 def is_keras_activation(name: Any) -> bool:
-    """Whether an activation is one of Keras', which act on each cell alone; a user's may do anything."""
+    """Whether it is one of Keras' activations, which act on each position alone; others may do anything."""
     return isinstance(name, str) and hasattr(keras.activations, name)
 
 
@@ -59,7 +59,7 @@ def is_elementwise(name: Any) -> bool:
 
 
 def is_pointwise(node: Node) -> bool:
-    """Whether one cell of the output depends on the same cell of the input alone (at inference)."""
+    """Whether one position of the output depends on the same position of the input alone (at inference)."""
     if len(node.inputs) != 1:
         return False
     if node.type_name == "Activation":

@@ -1,4 +1,4 @@
-"""One call of a layer in a graph."""
+"""`Node`: one call of a layer in a graph."""
 from __future__ import annotations
 
 import copy
@@ -20,14 +20,15 @@ class Node:
     """One call of a layer.
 
     Args:
-        name: of the layer.
-        call_index: how many calls of the same layer come before.
-        layer_class: the layer is made from it and from `config`.
+        name: the layer's name.
+        call_index: number of earlier calls of the same layer.
+        layer_class: the class that makes the layer from `config`.
         config: the layer's config.
-        weights: the layer's weights, as `get_weights` gives them; () where the graph was read without.
+        weights: the layer's weights, as `get_weights` gives them; () if the graph was read without weights.
         args: positional arguments of the call in Keras' serialized form, in which a tensor has a name.
         kwargs: keyword arguments of the call, in the same form.
-        functions: those that the config only names: a user's activation, what a Lambda computes.
+        functions: name -> function for functions that the config only names: a user's activation, a Lambda's
+            function.
     """
 
     name: str
@@ -55,10 +56,10 @@ class Node:
 
     @cached_property
     def type_name(self) -> str:
-        """Which layer it is: "Conv2D" for Keras' own, "package>Name" for a registered one, "" for any other.
+        """The type of the layer: "Conv2D" (Keras'), "package>Name" (registered), or "" for others.
 
-        A subclass is another layer, which may compute something else, even if its author kept the name.  One
-        that computes the same says so by the class attribute `same_function_as`.
+        A subclass counts as another layer, because it may compute something else, even under the same name.
+        A subclass that computes the same has the class attribute `same_function_as`.
         """
         layer_class = vars(self.layer_class).get("same_function_as", self.layer_class)
         name: str = layer_class.__name__
@@ -76,11 +77,11 @@ class Node:
         """Makes a new layer of this configuration.
 
         Args:
-            dtype: the layer's dtype policy, where another one is wanted.
-            temporary: whether its config is not needed later; then weights begin with zeros, which takes less
-                time.
+            dtype: a new dtype policy for the layer; None keeps the policy.
+            temporary: whether the layer's config is not needed later; then weights start with zeros, which
+                takes less time.
         """
-        config = set_dtype(copy.deepcopy(self.config), dtype)      # from_config may empty what it is given
+        config = set_dtype(copy.deepcopy(self.config), dtype)      # from_config may empty its argument
         if temporary and self.weights:
             config |= {name: "zeros" for name in config if name.endswith("_initializer")}
         with keras.saving.custom_object_scope(self.functions):
@@ -98,7 +99,7 @@ class Node:
         return replace(self, config={**self.config, **config})
 
     def with_inputs(self, new_inputs: Mapping[TensorRef, TensorRef]) -> Node:
-        """The same layer, called on other tensors in the place of some."""
+        """The same layer, called with some tensors replaced."""
         if new_inputs.keys().isdisjoint(self.inputs):
             return self
 
@@ -113,11 +114,11 @@ def make_node(layer_class: type[keras.layers.Layer], name: str, inputs: Sequence
     """Makes a node for a new layer.
 
     Args:
-        layer_class: of the layer.
-        name: of the layer, which no other one may have.
+        layer_class: the layer's class.
+        name: the layer's name, which must be unique.
         inputs: the tensors that it is called on.
         like: a node whose dtype policy the layer gets.
-        weights: of the layer.
+        weights: the layer's weights.
         **options: the layer's arguments.
     """
     config = {**layer_class(name=name, **options).get_config(), "dtype": like.config["dtype"]}

@@ -46,17 +46,20 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
                    input_shape: Shape | None = None) -> tuple[keras.Model, OptimizationReport]:
     """Makes a model for inference that computes the same function with less work.
 
-    If the check fails, the pass that made the difference is refused: `model` itself is returned, with a warning, and the report says why.  The layers of the new model keep their trainable flags, but it is not
+    If the check fails, the pass that made the difference is refused: `model` itself is returned, with a
+    warning, and the report says why.  The layers of the new model keep their trainable flags, but it is not
     compiled.
 
     Args:
-        model: a functional or sequential model, which is not changed; nested models are replaced by their layers.
+        model: a functional or sequential model, which is not changed; nested models are replaced by their
+            layers.
         passes: names or functions Graph -> PassResult, in order; those of the target by default.
         target: None, "saved_model", "tflite" (one image per call, fixed sizes) or "openvino".
         check: whether both models are compared in float64 on random inputs.
         images: images as the model takes them, to measure the share that keep their class.
         latency: whether one call on one image is timed before and after.
-        input_shape: (height, width, channels), if the model leaves them open; used for the multiply-accumulates (224 pixels by default) and for the fixed sizes.
+        input_shape: (height, width, channels), if the model leaves them open; used for the
+            multiply-accumulates (224 pixels by default) and for the fixed sizes.
 
     Returns:
         The new model and the report of what each pass did.

@@ -1,4 +1,4 @@
-"""What a pass returns: another graph, and an account of every place that it looked at."""
+"""What a pass returns: another graph, and a list of every layer that it examined."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ class PassResult:
     """The result of a pass.
 
     Args:
-        graph: after the pass.
+        graph: the graph after the pass.
         rewritten: names of the layers that the pass rewrote.
-        declined: for each layer that it could have rewritten but did not, the reason.
+        declined: layer name -> reason, for each layer that it could have rewritten but did not.
     """
 
     graph: Graph

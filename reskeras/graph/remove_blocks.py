@@ -1,4 +1,4 @@
-"""Blocks without a residual branch: a net as an ensemble of paths (Veit et al. 2016, arXiv:1605.06431)."""
+"""`remove_blocks` leaves blocks only their shortcut (Veit et al. 2016, arXiv:1605.06431)."""
 from __future__ import annotations
 
 from typing import Sequence
@@ -14,11 +14,11 @@ SUM_SUFFIXES = ("_add", "_out")     # of a block's addition, in this package's n
 
 
 def remove_blocks(model: keras.Model, blocks: str | Sequence[str]) -> keras.Model:
-    """Makes a model in which each of `blocks` is its shortcut alone.
+    """Makes a model in which only the shortcut of each of `blocks` is left.
 
     Args:
-        model: a functional model with the layer names of keras.applications' ResNets; it stays as it is.
-        blocks: such as "conv2_block2" or ["conv2_block2", "conv4_block5"]; `list_blocks` names all.  A block
+        model: a functional model with the layer names of keras.applications' ResNets; it is not changed.
+        blocks: a block or several, such as "conv2_block2" or ["conv2_block2", "conv4_block5"].  A block
             whose shortcut is a projection keeps the projection.
 
     Returns:
@@ -49,14 +49,14 @@ def list_blocks(model: keras.Model) -> list[str]:
 
 
 def _find_sums(graph: Graph) -> dict[str, Node]:
-    """Block -> its addition."""
+    """Returns name of a block -> its addition."""
     return {node.name[:-4]: node for node in graph.nodes
             if node.type_name == "Add" and node.name.endswith(SUM_SUFFIXES) and len(node.inputs) == 2
             and not graph.is_output(node)}
 
 
 def _find_shortcut(graph: Graph, addition: Node) -> TensorRef:
-    """The input of an addition that is not of its block, or its projection, whose layers have number 0."""
+    """The input of an addition that comes from outside the block or from its projection (layers named 0)."""
     block = addition.name[:-4]
     return next(ref for ref in addition.inputs
                 if not ref[0].startswith(f"{block}_") or ref[0].startswith(f"{block}_0_"))

@@ -1,4 +1,4 @@
-"""What `optimize` did to a model, and how it is known that the model still computes the same."""
+"""What `optimize` did to a model, and the check that the model still computes the same."""
 from __future__ import annotations
 
 import json
@@ -21,7 +21,7 @@ from .node import Node
 from .passes.static_shapes import static_shapes
 from .shape_inference import Shape
 
-# Attribute -> key of the JSON file, where the two differ: the keys of files written before stay readable
+# Attribute -> key of the JSON file, if the two differ: so files of earlier versions stay readable
 KEYS = {"check": "proof", "refusal": "refused", "passed": "holds", "is_ill_conditioned": "ill_conditioned",
         "sites": "found"}
 DEFAULT_SHAPE = (224, 224, 3)
@@ -29,11 +29,11 @@ DEFAULT_SHAPE = (224, 224, 3)
 
 @dataclass(frozen=True)
 class GraphSize:
-    """How large a graph is.
+    """The size of a graph.
 
     Args:
         layers: number of layers; a shared one counts once.
-        params: numbers in the weights, statistics too.
+        params: how many numbers the weights have, statistics included.
         macs: multiply-accumulates for one image; None if a shape is not known.
     """
 
@@ -47,8 +47,7 @@ class GraphSize:
 
         Args:
             graph: a graph with its weights.
-            input_shape: (height, width, channels), where the graph leaves them open; 224 x 224 x 3 by
-                default.
+            input_shape: (height, width, channels), if the graph leaves them open; 224 x 224 x 3 by default.
         """
         weights = {node.name: node.weights for node in graph.nodes}
         params = sum(w.size for values in weights.values() for w in values)
@@ -89,11 +88,11 @@ class PassReport:
     """What one pass did.
 
     Args:
-        name: of the pass.
+        name: the name of the pass.
         rewritten: names of the layers that it rewrote.
-        declined: for each layer that it could have rewritten but did not, the reason.
-        before: the size of the graph that it was given.
-        after: the size of the graph that it made.
+        declined: layer name -> reason, for each layer that it could have rewritten but did not.
+        before: the size of the graph before the pass.
+        after: the size of the graph after the pass.
     """
 
     name: str
@@ -104,7 +103,7 @@ class PassReport:
 
     @property
     def sites(self) -> int:
-        """How many layers the pass looked at."""
+        """The number of layers that the pass examined."""
         return len(self.rewritten) + len(self.declined)
 
 
@@ -116,10 +115,10 @@ class OptimizationReport:
         model: the name of the model.
         passes: what each pass did, in order.
         check: the comparison of the two models; None if there was none.
-        refusal: why the model came back as it was; "" if it did not.
+        refusal: why the model was returned unchanged; "" if it was optimized.
         top1_agreement: share of the images of `optimize(images=)` that keep their class, in [0, 1].
         latency_ms: milliseconds of one call on one image, before and after.
-        versions: of Keras and its backend.
+        versions: the version of Keras, and the backend.
     """
 
     model: str
@@ -138,7 +137,7 @@ class OptimizationReport:
 
     @property
     def after(self) -> GraphSize | None:
-        """The size of the model that came back; None if no pass ran."""
+        """The size of the returned model; None if no pass ran."""
         return self.before if self.refusal else self.passes[-1].after if self.passes else None
 
     @property
@@ -155,16 +154,16 @@ class OptimizationReport:
         """Reads a report that `write` has written.
 
         Args:
-            path: of the JSON file.
+            path: the path of the JSON file.
 
         Raises:
-            ValueError: for a file that is no such report.
+            ValueError: for a file that is not such a report.
             OSError: if it cannot be read.
         """
         try:
             return cls.from_config(json.loads(pathlib.Path(path).read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is no report of an optimization "
+            raise ValueError(f"{path} is not a report of an optimization "
                              f"({type(error).__name__}: {error})") from error
 
     def get_config(self) -> dict[str, Any]:
@@ -232,11 +231,11 @@ def measure_latency(before: keras.Model, after: keras.Model, input_shape: Shape 
     Args:
         before: a model.
         after: a model with the same inputs; the two run in turns.
-        input_shape: (height, width, channels), where the models leave them open; 224 x 224 x 3 by default.
-        calls: of each model.
+        input_shape: (height, width, channels), if the models leave them open; 224 x 224 x 3 by default.
+        calls: number of calls of each model.
 
     Returns:
-        The median milliseconds of a call of each.
+        The median milliseconds of one call, for each model.
     """
     def random(tensor: keras.KerasTensor) -> np.ndarray:
         wanted = input_shape or DEFAULT_SHAPE

@@ -1,4 +1,4 @@
-"""The shapes of a graph's tensors, without building its layers."""
+"""Infers the shapes of a graph's tensors, without building its layers."""
 from __future__ import annotations
 
 import contextlib
@@ -19,10 +19,10 @@ def infer_shapes(nodes: Sequence[Node]) -> dict[TensorRef, Shape]:
         nodes: the calls of a graph, in topological order.
 
     Returns:
-        The shape of every tensor, except of those behind a layer that cannot say it.
+        The shape of every tensor, except for tensors after a layer that cannot tell its output shape.
     """
     shapes: dict[TensorRef, Shape] = {}
-    # deep nets are one block over and over, and making its layers takes time
+    # deep nets repeat one block, and making its layers takes time
     cache: dict[Any, list[Shape]] = {}
     for node in nodes:
         if node.layer_class is keras.layers.InputLayer:
@@ -39,13 +39,13 @@ def infer_shapes(nodes: Sequence[Node]) -> dict[TensorRef, Shape]:
 
 
 def _infer_output_shapes(node: Node, shapes: Mapping[TensorRef, Shape]) -> list[Shape]:
-    """The shapes of a node's outputs; [] where the layer cannot say, before it is built or called."""
+    """The shapes of a node's outputs; [] if the layer cannot tell them before it is built or called."""
     layer = node.make_layer()
     inputs = [shapes[ref] for ref in node.inputs]
     with contextlib.suppress(Exception):
         output = layer.compute_output_shape(inputs if len(inputs) > 1 else inputs[0])
         return [tuple(shape) for shape in (output if isinstance(output[0], (list, tuple)) else [output])]
-    with contextlib.suppress(Exception):    # bare operations, and layers that only a call tells the shape of
+    with contextlib.suppress(Exception):    # bare operations, and layers whose shape only a call tells
         args, kwargs = deserialize_arguments([node.args, node.kwargs],
                                              lambda ref: keras.KerasTensor(shapes[ref]))
         return [tuple(spec.shape) for spec in keras.tree.flatten(layer.compute_output_spec(*args, **kwargs))]

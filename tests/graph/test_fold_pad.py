@@ -27,7 +27,7 @@ def output():
 
 
 @pytest.mark.parametrize("make, reason", [
-    (read_by_two, "no convolution or max pool"), (shared, "it is shared"), (output, "it is an output"),
+    (read_by_two, "not a convolution or max pool"), (shared, "it is shared"), (output, "it is an output"),
     (lambda: chain(Pad(3), Conv(4, 7, strides=2)), "would pad (2, 3) itself, not (3, 3)"),
     (lambda: chain(Pad(1), Conv(4, 3, strides=2)), "would pad (0, 1) itself, not (1, 1)"),
     (lambda: chain(Pad(((0, 1), (0, 1))), Conv(4, 3, strides=2), shape=(9, 9, 4)),
@@ -40,7 +40,7 @@ def output():
     (lambda: chain(Pad(1), Conv(4, 3, padding="same")), "pads already"),
     (lambda: chain(Pad(1), Pool(3, 1)), "minus infinity"),
     (lambda: chain(layers.ReLU(negative_slope=0.1), Pad(1), Pool(3, 1)), "minus infinity"),
-    (lambda: chain(layers.ReLU(), Pad(1), layers.AveragePooling2D(3, 1)), "no convolution or max pool"),
+    (lambda: chain(layers.ReLU(), Pad(1), layers.AveragePooling2D(3, 1)), "not a convolution or max pool"),
     (lambda: chain(layers.ReLU(), Pad(1), Pool(3, 2)), "would pad (0, 1) itself, not (1, 1)")])
 def test_leaves_alone(make, reason):
     unchanged(fold_pad, make(), reason)

@@ -54,7 +54,7 @@ def test_edit_follows_chains():
     short = graph.edit({a.key: (), b.key: ()}, {b.output: b.inputs[0], a.output: a.inputs[0]})
     assert [node.name for node in short.nodes] == [graph.nodes[0].name, "c"]
     assert short.nodes[1].inputs == a.inputs
-    assert graph.unused_name("a") == "a_1" and graph.unused_name("d") == "d"
+    assert graph.find_unused_name("a") == "a_1" and graph.find_unused_name("d") == "d"
 
 
 def test_no_graph():

@@ -215,7 +215,7 @@ def test_report_of_an_earlier_version():
 
 def test_a_file_that_is_no_report(tmp_path):
     (tmp_path / "other.json").write_text("[]")
-    with pytest.raises(ValueError, match="is no report of an optimization"):
+    with pytest.raises(ValueError, match="is not a report of an optimization"):
         OptimizationReport.read(tmp_path / "other.json")
 
 

@@ -43,9 +43,9 @@ def behind_paths(layer):
     ("grouped", lambda: paths((2, 4), (0, 2)), "not all of the channels"),
     ("grouped", lambda: paths((0, 1), (1, 4)), "not all of the channels"),
     ("grouped", lambda: paths((0, 1), (1, 2)), "not all of the channels"),
-    ("grouped", lambda: paths((0, 2), (2, 4), add=True), "no linear 1x1 convolution"),
-    ("sum", lambda: behind_paths(Conv(4, 3)), "no 1x1 convolution"),
-    ("sum", lambda: behind_paths(Conv(4, 1, activation="relu")), "its activation stands behind"),
+    ("grouped", lambda: paths((0, 2), (2, 4), add=True), "is not a linear 1x1 convolution"),
+    ("sum", lambda: behind_paths(Conv(4, 3)), "or is no 1x1 convolution"),
+    ("sum", lambda: behind_paths(Conv(4, 1, activation="relu")), "its activation comes after"),
 ])
 def test_leaves_alone(form, make, reason):
     unchanged(partial(rewrite_groups, form=form), make(), reason)

@@ -5,10 +5,9 @@ import math
 
 from .execution_plan import ExecutionPlan
 
-DEFAULT_BYTES = 4       # of a number of float32, int32 and of any dtype that is not listed
+DEFAULT_BYTES = 4       # bytes of a number in float32, int32 and any dtype that is not listed
 BYTES_PER_NUMBER = {"float16": 2, "bfloat16": 2, "float64": 8, "int64": 8, "int8": 1, "uint8": 1, "bool": 1}
-# Layers that give their input back at inference, or the same numbers in another shape: they need no memory of
-# their own
+# Layers that return their input at inference, perhaps in another shape: they need no further memory
 ALIASES = {"Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
            "GaussianDropout", "AlphaDropout", "GaussianNoise", "ActivityRegularization", "Flatten", "Reshape",
            "StochasticDepth", "DropBlock2D"}
@@ -26,8 +25,8 @@ def measure_activation_memory(plan: ExecutionPlan) -> tuple[int, int]:
     Returns:
         The most bytes that live at once, and the bytes of all tensors.
     """
-    storage = list(range(len(plan.shapes)))     # tensor -> the tensor in whose memory it lies
-    size = [0] * len(storage)                   # tensor -> bytes of its own
+    storage = list(range(len(plan.shapes)))     # tensor -> the tensor whose memory it uses
+    size = [0] * len(storage)                   # tensor -> its bytes; 0 if it shares memory
     last_use = [0] * len(storage)               # tensor -> the last step that reads it
     for i, step in enumerate(plan.steps):
         is_alias = type(step.layer).__name__ in ALIASES
@@ -41,7 +40,7 @@ def measure_activation_memory(plan: ExecutionPlan) -> tuple[int, int]:
     for tensor in plan.outputs:
         last_use[storage[tensor]] = len(plan.steps)
 
-    freed: dict[int, int] = {}                  # step -> bytes that are free behind it
+    freed: dict[int, int] = {}                  # step -> bytes that are free after it
     for tensor, end in enumerate(last_use):
         freed[end] = freed.get(end, 0) + size[tensor]
 

@@ -15,7 +15,7 @@ from .stages import StageAndBlock, assign_stages
 
 CONVENTION = "1 MAC = 1 multiplication + 1 addition = 2 FLOPs, in convolutions and dense layers alone"
 
-# Attribute -> key of `Cost.as_dict`, where the two differ: the keys of files written before stay readable
+# Attribute -> key of `Cost.as_dict`, if the two differ: so files of earlier versions stay readable
 KEYS = {"non_trainable_params": "stats", "receptive_field": "field", "has_global_context": "whole",
         "inputs": "reads", "batch_size": "batch"}
 
@@ -25,21 +25,21 @@ class LayerCost:
     """The cost of one call of a layer, for one image.
 
     Attributes:
-        name: of the layer; "backbone/conv1_conv" in a nested model, "dense#2" for the second call of a shared
-            layer.
+        name: the layer's name; "backbone/conv1_conv" in a nested model, "dense#2" for the second call of a
+            shared layer.
         kind: the class of the layer, such as "Conv2D".
         stage: such as "conv2".
         block: such as "conv2_block1".
         output: shape of the output, without the batch.
-        params: trainable numbers; those of a shared layer count at its first call.
+        params: how many trainable numbers; those of a shared layer count at its first call.
         non_trainable_params: other numbers, such as moving statistics.
         macs: multiply-accumulates.
         activations: numbers in the output of a convolution or dense layer (arXiv:2003.13678, section 3).
-        receptive_field: pixels of the image that a cell of the output sees, by axis; () where the output is
-            no map.
-        stride: pixels from one cell to the next, by axis.
-        has_global_context: whether each cell also sees the whole image, through a gate or a norm; True where
-            the output is no map.
+        receptive_field: pixels of the image that a position of the output sees, by axis; () if the output is
+            not a map.
+        stride: pixels from one position to the next, by axis.
+        has_global_context: whether each position also sees the whole image, through a gate or a norm; True if
+            the output is not a map.
         inputs: indices in `Cost.layers` of the layers whose outputs it reads.
     """
 
@@ -69,7 +69,7 @@ class StageCost:
         params: trainable numbers of all layers.
         macs: multiply-accumulates of all layers.
         activations: numbers in the outputs of the convolutions and dense layers.
-        receptive_field: of the last layer that gives a map, as `stride` and `has_global_context`.
+        receptive_field: that of the last layer that gives a map; so are `stride` and `has_global_context`.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Cost:
         params: trainable numbers.
         non_trainable_params: other numbers, such as the moving statistics of batch normalization.
         macs: multiply-accumulates for one image.
-        batch_size: images at once, for the memory.
+        batch_size: number of images at once, for the memory.
         peak_bytes: the most bytes of activations that live at once in inference.
         total_bytes: bytes of all activations: what a training step keeps for its backward pass.
         layers: the cost of every call of a layer, in order.
@@ -156,17 +156,17 @@ def measure_cost(model: keras.Model, input_shape: tuple[int, ...] | None = None,
     """Counts the parameters, the MACs and the activations of a model, for one image.
 
     Args:
-        model: a functional or sequential model, also one with shared layers or nested models.
-        input_shape: (height, width, channels), where the model leaves them open.
-        batch_size: images at once, for the memory.
+        model: a functional or sequential model; it may have shared layers and nested models.
+        input_shape: (height, width, channels), if the model leaves them open.
+        batch_size: number of images at once, for the memory.
 
     Returns:
         The cost of the model, its stages and its layers.
 
     Raises:
-        ArgumentError: for a batch size that is no whole number of at least 1.
-        ValueError: if a size is missing, or where the model has no graph.
-        TypeError: if `model` is no Keras model.
+        ArgumentError: for a batch size that is not a whole number of at least 1.
+        ValueError: if a size is missing, or if the model has no graph.
+        TypeError: if `model` is not a Keras model.
     """
     batch_size = check_whole_number("batch_size", batch_size)
     plan = make_execution_plan(model, input_shape)
@@ -206,9 +206,9 @@ def _plain_number(stride: Any) -> float:
     return int(stride) if stride == int(stride) else float(stride)
 
 
-# Keras' base class of a layer with multiply-accumulates -> what each number of its kernel is multiplied with
-MAC_RULES = {"Dense": "features", "BaseConv": "output cells", "BaseDepthwiseConv": "output cells",
-             "BaseSeparableConv": "output cells", "BaseConvTranspose": "input cells"}
+# Keras' base class of a layer with multiply-accumulates -> how often each number of its kernel is used
+MAC_RULES = {"Dense": "features", "BaseConv": "output positions", "BaseDepthwiseConv": "output positions",
+             "BaseSeparableConv": "output positions", "BaseConvTranspose": "input positions"}
 
 
 def find_mac_rule(layer_class: type) -> str | None:
@@ -219,13 +219,13 @@ def find_mac_rule(layer_class: type) -> str | None:
 
 def count_layer_macs(layer_class: type, kernel_numbers: int, input_shape: Shape, output_shape: Shape,
                      channels_first: bool = False) -> int:
-    """Counts the multiply-accumulates of one call of a layer.  This is the package's only count of them.
+    """Counts the multiply-accumulates of one call of a layer.  No other code of the package counts them.
 
     Args:
         layer_class: the class of the layer; subclasses of Keras' convolutions and of Dense count as these.
-        kernel_numbers: how many numbers the kernel of a convolution has, both kernels of a separable one.
-        input_shape: with the batch, which is not multiplied in.
-        output_shape: with the batch.
+        kernel_numbers: how many numbers the kernel of a convolution has; for a separable one, both kernels.
+        input_shape: shape with the batch, which does not count.
+        output_shape: shape with the batch.
         channels_first: whether the channels stand before the height and the width.
 
     Returns:
@@ -236,8 +236,8 @@ def count_layer_macs(layer_class: type, kernel_numbers: int, input_shape: Shape,
         return 0
     if rule == "features":
         return math.prod(input_shape[1:]) * output_shape[-1]
-    shape = input_shape if rule == "input cells" else output_shape
-    return kernel_numbers * _count_cells(shape, channels_first)
+    shape = input_shape if rule == "input positions" else output_shape
+    return kernel_numbers * _count_positions(shape, channels_first)
 
 
 def _count_macs(layer: Any, inputs: list[Shape], output: Shape) -> int:
@@ -253,11 +253,11 @@ def _count_activations(layer: Any, output: Shape) -> int:
     between = 0
     if hasattr(layer, "depthwise_kernel"):      # a separable convolution is two
         channels = math.prod(layer.depthwise_kernel.shape[-2:])
-        between = channels * _count_cells(output, _has_channels_first(layer))
+        between = channels * _count_positions(output, _has_channels_first(layer))
     return math.prod(output[1:]) + between
 
 
-def _count_cells(shape: Shape, channels_first: bool) -> int:
+def _count_positions(shape: Shape, channels_first: bool) -> int:
     return math.prod(shape[2:] if channels_first else shape[1:-1])
 
 
@@ -270,7 +270,7 @@ def _has_kernel(layer: Any) -> bool:
 
 
 def _sum_stage(name: str, layers: Sequence[LayerCost]) -> StageCost:
-    """The sums over `layers`, and what is known of the last one."""
+    """The sums over `layers`, and the receptive field of the last one."""
     end = next((layer for layer in reversed(layers) if layer.receptive_field), layers[-1])
     return StageCost(name, len(layers), layers[-1].output, sum(layer.params for layer in layers),
                      sum(layer.macs for layer in layers), sum(layer.activations for layer in layers),
@@ -278,5 +278,5 @@ def _sum_stage(name: str, layers: Sequence[LayerCost]) -> StageCost:
 
 
 def count_numbers(variables: list[keras.Variable]) -> int:
-    """How many numbers the variables hold in all; states of random generators are not the net's."""
+    """Counts the numbers of all variables, without the states of random generators."""
     return sum(math.prod(v.shape) for v in variables if "seed_generator" not in v.path)

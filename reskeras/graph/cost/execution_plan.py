@@ -1,4 +1,4 @@
-"""A model as the list of what it does: each call of each layer, in the order of running, with all shapes."""
+"""A model as a list of steps: each call of each layer, in the order of running, with all shapes."""
 from __future__ import annotations
 
 import contextlib
@@ -11,7 +11,7 @@ from ..graph import Graph, to_functional
 from ..node import Node
 from ..keras_config import TensorRef, deserialize_arguments, list_refs
 
-Shape = tuple[int, ...]     # of one image: the batch is 1
+Shape = tuple[int, ...]     # the shape for one image: the batch is 1
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class LayerCall:
     """One step of a plan: one call of a layer.
 
     Attributes:
-        name: of the layer; "backbone/conv1_conv" in a nested model, "dense#2" for the second call of a shared
-            layer.
+        name: the layer's name; "backbone/conv1_conv" in a nested model, "dense#2" for the second call of a
+            shared layer.
         layer: the layer.
         is_first_call: whether no earlier step calls this layer: its variables count once.
         inputs: numbers of the tensors that it reads; they are numbered as they are made, over the whole plan.
@@ -52,18 +52,18 @@ class ExecutionPlan:
 
 
 def make_execution_plan(model: keras.Model, input_shape: Shape | None = None) -> ExecutionPlan:
-    """Lists the steps of a functional or sequential model; those of nested models stand among them.
+    """Lists the steps of a functional or sequential model, including those of nested models.
 
     Args:
         model: any functional or sequential model.
-        input_shape: without the batch, where the model leaves it open (of several inputs: for those that do).
+        input_shape: shape without the batch, for the inputs whose size the model leaves open.
 
     Returns:
         The steps and the shape of every tensor.
 
     Raises:
-        ValueError: if a size is missing, or where the model has no graph.
-        TypeError: if `model` is no Keras model.
+        ValueError: if a size is missing, or if the model has no graph.
+        TypeError: if `model` is not a Keras model.
     """
     plan = ExecutionPlan()
     plan.outputs = tuple(_append_steps(model, None, "", plan, set(), input_shape))
@@ -72,11 +72,11 @@ def make_execution_plan(model: keras.Model, input_shape: Shape | None = None) ->
 
 def _append_steps(model: keras.Model, inputs: Sequence[int] | None, prefix: str, plan: ExecutionPlan,
                   called_layers: set[int], input_shape: Shape | None = None) -> list[int]:
-    """Appends the steps of `model` to the plan, and gives the numbers of its output tensors.
+    """Appends the steps of `model` to the plan, and returns the numbers of its output tensors.
 
     Args:
         inputs: the tensors that a nested model is called on; None for the outermost model.
-        prefix: of the names of a nested model's steps.
+        prefix: the beginning of the names of a nested model's steps.
         called_layers: ids of the layers that earlier steps call.
     """
     graph = Graph.of(model, weights=False)
@@ -106,13 +106,13 @@ def _append_steps(model: keras.Model, inputs: Sequence[int] | None, prefix: str,
 
 
 def _has_graph(layer: keras.layers.Layer) -> bool:
-    """Whether a layer is a model with layers of its own to count; a subclassed model is one opaque step."""
+    """Whether a layer is a model whose layers are counted; a subclassed model is one opaque step."""
     return isinstance(layer, keras.Model) and bool(getattr(layer, "inputs", None))
 
 
 def _choose_input_shape(model: keras.Model, layer: keras.layers.InputLayer, input_shape: Shape | None,
                         is_only_input: bool) -> Shape:
-    """The model's own size, or `input_shape` where it leaves its size open.
+    """The model's input shape, or `input_shape` if the model leaves its size open.
 
     Raises:
         ValueError: if neither fits.
@@ -134,7 +134,7 @@ def _infer_output_shapes(layer: Any, node: Node, find_shape: Callable[[TensorRef
         with contextlib.suppress(NotImplementedError, TypeError):
             shape = layer.compute_output_shape(inputs if len(inputs) > 1 else inputs[0])
             return [tuple(s) for s in shape] if isinstance(shape[0], (list, tuple)) else [tuple(shape)]
-    # bare operations as in x + 1, and layers that only a call tells the shape of
+    # bare operations such as x + 1, and layers whose shape only a call tells
     args, kwargs = deserialize_arguments([node.args, node.kwargs],
                                          lambda ref: keras.KerasTensor(find_shape(ref)))
     return [tuple(spec.shape) for spec in keras.tree.flatten(layer.compute_output_spec(*args, **kwargs))]

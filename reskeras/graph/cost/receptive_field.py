@@ -1,11 +1,11 @@
-"""Receptive fields: which pixels of the image a cell of a feature map can see.
+"""Computes receptive fields: which pixels of the image a position of a feature map can see.
 
-Along each axis, cell i of a map sees the pixels low + i * stride ... high + i * stride (beyond the border
+Along each axis, position i of a map sees the pixels low + i * stride ... high + i * stride (beyond the border
 too, as the literature counts: Araujo et al. 2019, doi:10.23915/distill.00021).  A layer widens that by its
-kernel; where branches meet, the cell sees what any of them does.  The output of a global pool is no map: it
-has no place in the image.  A gate made of it shows every cell the whole image; that is said apart
-(`has_global_context`), for otherwise it would hide the receptive field of the convolutions in every net
-with channel attention.
+kernel; where branches meet, a position sees everything that any branch sees.  The output of a global pool is
+not a map: it has no place in the image.  A gate made of it shows every position the whole image; this has a
+separate field (`has_global_context`), because otherwise it would hide the receptive field of the convolutions
+in every net with channel attention.
 """
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ Number = int | Fraction
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What a map's cells see, by axis, in pixels of the image."""
+    """The pixels of the image that a map's positions see, by axis."""
 
-    low: tuple[Number, ...]             # the first pixel that cell 0 sees
+    low: tuple[Number, ...]             # the first pixel that position 0 sees
     high: tuple[Number, ...]            # the last one
-    stride: tuple[Number, ...]          # pixels from one cell to the next
-    has_global_context: bool = False    # whether a gate or a norm also tells each cell of the whole image
+    stride: tuple[Number, ...]          # pixels from one position to the next
+    has_global_context: bool = False    # whether a gate or a norm shows each position the whole image
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Pixels by axis; an upper bound behind upsampling, where it differs from cell to cell."""
+        """Pixels by axis; after upsampling an upper bound, because positions differ."""
         return tuple(int(high - low) + 1 for low, high in zip(self.low, self.high))
 
-    def after_padding(self, cells: tuple[int, ...]) -> ReceptiveField:
-        """Behind a padding of so many cells before the map; behind a cropping where they are negative."""
-        return replace(self, low=tuple(low - c * s for low, c, s in zip(self.low, cells, self.stride)),
-                       high=tuple(high - c * s for high, c, s in zip(self.high, cells, self.stride)))
+    def after_padding(self, positions: tuple[int, ...]) -> ReceptiveField:
+        """The field after a padding with this number of positions before the map (negative: a cropping)."""
+        return replace(self, low=tuple(low - c * s for low, c, s in zip(self.low, positions, self.stride)),
+                       high=tuple(high - c * s for high, c, s in zip(self.high, positions, self.stride)))
 
     def after_window(self, window: tuple[int, ...], strides: tuple[int, ...]) -> ReceptiveField:
-        """Behind a window of so many cells, from the cell itself on, that moves by `strides` cells."""
+        """The field after a window that begins at the position itself and moves by `strides` positions."""
         high = tuple(high + (w - 1) * s for high, w, s in zip(self.high, window, self.stride))
         return replace(self, high=high, stride=tuple(s * n for s, n in zip(self.stride, strides)))
 
     def after_upsampling(self, factor: tuple[int, ...], taps: tuple[int, ...]) -> ReceptiveField:
-        """Behind an upsampling by `factor`, each of whose cells comes from at most `taps` cells of before."""
+        """The field after an upsampling by `factor`; each new position reads at most `taps` old ones."""
         slack = [t - Fraction(1, f) for f, t in zip(factor, taps)]
         return replace(self, low=tuple(low - s * k for low, s, k in zip(self.low, self.stride, slack)),
                        stride=tuple(Fraction(s, f) for s, f in zip(self.stride, factor)))
@@ -58,7 +58,7 @@ def compute_receptive_fields(plan: ExecutionPlan) -> list[ReceptiveField | None]
         plan: the steps of a model.
 
     Returns:
-        One for each tensor; None for one that is no map.
+        One for each tensor; None for a tensor that is not a map.
     """
     fields: list[ReceptiveField | None] = [None] * len(plan.shapes)
     for step in plan.steps:
@@ -81,13 +81,13 @@ def _field_of_output(layer: Any, inputs: list[ReceptiveField | None], before: li
     rule = next((RULES[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in RULES), None)
     if rule:
         return rule(layer, field, _map_size(layer, before[0]), _map_size(layer, after))
-    # an unknown layer works on each cell alone where it keeps the map's size; where it does not, each cell
-    # sees everything
+    # an unknown layer is assumed to work on each position alone if it keeps the map's size; if not, each
+    # position sees everything
     return field if _map_size(layer, before[0]) == _map_size(layer, after) or len(inputs) > 1 else None
 
 
 def _unite(inputs: list[ReceptiveField | None]) -> ReceptiveField | None:
-    """What a cell sees through any of several tensors."""
+    """The field of a position that sees several tensors."""
     fields = [field for field in inputs if field]
     if not fields:
         return None
@@ -120,7 +120,7 @@ def _slide_window(layer: Any, kernel: Any, field: ReceptiveField, before: Shape,
     kernel, strides = _per_axis(kernel, axes), _per_axis(layer.strides, axes)
     dilation = _per_axis(getattr(layer, "dilation_rate", 1), axes)
     window = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
-    # TensorFlow's "same" puts the odd cell behind
+    # TensorFlow's "same" pads the odd position at the end
     pads = {"valid": [0] * axes, "causal": [w - 1 for w in window],
             "same": [max((a - 1) * s + w - b, 0) // 2 for a, s, w, b in zip(after, strides, window, before)]}
     return field.after_padding(tuple(pads[layer.padding])).after_window(window, strides)
@@ -138,15 +138,15 @@ def _upsampling(layer: Any, field: ReceptiveField, before: Shape, after: Shape) 
 
 
 def _padding(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
-    return field.after_padding(_cells_before(layer.padding, len(before)))
+    return field.after_padding(_positions_before(layer.padding, len(before)))
 
 
 def _cropping(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> ReceptiveField:
-    return field.after_padding(tuple(-cells for cells in _cells_before(layer.cropping, len(before))))
+    return field.after_padding(tuple(-number for number in _positions_before(layer.cropping, len(before))))
 
 
-def _cells_before(value: Any, axes: int) -> tuple[int, ...]:
-    """Keras keeps (before, behind) for one axis, a pair of pairs for two."""
+def _positions_before(value: Any, axes: int) -> tuple[int, ...]:
+    """Reads Keras' (before, after) for one axis, or a pair of such pairs for two."""
     pairs = [value] if axes == 1 else value
     return tuple(pair if isinstance(pair, int) else pair[0] for pair in pairs)
 
@@ -179,8 +179,8 @@ def _reshape(layer: Any, field: ReceptiveField, before: Shape, after: Shape) -> 
 
 
 # (layer, field of its input, map sizes before and after) -> field of its output.  By the name of a class or
-# of its base, for this folder does not import the package's own layers (BlurPool2D, EdgePadding2D), which
-# stand on the same floor.
+# its base, because this folder does not import the package's layers (BlurPool2D, EdgePadding2D), which are on
+# the same floor.
 Rule = Callable[[Any, ReceptiveField, Shape, Shape], "ReceptiveField | None"]
 RULES: dict[str, Rule] = {
     "BaseConv": _convolution, "BaseDepthwiseConv": _convolution, "BaseSeparableConv": _convolution,

@@ -1,4 +1,4 @@
-"""Stages and blocks of a net: from the names of its layers where these say so, else from the graph itself."""
+"""Stages and blocks of a net: from the names of its layers if these tell, otherwise from the graph."""
 from __future__ import annotations
 
 import re
@@ -23,10 +23,11 @@ def assign_stages(plan: ExecutionPlan, fields: Sequence[ReceptiveField | None]) 
 
     Args:
         plan: the steps of a model.
-        fields: the receptive field of every tensor, whose stride tells the stages of a net with other names.
+        fields: the receptive field of every tensor, whose stride gives the stages of a net with other layer
+            names.
 
     Returns:
-        For each step such a pair as ("conv2", "conv2_block1"), ("stem", "stem") or ("stride 8", "mixed3").
+        For each step a pair such as ("conv2", "conv2_block1"), ("stem", "stem") or ("stride 8", "mixed3").
     """
     return _stages_from_names(plan) or _stages_from_graph(plan, fields)
 
@@ -37,7 +38,7 @@ def _base_name(step: LayerCall) -> str:
 
 
 def _stages_from_names(plan: ExecutionPlan) -> list[StageAndBlock]:
-    """From names such as conv2_block1_1_conv; [] where fewer than half of the layers have one."""
+    """Reads names such as conv2_block1_1_conv; [] if fewer than half of the layers have one."""
     steps = plan.steps
     for scheme in NAME_SCHEMES:
         matches = [scheme.match(_base_name(step)) for step in steps]
@@ -49,8 +50,8 @@ def _stages_from_names(plan: ExecutionPlan) -> list[StageAndBlock]:
 def _fill_gaps(plan: ExecutionPlan, stages: list[StageAndBlock | None]) -> list[StageAndBlock]:
     """Puts every step into a stage.
 
-    What stands before all blocks is the stem, what stands behind them the head.  A layer without a stage
-    between them has the stage of the layer that reads it.
+    The steps before all blocks are the stem, the steps after them the head.  A layer between them without a
+    stage gets the stage of the layer that reads it.
     """
     steps = plan.steps
     marked = [i for i, stage in enumerate(stages) if stage]
@@ -66,7 +67,7 @@ def _fill_gaps(plan: ExecutionPlan, stages: list[StageAndBlock | None]) -> list[
 
 
 def _stages_from_graph(plan: ExecutionPlan, fields: Sequence[ReceptiveField | None]) -> list[StageAndBlock]:
-    """A block lies between two layers that every path goes through; blocks of one stride are a stage."""
+    """Finds blocks between layers that every path goes through; blocks of one stride are a stage."""
     uses: Counter[str] = Counter()
     result: list[StageAndBlock] = []
     for part in _find_parts(plan, fields):
@@ -77,14 +78,14 @@ def _stages_from_graph(plan: ExecutionPlan, fields: Sequence[ReceptiveField | No
 
         if len(part) < LONG_PART:
             result += [(_stage_name(fields[part[-1].outputs[0]]), block)] * len(part)
-        else:       # a net whose paths go around its blocks, such as NASNet: here each step counts for itself
+        else:       # a net whose paths go around its blocks, such as NASNet: here each step is a block
             stages = [_stage_name(fields[step.outputs[0]]) for step in part]
             result += zip(stages, stages)
     return result
 
 
 def _block_prefix(step: LayerCall) -> str:
-    """What the names of a block's layers begin with; "" if the name does not say."""
+    """The beginning of the names of a block's layers; "" if the name has none."""
     match = BLOCK_PREFIX.match(_base_name(step))
     return match[1] if match else ""
 
@@ -94,13 +95,13 @@ def _stage_name(field: ReceptiveField | None) -> str:
 
 
 def _find_parts(plan: ExecutionPlan, fields: Sequence[ReceptiveField | None]) -> list[list[LayerCall]]:
-    """The steps cut into branching parts and plain runs; successive parts with one prefix are joined."""
+    """Cuts the steps into branching parts and plain runs; joins successive parts with one prefix."""
     parts: list[list[LayerCall]] = []
     is_branching = False
     for piece in _cut_at_bottlenecks(plan):
         last, continues = (parts[-1] if parts else None), False
         if last is not None and len(piece) == 1:
-            # the activation behind an addition
+            # the activation after an addition
             is_tail = not getattr(piece[0].layer, "weights", ()) and is_branching
             is_run = not is_branching and not _block_prefix(piece[0])
             same_stage = _stage_name(fields[last[-1].outputs[0]]) == _stage_name(fields[piece[0].outputs[0]])
@@ -124,7 +125,7 @@ def _has_same_prefix(last: list[LayerCall], piece: list[LayerCall]) -> bool:
 
 
 def _cut_at_bottlenecks(plan: ExecutionPlan) -> list[list[LayerCall]]:
-    """The steps in pieces, each of which ends with a step that no tensor of an earlier one passes by."""
+    """Cuts the steps into pieces; no tensor goes past the last step of a piece."""
     steps = plan.steps
     last_read = {tensor: i for i, step in enumerate(steps) for tensor in step.inputs}
     last_read |= {tensor: len(steps) for tensor in plan.outputs}

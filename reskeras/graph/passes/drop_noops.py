@@ -10,8 +10,8 @@ from ..pass_result import PassResult
 def drop_noops(graph: Graph) -> PassResult:
     """Removes the layers that do nothing at inference.
 
-    Declines where one is an output of the model, whose name must stay, is called with training=True, or has
-    another dtype policy than the layer before it, and so casts.
+    Declines if the layer is an output of the model (its name must stay), is called with training=True, or has
+    a dtype policy other than that of the layer before it, and so casts.
     """
     sites = [node for node in graph.nodes if node.type_name in NOOPS or get_activation(node) == "linear"]
     declined = {node.name: reason for node in sites if (reason := _why_not(graph, node))}
@@ -33,6 +33,6 @@ def _why_not(graph: Graph, node: Node) -> str:
 
 
 def _get_policy(node: Node) -> str | None:
-    """The name of a dtype policy; None of a bare operation."""
+    """The name of a node's dtype policy; None for a bare operation."""
     dtype = node.config.get("dtype")
     return dtype["config"]["name"] if isinstance(dtype, dict) else dtype

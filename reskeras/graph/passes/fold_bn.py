@@ -1,7 +1,7 @@
 """A linear layer beside a BatchNormalization  =>  that layer.
 
 The normalization is  y = a (x - mean) + beta,  a = gamma / sqrt(variance + epsilon).
-Behind it:    W' = a W (by output channel),  b' = a (b - mean) + beta.
+After it:     W' = a W (by output channel),  b' = a (b - mean) + beta.
 Before it:    W' = a W (by input channel),   b' = b + sum over the kernel of W (beta - a mean).
 """
 from __future__ import annotations
@@ -20,16 +20,16 @@ from ..pass_result import PassResult
 Array = np.ndarray
 DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D")
 SEPARABLE = ("SeparableConv1D", "SeparableConv2D")
-# Layers into which a normalization of their input can go
+# Layers into which a normalization of their input can be folded
 TAKES_INPUT_NORM = ("Dense", "Conv1D", "Conv2D", "Conv3D", GROUPED_CONV, *DEPTHWISE)
 
 
 def fold_bn(graph: Graph) -> PassResult:
-    """Folds every normalization into the linear layer that it reads, else into those that read it.
+    """Folds every normalization into the linear layer that it reads, or else into those that read it.
 
-    Declines where that layer has other readers, an activation, another dtype policy, or is shared, where the
-    normalization is an output of the model or runs as in training, and, before a convolution, where the
-    padding would not be shifted as the image is.
+    Declines if that layer has other readers, an activation or another dtype policy, or is shared; if the
+    normalization is an output of the model or runs as in training; and, before a convolution, if the zeros of
+    a padding would not be shifted like the image.
     """
     rewritten: list[str] = []
     while True:
@@ -42,7 +42,7 @@ def fold_bn(graph: Graph) -> PassResult:
             layers, reason = _fold(graph, norm)
             if reason:
                 declined[norm.name] = reason
-            elif all(layer.key not in new_nodes for layer in layers):     # else in the next round
+            elif all(layer.key not in new_nodes for layer in layers):     # otherwise in the next round
                 new_nodes.update({layer.key: (layer,) for layer in layers})
                 new_nodes[norm.key] = ()
                 new_tensors[norm.output] = norm.inputs[0]
@@ -75,7 +75,7 @@ def _fold(graph: Graph, norm: Node) -> tuple[list[Node], str]:
 
 
 def _scale_and_shift(norm: Node) -> tuple[Array, Array]:
-    """a and beta - a mean, in float64: they are rounded to a layer's dtype once, when the graph is built."""
+    """a and beta - a mean, in float64: they are rounded to a layer's dtype only when the graph is built."""
     values = [w.astype(np.float64) for w in norm.weights]
     variance, mean = values.pop(), values.pop()
     gamma = values.pop(0) if norm.config["scale"] else 1.0

@@ -1,8 +1,8 @@
-"""ZeroPadding2D before a "valid" convolution or max pool  =>  padding "same", where that pads as much.
+"""ZeroPadding2D before a "valid" convolution or max pool  =>  padding "same", if that pads as much.
 
 At stride 1 "same" pads (k - 1) d in all, half of it before; at stride s it pads
-max((ceil(n / s) - 1) s + (k - 1) d + 1 - n, 0) of n cells.  A max pool has minus infinity there, or behind a
-ReLU just as well a zero.
+max((ceil(n / s) - 1) s + (k - 1) d + 1 - n, 0) for n positions.  A max pool pads with minus infinity, which
+after a ReLU has the same effect as zero.
 """
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..pass_result import PassResult
 def fold_pad(graph: Graph) -> PassResult:
     """Folds every padding that all its readers can do themselves.
 
-    Declines where one cannot: another layer, another padding than "same" would give at this size, a stride
-    over a size that is open, a max pool of numbers that may be negative, an average pool (whose mean leaves
-    the border out).
+    Declines if a reader cannot: it is another layer, "same" would pad differently at this size, it has a
+    stride and the size is open, it is a max pool of numbers that may be negative, or it is an average pool
+    (whose mean would leave the border out).
     """
     new_nodes: dict[NodeKey, tuple[Node, ...]] = {}
     new_tensors: dict[TensorRef, TensorRef] = {}
@@ -48,7 +48,7 @@ def _why_not_into_reader(graph: Graph, pad: Node, reader: Node) -> str:
     """Why `reader` cannot pad itself; "" if it can."""
     is_pool = reader.type_name == "MaxPooling2D"
     if reader.type_name not in CONVOLUTIONS and not is_pool:
-        return f"{reader.name} is no convolution or max pool"
+        return f"{reader.name} is not a convolution or max pool"
     if graph.is_shared(reader) or reader.config["padding"] != "valid":
         return f"{reader.name} is shared" if graph.is_shared(reader) else f"{reader.name} pads already"
     if reader.config["data_format"] != "channels_last":
@@ -59,10 +59,10 @@ def _why_not_into_reader(graph: Graph, pad: Node, reader: Node) -> str:
     strides, kernel = reader.config["strides"], reader.config["pool_size" if is_pool else "kernel_size"]
     dilation = (1, 1) if is_pool else reader.config["dilation_rate"]
     size = (graph.shapes.get(pad.inputs[0]) or (None,) * 4)[1:3]
-    for n, s, k, d, cells in zip(size, strides, kernel, dilation, pad.config["padding"]):
+    for n, s, k, d, padding in zip(size, strides, kernel, dilation, pad.config["padding"]):
         if s > 1 and n is None:
             return f"{reader.name} strides over a size that is open"
         whole = (k - 1) * d if s == 1 else max((-(-(n or 0) // s) - 1) * s + (k - 1) * d + 1 - (n or 0), 0)
-        if tuple(cells) != (whole // 2, whole - whole // 2):
-            return f"{reader.name} would pad {(whole // 2, whole - whole // 2)} itself, not {tuple(cells)}"
+        if tuple(padding) != (whole // 2, whole - whole // 2):
+            return f"{reader.name} would pad {(whole // 2, whole - whole // 2)} itself, not {tuple(padding)}"
     return ""

@@ -11,8 +11,8 @@ from ..pass_result import PassResult
 def fuse_activation(graph: Graph) -> PassResult:
     """Fuses every activation into the linear layer that it alone reads.
 
-    Declines where that layer has an activation already, other readers, another dtype policy or is shared,
-    where the activation is an output of the model, or has parameters that its name does not say.
+    Declines if that layer has an activation already, other readers or another dtype policy, or is shared; and
+    if the activation is an output of the model, or has parameters that its name does not tell.
     """
     new_nodes: dict[NodeKey, tuple[Node, ...]] = {}
     new_tensors: dict[TensorRef, TensorRef] = {}

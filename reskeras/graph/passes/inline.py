@@ -13,11 +13,11 @@ from ..pass_result import PassResult
 
 
 def inline(graph: Graph) -> PassResult:
-    """Puts the layers of every nested model that is called once in its place, until none is left.
+    """Replaces every nested model that is called once by its layers, until none is left.
 
-    A layer whose name is taken gets the nested model's before its own.  Declines where the nested model is
-    shared, is an output of the model, whose name must stay, is subclassed, is called with training=True, or
-    casts what it is called on to integers, or from them.
+    If the name of a layer is used already, the nested model's name is put before it.  Declines if the nested
+    model is shared, is an output of the model (its name must stay), is subclassed, is called with
+    training=True, or casts its inputs to integers or from integers.
     """
     rewritten: list[str] = []
     while True:
@@ -46,7 +46,7 @@ def _why_not(graph: Graph, node: Node) -> str:
 
 
 def _casts_input(graph: Graph, node: Node) -> bool:
-    """Whether a nested model has inputs of integers for tensors of floats, or the reverse."""
+    """Whether a nested model has an integer input for a float tensor, or the reverse."""
     def find_types(configs: Iterable[dict[str, Any]]) -> set[str]:
         names = {str(config.get("dtype", "float32")) for config in configs}
         return {"float" if "float" in name else name for name in names}
@@ -56,15 +56,15 @@ def _casts_input(graph: Graph, node: Node) -> bool:
 
 
 def _splice(graph: Graph, node: Node) -> Graph:
-    """The graph with the layers of a nested model in its place."""
+    """The graph with a nested model replaced by its layers."""
     model = node.make_layer()
     node.set_layer_weights(model)
     inner = Graph.of(model)
 
     taken = graph.call_counts.keys() - {node.name}
-    # a new name must not be one of the nested layers' either
+    # a new name must also differ from those of the nested layers
     both = replace(graph, nodes=(*graph.nodes, *inner.nodes))
-    names = {name: both.unused_name(f"{node.name}_{name}") if name in taken else name
+    names = {name: both.find_unused_name(f"{node.name}_{name}") if name in taken else name
              for name in inner.call_counts}
 
     def rename(ref: TensorRef) -> TensorRef:
@@ -82,7 +82,7 @@ def _find_inputs(node: Node, inner: Graph) -> list[TensorRef]:
     tensors = node.args[0] if node.args else node.kwargs["inputs"]
     if not isinstance(tensors, dict) or is_tensor_config(tensors) or "class_name" in tensors:
         return list(node.inputs)
-    # a dictionary: Keras flattens it in the order of its keys, or goes by the names of the inputs
+    # a dictionary: Keras flattens it in the order of its keys, or uses the names of the inputs
     names = [name for name, _, _ in list_refs(inner.inputs)]
     keys = sorted(tensors) if isinstance(inner.inputs, dict) else names
     return [ref for key in keys for ref in find_refs(tensors[key])]

@@ -12,7 +12,7 @@ from ..layer_traits import CHANNEL_SLICE, is_elementwise
 from ..node import Node, NodeKey, make_node
 from ..pass_result import PassResult
 
-# The arguments in which siblings are equal
+# The arguments that siblings have in common
 GEOMETRY = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "data_format",
             "dtype")
 
@@ -20,8 +20,8 @@ GEOMETRY = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "act
 def merge_branches(graph: Graph) -> PassResult:
     """Merges every set of plain convolutions of one tensor with equal geometry and activation.
 
-    A slice of the channels takes the name of each.  Declines a convolution that is shared, grouped, has the
-    channels first or an activation across them, or no sibling of its geometry.
+    A slice of the channels gets the name of each convolution.  Declines a convolution that is shared or
+    grouped, has the channels first or an activation across channels, or has no sibling of its geometry.
     """
     families: dict[tuple[Any, ...], list[Node]] = {}
     declined: dict[str, str] = {}
@@ -39,7 +39,7 @@ def merge_branches(graph: Graph) -> PassResult:
         if len(siblings) == 1:
             declined[siblings[0].name] = "no other convolution of its geometry reads the same tensor"
             continue
-        merged = _merge(siblings, graph.unused_name(f"{siblings[0].name}_merged"))
+        merged = _merge(siblings, graph.find_unused_name(f"{siblings[0].name}_merged"))
         slices = _slice_channels(siblings, merged)
         new_nodes |= {node.key: (part,) for node, part in zip(siblings, slices)}
         new_nodes[siblings[0].key] = (merged, slices[0])
@@ -60,7 +60,7 @@ def _why_not(graph: Graph, node: Node) -> str:
 
 
 def _merge(siblings: list[Node], name: str) -> Node:
-    """One convolution with the channels of all siblings, in order."""
+    """Makes one convolution with the channels of all siblings, in order."""
     kernel = np.concatenate([node.weights[0] for node in siblings], axis=-1)
     biases = [node.weights[1] if node.config["use_bias"] else np.zeros(node.config["filters"], kernel.dtype)
               for node in siblings]
@@ -71,7 +71,7 @@ def _merge(siblings: list[Node], name: str) -> Node:
 
 
 def _slice_channels(siblings: list[Node], merged: Node) -> list[Node]:
-    """For each sibling, under its name, a slice of its channels of the merged convolution."""
+    """Makes for each sibling, with its name, a slice of its channels of the merged convolution."""
     slice_class = keras.saving.get_registered_object(CHANNEL_SLICE)
     stops = np.cumsum([node.config["filters"] for node in siblings])
     return [make_node(slice_class, node.name, (merged.output,), node,

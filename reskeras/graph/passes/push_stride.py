@@ -1,10 +1,10 @@
-"""If all readers subsample, computes only what they read: S f(x) becomes f' S x.
+"""If all readers subsample, computes only the positions that they read: S f(x) becomes f' S x.
 
-Intel calls it lossless topology compression.  S takes every s-th cell of both axes: a 1x1 convolution or a
-1x1 max pool with that stride.  It commutes with what acts on each cell alone (activation, normalization,
-sums of tensors of one size, 1x1 convolutions) and ends in a k x k convolution, which then takes the stride:
-"same" becomes an explicit padding, since its own would depend on the size.  Another branch that cannot take
-the stride gets a 1x1 max pool.
+Intel calls this "lossless topology compression".  S keeps every s-th position: a 1x1 convolution or a 1x1 max
+pool with that stride.  It commutes with layers that act on each position alone (activation, normalization,
+sums of tensors of one size, 1x1 convolutions) and stops at a k x k convolution, which then gets the stride:
+padding="same" becomes explicit, because with a stride it would depend on the size.  Another branch that
+cannot get the stride gets a 1x1 max pool.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Stride = tuple[int, ...]
 def push_stride(graph: Graph) -> PassResult:
     """Moves every stride up as far as possible, if a convolution then computes less.
 
-    Declines where one reader needs every cell, where nothing above can take the stride, or the tensor is an
+    Declines if a reader needs every position, if no layer above can take the stride, or if the tensor is an
     output.
     """
     rewritten: list[str] = []
@@ -38,7 +38,7 @@ def push_stride(graph: Graph) -> PassResult:
             if strides <= {None}:
                 continue
             move = StrideMove(graph, next(filter(None, strides)))
-            if reason := move.why_not(node, readers, strides):
+            if reason := move.find_obstacle(node, readers, strides):
                 declined |= {reader.name: reason for reader in readers if _find_subsampling(reader)}
                 continue
             graph = move.apply(readers)
@@ -63,11 +63,11 @@ def _find_subsampling(node: Node) -> Stride | None:
 
 @dataclass
 class StrideMove:
-    """One stride on its way up; nothing changes in the graph before `apply`.
+    """The move of one stride up the graph, which does not change before `apply`.
 
     Args:
-        graph: before the move.
-        stride: by axis.
+        graph: the graph before the move.
+        stride: the stride by axis.
         new_nodes: key of a node -> the nodes that replace it.
         cheaper: names of the convolutions that then compute less.
         pools: the 1x1 max pools that subsample other branches, by the tensor that they read.
@@ -79,7 +79,7 @@ class StrideMove:
     cheaper: list[str] = field(default_factory=list)
     pools: dict[TensorRef, Node] = field(default_factory=dict)
 
-    def why_not(self, node: Node, readers: list[Node], strides: set[Stride | None]) -> str:
+    def find_obstacle(self, node: Node, readers: list[Node], strides: set[Stride | None]) -> str:
         """Why the readers' stride cannot move above `node`; "" if it can (`apply` then makes the move)."""
         if len(strides) > 1:
             others = [reader.name for reader in readers if _find_subsampling(reader) != self.stride]
@@ -120,7 +120,7 @@ class StrideMove:
         sizes = {shape[1:3] if shape and len(shape) == 4 else None for shape in shapes}
         if len(sizes) > 1 or None in sizes or len(set(node.inputs)) < len(node.inputs) or \
                 node.config.get("axis", -1) not in (-1, 3):
-            return False        # a broadcast gate has one cell, which is read everywhere
+            return False        # a broadcast gate has one position, which is needed everywhere
         self._put(node, tuple(self._subsample_input(ref, node) for ref in node.inputs))
         return True
 
@@ -152,7 +152,7 @@ class StrideMove:
         if node.config["padding"] != "same" or kernel == (1, 1):
             return (node.with_config(**changes),)
         padding = tuple(((k - 1) // 2, k // 2) for k in kernel)
-        name = self.graph.unused_name(f"{node.name}_pad")
+        name = self.graph.find_unused_name(f"{node.name}_pad")
         pad = make_node(keras.layers.ZeroPadding2D, name, node.inputs, node, padding=padding,
                         data_format="channels_last")
         return pad, node.with_config(**changes, padding="valid").with_inputs({node.inputs[0]: pad.output})
@@ -168,13 +168,13 @@ class StrideMove:
         if ref not in self.pools:
             # each tensor of a shared layer, or of a layer with several outputs, gets its own pool
             name = "_".join(map(str, ref)) if any(ref[1:]) else source.name
-            name = self.graph.unused_name(f"{name}_subsample")
+            name = self.graph.find_unused_name(f"{name}_subsample")
             self.pools[ref] = make_node(keras.layers.MaxPooling2D, name, (ref,), reader, pool_size=(1, 1),
                                         strides=self.stride, data_format="channels_last")
             self.new_nodes[reader.key] = (*self.new_nodes.get(reader.key, ()), self.pools[ref])
         return self.pools[ref].output
 
     def _put(self, node: Node, inputs: tuple[TensorRef, ...]) -> None:
-        """Appends `node`, called on other tensors, to what stands in its place."""
+        """Appends `node`, called on other tensors, to the nodes that replace it."""
         before = self.new_nodes.get(node.key, ())
         self.new_nodes[node.key] = (*before, node.with_inputs(dict(zip(node.inputs, inputs))))

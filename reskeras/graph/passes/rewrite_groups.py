@@ -1,6 +1,6 @@
 """ResNeXt's three forms, a, b and c (arXiv:1611.05431, Figure 3).
 
-A grouped convolution c  <=>  split, convolve, concatenate b; and behind b a 1x1 convolution of the
+A grouped convolution c  <=>  split, convolve, concatenate b; and after b a 1x1 convolution of the
 concatenated paths  <=>  the sum of a 1x1 convolution of each path a.
 
     conv(concat(x_1 .. x_g); W) = sum over i of conv(x_i; W_i),  W_i the rows of W that read x_i; the first
@@ -20,7 +20,7 @@ from ..layer_traits import CHANNEL_SLICE, GROUPED_CONV, is_elementwise, why_not_
 from ..node import Node, NodeKey, make_node
 from ..pass_result import PassResult
 
-# The arguments in which the paths of one grouped convolution are equal
+# The arguments that the paths of one grouped convolution have in common
 GEOMETRY = ("kernel_size", "strides", "padding", "dilation_rate", "groups", "activation", "use_bias",
             "data_format", "dtype", "filters")
 
@@ -29,11 +29,10 @@ def rewrite_groups(graph: Graph, form: str = "grouped") -> PassResult:
     """Brings all of a graph's grouped convolutions into one form.
 
     Args:
-        form: "grouped" (c), "concat" (b), "sum" (a: where nothing but the concatenation lies before a 1x1
-            convolution).
+        form: "grouped" (c), "concat" (b), "sum" (a: if only the concatenation is before a 1x1 convolution).
 
     Raises:
-        ArgumentError: for another form.
+        ArgumentError: for an unknown form.
     """
     check_choice("form", form, FORMS)
     rewritten: list[str] = []
@@ -49,7 +48,7 @@ def rewrite_groups(graph: Graph, form: str = "grouped") -> PassResult:
 # c => b
 
 def _split_groups(graph: Graph) -> PassResult:
-    """c => b: a convolution of a slice of the channels for each group; their concatenation keeps the name."""
+    """c => b: makes for each group a slice and a convolution; their concatenation keeps the name."""
     new_nodes: dict[NodeKey, list[Node]] = {}
     declined: dict[str, str] = {}
     for node in graph.nodes:
@@ -70,15 +69,15 @@ def _has_separate_channels(node: Node) -> bool:
 
 
 def _make_paths(graph: Graph, node: Node) -> list[Node]:
-    """A slice and a convolution for each group of a grouped one, and their concatenation."""
+    """Makes a slice and a convolution for each group, and their concatenation."""
     groups = node.config["groups"]
     width, slice_class = node.weights[0].shape[2], keras.saving.get_registered_object(CHANNEL_SLICE)
     nodes: list[Node] = []
     paths: list[TensorRef] = []
     for i, weights in enumerate(zip(*(np.split(w, groups, axis=-1) for w in node.weights))):
-        part = make_node(slice_class, graph.unused_name(f"{node.name}_slice{i + 1}"), node.inputs, node,
+        part = make_node(slice_class, graph.find_unused_name(f"{node.name}_slice{i + 1}"), node.inputs, node,
                          start=i * width, stop=(i + 1) * width)
-        name = graph.unused_name(f"{node.name}_path{i + 1}")
+        name = graph.find_unused_name(f"{node.name}_path{i + 1}")
         config = {**node.config, "name": name, "groups": 1, "filters": weights[0].shape[-1]}
         path = replace(node, name=name, layer_class=keras.layers.Conv2D, config=config, weights=weights)
         nodes += [part, path.with_inputs({node.inputs[0]: part.output})]
@@ -89,7 +88,7 @@ def _make_paths(graph: Graph, node: Node) -> list[Node]:
 # b => c
 
 def _join_groups(graph: Graph) -> PassResult:
-    """b => c: the concatenation of equal convolutions of the successive slices of one tensor."""
+    """b => c: replaces the concatenation of equal convolutions of the successive slices of one tensor."""
     new_nodes: dict[NodeKey, list[Node]] = {}
     rewritten: list[str] = []
     declined: dict[str, str] = {}
@@ -111,7 +110,7 @@ def _join_groups(graph: Graph) -> PassResult:
 
 
 def _make_grouped(node: Node, paths: list[Node]) -> Node:
-    """One grouped convolution for all paths, with the name of their concatenation."""
+    """Makes one grouped convolution for all paths, with the name of their concatenation."""
     filters = len(paths) * paths[0].config["filters"]
     config = {**paths[0].config, "name": node.name, "groups": len(paths), "filters": filters}
     weights = tuple(np.concatenate(w, axis=-1) for w in zip(*(path.weights for path in paths)))
@@ -120,7 +119,7 @@ def _make_grouped(node: Node, paths: list[Node]) -> Node:
 
 
 def _find_paddings(graph: Graph, paths: list[Node]) -> list[Node]:
-    """The zero paddings before the paths, where each path has the same; else []."""
+    """The zero paddings before the paths, if each path has the same; otherwise []."""
     pads = [graph.get_node(path.inputs[0]) for path in paths]
     are_same = all(pad.type_name == "ZeroPadding2D" and pad.config["padding"] == pads[0].config["padding"]
                    for pad in pads)
@@ -129,7 +128,7 @@ def _find_paddings(graph: Graph, paths: list[Node]) -> list[Node]:
 
 def _why_not_groups(graph: Graph, node: Node, paths: list[Node]) -> str:
     if node.config["axis"] not in (-1, 3) or len(paths) < 2 or graph.is_shared(node):
-        return "it is no concatenation of the channels of several paths"
+        return "it is not a concatenation of the channels of several paths"
     if any(path.type_name != "Conv2D" or path.config["groups"] > 1 or why_not_fusible(graph, path)
            for path in paths):
         return "its inputs are not convolutions that it alone reads"
@@ -143,7 +142,7 @@ def _why_not_groups(graph: Graph, node: Node, paths: list[Node]) -> str:
 
 
 def _why_not_slices(graph: Graph, slices: list[Node]) -> str:
-    """Why these are not the successive equal slices of all channels of one tensor; "" if they are."""
+    """Why these are not successive equal slices of all channels of one tensor; "" if they are."""
     if any(part.type_name != CHANNEL_SLICE or why_not_fusible(graph, part) or part.inputs != slices[0].inputs
            for part in slices):
         return "its paths do not read slices of one tensor, each its own"
@@ -159,7 +158,7 @@ def _why_not_slices(graph: Graph, slices: list[Node]) -> str:
 # b => a
 
 def _split_sums(graph: Graph) -> PassResult:
-    """b => a: a 1x1 convolution of a concatenation becomes the sum of one of each path, under its name."""
+    """b => a: replaces a 1x1 convolution of a concatenation by a sum of convolutions, with its name."""
     new_nodes: dict[NodeKey, list[Node]] = {}
     rewritten: list[str] = []
     declined: dict[str, str] = {}
@@ -179,13 +178,13 @@ def _split_sums(graph: Graph) -> PassResult:
 
 
 def _make_sum_paths(graph: Graph, node: Node, concat: Node) -> list[Node]:
-    """A 1x1 convolution for each concatenated path, with its rows of the kernel; the first has the bias."""
+    """Makes a 1x1 convolution for each path, with its rows of the kernel; the first has the bias."""
     kernel, *bias = node.weights
     widths = [graph.get_node(ref).config["filters"] for ref in concat.inputs]
     parts = np.split(kernel, np.cumsum(widths)[:-1], axis=2)
     paths: list[Node] = []
     for i, (ref, part) in enumerate(zip(concat.inputs, parts)):
-        name = graph.unused_name(f"{node.name}_path{i + 1}")
+        name = graph.find_unused_name(f"{node.name}_path{i + 1}")
         path_bias = bias if i == 0 else []
         config = {**node.config, "name": name, "use_bias": bool(path_bias)}
         path = replace(node, name=name, config=config, weights=(part, *path_bias))
@@ -201,16 +200,16 @@ def _concatenates_convolutions(graph: Graph, node: Node) -> bool:
 
 def _why_not_sum(graph: Graph, node: Node, concat: Node) -> str:
     if tuple(node.config["kernel_size"]) != (1, 1) or node.config["groups"] > 1 or graph.is_shared(node):
-        return "it is no 1x1 convolution of its own"
+        return "it is shared, or is no 1x1 convolution without groups"
     if node.config["activation"] != "linear":
-        return "its activation stands behind the sum"
+        return "its activation comes after the sum"
     return why_not_fusible(graph, concat)
 
 
 # a => b
 
 def _join_sums(graph: Graph) -> PassResult:
-    """a => b: the sum of equal 1x1 convolutions of convolutions becomes one of their concatenation."""
+    """a => b: replaces the sum of equal 1x1 convolutions by one convolution of their concatenation."""
     new_nodes: dict[NodeKey, list[Node]] = {}
     rewritten: list[str] = []
     declined: dict[str, str] = {}
@@ -221,7 +220,7 @@ def _join_sums(graph: Graph) -> PassResult:
         if reason := _why_not_concat(graph, ends):
             declined[node.name] = reason
             continue
-        concat = make_node(keras.layers.Concatenate, graph.unused_name(f"{node.name}_paths"),
+        concat = make_node(keras.layers.Concatenate, graph.find_unused_name(f"{node.name}_paths"),
                            [end.inputs[0] for end in ends], node)
         whole = _make_whole(node, ends).with_inputs({ends[0].inputs[0]: concat.output})
         new_nodes |= {end.key: [] for end in ends} | {node.key: [concat, whole]}
@@ -230,7 +229,7 @@ def _join_sums(graph: Graph) -> PassResult:
 
 
 def _make_whole(node: Node, ends: list[Node]) -> Node:
-    """One 1x1 convolution in the place of the sum of several, under its name: their biases are added."""
+    """Makes one 1x1 convolution for the sum of several, with the name of the sum; adds the biases."""
     kernel = np.concatenate([end.weights[0] for end in ends], axis=2)
     biases = [end.weights[1] for end in ends if end.config["use_bias"]]
     bias = [np.sum(biases, axis=0)] if biases else []
@@ -243,7 +242,7 @@ def _why_not_concat(graph: Graph, ends: list[Node]) -> str:
         is_linear = end.type_name == "Conv2D" and end.config["activation"] == "linear"
         if not is_linear or tuple(end.config["kernel_size"]) != (1, 1) or end.config["groups"] > 1 \
                 or why_not_fusible(graph, end):
-            return f"{end.name} is no linear 1x1 convolution that it alone reads"
+            return f"{end.name} is not a linear 1x1 convolution with one reader"
         if any(str(end.config[f]) != str(ends[0].config[f]) for f in GEOMETRY if f != "use_bias"):
             return "its paths are not of equal geometry"
         if graph.get_node(end.inputs[0]).type_name != "Conv2D":

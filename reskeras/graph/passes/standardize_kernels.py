@@ -13,9 +13,9 @@ from ..pass_result import PassResult
 
 
 def standardize_kernels(graph: Graph) -> PassResult:
-    """Computes the statistics of each filter once, not at every call.
+    """Computes the statistics of each filter once instead of at every call.
 
-    Declines nothing: a shared layer has one kernel too.
+    Declines nothing: a shared layer has only one kernel.
     """
     sites = [node for node in graph.nodes if node.type_name == STANDARDIZED_CONV]
     new_nodes = {node.key: (_standardize(node),) for node in sites}

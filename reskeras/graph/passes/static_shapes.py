@@ -12,11 +12,11 @@ from ..shape_inference import Shape
 def static_shapes(graph: Graph, input_shape: Shape | None = None, batch_size: int = 1) -> PassResult:
     """Fixes the sizes of a graph's inputs.
 
-    Declines an input whose size is neither its own nor given, and reshapes behind it.
+    Declines an input whose size is neither fixed nor given, and the reshapes after it.
 
     Args:
-        input_shape: of an image (height, width, channels), for inputs that leave it open.
-        batch_size: images per call, for inputs that leave it open.
+        input_shape: (height, width, channels) of an image, for inputs that leave it open.
+        batch_size: number of images per call, for inputs that leave it open.
     """
     rewritten: list[str] = []
     declined: dict[str, str] = {}
