@@ -1,4 +1,4 @@
-"""Decoding image files: from bytes to pixels, turned upright."""
+"""Decodes image files: from bytes to upright pixels."""
 from __future__ import annotations
 
 import io
@@ -11,17 +11,17 @@ _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 def decode_image(data: bytes) -> np.ndarray:
     """The pixels of an image file, as timm and torchvision read it: Pillow decodes.
 
-    The image is turned as its EXIF data say.  Transparency is dropped, gray becomes RGB, CMYK is converted,
-    16 bits become 8.
+    The image is rotated as its EXIF data require.  Transparency is removed, gray and CMYK become RGB, 16 bits
+    become 8.
 
     Args:
-        data: the bytes of a JPEG, PNG, GIF (its first frame is taken), BMP or WebP file.
+        data: the bytes of a JPEG, PNG, GIF (its first frame is used), BMP or WebP file.
 
     Returns:
         uint8 RGB pixels (height, width, 3).
 
     Raises:
-        ValueError: for bytes of anything else, a truncated file, or more pixels than Pillow accepts.
+        ValueError: for other data, a truncated file, or more pixels than Pillow accepts.
     """
     from PIL import Image, ImageOps
     try:

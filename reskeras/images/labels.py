@@ -31,7 +31,8 @@ def decode_scores(preds: Any, top: int = 5, labels: Any = None) -> list[list[tup
         For each sample a list of (synset or index, name, score), the likeliest first.
 
     Raises:
-        ArgumentError: for scores of another shape, labels for a wrong number of classes, or no labels if the number of classes does not determine them.
+        ArgumentError: for scores of another shape, labels for a wrong number of classes, or no labels if the
+            number of classes does not determine them.
     """
     scores = np.asarray(preds)
     if scores.ndim != 2 or not scores.shape[1]:
@@ -53,14 +54,16 @@ def get_classes(labels: str | Sequence[Any] | np.ndarray | None, number: int) ->
     """The classes of a model with their names.
 
     Args:
-        labels: a label set ("imagenet-1k", "cifar10" ...) or the names in the order of the classes.  None means the only label set with this number of classes.
+        labels: a label set ("imagenet-1k", "cifar10" ...) or the names in the order of the classes.  None
+            means the only label set with this number of classes.
         number: how many classes the model has.
 
     Returns:
         (synset or index, name) of each class.
 
     Raises:
-        ArgumentError: for labels of a wrong number of classes, an unknown label set, or None if the number of classes does not determine the label set.
+        ArgumentError: for labels of a wrong number of classes, an unknown label set, or None if the number of
+            classes does not determine the label set.
     """
     if labels is None:
         labels = _guess_label_set(number)

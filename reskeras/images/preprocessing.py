@@ -1,7 +1,7 @@
 """How images are prepared for a net: `Preprocessing`, a function on files and pixels, or Keras layers.
 
-decode.py reads files, resize.py has the sizes and the layers; here they become one function: decode, resize,
-crop, scale.
+decode.py reads files; resize.py computes sizes and has the resize layer; this file combines them: decode,
+resize, crop, scale.
 """
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .decode import decode_image
 from .resize import (CROP_MODES, INTERPOLATION_KERNELS, ResizeAndCrop, ReverseChannels, Size, compute_margins,
                      compute_resized_size)
 
-# how pixels are scaled, in Keras' words, with the default mean and deviation: of 0..1 (torch, tf), of BGR in
-# 0..255 (caffe); raw pixels stay in 0..255
+# Keras' name of a scaling -> default mean and deviation: for pixels in 0..1 (torch, tf), for BGR in 0..255
+# (caffe); raw pixels are not scaled
 PIXEL_SCALINGS = {"torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
                   "tf": ((0.5,) * 3, (0.5,) * 3), "raw": ((0.0,) * 3, (1.0,) * 3),
                   "caffe": ((103.939, 116.779, 123.68), (1.0,) * 3)}
@@ -31,14 +31,14 @@ _LUMA = (19595, 38470, 7471)        # weights of red, green, blue for gray (ITU-
 class Preprocessing:
     """A function from images to what a net takes.
 
-    Call it on files, bytes or pixels, give it to `tf.data.Dataset.map`, or ask for `as_layers()`.
+    Call it on files, bytes or pixels, give it to `tf.data.Dataset.map`, or call `as_layers()`.
 
     Args:
         size: (height, width) of the result, in pixels.
-        pixels: how they are scaled: "torch" is (x / 255 - mean) / std, "tf" the same with mean = std = 0.5,
+        pixels: how pixels are scaled: "torch" is (x / 255 - mean) / std, "tf" the same with mean = std = 0.5,
             "caffe" is BGR and x - mean, "raw" leaves 0..255.
-        mean: one number for gray, three for RGB, in 0..1 ("caffe": BGR in 0..255); by default that of
-            `pixels`.
+        mean: one number for gray, three for RGB, in 0..1 ("caffe": BGR in 0..255); by default the values of
+            `pixels` in PIXEL_SCALINGS.
         std: the standard deviation, in the same form as `mean`.
         interpolation: "bilinear" or "bicubic".
         crop_pct: the part of the resized image that the crop keeps, in (0, 1].
@@ -88,12 +88,12 @@ class Preprocessing:
 
         Args:
             images: a uint8 image (height, width) or (height, width, 1 to 4), a batch of them, the bytes or
-                the path of a file, or a list of any of these.  Transparency is dropped; a photograph is
-                turned as its EXIF data say.
+                the path of a file, or a list of any of these.  Transparency is removed; a photo is rotated as
+                its EXIF data require.
             *rest: further values, returned unchanged, so that `dataset.map(preprocessing)` keeps the labels.
 
         Returns:
-            A float32 array (N, height, width, channels); within tf.data a tensor, without N for a single
+            A float32 array (N, height, width, channels); in tf.data a tensor, without axis N for a single
             image.
 
         Raises:
@@ -118,17 +118,17 @@ class Preprocessing:
         pixels = decode_image(images) if isinstance(images, bytes) else pixels
 
         if pixels.dtype != "uint8":
-            raise TypeError(f"pixels of type {pixels.dtype}: expected uint8, 0 to 255; floats of the net's "
-                            "size that need no resizing are for reskeras.preprocess_input")
+            raise TypeError(f"pixels of type {pixels.dtype}: expected uint8, 0 to 255; for floats "
+                            "that already have the net's size, use reskeras.preprocess_input")
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         if pixels.ndim not in (3, 4) or not all(pixels.shape):
             raise ValueError(f"pixels of shape {pixels.shape}: expected images "
-                             "(N, height, width, channels), or one of them")
+                             "(N, height, width, channels) or one image (height, width, channels)")
         result: np.ndarray = self.transform(pixels[None] if pixels.ndim == 3 else pixels).numpy()
         return result
 
     def _prepare_in_graph(self, images: Any) -> Any:
-        """`_prepare` inside tf.data, for a scalar string or uint8 pixels with a known number of axes."""
+        """Converts images in tf.data: a scalar string, or uint8 pixels with a known number of axes."""
         import tensorflow as tf
         if images.dtype == tf.string:
             images = tf.numpy_function(decode_image, [images], tf.uint8)    # Pillow decodes without the GIL
@@ -141,8 +141,8 @@ class Preprocessing:
     def transform(self, pixels: Any) -> Any:
         """Resizes, crops and scales pixels with TensorFlow.
 
-        TensorFlow's resize is used with every backend: images are read on the host, and it is the one within
-        tf.data.
+        TensorFlow's resize is used with every backend: images are read on the host, and tf.data can only use
+        this one.
 
         Args:
             pixels: uint8 (N, height, width, 1 to 4), an array or a tensor.
@@ -165,10 +165,10 @@ class Preprocessing:
                                                      minimum, maximum)
         x = resize(resize(x, height, new_width), new_height, new_width)
 
-        top, above, below = compute_margins(new_height, self.size[0], maximum)
-        left, before, behind = compute_margins(new_width, self.size[1], maximum)
+        top, pad_top, pad_bottom = compute_margins(new_height, self.size[0], maximum)
+        left, pad_left, pad_right = compute_margins(new_width, self.size[1], maximum)
         fill = tf.constant(self.fill_pixel)
-        x = tf.pad(x - fill, [(0, 0), (above, below), (before, behind), (0, 0)]) + fill
+        x = tf.pad(x - fill, [(0, 0), (pad_top, pad_bottom), (pad_left, pad_right), (0, 0)]) + fill
         x = x[:, top:top + self.size[0], left:left + self.size[1]]
         return self.normalize(tf.ensure_shape(x, (None, *self.size, len(self.mean))))
 
@@ -176,7 +176,7 @@ class Preprocessing:
         """Scales pixels in 0..255 that already have the net's size.
 
         Args:
-            x: float pixels (..., channels), of NumPy or any backend.  The result is of the same kind.
+            x: float pixels (..., channels), an array of NumPy or a tensor of any backend; so is the result.
         """
         scale, offset = (np.array(values, "float32") for values in self.scale_and_offset)
         return (x[..., ::-1] if self.is_bgr else x) * scale + offset
@@ -188,7 +188,7 @@ class Preprocessing:
             resize: whether the layers also resize; if False, they only scale.
 
         Returns:
-            Layers that take (N, height, width, channels); with the net's number of channels, 1 or 3.
+            Layers that take (N, height, width, channels), where channels is the net's number, 1 or 3.
 
         Example:
             >>> keras.Sequential([*preprocessing.as_layers(), model])
@@ -209,11 +209,11 @@ class Preprocessing:
 
     @property
     def scale_and_offset(self) -> tuple[list[float], list[float]]:
-        """The factor for each channel in 0..255, and the number that is then added."""
+        """For each channel in 0..255 the factor, and the number that is then added."""
         if self.pixels == "raw":
             return [1.0] * len(self.mean), [0.0] * len(self.mean)
-        white = 1 if self.pixels == "caffe" else 255
-        return [1 / (white * s) for s in self.std], [-m / s for m, s in zip(self.mean, self.std)]
+        max_pixel = 1 if self.pixels == "caffe" else 255
+        return [1 / (max_pixel * s) for s in self.std], [-m / s for m, s in zip(self.mean, self.std)]
 
     @property
     def is_bgr(self) -> bool:
@@ -233,15 +233,15 @@ class Preprocessing:
         return tuple(float(round(m if self.pixels in ("caffe", "raw") else 255 * m)) for m in means)
 
     def without_scaling(self) -> Preprocessing:
-        """A copy for a net that scales its pixels itself."""
+        """Makes a copy for a net that scales its pixels itself."""
         return replace(self, pixels="raw", mean=self.fill_pixel, std=(1.0,) * len(self.std))
 
     def with_test_size(self) -> Preprocessing:
-        """A copy with the size and crop of the published test."""
+        """Makes a copy with the size and crop of the published test."""
         return replace(self, size=self.test_size, crop_pct=self.test_crop_pct)
 
     def for_input_shape(self, shape: tuple[int | None, ...], test: bool = False) -> Preprocessing:
-        """A copy for a net with another image size, or with gray instead of RGB or the reverse.
+        """Makes a copy for a net of another image size, or of gray images instead of RGB, or the reverse.
 
         Args:
             shape: (height, width, channels) of the net; None for any height or width.
@@ -271,7 +271,7 @@ class Preprocessing:
         return replace(result, mean=mean, std=std)
 
     def get_config(self) -> dict[str, Any]:
-        """The fields, as files keep them."""
+        """The fields as files have them."""
         return asdict(self)
 
     @classmethod
@@ -295,6 +295,6 @@ def _convert_channels(x: Any, channels: int) -> Any:
 
 
 def _is_symbolic(images: Any) -> bool:
-    """Whether `images` is a tensor of a graph, as within tf.data."""
+    """Whether `images` is a tensor of a graph, as in tf.data."""
     import tensorflow as tf
     return isinstance(images, tf.Tensor) and bool(tf.is_symbolic_tensor(images))

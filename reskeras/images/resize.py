@@ -1,8 +1,8 @@
-"""Resizing and cropping: the sizes and margins, and a Keras layer whose resize is two products with matrices.
+"""Resizes and crops: computes sizes and margins; a Keras layer resizes by two products with matrices.
 
 An image is resized and then cropped (or padded) to the size that a net takes.  `compute_resized_size` and
-`compute_margins` say how; preprocessing.py does it with TensorFlow, `ResizeAndCrop` with operations that
-every runtime has.  Both filter against aliasing, as Pillow does.
+`compute_margins` compute the numbers; preprocessing.py resizes with TensorFlow, `ResizeAndCrop` with
+operations that every runtime has.  Both filter against aliasing, as Pillow does.
 """
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def compute_resized_size(height: Any, width: Any, target: Size, mode: str, minim
     """The size of the whole image after the resize, before the crop.
 
     Args:
-        height: of the image, an integer or an integer tensor.
-        width: of the image.
+        height: height of the image, an integer or an integer tensor.
+        width: width of the image.
         target: (height, width), the size of the crop divided by crop_pct.
         mode: "squash" resizes to `target` without regard for proportions, "center" to the smallest size that
             fills it, "border" to the largest size inside it.
-        minimum: of two numbers; that of tensors where the size is known only with the image.
-        maximum: of two numbers, likewise.
+        minimum: function for the minimum of two numbers, or of two tensors if the size is a tensor.
+        maximum: function for the maximum, likewise.
 
     Returns:
         (height, width).
@@ -57,24 +57,24 @@ def compute_resized_size(height: Any, width: Any, target: Size, mode: str, minim
 
 
 def _divide_and_round(a: Any, b: Any) -> Any:
-    """a / b, rounded; of integers or integer tensors."""
+    """Rounds a / b, for integers or integer tensors."""
     return (2 * a + b) // (2 * b)
 
 
 def compute_margins(size: Any, crop: int, maximum: Any = max) -> tuple[Any, Any, Any]:
-    """What to cut and to pad along one axis, so that `crop` pixels are left.
+    """Computes what to cut and to pad along one axis, so that `crop` pixels are left.
 
     Args:
-        size: pixels before, an integer or an integer tensor.
-        crop: pixels after.
-        maximum: of two numbers; that of tensors where `size` is one.
+        size: number of pixels before, an integer or an integer tensor.
+        crop: number of pixels after.
+        maximum: function for the maximum of two numbers, or of two tensors if `size` is a tensor.
 
     Returns:
         How many pixels to cut at the beginning, to pad at the beginning, and to pad at the end.
     """
     cut, padding = maximum(size - crop, 0), maximum(crop - size, 0)
     half = cut // 2
-    # halves are rounded to even, as by Python's round
+    # halves are rounded to even, as Python's round does
     return half + cut % 2 * (half % 2), padding // 2, padding - padding // 2
 
 
@@ -122,12 +122,12 @@ class ResizeAndCrop(layers.Layer):
         return ops.cast(x, self.compute_dtype)
 
     def _make_matrix(self, size: Any, resized: Any, crop: int, dtype: str) -> Any:
-        """The resize and crop along one axis: a row holds the weights of the old pixels in a new one.
+        """Resizes and crops along one axis: row i has the weight of each old pixel in new pixel i.
 
         Args:
-            size: pixels before.
-            resized: pixels after the resize.
-            crop: pixels after the crop.
+            size: number of pixels before.
+            resized: number of pixels after the resize.
+            crop: number of pixels after the crop.
 
         Returns:
             A matrix (crop, size), with zeros in the rows of the border.

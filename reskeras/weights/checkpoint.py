@@ -1,4 +1,4 @@
-"""What is known of published weights: `Checkpoint`, one line of the table.  No framework is imported here."""
+"""`Checkpoint`: what is known about published weights, one line of the table; imports no framework."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ HUB = "https://huggingface.co"
 _NO_CROP = "its source states no crop or interpolation: those given here are the convention of its kind"
 _CONVERTED = "by Kaiming He's release (MIT), converted"
 _OTHER_POOL = "the net differs from its variant in the stem's pool alone, which no parameter count shows"
-# What should be known of a checkpoint, by source, by the source's net, or by id
+# What users should know about a checkpoint, by source, by the source's net, or by id
 NOTES = {
     **dict.fromkeys(("keras", "tf_keras", "google", "akamaster", "chenyaofo"), _NO_CROP),
     **dict.fromkeys(("keras/ResNet50", "keras/ResNet101", "keras/ResNet152"), _CONVERTED),
@@ -29,43 +29,43 @@ class Checkpoint:
         tag: its name among the checkpoints of the variant.
         id: its name at its source, such as "timm/resnet50.a1_in1k".
 
-        format: of the file: "safetensors", "h5", "pth", "npz" or "keras".
-        url: of the file, "" for one that comes with the package.
+        format: the file's format: "safetensors", "h5", "pth", "npz" or "keras".
+        url: the file's URL, "" for a file that comes with the package.
         repo: the repository on the Hugging Face hub, "" for files of other hosts.
         file: the file's name in the repository or in the package.
         revision: the commit of the repository, "" if none is known.
-        sha256: of the file, "" if it is not known.
+        sha256: the file's sha256, "" if it is not known.
         sha256_prefix: the first 8 or 9 digits of the sha256, which are in the file's name; timm's old files
             differ from those on its hub.
-        md5: of the file, where the source publishes that.
+        md5: the file's md5, if the source publishes it.
         include_top: whether the file has a classifier.
         spec_fields: Spec fields in which the source's net differs from the variant.
         is_default: whether weights="imagenet" means this one.
 
         input_size: height and width of an image, in pixels.
-        test_input_size: those of the published test; `input_size` by default.
-        channels: of an image.
+        test_input_size: height and width in the published test; `input_size` by default.
+        channels: number of channels of an image.
         pixels: how pixels are scaled: "torch" is (x / 255 - mean) / std, "tf" the same with halves, "caffe"
             is BGR and x - mean.
-        mean: of each channel.
+        mean: the mean of each channel.
         std: the deviation of each channel.
         interpolation: "bilinear" or "bicubic".
         crop_pct: the part of the resized image that the crop keeps, in (0, 1].
-        test_crop_pct: that of the published test; `crop_pct` by default.
+        test_crop_pct: `crop_pct` in the published test; the same by default.
         crop_mode: "center", "squash" or "border".
 
         labels: the label set, "" without a classifier.
-        classes: how many, 0 without a classifier.
+        classes: the number of classes, 0 without a classifier.
         label_offset: how many classes the file has before the first of the label set ("background").
         dataset: what it was trained on, such as "in21k->in1k": trained on the first, fine-tuned on the
             second.
 
-        license: SPDX in small letters, "" if none was published.
-        recipe: how it was trained, where that is known.
+        license: the SPDX identifier in small letters, "" if no license was published.
+        recipe: how it was trained, if that is known.
         top1: accuracy at `top1_size` in percent, on the validation images of the label set.
         top5: likewise, among the five likeliest classes.
-        top1_size: in pixels.
-        test_top1: accuracy at `test_input_size`, where that is another size.
+        top1_size: height and width of these images, in pixels.
+        test_top1: accuracy at `test_input_size`, if that is another size.
         test_top5: likewise.
 
     Example:
@@ -140,10 +140,10 @@ class Checkpoint:
 
     @property
     def note(self) -> str:
-        """What should be known of it besides the fields, "" for nothing."""
+        """What users should know besides the fields, "" for nothing."""
         return "; ".join(NOTES[key] for key in (self.source, self.source_net, self.id) if key in NOTES)
 
     @property
     def allows_commercial_use(self) -> bool:
-        """Whether its license allows commercial use; False also where no license was published."""
+        """Whether its license allows commercial use; False if no license was published."""
         return bool(self.license) and "-nc" not in self.license

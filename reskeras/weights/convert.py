@@ -4,12 +4,12 @@
          -> convert.py (rename, transpose, match) -> load.py assigns
 
 An array has one of two kinds of keys.  A *PyTorch key* is the name that another package gives a tensor; the
-array then has PyTorch's order of axes.  A *Keras key* is "layer.#index", the layer's name and the place of
+array then has PyTorch's order of axes.  A *Keras key* is "layer.#index", the layer's name and the index of
 the variable in it; the array then has Keras' order of axes.
 
 Example: timm's "layer1.0.conv1.weight" (64, 64, 1, 1) is one of the names that name_rules.py gives for the
 variable "conv2_block1_1_conv.kernel".  `match_tensors` finds it by that name, transposes it to (1, 1, 64,
-64), and puts both into a `TensorMatch`.  weights/__init__.py has the whole way.
+64), and puts both into a `TensorMatch`.  weights/__init__.py shows all steps.
 """
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TensorMatch:
 
 
 def assign_tensors(model: keras.Model, arrays: Arrays, source: str) -> None:
-    """Assigns every variable of a net, or changes none.
+    """Assigns all variables of a net; after an error none has changed.
 
     Args:
         model: the net.
@@ -54,20 +54,20 @@ def assign_tensors(model: keras.Model, arrays: Arrays, source: str) -> None:
         source: what they are called in an error.
 
     Raises:
-        ValueError: which lists the variables without a tensor, the tensors without a variable, and unequal
-            shapes.
+        ValueError: if they do not match; the message lists variables without a tensor, tensors without a
+            variable, and unequal shapes.
     """
     for match in match_tensors(model, rename_tensors(model, arrays), source):
         match.variable.assign(match.array)
 
 
 def rename_tensors(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
-    """The arrays of a file, Keras keys with our names of the layers; PyTorch keys stay as they are.
+    """Renames the layers in Keras keys to our names; PyTorch keys do not change.
 
-    Arrays that are no weights are left out.
+    Arrays that are not weights are left out.
 
     Args:
-        model: the net for which they are.
+        model: the net that gets the arrays.
         arrays: the arrays of a file.
     """
     weights = {key: array for key, array in arrays.items() if key.rsplit(".", 1)[-1] not in IGNORED_VARIABLES}
@@ -80,26 +80,26 @@ def rename_tensors(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
 
 
 def match_tensors(model: keras.Model, arrays: Arrays, source: str,
-                  fresh: Sequence[str] = ()) -> list[TensorMatch]:
-    """Which tensor belongs to which variable, one to one.
+                  random_layers: Sequence[str] = ()) -> list[TensorMatch]:
+    """Finds which tensor belongs to which variable, one to one.
 
     Args:
         model: the net.
         arrays: as `rename_tensors` returns them.
         source: what they are called in an error.
-        fresh: layers that keep their variables.
+        random_layers: layers that keep their variables.
 
     Returns:
-        A match for every variable of the other layers.  Only the classifier of a file may be left over,
-        where the net has none.
+        A match for every variable of the other layers.  Only the classifier of a file may be left over, if
+        the net has none.
 
     Raises:
-        ValueError: which lists the variables without a tensor, the tensors without a variable, and unequal
-            shapes.
+        ValueError: if they do not match; the message lists variables without a tensor, tensors without a
+            variable, and unequal shapes.
     """
     matches, missing, unequal, used = [], [], [], set()
     for name, variable, keys in list_variables(model):
-        if name.partition(".")[0] in fresh:
+        if name.partition(".")[0] in random_layers:
             continue
         key = next((k for k in keys if k in arrays), None)
         if key is None:
@@ -126,7 +126,7 @@ def match_tensors(model: keras.Model, arrays: Arrays, source: str,
 
 
 def list_variables(model: keras.Model) -> list[tuple[str, keras.Variable, list[str]]]:
-    """Every variable of a net that a file of weights has, so not the state of random generators.
+    """Lists the variables of a net that a file of weights has, so not the state of random generators.
 
     Returns:
         For each variable (our name, the variable, the keys that its tensor may have in a file).
@@ -159,7 +159,7 @@ def _is_head_key(key: str) -> bool:
 
 
 def _to_keras_axes(array: np.ndarray, shape: tuple[int, ...], is_pytorch: bool) -> np.ndarray:
-    """An array with Keras' order of axes, for a variable of a shape."""
+    """Converts an array to Keras' order of axes, for a variable with the given shape."""
     if not is_pytorch:
         return _to_variable_shape(array, shape)
 
@@ -172,7 +172,7 @@ def _to_keras_axes(array: np.ndarray, shape: tuple[int, ...], is_pytorch: bool) 
 
 
 def _to_variable_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """An array of Keras' order for a variable of another layer that calculates the same."""
+    """Converts an array in Keras' order for a variable of another layer that computes the same."""
     rank = len(shape)
     if array.ndim == 4 and rank == 2 and array.shape[:2] == (1, 1):     # a 1x1 convolution for a dense layer
         return array.reshape(array.shape[2:])
@@ -192,7 +192,7 @@ def _to_variable_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _rename_numbered_layers(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
-    """Our names for layers that Keras numbered when they were made ("conv2d_17.#0"): in the same order."""
+    """Gives our names to layers that Keras numbered ("conv2d_17.#0"), in the order of their creation."""
     names: dict[str, str] = {}
     for base, kind in _NUMBERED_LAYERS.items():
         pattern = re.compile(rf"{base}(?:_(\d+))?")
@@ -211,7 +211,7 @@ def _rename_numbered_layers(model: keras.Model, arrays: Arrays) -> dict[str, np.
 
 
 def _list_in_creation_order(model: keras.Model) -> list[Any]:
-    """The layers in the order in which Keras' own code makes them: module by module, branch by branch.
+    """The layers in the order in which Keras' code makes them: module by module, branch by branch.
 
     `model.layers` is sorted by depth, so the branches of a module are mixed there.  In Keras' code a block's
     projection is made last.
@@ -224,6 +224,6 @@ def _list_in_creation_order(model: keras.Model) -> list[Any]:
 
 
 def _get_module(layer: str) -> str:
-    """The module or block of which a layer is part; of another layer its name."""
+    """The module or block that a layer is part of; for another layer its name."""
     match = _MODULE.match(layer)
     return match[0] if match else layer

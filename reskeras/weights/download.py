@@ -1,4 +1,4 @@
-"""Downloading a URL to a file: one attempt, which continues an earlier one; and how many attempts to make."""
+"""Downloads a URL to a file in one attempt, which continues an earlier one; counts the attempts to make."""
 from __future__ import annotations
 
 import pathlib
@@ -7,10 +7,10 @@ from typing import Iterator, Mapping
 from ..files import write_text
 
 TIMEOUT = (10.0, 60.0)      # seconds to connect, and between two pieces
-CHUNK = 1 << 14             # bytes that are written at once: so many may be lost when the connection ends
+CHUNK = 1 << 14             # bytes that are written at once; at most this many are lost in an interruption
 ATTEMPTS = 6
 _TRANSIENT_STATUS = (408, 425, 429, 500, 502, 503, 504)     # the server's fault, or too many requests
-# what requests, urllib3, httpx and this file call a transfer that began and did not end
+# names of errors of requests, urllib3, httpx and this file for a transfer that began and did not end
 _INTERRUPTIONS = {"DownloadInterrupted", "IncompleteRead", "ProtocolError", "ChunkedEncodingError",
                   "RemoteProtocolError", "ReadError", "ReadTimeout", "ReadTimeoutError", "TimeoutError"}
 
@@ -20,20 +20,20 @@ class DownloadInterrupted(ConnectionError):
 
 
 def download_file(url: str, part: pathlib.Path, name: str) -> None:
-    """Downloads what `part` does not have yet of a URL.
+    """Downloads the part of a URL's file that `part` does not have yet.
 
     If the server says that its file is still the same one (If-Range), an unfinished `part` is continued;
-    otherwise the download starts from the beginning.  What the server calls this version of the file is kept
-    beside `part`.
+    otherwise the download starts from the beginning.  The server's identifier of this version of the file is
+    kept beside `part`.
 
     Args:
-        url: of the file.
-        part: the unfinished file, or a path where no file is yet; complete on return.
-        name: for the progress bar, which is shown on a terminal only.
+        url: the URL of the file.
+        part: the unfinished file, or the path of a file to create; complete on return.
+        name: name for the progress bar, which is shown only in a terminal.
 
     Raises:
-        requests.RequestException: for an answer that is an error, or none.
-        DownloadInterrupted: where the connection ended too early.
+        requests.RequestException: if the server answers with an error, or does not answer.
+        DownloadInterrupted: if the connection ended too early.
     """
     import requests
     from tqdm import tqdm
@@ -68,7 +68,7 @@ def download_file(url: str, part: pathlib.Path, name: str) -> None:
 
 
 def _write_version(version: pathlib.Path, headers: Mapping[str, str]) -> None:
-    """Writes what the server calls this version of its file; a weak tag does not promise equal bytes."""
+    """Writes the server's identifier of this version of its file; a weak tag does not promise equal bytes."""
     etag = headers.get("ETag", "")
     value = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
     if value:
@@ -78,19 +78,19 @@ def _write_version(version: pathlib.Path, headers: Mapping[str, str]) -> None:
 
 
 def iterate_causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, its cause, the cause of that, and so on."""
+    """Yields an error, its cause, the cause of that, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def count_attempts(causes: list[BaseException], is_hub: bool) -> int:
-    """How many attempts a failed download is worth: one where the server said no, few where nobody answered.
+    """How many attempts to make: one if the server refused, few if nobody answered, else more.
 
     Args:
         causes: the error and its causes, see `iterate_causes`.
-        is_hub: whether the hub's library downloaded.  It makes several attempts of its own in each of ours,
-            but before its version 1 it made none.
+        is_hub: whether the hub's library downloaded.  It retries in each of our attempts, except in versions
+            before 1.
     """
     answers = (getattr(error, "response", None) for error in causes)
     status = next((answer.status_code for answer in answers if answer is not None), None)

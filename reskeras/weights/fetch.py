@@ -1,9 +1,9 @@
-"""Getting the file of a checkpoint: from a cache, or downloaded, and always checked.
+"""Gets the file of a checkpoint, from a cache or by download, and always checks it.
 
 Files of the Hugging Face hub are kept in the hub's own cache (HF_HOME), files of other hosts in the folder
-reskeras/<source> of KERAS_HOME or ~/.keras.  Any file may also be put there by hand, see `get_cache_path`.
-Beside that place a small .json file, the *note*, keeps the sha256 of what was received first, so that a later
-change is noticed.
+reskeras/<source> of KERAS_HOME or ~/.keras.  Users may also put a file there themselves, see
+`get_cache_path`.  Beside it a small .json file, the *note*, has the sha256 of the first download, so that a
+later change is noticed.
 
 Environment variables: HF_ENDPOINT is the address of another hub; RESKERAS_MIRROR ("http://127.0.0.1:8000")
 replaces scheme and host of other URLs; with HF_HUB_OFFLINE nothing is downloaded.
@@ -25,7 +25,7 @@ from .download import count_attempts, download_file, iterate_causes
 from .checkpoint import Checkpoint
 from .table import EMBEDDED_FOLDER
 
-BACKOFF = 0.5           # seconds before the second attempt, doubled at each further one
+BACKOFF = 0.5           # seconds before the second attempt, doubled before each further one
 CHUNK = 1 << 20         # bytes that are hashed at once
 
 
@@ -34,18 +34,18 @@ class ChecksumError(ValueError):
 
 
 def fetch_checkpoint(checkpoint: Checkpoint) -> pathlib.Path:
-    """The file of a checkpoint, downloaded where it is not in a cache.
+    """Returns the file of a checkpoint, downloaded if it is not in a cache.
 
     Args:
-        checkpoint: of the table.
+        checkpoint: a checkpoint of the table.
 
     Returns:
         The path of the file, whose bytes have been checked.
 
     Raises:
         OSError: if the file is not in a cache and cannot be downloaded; the message has the URL and the
-            path where the file can be put by hand.
-        ChecksumError: for bytes that are not those that were published; the file is deleted.
+            path where the user can put the file.
+        ChecksumError: if the bytes are not those that were published; the file is deleted.
     """
     if checkpoint.source == "reskeras":
         return EMBEDDED_FOLDER / checkpoint.file
@@ -60,7 +60,7 @@ def fetch_checkpoint(checkpoint: Checkpoint) -> pathlib.Path:
         return file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):      # of several processes that start at once, one downloads
+    with FileLock(f"{path}.lock"):      # if several processes start at once, only one downloads
         file = find_cached_file(checkpoint)
         if file is None:
             file = _retry(checkpoint, _download_from_hub if checkpoint.repo else _download_from_url)
@@ -82,7 +82,7 @@ def find_cached_file(checkpoint: Checkpoint) -> pathlib.Path | None:
     from huggingface_hub import try_to_load_from_cache
     revision = _get_revision(checkpoint) or "main"
     cached = try_to_load_from_cache(checkpoint.repo, checkpoint.file, revision=revision)
-    return pathlib.Path(cached) if isinstance(cached, str) else None    # it may be a mark: "does not exist"
+    return pathlib.Path(cached) if isinstance(cached, str) else None    # or a mark: "does not exist"
 
 
 def verify_cached_file(checkpoint: Checkpoint) -> str:
@@ -93,7 +93,7 @@ def verify_cached_file(checkpoint: Checkpoint) -> str:
 
     Raises:
         FileNotFoundError: if the file is not in a cache.
-        ChecksumError: for bytes that are not those that were published; the file is deleted.
+        ChecksumError: if the bytes are not those that were published; the file is deleted.
     """
     file = find_cached_file(checkpoint)
     if file is None:
@@ -103,8 +103,8 @@ def verify_cached_file(checkpoint: Checkpoint) -> str:
 
 
 def get_cache_path(checkpoint: Checkpoint) -> pathlib.Path:
-    """Where the file of a checkpoint is kept, or may be put by hand."""
-    if checkpoint.repo:     # there all files are called model.safetensors
+    """The path where the file of a checkpoint is kept, or where the user may put it."""
+    if checkpoint.repo:     # on the hub all files are called model.safetensors
         name = f"{checkpoint.id.partition('/')[2]}.{checkpoint.format}"
     else:
         name = urlsplit(checkpoint.url).path.rpartition("/")[2]
@@ -146,7 +146,7 @@ def _check_bytes(file: pathlib.Path, checkpoint: Checkpoint) -> str:
     """The sha256 of a file.
 
     Raises:
-        ChecksumError: if the file differs from anything that is known of it; it is then deleted.
+        ChecksumError: if the file differs from any known value; it is then deleted.
     """
     sha256, md5 = _compute_digests(file)
     expected = {
@@ -169,7 +169,7 @@ def _check_bytes(file: pathlib.Path, checkpoint: Checkpoint) -> str:
 
 
 def _compute_digests(file: pathlib.Path) -> tuple[str, str]:
-    """sha256 and md5 in hexadecimal."""
+    """Computes the sha256 and the md5 of a file, in hexadecimal."""
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     with file.open("rb") as stream:
         while block := stream.read(CHUNK):
@@ -179,13 +179,13 @@ def _compute_digests(file: pathlib.Path) -> tuple[str, str]:
 
 
 def _get_hub_sha256(file: pathlib.Path) -> str:
-    """The sha256 by the hub's server, "" if it is not known: the hub's cache names a large file by it."""
+    """The sha256 from the hub's server, the name of a large file in the hub's cache; "" if not known."""
     name = file.resolve().name
     return name if re.fullmatch("[0-9a-f]{64}", name) else ""
 
 
 def _read_note(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The note of a checkpoint; an empty dictionary where there is none."""
+    """The note of a checkpoint; an empty dictionary if there is none."""
     try:
         note: dict[str, Any] = json.loads(_get_note_path(checkpoint).read_text())
         return note
@@ -199,7 +199,7 @@ def _get_note_path(checkpoint: Checkpoint) -> pathlib.Path:
 
 
 def _make_stamp(file: pathlib.Path) -> list[int]:
-    """Size and time of change: another stamp means that the file may have other bytes."""
+    """Size and time of the last change: if the stamp changed, the file may have other bytes."""
     return [file.stat().st_size, file.stat().st_mtime_ns]
 
 
@@ -207,7 +207,7 @@ def _make_stamp(file: pathlib.Path) -> list[int]:
 
 
 def _download_from_url(checkpoint: Checkpoint) -> pathlib.Path:
-    """The file from any host but the hub, under its name only after its check."""
+    """Downloads a file from a host other than the hub; it gets its name only after its check."""
     if _is_offline():
         raise ConnectionError("HF_HUB_OFFLINE is set")
     path = get_cache_path(checkpoint)
@@ -224,10 +224,10 @@ def _download_from_hub(checkpoint: Checkpoint) -> pathlib.Path:
 
 
 def _retry(checkpoint: Checkpoint, download: Callable[[Checkpoint], pathlib.Path]) -> pathlib.Path:
-    """`download(checkpoint)`, with growing pauses again where the server or the connection failed.
+    """Calls `download(checkpoint)`, and again after growing pauses if the server or connection fails.
 
     Raises:
-        OSError: which says where the file is and where it can be put by hand.
+        OSError: if all attempts fail; the message has the URL and the path where the user can put the file.
     """
     for attempt in itertools.count(1):
         try:
@@ -255,7 +255,7 @@ def _get_url(checkpoint: Checkpoint) -> str:
 
 
 def _get_revision(checkpoint: Checkpoint) -> str | None:
-    """The commit of the hub's repository: the table's, else that of the first download, else None."""
+    """The commit of the hub's repository: that of the table, or of the first download, or None."""
     return checkpoint.revision or _read_note(checkpoint).get("commit")
 
 

@@ -3,9 +3,8 @@
     file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
          -> convert.py (rename, transpose, match) -> load.py assigns
 
-`load_weights` is where all of this is called, in this order.  weights/__init__.py follows one tensor through
-it: timm's "layer1.0.conv3.weight" (256, 64, 1, 1) is assigned to "conv2_block1_3_conv/kernel" (1, 1, 64,
-256).
+`load_weights` calls all of this, in this order.  weights/__init__.py follows one tensor through it: timm's
+"layer1.0.conv3.weight" (256, 64, 1, 1) is assigned to "conv2_block1_3_conv/kernel" (1, 1, 64, 256).
 """
 from __future__ import annotations
 
@@ -30,8 +29,8 @@ _LOGGED: set[str] = set()       # messages and warnings already shown; each is s
 def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str]) -> None:
     """Assigns the weights of a file to a net, or changes nothing.
 
-    A file must fit in every variable.  A published checkpoint may have another number of classes or
-    channels: then the classifier keeps its random values, and the first convolution is adapted.
+    A file must match every variable.  A published checkpoint may have another number of classes or channels;
+    then the classifier keeps its random values, and the first convolution is adapted.
 
     Args:
         model: the net.
@@ -39,8 +38,8 @@ def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str
 
     Raises:
         ValueError: for an unreadable file, or one that does not fit the net.
-        FileNotFoundError: if there is no file at the path.
-        OSError: for a checkpoint that cannot be downloaded.
+        FileNotFoundError: if the path does not exist.
+        OSError: if a checkpoint cannot be downloaded.
         ImportError: for a PyTorch file without PyTorch.
     """
     if not isinstance(weights, Checkpoint):
@@ -49,15 +48,15 @@ def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str
     checkpoint = weights
     check_readable(f".{checkpoint.format}", checkpoint.name)
     if not checkpoint.allows_commercial_use:
-        _warn_of_license(checkpoint)
+        _warn_about_license(checkpoint)
 
     arrays = rename_tensors(model, read_tensors(fetch_checkpoint(checkpoint)))
-    arrays, fresh, messages = _adapt_tensors(model, arrays, checkpoint)
+    arrays, random_layers, messages = _adapt_tensors(model, arrays, checkpoint)
     try:
-        matches = match_tensors(model, arrays, checkpoint.name, fresh)
+        matches = match_tensors(model, arrays, checkpoint.name, random_layers)
     except ValueError as error:
-        raise ValueError(f"{error}; a net that is meant to differ is built with "
-                         "random weights (weights=None)") from error
+        raise ValueError(f"{error}; if the net should differ from the checkpoint, "
+                         "use weights=None (random weights)") from error
     for match in matches:
         match.variable.assign(match.array)
 
@@ -80,7 +79,7 @@ def _adapt_tensors(model: keras.Model, arrays: Arrays,
     Raises:
         ValueError: if the file's number of classes is not the one in the table.
     """
-    arrays, fresh, messages = dict(arrays), [], []
+    arrays, random_layers, messages = dict(arrays), [], []
     head, stem = _find_keys(model, arrays, HEAD), _find_keys(model, arrays, _find_first_convolution(model))
 
     if not is_headless(model):
@@ -89,12 +88,12 @@ def _adapt_tensors(model: keras.Model, arrays: Arrays,
             arrays.update(_remove_background(head, arrays, checkpoint))
             size = arrays[head[0]].shape[_get_class_axis(head[0])]
             if size != checkpoint.classes:
-                raise ValueError(f"{checkpoint.name}: its file has {size} classes, and "
+                raise ValueError(f"{checkpoint.name}: the file has {size} classes, but "
                                  f"{checkpoint.classes} are expected")
         if head and size != classes or not head and not checkpoint.include_top:
             for key in head:
                 del arrays[key]
-            fresh.append(HEAD)
+            random_layers.append(HEAD)
             messages.append(f"{checkpoint.name}: the classifier of {classes} classes starts at random "
                             f"(the file has {checkpoint.classes or 'none'})")
 
@@ -105,7 +104,7 @@ def _adapt_tensors(model: keras.Model, arrays: Arrays,
             arrays[stem[0]] = adapt_channels(arrays[stem[0]], channels, axis)
             messages.append(f"{checkpoint.name}: the first convolution, of {file_channels} channels, "
                             f"is adapted to {channels}")
-    return arrays, fresh, messages
+    return arrays, random_layers, messages
 
 
 def _find_keys(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:
@@ -139,7 +138,7 @@ def _remove_background(keys: list[str], arrays: Arrays, checkpoint: Checkpoint) 
     """The classifier without the extra first classes of the file (TensorFlow's "background").
 
     Args:
-        keys: those of the classifier.
+        keys: the keys of the classifier's arrays.
     """
     axis = _get_class_axis(keys[0])
     if not checkpoint.label_offset or arrays[keys[0]].shape[axis] == checkpoint.classes:
@@ -148,7 +147,7 @@ def _remove_background(keys: list[str], arrays: Arrays, checkpoint: Checkpoint) 
 
 
 def adapt_channels(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
-    """Adapts a kernel to another number of image channels; the output stays about the same.
+    """Adapts a kernel to another number of image channels; the output changes little.
 
     For one channel it is the sum over the old channels, which is exact for a gray image; for more channels
     the old ones are repeated and scaled.  Source: timm's adapt_input_conv.
@@ -168,13 +167,15 @@ def adapt_channels(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
 # ---- messages
 
 
-def _warn_of_license(checkpoint: Checkpoint) -> None:
+def _warn_about_license(checkpoint: Checkpoint) -> None:
     """Warns once that the license forbids commercial use, or that there is none."""
     if checkpoint.name in _LOGGED:
         return
     _LOGGED.add(checkpoint.name)
     name = checkpoint.license
-    text = f"are licensed {name}: no commercial use" if name else "were published without a license"
+    text = "were published without a license"
+    if name:
+        text = f"are licensed {name}, which forbids commercial use"
     warnings.warn(f"the weights {checkpoint.name} {text}", stacklevel=2)
 
 

@@ -1,4 +1,4 @@
-"""The rules of names: what our layers are called in other packages' files.  No framework is imported here.
+"""The rules for the names of our layers in other packages' files.  No framework is imported here.
 
     file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
          -> convert.py (rename, transpose, match) -> load.py assigns
@@ -7,16 +7,17 @@ Example: the kernel of our layer "conv2_block1_1_conv" is "layer1.0.conv1.weight
 `conv(\\d+)_block(\\d+)_(\\d)_conv` gives the groups 2, 1, 1; with them, the name "layer{0:-1}.{1:-1}.conv{2}"
 becomes "layer1.0.conv1"; and a kernel is a "weight" in PyTorch.  weights/__init__.py has the rest.
 
-In a rule, {0}, {1} ... are the groups of the pattern; {0:-1} is the first group less one, since others count
-stages and blocks from 0.  "|" stands between the names that several sources use; the first one that the file
-has is taken.  As every tensor must be used exactly once (see convert.py), a wrong guess cannot load.
+In a rule, {0}, {1} ... are the groups of the pattern; {0:-1} is the first group minus one, since other
+packages count stages and blocks from 0.  "|" separates the names that several sources use; the first name
+that the file has is used.  As every tensor must be used exactly once (see convert.py), a wrong guess cannot
+load.
 """
 from __future__ import annotations
 
 import re
 
 HEAD = "predictions"        # our classifier
-# what files hold besides weights: counters, and the constant kernel of a blur
+# what files have besides weights: counters, and the constant kernel of a blur
 IGNORED_VARIABLES = ("num_batches_tracked", "filt", "total_ops", "total_params")
 _PYTORCH_VARIABLES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias",
                       "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -30,7 +31,7 @@ _BRANCH = r"_branch(\d)_(\w+)_(conv|bn)"
 
 
 def _name_branch(module: str, branch: str, position: str, kind: str) -> str:
-    """The names of a layer in a branch of an Inception module; the last is for a branch of one layer."""
+    """The names of a layer in a branch of an Inception module; the last one is for branches of one layer."""
     return "|".join((f"{module}.branch{branch}.{position}.{kind}",
                      f"{module}.branch{branch}_{position}.{kind}",
                      f"{module}.branch{branch}.{kind}"))
@@ -49,7 +50,7 @@ PYTORCH_RULES: list[tuple[str, str]] = [
     (r"pool1_conv", "maxpool.0"),
     (r"pool1_bn", "maxpool.1"),
 
-    # shortcuts: where an average pool is first, the others have the next number
+    # shortcuts: after an average pool, the other layers have the next number
     (_BLOCK + "0_conv", f"{_V1}downsample.0|{_V1}downsample.1|{_V2}downsample.conv"),
     (_BLOCK + "0_bn", f"{_V1}downsample.2|{_V1}downsample.1"),
 
@@ -97,7 +98,7 @@ for _kind, _repeat in (("35", "repeat.{0:-1}"), ("17", "repeat_1.{0:-1}"), ("8",
 
 # ---- the other way, for files in Keras' layout with other names than ours: the file's layer -> our layer
 
-_BIT_CONV = r"standardized_conv2d(?:_\d+)?"         # some of the files number them
+_BIT_CONV = r"standardized_conv2d(?:_\d+)?"         # some of the files number these layers
 _BIT_UNIT, _BIT_BLOCK = r"resnet/block(\d)/unit(\d+)/", "conv{0:+1}_block{1:+0}_"
 _RS_GROUP, _RS_BLOCK = r"BlockGroup(\d)__block_(\d+)_", "conv{0}_block{1:+1}_"
 
@@ -128,7 +129,7 @@ KERAS_RULES: list[tuple[str, str]] = [
     (_BIT_UNIT + "b/group_norm", _BIT_BLOCK + "1_bn"),
     (_BIT_UNIT + "c/group_norm", _BIT_BLOCK + "2_bn"),
 ]
-# the place of a variable in its layer, for files that give its name
+# variable -> its index in the layer, for files with names of variables
 VARIABLE_INDICES = {"kernel": 0, "gamma": 0, "bias": 1, "beta": 1}
 
 _COMPILED_PYTORCH_RULES = [(re.compile(pattern), names.split("|")) for pattern, names in PYTORCH_RULES]
@@ -150,7 +151,7 @@ def get_pytorch_names(layer: str, variable: str) -> list[str]:
         variable: Keras' name of the variable, "kernel".
 
     Returns:
-        Such names as "layer1.0.conv1.weight"; an empty list for a layer that no rule fits.
+        Names such as "layer1.0.conv1.weight"; an empty list for a layer that no rule matches.
     """
     last = _PYTORCH_VARIABLES.get(variable, variable)
     for pattern, names in _COMPILED_PYTORCH_RULES:
@@ -161,13 +162,13 @@ def get_pytorch_names(layer: str, variable: str) -> list[str]:
 
 
 def rename_keras_layer(name: str) -> str:
-    """Our name of a layer in a file of Keras' layout; its own name where no rule fits.
+    """Our name for a layer in a file of Keras' layout; its name in the file if no rule matches.
 
     Args:
-        name: such as "BlockGroup2__block_0__conv_1".
+        name: a name such as "BlockGroup2__block_0__conv_1".
 
     Returns:
-        Such as "conv2_block1_1_conv".
+        A name such as "conv2_block1_1_conv".
     """
     for pattern, our_name in _COMPILED_KERAS_RULES:
         if match := pattern.fullmatch(name):

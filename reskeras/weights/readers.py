@@ -1,4 +1,4 @@
-"""Reads a file of weights into arrays by name, each format by its own reader; nothing in a file is executed.
+"""Reads a file of weights into arrays by name, with one reader per format; nothing in a file is executed.
 
     file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
          -> convert.py (rename, transpose, match) -> load.py assigns
@@ -30,16 +30,16 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of a file of weights.
 
     Args:
-        path: of a .safetensors, .weights.h5, .h5, .keras, .npz, .pth, .pt or .th file.
+        path: the path of a .safetensors, .weights.h5, .h5, .keras, .npz, .pth, .pt or .th file.
 
     Returns:
-        The arrays as they are in the file, with the name of the tensor, or "layer.#index" for formats of
+        The unchanged arrays of the file, by the name of the tensor, or by "layer.#index" for formats of
         Keras.
 
     Raises:
-        FileNotFoundError: if no file is.
-        ArgumentError: for a path that ends in another way.
-        ValueError: for a file that is truncated, or has another format than its name says.
+        FileNotFoundError: if the path does not exist.
+        ArgumentError: for a path with another ending.
+        ValueError: for a truncated file, or a file whose format is not that of its name.
         ImportError: for a PyTorch file without PyTorch.
     """
     file = pathlib.Path(path)
@@ -56,7 +56,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         return _READERS[suffix](file)
     except ImportError:
         raise
-    except Exception as error:  # each library has its own: SafetensorError, OSError, BadZipFile, KeyError ...
+    except Exception as error:  # each library has its own: SafetensorError, OSError, BadZipFile, KeyError
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{file} is not a readable {suffix} file ({reason})") from error
 
@@ -66,7 +66,7 @@ def check_readable(suffix: str, name: str) -> None:
 
     Args:
         suffix: ".pth", ".h5" ...
-        name: of the file or checkpoint, for the error.
+        name: the name of the file or checkpoint, for the error.
 
     Raises:
         ImportError: for PyTorch's formats without PyTorch.
@@ -83,10 +83,10 @@ def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
-    """torch.save's pickle, by PyTorch's reader that builds tensors and containers and runs nothing else.
+    """Reads torch.save's pickle by PyTorch's safe reader, which makes only tensors and containers.
 
     Raises:
-        ImportError: for a PyTorch before 2.6, whose reader could be made to run code (CVE-2025-32434).
+        ImportError: for a PyTorch before 2.6, whose reader may run code of the file (CVE-2025-32434).
     """
     import torch
     if tuple(int(n) for n in re.findall(r"\d+", torch.__version__)[:2]) < (2, 6):
@@ -108,14 +108,14 @@ def _remove_module_prefix(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def _read_npz(file: pathlib.Path) -> dict[str, np.ndarray]:
-    """Big Transfer's: "resnet/root_block/standardized_conv2d/kernel", in Keras' order of axes."""
+    """Reads Big Transfer's files: "resnet/root_block/standardized_conv2d/kernel", in Keras' order of axes."""
     with np.load(file, allow_pickle=False) as arrays:
         named = ((key.rpartition("/"), arrays[key]) for key in arrays)
         return {f"{layer}.#{VARIABLE_INDICES[variable]}": array for (layer, _, variable), array in named}
 
 
 def _read_h5(file: Any) -> dict[str, np.ndarray]:
-    """Keras 3's layout: groups by class, the layer's name in an attribute.  Or Keras 2's: groups by layer."""
+    """Reads Keras 3's layout (groups by class, the layer's name in an attribute) or Keras 2's (by layer)."""
     arrays: dict[str, np.ndarray] = {}
     with h5py.File(file, "r") as h5:
         if "layers" in h5 and not _read_names(h5, "layer_names"):
@@ -141,7 +141,7 @@ def _read_keras(file: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _read_names(group: Any, attribute: str) -> list[str]:
-    """A list of names in an attribute; Keras cuts one of more than 64 kB into attribute0, attribute1 ..."""
+    """Reads a list of names; Keras cuts lists of more than 64 kB into attribute0, attribute1 ..."""
     names = list(group.attrs.get(attribute, ()))
     number = 0
     while f"{attribute}{number}" in group.attrs:

@@ -3,7 +3,10 @@
 The data are in table.json, one line per checkpoint, without the fields that have their default value.
 `examples/refresh_weights.py` updates them from timm's metadata.  No framework is imported here.
 
-"is_default" marks the checkpoint that `weights="imagenet"` means.  It is set by hand and changes only in a major version.  It is chosen by these rules: for Keras' nets Keras' file; for other nets the first checkpoint in timm's order (so timm's default) that has ImageNet-1k's classes and a permissive license, with a preference for safetensors; otherwise the release of the ResNeSt authors; otherwise none.
+"is_default" marks the checkpoint that `weights="imagenet"` means.  It is set by hand and changes only in a
+major version.  It is chosen by these rules: for Keras' nets Keras' file; for other nets the first checkpoint
+in timm's order (so timm's default) that has ImageNet-1k's classes and a permissive license, with a preference
+for safetensors; otherwise the release of the ResNeSt authors; otherwise none.
 
 Google's .h5 files of Big Transfer are left out: they have the numbers of its .npz files, in a layout that is
 not documented.
@@ -30,7 +33,7 @@ FILE_SUFFIXES = (".safetensors", ".weights.h5", ".h5", ".keras", ".npz", ".pth",
 
 @functools.cache
 def list_checkpoints() -> tuple[Checkpoint, ...]:
-    """Every checkpoint of the table, in the order of the variants."""
+    """Lists the checkpoints of the table, in the order of the variants."""
     return tuple(Checkpoint(**entry) for entry in json.loads(TABLE_FILE.read_text(encoding="utf-8")))
 
 
@@ -42,7 +45,7 @@ def get_checkpoints(variant: str) -> dict[str, Checkpoint]:
 
 @functools.cache
 def get_source_nets() -> dict[str, tuple[str, dict[str, Any]]]:
-    """Every net of a source that has weights: "timm/resnet50" -> (variant, Spec fields that differ)."""
+    """Lists the sources' nets with weights: "timm/resnet50" -> (variant, Spec fields that differ)."""
     return {c.source_net: (c.variant, {k: v for k, v in c.spec_fields.items() if k != "pixels"})
             for c in list_checkpoints()}
 
@@ -72,7 +75,8 @@ def list_weights(pattern: str | None = None, *, dataset: str | None = None, lice
         The names; an empty list if no name matches `pattern`.
 
     Raises:
-        ArgumentError: for a dataset, license or source that no checkpoint has; the message suggests the nearest name.
+        ArgumentError: for a dataset, license or source that no checkpoint has; the message suggests the
+            nearest name.
 
     Example:
         >>> reskeras.list_weights("resnet50*", dataset="in1k", license="apache-2.0")[:2]
@@ -105,7 +109,8 @@ def get_weights(name: str | Checkpoint) -> Checkpoint:
         The checkpoint: its file, license and accuracy, and how its images are prepared.
 
     Raises:
-        ArgumentError: for an unknown name; the message suggests the nearest name, or lists the nets that have this tag.
+        ArgumentError: for an unknown name; the message suggests the nearest name, or lists the nets that have
+            this tag.
 
     Example:
         >>> reskeras.get_weights("timm/resnet50.a1_in1k").name
@@ -151,10 +156,12 @@ def find_checkpoint(variant: str, weights: Any,
     Args:
         variant: the builder's net.
         weights: None, a `Checkpoint`, a tag of the variant, "imagenet", a checkpoint's full name, or a path.
-        source_net: the source's name of the net, if the user gave that; "imagenet" then means the source's checkpoint if the source's net differs from the variant.
+        source_net: the source's name of the net, if the user gave that; "imagenet" then means the source's
+            checkpoint if the source's net differs from the variant.
 
     Raises:
-        ArgumentError: for a tag that the variant does not have; the message lists the nets that have it, or suggests the nearest spelling.
+        ArgumentError: for a tag that the variant does not have; the message lists the nets that have it, or
+            suggests the nearest spelling.
     """
     if weights is None or isinstance(weights, os.PathLike):
         return weights

@@ -147,7 +147,7 @@ def test_background_class(server, add_checkpoints):
     )
     trained = randomized(reskeras.create("resnet50v1_5", weights=None, classes=1001, **SMALL))
     server.files["/timm/resnet50.am_in1k/model.safetensors"] = safetensors(trained)
-    with pytest.raises(ValueError, match="its file has 1001 classes, and 1000 are expected"):
+    with pytest.raises(ValueError, match="the file has 1001 classes, but 1000 are expected"):
         reskeras.create("timm/resnet50.am_in1k", **SMALL)
     add_checkpoints(checkpoint)
     model = reskeras.create("timm/resnet50.test", **SMALL)
@@ -202,8 +202,8 @@ def test_nothing_is_half_loaded(server, add_checkpoints, monkeypatch, fault):
 
 def test_a_changed_net_says_so(server, add_checkpoints):
     with pytest.raises(
-        ValueError, match="conv2_block1_se_reduce.*a net that is meant to differ is built with "
-        "random weights .weights=None"
+        ValueError, match="conv2_block1_se_reduce.*if the net should differ from the checkpoint, "
+        "use weights=None .random weights"
     ):
         build("conv7", server, add_checkpoints, attention="se")
 
@@ -270,14 +270,15 @@ def test_the_default_is_named(server, add_checkpoints, capsys):
     trained, server.files[f"/{checkpoint.repo}/{checkpoint.file}"] = trained_net("deep")
     same(reskeras.ResNet34D(input_shape=(64, 64, 3), **SMALL), trained)
     same(reskeras.create("timm/resnet34d", weights="imagenet", **SMALL), trained)
-    assert capsys.readouterr().err.count("weights='imagenet' are timm/resnet34d.ra2_in1k (apache-2.0)") == 1
+    assert capsys.readouterr().err.count("weights='imagenet' means timm/resnet34d.ra2_in1k (apache-2.0)") == 1
 
 
 def test_no_commercial_use(server):
     name = "timm/resnet50.fb_swsl_ig1b_ft_in1k"
     server.files[f"/{name}/model.safetensors"] = trained_net("conv7")[1]
     with pytest.warns(
-        UserWarning, match="resnet50v1_5.fb_swsl_ig1b_ft_in1k are licensed cc-by-nc-4.0: no commercial use"
+        UserWarning, match="resnet50v1_5.fb_swsl_ig1b_ft_in1k are licensed cc-by-nc-4.0, "
+        "which forbids commercial use"
     ):
         reskeras.create(name, **SMALL)
     with warnings.catch_warnings():
