@@ -1,8 +1,8 @@
-"""Every private name of Keras and TensorFlow that this package uses, each with the reason.
+"""All private names of Keras and TensorFlow that this package uses, each with the reason.
 
 They have no public counterpart, and a later version may move or rename them.  So each is looked up in one
-function here, when it is needed.  The function falls back to something public, or fails with one line that
-says which name is missing in which version.
+function here, and only when it is needed.  The function falls back to something public, or raises an error
+that says which name is missing in which version.
 
 No framework is imported before a function here is called.
 """
@@ -14,7 +14,7 @@ from typing import Any, Callable, Iterator
 
 
 def _get(owner: Any, name: str, package: str, purpose: str) -> Any:
-    """A private attribute of an object or a module.
+    """Returns a private attribute of an object or a module.
 
     Raises:
         RuntimeError: if this version of the package does not have it.
@@ -33,8 +33,8 @@ def _get(owner: Any, name: str, package: str, purpose: str) -> Any:
 def get_functional_module() -> str:
     """The module of Keras' functional models.
 
-    A saved `ModelWithMetadata` names it, so that Keras loads the file without this package.
-    The function falls back to where it has been since Keras 3.0, which Keras has always been able to read.
+    A saved `ModelWithMetadata` names it, so that Keras loads the file without this package.  The
+    fallback is its place since Keras 3.0, which every Keras 3 can read.
     """
     import keras
     probe = keras.Input((1,), name="probe")     # with names of their own: Keras' counters stay as they are
@@ -43,9 +43,9 @@ def get_functional_module() -> str:
 
 
 def flatten_layers(layer: Any) -> list[Any]:
-    """A layer and all layers inside of it, such as those of a Bidirectional or a TimeDistributed.
+    """Lists a layer and all layers inside it, such as those of a Bidirectional or a TimeDistributed.
 
-    Public are only a model's `layers`; what another layer wraps has a different attribute in each class.
+    Only a model's `layers` are public; other layers keep inner layers in a different attribute in each class.
     """
     return list(_get(layer, "_flatten_layers", "keras", "read a layer that has others inside")())
 
@@ -53,7 +53,7 @@ def flatten_layers(layer: Any) -> list[Any]:
 def get_lambda_output_shape(layer: Any) -> Any:
     """The `output_shape` argument of a Lambda layer.
 
-    `get_config` has only its bytecode, from which Graph could not rebuild a function that refers to others.
+    `get_config` has only its bytecode, from which Graph cannot rebuild a function that uses other functions.
     Falls back to None, as if the argument had not been given.
     """
     return getattr(layer, "_output_shape", None)
@@ -62,8 +62,7 @@ def get_lambda_output_shape(layer: Any) -> Any:
 # Keras: training
 
 def skip_symbolic_build(model_class: Any) -> Any:
-    """A class decorator: Keras' `fit` no longer builds metrics and loss from a batch reduced over the
-    replicas.
+    """Class decorator: `fit` does not build metrics and loss from a batch that is reduced over replicas.
 
     That reduction fails under MultiWorkerMirroredStrategy.  The class calls `build_symbolically` instead, on
     one replica's part of the batch.
@@ -79,14 +78,13 @@ def skip_symbolic_build(model_class: Any) -> Any:
 def build_symbolically(model: Any, batch: Any) -> None:
     """Builds the metrics and the loss of a compiled model from the shapes of a batch, unless they are built.
 
-    Without it Keras builds them inside of the first training step, where a strategy allows no new variables.
+    Otherwise Keras builds them inside the first training step, where a strategy allows no new variables.
     """
     _get(model, "_symbolic_build", "keras", "train under tf.distribute")(data_batch=batch)
 
 
 def get_variable_index(optimizer: Any, variable: Any) -> int:
-    """The place of a variable among those that the optimizer was built for; `update_step` gets the variable
-    alone.
+    """The index of a variable among those of its optimizer; `update_step` gets only the variable.
     """
     return int(_get(optimizer, "_get_variable_index", "keras", "decay some of the weights")(variable))
 
@@ -101,7 +99,7 @@ def get_moments(optimizer: Any, variable: Any) -> tuple[Any, Any]:
 # TensorFlow: graphs
 
 def freeze_function(function: Any) -> Any:
-    """A concrete function with its variables as constants, so that runtimes fold them into what follows."""
+    """Makes a concrete function's variables constants, so that runtimes can fold them."""
     return _get("tensorflow.python.framework.convert_to_constants", "convert_variables_to_constants_v2",
                 "tensorflow", "read which kernels run")(function)
 
@@ -123,21 +121,19 @@ def collect_graphs() -> Iterator[Callable[[], Any]]:
 
 
 def parse_saved_model(data: bytes) -> Any:
-    """The protocol buffer of a `saved_model.pb`; the public `tf.saved_model.load` would load its variables
-    too.
+    """The protocol buffer of a `saved_model.pb`, without the variables that `tf.saved_model.load` loads.
     """
     return _get("tensorflow.core.protobuf.saved_model_pb2", "SavedModel", "tensorflow",
                 "check a SavedModel").FromString(data)
 
 
-XLA_ATTRIBUTE = "_XlaMustCompile"   # of a node or function of a graph: it runs only where XLA's compiler is
+XLA_ATTRIBUTE = "_XlaMustCompile"   # marks a node or function of a graph that needs XLA's compiler
 
 
 # TensorFlow Lite
 
 def get_tflite_schema() -> Any:
-    """The module that reads and writes the flat buffer of a .tflite file: LiteRT's, else TensorFlow's private
-    one.
+    """The module that reads and writes .tflite files: LiteRT's, or else TensorFlow's private one.
     """
     try:
         return importlib.import_module("ai_edge_litert.schema_py_generated")
@@ -152,11 +148,10 @@ def get_tensorflow_tflite_schema() -> Any:
 
 
 def calibrate_only(converter: Any) -> None:
-    """Makes `converter.convert()` return the float file with the calibrated ranges inside, before it is
-    quantized.
+    """Makes `converter.convert()` return the calibrated float file, which is not quantized yet.
 
-    Only between the two steps ranges can be changed and layers left in float.  The converter reads the
-    attribute itself: one that does not know it would quantize at once, and `quantize_calibrated` then fails.
+    Ranges can be changed, and layers left in float, only between the two steps.  The converter reads this
+    attribute itself; a version that does not know it quantizes at once, and then `quantize_calibrated` fails.
     """
     converter._experimental_calibrate_only = True
 

@@ -1,18 +1,18 @@
 """Registers our layers with Keras as soon as Keras is imported.
 
-A `.keras` file names a layer of ours "reskeras>GroupedConv2D".  Keras finds the class only if the module
-that defines it has been imported; it imports no other package by itself.  So the modules below must be
-imported whenever a file may be loaded: after `import reskeras, keras`, in either order.  But
-`import reskeras` must stay light, and does not import Keras.
+A `.keras` file names a layer of ours "reskeras>GroupedConv2D".  Keras finds the class only if the module that
+defines it has been imported; it imports no other package by itself.  So the modules below must be imported
+whenever a file may be loaded: after `import reskeras, keras`, in either order.  But `import reskeras` must
+stay light, and does not import Keras.
 
-The solution is an import hook.  Where Keras is there already, the modules are imported at once.  Otherwise a
-finder is put at the front of `sys.meta_path`; when somebody imports Keras, it lets Python import Keras as
-usual and then imports the modules.  It removes itself before that, so it works once.
+The solution is an import hook.  If Keras is imported already, the modules are imported at once.  Otherwise a
+finder is put at the front of `sys.meta_path`; when somebody imports Keras, it removes itself, lets Python
+import Keras as usual, and then imports the modules.
 
-A circle must be avoided: if a module of ours is what imports Keras, the hook imports modules while that one
-has only started.  Therefore whatever the hook imports, directly or not, has Keras imported before anything
-else of ours: the `__init__.py` of its folder ends with `import keras`, or a module in the package folder
-begins with it.  tests/test_house.py checks this.
+A circle must be avoided: if a module of ours is what imports Keras, the hook imports further modules before
+that one is complete.  Therefore whatever the hook imports, directly or not, has Keras imported before
+anything else of ours: the `__init__.py` of its folder ends with `import keras`, or a module in the package
+folder begins with it.  tests/test_house.py checks this.
 """
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-# Those that register a class which a saved model may have.
+# The modules that register classes of saved models
 _MODULES = ("blocks.layers", "blocks.drop_layers", "blocks.grouped_conv", "images.resize", "model_metadata")
 
 
 def register_with_keras() -> None:
-    """Registers our layers now if Keras is imported already, else as soon as it is."""
+    """Registers our layers now if Keras is imported already, otherwise as soon as it is imported."""
     if "keras" in sys.modules:
         _import_modules()
     else:
@@ -51,8 +51,8 @@ class _KerasFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if name != "keras" or self._is_searching:
             return None
 
-        # The other finders are asked.  This one stays in its place: `find_spec` may be called without an
-        # import after it.
+        # Ask the other finders.  This one stays in `sys.meta_path`: `find_spec` may be called without a later
+        # import.
         self._is_searching = True
         try:
             spec = importlib.util.find_spec("keras")

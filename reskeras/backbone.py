@@ -11,7 +11,7 @@ from .catalog import check_model_kind, is_file_name, open_model
 from .errors import ArgumentError, to_whole_number
 from .graph.graph import Graph, high_recursion_limit
 
-# Of the Inception nets, which have no stages: level -> the layers at that level; the last of them counts.
+# The Inception nets have no stages: level -> the layers at that level, of which the last one counts
 _INCEPTION_LEVELS = {
     1: r"conv3_ac|conv2d_2b_ac",
     2: r"mixed_4a|conv2d_4a_ac",
@@ -39,9 +39,9 @@ def features(model: keras.Model | str | os.PathLike[str], levels: Sequence[int] 
         `strides` (in pixels) and `channels` describe them; they belong to this object and are not saved.
 
     Raises:
-        ValueError: for a level that the net does not have (the message names its levels), and for what is
-            neither a name, nor a file, nor a model.
-        TypeError: for `dtype` or `arguments` where `model` is not a name.
+        ValueError: for a level that the net does not have (the message lists its levels), and for a `model`
+            that is neither a name, nor a file, nor a model.
+        TypeError: for `dtype` or `arguments` if `model` is not a name.
         FileNotFoundError: if there is no such file.
 
     Example:
@@ -79,10 +79,10 @@ def _check_levels(levels: Any) -> tuple[int, ...]:
 
 
 def _compute_strides(graph: Graph) -> dict[str, int]:
-    """The stride of each layer's output: pixels of the image from one cell to the next.
+    """The stride of each layer's output: pixels of the image from one position to the next.
 
     Args:
-        graph: of a net whose branches have equal strides where they meet.
+        graph: the graph of a net whose branches have equal strides where they meet.
 
     Returns:
         Name of the layer -> the product of the strides on the way from the image.
@@ -96,7 +96,7 @@ def _compute_strides(graph: Graph) -> dict[str, int]:
 
 
 def _find_last_layers(model: keras.Model, strides: dict[str, int]) -> dict[int, keras.layers.Layer]:
-    """Level -> its last layer before the next stride; keras.applications' V2 nets stride at a stage's end."""
+    """Returns level -> its last layer before the next stride (V2 nets of keras.applications stride last)."""
     last_layers: dict[int, keras.layers.Layer] = {}
     for layer in model.layers:
         match = re.fullmatch(r"conv(\d+)_block\d+_out", layer.name)

@@ -144,7 +144,7 @@ def load(path: str | os.PathLike[str], compile: bool = False) -> keras.Model:
 def save(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Saves a model to a `.keras` file, even a net with a thousand layers.
 
-    Until the new file is complete, an old one at `path` stays as it is.
+    Until the new file is complete, an old one at `path` does not change.
 
     Args:
         model: any Keras model that Keras can save.
@@ -181,7 +181,7 @@ def _check_arguments(pooling: str | None, name: str) -> None:
 
 def _find_input_shape(spec: AnySpec, input_tensor: Tensor | None,
                       input_shape: tuple[int | None, ...] | None) -> tuple[int | None, ...]:
-    """(height, width, channels) of the input; None if the height or width is not fixed.
+    """Finds (height, width, channels) of the input; None for a height or width that is not fixed.
 
     Raises:
         ValueError: for an invalid shape or tensor, or a shape that contradicts the tensor's.

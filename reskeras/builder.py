@@ -1,10 +1,10 @@
 """A variant: one net of the table.  It has a name and a Spec, and it is a function that builds the model.
 
-`reskeras.ResNet50D` is the `Variant` of the name "resnet50d".  `ResNet50D(weights=..., drop_path_rate=0.1)`
+`reskeras.ResNet50D` is the `Variant` with the name "resnet50d".  `ResNet50D(weights=..., drop_path_rate=0.1)`
 
-1. finds the checkpoint that `weights` means (`weights/table.py`),
-2. replaces fields of the variant's Spec (`spec.py`): those in which the checkpoint's net differs, then those
-   that the caller gives,
+1. finds the checkpoint that `weights` selects (`weights/table.py`),
+2. replaces fields of the variant's Spec (`spec.py`): first those in which the checkpoint's net differs,
+   then those that the caller gives,
 3. calls `build` (`build.py`), which makes the layers and loads the checkpoint into them.
 """
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .weights.table import get_default_weights, find_checkpoint
 if TYPE_CHECKING:
     import keras
 
-DEFAULT_WEIGHTS = "the variant's default"    # of `weights`: "imagenet" where that is published, else None
+DEFAULT_WEIGHTS = "the variant's default"    # "imagenet" if that is published, otherwise None
 
 
 @dataclass(frozen=True)
@@ -58,46 +58,47 @@ class Variant:
             include_top: whether the model ends in average pool, dropout and classifier.
             weights: None for random values; "imagenet" for the default checkpoint; the name of another
                 published checkpoint of this net, see `reskeras.list_weights`; or the path of a .safetensors,
-                .h5, .weights.h5, .keras, .npz or .pth file.  By default "imagenet" where this net has that,
-                else None.
+                .h5, .weights.h5, .keras, .npz or .pth file.  By default "imagenet" if this net has such
+                weights, otherwise None.
             input_tensor: a Keras tensor (N, H, W, C) to build on, instead of a new input.
             input_shape: (height, width, channels) in pixels; a height or width of None takes images of any
-                size.  By default the checkpoint's own size, else the net's.  Where the channels are not the
-                checkpoint's, its first convolution is adapted.
-            pooling: what follows the last feature map where `include_top` is False: None for nothing (the
+                size.  By default the checkpoint's size, or else the net's.  If the number of channels is not
+                the checkpoint's, the first convolution is adapted.
+            pooling: what follows the last feature map if `include_top` is False: None for nothing (the
                 output is (N, h, w, c)), "avg" or "max" (the output is (N, c)).
-            classes: the number of classes; by default the checkpoint's, else the net's.  Where it is not the
+            classes: the number of classes; by default the checkpoint's, or else the net's.  If it is not the
                 checkpoint's, the classifier starts at random.
             classifier_activation: the activation of the classifier; None gives logits.
             include_preprocessing: whether the model scales its images itself.  If True it takes RGB pixels
-                from 0 to 255, else what `reskeras.get_preprocessing` makes of an image.
+                from 0 to 255, otherwise the result of `reskeras.get_preprocessing`.
             name: the model's name; layer names do not depend on it.
             dtype: a Keras dtype policy for the layers of this model, such as "mixed_bfloat16"; by default the
-                global policy, which never changes.  With a half type the head computes in float32.
+                global policy, which this argument does not change.  With a half type the head computes in
+                float32.
             **overrides: fields of `reskeras.Spec` to replace, such as `drop_path_rate=0.1` or
                 `output_stride=16`; those of `reskeras.InceptionSpec` for the Inception nets.
 
         Returns:
-            The model.  It takes float images (N, H, W, C), channels last.  Its output is (N, classes), or see
-            `pooling`.  With published weights it knows its preprocessing and the names of its classes, see
-            `reskeras.get_metadata`.
+            The model.  It takes float images (N, H, W, C), channels last.  Its output is (N, classes); for
+            include_top=False see `pooling`.  With published weights it knows its preprocessing and the names
+            of its classes, see `reskeras.get_metadata`.
 
         Raises:
-            ValueError: for a value that an argument cannot take; the message names what was expected.
-            TypeError: for an unknown argument; the message names the nearest one.
+            ValueError: for an invalid value of an argument; the message says what was expected.
+            TypeError: for an unknown argument; the message suggests the nearest name.
             OSError: if published weights cannot be downloaded or read.
-            ImportError: for weights that only PyTorch can read, where it is not installed.
+            ImportError: for weights that only PyTorch can read, if it is not installed.
 
         Example:
             >>> model = reskeras.ResNet50D()                       # with the default weights
             >>> model = reskeras.ResNet50D(weights=None, classes=10, input_shape=(64, 64, 3))
             >>> model = reskeras.ResNet50D(drop_path_rate=0.1, dtype="mixed_bfloat16")
         """
-        from .build import build    # only now: the table of the variants is read without Keras
+        from .build import build    # imported late: the table of the variants is read without Keras
         default = get_default_weights(self.name)
         checkpoint = find_checkpoint(self.name, default if weights is DEFAULT_WEIGHTS else weights)
 
-        # the checkpoint's own net, classes and image size, where the caller does not want another
+        # the checkpoint's net, classes and image size, unless the caller gives others
         if isinstance(checkpoint, Checkpoint):
             overrides = {**checkpoint.spec_fields, **overrides}
             classes = (checkpoint.classes or None) if classes is None else classes
@@ -129,7 +130,7 @@ class Variant:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """The signature of a call, with this net's own defaults."""
+        """The signature of a call, with the defaults of this net."""
         weights = get_default_weights(self.name)
         defaults = {"weights": weights, "classes": self.spec.classes, "name": self.name}
         general = inspect.signature(type(self).__call__)
@@ -142,12 +143,12 @@ class Variant:
 
 
 def variant(name: str, spec: Spec | InceptionSpec, family: str, sources: str | None = None) -> Variant:
-    """A net of one's own, built like those of the table.
+    """Makes a builder for a new net, like those of the table.
 
     Args:
         name: its name, in small letters.
         spec: what it is made of.
-        family: a word for the kind of net; for a line of the table a key of `variants.FAMILIES`.
+        family: any word for the kind of net; in the table a key of `variants.FAMILIES`.
         sources: the names that other packages have for the same structure, separated by spaces, such as
             "timm/x torchvision/x"; by default timm's net of the same name.
 

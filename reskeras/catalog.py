@@ -51,7 +51,8 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
         The model, on images (N, H, W, C).
 
     Raises:
-        ValueError: for an unknown name (the message suggests the nearest one), and for an invalid value of an argument.
+        ValueError: for an unknown name (the message suggests the nearest one), and for an invalid value of an
+            argument.
         TypeError: for an unknown argument; the message suggests the nearest name.
         OSError: if published weights cannot be downloaded or read.
 
@@ -72,8 +73,8 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
         source_name = name.partition(".")[0]
         weights = arguments["weights"] = find_checkpoint(variant.name, weights, source_name)
         if isinstance(weights, Checkpoint) and not source_fields.items() <= weights.spec_fields.items():
-            raise ValueError(f"{source_name!r} has {source_fields}; the checkpoint {weights.name} is of "
-                             f"{weights.source_net!r}, which does not; use create({weights.name!r})")
+            raise ValueError(f"{source_name!r} has {source_fields}; the checkpoint {weights.name} is for "
+                             f"{weights.source_net!r}, without these fields; use create({weights.name!r})")
     return variant(**{**source_fields, **arguments})
 
 
@@ -180,7 +181,7 @@ def list_source_names() -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def list_builders() -> dict[str, str]:
-    """Name of the builder -> name of the variant: "ResNet50D" -> "resnet50d"."""
+    """Lists name of the builder -> name of the variant: "ResNet50D" -> "resnet50d"."""
     return {variant.builder: variant.name for variant in variants.VARIANTS.values()}
 
 
@@ -196,7 +197,8 @@ def get_builder(name: str) -> Variant:
 def _suggest_spelling(name: str, spelling: dict[str, str]) -> str:
     """The end of an error message, "; did you mean 'x'?", or "" if no known name is similar.
 
-    Only letters and digits count.  Suggests the first that exists of: the same name (also of another package); the shortest name that begins with it; a name that ends with it; a similar name.
+    Only letters and digits count.  Suggests the first that exists of: the same name (also of another
+    package); the shortest name that begins with it; a name that ends with it; a similar name.
 
     Args:
         name: the name that was given.
@@ -239,7 +241,7 @@ class VariantCost:
 
 @functools.cache
 def read_costs() -> dict[str, VariantCost]:
-    """Name of the variant -> its cost, from costs.csv; a test computes the values again and compares."""
+    """Reads name of the variant -> its cost from costs.csv; a test computes the values again."""
     with COSTS_FILE.open(newline="") as file:
         return {line["row"]: VariantCost(int(line["params"]), int(line["macs"]))
                 for line in csv.DictReader(file)}
@@ -253,7 +255,8 @@ def list_models(pattern: str | None = None, *, family: str | None = None, max_pa
         pattern: a shell pattern of names, such as "resnest*".
         family: only nets of this family, such as "resnext".
         max_params: only nets with at most this number of trainable parameters, such as 26e6.
-        max_macs: only nets with at most this number of multiply-accumulates, such as 4e9, for one image of the net's default size.
+        max_macs: only nets with at most this number of multiply-accumulates, such as 4e9, for one image of
+            the net's default size.
 
     Returns:
         The names, in the order of the table in `variants.py`.

@@ -14,7 +14,7 @@ _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
 
 
 class ArgumentError(ValueError):
-    """An argument has a value that it cannot take.
+    """An argument has an invalid value.
 
     The command line shows the same error with the spelling of its own option instead of `name`.
 
@@ -22,8 +22,8 @@ class ArgumentError(ValueError):
         name: the argument, spelled as in the function's signature.
         value: the value that was given.
         expected: a phrase that follows the word "expected", such as "a whole number of at least 1".
-        known: the values that are allowed, where these are words; the nearest one is suggested.
-        hint: how to get what was wanted; a phrase of its own, without a full stop.
+        known: the allowed values, if they are words; the message suggests the nearest one.
+        hint: how to correct the call; a separate phrase, without a full stop.
 
     Example:
         >>> raise ArgumentError("quantize", "int9", "one of 'float16', 'int8'", known=("float16", "int8"))
@@ -36,7 +36,7 @@ class ArgumentError(ValueError):
         super().__init__(f"{name}={short_repr(value)}: {self.reason}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # an Exception would be made again from its message alone
+        # otherwise pickle would create the error again from its message alone
         return _restored, (self.name, self.value, self.reason)
 
 
@@ -45,7 +45,7 @@ def _restored(name: str, value: Any, reason: str) -> ArgumentError:
 
 
 def unknown_argument(name: str, value: Any, known: Iterable[str], owner: str) -> TypeError:
-    """The error for a keyword that does not exist; it names the nearest one.
+    """The error for a keyword that does not exist; it suggests the nearest one.
 
     Args:
         name: the keyword that was given.
@@ -65,12 +65,12 @@ def nearest(word: object, known: Iterable[Any], cutoff: float = 0.5) -> str:
     """The end of an error message that suggests a spelling.
 
     Args:
-        word: what was given.
-        known: what would have been right.
+        word: the word that was given.
+        known: the words that are allowed.
         cutoff: how alike two words must be, from 0 (anything) to 1 (equal).
 
     Returns:
-        "; did you mean 'x'?", or "" if no known word is near.
+        "; did you mean 'x'?", or "" if no known word is similar.
     """
     spelling = {str(k).lower(): k for k in known}
     close = difflib.get_close_matches(str(word).lower(), list(spelling), n=1, cutoff=cutoff)
@@ -78,14 +78,14 @@ def nearest(word: object, known: Iterable[Any], cutoff: float = 0.5) -> str:
 
 
 def short_repr(value: Any) -> str:
-    """`repr(value)`, shortened where it is long; an array is described by its shape and type."""
+    """Returns `repr(value)`, shortened if it is long; describes an array by its shape and type."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"<{type(value).__name__} of shape {tuple(value.shape)}, {value.dtype}>"
     return _SHORT.repr(value)
 
 
 def to_whole_number(value: Any) -> int | None:
-    """`value` as a Python int, NumPy's integers too; None for anything else, True and False included."""
+    """Converts `value`, a Python or NumPy integer, to int; anything else, True and False too, gives None."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -93,10 +93,10 @@ def to_whole_number(value: Any) -> int | None:
 
 
 def check_whole_number(name: str, value: Any, minimum: int = 1) -> int:
-    """`value` as a Python int.
+    """Checks a whole number, and converts it to a Python int.
 
     Raises:
-        ArgumentError: for anything but a whole number of at least `minimum`.
+        ArgumentError: if `value` is not a whole number of at least `minimum`.
     """
     number = to_whole_number(value)
     if number is None or number < minimum:
@@ -106,18 +106,18 @@ def check_whole_number(name: str, value: Any, minimum: int = 1) -> int:
 
 def check_number(name: str, value: Any, minimum: float = -math.inf, below: float = math.inf,
                  expected: str = "a number") -> float:
-    """`value` as a Python float.
+    """Checks a number, and converts it to a Python float.
 
     Args:
-        minimum: the least value that is allowed.
+        minimum: the smallest allowed value.
         below: the value must be less than this; infinity allows every finite number.
         expected: the phrase of the error, such as "a probability in [0, 1)".
 
     Raises:
-        ArgumentError: for anything but a finite number within these bounds.
+        ArgumentError: if `value` is not a finite number within these bounds.
     """
-    good = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or not minimum <= float(value) < below:
+    is_valid = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_valid or not minimum <= float(value) < below:
         raise ArgumentError(name, value, expected)
     return float(value)
 
@@ -126,7 +126,7 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Checks that `value` is one of `choices`.
 
     Raises:
-        ArgumentError: if it is not; the message lists them and names the nearest.
+        ArgumentError: if it is not; the message lists them and suggests the nearest one.
     """
     known = list(choices)
     if not any(value == choice and type(value) is type(choice) for choice in known):   # True is not 1

@@ -13,10 +13,10 @@ Path = str | os.PathLike[str]
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[pathlib.Path]:
-    """A path to write a file or a folder to; it takes the place of `path` when the block succeeds.
+    """Gives a path to write a file or folder to, which replaces `path` when the block succeeds.
 
-    Whatever else the block writes beside it takes its place in the same folder, all of it together.  Where
-    the block fails (an error, a full disk, an interrupt), nothing has changed.
+    Other files that the block writes beside it are moved to the same folder, all of them together.  If the
+    block fails (an error, a full disk, an interrupt), nothing changes.
 
     A symbolic link stays, and what it points to is replaced.  A device or a pipe, such as /dev/stdout, is
     written to when the block has succeeded.
@@ -61,7 +61,7 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def _name_errors(target: pathlib.Path) -> Iterator[None]:
-    """Errors of the system name the file that was to be written, not a temporary one."""
+    """Makes errors of the system name the file that should be written, not a temporary one."""
     try:
         yield
     except OSError as error:
@@ -80,8 +80,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _sync(file: pathlib.Path) -> None:
-    """Waits until the bytes are on the disk, so that a name never stands for bytes that are not."""
-    descriptor = os.open(file, os.O_RDWR)       # Windows syncs what is open for writing alone
+    """Waits until the bytes are on the disk, so that no name points to bytes that are not there."""
+    descriptor = os.open(file, os.O_RDWR)       # Windows syncs only files that are open for writing
     try:
         os.fsync(descriptor)
     finally:
@@ -118,9 +118,9 @@ def _swap(new: pathlib.Path, old: pathlib.Path, place: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Inside the block no other process holds the lock of this folder, where the system has file locks.
+    """Inside the block no other process holds the lock of this folder, if the system has file locks.
 
-    The lock belongs to the process: it ends with it, also when the process is killed.
+    The lock belongs to the process: it ends with the process, even if that is killed.
 
     Args:
         folder: an existing folder.

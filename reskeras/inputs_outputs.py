@@ -27,7 +27,8 @@ def get_preprocessing(model: str | os.PathLike[str] | keras.Model | Checkpoint |
         A `Preprocessing`: call it on images or in tf.data, or call its `as_layers()`.
 
     Raises:
-        ValueError: if the model has no known preprocessing, or takes images of a size other than that of test=True.
+        ValueError: if the model has no known preprocessing, or takes images of a size other than that of
+            test=True.
         TypeError: for anything other than a model, a checkpoint or a name.
 
     Example:
@@ -54,7 +55,8 @@ def preprocess_input(x: Any, model: str | os.PathLike[str] | keras.Model | Check
     The images must have the model's size already; `get_preprocessing` also reads files and resizes.
 
     Args:
-        x: an RGB image (height, width, 3) or a batch of them, pixels in 0..255: an array or a tensor.  A model of gray images takes one channel.
+        x: an RGB image (height, width, 3) or a batch of them, pixels in 0..255: an array or a tensor.  A
+            model of gray images takes one channel.
         model: as in `get_preprocessing`.
 
     Returns:
@@ -84,13 +86,15 @@ def decode_predictions(preds: Any, top: int = 5, labels: Any = None) -> list[lis
         top: how many classes to give for each sample.
         labels: the names of the classes: a label set ("imagenet-1k", "imagenet-12k", "imagenet-21k",
             "cifar10", "cifar100", "digits"), a list of names in the order of the classes, a checkpoint, or a
-            model with metadata. May be left out for ImageNet's 1000, 11821 and 21843 classes (or 1001: a background class and the 1000).
+            model with metadata. May be left out for ImageNet's 1000, 11821 and 21843 classes (or 1001: a
+            background class and the 1000).
 
     Returns:
         For each sample a list of (synset or index, name, score), the likeliest first.
 
     Raises:
-        ValueError: for scores of another shape, a wrong number of labels, or no labels if the number of classes is ambiguous.
+        ValueError: for scores of another shape, a wrong number of labels, or no labels if the number of
+            classes is ambiguous.
 
     Example:
         >>> reskeras.decode_predictions(model.predict(images), top=1, labels=model)

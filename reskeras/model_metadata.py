@@ -1,6 +1,8 @@
 """What a model knows about its images and classes: `ModelMetadata`, where it is stored, how it is found.
 
-A net that `reskeras.create` builds with published weights is a `ModelWithMetadata`: it knows how its images are prepared and what its classes are called, and a saved file keeps both.  `get_metadata` also finds them for a model that contains such a net.
+A net that `reskeras.create` builds with published weights is a `ModelWithMetadata`: it knows how its images
+are prepared and what its classes are called, and a saved file keeps both.  `get_metadata` also finds them for
+a model that contains such a net.
 """
 from __future__ import annotations
 
@@ -23,15 +25,16 @@ from .weights.table import find_weights
 Labels = str | tuple[str, ...]      # the name of a label set, or the names of the classes
 EXAMPLE = "'resnet50v1_5.a1_in1k'"
 
-# Names in files (.keras, .tflite, export report): METADATA_KEY is the key of the metadata; _FIELD_KEYS has for each field (left) its key (right).
+# Names in files (.keras, .tflite, export report): METADATA_KEY is the key of the metadata; _FIELD_KEYS has
+# for each field (left) its key (right).
 METADATA_KEY = "memory"
 _FIELD_KEYS = {"weights": "weights", "preprocessing": "preprocessing", "labels": "labels",
                "includes_preprocessing": "scales"}
 
 # Class names of layers and operations before a net that scale pixels, and of those that do not
 _SCALING = re.compile("Rescaling|Normalization|Multiply|Add|Subtract|Divide|TrueDivide")
-_NOT_SCALING = re.compile(r"InputLayer|Resizing|CenterCrop|ResizeAndCrop|ReverseChannels|GetItem|Cast|Random\w+|"
-                       r"RandAugment|AugMix")
+_NOT_SCALING = re.compile(r"InputLayer|Resizing|CenterCrop|ResizeAndCrop|ReverseChannels|GetItem|Cast|"
+                          r"Random\w+|RandAugment|AugMix")
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class ModelMetadata:
         return metadata._for_outer_model(include_preprocessing, include_labels)
 
     def _for_outer_model(self, scales_pixels: bool, keeps_classes: bool) -> ModelMetadata:
-        """The metadata of a model that contains this net; it may scale pixels first, or have other classes."""
+        """The metadata of a model that contains this net; it may scale pixels first."""
         preprocessing = self.preprocessing
         if preprocessing and scales_pixels:
             preprocessing = preprocessing.without_scaling()
@@ -88,7 +91,7 @@ class ModelMetadata:
                        includes_preprocessing=self.includes_preprocessing or scales_pixels)
 
     def override(self, preprocessing: Any = None, labels: Any = None) -> ModelMetadata:
-        """A copy of the metadata with new preprocessing or labels, if given.
+        """Makes a copy of the metadata with new preprocessing or labels, if given.
 
         Args:
             preprocessing: as in `set_metadata`; raises the same errors.
@@ -119,7 +122,7 @@ class ModelMetadata:
         return self.preprocessing.for_input_shape(shape, test)
 
     def get_classes(self, number: int) -> tuple[tuple[str, str], ...]:
-        """(synset or index, name) of each of the `number` classes; without known names, the index twice.
+        """Lists (synset or index, name) of the `number` classes; without known names, the index twice.
 
         Raises:
             ValueError: if the number of names is not `number`.
@@ -151,7 +154,9 @@ def _unpickle(function: str, arguments: tuple[Any, ...]) -> Any:
     return getattr(ModelWithMetadata, function)(*arguments)
 
 
-# A file has the registered name, and Keras' own class name and module.  So Keras without this package opens a net made of Keras layers as a functional model without metadata, and tools that read the class name recognize it.
+# A file has the registered name, and Keras' own class name and module.  So Keras without this package opens a
+# net made of Keras layers as a functional model without metadata, and tools that read the class name
+# recognize it.
 ModelWithMetadata.__name__, ModelWithMetadata.__module__ = "Functional", get_functional_module()
 keras.saving.register_keras_serializable("reskeras", "Net")(ModelWithMetadata)
 
@@ -162,15 +167,19 @@ def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = No
     `reskeras.predict`, `evaluate`, `explain` and `export` use both, and a saved file keeps them.
 
     Args:
-        model: a functional model.  One that `reskeras` built is changed in place; for other models, a new one with the same layers is returned; compile it again.
-        preprocessing: a checkpoint or its name, a `Preprocessing`, or a model that has metadata; scaling is left out if `model` scales pixels itself.  Default: the model's current preprocessing.
-        labels: a label set such as "cifar10", the names of the classes in order, or a text file with one name per line.  Default: the model's current labels.
+        model: a functional model.  One that `reskeras` built is changed in place; for other models, a new one
+            with the same layers is returned; compile it again.
+        preprocessing: a checkpoint or its name, a `Preprocessing`, or a model that has metadata; scaling is
+            left out if `model` scales pixels itself.  Default: the model's current preprocessing.
+        labels: a label set such as "cifar10", the names of the classes in order, or a text file with one name
+            per line.  Default: the model's current labels.
 
     Returns:
         A functional model with the attribute `metadata`, which a saved file keeps.
 
     Raises:
-        ArgumentError: if the model has several inputs or outputs, or if `preprocessing` is a model without known preprocessing.
+        ArgumentError: if the model has several inputs or outputs, or if `preprocessing` is a model without
+            known preprocessing.
         ValueError: if the number of labels is not the number of the model's classes.
 
     Example:
@@ -192,13 +201,15 @@ def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = No
 
 
 def get_metadata(model: keras.Model) -> ModelMetadata:
-    """What a model knows about its images and classes; even if the model only contains a net of this package.
+    """Finds what a model, or a net inside it, knows about its images and classes.
 
     Args:
         model: any Keras model.
 
     Returns:
-        The model's own metadata, or else those of the first net in it that has any, if only layers of known effect (resizing, scaling, random augmentation) come before that net.  The labels are left out if a layer with weights comes after it.  If nothing is known, the fields are empty.
+        The model's own metadata, or else those of the first net in it that has any, if only layers of known
+        effect (resizing, scaling, random augmentation) come before that net.  The labels are left out if a
+        layer with weights comes after it.  If nothing is known, the fields are empty.
 
     Example:
         >>> reskeras.get_metadata(reskeras.create("cifar_resnet20.cifar10")).labels

@@ -1,6 +1,6 @@
 """What a net is made of: a frozen `Spec`, one value for each axis (choice).  No framework is imported here.
 
-An axis that takes words has them in `CHOICES`, and one small function for each word in a table of `blocks/`:
+The words that an axis takes are in `CHOICES`; each word has a small function in a table of `blocks/`:
 
     block, order, form        blocks/residual.py     BLOCKS, ORDERS, FORMS
     stem, pool                blocks/stems.py        STEM_WIDTHS, POOLS
@@ -9,7 +9,7 @@ An axis that takes words has them in `CHOICES`, and one small function for each 
     attention                 blocks/attention.py    ATTENTIONS
     norm                      blocks/ops.py          NORMS
 
-A new word is one more entry in both; tests/test_house.py compares them.
+A new word needs an entry in both; tests/test_house.py compares them.
 """
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .spec_checks import check_choices, check_field_type, check_numbers
 
 @dataclass(frozen=True)
 class SE:
-    """Squeeze-and-excitation, a gate for each channel (Hu et al. 2018, arXiv:1709.01507).
+    """Squeeze-and-excitation: a gate for each channel (Hu et al. 2018, arXiv:1709.01507).
 
     Args:
-        ratio: hidden channels per channel of the map.
+        ratio: number of hidden channels per channel of the map.
         divisor: the hidden channels are rounded to a multiple of this.
     """
 
@@ -54,9 +54,9 @@ class SK:
     One path is a 3x3 convolution, the other a dilated 3x3 convolution.
 
     Args:
-        ratio: hidden channels of the gate per channel of a path.
+        ratio: number of hidden channels of the gate per channel of a path.
         divisor: the hidden channels are rounded to a multiple of this.
-        split_input: whether each path takes one half of the channels, and not all of them.
+        split_input: whether each path takes one half of the channels instead of all.
     """
 
     ratio: float = 1 / 16
@@ -70,7 +70,7 @@ class SplitAttention:
 
     Args:
         radix: the number of parts.
-        ratio: hidden channels of the gate per channel of all parts.
+        ratio: number of hidden channels of the gate per channel of all parts.
     """
 
     radix: int = 2
@@ -108,11 +108,11 @@ class Spec:
     """A residual net (He et al. 2015, arXiv:1512.03385) or one of its descendants.
 
     The defaults are ResNet-50 v1.5.  Every field is also an argument of every builder, as in
-    `reskeras.ResNet50(drop_path_rate=0.1)`.  The comment beside a field says what it means; `CHOICES` has the
-    words that an axis takes.
+    `reskeras.ResNet50(drop_path_rate=0.1)`.  The comment beside a field says what it means; `CHOICES` lists
+    the words that are allowed.
 
     Raises:
-        ArgumentError: a ValueError, for a value that a field cannot take; the message names the nearest.
+        ArgumentError: a ValueError, for an invalid value of a field; the message suggests the nearest one.
 
     Example:
         >>> spec = reskeras.Spec(depths=(2, 2, 2, 2), block="basic", attention=reskeras.SE(ratio=1 / 8))
@@ -124,20 +124,20 @@ class Spec:
     widths: tuple[int, ...] = (64, 128, 256, 512)   # planes per stage; a bottleneck puts out 4 times as many
     width: float = 1.0                              # multiplies the planes and the channels of the stem
     block: str = "bottleneck"                       # basic: 3x3, 3x3; bottleneck: 1x1, 3x3, 1x1
-    order: str = "post"                             # of norm and activation (arXiv:1603.05027, Table 2)
-    stride_on: str = "3x3"                          # convolution of a bottleneck: 3x3 is v1.5, 1x1 is v1
-    stride_at: str = "first"                        # block of a stage; last is keras.applications' V2
-    strides: tuple[int, ...] = (1, 2, 2, 2)         # of the stages
-    stem: str = "conv7"                             # a 7x7; deep, tiered: three 3x3; cifar: one 3x3
+    order: str = "post"                             # order of norm, activation (1603.05027, Table 2)
+    stride_on: str = "3x3"                          # strided convolution of a bottleneck: 3x3 v1.5, 1x1 v1
+    stride_at: str = "first"                        # strided block of a stage; keras.applications' V2: last
+    strides: tuple[int, ...] = (1, 2, 2, 2)         # stride of each stage
+    stem: str = "conv7"                             # one 7x7; deep, tiered: three 3x3; cifar: one 3x3
     stem_width: int = 64                            # output channels of the stem
     stem_norm: bool = True                          # whether norm and activation end the stem (not in v2)
-    pool: str = "max"                               # after the stem; the words differ in the padding
+    pool: str = "max"                               # pool after the stem; the words differ in the padding
     shortcut: str = "conv"                          # option B; pad: A; all_conv: C; avg: ResNet-D's
-    shortcut_kernel: int = 1                        # of projections that stride; 3 in SENet-154
+    shortcut_kernel: int = 1                        # kernel of projections that stride; 3 in SENet-154
     shortcut_norm: bool = True                      # whether a projection has a norm
-    gate_bias: float = -6.0                         # of gated shortcuts; b_g in arXiv:1603.05027, Table 1
-    groups: int = 1                                 # of the bottleneck's 3x3: ResNeXt's cardinality
-    base_width: int = 64                            # channels of a group where the stage has 64 planes
+    gate_bias: float = -6.0                         # bias of gated shortcuts; b_g in 1603.05027, Table 1
+    groups: int = 1                                 # groups of the bottleneck's 3x3: ResNeXt's cardinality
+    base_width: int = 64                            # channels of a group if the stage has 64 planes
     reduce_first: int = 1                           # divides the first 1x1's channels; 2 in SENet-154
     form: str = "grouped"                           # ResNeXt's Figure 3 c; concat: b, sum: a
     mixer: Mixer = None                             # SK or SplitAttention in place of a block's first 3x3
@@ -145,22 +145,22 @@ class Spec:
     antialias: str | None = None                    # a mean or a blur strides, after the convolution
     attention: Attention = None                     # SE or ECA at the end of a block
     padding: str = "symmetric"                      # as PyTorch; explicit: always a layer; same: TensorFlow's
-    output_stride: int | None = None                # where the stride is that, stages dilate; same weights
+    output_stride: int | None = None                # stages beyond this stride dilate; same weights
     # layers
     activation: str = "relu"                        # a name that Keras knows
     norm: str = "batch"
-    norm_groups: int = 32                           # of norm="group"
+    norm_groups: int = 32                           # number of groups for norm="group"
     bn_epsilon: float = 1e-5
     bn_momentum: float = 0.9
-    conv_bias: bool | str = False                   # unnormed: only where no norm follows
-    weight_standardization: bool = False            # of convolutions; BiT, arXiv:1912.11370
-    initializer: str = "he_normal"                  # of kernels; a name that Keras knows
+    conv_bias: bool | str = False                   # unnormed: only if no norm follows
+    weight_standardization: bool = False            # whether convolutions have it; BiT, arXiv:1912.11370
+    initializer: str = "he_normal"                  # initializer of kernels; a name that Keras knows
     zero_init_residual: bool = False                # whether a residual branch starts as zero
     # regularization
-    drop_path_rate: float = 0.0                     # in the last block; linear in depth, arXiv:1603.09382
+    drop_path_rate: float = 0.0                     # rate in the last block; linear in depth, 1603.09382
     drop_path_mode: str = "sample"                  # drop for each sample, or for the whole batch at once
     drop_block_rate: float = 0.0                    # in the last two stages (arXiv:1810.12890)
-    drop_block_size: int = 7                        # cells
+    drop_block_size: int = 7                        # side of a dropped square, in positions
     block_dropout_rate: float = 0.0                 # between a block's convolutions (WRN, arXiv:1605.07146)
     dropout_rate: float = 0.0                       # before the classifier
     # defaults of the arguments `classes`, `input_shape` (in pixels) and of `include_preprocessing`
@@ -185,7 +185,7 @@ class Spec:
         self._check_groups()
 
     def _check_combinations(self) -> None:
-        """Raises: ValueError for fields that do not go together."""
+        """Raises: ValueError for fields that cannot be combined."""
         if self.shortcut == "none" and self.drop_path_rate:
             raise ValueError(f"drop_path_rate={self.drop_path_rate}: a plain net (shortcut='none') has only "
                              "one path, which cannot be dropped")
@@ -220,7 +220,7 @@ class Spec:
 
     @property
     def expansion(self) -> int:
-        """Channels that a block puts out, per plane."""
+        """Output channels of a block, per plane."""
         return 4 if self.block == "bottleneck" else 1
 
     @property
@@ -234,7 +234,7 @@ class InceptionSpec:
     """Inception-v4 or Inception-ResNet-v2 (Szegedy et al. 2016, arXiv:1602.07261), which no `Spec` describes.
 
     Raises:
-        ArgumentError: a ValueError, for a value that a field cannot take; the message names the nearest.
+        ArgumentError: a ValueError, for an invalid value of a field; the message suggests the nearest one.
     """
 
     version: str = "resnet_v2"
@@ -261,23 +261,23 @@ AnySpec = Spec | InceptionSpec
 
 
 def scale_channels(channels: int, width: float) -> int:
-    """`channels * width`; where that is not a whole number, the nearest multiple of 8."""
+    """`channels * width`; if that is not a whole number, the nearest multiple of 8."""
     exact = channels * width
     return int(exact) if exact == int(exact) else max(8, int(exact + 4) // 8 * 8)
 
 
 def override(spec: AnySpec, overrides: Mapping[str, Any], also: Iterable[str] = ()) -> AnySpec:
-    """A copy of a spec with some fields replaced.
+    """Makes a copy of a spec with some fields replaced.
 
     Args:
-        spec: the spec to begin with; it stays as it is.
+        spec: the spec to begin with; it is not changed.
         overrides: field name -> new value.
-        also: other words that the caller takes beside the fields; an error may suggest one of them.
+        also: further argument names of the caller; an error may suggest one of them.
     Returns:
         A spec of the same class.
     Raises:
-        TypeError: for a field that the spec does not have; the message names the nearest one.
-        ArgumentError: for a value that the field cannot take.
+        TypeError: for a field that the spec does not have; the message suggests the nearest name.
+        ArgumentError: for an invalid value of a field.
     """
     names = [f.name for f in dataclasses.fields(spec)]
     for name, value in overrides.items():
@@ -287,7 +287,7 @@ def override(spec: AnySpec, overrides: Mapping[str, Any], also: Iterable[str] = 
 
 
 def find_differences(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
-    """The fields in which two specs differ: name -> both values, "-" where a spec has no such field."""
+    """The fields in which two specs differ: name -> both values, "-" if a spec has no such field."""
     left, right = vars(a), vars(b)
     pairs = {field: (left.get(field, "-"), right.get(field, "-")) for field in {**left, **right}}
     return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}

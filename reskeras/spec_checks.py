@@ -1,4 +1,4 @@
-"""Checks of the fields of a spec, by the type that the dataclass declares."""
+"""Checks the fields of a spec by the type that the dataclass declares."""
 from __future__ import annotations
 
 import dataclasses
@@ -8,7 +8,7 @@ from .errors import ArgumentError, check_choice, check_number, check_whole_numbe
 
 
 def check_choices(spec: Any, choices: Mapping[str, tuple[Any, ...]]) -> None:
-    """Raises: ArgumentError if a field has none of its words; `choices` is field -> words."""
+    """Raises: ArgumentError if a field has an unknown word; `choices` is field -> words."""
     for field, known in choices.items():
         check_choice(field, getattr(spec, field), known)
 
@@ -22,10 +22,10 @@ def check_field_type(spec: Any, field: str, types: tuple[type, ...]) -> None:
 
 
 def check_numbers(spec: Any) -> None:
-    """Checks rates, numbers and tuples of them, and makes them Python's own types (NumPy's are taken too).
+    """Checks rates, numbers and tuples of numbers, and converts them to Python types (from NumPy's too).
 
     Raises:
-        ArgumentError: for a value out of range or of another type.
+        ArgumentError: for a value out of range or of a wrong type.
     """
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
@@ -37,10 +37,10 @@ def check_numbers(spec: Any) -> None:
 
     if not isinstance(spec.activation, str):
         raise ArgumentError("activation", spec.activation, "the name of a Keras activation, such as 'relu'")
-    for name, is_good, expected in (("width", spec.width > 0, "a positive multiplier"),
+    for name, is_valid, expected in (("width", spec.width > 0, "a positive multiplier"),
                                     ("bn_epsilon", spec.bn_epsilon > 0, "a positive number"),
                                     ("bn_momentum", 0 <= spec.bn_momentum < 1, "a number in [0, 1)")):
-        if not is_good:
+        if not is_valid:
             raise ArgumentError(name, getattr(spec, name), expected)
 
 

@@ -1,6 +1,6 @@
-"""THE TABLE: one line is one net and one public builder.  A new net is one more line.
+"""THE TABLE: each line is one net and one public builder.  A new net needs one more line.
 
-A line is `variant(name, Spec, family, sources)`; `resnet`, `senet`, ... give the family.  `sources` are
+A line is `variant(name, Spec, family, sources)`; `resnet`, `senet`, ... set the family.  `sources` are
 the names that other packages have for the same structure, so that `create("timm/resnest50d")` finds it; by
 default timm's net of the same name.
 
