@@ -124,7 +124,7 @@ class Spec:
     widths: tuple[int, ...] = (64, 128, 256, 512)   # planes per stage; a bottleneck puts out 4 times as many
     width: float = 1.0                              # multiplies the planes and the channels of the stem
     block: str = "bottleneck"                       # basic: 3x3, 3x3; bottleneck: 1x1, 3x3, 1x1
-    order: str = "post"                             # order of norm, activation (1603.05027, Table 2)
+    order: str = "post"                             # where norm and activation are (arXiv:1603.05027)
     stride_on: str = "3x3"                          # strided convolution of a bottleneck: 3x3 v1.5, 1x1 v1
     stride_at: str = "first"                        # strided block of a stage; keras.applications' V2: last
     strides: tuple[int, ...] = (1, 2, 2, 2)         # stride of each stage
@@ -135,16 +135,16 @@ class Spec:
     shortcut: str = "conv"                          # option B; pad: A; all_conv: C; avg: ResNet-D's
     shortcut_kernel: int = 1                        # kernel of projections that stride; 3 in SENet-154
     shortcut_norm: bool = True                      # whether a projection has a norm
-    gate_bias: float = -6.0                         # bias of gated shortcuts; b_g in 1603.05027, Table 1
+    gate_bias: float = -6.0                         # bias of gated shortcuts (arXiv:1603.05027: b_g)
     groups: int = 1                                 # groups of the bottleneck's 3x3: ResNeXt's cardinality
     base_width: int = 64                            # channels of a group if the stage has 64 planes
     reduce_first: int = 1                           # divides the first 1x1's channels; 2 in SENet-154
     form: str = "grouped"                           # ResNeXt's Figure 3 c; concat: b, sum: a
-    mixer: Mixer = None                             # SK or SplitAttention in place of a block's first 3x3
+    mixer: Mixer = None                             # SK or SplitAttention replaces a block's first 3x3
     downsample: str = "conv"                        # pool_*: ResNeSt's average pool strides, not the 3x3
     antialias: str | None = None                    # a mean or a blur strides, after the convolution
     attention: Attention = None                     # SE or ECA at the end of a block
-    padding: str = "symmetric"                      # as PyTorch; explicit: always a layer; same: TensorFlow's
+    padding: str = "symmetric"                      # PyTorch's; explicit: always a layer; same: TensorFlow's
     output_stride: int | None = None                # stages beyond this stride dilate; same weights
     # layers
     activation: str = "relu"                        # a name that Keras knows
@@ -157,12 +157,12 @@ class Spec:
     initializer: str = "he_normal"                  # initializer of kernels; a name that Keras knows
     zero_init_residual: bool = False                # whether a residual branch starts as zero
     # regularization
-    drop_path_rate: float = 0.0                     # rate in the last block; linear in depth, 1603.09382
+    drop_path_rate: float = 0.0                     # rate in the last block; linear (arXiv:1603.09382)
     drop_path_mode: str = "sample"                  # drop for each sample, or for the whole batch at once
-    drop_block_rate: float = 0.0                    # in the last two stages (arXiv:1810.12890)
+    drop_block_rate: float = 0.0                    # rate in the last two stages (arXiv:1810.12890)
     drop_block_size: int = 7                        # side of a dropped square, in positions
-    block_dropout_rate: float = 0.0                 # between a block's convolutions (WRN, arXiv:1605.07146)
-    dropout_rate: float = 0.0                       # before the classifier
+    block_dropout_rate: float = 0.0                 # rate between two convolutions (WRN, arXiv:1605.07146)
+    dropout_rate: float = 0.0                       # rate before the classifier
     # defaults of the arguments `classes`, `input_shape` (in pixels) and of `include_preprocessing`
     classes: int = 1000
     input_size: int = 224

@@ -17,7 +17,7 @@ gets x, the output conv2_block3_out (1, 56, 56, 256) of the block before, and ma
     the shortcut: `add_shortcut` (shortcuts.py) projects x, because the shape changes
         conv3_block1_0_conv     1x1, stride 2       (1, 28, 28, 512)
         conv3_block1_0_bn
-    the end: `add_shortcut` adds the two, and `ORDERS["post"].end` asks for one activation
+    the end: `add_shortcut` adds the two, and one activation follows (`ORDERS["post"].end`)
         conv3_block1_add                            (1, 28, 28, 512)
         conv3_block1_out        ReLU                (1, 28, 28, 512)
 
