@@ -38,18 +38,17 @@ def _does_all(*purposes: str, no: tuple[str, ...] = ()) -> Callable[[Kernel], bo
 
 FUSIONS = (
     Fusion("BN folding", "normalizing multiplications", _does_all("norm"), "fold_bn", shows_in_fewer=True),
-    Fusion("conv + ReLU", "kernels that do both", _does_all("conv", "act", no=("add", "pool")),
-           "fuse_activation",
-           in_name_only=True),
+    Fusion("conv + ReLU", "kernels that do convolution and ReLU",
+           _does_all("conv", "act", no=("add", "pool")), "fuse_activation", in_name_only=True),
     Fusion("conv + ReLU + pool", "kernels that do all three", _does_all("conv", "act", "pool")),
     Fusion("conv + add + ReLU", "kernels that do all three", _does_all("conv", "add", "act")),
     Fusion("multi-branch (siblings)", "convolutions", _does_all("conv"), "merge_branches",
            shows_in_fewer=True),
     Fusion("topology compression", "convolutions that stride", lambda k: "conv" in k.does and k.is_strided,
            "push_stride", shows_in_fewer=True),
-    Fusion("kernel-1 pooling", "pools of one cell", lambda k: "pool" in k.does and k.window == 1,
+    Fusion("kernel-1 pooling", "1x1 pools", lambda k: "pool" in k.does and k.window == 1,
            "push_stride"),
-    Fusion("padding", "paddings by themselves", _does_all("pad"), "fold_pad", shows_in_fewer=True))
+    Fusion("padding", "separate padding layers", _does_all("pad"), "fold_pad", shows_in_fewer=True))
 
 
 @dataclass(frozen=True)

@@ -173,10 +173,10 @@ def test_the_verdict_follows_the_counts():
         own = {by: count_fusion(BY_NAME["conv + ReLU"], by, *ran) for by, ran in {
             "Keras graph": ([alone], [alone]), "TF graph": tf, "TFLite": file}.items()}
         return describe_who_fuses(own, model, report)
-    assert verdict(([alone], [alone]), ([alone], [alone])).startswith("nobody")
+    assert verdict(([alone], [alone]), ([alone], [alone])).startswith("not done")
     assert verdict(([alone], [both]),
                    ([both], [both])) == "without optimize: TFLite; after optimize: TF graph"
-    assert verdict(("not installed", "not installed"), ([alone], [alone])).startswith("nobody")
+    assert verdict(("not installed", "not installed"), ([alone], [alone])).startswith("not done")
 
 
 def test_an_absent_runtime_is_no_zero():

@@ -292,7 +292,7 @@ def test_broken_images_have_a_limit(photos, damaged):
     with pytest.raises(tf.errors.InvalidArgumentError, match="more unreadable images than max_unreadable"):
         batches(data.make_epoch())
     with pytest.raises(
-        ValueError, match="max_unreadable=0: expected a larger number, .* cannot be read: .*jpg"):
+        ValueError, match="max_unreadable=0: expected a higher limit, .* cannot be read: .*jpg"):
         list(ImageDataset(f"folder:{photos}", 4, prepare=whole, max_unreadable=0).iterate_batches())
     assert data.unreadable_names == damaged
 

@@ -141,7 +141,7 @@ def test_plateau():
     assert [count_plateaus(values[:n], 2) for n in range(11)] == [0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
     assert (
         make_schedule(Training(epochs=9, schedule="plateau", patience=1, learning_rate=1.0), 1, 1, 9) == 1.0)
-    with pytest.raises(ValueError, match="schedule='plateau' has no warm-up"):
+    with pytest.raises(ValueError, match="warmup=1: .*schedule 'plateau' has no warm-up"):
         make_schedule(Training(epochs=9, schedule="plateau", patience=1, warmup=1), 0.1, 1, 9)
 
 
