@@ -256,6 +256,6 @@ def _explain_failure(model: keras.Model, quantize: str | None) -> str:
     """A hint for nets that are known to fail, and what to do instead."""
     has_groups = any(isinstance(layer, keras.layers.GroupNormalization) for layer in model.layers)
     if quantize == "int8" and has_groups:
-        return (" (group normalization takes its statistics from each image, and leaves a channel too few of "
-                "256 levels: 'dynamic' or 'float16' as `quantize` keep such nets)")
+        return (" (group normalization uses statistics of each image, which leaves a channel too few of the "
+                "256 levels; give 'dynamic' or 'float16' as `quantize` for such nets)")
     return ""

@@ -13,7 +13,7 @@ SEEDS = (0, 1, 2)
 @pytest.mark.slow
 def test_digits(accept, tmp_path):
     lines = [
-        "| command | seed | training accuracy | test accuracy | of 364 test images wrong |",
+        "| command | seed | training accuracy | test accuracy | errors (of 364 test images) |",
         "|---|---|---|---|---|"]
     for seed in SEEDS:
         found = reskeras.fit(
