@@ -33,8 +33,7 @@ def load_digits() -> tuple[Digits, Digits, Digits]:
     """scikit-learn's 1,797 digits (UCI's test set of Optical Recognition of Handwritten Digits).
 
     The split is a rule, not a draw: of every ten images of a class, in the order of the file, the first and
-        the sixth are
-    for the test and the eighth for the validation.
+    the sixth are for the test and the eighth for the validation.
 
     Returns:
         The images for training, validation and test.

@@ -158,7 +158,7 @@ def describe_who_fuses(by_runtime: dict[str, FusionCount], model: keras.Model,
     if done and done.sites and not done.rewritten:
         parts.append(f"{name} found {done.sites} and rewrote none")
     if name == "merge_branches" and not done:
-        parts.append(f"merge_branches, which is not a default pass, would take {_count_siblings(model)} "
+        parts.append(f"merge_branches, which is not a default pass, would merge {_count_siblings(model)} "
                      f"convolutions")
     return "; ".join(parts)
 

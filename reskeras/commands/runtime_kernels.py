@@ -233,8 +233,7 @@ def _is_openvino_strided(node: Any, convolution: Any) -> bool:
     """Whether a convolution of the executed graph strides.
 
     That graph has shapes, but no strides: at stride 1 the output would be as large as the padded input less
-        the reach of the
-    kernel.  An output of one cell does not tell; there the converted model's stride counts.
+    the reach of the kernel.  An output of 1x1 does not tell; there the converted model's stride counts.
     """
     input_sides, output_sides = node.get_input_shape(0)[2:], node.get_output_shape(0)[2:]
     attributes, kernel_sides = convolution.get_attributes(), node.get_input_shape(1)[-len(output_sides):]

@@ -145,7 +145,7 @@ def test_passes_are_counted_from_the_report(resnet50):
     assert "after optimize: TF graph, TF frozen" in lines["conv + ReLU"]
     assert "push_stride (6 layers)" in lines["topology compression"]
     siblings = lines["multi-branch (siblings)"]
-    assert "merge_branches, which is not a default pass, would take 8 convolutions" in siblings
+    assert "merge_branches, which is not a default pass, would merge 8 convolutions" in siblings
     assert "not done by any of these runtimes" in lines["conv + ReLU + pool"]
 
 
