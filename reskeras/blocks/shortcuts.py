@@ -1,8 +1,7 @@
 """The shortcut of a block: the axis `shortcut`.
 
-For a new kind of shortcut add its word to `CHOICES["shortcut"]` in spec.py, a function here, and an
-preactivated to `SHORTCUTS` at the end of this file.  tests/test_tiny.py then fails until a case in CASES uses
-it.
+For a new kind of shortcut add its word to `CHOICES["shortcut"]` in spec.py, and an entry to `SHORTCUTS` at
+the end of this file.  tests/test_tiny.py then fails until a case in CASES uses it.
 """
 from __future__ import annotations
 
@@ -26,9 +25,9 @@ class BlockPlan:
     out_channels: int
     stride: int                 # 1 if `output_stride` replaced the stride by dilation
     is_strided: bool            # whether the published net has a stride here (decides which weights exist)
-    dilation: tuple[int, int]   # (of the strided convolution in the published net, of the later ones)
+    dilation: tuple[int, int]   # (of the block's strided convolution, of the convolutions after it)
     drop_path_rate: float
-    in_last_two_stages: bool               # in the last two stages
+    in_last_two_stages: bool    # DropBlock acts only there
     stage: int                  # 2 is the first
 
 
@@ -55,18 +54,17 @@ def add_shortcut(x: Tensor, preactivated: Tensor, branch: Tensor, spec: Spec, bl
 
 
 def _project(preactivated: Tensor, spec: Spec, block: BlockPlan, pool: bool = False) -> Tensor:
-    """Adds He et al.'s option B, a 1x1 convolution; `pool=True` pools first: ResNet-D (arXiv:1812.01187)."""
-    name, stride = f"{block.name}_0", block.stride
+    """He et al.'s option B: a 1x1 convolution; `pool=True` pools first: ResNet-D (arXiv:1812.01187)."""
+    name, stride, x = f"{block.name}_0", block.stride, preactivated
     if pool and block.is_strided:
-        pooling = layers.AveragePooling2D(2, strides=stride, padding="same", name=f"{name}_pool")
-        preactivated = pooling(preactivated)
+        x = layers.AveragePooling2D(2, strides=stride, padding="same", name=f"{name}_pool")(x)
         stride = 1
 
     kernel = spec.shortcut_kernel if block.is_strided else 1
     has_norm = spec.shortcut_norm and spec.order != "pre"
-    preactivated = conv(preactivated, spec, block.out_channels, kernel, name, stride=stride, normed=has_norm,
-                 dilation=block.dilation[0] if kernel > 1 else 1)
-    return norm(preactivated, spec, name) if has_norm else preactivated
+    x = conv(x, spec, block.out_channels, kernel, name, stride=stride, normed=has_norm,
+             dilation=block.dilation[0] if kernel > 1 else 1)
+    return norm(x, spec, name) if has_norm else x
 
 
 def _changes_shape(x: Tensor, block: BlockPlan) -> bool:
@@ -90,7 +88,7 @@ def _subsample(x: Tensor, block: BlockPlan) -> Tensor:
 
 
 def _identity_or_padding(x: Tensor, preactivated: Tensor, spec: Spec, block: BlockPlan) -> Tensor:
-    """Adds He et al.'s option A: every second position, and zeros for the new channels."""
+    """He et al.'s option A: every second position, and zeros for the new channels."""
     new = block.out_channels - x.shape[-1]
     if new < 0:
         raise ValueError(f"{block.name}: shortcut='pad' cannot reduce {x.shape[-1]} channels to "
@@ -112,7 +110,7 @@ def _halve_both(x: Tensor, preactivated: Tensor, branch: Tensor, spec: Spec, blo
 
 
 def _gate(is_exclusive: bool) -> JoinFunction:
-    """Makes a function: shortcut * (1 - g(x)), branch * g(x) if `is_exclusive`; g = sigmoid(W x + b)."""
+    """Makes a function: shortcut * (1 - g), and branch * g only if is_exclusive; g = sigmoid(W x + b)."""
     def gate_both(x: Tensor, preactivated: Tensor, branch: Tensor, spec: Spec, block: BlockPlan) -> Pair:
         bias = keras.initializers.Constant(spec.gate_bias)
         gate = layers.Conv2D(block.out_channels, 1, strides=block.stride, kernel_initializer=spec.initializer,
