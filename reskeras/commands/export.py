@@ -60,8 +60,9 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         float_layers: names of layers that stay in floating point in an int8 file.
         optimize: whether batch normalization is folded; the file is compared with the net as it was given.
         threads: number of threads of each runtime, in the timing.
-        thresholds: "difference" (largest allowed, relative) or "agreement" (least share of images of the same
-            class), instead of the rules of the report.
+        thresholds: fields of `Threshold` with their values, "difference" (maximum relative difference) and
+            "agreement" (minimum share of images with an equal class); they replace the whole rule: a field
+            not given requires nothing.
         strict: whether a file that does not pass is an error; otherwise it is kept, and its report says
             `passed: false`.
         verbose: whether to show a progress bar while calibrating, or a text stream to show it on instead of

@@ -65,8 +65,9 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         float_layers: names of layers that stay in floating point in an int8 file.
         optimize: whether to fold batch normalization; the file is compared with the original model.
         threads: the number of threads of each runtime when it is timed.
-        thresholds: "difference" (maximum relative difference) or "agreement" (minimum share of images with
-            an equal class), instead of `thresholds.THRESHOLDS`.
+        thresholds: fields of `Threshold` with their values, "difference" (maximum relative difference) and
+            "agreement" (minimum share of images with an equal class); they replace the whole rule: a field
+            not given requires nothing.
         strict: whether a file that does not pass is an error; otherwise it is kept, with `passed: false` in
             its report.
         verbose: whether to show progress bars while images are read and ranges are calibrated, or where to

@@ -28,8 +28,7 @@ THRESHOLDS = {
     "int8": Threshold(agreement=0.95),
 }
 
-# Instead of an agreement, if the model has learned no classes yet: its scores lie too near to each
-# other.
+# For a model that has not learned its classes: its scores are too close together for an agreement.
 UNTRAINED_THRESHOLD = Threshold(difference=0.1)
 
 
@@ -40,7 +39,9 @@ def choose_threshold(precision: str, is_trained: bool,
     Args:
         precision: a key of THRESHOLDS.
         is_trained: whether the model has learned anything.
-        thresholds: fields of `Threshold` with their values, which replace the rule.
+        thresholds: fields of `Threshold` with their values; they replace the whole rule: a field not given
+            requires nothing.
+
     Raises:
         ArgumentError: `thresholds` is not a dictionary, or names another field.
     """
@@ -61,6 +62,7 @@ def choose_threshold(precision: str, is_trained: bool,
 
 def find_fault(result: RuntimeResult, threshold: Threshold) -> str:
     """Says why the file does not pass in one runtime; "" if it passes."""
+    # decided: images whose two best classes are clearly apart
     largest, least, decided = threshold.difference, threshold.agreement, result.decided_agreement
     difference = result.max_relative_difference
     if not np.isfinite(difference):
