@@ -16,8 +16,7 @@ from .node import make_node
 
 # The allowed difference, relative to the largest output
 TOLERANCE = 1e-9
-# A net is ill-conditioned whose float64 output moves by more than this under noise in the last bit of its
-# input
+# A net is ill-conditioned if noise in the last bit of its input moves its float64 output by more than this
 SENSITIVITY_LIMIT = 1e-10
 # The largest tolerance for an ill-conditioned net: with a larger one, a check would prove nothing
 MAX_TOLERANCE = 1e-4
@@ -32,7 +31,7 @@ class EquivalenceCheck:
     """The result of a comparison of two graphs on random inputs.
 
     Args:
-        max_relative_difference: the largest difference in float64 over the largest output.
+        max_relative_difference: the largest difference in float64, divided by the largest output.
         float32_difference: the same in float32.
         sensitivity: how far noise in the last bit of its float64 input moves the first graph's own output,
             relative to the largest; None if the comparison passed without it.
@@ -48,19 +47,22 @@ class EquivalenceCheck:
         return self.sensitivity is not None and self.sensitivity > SENSITIVITY_LIMIT
 
     @property
-    def passed(self) -> bool:
-        """Whether the graphs are taken as equal.
+    def allowed(self) -> float:
+        """The largest `max_relative_difference` that passes.
 
-        The outputs of an ill-conditioned net may differ by a hundred times its `sensitivity`, but at most by
-        MAX_TOLERANCE.
+        For an ill-conditioned net it is a hundred times its `sensitivity`, but at most MAX_TOLERANCE.
         """
-        allowed = TOLERANCE
-        if self.is_ill_conditioned:
-            allowed = min(max(TOLERANCE, 100 * (self.sensitivity or 0)), MAX_TOLERANCE)
-        return self.max_relative_difference <= allowed
+        if not self.is_ill_conditioned:
+            return TOLERANCE
+        return min(max(TOLERANCE, 100 * (self.sensitivity or 0)), MAX_TOLERANCE)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the graphs are taken as equal."""
+        return self.max_relative_difference <= self.allowed
 
     def __str__(self) -> str:
-        text = f"{self.max_relative_difference:.1e} relative in float64 (allowed {TOLERANCE:.0e})"
+        text = f"{self.max_relative_difference:.1e} relative in float64 (allowed {self.allowed:.0e})"
         text += f", {self.float32_difference:.1e} in float32"
         if not self.is_ill_conditioned:
             return text
@@ -74,8 +76,7 @@ class EquivalenceChecker:
 
     Args:
         graph: the graph to compare with.
-        sizes: sizes of the images, in pixels, if the graph leaves them open; otherwise only the first one
-            counts.
+        sizes: sizes of the images, in pixels, if the graph leaves them open; otherwise they are ignored.
     """
 
     graph: Graph
@@ -190,7 +191,7 @@ def _run(model: keras.Model, images: Any) -> list[np.ndarray]:
 
 
 def _make_random_inputs(model: keras.Model, sizes: tuple[int, ...], dtype: str) -> list[Any]:
-    """Makes inputs for `model(inputs)`, nested as it needs and as large as normalized images.
+    """Makes inputs for `model(inputs)`, nested as it needs; the values are in the range of normalized images.
 
     Raises:
         ValueError: for an input of strings.
@@ -215,7 +216,7 @@ def _max_difference(outputs: list[np.ndarray], expected: list[np.ndarray]) -> fl
 
 
 def _relative_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference over the largest value of `a`; infinity if they cannot be compared."""
+    """The largest difference, divided by the largest value of `a`; infinity if they cannot be compared."""
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return float("inf")
     return float(np.abs(a - b).max(initial=0) / max(np.abs(a).max(initial=0), np.finfo("float64").tiny))

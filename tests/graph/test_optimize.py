@@ -139,7 +139,8 @@ def test_an_ill_conditioned_net_is_not_blamed_on_a_pass():
     reference = Graph.of(model)
     check = check_equivalence(reference, fold_bn(reference).graph)
     assert check.max_relative_difference > 1e-9 and check.is_ill_conditioned and check.passed
-    assert "ill-conditioned" in str(check)
+    assert "ill-conditioned" in str(check) and f"(allowed {check.allowed:.0e})" in str(check)
+    assert 1e-9 < check.allowed <= 1e-4
     # an error of algebra is larger than that
     assert not check_equivalence(reference, wrong(reference).graph).passed
     assert not EquivalenceCheck(1e-8, 1e-8, sensitivity=1e-12).passed
