@@ -1,10 +1,10 @@
-"""If all readers subsample, computes only the positions that they read: S f(x) becomes f' S x.
+"""If all readers subsample, computes only the positions that they read: S f(x) becomes f(S x).
 
-Intel calls this "lossless topology compression".  S keeps every s-th position: a 1x1 convolution or a 1x1 max
-pool with that stride.  It commutes with layers that act on each position alone (activation, normalization,
-sums of tensors of one size, 1x1 convolutions) and stops at a k x k convolution, which then gets the stride:
-padding="same" becomes explicit, because with a stride it would depend on the size.  Another branch that
-cannot get the stride gets a 1x1 max pool.
+Intel calls this "lossless topology compression".  S keeps every s-th position: it is the stride of a 1x1
+convolution or of a 1x1 pool.  It commutes with layers that act on each position alone (activation,
+normalization, sums of tensors of one size, 1x1 convolutions) and stops at a k x k convolution, which then
+gets the stride; its padding="same" becomes a padding layer, because with a stride "same" depends on the image
+size.  Another branch that cannot get the stride gets a 1x1 max pool.
 """
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class StrideMove:
         sizes = {shape[1:3] if shape and len(shape) == 4 else None for shape in shapes}
         if len(sizes) > 1 or None in sizes or len(set(node.inputs)) < len(node.inputs) or \
                 node.config.get("axis", -1) not in (-1, 3):
-            return False        # a broadcast gate has one position, which is needed everywhere
+            return False        # inputs of different sizes: a gate of one position cannot be subsampled
         self._put(node, tuple(self._subsample_input(ref, node) for ref in node.inputs))
         return True
 
@@ -138,7 +138,8 @@ class StrideMove:
         source = self.graph.get_node(node.inputs[0])
         self.cheaper.append(node.name)
         if kernel == (1, 1) and not is_depthwise and self._has_one_reader(source) and self._subsample(source):
-            return True         # the stride is already above; this convolution gets only what it needs
+            # a layer above took the stride; this convolution now reads only the positions it needs
+            return True
         if dilation != (1, 1) and kernel != (1, 1):
             self.cheaper.pop()
             return False        # Keras allows no stride together with dilation
