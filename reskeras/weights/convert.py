@@ -1,7 +1,7 @@
-"""From the tensors of a file to the variables of a net: renamed, transposed, matched one to one, assigned.
+"""From the tensors of a file to the variables of a net: matched one to one, transposed, assigned.
 
     file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
-         -> convert.py (rename, transpose, match) -> load.py assigns
+         -> convert.py (renames Keras layers, matches, transposes) -> load.py assigns
 
 An array has one of two kinds of keys.  A *PyTorch key* is the name that another package gives a tensor; the
 array then has PyTorch's order of axes.  A *Keras key* is "layer.#index", the layer's name and the index of
@@ -9,7 +9,8 @@ the variable in it; the array then has Keras' order of axes.
 
 Example: timm's "layer1.0.conv1.weight" (64, 64, 1, 1) is one of the names that name_rules.py gives for the
 variable "conv2_block1_1_conv.kernel".  `match_tensors` finds it by that name, transposes it to (1, 1, 64,
-64), and puts both into a `TensorMatch`.  weights/__init__.py shows all steps.
+64), and puts both into a `TensorMatch`.  Before that, `rename_tensors` gives our names to the layers in Keras
+keys.  weights/__init__.py shows all steps.
 """
 from __future__ import annotations
 
@@ -51,11 +52,11 @@ def assign_tensors(model: keras.Model, arrays: Arrays, source: str) -> None:
     Args:
         model: the net.
         arrays: the arrays of a file, with PyTorch keys or Keras keys (see above).
-        source: what they are called in an error.
+        source: the name of the file or checkpoint in an error.
 
     Raises:
         ValueError: if they do not match; the message lists variables without a tensor, tensors without a
-            variable, and unequal shapes.
+            variable, tensors that fit two variables, and unequal shapes.
     """
     for match in match_tensors(model, rename_tensors(model, arrays), source):
         match.variable.assign(match.array)
@@ -86,8 +87,8 @@ def match_tensors(model: keras.Model, arrays: Arrays, source: str,
     Args:
         model: the net.
         arrays: as `rename_tensors` returns them.
-        source: what they are called in an error.
-        random_layers: layers that keep their variables.
+        source: the name of the file or checkpoint in an error.
+        random_layers: names of layers that keep their random values.
 
     Returns:
         A match for every variable of the other layers.  Only the classifier of a file may be left over, if
@@ -95,9 +96,10 @@ def match_tensors(model: keras.Model, arrays: Arrays, source: str,
 
     Raises:
         ValueError: if they do not match; the message lists variables without a tensor, tensors without a
-            variable, and unequal shapes.
+            variable, tensors that fit two variables, and unequal shapes.
     """
-    matches, missing, unequal, used = [], [], [], set()
+    matches, missing, unequal, ambiguous = [], [], [], []
+    used: dict[str, str] = {}       # key of the tensor -> name of the variable
     for name, variable, keys in list_variables(model):
         if name.partition(".")[0] in random_layers:
             continue
@@ -111,13 +113,13 @@ def match_tensors(model: keras.Model, arrays: Arrays, source: str,
         if array.shape != shape:
             unequal.append(f"{name} {shape} and {key} {tuple(arrays[key].shape)}")
         if key in used:
-            unequal.append(f"{name} and another variable: both are {key}")
-        used.add(key)
+            ambiguous.append(f"{key} ({used[key]} and {name})")
+        used[key] = name
         matches.append(TensorMatch(variable, name, key, array))
 
     unused = [k for k in arrays if k not in used and not (is_headless(model) and _is_head_key(k))]
     problems = {"variables of the net without a tensor": missing, "tensors without a variable": unused,
-                "unequal shapes (net and file)": unequal}
+                "tensors that fit two variables": ambiguous, "unequal shapes (net and file)": unequal}
     if any(problems.values()):
         raise ValueError(f"{source} does not fit {model.name}: " + "; ".join(
             f"{len(names)} {what}: {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}"
@@ -172,7 +174,7 @@ def _to_keras_axes(array: np.ndarray, shape: tuple[int, ...], is_pytorch: bool) 
 
 
 def _to_variable_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Converts an array in Keras' order for a variable of another layer that computes the same."""
+    """Converts an array in Keras' order, if another kind of layer than ours saved it."""
     rank = len(shape)
     if array.ndim == 4 and rank == 2 and array.shape[:2] == (1, 1):     # a 1x1 convolution for a dense layer
         return array.reshape(array.shape[2:])

@@ -1,7 +1,7 @@
 """Implements `weights=`: loads a file or a published checkpoint into the variables of a net.
 
     file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
-         -> convert.py (rename, transpose, match) -> load.py assigns
+         -> convert.py (renames Keras layers, matches, transposes) -> load.py assigns
 
 `load_weights` calls all of this, in this order.  weights/__init__.py follows one tensor through it: timm's
 "layer1.0.conv3.weight" (256, 64, 1, 1) is assigned to "conv2_block1_3_conv/kernel" (1, 1, 64, 256).

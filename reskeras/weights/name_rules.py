@@ -1,11 +1,12 @@
 """The rules for the names of our layers in other packages' files.  No framework is imported here.
 
     file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
-         -> convert.py (rename, transpose, match) -> load.py assigns
+         -> convert.py (renames Keras layers, matches, transposes) -> load.py assigns
 
 Example: the kernel of our layer "conv2_block1_1_conv" is "layer1.0.conv1.weight" in timm's file.  The pattern
 `conv(\\d+)_block(\\d+)_(\\d)_conv` gives the groups 2, 1, 1; with them, the name "layer{0:-1}.{1:-1}.conv{2}"
-becomes "layer1.0.conv1"; and a kernel is a "weight" in PyTorch.  weights/__init__.py has the rest.
+becomes "layer1.0.conv1"; and a kernel is a "weight" in PyTorch.  weights/__init__.py has the rest.  Files in
+Keras' layout have rules the other way, which give our names to their layers.
 
 In a rule, {0}, {1} ... are the groups of the pattern; {0:-1} is the first group minus one, since other
 packages count stages and blocks from 0.  "|" separates the names that several sources use; the first name

@@ -1,7 +1,7 @@
 """Reads a file of weights into arrays by name, with one reader per format; nothing in a file is executed.
 
     file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
-         -> convert.py (rename, transpose, match) -> load.py assigns
+         -> convert.py (renames Keras layers, matches, transposes) -> load.py assigns
 
 PyTorch's tensors keep their names, "layer1.0.conv1.weight".  The variables of Keras' files are called
 "layer.#index", "conv2_block1_1_conv.#0", since older files do not have the variables' own names.

@@ -103,7 +103,10 @@ def test_same_tensor_twice_is_refused(monkeypatch):
     assert len({p.key for p in match_tensors(model, arrays, "file")}) == len(model.weights)
     monkeypatch.setattr(convert, "get_pytorch_names",
                         lambda layer, *rest: get_pytorch_names(layer.replace("_2_", "_1_"), *rest))
-    with pytest.raises(ValueError, match="layer1.0.conv1.weight"):
+    with pytest.raises(
+        ValueError, match=r"tensors that fit two variables: layer1\.0\.conv1\.weight "
+        r"\(conv2_block1_1_conv\.kernel and conv2_block1_2_conv\.kernel\)"
+    ):
         match_tensors(model, rename_tensors(model, torch_arrays(net())), "file")
 
 
