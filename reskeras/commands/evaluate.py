@@ -73,8 +73,8 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
         data: "folder:PATH", "tfrecord:GLOB", "tfds:NAME", "npz:FILE", "cifar10", "cifar100", "digits", or
             arrays (images, labels).
         split: "test" or "train", if the data have both.
-        crops: 1, or 10 as in the tables of AlexNet and He et al.: the corners and the center of the square of
-            which the single crop is the center, and their mirror images; the mean of their scores counts.
+        crops: 1, or 10 as in the tables of AlexNet and He et al.: the four corners and the center of the
+            central square of the resized image, and their mirror images; the mean of their scores counts.
         scales: instead of crops: shorter sides in pixels, such as 224, 256, 384, 480, 640 in He et al. §3.4.
             The net, which must take images of any size, sees the center square at each; the mean of its
             scores counts.
@@ -88,7 +88,8 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
 
     Raises:
         ArgumentError: for a wrong value of an argument.
-        ValueError: for a class of the data that the net does not have, and as `reskeras.predict`.
+        ValueError: if the data have a class that the net does not have; also the errors of
+            `reskeras.predict`.
         FileNotFoundError: if there is no such file or folder.
 
     Example:
@@ -112,15 +113,15 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     metadata = net.metadata.override(preprocessing, labels)
     prepare = metadata.get_preprocessing(net.shape, net.name)
     datasets = _open_datasets(source, prepare, net.name, crops, scales, batch_size, max_unreadable)
-    # it compiles, so it is not timed
+    # the first call compiles, so it is not timed
     first_call = np.zeros((1, *prepare.size, len(prepare.mean)), "float32")
-    number = _compute_scores(net, first_call).shape[1]
-    class_map = map_classes(source, metadata, number)
+    class_count = _compute_scores(net, first_call).shape[1]
+    class_map = map_classes(source, metadata, class_count)
 
     hits, count, start = np.zeros(2, int), 0, time.perf_counter()
-    for images, y in _iterate_views(datasets, crops, prepare.size):
-        truth = _map_labels(y, class_map, number, source.name)
-        scores: Any = sum(_to_probabilities(_compute_scores(net, view)) for view in images)
+    for views, y in _iterate_views(datasets, crops, prepare.size):
+        truth = _map_labels(y, class_map, source.name)
+        scores: Any = sum(_to_probabilities(_compute_scores(net, view)) for view in views)
         order = np.argsort(-np.asarray(scores, "float64"), axis=1, kind="stable")[:, :5]
         hits += [(order[:, 0] == truth).sum(), (order == truth[:, None]).any(1).sum()]
         count += len(truth)
@@ -130,9 +131,8 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     if not count:
         raise ValueError(f"{source.name}: none of its images can be read; the first one is {unreadable[0]}")
     top1, top5 = (100 * float(hit) / count for hit in hits)
-    return Evaluation(net.name, source.name, count, top1, top5 if number > 5 else None, count / seconds,
-                      prepare.size,
-                      crops, scales, unreadable, get_published_accuracy(metadata))
+    return Evaluation(net.name, source.name, count, top1, top5 if class_count > 5 else None, count / seconds,
+                      prepare.size, crops, scales, unreadable, get_published_accuracy(metadata))
 
 
 def print_result(evaluation: Evaluation, json: bool = False) -> int:
@@ -151,7 +151,7 @@ def _check_views(crops: int, scales: Iterable[int]) -> tuple[int, tuple[int, ...
     if any(side < 1 for side in sides):
         raise ArgumentError("scales", given, "shorter sides in pixels, each a whole number of at least 1")
     if sides and count > 1:
-        raise ArgumentError("scales", sides, f"1 as `crops` with them, not {count}")
+        raise ArgumentError("crops", count, "1 if scales are given")
     return count, sides
 
 
@@ -178,20 +178,20 @@ def _iterate_views(datasets: list[ImageDataset], crops: int,
             yield [x.numpy(), *(other.numpy() for other, _ in others)], y.numpy()
 
 
-def map_classes(source: DataSource, metadata: ModelMetadata, number: int) -> np.ndarray:
-    """Finds the number in the net of each class of the data: by WordNet id or name, if the data have names.
+def map_classes(source: DataSource, metadata: ModelMetadata, class_count: int) -> np.ndarray:
+    """For each class of the data, finds its index in the net: by WordNet id or name, if the data have names.
 
     Args:
         source: the labelled images.
         metadata: metadata of the net.
-        number: how many classes the net has.
+        class_count: how many classes the net has.
 
     Raises:
         ValueError: for classes of the data that the net does not have; the message names them.
     """
-    known = metadata.get_classes(number)
+    known = metadata.get_classes(class_count)
     if not source.classes:
-        return np.arange(number)[int(known[0][0] == "background"):]
+        return np.arange(class_count)[int(known[0][0] == "background"):]
 
     numbers: dict[str, list[int]] = {}      # WordNet id or name -> the net's classes
     for i, names in enumerate(known):
@@ -204,8 +204,7 @@ def map_classes(source: DataSource, metadata: ModelMetadata, number: int) -> np.
         if not metadata.labels:
             hint = "; the net does not say what its classes are called: give `labels`"
         raise ValueError(f"{source.name}: the net does not have {len(missing)} of its {len(source.classes)} "
-                         f"classes, such as "
-                         f"{missing[0]!r}{hint}")
+                         f"classes, such as {missing[0]!r}{hint}")
     ambiguous = [name for name in source.classes if len(numbers[_normalize_name(name)]) > 1]
     if ambiguous:
         count = len(numbers[_normalize_name(ambiguous[0])])
@@ -218,11 +217,11 @@ def _normalize_name(name: str) -> str:
     return name.lower().replace("_", " ").strip()
 
 
-def _map_labels(y: np.ndarray, class_map: np.ndarray, number: int, name: str) -> np.ndarray:
+def _map_labels(y: np.ndarray, class_map: np.ndarray, name: str) -> np.ndarray:
     """The labels of images as classes of the net.  Raises: ValueError for a label beyond its classes."""
     if y.min() < 0 or y.max() >= len(class_map):
         label = y.max() if y.min() >= 0 else y.min()
-        raise ValueError(f"{name}: it has a class {label}; the net has {number}, from 0 on")
+        raise ValueError(f"{name}: label {label} is not one of 0 ... {len(class_map) - 1}")
     classes: np.ndarray = class_map[y]
     return classes
 

@@ -49,8 +49,8 @@ def open_training_sources(arguments: FitArguments) -> TrainingSources:
     if validation is not None and validation.stream is None:
         highest = validation.labels.max()
         if highest >= classes:
-            raise ValueError(f"{validation.name} has a class {highest}; "
-                             f"{train.name} has {classes}, from 0 on")
+            raise ValueError(f"{validation.name}: label {highest} is not one of 0 ... {classes - 1}, the "
+                             f"classes of {train.name}")
     return TrainingSources(train, validation, classes)
 
 
@@ -111,7 +111,7 @@ def _count_classes(images: DataSource, classes: int | None) -> int:
         raise ValueError(f"{images.name} has one class: expected two or more to distinguish")
     if not is_stream and images.labels.max() >= count:
         raise ArgumentError("classes", classes, f"at least {images.labels.max() + 1}, because {images.name} "
-                            f"has a class {images.labels.max()}, from 0 on")
+                            f"has the label {images.labels.max()}; the first class is 0")
     return count
 
 
@@ -129,7 +129,7 @@ def count_images(images: DataSource, classes: int) -> int:
         return state[0] + 1, tf.maximum(state[1], tf.cast(example[1], tf.int64))
     total, highest = images.stream().reduce((np.int64(0), np.int64(0)), count)
     if highest >= classes:
-        raise ValueError(f"{images.name} has a class {int(highest)}; expected {classes} classes, from 0 on")
+        raise ValueError(f"{images.name}: label {int(highest)} is not one of 0 ... {classes - 1}")
     return int(total)
 
 
