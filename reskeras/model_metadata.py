@@ -31,7 +31,7 @@ METADATA_KEY = "memory"
 _FIELD_KEYS = {"weights": "weights", "preprocessing": "preprocessing", "labels": "labels",
                "includes_preprocessing": "scales"}
 
-# Class names of layers and operations before a net that scale pixels, and of those that do not
+# Layers and operations before a net, by class name: those that scale pixels, those that do not
 _SCALING = re.compile("Rescaling|Normalization|Multiply|Add|Subtract|Divide|TrueDivide")
 _NOT_SCALING = re.compile(r"InputLayer|Resizing|CenterCrop|ResizeAndCrop|ReverseChannels|GetItem|Cast|"
                           r"Random\w+|RandAugment|AugMix")
@@ -80,10 +80,10 @@ class ModelMetadata:
             include_labels: whether the net's classes are the checkpoint's.
         """
         metadata = cls(checkpoint.name, resolve_preprocessing(checkpoint), checkpoint.labels)
-        return metadata._for_outer_model(include_preprocessing, include_labels)
+        return metadata._adapt(include_preprocessing, include_labels)
 
-    def _for_outer_model(self, scales_pixels: bool, keeps_classes: bool) -> ModelMetadata:
-        """The metadata of a model that contains this net; it may scale pixels first."""
+    def _adapt(self, scales_pixels: bool, keeps_classes: bool) -> ModelMetadata:
+        """The metadata of a model made from this net, which may scale pixels first or change the classes."""
         preprocessing = self.preprocessing
         if preprocessing and scales_pixels:
             preprocessing = preprocessing.without_scaling()
@@ -117,7 +117,8 @@ class ModelMetadata:
         """
         if self.preprocessing is None:
             raise ArgumentError(
-                "preprocessing", None, f"the checkpoint with the same preprocessing, such as {EXAMPLE}",
+                "preprocessing", None,
+                f"a checkpoint whose preprocessing this model needs, such as {EXAMPLE}",
                 hint=f"{name} does not say how its images are prepared, and a wrong guess would go unnoticed")
         return self.preprocessing.for_input_shape(shape, test)
 
@@ -154,9 +155,9 @@ def _unpickle(function: str, arguments: tuple[Any, ...]) -> Any:
     return getattr(ModelWithMetadata, function)(*arguments)
 
 
-# A file has the registered name, and Keras' own class name and module.  So Keras without this package opens a
-# net made of Keras layers as a functional model without metadata, and tools that read the class name
-# recognize it.
+# A saved file contains our registered name, but Keras' own class name and module.  So Keras without this
+# package opens a net made of Keras layers as a functional model without metadata, and tools that read the
+# class name recognize it.
 ModelWithMetadata.__name__, ModelWithMetadata.__module__ = "Functional", get_functional_module()
 keras.saving.register_keras_serializable("reskeras", "Net")(ModelWithMetadata)
 
@@ -223,7 +224,7 @@ def get_metadata(model: keras.Model) -> ModelMetadata:
             inner_scales = get_metadata(layer).includes_preprocessing
             if metadata is None:
                 keeps_classes = not any(getattr(later, "weights", ()) for later in layers)
-                metadata = inner._for_outer_model(scales_pixels, keeps_classes)
+                metadata = inner._adapt(scales_pixels, keeps_classes)
             scales_pixels = scales_pixels or inner_scales
             break
         if _SCALING.fullmatch(class_name):
@@ -294,5 +295,6 @@ def _find_preprocessing(source: Any, without_scaling: bool) -> Preprocessing:
         reason = "this model scales its pixels inside and does not say how"
     if preprocessing is None:
         raise ArgumentError("preprocessing", source.name,
-                            f"the checkpoint that it was trained like, such as {EXAMPLE}", hint=reason)
+                            f"a checkpoint with the preprocessing of its training, such as {EXAMPLE}",
+                            hint=reason)
     return preprocessing.without_scaling() if without_scaling else preprocessing

@@ -176,7 +176,7 @@ def test_a_net_that_scales_inside_tells_another_by_its_weights():
     assert get_metadata(scaled()).override(preprocessing=scaled()).preprocessing == unscaled
     unknown = scaled()
     unknown.metadata = replace(unknown.metadata, weights="")
-    with pytest.raises(ValueError, match="preprocessing='scaled': expected the checkpoint.*does not say how"):
+    with pytest.raises(ValueError, match="preprocessing='scaled': expected a checkpoint.*does not say how"):
         get_metadata(net(None)).override(preprocessing=unknown)
 
 
