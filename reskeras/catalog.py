@@ -4,7 +4,7 @@ How `create("timm/resnest50d")` becomes a model:
 
 1. `find_variant` looks the name up: "timm/resnest50d" is another package's name for the variant "resnest50"
    (`variants.py`; the names come from its `sources` and from the table of checkpoints).
-2. `create` calls the variant with the caller's arguments (`builder.py`), which finds the default
+2. `create` calls the variant (`builder.py`) with the caller's arguments; the variant finds the default
    checkpoint and the Spec.
 3. The variant calls `build` (`build.py`), which makes stem, blocks and head (`blocks/`) and loads the
    checkpoint's tensors (`weights/`).
@@ -73,8 +73,9 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
         source_name = name.partition(".")[0]
         weights = arguments["weights"] = find_checkpoint(variant.name, weights, source_name)
         if isinstance(weights, Checkpoint) and not source_fields.items() <= weights.spec_fields.items():
-            raise ValueError(f"{source_name!r} has {source_fields}; the checkpoint {weights.name} is for "
-                             f"{weights.source_net!r}, without these fields; use create({weights.name!r})")
+            raise ValueError(f"{source_name!r} needs the fields {source_fields}; the checkpoint "
+                             f"{weights.name} belongs to {weights.source_net!r}, which does not have them; "
+                             f"use create({weights.name!r})")
     return variant(**{**source_fields, **arguments})
 
 
@@ -125,7 +126,7 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
     """
     name = os.fspath(path)
     if not name.endswith(".keras"):
-        raise ValueError(f"{name}: expected a .keras file; other files do not contain the layers of the net")
+        raise ValueError(f"{name}: expected a .keras file; reskeras does not open models from other files")
     if not os.path.exists(name):
         raise FileNotFoundError(f"{name}: no such file")
 
@@ -181,7 +182,7 @@ def list_source_names() -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def list_builders() -> dict[str, str]:
-    """Lists name of the builder -> name of the variant: "ResNet50D" -> "resnet50d"."""
+    """A dict from the builder's name to the variant's name: "ResNet50D" -> "resnet50d"."""
     return {variant.builder: variant.name for variant in variants.VARIANTS.values()}
 
 
@@ -197,8 +198,8 @@ def get_builder(name: str) -> Variant:
 def _suggest_spelling(name: str, spelling: dict[str, str]) -> str:
     """The end of an error message, "; did you mean 'x'?", or "" if no known name is similar.
 
-    Only letters and digits count.  Suggests the first that exists of: the same name (also of another
-    package); the shortest name that begins with it; a name that ends with it; a similar name.
+    Only letters and digits count.  Tries in this order: the same name (also of another package); the
+    shortest name that begins with it; a name that ends with it; a similar name.
 
     Args:
         name: the name that was given.
