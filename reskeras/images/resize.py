@@ -1,4 +1,4 @@
-"""Resizes and crops: computes sizes and margins; a Keras layer resizes by two products with matrices.
+"""Resizes and crops: functions for the sizes and margins, and a Keras layer (two matrix products).
 
 An image is resized and then cropped (or padded) to the size that a net takes.  `compute_resized_size` and
 `compute_margins` compute the numbers; preprocessing.py resizes with TensorFlow, `ResizeAndCrop` with
@@ -49,7 +49,7 @@ def compute_resized_size(height: Any, width: Any, target: Size, mode: str, minim
     if mode == "border":
         return (minimum(target_height, _divide_and_round(height * target_width, width)),
                 minimum(target_width, _divide_and_round(width * target_height, height)))
-    if target_height == target_width:   # torchvision's Resize drops the fraction, timm's rounds
+    if target_height == target_width:   # a square: drops the fraction, as torchvision; below: rounds, as timm
         return (maximum(target_height, height * target_height // width),
                 maximum(target_width, width * target_width // height))
     return (maximum(target_height, _divide_and_round(height * target_width, width)),
@@ -115,7 +115,7 @@ class ResizeAndCrop(layers.Layer):
         across = self._make_matrix(width, new_width, self.size[1], x.dtype)
         down = self._make_matrix(height, new_height, self.size[0], x.dtype)
 
-        # along the rows first and clipped between, as in Pillow
+        # first the width, then the height; clipped after each, as in Pillow
         x = _clip(ops.matmul(across, x - fill) + fill)
         x = ops.reshape(x - fill, (-1, height, self.size[1] * channels))
         x = _clip(ops.reshape(ops.matmul(down, x), (-1, *self.size, channels)) + fill)

@@ -131,9 +131,9 @@ class TrainingLoop:
             values_to_minimize = [-a for a in accuracies] or state.history.get("loss", [])
             plateaus = count_plateaus(values_to_minimize, config.training.patience)
             self._optimizer.learning_rate = phase.learning_rate * config.training.decay_factor ** plateaus
-        if state.logs is None:
+        if state.logs is None:  # otherwise resumed after the training of this epoch, before its validation
             self._train_epoch(phase)
-            if config.validation is not None or self.is_stop_requested and self.can_save_alone:
+            if config.validation is not None or (self.is_stop_requested and self.can_save_alone):
                 self.save_checkpoint()
                 self.stop_if_requested()
 
@@ -202,7 +202,7 @@ class TrainingLoop:
         return float(keras.ops.convert_to_numpy(rate))
 
     def _stop_phase_early(self, phase: Phase) -> bool:
-        """Whether EarlyStopping ended the phase; if so, resets EarlyStopping for the next phase.
+        """Ends the phase if EarlyStopping stopped it: resets the callback, saves.  Returns: whether it did.
 
         Any other callback that stops, such as TerminateOnNaN, stops the whole run.
         """

@@ -59,8 +59,8 @@ class Recipe:
         """The recipe with some values replaced.
 
         If epochs replace steps, or steps replace epochs, milestones and warm-up keep their share of the
-        training. A new `size` also changes the crops in `augmentation`, if that is not given, and an
-        equal `test_size`.
+        training. A new `size` also changes the crops in `augmentation` (if that is not given), and
+        `test_size` if it was equal to the old `size`.
 
         Args:
             training: fields of `Training`, as {"epochs": 10} or ["epochs=10"].
