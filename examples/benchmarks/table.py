@@ -250,7 +250,7 @@ def summary(folder: pathlib.Path) -> str:
         return None if number is None else 1 / number
     names = {
         "timm": "timm, channels_last", "stock": "Keras' own layers",
-        "strided slices": "the same net, with TensorFlow's own gradient of a slice"}
+        "strided slices": "the same net without our faster gradient of strided slices"}
     kinds = {
         "best timm / best, float32": (
             "inference, float32", "timm's best: eager, channels_last, torch.compile"),
@@ -279,7 +279,7 @@ def summary(folder: pathlib.Path) -> str:
     return "\n".join(
         [
             *lines(
-                ["", "against", "times as fast", "measured reliably, of"],
+                ["", "against", "times as fast", "reliable measurements"],
                 [
                     [
                         what, against,
