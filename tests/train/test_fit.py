@@ -144,7 +144,8 @@ def test_resume_says_what_is_wrong(tuned, photos, tmp_path, capsys):
     (copy / "run.json").write_bytes((output / "run.json").read_bytes())
     with pytest.raises(
         FileNotFoundError,
-        match="before it saved the first one; the same command with output='.*copy' starts it again"):
+        match="before it saved the first one; the same command with this folder as `output` starts it "
+              "again"):
         reskeras.fit(resume=copy)
     assert check_empty(copy) == copy                     # and it does
     (copy / "log.csv").touch()

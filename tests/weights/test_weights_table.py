@@ -209,7 +209,7 @@ def test_a_tag_of_another_net():
         match="'resnet18.a1_in1k': expected weights of resnet50v1_5; these are weights of resnet18",
     ):
         reskeras.ResNet50V1_5(weights="timm/resnet18.a1_in1k")
-    with pytest.raises(ValueError, match="pool.*senet154.gluon_in1k is of .timm/senet154."):
+    with pytest.raises(ValueError, match="pool.*senet154.gluon_in1k belongs to .timm/senet154."):
         reskeras.create("timm/legacy_senet154", weights="gluon_in1k")
     with pytest.raises(ValueError, match="expected None, a tag"):
         reskeras.ResNet50D(weights=3)
