@@ -3,7 +3,8 @@
 How `create("timm/resnest50d")` becomes a model:
 
 1. `find_variant` looks the name up: "timm/resnest50d" is another package's name for the variant "resnest50"
-   (`variants.py`; the names come from its `sources` and from the table of checkpoints).
+   (`variants.py`; the names come from its `sources` and `SOURCES_WITH_OTHER_FIELDS`, and from the table of
+   checkpoints).
 2. `create` calls the variant (`builder.py`) with the caller's arguments; the variant finds the default
    checkpoint and the Spec.
 3. The variant calls `build` (`build.py`), which makes stem, blocks and head (`blocks/`) and loads the
@@ -55,6 +56,7 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
             argument.
         TypeError: for an unknown argument; the message suggests the nearest name.
         OSError: if published weights cannot be downloaded or read.
+        ImportError: for weights that only PyTorch can read, if it is not installed.
 
     Example:
         >>> model = reskeras.create("resnet50d", classes=10)
@@ -242,7 +244,7 @@ class VariantCost:
 
 @functools.cache
 def read_costs() -> dict[str, VariantCost]:
-    """Reads name of the variant -> its cost from costs.csv; a test computes the values again."""
+    """Reads costs.csv: a dict from the variant's name to its cost.  A test computes the values again."""
     with COSTS_FILE.open(newline="") as file:
         return {line["row"]: VariantCost(int(line["params"]), int(line["macs"]))
                 for line in csv.DictReader(file)}

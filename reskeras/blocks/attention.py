@@ -5,6 +5,7 @@ For a new attention block add
 2. a function here that makes its layers, and
 3. an entry to `ATTENTIONS` at the end of this file.  tests/test_tiny.py then fails until a case in CASES
    uses it.
+CONTRIBUTING.md shows all steps with an example.
 """
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ def squeeze_excite(x: Tensor, spec: Spec, name: str) -> Tensor:
     """
     channels, se = x.shape[-1], spec.attention
     assert isinstance(se, SE)
-    # round_limit 0: SE rounds to the nearest multiple, even if that removes more than a tenth
+    # round_limit 0: always the nearest multiple; by default the next higher one if a tenth would be lost
     hidden = make_divisible(channels * se.ratio, se.divisor, round_limit=0)
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_squeeze")(x)
     gate = layers.Conv2D(hidden, 1, kernel_initializer=spec.initializer, name=f"{name}_se_reduce")(gate)

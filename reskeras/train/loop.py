@@ -28,7 +28,10 @@ from .training_config import TrainingConfig
 
 
 class TrainingLoop:
-    """A training run: phases of epochs; each epoch has a validation, a log and a checkpoint.
+    """A training run: phases of epochs.
+
+    After each epoch: the validation if there are validation data, the log and the checkpoint if there is a
+    run folder.
 
     Args:
         config: what to train.
@@ -112,8 +115,8 @@ class TrainingLoop:
         config = self.config
         with config.strategy.scope() if config.strategy else contextlib.nullcontext():
             self.trainer = strategies.distributable(config.model)
-            # the policy decides whether Keras scales the loss; a model made from layers, or loaded from a
-            # file, has none
+            # the policy decides whether Keras scales the loss; a model made from layers or loaded from a file
+            # has no policy of its own, so it is taken from the first layer with weights
             self.trainer.dtype_policy = next(layer.dtype_policy for layer in self._freezer.layers
                                              if layer.weights)
             self._optimizer = make_optimizer(config.training, phase.learning_rate, config.micro_batches)

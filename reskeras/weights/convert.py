@@ -91,8 +91,8 @@ def match_tensors(model: keras.Model, arrays: Arrays, source: str,
         random_layers: names of layers that keep their random values.
 
     Returns:
-        A match for every variable of the other layers.  Only the classifier of a file may be left over, if
-        the net has none.
+        A match for every variable of the other layers.  If the net has no classifier, that of the file
+        is not used; all other tensors must be.
 
     Raises:
         ValueError: if they do not match; the message lists variables without a tensor, tensors without a
@@ -128,7 +128,7 @@ def match_tensors(model: keras.Model, arrays: Arrays, source: str,
 
 
 def list_variables(model: keras.Model) -> list[tuple[str, keras.Variable, list[str]]]:
-    """Lists the variables of a net that a file of weights has, so not the state of random generators.
+    """Lists the variables that files of weights have: all except the state of random generators.
 
     Returns:
         For each variable (our name, the variable, the keys that its tensor may have in a file).
@@ -215,8 +215,8 @@ def _rename_numbered_layers(model: keras.Model, arrays: Arrays) -> dict[str, np.
 def _list_in_creation_order(model: keras.Model) -> list[Any]:
     """The layers in the order in which Keras' code makes them: module by module, branch by branch.
 
-    `model.layers` is sorted by depth, so the branches of a module are mixed there.  In Keras' code a block's
-    projection is made last.
+    `model.layers` is sorted by depth, so the branches of a module are mixed there.  The code that wrote these
+    files makes a block's projection last.
     """
     position: dict[str, int] = {}
     for i, layer in enumerate(model.layers):

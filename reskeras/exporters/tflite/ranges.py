@@ -4,10 +4,12 @@ The converter runs the model on the calibration images and keeps the smallest an
 sees of each tensor.  `calibration_method` says what is made of them:
 
 * "minmax": these are the range.
-* "percentile": the range leaves out the outermost values, equally many at either end; 99.99 % stay inside.
+* "percentile": the range leaves out equally many values at either end; of the values other than zero,
+  99.99 % stay inside.
 * "mse": the range is the share of [smallest, largest] whose levels have the least mean squared error.
 
-A few values far from all others cost these their precision; the last two methods clip the few instead.
+With "minmax", a few very large values make the steps coarse for all others; the other two methods clip the
+few.
 """
 from __future__ import annotations
 
