@@ -28,10 +28,7 @@ from .training_config import TrainingConfig
 
 
 class TrainingLoop:
-    """A training run: phases of epochs.
-
-    After each epoch: the validation if there are validation data, the log and the checkpoint if there is a
-    run folder.
+    """A training run: phases of epochs, each epoch with its validation, log and checkpoint, where asked for.
 
     Args:
         config: what to train.
