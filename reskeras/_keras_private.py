@@ -33,13 +33,11 @@ def _get(owner: Any, name: str, package: str, purpose: str) -> Any:
 def get_functional_module() -> str:
     """The module of Keras' functional models.
 
-    A saved `ModelWithMetadata` names it, so that Keras loads the file without this package.  The
-    fallback is its place since Keras 3.0, which every Keras 3 can read.
+    A saved `ModelWithMetadata` names it, so that Keras loads the file without this package.  Keras has read
+    files with this name since version 3.0.  It is not looked up in a model: making one while this package is
+    imported fails in some versions, and counts in the names that Keras gives to the caller's layers.
     """
-    import keras
-    probe = keras.Input((1,), name="probe")     # with names of their own: Keras' counters stay as they are
-    functional = type(keras.Model(probe, probe, name="probe"))
-    return functional.__module__ if functional.__name__ == "Functional" else "keras.src.models.functional"
+    return "keras.src.models.functional"
 
 
 def flatten_layers(layer: Any) -> list[Any]:
