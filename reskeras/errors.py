@@ -1,12 +1,14 @@
 """Errors that say which value was wrong, what was expected instead, and the nearest right spelling."""
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import numbers
 import operator
+import os
 import reprlib
-from typing import Any, Iterable
+from typing import Any, Iterable, Iterator
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
@@ -82,6 +84,41 @@ def short_repr(value: Any) -> str:
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"<{type(value).__name__} of shape {tuple(value.shape)}, {value.dtype}>"
     return _SHORT.repr(value)
+
+
+def describe_error(error: BaseException) -> str:
+    """Says in one line of printable characters, of at most 300, what an error is and why."""
+    text = " ".join(str(error).split())
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def name_damaged_file(path: str | os.PathLike[str], kind: str, hint: str = "") -> Iterator[None]:
+    """Makes one ValueError with the file's name of all that libraries raise inside the block.
+
+    What the operating system says of the file (it is missing, or may not be read) stays the OSError it is.
+
+    Args:
+        path: the file that the block reads.
+        kind: what it should be, such as "a Keras file".
+        hint: what the user can do; a separate phrase, without a full stop.
+
+    Raises:
+        ValueError: for any other exception in the block.
+
+    Example:
+        >>> with name_damaged_file("net.npz", "a file of weights"):
+        ...     np.load("net.npz")
+        ValueError: net.npz cannot be read as a file of weights (BadZipFile: File is not a zip file)
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, BlockingIOError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{os.fspath(path)} cannot be read as {kind} ({describe_error(error)})"
+                         + (f"; {hint}" if hint else "")) from error
 
 
 def to_whole_number(value: Any) -> int | None:
