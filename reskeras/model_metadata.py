@@ -19,6 +19,7 @@ from .errors import ArgumentError
 from .graph.graph import high_recursion_limit
 from .images.labels import get_classes, list_label_sets
 from .images.preprocessing import Preprocessing
+from .json_reader import to_dataclass
 from .weights.checkpoint import Checkpoint
 from .weights.table import find_weights
 
@@ -59,15 +60,15 @@ class ModelMetadata:
         return {key: values[field] for field, key in _FIELD_KEYS.items()}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> ModelMetadata:
-        """The inverse of `get_config`; keys that a later version may have added are ignored."""
-        values = {field: config[key] for field, key in _FIELD_KEYS.items() if key in config}
-        if saved := values.get("preprocessing"):
-            preprocessing = Preprocessing.from_config(saved)
-            values = {"includes_preprocessing": preprocessing.pixels == "raw", **values,
-                      "preprocessing": preprocessing}
-        labels = values.get("labels", ())
-        return cls(**{**values, "labels": labels if isinstance(labels, str) else tuple(labels)})
+    def from_config(cls, config: Any, source: str = METADATA_KEY) -> ModelMetadata:
+        """The inverse of `get_config`; keys of later versions are ignored.
+
+        Raises: ValueError for wrong types and values; it begins with `source`.
+        """
+        metadata = to_dataclass(cls, config, source, _FIELD_KEYS)
+        if metadata.preprocessing and _FIELD_KEYS["includes_preprocessing"] not in config:
+            metadata = replace(metadata, includes_preprocessing=metadata.preprocessing.pixels == "raw")
+        return metadata
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, include_preprocessing: bool = False,
@@ -257,8 +258,7 @@ def get_class_names(model: keras.Model) -> tuple[str, ...]:
 
 
 def _read_labels(labels: Any) -> Labels:
-    """Returns a label set's name unchanged, or the class names (of a text file if `labels` is its path).
-    """
+    """Returns a label set's name unchanged, or the class names (of a text file if `labels` is its path)."""
     if isinstance(labels, (str, os.PathLike)) and labels not in list_label_sets():
         file = pathlib.Path(labels)
         if file.is_file():

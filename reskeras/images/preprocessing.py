@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 import os
 import pathlib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from ..errors import ArgumentError, check_choice
+from ..json_reader import to_dataclass
 from .decode import decode_image
+from .preprocessing_checks import check_fractions, check_scaling, check_sizes
 from .resize import (CROP_MODES, INTERPOLATION_KERNELS, ResizeAndCrop, ReverseChannels, Size, compute_margins,
                      compute_resized_size)
 
@@ -77,11 +79,9 @@ class Preprocessing:
         for name, value in values.items():
             object.__setattr__(self, name, tuple(value) if isinstance(value, (list, tuple)) else value)
 
-        if len(self.mean) not in (1, 3) or len(self.mean) != len(self.std):
-            raise ArgumentError("mean", self.mean,
-                                f"one number for gray or three for RGB, and the same count in std={self.std}")
-        if not 0 < self.crop_pct <= 1:
-            raise ArgumentError("crop_pct", self.crop_pct, "a fraction in (0, 1]")
+        check_sizes(size=self.size, test_size=self.test_size)
+        check_scaling(self.mean, self.std)
+        check_fractions(crop_pct=self.crop_pct, test_crop_pct=self.test_crop_pct)
 
     def __call__(self, images: Any, *rest: Any) -> Any:
         """Images as the net takes them.
@@ -275,9 +275,9 @@ class Preprocessing:
         return asdict(self)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Preprocessing:
-        """The inverse of `get_config`; fields that a later version may have added are ignored."""
-        return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
+    def from_config(cls, config: Any) -> Preprocessing:
+        """The inverse of `get_config`; fields of later versions are ignored.  Raises: ValueError."""
+        return to_dataclass(cls, config, "preprocessing")
 
 
 def _convert_channels(x: Any, channels: int) -> Any:
