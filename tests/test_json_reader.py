@@ -100,7 +100,8 @@ def test_a_file(tmp_path):
 
 
 def test_a_damaged_file_is_one_line():
-    with pytest.raises(ValueError, match=r"^net\.x cannot be read as a net \(OSError: a\\x1b\[31m b\); do it"):
+    with pytest.raises(ValueError,
+                       match=r"^net\.x cannot be read as a net \(OSError: a\\x1b\[31m b\); do it"):
         with name_damaged_file("net.x", "a net", "do it again"):
             raise OSError("a\x1b[31m\n b")
     with pytest.raises(FileNotFoundError):
