@@ -8,6 +8,9 @@ import pathlib
 import tempfile
 from typing import Iterator
 
+from .file_replacement import make_staging_folder, replace_files
+from .termination import raise_on_sigterm
+
 Path = str | os.PathLike[str]
 
 
@@ -15,8 +18,14 @@ Path = str | os.PathLike[str]
 def atomic_write(path: Path) -> Iterator[pathlib.Path]:
     """Gives a path to write a file or folder to, which replaces `path` when the block succeeds.
 
-    Other files that the block writes beside it are moved to the same folder, all of them together.  If the
-    block fails (an error, a full disk, an interrupt), nothing changes.
+    Other files that the block writes beside it are moved to the same folder, `path` first.  If the block
+    fails (an error, a full disk, SIGINT, SIGTERM), nothing changes.
+
+    A file is replaced in one step: who reads it sees the old or the new one, never none.  So is a folder on
+    Linux; where a system cannot exchange folders, there is none for a moment, and if the process is killed
+    just then, the next writer in that place puts the old one back.  Several files are replaced one after the
+    other.  Who reads them must check that they belong together, as `reskeras.verify` does.  Several processes
+    that replace the same files do so one after the other.
 
     A symbolic link stays, and what it points to is replaced.  A device or a pipe, such as /dev/stdout, is
     written to when the block has succeeded.
@@ -37,14 +46,15 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
         raise IsADirectoryError(errno.EISDIR, "expected the name of a file or of a new folder",
                                 os.fspath(path))
     is_device = target.exists() and not target.is_file() and not target.is_dir()
-    with _name_errors(target):
-        if not is_device:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(prefix=f".{target.name}.",
-                                                dir=None if is_device else target.parent)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(raise_on_sigterm())
+        with _name_errors(target):
+            if not is_device:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            place = pathlib.Path(tempfile.gettempdir()) if is_device else target.parent
+            staging = stack.enter_context(make_staging_folder(place))
 
-    with temporary as name:
-        new, old = pathlib.Path(name, "new"), pathlib.Path(name, "old")
+        new, old = staging / "new", staging / "old"
         new.mkdir()
         old.mkdir()
         yield new / target.name
@@ -52,11 +62,8 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
         with _name_errors(target):
             if is_device:
                 target.write_bytes((new / target.name).read_bytes())
-                return
-            for file in new.rglob("*"):
-                if file.is_file():
-                    _sync(file)
-            _swap(new, old, target.parent)
+            else:
+                replace_files(new, old, target.parent, first=target.name)
 
 
 @contextlib.contextmanager
@@ -77,43 +84,6 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all.  Raises: OSError."""
     write_bytes(path, text.encode("utf-8"))
-
-
-def _sync(file: pathlib.Path) -> None:
-    """Waits until the bytes are on the disk, so that no name points to bytes that are not there."""
-    descriptor = os.open(file, os.O_RDWR)       # Windows syncs only files that are open for writing
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _swap(new: pathlib.Path, old: pathlib.Path, place: pathlib.Path) -> None:
-    """Moves what is in `new` to `place`, and what was there to `old`; all of it, or (after an error) none."""
-    files = sorted(new.iterdir())
-    for file in files:
-        goal = place / file.name
-        if goal.exists() and goal.is_dir() != file.is_dir():
-            kind = IsADirectoryError if goal.is_dir() else NotADirectoryError
-            number = errno.EISDIR if goal.is_dir() else errno.ENOTDIR
-            raise kind(number, os.strerror(number), str(goal))
-
-    if len(files) == 1 and files[0].is_file():
-        os.replace(files[0], place / files[0].name)     # in one step, so that a reader always sees a file
-        return
-
-    moved: list[tuple[pathlib.Path, pathlib.Path]] = []
-    try:
-        for file in files:
-            for source, goal in ((place / file.name, old / file.name), (file, place / file.name)):
-                if os.path.lexists(source):
-                    moved.append((source, goal))    # before the move: an interrupt may come between the two
-                    os.replace(source, goal)
-    except BaseException:
-        for source, goal in reversed(moved):
-            if os.path.lexists(goal) and not os.path.lexists(source):
-                os.replace(goal, source)
-        raise
 
 
 @contextlib.contextmanager

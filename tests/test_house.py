@@ -25,14 +25,16 @@ NAMES = pathlib.Path(__file__).parent / "golden" / "names.json"
 
 # Imports go down only.  Files of one folder may import each other, and so may the files of one floor that are
 # in no folder; the folders of a floor may not.
-FLOORS = {"spec": 1, "spec_checks": 1, "errors": 1, "files": 1, "json_reader": 1, "_keras_private": 1,
-          "_registration": 1,
+FLOORS = {"spec": 1, "spec_checks": 1, "errors": 1, "files": 1, "file_replacement": 1, "termination": 1,
+          "json_reader": 1, "json_writer": 1, "file_reading": 1, "costs": 1,
+          "_keras_private": 1, "_registration": 1,
           "blocks": 2, "images": 2, "weights": 2, "graph": 2,
           "model_metadata": 3, "inputs_outputs": 3, "build": 3,
           "builder": 4, "variants": 4, "catalog": 4, "backbone": 4,
           "train": 5, "exporters": 5, "commands": 6, "cli": 7, "__main__": 8}
-FRAMEWORK_FREE = ["spec", "spec_checks", "errors", "files", "json_reader", "_keras_private", "_registration",
-                  "builder", "variants", "catalog", "cli", "weights/table", "weights/checkpoint",
+FRAMEWORK_FREE = ["spec", "spec_checks", "errors", "files", "file_replacement", "termination",
+                  "json_reader", "json_writer", "file_reading", "costs", "_keras_private",
+                  "_registration", "builder", "variants", "catalog", "cli", "weights/table", "weights/checkpoint",
                   "weights/name_rules", "train/recipe", "train/training", "train/recipes"]
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "numpy", "h5py"}
 # below floor 5 TensorFlow is imported inside of these alone
@@ -45,6 +47,7 @@ TABLES = {"variants", "name_rules", "cli"}      # of nets, of names and of comma
 # What writes without files.py, and why
 WRITERS = {
     "files": "the one place",
+    "file_replacement": "what that does in the end",
     "weights/download": "a download grows in a file of its own, and is resumed from it",
     "weights/fetch": "that file gets its name when its hash is right",
     "exporters/tflite/tflite": "the path is one that `export` has from atomic_write",
