@@ -1,0 +1,225 @@
+"""Reads files that may be damaged or made to harm: regular files alone, and never more than was asked for.
+
+`open_regular_file`, `read_bytes` and `read_text` open no folder, pipe or device.  `open_zip` and `open_npz`
+look at the sizes that the members of a zip file state before they inflate one.
+"""
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import stat
+import zipfile
+from typing import IO, Any, Iterator
+
+from .errors import name_damaged_file
+
+Path = str | os.PathLike[str]
+
+# What fits one buffer of TFLite and of protocol buffers
+MAX_BYTES = 2 ** 31
+# By default the members of a zip file have at most the larger of 1 GiB and 100 times the file's bytes
+_MIN_ZIP_LIMIT, _MAX_INFLATION = 2 ** 30, 100
+# bzip2 and LZMA, which zipfile reads too, inflate a few bytes to gigabytes in one step
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_IS_ENCRYPTED = 1       # a bit of ZipInfo.flag_bits
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device",
+          stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
+
+
+def open_regular_file(path: Path) -> IO[bytes]:
+    """Opens a regular file, or a symbolic link to one, to read bytes.
+
+    A pipe would wait for ever, and a device may have no end.
+
+    Args:
+        path: the file.
+
+    Returns:
+        A binary stream.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for a folder, a pipe, a device or a socket.
+        OSError: if it cannot be opened.
+    """
+    # before it is opened, because opening changes the state of some devices
+    _check_regular(path, os.stat(path).st_mode)
+    # without waiting, in case that another process has made a pipe of it in between
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        _check_regular(path, os.fstat(descriptor).st_mode)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
+        raise ValueError(f"{os.fspath(path)} is {kind}; expected a regular file")
+
+
+def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Reads a whole file.
+
+    Args:
+        path: a regular file.
+        max_bytes: a larger file is an error, and nothing is read.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for a larger file, a folder, a pipe or a device.
+        OSError: if it cannot be read.
+    """
+    with open_regular_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes:
+            raise ValueError(f"{os.fspath(path)} has {size:,} bytes; at most {max_bytes:,} are expected")
+        return file.read(size)
+
+
+def read_text(path: Path, max_bytes: int = 2 ** 26) -> str:
+    """Reads a whole text file in UTF-8; its lines end in "\\n".
+
+    Args:
+        path: a regular file.
+        max_bytes: a larger file is an error, and nothing is read.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for a larger file, a file in another encoding, a folder, a pipe or a device.
+        OSError: if it cannot be read.
+    """
+    data = read_bytes(path, max_bytes)
+    try:
+        return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{os.fspath(path)} is not a text in UTF-8 (byte {error.start}: {error.reason})"
+                         ) from error
+
+
+# ---- zip files
+
+
+@contextlib.contextmanager
+def open_zip(path: Path, kind: str = "a zip file", max_bytes: int | None = None) -> Iterator[zipfile.ZipFile]:
+    """Opens a zip file to read, if the sizes that its members state are plausible.
+
+    Members are read by `read_member`: `ZipFile.read` may inflate 2 GB of a member that states a smaller size.
+
+    Args:
+        path: a regular file.
+        kind: what it should be, for an error, such as "a .keras file".
+        max_bytes: how large all members may be together; by default 1 GiB, or 100 times the file if that is
+            more.
+
+    Returns:
+        A context: the open file.  All errors of libraries inside the block become ValueErrors that name the
+        file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for a damaged file, members that are too large, encrypted, of equal names, or compressed
+            by another method than Deflate; a folder, a pipe or a device.
+        OSError: if it cannot be read.
+    """
+    with (open_regular_file(path) as file, name_damaged_file(path, kind),
+          zipfile.ZipFile(file) as archive):
+        _check_members(archive.infolist(), os.fstat(file.fileno()).st_size, max_bytes)
+        yield archive
+
+
+def _check_members(members: list[zipfile.ZipInfo], file_size: int, max_bytes: int | None) -> None:
+    if max_bytes is None:
+        max_bytes = max(_MIN_ZIP_LIMIT, _MAX_INFLATION * file_size)
+    if len({member.filename for member in members}) < len(members):
+        raise ValueError("two of its members have the same name")
+    for member in members:
+        if member.compress_type not in _ZIP_METHODS or member.flag_bits & _IS_ENCRYPTED:
+            raise ValueError(f"{member.filename!r} is encrypted, or compressed by another method than "
+                             "Deflate")
+    total = sum(member.file_size for member in members)
+    if total > max_bytes:
+        raise ValueError(f"its members have {total:,} bytes; at most {max_bytes:,} are expected")
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Reads a member of a zip file, never more than the size that it states.
+
+    Args:
+        archive: what `open_zip` gives.
+        name: the member.
+
+    Raises:
+        ValueError: if there is no such member, or it has another size than it states.
+        zipfile.BadZipFile, zlib.error, EOFError: for a damaged member; `open_zip` makes ValueErrors of them.
+    """
+    if name not in archive.namelist():
+        raise ValueError(f"it has no member {name!r}")
+    size = archive.getinfo(name).file_size
+    with archive.open(name) as member:
+        data = member.read(size)        # in small steps; without a size it inflates as much as it can
+    if len(data) != size:
+        raise ValueError(f"{name!r} has {len(data):,} bytes, but states {size:,}")
+    return data
+
+
+@contextlib.contextmanager
+def open_npz(path: Path, max_bytes: int | None = None) -> Iterator[Any]:
+    """Opens an .npz file to read, if the sizes that its arrays state are plausible.
+
+    Args:
+        path: a regular file.
+        max_bytes: as for `open_zip`.
+
+    Returns:
+        A context: NumPy's `NpzFile`, a mapping that reads an array when it is looked up.  All errors inside
+        the block become ValueErrors that name the file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for a damaged file, or arrays that are too large or of Python objects; see `open_zip`.
+        OSError: if it cannot be read.
+
+    Example:
+        >>> with open_npz("images.npz") as arrays:
+        ...     x, y = arrays["x"], arrays["y"]
+    """
+    import numpy as np
+    with (open_regular_file(path) as file, name_damaged_file(path, "an .npz file"),
+          zipfile.ZipFile(file) as archive):
+        _check_members(archive.infolist(), os.fstat(file.fileno()).st_size, max_bytes)
+        for name in archive.namelist():
+            read_array_header(archive, name)
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
+            yield arrays
+
+
+def read_array_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], Any]:
+    """Reads what an array in an .npz file states.
+
+    Args:
+        archive: what `open_zip` gives.
+        name: the member, which ends in ".npy".
+
+    Returns:
+        The shape and the NumPy dtype.
+
+    Raises:
+        ValueError: for another kind of member, an array of Python objects, or one whose size is not that of
+            the member.
+    """
+    import numpy as np
+    with archive.open(name) as stream:
+        if np.lib.format.read_magic(stream) != (1, 0):      # the header of later versions may have 4 GB
+            raise ValueError(f"{name!r} is not a plain array")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        size = stream.tell() + dtype.itemsize * math.prod(shape)
+    if dtype.hasobject:
+        raise ValueError(f"{name!r} has Python objects, not numbers")
+    if size != archive.getinfo(name).file_size:
+        raise ValueError(f"{name!r} states the shape {shape} of {dtype}, but has another size")
+    return shape, dtype

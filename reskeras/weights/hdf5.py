@@ -1,0 +1,138 @@
+"""Opens HDF5 files whose objects are all inside the file, so that reading one opens no other file.
+
+HDF5 can take the bytes of a data set from another file (external storage, virtual data sets, external links).
+A file of unknown origin could so show any file of this machine, or wait for ever at a pipe.
+"""
+from __future__ import annotations
+
+import contextlib
+import math
+import zlib
+from typing import IO, Any, Iterator
+
+import h5py
+from h5py import h5a, h5d, h5l, h5o, h5t, h5z
+
+from ..errors import name_damaged_file
+from ..file_reading import Path, open_regular_file
+
+# What compresses a data set, in the order in which h5py and h5repack apply it
+_FILTERS = (h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE, h5z.FILTER_FLETCHER32)
+_MIN_CHUNK_LIMIT = 2 ** 24      # bytes
+_MAX_CHUNKS = 2 ** 16           # of a data set
+
+
+@contextlib.contextmanager
+def open_hdf5(source: Path | IO[bytes], name: str = "") -> Iterator[h5py.File]:
+    """Opens an HDF5 file to read, after a check of all that it contains.
+
+    It may contain groups, data sets of numbers, and attributes of numbers and short texts.  Every object has
+    one name, and none is a link to another file or to another object.
+
+    Args:
+        source: the path of a regular file, or a binary stream.
+        name: what an error calls a stream.
+
+    Returns:
+        A context: the open file.  All errors of libraries inside the block become ValueErrors that name the
+        file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for a damaged file, or one that contains something else; a folder, a pipe or a device.
+        OSError: if it cannot be read.
+    """
+    with contextlib.ExitStack() as stack:
+        if not hasattr(source, "read"):
+            name, source = str(source), stack.enter_context(open_regular_file(source))
+        stack.enter_context(name_damaged_file(name, "an HDF5 file"))
+        file = stack.enter_context(h5py.File(source, "r"))
+        _check_objects(file)
+        yield file
+
+
+def _check_objects(file: h5py.File) -> None:
+    """Raises: ValueError for the first object that is not plain; nothing is opened before it is checked."""
+    root = h5o.open(file.id, b"/")
+    seen = {h5o.get_info(root).addr}
+    waiting = [("", root)]
+    while waiting:
+        path, group = waiting.pop()
+        _check_attributes(path or "/", group)
+        for link in group:
+            name = f"{path}/{link.decode('utf-8', 'replace')}"
+            if group.links.get_info(link).type != h5l.TYPE_HARD:
+                raise ValueError(f"{name} is a link to another file or object")
+            info = h5o.get_info(group, link)
+            if info.addr in seen:
+                raise ValueError(f"{name} is an object that has two names")
+            seen.add(info.addr)
+
+            if info.type == h5o.TYPE_GROUP:
+                waiting.append((name, h5o.open(group, link)))
+            elif info.type == h5o.TYPE_DATASET:
+                _check_dataset(name, h5o.open(group, link))
+            else:
+                raise ValueError(f"{name} is neither a group nor a data set")
+
+
+def _check_dataset(name: str, dataset: Any) -> None:
+    plan = dataset.get_create_plist()
+    # before its shape: HDF5 opens other files to find that of a virtual data set
+    if plan.get_layout() == h5d.VIRTUAL or plan.get_external_count():
+        raise ValueError(f"the bytes of {name} are in another file")
+    if not _is_number(dataset.get_type()):
+        raise ValueError(f"{name} does not consist of numbers")
+    _check_attributes(name, dataset)
+    if plan.get_layout() == h5d.CHUNKED:
+        _check_chunks(name, dataset, plan)
+
+
+def _is_number(kind: Any) -> bool:
+    """Whether a type of HDF5 is a number; h5py saves bool as an enumeration, bfloat16 as opaque bytes."""
+    if isinstance(kind, h5t.TypeEnumID):
+        return bool(kind.dtype.kind == "b")
+    is_bfloat16 = isinstance(kind, h5t.TypeOpaqueID) and kind.get_size() == 2
+    return is_bfloat16 or isinstance(kind, (h5t.TypeIntegerID, h5t.TypeFloatID))
+
+
+def _check_attributes(name: str, item: Any) -> None:
+    """Raises: ValueError for an attribute that could be larger in memory than in the file."""
+    for i in range(h5a.get_num_attrs(item)):
+        attribute = h5a.open(item, index=i)
+        kind = attribute.get_type()
+        is_text = isinstance(kind, h5t.TypeStringID)
+        # of a list of texts of variable length, a thousand elements can be the same megabytes of the file
+        is_fixed = is_text and (not kind.is_variable_str() or attribute.shape in ((), (1,)))
+        if not is_fixed and not _is_number(kind):
+            label = attribute.name.decode("utf-8", "replace")
+            raise ValueError(f"the attribute {label} of {name} is neither numbers nor texts of fixed length")
+
+
+def _check_chunks(name: str, dataset: Any, plan: Any) -> None:
+    """Checks that no chunk of a data set inflates to more than a chunk; HDF5 itself has no bound."""
+    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+    if filters != [f for f in _FILTERS if f in filters]:
+        raise ValueError(f"{name} is compressed by another filter than gzip")
+    itemsize = dataset.get_type().get_size()
+    size = math.prod(plan.get_chunk()) * itemsize
+    if size > max(math.prod(dataset.shape) * itemsize, _MIN_CHUNK_LIMIT):
+        raise ValueError(f"{name} has chunks of {size:,} bytes, which is more than its own size")
+    if h5z.FILTER_DEFLATE not in filters:
+        return
+
+    count = dataset.get_num_chunks()
+    if count > _MAX_CHUNKS:
+        raise ValueError(f"{name} has {count:,} chunks; at most {_MAX_CHUNKS:,} are expected")
+    chunks: list[Any] = []
+    dataset.chunk_iter(chunks.append)
+    # a chunk that gzip would not shrink is stored without it, and has this bit set in its mask
+    is_skipped = 1 << filters.index(h5z.FILTER_DEFLATE)
+    for chunk in chunks:
+        if not chunk.filter_mask & is_skipped:
+            # gzip adds at most a thousandth to what it cannot compress
+            if chunk.size > size + size // 1000 + 1024:
+                raise ValueError(f"{name} has a chunk of {chunk.size:,} bytes for {size:,}")
+            data = dataset.read_direct_chunk(chunk.chunk_offset)[1]
+            if len(zlib.decompressobj().decompress(data, size + 1)) != size:
+                raise ValueError(f"{name} has a chunk that does not inflate to {size:,} bytes")
