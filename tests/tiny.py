@@ -44,6 +44,12 @@ def small(spec: Spec | InceptionSpec) -> dict[str, Any]:
             "width": planes / spec.widths[0]}    # 2: an identity block too
 
 
+def first_stages(variant: str) -> dict[str, Any]:
+    """Arguments of `tiny` for two of the stages: the later ones have the layers of the second with more channels."""
+    spec = VARIANTS[variant].spec
+    return {} if isinstance(spec, InceptionSpec) else {"depths": (2, 1), "widths": spec.widths[:2]}
+
+
 def size(spec: Spec | InceptionSpec) -> int:
     """Pixels; the last map of an ImageNet net keeps 2 x 2 cells, so that a normalization has work to do."""
     return 75 if isinstance(spec, InceptionSpec) else 32 if spec.stem == "cifar" else 64

@@ -11,7 +11,7 @@ import numpy as np
 from .. import __version__
 from ..errors import ArgumentError, to_whole_number
 from ..graph.graph import Graph
-from ..graph.optimize import optimize_model
+from ..graph.optimize import optimize_without_check
 from ..model_metadata import find_metadata, get_class_names, set_metadata
 from ..weights.table import get_weights
 from .formats import Format
@@ -165,4 +165,4 @@ def optimize_for_format(model: keras.Model, file_format: Format, options: Export
     target = file_format.optimize_target
     if target == "tflite" and options.shape[0] != 1:
         target = "saved_model"
-    return optimize_model(model, target=target, check=False, input_shape=get_compared_shape(options))[0]
+    return optimize_without_check(model, target, get_compared_shape(options))

@@ -75,7 +75,7 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
         raise ArgumentError("images", images, f"None for a model of several outputs ({outputs})",
                             hint="the share of images that keep their class is known for one output alone")
 
-    results, reports = _run_passes(before, _select_passes(passes, target, input_shape), input_shape)
+    results = _run_passes(before, _select_passes(passes, target, input_shape))
     after = results[-1][1].graph if results else before
     result, refusal = _check_passes(model, before, results) if check else (None, "")
     if refusal:     # the warning points to the line that calls reskeras.optimize
@@ -83,9 +83,28 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
 
     optimized = model if refusal else after.build()
     return optimized, OptimizationReport(
-        model=model.name, passes=tuple(reports), check=result, refusal=refusal,
+        model=model.name, passes=_report_passes(before, results, input_shape), check=result, refusal=refusal,
         top1_agreement=None if images is None else measure_top1_agreement(model, optimized, images),
         latency_ms=measure_latency(model, optimized, input_shape) if latency else None)
+
+
+def optimize_without_check(model: keras.Model, target: str | None, input_shape: Shape | None) -> keras.Model:
+    """The model after the passes of a target.  Nothing is compared or counted, which takes most of the time.
+
+    Args:
+        model: a functional or sequential model.
+        target: as for `optimize_model`.
+        input_shape: (height, width, channels), for the fixed sizes.
+
+    Returns:
+        A new model.
+
+    Raises:
+        ValueError: if the model has no graph.
+    """
+    before = Graph.of(model)
+    results = _run_passes(before, _select_passes(None, target, input_shape))
+    return (results[-1][1].graph if results else before).build()
 
 
 def _select_passes(passes: Sequence[str | Pass] | None, target: str | None,
@@ -109,19 +128,26 @@ def _select_passes(passes: Sequence[str | Pass] | None, target: str | None,
     return selected
 
 
-def _run_passes(graph: Graph, passes: list[tuple[str, Pass]],
-                input_shape: Shape | None) -> tuple[list[tuple[str, PassResult]], list[PassReport]]:
-    """The result of each pass, with its name, and the report of each."""
+def _run_passes(graph: Graph, passes: list[tuple[str, Pass]]) -> list[tuple[str, PassResult]]:
+    """The result of each pass, with its name."""
     results: list[tuple[str, PassResult]] = []
-    reports: list[PassReport] = []
-    before = GraphSize.of(graph, input_shape)
     for name, run_pass in passes:
         result = run_pass(graph)
+        results.append((name, result))
+        graph = result.graph
+    return results
+
+
+def _report_passes(graph: Graph, results: list[tuple[str, PassResult]],
+                   input_shape: Shape | None) -> tuple[PassReport, ...]:
+    """The report of each pass, from the graph before the first one and the results."""
+    reports: list[PassReport] = []
+    before = GraphSize.of(graph, input_shape)
+    for name, result in results:
         after = GraphSize.of(result.graph, input_shape) if result.rewritten else before
         reports.append(PassReport(name, result.rewritten, dict(result.declined), before, after))
-        results.append((name, result))
-        before, graph = after, result.graph
-    return results, reports
+        before = after
+    return tuple(reports)
 
 
 def _check_passes(model: keras.Model, before: Graph,

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from ..files import write_text
+from ..json_writer import to_json
 from .cost.cost import count_layer_macs, find_mac_rule
 from .equivalence import EquivalenceCheck
 from .graph import Graph
@@ -147,7 +148,7 @@ class OptimizationReport:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Writes the report as JSON.  Raises: OSError if the file cannot be written."""
-        write_text(path, json.dumps(self.get_config(), indent=2) + "\n")
+        write_text(path, to_json(self.get_config()) + "\n")
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> OptimizationReport:

@@ -11,6 +11,11 @@ from .node import Node
 
 Shape = tuple[int | None, ...]      # with the batch; None for an open size
 
+# Output shapes of layers by class, config and input shapes: nets repeat their blocks, every pass of `optimize` asks for
+# the shapes again, and making layers takes time.  It is emptied when it is full.
+_KNOWN_SHAPES: dict[Any, list[Shape]] = {}
+_MAX_KNOWN_SHAPES = 20_000
+
 
 def infer_shapes(nodes: Sequence[Node]) -> dict[TensorRef, Shape]:
     """Asks each layer for the shape of its output, from the inputs on.
@@ -22,20 +27,26 @@ def infer_shapes(nodes: Sequence[Node]) -> dict[TensorRef, Shape]:
         The shape of every tensor, except for tensors after a layer that cannot tell its output shape.
     """
     shapes: dict[TensorRef, Shape] = {}
-    # deep nets repeat one block, and making its layers takes time
-    cache: dict[Any, list[Shape]] = {}
     for node in nodes:
         if node.layer_class is keras.layers.InputLayer:
             shapes[node.output] = tuple(node.config["batch_shape"])
         elif all(ref in shapes for ref in node.inputs):
-            key: Any = node.key
-            if issubclass(node.layer_class, keras.layers.Layer) and not node.kwargs:
-                config = repr({**node.config, "name": ""})
-                key = node.layer_class, config, tuple(shapes[ref] for ref in node.inputs)
-            if key not in cache:
-                cache[key] = _infer_output_shapes(node, shapes)
-            shapes.update(((*node.key, i), shape) for i, shape in enumerate(cache[key]))
+            shapes.update(((*node.key, i), shape) for i, shape in enumerate(_find_output_shapes(node, shapes)))
     return shapes
+
+
+def _find_output_shapes(node: Node, shapes: Mapping[TensorRef, Shape]) -> list[Shape]:
+    """`_infer_output_shapes`, once for all layers of the same class, config and input shapes."""
+    # other arguments of a call and a user's functions are not part of the config
+    if node.kwargs or node.functions or not issubclass(node.layer_class, keras.layers.Layer):
+        return _infer_output_shapes(node, shapes)
+
+    key = node.layer_class, repr({**node.config, "name": ""}), tuple(shapes[ref] for ref in node.inputs)
+    if key not in _KNOWN_SHAPES:
+        if len(_KNOWN_SHAPES) >= _MAX_KNOWN_SHAPES:
+            _KNOWN_SHAPES.clear()
+        _KNOWN_SHAPES[key] = _infer_output_shapes(node, shapes)
+    return _KNOWN_SHAPES[key]
 
 
 def _infer_output_shapes(node: Node, shapes: Mapping[TensorRef, Shape]) -> list[Shape]:
