@@ -45,7 +45,7 @@ def small(spec: Spec | InceptionSpec) -> dict[str, Any]:
 
 
 def first_stages(variant: str) -> dict[str, Any]:
-    """Arguments of `tiny` for two of the stages: the later ones have the layers of the second with more channels."""
+    """Arguments of `tiny` for two stages: later ones have the layers of the second, with more channels."""
     spec = VARIANTS[variant].spec
     return {} if isinstance(spec, InceptionSpec) else {"depths": (2, 1), "widths": spec.widths[:2]}
 

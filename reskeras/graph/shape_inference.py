@@ -11,8 +11,8 @@ from .node import Node
 
 Shape = tuple[int | None, ...]      # with the batch; None for an open size
 
-# Output shapes of layers by class, config and input shapes: nets repeat their blocks, every pass of `optimize` asks for
-# the shapes again, and making layers takes time.  It is emptied when it is full.
+# Output shapes of layers by class, config and input shapes: nets repeat their blocks, every pass asks for the
+# shapes again, and making layers takes time.  It is emptied when it is full.
 _KNOWN_SHAPES: dict[Any, list[Shape]] = {}
 _MAX_KNOWN_SHAPES = 20_000
 
@@ -31,7 +31,8 @@ def infer_shapes(nodes: Sequence[Node]) -> dict[TensorRef, Shape]:
         if node.layer_class is keras.layers.InputLayer:
             shapes[node.output] = tuple(node.config["batch_shape"])
         elif all(ref in shapes for ref in node.inputs):
-            shapes.update(((*node.key, i), shape) for i, shape in enumerate(_find_output_shapes(node, shapes)))
+            outputs = _find_output_shapes(node, shapes)
+            shapes.update(((*node.key, i), shape) for i, shape in enumerate(outputs))
     return shapes
 
 
