@@ -14,7 +14,11 @@ from typing import Any, Sequence
 from .commands.command_parser import CommandParser
 from .commands.parser import make_parser
 from .commands.quiet import quiet_tensorflow
-from .errors import ArgumentError
+from .errors import ArgumentError, LostWorkerError
+
+# Errors whose message says everything, so that one line is shown, and the exit code of each
+_EXIT_CODES: dict[type[Exception], int] = {FloatingPointError: 1, LostWorkerError: 3, ValueError: 2,
+                                           TypeError: 2, OSError: 2, ImportError: 2}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,8 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words of the command line; by default those of the process.
 
     Returns:
-        The exit code: 0; 1 if a file did not pass; 2 for wrong input, with one line on stderr; 130 after an
-        interrupt.
+        The exit code: 0; 1 if a file did not pass, or a result is not finite; 2 for wrong input; 3 if another
+        worker of the training was lost; 130 after an interrupt.  With 2, 3 and results that are not finite
+        there is one line on stderr.
     """
     namespace, unknown = make_parser().parse_known_args(argv)
     options = vars(namespace)
@@ -36,14 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         return _run(parser, options, switches)
-    except ArgumentError as error:
-        message = parser.describe(error)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        message = str(error)
     except KeyboardInterrupt:
         return 130
-    print(f"{parser.prog}: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+    except tuple(_EXIT_CODES) as error:
+        message = parser.describe(error) if isinstance(error, ArgumentError) else str(error)
+        print(f"{parser.prog}: {' '.join(message.split())}", file=sys.stderr)
+        return next(code for kind, code in _EXIT_CODES.items() if isinstance(error, kind))
 
 
 def _run(parser: CommandParser, options: dict[str, Any], switches: dict[str, Any]) -> int:

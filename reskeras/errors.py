@@ -46,6 +46,10 @@ def _restored(name: str, value: Any, reason: str) -> ArgumentError:
     return ArgumentError(name, value, reason.removeprefix("expected "))
 
 
+class LostWorkerError(RuntimeError):
+    """Another process of a training on several machines has ended, or does not answer."""
+
+
 def unknown_argument(name: str, value: Any, known: Iterable[str], owner: str) -> TypeError:
     """The error for a keyword that does not exist; it suggests the nearest one.
 
@@ -86,10 +90,21 @@ def short_repr(value: Any) -> str:
     return _SHORT.repr(value)
 
 
+def make_printable(text: object) -> str:
+    """Returns one line of text without characters that a terminal obeys: each becomes its escape, such as \\x1b.
+
+    So text from a file, such as a label, can neither clear the screen, nor forge a line, nor turn the direction
+    of writing.
+
+    Args:
+        text: the text, or anything else for its `str`.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def describe_error(error: BaseException) -> str:
     """Says in one line of printable characters, of at most 300, what an error is and why."""
-    text = " ".join(str(error).split())
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    text = make_printable(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
 
 
@@ -97,7 +112,8 @@ def describe_error(error: BaseException) -> str:
 def name_damaged_file(path: str | os.PathLike[str], kind: str, hint: str = "") -> Iterator[None]:
     """Makes one ValueError with the file's name of all that libraries raise inside the block.
 
-    What the operating system says of the file (it is missing, or may not be read) stays the OSError it is.
+    What the operating system says of the file (it is missing, or may not be read) stays the OSError it is, and
+    a ValueError that begins with the file's name stays as it is.
 
     Args:
         path: the file that the block reads.
@@ -117,6 +133,8 @@ def name_damaged_file(path: str | os.PathLike[str], kind: str, hint: str = "") -
     except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, BlockingIOError):
         raise
     except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(os.fspath(path)):
+            raise
         raise ValueError(f"{os.fspath(path)} cannot be read as {kind} ({describe_error(error)})"
                          + (f"; {hint}" if hint else "")) from error
 

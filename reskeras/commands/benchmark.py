@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from ..errors import ArgumentError, check_whole_number
+from ..json_writer import to_json
 from .open_model import Size, check_size
 
 if TYPE_CHECKING:
@@ -91,7 +92,6 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
 
 def print_result(results: list[BenchmarkResult], json: bool = False) -> int:
     """Prints the measurements as a table or JSON.  Returns: the exit code."""
-    from ..exporters.report import to_json
     print(to_json([vars(result) for result in results]) if json else _format_results(results))
     return 0
 

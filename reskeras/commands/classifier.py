@@ -91,8 +91,7 @@ def read_image(path: ModelName) -> np.ndarray:
 
 
 def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
-    """The probabilities of the classes of one image: `scores` themselves if they are that, otherwise their
-    softmax.
+    """The probabilities of the classes of one image, see `normalize_scores`.
 
     Args:
         scores: (classes,), as the net returns them.
@@ -100,6 +99,7 @@ def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
 
     Raises:
         ValueError: if they are not one number per class.
+        FloatingPointError: as `normalize_scores`.
     """
     if scores.ndim != 1:
         raise ValueError(f"{name}: for an image it returns {scores.shape}; a classifier returns one number "
@@ -107,7 +107,25 @@ def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
     if len(scores) < 2:
         raise ValueError(f"{name}: for an image it returns one number; a classifier returns one number per "
                          f"class")
-    return scores if are_probabilities(scores) else softmax(scores)
+    return normalize_scores(scores, name)
+
+
+def normalize_scores(scores: np.ndarray, name: str) -> np.ndarray:
+    """Scores over the last axis as probabilities: themselves if they are that, otherwise their softmax.
+
+    Args:
+        scores: (..., classes), as the net returns them.
+        name: name of the net, for an error.
+
+    Raises:
+        FloatingPointError: if they are NaN or infinite, so that they say nothing.
+    """
+    with np.errstate(invalid="ignore"):
+        probabilities = scores if are_probabilities(scores) else softmax(scores)
+    if not np.isfinite(probabilities).all():
+        raise FloatingPointError(f"{name}: for an image it returns scores that are NaN or infinite; its "
+                                 "weights are damaged, or its training did not converge")
+    return probabilities
 
 
 def are_probabilities(scores: np.ndarray) -> bool:

@@ -1,7 +1,6 @@
 """`evaluate`: the accuracy of a net on labelled images, beside the published one."""
 from __future__ import annotations
 
-import json as json_format
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Iterable, Iterator
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator
 import numpy as np
 
 from ..errors import ArgumentError, check_whole_number, nearest, to_whole_number
+from ..json_writer import to_json
 from ..weights.table import get_weights
 from .open_model import ModelName, check_trained_model
 
@@ -90,6 +90,7 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
         ArgumentError: for a wrong value of an argument.
         ValueError: if the data have a class that the net does not have; also the errors of
             `reskeras.predict`.
+        FloatingPointError: if the net's scores are not finite.
         FileNotFoundError: if there is no such file or folder.
 
     Example:
@@ -102,7 +103,7 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     check_trained_model(model)
 
     from ..train.sources import open_source
-    from .classifier import open_classifier
+    from .classifier import normalize_scores, open_classifier
     source = open_source(data, split)
     net = open_classifier(model, any_size=bool(scales))
     if scales and net.shape[:2] != (None, None):
@@ -121,7 +122,7 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     hits, count, start = np.zeros(2, int), 0, time.perf_counter()
     for views, y in _iterate_views(datasets, crops, prepare.size):
         truth = _map_labels(y, class_map, source.name)
-        scores: Any = sum(_to_probabilities(_compute_scores(net, view)) for view in views)
+        scores: Any = sum(normalize_scores(_compute_scores(net, view), net.name) for view in views)
         order = np.argsort(-np.asarray(scores, "float64"), axis=1, kind="stable")[:, :5]
         hits += [(order[:, 0] == truth).sum(), (order == truth[:, None]).any(1).sum()]
         count += len(truth)
@@ -137,7 +138,7 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
 
 def print_result(evaluation: Evaluation, json: bool = False) -> int:
     """Prints the accuracies as text or JSON.  Returns: the exit code."""
-    print(json_format.dumps(evaluation.as_dict(), indent=2) if json else evaluation)
+    print(to_json(evaluation.as_dict()) if json else evaluation)
     return 0
 
 
@@ -246,11 +247,6 @@ def _check_scores(scores: np.ndarray, name: str) -> np.ndarray:
         raise ValueError(f"{name}: for an image it returns {scores.shape[1:]}; a classifier returns one "
                          f"number per class")
     return scores
-
-
-def _to_probabilities(scores: np.ndarray) -> np.ndarray:
-    from .classifier import are_probabilities, softmax
-    return scores if are_probabilities(scores) else softmax(scores)
 
 
 def _without_crop(prepare: Preprocessing, name: str) -> Preprocessing:

@@ -9,7 +9,6 @@ import contextlib
 import html
 import io
 import itertools
-import json
 import os
 import pathlib
 import re
@@ -21,6 +20,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..files import write_text
+from ..json_writer import to_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,7 +73,7 @@ def _read_assets(names: str) -> str:
 
 def embed_json(id: str, value: Any) -> Html:
     """Embeds data for the page's script, as JSON from which no text can break out."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    text = to_json(value, indent=None, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return Html(f'<script type="application/json" id="{id}">{text}</script>')
 
 

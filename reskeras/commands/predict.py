@@ -1,12 +1,12 @@
 """`predict`: the likeliest classes of image files."""
 from __future__ import annotations
 
-import json as json_format
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Iterable
 
 from ..errors import check_whole_number
+from ..json_writer import to_json
 from .open_model import ModelName, check_trained_model
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
 
     Returns:
         For each image {"image": path, "predictions": [{"label", "id", "score"}, ...]}, the likeliest class
-        first; "id" is the WordNet synset or the number of the class.  For a file that is missing or no image
-        {"image", "error"}; the others are still classified.
+        first; "id" is the WordNet synset or the number of the class.  For a file that is missing or no image,
+        and where the net's scores are not finite, {"image", "error"}; the others are still classified.
 
     Raises:
         ValueError: for an unknown or unreadable model, one that is not an image classifier, one whose
@@ -65,7 +65,11 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
         except (OSError, ValueError) as error:
             results.append({"image": os.fspath(path), "error": str(error)})
             continue
-        scores = to_probabilities(net.run(prepare(pixels))[0], net.name)
+        try:
+            scores = to_probabilities(net.run(prepare(pixels))[0], net.name)
+        except FloatingPointError as error:
+            results.append({"image": os.fspath(path), "error": str(error)})
+            continue
         classes = metadata.get_classes(len(scores))
         best = np.argsort(-scores, kind="stable")[:top]
         predictions = [{"label": classes[i][1], "id": classes[i][0], "score": float(scores[i])} for i in best]
@@ -88,7 +92,7 @@ def predict_existing(images: list[str], **options: Any) -> Results:
 def print_result(results: Results, json: bool = False) -> int:
     """Prints a line for each image, and on stderr the files that are no images.  Returns: the exit code."""
     if json:
-        print(json_format.dumps(results, indent=2))
+        print(to_json(results))
     for result in results:
         if "error" in result:
             print(f"reskeras predict: {result['image']}: {result['error']}", file=sys.stderr)

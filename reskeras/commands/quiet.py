@@ -15,7 +15,7 @@ def quiet_tensorflow() -> Iterator[None]:
     """Inside the block, what TensorFlow's C++ code logs is not shown; no setting of Python reaches it.
 
     The log is shown if the block fails, except for the errors whose message says everything (ValueError,
-    OSError).
+    OSError, FloatingPointError).
     """
     global _terminal
     sys.stderr.flush()
@@ -24,7 +24,7 @@ def quiet_tensorflow() -> Iterator[None]:
         os.dup2(log.fileno(), 2)
         try:
             yield
-        except (ValueError, OSError):
+        except (ValueError, OSError, FloatingPointError):
             raise
         except Exception:
             log.seek(0)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import math
 import os
 import pathlib
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
@@ -65,8 +66,12 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
     summary = f"{len(losses)} epochs; loss {losses[-1]:.4f}, accuracy {accuracies[-1]:.2%}"
     if "val_accuracy" in history:
         accuracies = history["val_accuracy"]
-        best = max(range(len(accuracies)), key=accuracies.__getitem__)
-        summary += f"; validation {accuracies[-1]:.2%}, best {accuracies[best]:.2%} in epoch {best + 1}"
+        summary += f"; validation {accuracies[-1]:.2%}"
+        # the epochs that best.keras may be from
+        epochs = [i for i, loss in enumerate(history["val_loss"]) if math.isfinite(loss)]
+        if epochs:
+            best = max(epochs, key=accuracies.__getitem__)
+            summary += f", best {accuracies[best]:.2%} in epoch {best + 1}"
     files = [folder / name for name in (BEST_MODEL, LAST_MODEL, REPORT)]
     return "\n".join([summary, *(str(file) for file in files if file.is_file())])
 

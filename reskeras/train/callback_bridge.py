@@ -25,6 +25,7 @@ class CallbackBridge(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.loop.restore_metrics()
+        self.loop.finite_check.begin_epoch(self.loop.trainer.optimizer)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self.loop.callbacks.on_train_batch_begin(self.first_step + batch, logs)
@@ -32,6 +33,7 @@ class CallbackBridge(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         loop, step = self.loop, self.first_step + batch
+        loop.finite_check.check_step(loop.trainer.optimizer, logs, loop.state.epoch, step)
         loop.state.step = step + 1
         loop.timer.end_step(loop.config.data.batch_size)
         loop.callbacks.on_train_batch_end(step, logs)
@@ -39,6 +41,7 @@ class CallbackBridge(keras.callbacks.Callback):
             save_every = loop.config.save_every
             is_due = save_every and loop.state.step % save_every == 0
             if is_due or loop.is_stop_requested and loop.can_save_alone:
+                loop.finite_check.check_weights(loop.state.epoch, loop.state.step)
                 loop.save_checkpoint()
             loop.stop_if_requested()
 
@@ -65,3 +68,12 @@ def ignore_end_of_data() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Your input ran out of data")
         yield
+
+
+def restart_early_stopping(callbacks: list[keras.callbacks.Callback]) -> bool:
+    """Restarts each EarlyStopping callback that has stopped the training.  Returns: whether there was one."""
+    stopped = [c for c in callbacks if isinstance(c, keras.callbacks.EarlyStopping) and c.stopped_epoch]
+    for callback in stopped:
+        callback.on_train_end()
+        callback.on_train_begin()
+    return bool(stopped)

@@ -47,6 +47,11 @@ class TrainState:
         """The state of a checkpoint, from what `load_checkpoint` returns."""
         return cls(**{name: value for name, value in info.items() if name != "variables"})
 
+    def is_best(self, logs: Mapping[str, float]) -> bool:
+        """Whether an epoch's validation is better than all before; with a loss of NaN it was left to chance.
+        """
+        return math.isfinite(logs.get("val_loss", math.nan)) and logs["val_accuracy"] > self.best
+
 
 def read_values(groups: VariableGroups) -> dict[str, np.ndarray]:
     """The values of the variables.  Every worker must call it, because they may exchange values."""

@@ -24,10 +24,10 @@ from .._keras_private import build_symbolically, skip_symbolic_build
 from ..errors import ArgumentError
 from . import skip_branches
 from .distribution_errors import check_compilable, check_loss, check_optimizer, explain_lost_worker
+from .finite import is_step_applied, keep_if_skipped, run_unless_skipped
+from .replica_seeds import SEED_NAME, make_replica_key, mix_key
 
 _SUM = tf.distribute.ReduceOp.SUM
-_SEED_NAME = "seed_generator_state"     # Keras' name of the state that dropout draws from
-_KEY_FACTOR = 0x9E3779B9                # an odd number whose multiples are far from seeds such as 1, 2, 3
 
 
 @skip_symbolic_build
@@ -83,15 +83,15 @@ class DistributedModel(keras.Model):
         """
         # inside of the scope a regularizer needs its variable as a plain tensor
         values = [(v, tf.convert_to_tensor(v)) for v in self.trainable_weights if v.regularizer]
-        seeds = [i for i, v in enumerate(self._states) if training and v.name == _SEED_NAME]
-        values += [(self._states[i], _mix_key(tf.convert_to_tensor(self._states[i]), replica_key))
+        seeds = [i for i, v in enumerate(self._states) if training and v.name == SEED_NAME]
+        values += [(self._states[i], mix_key(tf.convert_to_tensor(self._states[i]), replica_key))
                    for i in seeds]
         with keras.StatelessScope(values, collect_losses=True) as scope:
             output = self(x, training=True) if training else self._infer(x)
             loss = self.compute_loss(x=x, y=y, y_pred=output, sample_weight=weight, training=training)
             layer_loss = sum(self.losses, tf.zeros([]))
         states = {str(i): scope.get_current_value(v) for i, v in enumerate(self._states)}
-        states |= {str(i): _mix_key(states[str(i)], replica_key) for i in seeds}
+        states |= {str(i): mix_key(states[str(i)], replica_key) for i in seeds}
         return loss, output, layer_loss, {i: value for i, value in states.items() if value is not None}
 
     def _infer(self, x: Any) -> Any:
@@ -136,13 +136,9 @@ class DistributedModel(keras.Model):
         elif replicas > 1:
             number = tf.cast(count, tf.float32)
             share = replicas * number / context.all_reduce(_SUM, number)
-            replica_key = tf.cast(context.replica_id_in_sync_group, tf.int64) * _KEY_FACTOR
+            replica_key = make_replica_key(context)
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         loss, output, gradients, states = self._differentiate(x, y, weight, share, replica_key)
-
-        last = first + replica_count
-        local = tree.map_structure(lambda t: None if t is None else t[first:last], (x, y, output, weight))
-        self._update_metrics(loss, replica_count, *local)
 
         trained = [i for i, g in enumerate(gradients) if g is not None]
         averaged = [i for i in states if self._states[int(i)].dtype in ("float32", "float64")]
@@ -150,26 +146,36 @@ class DistributedModel(keras.Model):
         sums += [states[i] * tf.cast(share / replicas, states[i].dtype) for i in averaged]
         if replicas > 1:
             sums = context.all_reduce(_SUM, sums)
+        # loss scaling skips a step whose gradients overflow: then the running statistics stay as they are
+        is_applied = is_step_applied(self.optimizer, sums[:len(trained)])
         for i, value in {**states, **dict(zip(averaged, sums[len(trained):]))}.items():
-            self._states[int(i)].assign(value)
+            state = self._states[int(i)]
+            state.assign(keep_if_skipped(is_applied, state, value) if i in averaged else value)
         for i, value in zip(trained, sums):
             gradients[i] = value
+
+        last = first + replica_count
+        local = tree.map_structure(lambda t: None if t is None else t[first:last], (x, y, output, weight))
+        self._update_metrics(loss, is_applied, replica_count, *local)
         return gradients
 
     def _test_replica(self, data: Any) -> None:
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         loss, output, _, _ = self._evaluate(x, y, weight)
-        self._update_metrics(loss, _count_samples(x), x, y, output, weight)
+        self._update_metrics(loss, None, _count_samples(x), x, y, output, weight)
 
     def predict_step(self, data: Any) -> Any:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self._infer(x)
 
-    def _update_metrics(self, loss: Any, number: Any, x: Any, y: Any, output: Any, weight: Any) -> None:
-        """Counts a replica's samples in its copy of each metric."""
-        self.metrics[0].update_state(loss * self.distribute_strategy.num_replicas_in_sync,
-                                     sample_weight=number)
-        self.compute_metrics(x, y, output, sample_weight=weight)
+    def _update_metrics(self, loss: Any, is_applied: Any, number: Any, x: Any, y: Any, output: Any,
+                        weight: Any) -> None:
+        """Counts a replica's samples in its copy of each metric, if the step counts."""
+        def update() -> None:
+            self.metrics[0].update_state(loss * self.distribute_strategy.num_replicas_in_sync,
+                                         sample_weight=number)
+            self.compute_metrics(x, y, output, sample_weight=weight)
+        run_unless_skipped(update, is_applied, loss)
 
     # All replicas
 
@@ -281,14 +287,6 @@ def _compile_if_requested(model: DistributedModel, function: Callable[..., Any])
     if not model.jit_compile:
         return function
     return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
-
-
-def _mix_key(seed: Any, key: Any) -> Any:
-    """Combines a seed of shape (2,) with a key.
-
-    Calling it twice with the same key gives back the first seed.  Key 0 (first replica) changes nothing.
-    """
-    return tf.bitwise.bitwise_xor(seed, tf.cast(tf.stack([key, tf.zeros_like(key)]), seed.dtype))
 
 
 def _count_samples(data: Any) -> Any:

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any, Iterator
 
 import keras
 import tensorflow as tf
 from keras import tree
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, LostWorkerError
 
 _MEANS = ("sum_over_batch_size", "mean")     # reductions of a loss that are a mean over samples
 
@@ -53,13 +54,16 @@ def check_compilable(model: keras.Model, run_eagerly: bool) -> None:
 
 @contextlib.contextmanager
 def explain_lost_worker() -> Iterator[None]:
-    """Context manager around a training run: says in plain words that another worker was lost.
+    """Context manager around a training run: says in one line that another worker was lost.
 
     Raises:
-        RuntimeError: if another worker has stopped, or did not answer in time.
+        LostWorkerError: if another worker has stopped, or did not answer in time.
     """
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError) as error:
-        raise RuntimeError("another worker was lost, or did not answer in time; start all workers again to "
-                           f"resume from the last checkpoint (TensorFlow says: {error.message})") from error
+        message = re.sub(r"\{\{.*?\}\}", "", error.message)     # the operation, which is of this worker
+        tasks = dict.fromkeys(re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", message))
+        named = f" ({', '.join(f'{job} task:{number}' for job, number in tasks)})" if tasks else ""
+        raise LostWorkerError(f"another worker{named} was lost, or did not answer in time; start all workers "
+                              "again to resume from the last checkpoint") from error

@@ -16,6 +16,7 @@ from ..errors import ArgumentError, check_choice, unknown_argument
 from . import strategy as strategies
 from .arguments import FitArguments
 from .checkpoint import TrainState, load_checkpoint
+from .distribution_errors import explain_lost_worker
 from .loop import TrainingLoop
 from .model import find_spec, prepare_model
 from .recipe import Overrides, Recipe, parse_overrides
@@ -38,6 +39,7 @@ def _add_training_fields(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_add_training_fields
+@explain_lost_worker()
 def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = None,
         recipe: str | Recipe = "finetune", *, validation_data: Any = None, validation_split: float = 0.0,
         output: str | os.PathLike[str] | None = None, resume: str | os.PathLike[str] | None = None,
@@ -94,6 +96,9 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         ValueError: for arguments, data and model that do not fit together.
         TypeError: for an unknown keyword or field, and if the model or the data is missing.
         FileNotFoundError, OSError, ImportError: as the sources of data and the checkpoints do.
+        FloatingPointError: if the loss or the weights become NaN or infinite; the files in `output` are those
+            from before.
+        LostWorkerError: if another worker of the training has ended, a RuntimeError.
         SystemExit: with 0, after a SIGTERM, when the state has been saved in `output`.
 
     Example:

@@ -12,9 +12,10 @@ import tensorflow as tf
 from ..build import save
 from ..errors import ArgumentError
 from . import strategy as strategies
-from .callback_bridge import CallbackBridge, ignore_end_of_data
+from .callback_bridge import CallbackBridge, ignore_end_of_data, restart_early_stopping
 from .checkpoint import TrainState, describe_variables, read_values, restore_variables, save_checkpoint
 from .data import ImageDataset, one_hot_labels
+from .finite import FiniteCheck
 from .freezing import LayerFreezer, swap_values
 from .input_timer import InputTimer
 from .losses import make_loss, make_metrics
@@ -45,6 +46,8 @@ class TrainingLoop:
         self.phases = plan_phases(config.training, config.steps_per_epoch, config.learning_rate,
                                   config.micro_batches)
         self.timer = InputTimer()
+        self.finite_check = FiniteCheck(config.model, config.learning_rate,
+                                        config.run.path(LAST_MODEL) if config.run else None)
         self.trainer: Any = None
         self.epoch_steps = 0
         self._saved = saved
@@ -142,7 +145,7 @@ class TrainingLoop:
             if config.validation is not None:
                 logs |= self._evaluate(config.validation)
             self._save_model(LAST_MODEL)
-            if logs.get("val_accuracy", -math.inf) > state.best:
+            if state.is_best(logs):
                 state.best = logs["val_accuracy"]
                 self._save_model(BEST_MODEL)
 
@@ -170,6 +173,8 @@ class TrainingLoop:
             raise ArgumentError("batch_size", data.batch_size, f"a smaller one, because {data.source.name} "
                                 "has too few readable images for one batch; these cannot be read: "
                                 f"{', '.join(data.unreadable_names)}") from error
+        self.finite_check.check_epoch(self.trainer.metrics[0], self.state.epoch)
+        self.finite_check.check_weights(self.state.epoch, self.state.step)
         self.state.logs = {name: float(value) for name, value in bridge.logs.items()}
         self.state.logs |= {"learning_rate": self._read_learning_rate(phase)} | self.timer.results()
 
@@ -206,15 +211,10 @@ class TrainingLoop:
 
         Any other callback that stops, such as TerminateOnNaN, stops the whole run.
         """
-        stopped_callbacks = [c for c in self.config.callbacks
-                             if isinstance(c, keras.callbacks.EarlyStopping) and c.stopped_epoch]
-        for callback in stopped_callbacks:
-            callback.on_train_end()
-            callback.on_train_begin()
-        if stopped_callbacks:
+        if has_stopped := restart_early_stopping(self.config.callbacks):
             self.state.epoch = phase.epochs.stop
             self.save_checkpoint()
-        return bool(stopped_callbacks)
+        return has_stopped
 
     # Saving and resuming
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from ..errors import ArgumentError
 from ..files import locked, write_text
+from ..json_writer import to_json
 from .saved_keys import from_saved_info, to_saved_info
 
 RUN_FILE, LOG_FILE, CHECKPOINT_FILE, EVENTS_FOLDER = "run.json", "log.csv", "checkpoint.npz", "events"
@@ -98,7 +99,7 @@ class RunFolder:
             versions = {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")}
             saved = {**to_saved_info(info), "versions": {"reskeras": __version__, **versions},
                      "resume": self.resume_command}
-            write_text(self.path(RUN_FILE), json.dumps(saved, indent=2))
+            write_text(self.path(RUN_FILE), to_json(saved))
 
     def write_log(self, epochs: list[int], history: Mapping[str, list[Any]]) -> None:
         """Writes log.csv with all epochs, and the last epoch as TensorBoard events.
