@@ -12,18 +12,16 @@ How `create("timm/resnest50d")` becomes a model:
 """
 from __future__ import annotations
 
-import csv
 import difflib
 import functools
 import os
-import pathlib
 import sys
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from . import variants
 from .builder import Variant
+from .costs import COSTS_FILE as COSTS_FILE, VariantCost as VariantCost, read_costs as read_costs
 from .errors import ArgumentError, nearest
 from .spec import AnySpec, override
 from .weights.checkpoint import Checkpoint
@@ -32,7 +30,6 @@ from .weights.table import find_checkpoint, get_default_weights, get_source_nets
 if TYPE_CHECKING:
     import keras
 
-COSTS_FILE = pathlib.Path(__file__).with_name("costs.csv")
 # Suffixes of file names. No net's name ends with one of them.
 FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite", ".onnx", ".xml", ".pb",
                  ".safetensors", ".npz", ".pth", ".pt")
@@ -227,27 +224,6 @@ def _suggest_spelling(name: str, spelling: dict[str, str]) -> str:
 
 def _letters_and_digits(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum())
-
-
-@dataclass(frozen=True)
-class VariantCost:
-    """The cost of a variant at its default image size and number of classes.
-
-    Args:
-        params: trainable parameters.
-        macs: multiply-accumulates for one image.
-    """
-
-    params: int
-    macs: int
-
-
-@functools.cache
-def read_costs() -> dict[str, VariantCost]:
-    """Reads costs.csv: a dict from the variant's name to its cost.  A test computes the values again."""
-    with COSTS_FILE.open(newline="") as file:
-        return {line["row"]: VariantCost(int(line["params"]), int(line["macs"]))
-                for line in csv.DictReader(file)}
 
 
 def list_models(pattern: str | None = None, *, family: str | None = None, max_params: float | None = None,

@@ -3,7 +3,7 @@
 Files of the Hugging Face hub are kept in the hub's own cache (HF_HOME), files of other hosts in the folder
 reskeras/<source> of KERAS_HOME or ~/.keras.  Users may also put a file there themselves, see
 `get_cache_path`.  Beside it a small .json file, the *note*, has the sha256 of the first download, so that a
-later change is noticed.
+later change is noticed.  A damaged note counts as none.
 
 Environment variables: HF_ENDPOINT is the address of another hub; RESKERAS_MIRROR ("http://127.0.0.1:8000")
 replaces scheme and host of other URLs; with HF_HUB_OFFLINE nothing is downloaded.
@@ -11,22 +11,32 @@ replaces scheme and host of other URLs; with HF_HUB_OFFLINE nothing is downloade
 from __future__ import annotations
 
 import hashlib
+import inspect
 import itertools
-import json
 import os
 import pathlib
 import re
 import time
-from typing import Any, Callable
+import zipfile
+from typing import Any
 from urllib.parse import urlsplit
 
-from ..files import write_text
-from .download import count_attempts, download_file, iterate_causes
+from ..costs import read_costs
+from ..errors import make_printable
+from .cache import (Note, get_cache_folder as get_cache_folder, get_cache_path, get_note_path, is_writable,
+                    lock_cache_path, read_note, write_note)
+from .download import TransferLimit, count_attempts, download_file, iterate_causes, make_hub_progress
 from .checkpoint import Checkpoint
 from .table import EMBEDDED_FOLDER
 
 BACKOFF = 0.5           # seconds before the second attempt, doubled before each further one
 CHUNK = 1 << 20         # bytes that are hashed at once
+# A download may take LEAST_SECONDS, and the time of its largest plausible size at LEAST_SPEED bytes a second
+LEAST_SECONDS, LEAST_SPEED = 600.0, 50_000
+MOST_FEATURES = 8192    # that a classifier of the table has, for checkpoints of more classes than costs.csv
+# How a file of the format begins
+_BEGINNINGS = {"h5": rb"\x89HDF\r\n", "npz": rb"PK", "keras": rb"PK", "pth": rb"PK|\x80",
+               "safetensors": rb".{8}\{"}
 
 
 class ChecksumError(ValueError):
@@ -45,6 +55,7 @@ def fetch_checkpoint(checkpoint: Checkpoint) -> pathlib.Path:
     Raises:
         OSError: if the file is not in a cache and cannot be downloaded; the message has the URL and the
             path where the user can put the file.
+        TimeoutError: if another process downloads it all the time; the message says which.
         ChecksumError: if the bytes are not those that were published; the file is deleted.
     """
     if checkpoint.source == "reskeras":
@@ -53,17 +64,17 @@ def fetch_checkpoint(checkpoint: Checkpoint) -> pathlib.Path:
     if file and _is_checked(file, checkpoint):
         return file
 
-    from filelock import FileLock
     path = get_cache_path(checkpoint)
-    if file and not _is_writable(path.parent):      # no note can be written: the bytes are checked each time
+    if file and not is_writable(path.parent):      # no note can be written: the bytes are checked each time
         _check_bytes(file, checkpoint)
         return file
 
+    limit = _make_limit(checkpoint)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):      # if several processes start at once, only one downloads
+    with lock_cache_path(path, limit.seconds):      # if several processes start at once, only one downloads
         file = find_cached_file(checkpoint)
         if file is None:
-            file = _retry(checkpoint, _download_from_hub if checkpoint.repo else _download_from_url)
+            file = _download(checkpoint, limit)
         if not _is_checked(file, checkpoint):
             _check_and_note(file, checkpoint)
         return file
@@ -102,43 +113,21 @@ def verify_cached_file(checkpoint: Checkpoint) -> str:
     return _compute_digests(file)[0] if checkpoint.source == "reskeras" else _check_and_note(file, checkpoint)
 
 
-def get_cache_path(checkpoint: Checkpoint) -> pathlib.Path:
-    """The path where the file of a checkpoint is kept, or where the user may put it."""
-    if checkpoint.repo:     # on the hub all files are called model.safetensors
-        name = f"{checkpoint.id.partition('/')[2]}.{checkpoint.format}"
-    else:
-        name = urlsplit(checkpoint.url).path.rpartition("/")[2]
-    return get_cache_folder() / checkpoint.source / name
-
-
-def get_cache_folder() -> pathlib.Path:
-    """The folder of files that are not from the Hugging Face hub, and of the notes."""
-    home = os.environ.get("KERAS_HOME")
-    return (pathlib.Path(home) if home else pathlib.Path.home() / ".keras") / "reskeras"
-
-
-def _is_writable(folder: pathlib.Path) -> bool:
-    """Whether a file can be made in a folder that may not exist yet."""
-    existing = next(f for f in (folder, *folder.parents) if f.exists())
-    return existing.is_dir() and os.access(existing, os.W_OK)
-
-
 # ---- what was received: its check and its note
 
 
 def _is_checked(file: pathlib.Path, checkpoint: Checkpoint) -> bool:
     """Whether the bytes have been checked since the file last changed."""
-    note = _read_note(checkpoint)
-    return note.get("stamp") == _make_stamp(file) and checkpoint.sha256 in ("", note.get("sha256"))
+    note = read_note(checkpoint)
+    return note is not None and note.stamp == _make_stamp(file) and checkpoint.sha256 in ("", note.sha256)
 
 
 def _check_and_note(file: pathlib.Path, checkpoint: Checkpoint) -> str:
     """Checks every byte, and writes the note.  Returns the sha256."""
     sha256 = _check_bytes(file, checkpoint)
-    note = {"sha256": sha256, "stamp": _make_stamp(file), "url": checkpoint.url}
-    if checkpoint.repo and file.parent.parent.name == "snapshots":      # in the hub's cache
-        note["commit"] = file.parent.name
-    write_text(_get_note_path(checkpoint), json.dumps(note))
+    in_hub_cache = bool(checkpoint.repo) and file.parent.parent.name == "snapshots"
+    note = Note(sha256, _make_stamp(file), checkpoint.url, file.parent.name if in_hub_cache else "")
+    write_note(checkpoint, note)
     return sha256
 
 
@@ -149,23 +138,48 @@ def _check_bytes(file: pathlib.Path, checkpoint: Checkpoint) -> str:
         ChecksumError: if the file differs from any known value; it is then deleted.
     """
     sha256, md5 = _compute_digests(file)
+    note = read_note(checkpoint)
     expected = {
         "sha256": checkpoint.sha256,
         "sha256 (beginning)": checkpoint.sha256_prefix,
         "md5": checkpoint.md5,
         "sha256 by the server": _get_hub_sha256(file),
-        f"sha256, as first received (noted in {_get_note_path(checkpoint)}),":
-            _read_note(checkpoint).get("sha256"),
+        f"sha256, as first received (noted in {get_note_path(checkpoint)}),":
+            note.sha256 if note else "",
     }
     for name, value in expected.items():
         actual = md5 if name == "md5" else sha256
         if value and not actual.startswith(value.lower()):
-            for path in {file, file.resolve()}:     # the hub's cache has a link to the file
-                path.unlink(missing_ok=True)
+            _delete(file)
             raise ChecksumError(
                 f"{checkpoint.name}: the bytes of {_get_url(checkpoint)} are not those that were published: "
                 f"expected {name} {value}, got {actual}; the file was deleted")
+    if not any(expected.values()):
+        _check_kind(file, checkpoint)
     return sha256
+
+
+def _check_kind(file: pathlib.Path, checkpoint: Checkpoint) -> None:
+    """Checks a file of which no hash is known, so that no page of an error, and no part of a file, is kept.
+
+    Raises:
+        ChecksumError: if it is not whole, or of another format; it is then deleted.
+    """
+    with file.open("rb") as stream:
+        beginning = stream.read(60)
+    is_right = bool(re.match(_BEGINNINGS[checkpoint.format], beginning, re.DOTALL))
+    if is_right and beginning.startswith(b"PK"):
+        is_right = zipfile.is_zipfile(file)     # the directory of the archive is its end
+    if not is_right:
+        _delete(file)
+        raise ChecksumError(
+            f"{checkpoint.name}: what comes from {_get_url(checkpoint)} is not a whole {checkpoint.format} "
+            f"file; it begins with {beginning!r}; the file was deleted")
+
+
+def _delete(file: pathlib.Path) -> None:
+    for path in {file, file.resolve()}:     # the hub's cache has a link to the file
+        path.unlink(missing_ok=True)
 
 
 def _compute_digests(file: pathlib.Path) -> tuple[str, str]:
@@ -184,67 +198,78 @@ def _get_hub_sha256(file: pathlib.Path) -> str:
     return name if re.fullmatch("[0-9a-f]{64}", name) else ""
 
 
-def _read_note(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The note of a checkpoint; an empty dictionary if there is none."""
-    try:
-        note: dict[str, Any] = json.loads(_get_note_path(checkpoint).read_text())
-        return note
-    except (OSError, ValueError):
-        return {}
-
-
-def _get_note_path(checkpoint: Checkpoint) -> pathlib.Path:
-    path = get_cache_path(checkpoint)
-    return path.with_name(path.name + ".json")
-
-
-def _make_stamp(file: pathlib.Path) -> list[int]:
+def _make_stamp(file: pathlib.Path) -> tuple[int, int]:
     """Size and time of the last change: if the stamp changed, the file may have other bytes."""
-    return [file.stat().st_size, file.stat().st_mtime_ns]
+    return file.stat().st_size, file.stat().st_mtime_ns
 
 
 # ---- the download
 
 
-def _download_from_url(checkpoint: Checkpoint) -> pathlib.Path:
+def _make_limit(checkpoint: Checkpoint) -> TransferLimit:
+    """What the download of a checkpoint may take: its largest plausible size decides."""
+    parameters = read_costs()[checkpoint.variant].params + max(checkpoint.classes - 1000, 0) * MOST_FEATURES
+    max_bytes = (1 << 20) + int(1.5 * 4 * parameters)     # four bytes each, and what the format adds
+    return TransferLimit(max_bytes, LEAST_SECONDS + max_bytes / LEAST_SPEED)
+
+
+def _download(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.Path:
+    """Downloads the file of a checkpoint.
+
+    Raises:
+        OSError: if that fails; the message has the URL and the path where the user can put the file.
+        ChecksumError: for wrong bytes.
+    """
+    try:
+        return limit.run(lambda: _retry(checkpoint, limit))
+    except ChecksumError:
+        raise
+    except Exception as error:      # the errors of the libraries have no other common class
+        *_, cause = iterate_causes(error)
+        reason = make_printable(" ".join(str(cause).split()))
+        url, path = _get_url(checkpoint), get_cache_path(checkpoint)
+        raise OSError(
+            f"{checkpoint.name} is not in the cache and cannot be downloaded from {url} ({reason}); "
+            f"put the file at {path}, or build the net with random weights "
+            "(weights=None)") from error
+
+
+def _retry(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.Path:
+    """Downloads a file, in further attempts after growing pauses if the server or the connection fails."""
+    download = _download_from_hub if checkpoint.repo else _download_from_url
+    for attempt in itertools.count(1):
+        try:
+            return download(checkpoint, limit)
+        except ChecksumError:
+            raise
+        except Exception as error:
+            causes = list(iterate_causes(error))
+            if _is_offline() or attempt >= count_attempts(causes, is_hub=bool(checkpoint.repo)):
+                raise
+        time.sleep(BACKOFF * 2 ** (attempt - 1))
+        limit.check(0)
+    raise AssertionError
+
+
+def _download_from_url(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.Path:
     """Downloads a file from a host other than the hub; it gets its name only after its check."""
     if _is_offline():
         raise ConnectionError("HF_HUB_OFFLINE is set")
     path = get_cache_path(checkpoint)
     part = path.with_name(path.name + ".part")
-    download_file(_get_url(checkpoint), part, checkpoint.name)
+    download_file(_get_url(checkpoint), part, checkpoint.name, limit)
     _check_and_note(part, checkpoint)
     os.replace(part, path)
     return path
 
 
-def _download_from_hub(checkpoint: Checkpoint) -> pathlib.Path:
+def _download_from_hub(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.Path:
     from huggingface_hub import hf_hub_download
-    return pathlib.Path(hf_hub_download(checkpoint.repo, checkpoint.file, revision=_get_revision(checkpoint)))
-
-
-def _retry(checkpoint: Checkpoint, download: Callable[[Checkpoint], pathlib.Path]) -> pathlib.Path:
-    """Calls `download(checkpoint)`, and again after growing pauses if the server or connection fails.
-
-    Raises:
-        OSError: if all attempts fail; the message has the URL and the path where the user can put the file.
-    """
-    for attempt in itertools.count(1):
-        try:
-            return download(checkpoint)
-        except ChecksumError:
-            raise
-        except Exception as error:  # the errors of the libraries have no other common class
-            causes = list(iterate_causes(error))
-            if _is_offline() or attempt >= count_attempts(causes, is_hub=bool(checkpoint.repo)):
-                reason = " ".join(str(causes[-1]).split())
-                url, path = _get_url(checkpoint), get_cache_path(checkpoint)
-                raise OSError(
-                    f"{checkpoint.name} is not in the cache and cannot be downloaded from {url} ({reason}); "
-                    f"put the file at {path}, or build the net with random weights "
-                    "(weights=None)") from error
-            time.sleep(BACKOFF * 2 ** (attempt - 1))
-    raise AssertionError
+    options: dict[str, Any] = {}
+    if "tqdm_class" in inspect.signature(hf_hub_download).parameters:   # older versions bound no bytes
+        options["tqdm_class"] = make_hub_progress(limit)
+    return pathlib.Path(hf_hub_download(checkpoint.repo, checkpoint.file, revision=_get_revision(checkpoint),
+                                        **options))
 
 
 def _get_url(checkpoint: Checkpoint) -> str:
@@ -256,7 +281,8 @@ def _get_url(checkpoint: Checkpoint) -> str:
 
 def _get_revision(checkpoint: Checkpoint) -> str | None:
     """The commit of the hub's repository: that of the table, or of the first download, or None."""
-    return checkpoint.revision or _read_note(checkpoint).get("commit")
+    note = read_note(checkpoint)
+    return checkpoint.revision or (note.commit if note else "") or None
 
 
 def _is_offline() -> bool:

@@ -29,8 +29,8 @@ class Server:
     """`files`: path -> bytes, for the hub "/owner/name/file".  `faults`: path -> faults of its next
     GETs, in order.
 
-    A fault is a status, ("cut", n) for n bytes and a lost connection, or ("slow", n, seconds) for a pause
-    after n bytes.
+    A fault is a status, ("cut", n) for n bytes and a lost connection, ("slow", n, seconds) for a pause after
+    n bytes, or ("answer", status, headers, pieces) for these headers and bytes, and a lost connection.
     """
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, list] = field(default_factory=dict)
@@ -72,6 +72,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         fault = faults.pop(0) if faults and (body or isinstance(faults[0], int)) else None
         if isinstance(fault, int) or key not in state.files:
             return self.short(state, fault or 404, hub)
+        if fault and fault[0] == "answer":
+            return self.exactly(state, *fault[1:])
         data = state.files[key]
         digest = state.etag_of.get(key, hashlib.sha256(data).hexdigest())
         tag, first = f'"{digest}"', 0
@@ -110,6 +112,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             data = data[fault[1]:]
         self.wfile.write(data)
         self.close_connection = fault is not None
+
+    def exactly(self, state: Server, status: int, headers: dict, pieces) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection, sent = True, 0
+        with contextlib.suppress(OSError):
+            for piece in pieces:
+                self.wfile.write(piece)
+                self.wfile.flush()
+                sent += len(piece)
+        self.note(state, status, sent)
 
     def short(self, state: Server, status: int, hub) -> None:
         self.send_response(status)
