@@ -57,6 +57,25 @@ def get_lambda_output_shape(layer: Any) -> Any:
     return getattr(layer, "_output_shape", None)
 
 
+@contextlib.contextmanager
+def build_without_values() -> Iterator[None]:
+    """Inside the block new variables have shapes and no values, so that a net of any size takes no memory.
+
+    Keras lists such variables, and would give them values at the end of the next `StatelessScope` of anyone.
+    They are taken off this list, which is private.
+    """
+    import keras
+    module, purpose = "keras.src.backend.common.global_state", "build a net without values"
+    get_state = _get(module, "get_global_attribute", "keras", purpose)
+    set_state = _get(module, "set_global_attribute", "keras", purpose)
+    before = list(get_state("uninitialized_variables", None) or ())
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        set_state("uninitialized_variables", before)
+
+
 # Keras: training
 
 def skip_symbolic_build(model_class: Any) -> Any:

@@ -22,7 +22,9 @@ from .blocks.residual import build_stages
 from .blocks.inception import build_inception
 from .blocks.stems import build_stem
 from .files import atomic_write
-from .errors import ArgumentError, check_choice, check_whole_number, to_whole_number
+from .errors import (ArgumentError, check_choice, check_whole_number, describe_error, name_damaged_file,
+                     to_whole_number)
+from .keras_file_check import check_keras_file
 from .spec import AnySpec, InceptionSpec, Spec
 from .weights.load import load_weights
 from .images.preprocessing import Preprocessing
@@ -123,22 +125,32 @@ def use_dtype_policy(dtype: str | keras.DTypePolicy | None) -> Iterator[None]:
 def load(path: str | os.PathLike[str], compile: bool = False) -> keras.Model:
     """Loads a `.keras` file: any that Keras can load, even with a thousand layers.
 
+    The file may come from anywhere: no code in it runs, no other file is opened, and it takes no more memory
+    than its weights need.  A layer with code, such as a `Lambda`, is an error.
+
     Args:
-        path: a file that `reskeras.save` or `model.save` wrote.
+        path: a file that `reskeras.save` or `model.save` wrote, whose name ends in ".keras".
         compile: whether to restore the optimizer, the loss and the metrics too.
 
     Returns:
         The model, with its metadata if the file has any.
 
     Raises:
-        ValueError: if Keras cannot read the file.
+        ValueError: for a file that is missing, damaged, or not a Keras file; it begins with the file's name.
 
     Example:
         >>> model = reskeras.load("net.keras")
     """
-    with high_recursion_limit():
-        custom_objects = {"BatchNormalization": BatchNormalization}
-        return keras.saving.load_model(os.fspath(path), custom_objects, compile=compile)
+    name = os.fspath(path)
+    custom_objects = {"BatchNormalization": BatchNormalization}
+    try:
+        with name_damaged_file(name, "a Keras file"):
+            check_keras_file(name, custom_objects)
+            with high_recursion_limit():
+                model: keras.Model = keras.saving.load_model(name, custom_objects, compile=compile)
+            return model
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read as a Keras file ({describe_error(error)})") from error
 
 
 def save(model: keras.Model, path: str | os.PathLike[str]) -> None:

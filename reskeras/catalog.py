@@ -130,11 +130,7 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
         raise FileNotFoundError(f"{name}: no such file")
 
     from .build import load     # imported late: Keras takes seconds to load, a wrong name should fail first
-    try:
-        return load(name)
-    except Exception as error:      # Keras, h5py and zipfile raise errors of their own
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{name} cannot be read as a Keras file ({reason})") from error
+    return load(name)
 
 
 def find_variant(name: str) -> tuple[Variant, str, dict[str, Any]]:

@@ -46,6 +46,10 @@ def _restored(name: str, value: Any, reason: str) -> ArgumentError:
     return ArgumentError(name, value, reason.removeprefix("expected "))
 
 
+class ExportError(RuntimeError):
+    """An exported file does not pass its checks; nothing was written."""
+
+
 class LostWorkerError(RuntimeError):
     """Another process of a training on several machines has ended, or does not answer."""
 
@@ -91,10 +95,10 @@ def short_repr(value: Any) -> str:
 
 
 def make_printable(text: object) -> str:
-    """Returns one line of text without characters that a terminal obeys: each becomes its escape, such as \\x1b.
+    """Returns one line of text; escapes, such as \\x1b, stand for the characters that a terminal would obey.
 
-    So text from a file, such as a label, can neither clear the screen, nor forge a line, nor turn the direction
-    of writing.
+    So text from a file, such as a label, can neither clear the screen, nor forge a line, nor turn the
+    direction of writing.
 
     Args:
         text: the text, or anything else for its `str`.
@@ -103,17 +107,19 @@ def make_printable(text: object) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """Says in one line of printable characters, of at most 300, what an error is and why."""
+    """Says in one line of printable characters, shortened if it is long, what an error is and why."""
     text = make_printable(" ".join(str(error).split()))
-    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
+    if len(text) > 300:     # the reason may be at either end
+        text = f"{text[:145]} ... {text[-145:]}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @contextlib.contextmanager
 def name_damaged_file(path: str | os.PathLike[str], kind: str, hint: str = "") -> Iterator[None]:
     """Makes one ValueError with the file's name of all that libraries raise inside the block.
 
-    What the operating system says of the file (it is missing, or may not be read) stays the OSError it is, and
-    a ValueError that begins with the file's name stays as it is.
+    What the operating system says of the file (it is missing, or may not be read) stays the OSError it is,
+    and a ValueError that begins with the file's name stays as it is.
 
     Args:
         path: the file that the block reads.

@@ -9,12 +9,12 @@ import dataclasses
 import json
 import math
 import os
-import pathlib
 import types
 import typing
 from typing import Any, Mapping, TypeVar
 
 from .errors import describe_error, short_repr
+from .file_reading import read_bytes
 
 MAX_BYTES = 64 * 2 ** 20        # far above any file of JSON that we write
 _Class = TypeVar("_Class")
@@ -29,32 +29,32 @@ def read_json(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Any:
 
     Args:
         path: the file, in UTF-8.
-        max_bytes: a larger file is an error, before more is read.
+        max_bytes: a larger file is an error, and nothing is read.
 
     Raises:
-        OSError: if it cannot be opened or read.
-        ValueError: if it is too large, or not JSON.
+        FileNotFoundError: if there is no such file.
+        OSError: if it cannot be read.
+        ValueError: if it is too large, not a regular file, or not JSON.
     """
-    with pathlib.Path(path).open("rb") as file:
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise ValueError(f"{os.fspath(path)}: expected at most {max_bytes:,} bytes of JSON")
-    return parse_json(data, os.fspath(path))
+    return parse_json(read_bytes(path, max_bytes), os.fspath(path))
 
 
-def parse_json(data: bytes | str, source: str) -> Any:
-    """Makes values of JSON text; NaN and numbers beyond the range of a float are errors.
+def parse_json(data: bytes | str, source: str, allows_infinity: bool = False) -> Any:
+    """Makes values of JSON text.
 
     Args:
         data: the text; bytes are UTF-8.
         source: what the text comes from, such as the file's name, for an error.
+        allows_infinity: whether NaN, infinity and numbers beyond the range of a float are allowed; Python's
+            `json` writes them, against the standard.
 
     Raises:
         ValueError: if it is not JSON.
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
-        return json.loads(text, parse_float=_parse_float, parse_constant=_parse_float)
+        parse = float if allows_infinity else _parse_float
+        return json.loads(text, parse_float=parse, parse_constant=parse)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{source} is not JSON ({describe_error(error)})") from error
 

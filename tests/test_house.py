@@ -29,13 +29,13 @@ FLOORS = {"spec": 1, "spec_checks": 1, "errors": 1, "files": 1, "file_replacemen
           "json_reader": 1, "json_writer": 1, "file_reading": 1, "costs": 1,
           "_keras_private": 1, "_registration": 1,
           "blocks": 2, "images": 2, "weights": 2, "graph": 2,
-          "model_metadata": 3, "inputs_outputs": 3, "build": 3,
+          "model_metadata": 3, "inputs_outputs": 3, "build": 3, "keras_file_check": 3,
           "builder": 4, "variants": 4, "catalog": 4, "backbone": 4,
           "train": 5, "exporters": 5, "commands": 6, "cli": 7, "__main__": 8}
 FRAMEWORK_FREE = ["spec", "spec_checks", "errors", "files", "file_replacement", "termination",
                   "json_reader", "json_writer", "file_reading", "costs", "_keras_private",
-                  "_registration", "builder", "variants", "catalog", "cli", "weights/table", "weights/checkpoint",
-                  "weights/name_rules", "train/recipe", "train/training", "train/recipes"]
+                  "_registration", "builder", "variants", "catalog", "cli", "weights/table",
+                  "weights/checkpoint", "weights/name_rules", "train/recipe", "train/training", "train/recipes"]
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "numpy", "h5py"}
 # below floor 5 TensorFlow is imported inside of these alone
 TENSORFLOW = {

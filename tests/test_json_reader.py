@@ -89,11 +89,15 @@ def test_no_json(data):
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
 
 
+def test_infinity_where_python_may_have_written_it():
+    assert parse_json("[Infinity, 1e999]", "config.json", allows_infinity=True) == [float("inf")] * 2
+
+
 def test_a_file(tmp_path):
     file = tmp_path / "net.json"
     file.write_text('{"a": 1}')
     assert read_json(file) == {"a": 1}
-    with pytest.raises(ValueError, match=r"net\.json: expected at most 3 bytes"):
+    with pytest.raises(ValueError, match=r"net\.json has 8 bytes; at most 3"):
         read_json(file, max_bytes=3)
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "other.json")

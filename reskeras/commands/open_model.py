@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from .. import catalog
+from .._keras_private import build_without_values
 from ..catalog import check_model_kind, is_file_name, load_keras_file
 from ..errors import ArgumentError, to_whole_number
 from ..weights.checkpoint import Checkpoint
@@ -61,8 +62,7 @@ def open_model(model: ModelName | keras.Model, size: Size | None = None, has_val
 
     if has_values:
         return variant(weights=None, **options)
-    import keras
-    with keras.StatelessScope(initialize_variables=False):
+    with build_without_values():
         return variant(weights=None, **options)
 
 
