@@ -16,15 +16,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, Sequence, TypeVar
 
 import keras
+import ml_dtypes
 import numpy as np
 from keras import layers
 
+from ..errors import make_printable
 from .name_rules import HEAD, IGNORED_VARIABLES, get_pytorch_names, rename_keras_layer
 
 Arrays = Mapping[str, np.ndarray]
+_Tensor = TypeVar("_Tensor")    # an array, or what a file states of it
 # PyTorch's axes in Keras' order, by rank: dense kernels, 1-D and 2-D convolutions
 _KERAS_AXES = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
 _MODULE = re.compile(r"conv\d+_block\d+|\w+?(?=_branch)")
@@ -46,37 +49,22 @@ class TensorMatch:
     array: np.ndarray   # in Keras' order of axes
 
 
-def assign_tensors(model: keras.Model, arrays: Arrays, source: str) -> None:
-    """Assigns all variables of a net; after an error none has changed.
-
-    Args:
-        model: the net.
-        arrays: the arrays of a file, with PyTorch keys or Keras keys (see above).
-        source: the name of the file or checkpoint in an error.
-
-    Raises:
-        ValueError: if they do not match; the message lists variables without a tensor, tensors without a
-            variable, tensors that fit two variables, and unequal shapes.
-    """
-    for match in match_tensors(model, rename_tensors(model, arrays), source):
-        match.variable.assign(match.array)
-
-
-def rename_tensors(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
+def rename_tensors(model: keras.Model, tensors: Mapping[str, _Tensor]) -> dict[str, _Tensor]:
     """Renames the layers in Keras keys to our names; PyTorch keys do not change.
 
-    Arrays that are not weights are left out.
+    Tensors that are not weights are left out.
 
     Args:
-        model: the net that gets the arrays.
-        arrays: the arrays of a file.
+        model: the net that gets the tensors.
+        tensors: the tensors of a file, or their arrays.
     """
-    weights = {key: array for key, array in arrays.items() if key.rsplit(".", 1)[-1] not in IGNORED_VARIABLES}
-    renamed: dict[str, np.ndarray] = {}
-    for key, array in weights.items():
+    weights = {key: tensor for key, tensor in tensors.items()
+               if key.rsplit(".", 1)[-1] not in IGNORED_VARIABLES}
+    renamed: dict[str, _Tensor] = {}
+    for key, tensor in weights.items():
         layer, mark, index = key.partition(".#")
         if not _GROUP_SUM.fullmatch(layer):
-            renamed[rename_keras_layer(layer) + mark + index if mark else key] = array
+            renamed[rename_keras_layer(layer) + mark + index if mark else key] = tensor
     return _rename_numbered_layers(model, renamed)
 
 
@@ -122,9 +110,51 @@ def match_tensors(model: keras.Model, arrays: Arrays, source: str,
                 "tensors that fit two variables": ambiguous, "unequal shapes (net and file)": unequal}
     if any(problems.values()):
         raise ValueError(f"{source} does not fit {model.name}: " + "; ".join(
-            f"{len(names)} {what}: {', '.join(names[:6])}{' ...' if len(names) > 6 else ''}"
-            for what, names in problems.items() if names))
+            f"{len(names)} {what}: {_join_names(names)}" for what, names in problems.items() if names))
     return matches
+
+
+def check_types(matches: Sequence[TensorMatch], source: str) -> None:
+    """Checks that all tensors are real numbers, by their types alone.
+
+    Args:
+        matches: what `match_tensors` returned.
+        source: the name of the file or checkpoint in an error.
+
+    Raises:
+        ValueError: for complex numbers, texts, truth values; the message lists the tensors.
+    """
+    others = [f"{match.key} ({match.array.dtype})" for match in matches
+              if match.array.dtype.kind not in "iuf" and match.array.dtype != ml_dtypes.bfloat16]
+    if others:
+        raise ValueError(f"{source}: {len(others)} tensors are not real numbers: {_join_names(others)}")
+
+
+def check_values(matches: Sequence[TensorMatch], source: str) -> None:
+    """Checks that all numbers are finite in the type of their variable, in which 1e300 may be infinite.
+
+    Args:
+        matches: what `match_tensors` returned.
+        source: the name of the file or checkpoint in an error.
+
+    Raises:
+        ValueError: if one is not; the message lists the tensors.
+    """
+    bad = []
+    for match in matches:
+        dtype = np.dtype(keras.backend.standardize_dtype(match.variable.dtype))
+        with np.errstate(over="ignore"):
+            is_finite = np.isfinite(match.array.astype(dtype)).all()
+        if not is_finite:
+            reason = f"too large for {dtype}" if np.isfinite(match.array).all() else "NaN or infinite"
+            bad.append(f"{match.key} ({reason})")
+    if bad:
+        raise ValueError(f"{source}: {len(bad)} tensors have values that are not finite: {_join_names(bad)}")
+
+
+def _join_names(names: Sequence[str]) -> str:
+    """The first six names; a file may have names of any length, with any characters."""
+    return ", ".join(make_printable(name[:200]) for name in names[:6]) + (" ..." if len(names) > 6 else "")
 
 
 def list_variables(model: keras.Model) -> list[tuple[str, keras.Variable, list[str]]]:
@@ -193,12 +223,12 @@ def _to_variable_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 # ---- layers that Keras numbered
 
 
-def _rename_numbered_layers(model: keras.Model, arrays: Arrays) -> dict[str, np.ndarray]:
+def _rename_numbered_layers(model: keras.Model, tensors: Mapping[str, _Tensor]) -> dict[str, _Tensor]:
     """Gives our names to layers that Keras numbered ("conv2d_17.#0"), in the order of their creation."""
     names: dict[str, str] = {}
     for base, kind in _NUMBERED_LAYERS.items():
         pattern = re.compile(rf"{base}(?:_(\d+))?")
-        known = {key.partition(".#")[0] for key in arrays if is_keras_key(key)}
+        known = {key.partition(".#")[0] for key in tensors if is_keras_key(key)}
         numbered = sorted((int(m[1] or 0), layer) for layer in known if (m := pattern.fullmatch(layer)))
         ours = [layer.name for layer in _list_in_creation_order(model)
                 if isinstance(layer, kind) and layer.name not in known]
@@ -209,7 +239,7 @@ def _rename_numbered_layers(model: keras.Model, arrays: Arrays) -> dict[str, np.
         layer, mark, index = key.partition(".#")
         return names.get(layer, layer) + mark + index
 
-    return {rename(key): array for key, array in arrays.items()}
+    return {rename(key): tensor for key, tensor in tensors.items()}
 
 
 def _list_in_creation_order(model: keras.Model) -> list[Any]:

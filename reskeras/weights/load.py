@@ -1,26 +1,32 @@
 """Implements `weights=`: loads a file or a published checkpoint into the variables of a net.
 
-    file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
+    file -> readers.py (tensors by name) -> name_rules.py (which name is which variable)
          -> convert.py (renames Keras layers, matches, transposes) -> load.py assigns
 
 `load_weights` calls all of this, in this order.  weights/__init__.py follows one tensor through it: timm's
 "layer1.0.conv3.weight" (256, 64, 1, 1) is assigned to "conv2_block1_3_conv/kernel" (1, 1, 64, 256).
+Tensors are matched twice: first by their shapes alone, so that none is read that does not fit its variable.
 """
 from __future__ import annotations
 
+import functools
 import logging
+import math
 import os
 import sys
 import warnings
+from dataclasses import dataclass, field
+from typing import Callable
 
 import keras
 import numpy as np
 
-from .convert import (Arrays, assign_tensors, is_headless, is_keras_key, list_variables, match_tensors,
-                      rename_tensors)
+from ..terminal import print_text
+from .convert import (Arrays, TensorMatch, check_types, check_values, is_headless, is_keras_key,
+                      list_variables, match_tensors, rename_tensors)
 from .fetch import fetch_checkpoint
 from .name_rules import HEAD
-from .readers import check_readable, read_tensors
+from .readers import check_readable, open_tensors
 from .checkpoint import Checkpoint
 
 _LOGGED: set[str] = set()       # messages and warnings already shown; each is shown only once
@@ -37,74 +43,133 @@ def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str
         weights: a path (see `read_tensors`), or a checkpoint of the table.
 
     Raises:
-        ValueError: for an unreadable file, or one that does not fit the net.
+        ValueError: for an unreadable file, one that does not fit the net, or one with values that are not
+            finite numbers in the types of the variables.
         FileNotFoundError: if the path does not exist.
         OSError: if a checkpoint cannot be downloaded.
         ImportError: for a PyTorch file without PyTorch.
     """
     if not isinstance(weights, Checkpoint):
-        return assign_tensors(model, read_tensors(weights), os.fspath(weights))
+        _assign(_read_matches(model, weights, os.fspath(weights))[0])
+        return
 
     checkpoint = weights
     check_readable(f".{checkpoint.format}", checkpoint.name)
     if not checkpoint.allows_commercial_use:
         _warn_about_license(checkpoint)
 
-    arrays = rename_tensors(model, read_tensors(fetch_checkpoint(checkpoint)))
-    arrays, random_layers, messages = _adapt_tensors(model, arrays, checkpoint)
-    try:
-        matches = match_tensors(model, arrays, checkpoint.name, random_layers)
-    except ValueError as error:
-        raise ValueError(f"{error}; if the net should differ from the checkpoint, "
-                         "use weights=None (random weights)") from error
-    for match in matches:
-        match.variable.assign(match.array)
-
+    matches, messages = _read_matches(model, fetch_checkpoint(checkpoint), checkpoint.name, checkpoint)
+    _assign(matches)
     if checkpoint.is_default:
         _log_once(f"{checkpoint.variant}: weights='imagenet' means {checkpoint.id} ({checkpoint.license})")
     for message in messages:
         _log_once(message)
 
 
+def _read_matches(model: keras.Model, path: str | os.PathLike[str], source: str,
+                  checkpoint: Checkpoint | None = None) -> tuple[list[TensorMatch], list[str]]:
+    """Reads the tensor of every variable from a file.
+
+    Args:
+        model: the net.
+        path: the file.
+        source: the name of the file or checkpoint in an error.
+        checkpoint: what the file should contain; None for a file that must match every variable.
+
+    Returns:
+        The variables and their tensors, and messages for the user.
+
+    Raises:
+        ValueError: see `load_weights`.
+    """
+    with open_tensors(path, model.count_params()) as tensors:
+        stored = rename_tensors(model, tensors)
+        outlines = {key: tensor.outline for key, tensor in stored.items()}
+        plan = _plan_adaptation(model, outlines, checkpoint) if checkpoint else _Adaptation()
+        try:
+            matches = match_tensors(model, plan.apply(outlines), source, plan.random_layers)
+        except ValueError as error:
+            if checkpoint is None:
+                raise
+            raise ValueError(f"{error}; if the net should differ from the checkpoint, "
+                             "use weights=None (random weights)") from error
+        check_types(matches, source)
+
+        arrays = plan.apply({match.key: stored[match.key].read() for match in matches})
+        matches = match_tensors(model, arrays, source, plan.random_layers)
+        check_values(matches, source)
+    return matches, plan.messages
+
+
+def _assign(matches: list[TensorMatch]) -> None:
+    for match in matches:
+        match.variable.assign(match.array)
+
+
 # ---- a checkpoint with other classes or channels than the net
 
 
-def _adapt_tensors(model: keras.Model, arrays: Arrays,
-                   checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
-    """Fits a checkpoint to the channels and classes of a net.
+@dataclass
+class _Adaptation:
+    """How the tensors of a checkpoint are fitted to the channels and classes of a net.
 
-    Returns:
-        The arrays, the layers that keep their random values, and messages for the user.
+    Args:
+        changes: what is done to a tensor, by its key.
+        unused: the keys of tensors that the net does not use.
+        random_layers: the names of layers that keep their random values.
+        messages: what the user should know.
+    """
+
+    changes: dict[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
+    random_layers: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+
+    def apply(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        return {key: self.changes[key](array) if key in self.changes else array
+                for key, array in arrays.items() if key not in self.unused}
+
+
+def _plan_adaptation(model: keras.Model, outlines: Arrays, checkpoint: Checkpoint) -> _Adaptation:
+    """Finds what is to be done to the tensors of a checkpoint, by their shapes alone.
 
     Raises:
-        ValueError: if the file's number of classes is not the one in the table.
+        ValueError: if the file's number of classes or channels is not the one in the table.
     """
-    arrays, random_layers, messages = dict(arrays), [], []
-    head, stem = _find_keys(model, arrays, HEAD), _find_keys(model, arrays, _find_first_convolution(model))
+    plan = _Adaptation()
+    head = _find_keys(model, outlines, HEAD)
+    stem = _find_keys(model, outlines, _find_first_convolution(model))
 
     if not is_headless(model):
         classes = model.get_layer(HEAD).units
-        if head:
-            arrays.update(_remove_background(head, arrays, checkpoint))
-            size = arrays[head[0]].shape[_get_class_axis(head[0])]
-            if size != checkpoint.classes:
-                raise ValueError(f"{checkpoint.name}: the file has {size} classes, but "
-                                 f"{checkpoint.classes} are expected")
+        size = _get_size(outlines, head, _get_class_axis)
+        if head and checkpoint.label_offset and size != checkpoint.classes:
+            # the extra first classes of the file, TensorFlow's "background"
+            size -= checkpoint.label_offset
+            axis = _get_class_axis(head[0])
+            skip = functools.partial(_skip_first, axis=axis, count=checkpoint.label_offset)
+            plan.changes.update(dict.fromkeys(head, skip))
+        if head and size != checkpoint.classes:
+            raise ValueError(f"{checkpoint.name}: the file has {size} classes, but "
+                             f"{checkpoint.classes} are expected")
         if head and size != classes or not head and not checkpoint.include_top:
-            for key in head:
-                del arrays[key]
-            random_layers.append(HEAD)
-            messages.append(f"{checkpoint.name}: the classifier of {classes} classes starts at random "
-                            f"(the file has {checkpoint.classes or 'none'})")
+            plan.unused += head
+            plan.random_layers.append(HEAD)
+            plan.messages.append(f"{checkpoint.name}: the classifier of {classes} classes starts at random "
+                                 f"(the file has {checkpoint.classes or 'none'})")
 
-    if stem:
-        axis, channels = (2 if is_keras_key(stem[0]) else 1), _count_image_channels(model)
-        file_channels = arrays[stem[0]].shape[axis]
-        if file_channels != channels:
-            arrays[stem[0]] = adapt_channels(arrays[stem[0]], channels, axis)
-            messages.append(f"{checkpoint.name}: the first convolution, of {file_channels} channels, "
-                            f"is adapted to {channels}")
-    return arrays, random_layers, messages
+    shape = _get_first_kernel_shape(model) if stem else (0,) * 4
+    channels, file_channels = shape[2], _get_size(outlines, stem, _get_channel_axis)
+    # a kernel that differs in more than its channels is left to match_tensors, which refuses it
+    if file_channels != channels and outlines[stem[0]].size * channels == math.prod(shape) * file_channels:
+        if file_channels != checkpoint.channels:
+            raise ValueError(f"{checkpoint.name}: the first convolution of the file has {file_channels} "
+                             f"channels, but {checkpoint.channels} are expected")
+        plan.changes[stem[0]] = functools.partial(adapt_channels, channels=channels,
+                                                  axis=_get_channel_axis(stem[0]))
+        plan.messages.append(f"{checkpoint.name}: the first convolution, of {file_channels} channels, "
+                             f"is adapted to {channels}")
+    return plan
 
 
 def _find_keys(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:
@@ -124,9 +189,9 @@ def _find_first_convolution(model: keras.Model) -> str:
     return next(kernels, "")
 
 
-def _count_image_channels(model: keras.Model) -> int:
+def _get_first_kernel_shape(model: keras.Model) -> tuple[int, ...]:
     layer = model.get_layer(_find_first_convolution(model))
-    return int(next(v.shape[2] for v in layer.weights if v.name == "kernel"))
+    return next(tuple(v.shape) for v in layer.weights if v.name == "kernel")
 
 
 def _get_class_axis(key: str) -> int:
@@ -134,16 +199,21 @@ def _get_class_axis(key: str) -> int:
     return -1 if is_keras_key(key) else 0
 
 
-def _remove_background(keys: list[str], arrays: Arrays, checkpoint: Checkpoint) -> dict[str, np.ndarray]:
-    """The classifier without the extra first classes of the file (TensorFlow's "background").
+def _get_channel_axis(key: str) -> int:
+    """The axis of a kernel's input channels: the second in PyTorch's tensors, the last but one in Keras'."""
+    return 2 if is_keras_key(key) else 1
 
-    Args:
-        keys: the keys of the classifier's arrays.
-    """
-    axis = _get_class_axis(keys[0])
-    if not checkpoint.label_offset or arrays[keys[0]].shape[axis] == checkpoint.classes:
-        return {}
-    return {key: np.delete(arrays[key], np.s_[:checkpoint.label_offset], axis) for key in keys}
+
+def _get_size(outlines: Arrays, keys: list[str], get_axis: Callable[[str], int]) -> int:
+    """The length of an axis of the first of these tensors, 0 if there is none or it has no such axis."""
+    shape = outlines[keys[0]].shape if keys else ()
+    axis = get_axis(keys[0]) if keys else 0
+    return shape[axis] if -len(shape) <= axis < len(shape) else 0
+
+
+def _skip_first(array: np.ndarray, axis: int, count: int) -> np.ndarray:
+    """The array without the first elements along an axis."""
+    return np.moveaxis(np.moveaxis(array, axis, 0)[count:], 0, axis)
 
 
 def adapt_channels(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
@@ -185,6 +255,6 @@ def _log_once(message: str) -> None:
         return
     _LOGGED.add(message)
     if keras.config.is_interactive_logging_enabled():
-        print(message, file=sys.stderr)
+        print_text(message, file=sys.stderr)
     else:
         logging.getLogger("reskeras").info(message)

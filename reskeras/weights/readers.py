@@ -1,64 +1,114 @@
-"""Reads a file of weights into arrays by name, with one reader per format; nothing in a file is executed.
+"""Reads files of weights, with one reader per format; nothing in a file is executed.
 
-    file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
+    file -> readers.py (tensors by name) -> name_rules.py (which name is which variable)
          -> convert.py (renames Keras layers, matches, transposes) -> load.py assigns
 
 PyTorch's tensors keep their names, "layer1.0.conv1.weight".  The variables of Keras' files are called
 "layer.#index", "conv2_block1_1_conv.#0", since older files do not have the variables' own names.
+
+A file may state any size.  `open_tensors` reads only what the file states of each tensor, its shape and type;
+load.py compares that with the variables of the net, and then reads the tensors that fit.
 """
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.util
 import io
 import os
 import pathlib
 import re
 import zipfile
-from typing import Any
+from dataclasses import dataclass
+from typing import IO, Any, Callable, Iterator
 
 import h5py
+import ml_dtypes
 import numpy as np
 
-from ..errors import ArgumentError, nearest
+from ..errors import ArgumentError, name_damaged_file, nearest
+from ..file_reading import open_regular_file, open_zip, read_array_header, read_member
+from .hdf5 import open_hdf5
 from .name_rules import VARIABLE_INDICES
 from .table import FILE_SUFFIXES
 
 _TORCH_SUFFIXES = (".pth", ".pt", ".th")
+# How many bytes the members of a .keras, .npz or .pth file may have for a net: float64, or float32 with the
+# optimizer's variables and averages, and some for what is no tensor
+_BYTES_PER_PARAMETER, _MIN_BYTES = 32, 2 ** 26
+_MAX_TENSORS = 2 ** 16      # that the attributes of an HDF5 file may list: they can list one many times
+_SAFETENSORS_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
+                      "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64",
+                      "U32": "uint32", "U16": "uint16", "U8": "uint8", "C64": "complex64", "BOOL": "bool"}
 
 
-def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of a file of weights.
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in an open file; its values are read when `read` is called.
+
+    Args:
+        outline: an array of its shape and type that takes no memory, because all its elements are one.
+        load: reads the values.
+        file: the name of the file, for errors.
+    """
+
+    outline: np.ndarray
+    load: Callable[[], Any]
+    file: str
+
+    def read(self) -> np.ndarray:
+        """The values.  Raises: ValueError if the file is damaged."""
+        with name_damaged_file(self.file, "a file of weights"):
+            array = np.asarray(self.load())
+            if array.dtype.kind == "V" and self.outline.dtype == ml_dtypes.bfloat16:
+                array = array.view(ml_dtypes.bfloat16)
+            if (array.shape, array.dtype) != (self.outline.shape, self.outline.dtype):
+                raise ValueError(f"a tensor has the shape {array.shape} instead of {self.outline.shape}")
+            return array
+
+
+# What a reader finds of each tensor: shape, type, and a function that reads it
+_Found = dict[str, tuple[tuple[int, ...], Any, Callable[[], Any]]]
+
+
+@contextlib.contextmanager
+def open_tensors(path: str | os.PathLike[str], parameters: int) -> Iterator[dict[str, StoredTensor]]:
+    """Opens a file of weights, of which it reads the names, shapes and types of the tensors.
 
     Args:
         path: the path of a .safetensors, .weights.h5, .h5, .keras, .npz, .pth, .pt or .th file.
+        parameters: how many parameters the net has; it bounds what a compressed file may inflate to.
 
     Returns:
-        The unchanged arrays of the file, by the name of the tensor, or by "layer.#index" for formats of
-        Keras.
+        A context: the tensors as they are in the file, by name, or by "layer.#index" for formats of Keras.
+        They can be read until the context ends.
 
     Raises:
         FileNotFoundError: if the path does not exist.
         ArgumentError: for a path with another ending.
-        ValueError: for a truncated file, or a file whose format is not that of its name.
+        ValueError: for a damaged file, one whose format is not that of its name, one that refers to other
+            files, or one with more content than such a net has; a folder, a pipe or a device.
         ImportError: for a PyTorch file without PyTorch.
     """
-    file = pathlib.Path(path)
+    name, file = os.fspath(path), pathlib.Path(path)
     suffix = next((s for s in FILE_SUFFIXES if file.name.endswith(s)), None)
     if suffix is None:
         hint = nearest(file.suffix, FILE_SUFFIXES).removeprefix("; ") if file.suffix else ""
-        raise ArgumentError("weights", os.fspath(path),
+        raise ArgumentError("weights", name,
                             f"a path that ends in one of {', '.join(FILE_SUFFIXES)}", hint=hint)
-    if not file.is_file():
-        raise FileNotFoundError(f"weights={os.fspath(path)!r}: no such file")
+    if not file.exists():
+        raise FileNotFoundError(f"weights={name!r}: no such file")
 
-    check_readable(suffix, str(file))
-    try:
-        return _READERS[suffix](file)
-    except ImportError:
-        raise
-    except Exception as error:  # each library has its own: SafetensorError, OSError, BadZipFile, KeyError
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{file} is not a readable {suffix} file ({reason})") from error
+    check_readable(suffix, name)
+    max_bytes = _BYTES_PER_PARAMETER * parameters + _MIN_BYTES
+    # closed without the errors of the block, which are not the file's
+    with contextlib.closing(contextlib.ExitStack()) as stack:
+        stream = stack.enter_context(open_regular_file(file))
+        with name_damaged_file(name, f"a {suffix} file"):
+            found = _READERS[suffix](_File(name, stream, max_bytes, stack))
+            tensors = {key: StoredTensor(np.broadcast_to(np.zeros((), dtype), shape), load, name)
+                       for key, (shape, dtype, load) in found.items()}
+        yield tensors
 
 
 def check_readable(suffix: str, name: str) -> None:
@@ -69,75 +119,120 @@ def check_readable(suffix: str, name: str) -> None:
         name: the name of the file or checkpoint, for the error.
 
     Raises:
-        ImportError: for PyTorch's formats without PyTorch.
+        ImportError: for PyTorch's formats without PyTorch, or with one before 2.6, whose reader may run code
+            of the file (CVE-2025-32434).
     """
-    if suffix in _TORCH_SUFFIXES and importlib.util.find_spec("torch") is None:
+    if suffix not in _TORCH_SUFFIXES:
+        return
+    if importlib.util.find_spec("torch") is None:
         raise ImportError(f"{name}: a {suffix} file is read by PyTorch, which is not installed: "
                           "pip install 'reskeras[torch]', or build the net with random weights "
                           "(weights=None)")
-
-
-def _read_safetensors(file: pathlib.Path) -> dict[str, np.ndarray]:
-    from safetensors.numpy import load_file
-    return _remove_module_prefix(load_file(file))
-
-
-def _read_torch(file: pathlib.Path) -> dict[str, np.ndarray]:
-    """Reads torch.save's pickle by PyTorch's safe reader, which makes only tensors and containers.
-
-    Raises:
-        ImportError: for a PyTorch before 2.6, whose reader may run code of the file (CVE-2025-32434).
-    """
     import torch
     if tuple(int(n) for n in re.findall(r"\d+", torch.__version__)[:2]) < (2, 6):
-        raise ImportError(f"{file}: PyTorch {torch.__version__} is too old to open it safely: "
+        raise ImportError(f"{name}: PyTorch {torch.__version__} is too old to open it safely: "
                           "pip install 'torch>=2.6'")
 
-    content = torch.load(file, map_location="cpu", weights_only=True)
+
+# ---- one reader per format
+
+
+@dataclass(frozen=True)
+class _File:
+    """An open file: its name, its bytes, how many bytes it may inflate to, and what is closed with it."""
+
+    name: str
+    stream: IO[bytes]
+    max_bytes: int
+    stack: contextlib.ExitStack
+
+
+def _read_safetensors(file: _File) -> _Found:
+    from safetensors import safe_open
+    archive = file.stack.enter_context(safe_open(file.name, framework="np"))
+    found: _Found = {}
+    for key in archive.keys():
+        tensor = archive.get_slice(key)
+        # other types are those of quantized nets
+        dtype = _SAFETENSORS_TYPES.get(tensor.get_dtype(), "V1")
+        found[key] = tuple(tensor.get_shape()), np.dtype(dtype), functools.partial(archive.get_tensor, key)
+    return _remove_module_prefix(found)
+
+
+def _read_torch(file: _File) -> _Found:
+    """Reads torch.save's pickle by PyTorch's safe reader, which makes only tensors and containers."""
+    import torch
+    if zipfile.is_zipfile(file.stream):     # the older format is not compressed
+        with open_zip(file.name, "a PyTorch file", file.max_bytes):
+            pass
+    file.stream.seek(0)
+    content = torch.load(file.stream, map_location="cpu", weights_only=True)
     for key in ("state_dict", "model"):
         content = content[key] if isinstance(content.get(key), dict) else content
-    return _remove_module_prefix(
-        {name: tensor.detach().numpy() for name, tensor in content.items() if hasattr(tensor, "numpy")})
+    arrays = {name: tensor.detach().numpy() for name, tensor in content.items() if hasattr(tensor, "numpy")}
+    return _remove_module_prefix({name: (array.shape, array.dtype, functools.partial(arrays.get, name))
+                                  for name, array in arrays.items()})
 
 
-def _remove_module_prefix(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _remove_module_prefix(found: _Found) -> _Found:
     """The names without the "module." of torch's DataParallel."""
-    if all(name.startswith("module.") for name in arrays):
-        return {name.removeprefix("module."): array for name, array in arrays.items()}
-    return arrays
+    if all(name.startswith("module.") for name in found):
+        return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+    return found
 
 
-def _read_npz(file: pathlib.Path) -> dict[str, np.ndarray]:
+def _read_npz(file: _File) -> _Found:
     """Reads Big Transfer's files: "resnet/root_block/standardized_conv2d/kernel", in Keras' order of axes."""
-    with np.load(file, allow_pickle=False) as arrays:
-        named = ((key.rpartition("/"), arrays[key]) for key in arrays)
-        return {f"{layer}.#{VARIABLE_INDICES[variable]}": array for (layer, _, variable), array in named}
+    archive = file.stack.enter_context(open_zip(file.name, "an .npz file", file.max_bytes))
+    found: _Found = {}
+    for member in archive.namelist():
+        layer, _, variable = member.removesuffix(".npy").rpartition("/")
+
+        def load(member: str = member) -> np.ndarray:
+            with archive.open(member) as stream:
+                return np.lib.format.read_array(stream, allow_pickle=False)
+
+        found[f"{layer}.#{VARIABLE_INDICES[variable]}"] = *read_array_header(archive, member), load
+    return found
 
 
-def _read_h5(file: Any) -> dict[str, np.ndarray]:
-    """Reads Keras 3's layout (groups by class, the layer's name in an attribute) or Keras 2's (by layer)."""
-    arrays: dict[str, np.ndarray] = {}
-    with h5py.File(file, "r") as h5:
-        if "layers" in h5 and not _read_names(h5, "layer_names"):
-            for group in h5["layers"].values():
-                variables = group["vars"]
-                for index in variables:
-                    arrays[f"{variables.attrs['name']}.#{index}"] = np.asarray(variables[index])
-            return arrays
+def _read_h5(file: _File) -> _Found:
+    return _find_datasets(file.stack.enter_context(open_hdf5(file.stream, file.name)))
 
+
+def _read_keras(file: _File) -> _Found:
+    with open_zip(file.name, "a .keras file", file.max_bytes) as archive:
+        weights = io.BytesIO(read_member(archive, "model.weights.h5"))
+    return _find_datasets(file.stack.enter_context(open_hdf5(weights, file.name)))
+
+
+def _find_datasets(h5: h5py.File) -> _Found:
+    """Finds Keras 3's layout (groups by class, the layer's name in an attribute) or Keras 2's (by layer)."""
+    datasets: dict[str, h5py.Dataset] = {}
+    if "layers" in h5 and not _read_names(h5, "layer_names"):
+        for group in h5["layers"].values():
+            variables = group["vars"]
+            for index in variables:
+                datasets[f"{variables.attrs['name']}.#{index}"] = variables[index]
+    else:
         root = h5["model_weights"] if "model_weights" in h5 else h5
         layers = _read_names(root, "layer_names")
-        if not layers:
-            raise KeyError("layer_names")
+        if not layers or len(set(layers)) < len(layers):
+            raise ValueError("it does not list each layer once")
         for layer in layers:
             for i, name in enumerate(_read_names(root[layer], "weight_names")):
-                arrays[f"{layer}.#{i}"] = np.asarray(root[layer][name])
-    return arrays
+                datasets[f"{layer}.#{i}"] = root[layer][name]
+            if len(datasets) > _MAX_TENSORS:
+                raise ValueError(f"it lists more than {_MAX_TENSORS:,} tensors")
+    return {key: (dataset.shape, _get_dtype(dataset), functools.partial(dataset.__getitem__, ()))
+            for key, dataset in datasets.items()}
 
 
-def _read_keras(file: pathlib.Path) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(file) as archive:
-        return _read_h5(io.BytesIO(archive.read("model.weights.h5")))
+def _get_dtype(dataset: h5py.Dataset) -> np.dtype[Any]:
+    """The type of a data set's numbers; HDF5 has no bfloat16, Keras notes it in an attribute."""
+    is_bfloat16 = dataset.dtype == "V2" and dataset.attrs.get("dtype") == "bfloat16"
+    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16) if is_bfloat16 else dataset.dtype
+    return dtype
 
 
 def _read_names(group: Any, attribute: str) -> list[str]:
@@ -150,5 +245,6 @@ def _read_names(group: Any, attribute: str) -> list[str]:
     return [n.decode() if isinstance(n, bytes) else str(n) for n in names]
 
 
-_READERS = {".safetensors": _read_safetensors, ".weights.h5": _read_h5, ".h5": _read_h5,
-            ".keras": _read_keras, ".npz": _read_npz, **{suffix: _read_torch for suffix in _TORCH_SUFFIXES}}
+_READERS: dict[str, Callable[[_File], _Found]] = {
+    ".safetensors": _read_safetensors, ".weights.h5": _read_h5, ".h5": _read_h5, ".keras": _read_keras,
+    ".npz": _read_npz, **{suffix: _read_torch for suffix in _TORCH_SUFFIXES}}

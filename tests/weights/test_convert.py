@@ -61,7 +61,7 @@ def broken(tmp_path, kind):
         ("missing tensor", "conv1_bn.moving_variance"),
         ("left-over tensor", "layer9.weight"),
         ("wrong shape", r"predictions.kernel \(64, 10\)"),
-        ("truncated", "not a readable .safetensors"),
+        ("truncated", "cannot be read as a .safetensors file"),
     ],
 )
 def test_nothing_is_half_loaded(tmp_path, kind, says):
