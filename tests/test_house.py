@@ -26,14 +26,14 @@ NAMES = pathlib.Path(__file__).parent / "golden" / "names.json"
 # Imports go down only.  Files of one folder may import each other, and so may the files of one floor that are
 # in no folder; the folders of a floor may not.
 FLOORS = {"spec": 1, "spec_checks": 1, "errors": 1, "files": 1, "file_replacement": 1, "termination": 1,
-          "json_reader": 1, "json_writer": 1, "file_reading": 1, "costs": 1,
+          "json_reader": 1, "json_writer": 1, "file_reading": 1, "costs": 1, "terminal": 1,
           "_keras_private": 1, "_registration": 1,
           "blocks": 2, "images": 2, "weights": 2, "graph": 2,
           "model_metadata": 3, "inputs_outputs": 3, "build": 3, "keras_file_check": 3,
           "builder": 4, "variants": 4, "catalog": 4, "backbone": 4,
           "train": 5, "exporters": 5, "commands": 6, "cli": 7, "__main__": 8}
 FRAMEWORK_FREE = ["spec", "spec_checks", "errors", "files", "file_replacement", "termination",
-                  "json_reader", "json_writer", "file_reading", "costs", "_keras_private",
+                  "json_reader", "json_writer", "file_reading", "costs", "terminal", "_keras_private",
                   "_registration", "builder", "variants", "catalog", "cli", "weights/table",
                   "weights/checkpoint", "weights/name_rules", "train/recipe", "train/training", "train/recipes"]
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "numpy", "h5py"}
@@ -41,7 +41,8 @@ FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "numpy", "h5py"}
 TENSORFLOW = {
     "blocks/grouped_conv": "its own convolution, where it is the backend: Keras' fails there on CPUs",
     "blocks/batch_norm": "its fused operation, where it is the backend",
-    "images/preprocessing": "the resize within tf.data, and on the host on every backend"}
+    "images/preprocessing": "images within tf.data",
+    "images/transform": "the resize within tf.data, and on the host on every backend"}
 TABLES = {"variants", "name_rules", "cli"}      # of nets, of names and of commands: they may be long
 
 # What writes without files.py, and why

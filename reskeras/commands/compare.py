@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Iterable, Sequence
 
 from ..errors import ArgumentError
 from ..files import atomic_write
+from ..terminal import print_text
 from .comparison import COSTS, IMAGENET, LITERATURE, Point, find_points
 from .tables import markdown_table, text_table
 
@@ -75,13 +76,13 @@ def print_result(comparison: Comparison, markdown: bool = False, csv: bool = Fal
     """Prints the table (not if only a file was requested), then the file's path.  Returns: the exit code."""
     header, rows = make_rows(comparison.points)
     if markdown:
-        print(markdown_table(header, rows))
+        print_text(markdown_table(header, rows))
     elif csv:
-        print(_format_csv(header, rows))
+        print_text(_format_csv(header, rows))
     elif not comparison.file:
-        print(text_table(header, rows))
+        print_text(text_table(header, rows))
     if comparison.file:
-        print(comparison.file)
+        print_text(comparison.file)
     return 0
 
 

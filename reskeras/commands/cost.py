@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Sequence
 
 from ..errors import check_whole_number
 from ..json_writer import to_json
+from ..terminal import print_text
 from .open_model import ModelName, Size, get_image_shape, open_model
 from .tables import text_table
 
@@ -49,7 +50,7 @@ def cost(model: ModelName | keras.Model, size: Size | None = None, batch_size: i
 
 def print_result(cost: Cost, json: bool = False, per_layer: bool = False) -> int:
     """Prints the cost as text or JSON.  Returns: the exit code."""
-    print(to_json(cost.as_dict(per_layer)) if json else _format_cost(cost, per_layer))
+    print_text(to_json(cost.as_dict(per_layer)) if json else _format_cost(cost, per_layer))
     return 0
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from .. import catalog
 from ..errors import ArgumentError
 from ..files import write_bytes
+from ..terminal import print_text
 from .cost import cost as measure_cost
 from .demo_page import build_report, format_kilobytes, format_top_labels
 from .digits import CLASSES, SIZE, WEIGHTS, Digits, load_digits, train_digits
@@ -138,7 +139,7 @@ class _Run:
 
     def say(self, text: str) -> None:
         if not self.quiet:
-            print(text, flush=True)
+            print_text(text)
 
     @contextlib.contextmanager
     def time_step(self, step: str) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import check_whole_number
+from ..terminal import print_text
 from . import html
 from .open_model import ModelName, check_trained_model, open_trained_model
 
@@ -84,7 +85,7 @@ def explain(model: ModelName | keras.Model, image: Path, output: Path = "explain
 
 def print_result(page: pathlib.Path) -> int:
     """Prints the path of the page.  Returns: the exit code."""
-    print(page)
+    print_text(page)
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence, TextIO
 from ..errors import ArgumentError
 from ..exporters.formats import find_format
 from ..exporters.folder_index import read_index, update_index
+from ..terminal import print_text
 from .open_model import ModelName, Size, check_trained_model, open_trained_model
 from .quiet import open_terminal
 
@@ -92,8 +93,8 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
     from ..exporters.export import export as export_model
     net = open_trained_model(model)
     if debug_quantization:
-        print(_format_layer_errors(net, quantize, calibration_data, batch_size=batch_size, size=size,
-                                   preprocessing=preprocessing, labels=labels))
+        print_text(_format_layer_errors(net, quantize, calibration_data, batch_size=batch_size, size=size,
+                                        preprocessing=preprocessing, labels=labels))
     return export_model(
         net, target, quantize=quantize, calibration_data=calibration_data, validation_data=validation_data,
         batch_size=batch_size, size=size, io=io, preprocessing=preprocessing, labels=labels,
@@ -135,7 +136,7 @@ def export_and_index(model: str, path: str | None = None,
 def print_result(result: tuple[pathlib.Path, ExportReport]) -> int:
     """Prints the path and a summary of the report.  Returns: the exit code, 1 if the file does not pass."""
     path, report = result
-    print(f"{path}: {report.summary()}")
+    print_text(f"{path}: {report.summary()}")
     return int(not report.passed)
 
 

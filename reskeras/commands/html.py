@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, make_printable
 from ..files import write_text
 from ..json_writer import to_json
 
@@ -41,11 +41,16 @@ def tag(name: str, /, *children: Any, **attributes: Any) -> Html:
         *children: `Html`, or anything else as escaped text.
         **attributes: a trailing underscore, as in class_, is left out; other underscores become hyphens.
     """
-    head = "".join(f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
+    head = "".join(f' {key.rstrip("_").replace("_", "-")}="{_escape(value, quote=True)}"'
                    for key, value in attributes.items())
-    body = "".join(child if isinstance(child, Html) else html.escape(str(child), quote=False)
+    body = "".join(child if isinstance(child, Html) else _escape(child)
                    for child in children)
     return Html(f"<{name}{head}>" + ("" if name in ("img", "input", "meta", "br") else f"{body}</{name}>"))
+
+
+def _escape(text: Any, quote: bool = False) -> str:
+    """Text as HTML; escapes stand for characters that do not show, or that turn the direction of writing."""
+    return html.escape("\n".join(map(make_printable, str(text).split("\n"))), quote)
 
 
 def page(title: str, *children: Any, lead: str = "", style: str = "", script: str = "") -> Html:
@@ -73,7 +78,7 @@ def _read_assets(names: str) -> str:
 
 def embed_json(id: str, value: Any) -> Html:
     """Embeds data for the page's script, as JSON from which no text can break out."""
-    text = to_json(value, indent=None, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    text = to_json(value, indent=None, separators=(",", ":")).replace("<", "\\u003c")
     return Html(f'<script type="application/json" id="{id}">{text}</script>')
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from .. import catalog
 from ..errors import ArgumentError
+from ..terminal import print_text
 from ..variants import VARIANTS
 from .catalog_tables import format_families, format_variants
 
@@ -23,12 +24,12 @@ def list_variants(pattern: str | None = None) -> list[str]:
 def print_result(names: list[str], markdown: bool = False, families: bool = False) -> int:
     """Prints a line for each net, or one of the tables of the documentation.  Returns: the exit code."""
     if families:
-        print(format_families(names))
+        print_text(format_families(names))
     elif markdown:
-        print(format_variants(names))
+        print_text(format_variants(names))
     else:
         for name in names:
             cost = catalog.read_costs()[name]
-            print(f"{name:28} {cost.params / 1e6:8.2f} M parameters {cost.macs / 1e9:8.3f} G MACs   "
-                  f"{VARIANTS[name].family}")
+            print_text(f"{name:28} {cost.params / 1e6:8.2f} M parameters {cost.macs / 1e9:8.3f} G MACs   "
+                       f"{VARIANTS[name].family}")
     return 0

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from .. import catalog
 from ..errors import ArgumentError
+from ..terminal import print_text
 from .open_model import ModelName, Size, check_size
 
 if TYPE_CHECKING:
@@ -75,10 +76,10 @@ def optimize_and_save(model: str, output: str | None = None, report: str | None 
                             hint="`reskeras export` writes other formats")
     net = catalog.open_model(model)
     optimized, result = optimize(net, **options)
-    print(result)
+    print_text(result)
     if fusions:
         from .fusion_report import format_report
-        print(format_report(net, optimized, result))
+        print_text(format_report(net, optimized, result))
     if output:
         from ..build import save
         save(optimized, output)

@@ -7,6 +7,7 @@ import pathlib
 import re
 from typing import TYPE_CHECKING, Any
 
+from ..terminal import print_text
 from . import html
 from .cost import format_bytes, format_figures, format_receptive_field, format_size
 from .open_model import ModelName, Size, get_image_shape, open_model
@@ -60,7 +61,7 @@ def page(model: ModelName | keras.Model, output: str | os.PathLike[str] = "net.h
 
 def print_result(page: pathlib.Path) -> int:
     """Prints the path of the page.  Returns: the exit code."""
-    print(page)
+    print_text(page)
     return 0
 
 

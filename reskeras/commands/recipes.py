@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Iterable
 
+from ..terminal import print_text
 from ..train.training import scale_learning_rate
 from ..train.recipes import format_recipes, get_recipe
 
@@ -36,5 +37,5 @@ def show(name: str, *, diff: str | None = None, overrides: Iterable[str] = (),
 def print_result(text: str) -> int:
     """Prints the text.  Returns: the exit code."""
     if text:
-        print(text)
+        print_text(text)
     return 0

@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import catalog
 from ..spec import find_differences
+from ..terminal import print_text
 from ..variants import FAMILIES
 from ..weights.table import find_checkpoint
 
@@ -51,5 +52,5 @@ def show(name: str, *, diff: str | None = None, page: str | os.PathLike[str] | N
 def print_result(description: str) -> int:
     """Prints the description.  Returns: the exit code."""
     if description:
-        print(description)
+        print_text(description)
     return 0

@@ -3,15 +3,18 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Sequence
 
+from ..errors import make_printable
+
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; the cells are text already."""
-    return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows))
+    lines = (header, ["---"] * len(header), *rows)
+    return "\n".join("| " + " | ".join(map(make_printable, line)) + " |" for line in lines)
 
 
 def text_table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
     """A table in plain text: the first column to the left, the others to the right."""
-    lines = [[str(cell) for cell in row] for row in [header, *rows]]
+    lines = [[make_printable(cell) for cell in row] for row in [header, *rows]]
     widths = [max(map(len, column)) for column in zip(*lines)]
 
     def align(line: list[str]) -> str:

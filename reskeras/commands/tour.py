@@ -7,6 +7,7 @@ import pathlib
 import re
 from typing import Any
 
+from ..terminal import print_text
 from . import html
 from .study import Chart, Study, draw_charts
 
@@ -44,7 +45,7 @@ def tour(output: str | os.PathLike[str] = "tour.html") -> pathlib.Path:
 
 def print_result(page: pathlib.Path) -> int:
     """Prints the path of the page.  Returns: the exit code."""
-    print(page)
+    print_text(page)
     return 0
 
 

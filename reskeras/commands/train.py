@@ -9,6 +9,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from ..files import atomic_write
+from ..terminal import print_text
 from ..train import fit as training
 from ..train.run_folder import BEST_MODEL, LAST_MODEL, LOG_FILE, read_run_info
 from . import html
@@ -79,7 +80,7 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
 def print_result(summary: str) -> int:
     """Prints the summary, if there is one.  Returns: the exit code."""
     if summary:
-        print(summary)
+        print_text(summary)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Iterable, Iterator, NoReturn
 
 from ..errors import ArgumentError
+from ..terminal import print_text
 from ..weights.checkpoint import Checkpoint
 from ..weights.table import find_weights, get_weights, list_weights
 from .catalog_tables import format_checkpoints
@@ -77,10 +78,10 @@ def print_result(result: Iterable[str], markdown: bool = False) -> int:
         The exit code.
     """
     if markdown:
-        print(format_checkpoints(result))
+        print_text(format_checkpoints(result))
         return 0
     for line in map(_describe, result) if isinstance(result, list) else result:
-        print(line)
+        print_text(line)
     return 0
 
 

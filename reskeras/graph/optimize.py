@@ -8,7 +8,7 @@ from typing import Callable, Sequence
 import keras
 import numpy as np
 
-from ..errors import ArgumentError, check_choice
+from ..errors import ArgumentError, check_choice, make_printable
 from .equivalence import EquivalenceCheck, EquivalenceChecker, check_copy, fix_input_sizes
 from .graph import Graph
 from .pass_result import Pass, PassResult
@@ -79,7 +79,7 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
     after = results[-1][1].graph if results else before
     result, refusal = _check_passes(model, before, results) if check else (None, "")
     if refusal:     # the warning points to the line that calls reskeras.optimize
-        warnings.warn(f"{model.name} stays as it is: {refusal}", stacklevel=3)
+        warnings.warn(f"{make_printable(model.name)} stays as it is: {refusal}", stacklevel=3)
 
     optimized = model if refusal else after.build()
     return optimized, OptimizationReport(

@@ -7,6 +7,8 @@ import sys
 import threading
 from typing import Any
 
+from ..terminal import print_text
+
 _SECONDS = 8         # of the ten that schedulers commonly give
 
 
@@ -42,5 +44,5 @@ class SigtermHandler:
 
     def _exit(self) -> None:
         """Ends the process within a step that takes too long; the previous checkpoint remains."""
-        print("terminated within a step: the previous checkpoint is kept", file=sys.stderr, flush=True)
+        print_text("terminated within a step: the previous checkpoint is kept", file=sys.stderr)
         os._exit(0)
