@@ -14,11 +14,14 @@ from typing import Any, Sequence
 from .commands.command_parser import CommandParser
 from .commands.parser import make_parser
 from .commands.quiet import quiet_tensorflow
-from .errors import ArgumentError, LostWorkerError
+from .errors import ArgumentError, ExportError, LostWorkerError
+from .terminal import print_text
+from .termination import raise_on_sigterm
 
 # Errors whose message says everything, so that one line is shown, and the exit code of each
-_EXIT_CODES: dict[type[Exception], int] = {FloatingPointError: 1, LostWorkerError: 3, ValueError: 2,
-                                           TypeError: 2, OSError: 2, ImportError: 2}
+_EXIT_CODES: dict[type[Exception], int] = {
+    ExportError: 1, FloatingPointError: 1, LostWorkerError: 3, ValueError: 2, TypeError: 2, OSError: 2,
+    ImportError: 2}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,8 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 if a file did not pass, or a result is not finite; 2 for wrong input; 3 if another
-        worker of the training was lost; 130 after an interrupt.  With 2, 3 and results that are not finite
-        there is one line on stderr.
+        worker of the training was lost; 130 after an interrupt.  After an error there is one line on stderr.
+
+    Raises:
+        SystemExit: after a SIGTERM (143), and after an error in the spelling of the options (2).
     """
     namespace, unknown = make_parser().parse_known_args(argv)
     options = vars(namespace)
@@ -38,14 +43,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     switches = {name: options.pop(name) for name in parser.switches}
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # among several workers each would log at length that one was lost, which is said below in one line
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if "TF_CONFIG" in os.environ else "2")
     try:
-        return _run(parser, options, switches)
+        with raise_on_sigterm():
+            return _run(parser, options, switches)
     except KeyboardInterrupt:
         return 130
     except tuple(_EXIT_CODES) as error:
         message = parser.describe(error) if isinstance(error, ArgumentError) else str(error)
-        print(f"{parser.prog}: {' '.join(message.split())}", file=sys.stderr)
+        print_text(f"{parser.prog}: {' '.join(message.split())}", file=sys.stderr)
         return next(code for kind, code in _EXIT_CODES.items() if isinstance(error, kind))
 
 

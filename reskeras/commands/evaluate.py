@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
 import numpy as np
 
-from ..errors import ArgumentError, check_whole_number, nearest, to_whole_number
+from ..errors import ArgumentError, check_whole_number, make_printable, nearest, to_whole_number
 from ..json_writer import to_json
+from ..terminal import print_text
 from ..weights.table import get_weights
 from .open_model import ModelName, check_trained_model
 
@@ -40,6 +41,7 @@ class Evaluation:
     skipped: list[str]          # files that could not be read
     # of the checkpoint that the net began with: name, top1, top5, size, labels
     published: dict[str, Any] | None
+    label_offset: int | None = None     # the label of the first class in TFRecord files, as it was found
 
     def as_dict(self) -> dict[str, Any]:
         """The fields, for JSON."""
@@ -51,20 +53,23 @@ class Evaluation:
         top5 = f", top-5 {self.top5:.2f} %" if self.top5 is not None else ""
         lines = [f"{self.model} on {self.data}: {self.images:,} images of {size} pixels{crops}",
                  f"top-1 {self.top1:.2f} %{top5}, {self.images_per_s:.1f} images/s"]
+        if self.label_offset is not None:
+            lines.append(f"the first class has the label {self.label_offset} (label_offset="
+                         f"{self.label_offset})")
         if self.published:
             p = self.published
             top5 = f", top-5 {p['top5']:.2f} %" if p["top5"] else ""
             lines.append(f"published: top-1 {p['top1']:.2f} %{top5} on {p['labels']} at {p['size']} pixels "
                          f"({p['name']})")
         if self.skipped:
-            names = ", ".join(self.skipped)
+            names = ", ".join(map(make_printable, self.skipped))
             lines.append(f"{len(self.skipped)} could not be read and were left out: {names}")
         return "\n".join(lines)
 
 
 def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", crops: int = 1,
              scales: Iterable[int] = (), batch_size: int = 32, preprocessing: Any = None, labels: Any = None,
-             max_unreadable: int = 100) -> Evaluation:
+             max_unreadable: int = 100, label_offset: int | None = None, trust: bool = False) -> Evaluation:
     """Measures top-1 and top-5 accuracy on labelled images, each image once, prepared as the net's weights
     expect.
 
@@ -82,6 +87,9 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
         preprocessing: as in `reskeras.predict`.
         labels: as in `reskeras.predict`.
         max_unreadable: how many images may be unreadable and left out; more are an error.
+        label_offset: the label of the first class in TFRecord files, 0 or 1; by default 0 if a record has
+            the label 0, else 1.
+        trust: as in `reskeras.predict`.
 
     Returns:
         An `Evaluation`, whose `top1` and `top5` are in percent.
@@ -104,8 +112,8 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
 
     from ..train.sources import open_source
     from .classifier import normalize_scores, open_classifier
-    source = open_source(data, split)
-    net = open_classifier(model, any_size=bool(scales))
+    source = open_source(data, split, label_offset=label_offset)
+    net = open_classifier(model, any_size=bool(scales), trust=trust)
     if scales and net.shape[:2] != (None, None):
         raise ArgumentError("scales", scales, "a net for images of any size",
                             hint=f"{net.name} takes images of "
@@ -118,6 +126,7 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     first_call = np.zeros((1, *prepare.size, len(prepare.mean)), "float32")
     class_count = _compute_scores(net, first_call).shape[1]
     class_map = map_classes(source, metadata, class_count)
+    source.check_labels(len(class_map), net.name)
 
     hits, count, start = np.zeros(2, int), 0, time.perf_counter()
     for views, y in _iterate_views(datasets, crops, prepare.size):
@@ -133,12 +142,13 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
         raise ValueError(f"{source.name}: none of its images can be read; the first one is {unreadable[0]}")
     top1, top5 = (100 * float(hit) / count for hit in hits)
     return Evaluation(net.name, source.name, count, top1, top5 if class_count > 5 else None, count / seconds,
-                      prepare.size, crops, scales, unreadable, get_published_accuracy(metadata))
+                      prepare.size, crops, scales, unreadable, get_published_accuracy(metadata),
+                      source.label_offset)
 
 
 def print_result(evaluation: Evaluation, json: bool = False) -> int:
     """Prints the accuracies as text or JSON.  Returns: the exit code."""
-    print(to_json(evaluation.as_dict()) if json else evaluation)
+    print_text(to_json(evaluation.as_dict()) if json else evaluation)
     return 0
 
 

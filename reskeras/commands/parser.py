@@ -90,6 +90,7 @@ def _add_use(add: Commands) -> None:
     sub = add("predict", "classify images", "predict_existing", is_quiet=True)
     sub.add_argument("images", nargs="+", metavar="IMAGE")
     _add_classifier(sub, top=5)
+    _add_trust(sub)
     sub.add_switch("--json", "print JSON")
 
     sub = add("evaluate", "measure the accuracy on labelled images, beside the published one", is_quiet=True)
@@ -104,8 +105,10 @@ def _add_use(add: Commands) -> None:
     sub.add_argument("--batch-size", type=parse_int, default=32, metavar="N",
                      help="images at once (default: %(default)s)")
     _add_metadata(sub)
+    _add_trust(sub)
     sub.add_argument("--max-unreadable", type=parse_int, default=100, metavar="N",
                      help="how many unreadable images may be left out (default: %(default)s)")
+    _add_label_offset(sub)
     sub.add_switch("--json", "print JSON")
 
     sub = add("explain", "write an HTML page: where a net looks in an image, its maps and first filters",
@@ -169,6 +172,8 @@ def _add_files(add: Commands) -> None:
 
     sub = add("verify", "check exported files on this machine, with their own runtime alone", "verify_all")
     sub.add_argument("files", nargs="+", metavar="FILE")
+    sub.add_argument("--sha256", metavar="HASH", help="the hash that the file must have, as in its report")
+    _add_trust(sub)
     sub.add_argument("--threads", type=parse_int, default=1, metavar="N",
                      help="threads of the runtime (default: %(default)s)")
     sub.add_switch("--json", "print JSON")
@@ -178,6 +183,7 @@ def _add_files(add: Commands) -> None:
     sub.add_argument("--threads", type=parse_int, default=1, metavar="N",
                      help="threads of each runtime (default: %(default)s)")
     _add_size(sub, "size of the images, if the files take any size")
+    _add_trust(sub)
     sub.add_switch("--json", "print JSON")
 
 
@@ -225,6 +231,7 @@ def _add_train(add: Commands) -> None:
                      help="batches between checkpoints (default: %(default)s)")
     sub.add_argument("--max-unreadable", type=parse_int, default=100, metavar="N",
                      help="how many unreadable images may be left out (default: %(default)s)")
+    _add_label_offset(sub)
     sub.add_argument("--verbose", type=parse_int, choices=(0, 1, 2), default=1,
                      help="0: nothing, 1: a progress bar, 2: a line for each epoch (default: %(default)s)")
     group = sub.add_argument_group("fields of the recipe's training", "by default the recipe's own values")
@@ -263,12 +270,23 @@ def _add_classifier(sub: CommandParser, top: int) -> None:
     _add_metadata(sub)
 
 
+def _add_trust(sub: CommandParser) -> None:
+    sub.add_argument("--trust", action="store_true",
+                     help="run a SavedModel, which is a program: only if you know where it comes from")
+
+
 def _add_metadata(sub: CommandParser) -> None:
     sub.add_argument("--preprocessing", metavar="NAME.TAG",
                      help="how images are prepared, for a file that does not know it: as for this checkpoint")
     sub.add_argument("--labels", metavar="NAME|FILE",
                      help="class names, for a file that does not know them: a label set, or a text file with "
                           "a name on each line")
+
+
+def _add_label_offset(sub: CommandParser) -> None:
+    sub.add_argument("--label-offset", type=parse_int, metavar="0|1",
+                     help="label of the first class in TFRecord files; by default 0 if a record has it, else "
+                          "1")
 
 
 def _add_overrides(sub: CommandParser) -> None:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from ..errors import ArgumentError, check_number, check_whole_number
+from .source import check_label_offset
 from .training import to_python
 
 _OBJECT = "not in a file"       # the key, in run.json, of a value that a file cannot hold
@@ -40,12 +41,14 @@ class FitArguments:
     classes: int | None = None
     preprocessing: Any = None
     max_unreadable: int = 100
+    label_offset: int | None = None
 
     def __post_init__(self) -> None:
         for name, minimum in (("micro_batches", 1), ("seed", 0), ("max_unreadable", 0)):
             object.__setattr__(self, name, check_whole_number(name, getattr(self, name), minimum))
         if self.classes is not None:
             object.__setattr__(self, "classes", check_whole_number("classes", self.classes))
+        object.__setattr__(self, "label_offset", check_label_offset(self.label_offset))
         for name in ("jit_compile", "deterministic"):
             object.__setattr__(self, name, _check_boolean(name, getattr(self, name)))
         if type(self.dtype) is keras.DTypePolicy:       # not a map of policies, which has no name of its own

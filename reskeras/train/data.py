@@ -13,6 +13,7 @@ import tensorflow as tf
 from ..errors import ArgumentError
 from .augment import Augmentation, parse_augmentation
 from .augment_ops import fold_seed
+from .reading_errors import READING_ERRORS, explain_tensorflow_error
 from .source import DataSource
 from .sources import open_source
 
@@ -179,9 +180,13 @@ class ImageDataset:
 
         Raises:
             ArgumentError: if more than `max_unreadable` images cannot be read; the message names them.
+            ValueError: if the files of a stream are damaged or missing.
         """
         try:
             yield
+        except READING_ERRORS as error:
+            raise ValueError(f"{self.source.name} cannot be read any more ({explain_tensorflow_error(error)}"
+                             ")") from error
         except tf.errors.InvalidArgumentError as error:
             if int(self._unreadable_count) <= self.max_unreadable:
                 raise

@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import math
-import pathlib
 from typing import Any, Callable, Mapping
 
 import keras
 import tensorflow as tf
+
+from .run_folder import LAST_MODEL, RunFolder
 
 _MAX_SKIPPED = 20       # steps in a row; loss scaling needs some ten to find its scale
 
@@ -48,15 +49,15 @@ class FiniteCheck:
     Args:
         model: the model that is trained.
         learning_rate: after the warm-up, for the error's message.
-        last_model: the file with the weights of the epoch before, if there is one.
+        run: the folder that has a file with the weights of the epoch before, if there is one.
     """
 
-    def __init__(self, model: keras.Model, learning_rate: float, last_model: pathlib.Path | None):
+    def __init__(self, model: keras.Model, learning_rate: float, run: RunFolder | None):
         self._model = model
         self._advice = (f"start again with a lower learning_rate (it was {learning_rate:g}), a longer "
                         "warmup, or, in mixed precision, another dtype")
-        if last_model:
-            self._advice += f"; {last_model} has the weights from before this epoch"
+        if run:
+            self._advice += f"; {run.path(LAST_MODEL)} has the weights from before this epoch"
         self._skipped, self._scale = 0, 0.0
 
     def begin_epoch(self, optimizer: keras.optimizers.Optimizer) -> None:

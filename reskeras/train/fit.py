@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from ..build import load
 from ..errors import ArgumentError, check_choice, unknown_argument
+from ..terminal import print_text
 from . import strategy as strategies
 from .arguments import FitArguments
 from .checkpoint import TrainState, load_checkpoint
@@ -25,7 +26,7 @@ from .run_folder import CHECKPOINT_FILE, LAST_MODEL, RunFolder, check_empty
 from .source import DataSource
 from .training import Training, scale_learning_rate, training_fields
 from .training_config import TrainingConfig
-from .training_data import TrainingSources, count_images, make_datasets, open_training_sources
+from .training_data import TrainingSources, make_datasets, open_training_sources
 
 
 def _add_training_fields(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,7 +47,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         strategy: Any = "auto", dtype: str | None = None, jit_compile: bool = False, micro_batches: int = 1,
         deterministic: bool = False, seed: int = 0, overrides: Overrides = (),
         model_overrides: Overrides = (), classes: int | None = None, preprocessing: Any = None,
-        max_unreadable: int = 100, save_every: int = 1000,
+        max_unreadable: int = 100, label_offset: int | None = None, save_every: int = 1000,
         callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1,
         **training_fields: Any) -> keras.callbacks.History:
     """Trains a net on data by a recipe.
@@ -81,6 +82,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         classes: the number of classes, if the data do not contain it.
         preprocessing: needed if the model has no metadata, as `reskeras.set_metadata` takes it.
         max_unreadable: unreadable images that are left out before it is an error.
+        label_offset: the label of the first class in TFRecord files, 0 or 1; by default 0 if a record of
+            `data` has the label 0, else 1.
         save_every: batches between checkpoints within an epoch; 0 saves at the end of each epoch only.
         callbacks: Keras callbacks.
         verbose: 0 prints nothing, 1 shows a progress bar, 2 prints one line per epoch.
@@ -111,13 +114,13 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         model, data, recipe, validation_data, validation_split, dtype, jit_compile, micro_batches,
         deterministic, seed, _merge_overrides(overrides, training_fields),
         model_overrides if isinstance(model_overrides, (str, Mapping)) else list(model_overrides), classes,
-        preprocessing, max_unreadable)
+        preprocessing, max_unreadable, label_offset)
     resumed = None if resume is None else _ResumedRun.open(resume, output)
     if resumed:
         arguments = arguments.resume(resumed.info["arguments"], resumed.run.folder)
         strategy = resumed.info["strategy_argument"] or "auto" if strategy == "auto" else strategy
         if verbose:
-            print(f"resuming {resumed.run.folder}, which was started with {arguments.as_text()}", flush=True)
+            print_text(f"resuming {resumed.run.folder}, which was started with {arguments.as_text()}")
     elif model is None or data is None:
         raise TypeError("fit() needs a model and data, or a folder to `resume`")
     _set_seeds(arguments)
@@ -128,6 +131,10 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
     sources = open_training_sources(arguments)
     if resumed:
         resumed.check_data(sources.train, "classes", sources.class_names)
+        resumed.check_data(sources.train, "label_offset", sources.train.label_offset)
+    if verbose and sources.train.label_offset is not None:
+        print_text(f"the first class of {sources.train.name} has the label {sources.train.label_offset} "
+                   f"(label_offset={sources.train.label_offset})")
 
     # Model
     with devices.scope() if devices else contextlib.nullcontext():
@@ -140,7 +147,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
 
     # Schedule
     learning_rate = scale_learning_rate(training)
-    images = count_images(sources.train, sources.classes)
+    images = sum(part.images for part in sources.train.parts)
     if resumed:
         resumed.check_data(sources.train, "images", images)
     if images < train.batch_size:
@@ -152,7 +159,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         "arguments": arguments.as_dict(),
         "strategy_argument": strategy if isinstance(strategy, str) else None,
         "net": net.name,
-        "data": {"name": sources.train.name, "images": images, "classes": sources.class_names},
+        "data": {"name": sources.train.name, "images": images, "classes": sources.class_names,
+                 "label_offset": sources.train.label_offset},
         "recipe": chosen_recipe.as_dict(), "learning_rate": learning_rate.reason, "seed": arguments.seed})
     if resumed:
         resumed.run.is_chief = worker[0] == 0
@@ -192,7 +200,8 @@ class _ResumedRun:
 
     def check_data(self, images: DataSource, name: str, value: Any) -> None:
         """Raises: ValueError if the data are not those that the run was started with."""
-        before = self.info["data"][name]
+        # earlier versions took the first label of TFRecord files for 1, and did not write it down
+        before = self.info["data"].get(name, 1 if name == "label_offset" and value is not None else None)
         if before != value:
             raise ValueError(f"{images.name}: {name} are {value}, but the training was started with "
                              f"{before}; start a new training in another folder")

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from ..build import save
 from ..errors import ArgumentError
+from ..terminal import print_text
 from . import strategy as strategies
 from .callback_bridge import CallbackBridge, ignore_end_of_data, restart_early_stopping
 from .checkpoint import TrainState, describe_variables, read_values, restore_variables, save_checkpoint
@@ -46,8 +47,7 @@ class TrainingLoop:
         self.phases = plan_phases(config.training, config.steps_per_epoch, config.learning_rate,
                                   config.micro_batches)
         self.timer = InputTimer()
-        self.finite_check = FiniteCheck(config.model, config.learning_rate,
-                                        config.run.path(LAST_MODEL) if config.run else None)
+        self.finite_check = FiniteCheck(config.model, config.learning_rate, config.run)
         self.trainer: Any = None
         self.epoch_steps = 0
         self._saved = saved
@@ -297,4 +297,4 @@ class TrainingLoop:
 
     def _print(self, text: str) -> None:
         if self.config.verbose:
-            print(text, flush=True)
+            print_text(text)

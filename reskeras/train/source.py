@@ -1,11 +1,31 @@
 """A source of images with labels."""
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
+
+from ..errors import ArgumentError, to_whole_number
+
+
+@dataclass(frozen=True)
+class SourcePart:
+    """A part of a source: a file of a stream, or all of it.
+
+    Attributes:
+        name: of the file, or of the source.
+        images: how many it has.
+        lowest: the lowest label, from 0 on.
+        highest: the highest label.
+    """
+
+    name: str
+    images: int
+    lowest: int
+    highest: int
 
 
 @dataclass(frozen=True)
@@ -18,6 +38,9 @@ class DataSource:
         labels: the number of the class of each image, int64 (N,).
         classes: the names or WordNet ids of the classes; () if they are not known.
         stream: makes a dataset of (bytes or pixels, label).
+        label_offset: the label of the first class in TFRecord files, which `stream` subtracts; None for
+            other sources.
+        known_parts: the `parts` of a stream, if they are known already.
     """
 
     name: str
@@ -25,12 +48,47 @@ class DataSource:
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, "int64"))
     classes: tuple[str, ...] = ()
     stream: Callable[[], tf.data.Dataset] | None = None
+    label_offset: int | None = None
+    known_parts: tuple[SourcePart, ...] = ()
 
     def __len__(self) -> int:
         """How many images.  Raises: TypeError for a stream."""
         if self.stream is not None:
             raise TypeError(f"{self.name} is a stream: its length is known only when it has been read")
         return len(self.labels)
+
+    @functools.cached_property
+    def parts(self) -> tuple[SourcePart, ...]:
+        """How many images and which labels it has; a stream is read once for it."""
+        if self.known_parts:
+            return self.known_parts
+        if self.stream is None:
+            return (SourcePart(self.name, len(self.labels), int(self.labels.min()), int(self.labels.max())),)
+        images, lowest, highest = reduce_labels(self.stream().map(lambda _, label: label))
+        return (SourcePart(self.name, int(images), int(lowest), int(highest)),)
+
+    def check_labels(self, classes: int, owner: str = "") -> None:
+        """Checks that there are images, and that each label is one of the classes.
+
+        Args:
+            classes: how many.
+            owner: what has these classes, for the error.
+
+        Raises:
+            ValueError: the message names the file and the label.
+        """
+        first = self.label_offset or 0
+        for part in self.parts:
+            if not part.images:
+                raise ValueError(f"{part.name}: it has no images")
+            wrong = [label for label in (part.lowest, part.highest) if not 0 <= label < classes]
+            if wrong:
+                hint = "" if self.label_offset is None else (
+                    f"; with label_offset={first} the first class has the label {first}, so give "
+                    f"label_offset={1 - first} or another number of classes")
+                raise ValueError(f"{part.name}: label {wrong[0] + first} is not one of {first} ... "
+                                 f"{classes - 1 + first}" + (f", the classes of {owner}" if owner else "")
+                                 + hint)
 
     @property
     def has_files(self) -> bool:
@@ -45,3 +103,27 @@ class DataSource:
     def channels(self) -> int:
         """Channels of the pixels, 1 or 3."""
         return 3 if self.images is None or self.has_files else self.images.shape[-1]
+
+
+def check_label_offset(value: Any) -> int | None:
+    """Checks the argument `label_offset`.  Raises: ArgumentError if it is not None, 0 or 1."""
+    number = to_whole_number(value)
+    if value is not None and number not in (0, 1):
+        raise ArgumentError("label_offset", value, "0 or 1, the label of the first class in TFRecord files")
+    return number
+
+
+def reduce_labels(labels: tf.data.Dataset) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Reads a dataset of labels to its end.
+
+    Returns:
+        (how many there are, the lowest, the highest); the last two mean nothing if there are none.
+    """
+    def count(state: tuple[tf.Tensor, ...], label: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        number, lowest, highest = state
+        label = tf.cast(label, tf.int64)
+        return number + 1, tf.minimum(lowest, label), tf.maximum(highest, label)
+    start = np.int64(0), np.int64(np.iinfo("int64").max), np.int64(np.iinfo("int64").min)
+    result: tuple[tf.Tensor, tf.Tensor, tf.Tensor] = labels.reduce(
+        start, tf.autograph.experimental.do_not_convert(count))
+    return result

@@ -11,10 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import ArgumentError, check_choice
+from ..file_reading import open_npz, read_bytes
 from ..images.labels import get_label_set
 from . import tfrecord
-from .source import DataSource
+from .source import DataSource, check_label_offset
 
+_MAX_BYTES = 2 ** 30        # of a file of CIFAR, which has up to 154 MB
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 # split -> its names in folders and tfds
 _SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
@@ -22,7 +24,8 @@ _GRAMMAR = ("folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10[:FILE or F
             "FOLDER], digits, or arrays (images, labels)")
 
 
-def open_source(data: Any, split: str = "train", argument: str = "data") -> DataSource:
+def open_source(data: Any, split: str = "train", argument: str = "data",
+                label_offset: int | None = None) -> DataSource:
     """The images that `data` names.
 
     Args:
@@ -31,14 +34,19 @@ def open_source(data: Any, split: str = "train", argument: str = "data") -> Data
         split: "train" or "test", if there are both: the folders train, test or val, the splits of tfds,
             x_test in an .npz file.
         argument: the argument of the caller that has the value `data`, for the errors.
+        label_offset: the label of the first class in TFRecord files, 0 or 1; by default 0 if the label 0
+            occurs, else 1.
 
     Raises:
-        ArgumentError: for another string.
+        ArgumentError: for another string, and for a `label_offset` where there are no TFRecord files.
         ValueError: for images or labels of another form.
         FileNotFoundError: if the files do not exist.
         ImportError: if a package is missing.
     """
     check_choice("split", split, _SPLITS)
+    label_offset = check_label_offset(label_offset)
+    if label_offset is not None and not has_records(data):
+        raise ArgumentError("label_offset", label_offset, f"None, because {argument} are no TFRecord files")
     if isinstance(data, DataSource):
         return data
     if isinstance(data, (tuple, list)) and len(data) == 2:
@@ -47,11 +55,19 @@ def open_source(data: Any, split: str = "train", argument: str = "data") -> Data
         raise ArgumentError(argument, data, _GRAMMAR)
     kind, colon, rest = data.partition(":")
     needs_rest = kind in ("folder", "tfrecord", "tfds", "npz")
-    if kind not in _READERS or bool(colon) != bool(rest) or not rest and needs_rest:
-        raise ArgumentError(argument, data, _GRAMMAR, () if kind in _READERS else _READERS)
+    kinds = (*_READERS, "tfrecord")
+    if kind not in kinds or bool(colon) != bool(rest) or not rest and needs_rest:
+        raise ArgumentError(argument, data, _GRAMMAR, () if kind in kinds else kinds)
     if rest and kind == "digits":
         raise ArgumentError(argument, data, "digits, without a path")
+    if kind == "tfrecord":
+        return tfrecord.open_records(data, rest, label_offset)
     return _READERS[kind](data, rest, split)
+
+
+def has_records(data: Any) -> bool:
+    """Whether `data` names TFRecord files."""
+    return isinstance(data, str) and data.startswith("tfrecord:")
 
 
 def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = ()) -> DataSource:
@@ -72,7 +88,8 @@ def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = 
     if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3):
         raise ValueError(f"{name}: images of shape {images.shape} and type {images.dtype}; expected uint8 of "
                          "0 to 255, (N, height, width, 1 or 3)")
-    is_class_numbers = labels.dtype.kind in "iu" and len(labels) and labels.min() >= 0
+    is_class_numbers = labels.dtype.kind in "iu" and len(labels) and labels.min() >= 0 \
+        and labels.max() < 2 ** 63
     if labels.shape != images.shape[:1] or not is_class_numbers:
         raise ValueError(f"{name}: labels of shape {labels.shape} and type {labels.dtype}; expected a class "
                          f"number for each of the {len(images)} images")
@@ -93,8 +110,7 @@ def _open_folder(name: str, path: str, split: str) -> DataSource:
         return _open_folder(name, str(split_folders[0]), split)
 
     classes = tuple(folders)
-    files = [sorted(f for f in folder.rglob("*") if f.suffix.lower() in _SUFFIXES)
-             for folder in folders.values()]
+    files = [sorted(filter(_is_image_file, folder.rglob("*"))) for folder in folders.values()]
     empty = [c for c, class_files in zip(classes, files) if not class_files]
     if not classes or empty:
         raise ValueError(f"{name}: expected a folder for each class with images in it"
@@ -103,9 +119,9 @@ def _open_folder(name: str, path: str, split: str) -> DataSource:
     return DataSource(name, [str(f) for class_files in files for f in class_files], labels, classes)
 
 
-def _open_tfrecords(name: str, pattern: str, split: str) -> DataSource:
-    return DataSource(name, classes=tfrecord.read_class_names(pattern),
-                      stream=lambda: tfrecord.read_records(pattern))
+def _is_image_file(path: pathlib.Path) -> bool:
+    """Whether a name is that of an image, and not of a folder or a pipe; a broken link counts as one."""
+    return path.suffix.lower() in _SUFFIXES and (path.is_file() or not path.exists())
 
 
 def _open_tfds(name: str, dataset: str, split: str) -> DataSource:
@@ -135,9 +151,9 @@ def _open_tfds(name: str, dataset: str, split: str) -> DataSource:
 def _open_npz(name: str, path: str, split: str) -> DataSource:
     """Opens x and y, or images and labels, or x_train, y_train, x_test and y_test; images are uint8."""
     file = pathlib.Path(path).expanduser()
-    if not file.is_file():
+    if not file.exists():
         raise FileNotFoundError(f"{name}: no such file")
-    with np.load(file, allow_pickle=False) as arrays:
+    with open_npz(file) as arrays:
         for x, y in ((f"x_{split}", f"y_{split}"), ("x", "y"), ("images", "labels")):
             if x in arrays and y in arrays:
                 return from_arrays(name, arrays[x], arrays[y])
@@ -170,7 +186,7 @@ def _read_cifar_binaries(folder: pathlib.Path, kind: str, split: str) -> tuple[n
     if missing:
         raise FileNotFoundError(f"{folder / missing[0]}: no such file; expected {', '.join(names)}")
     head = 1 if kind == "cifar10" else 2
-    data = np.concatenate([np.fromfile(folder / n, "uint8") for n in names])
+    data = np.concatenate([np.frombuffer(read_bytes(folder / n, _MAX_BYTES), "uint8") for n in names])
     if not len(data) or len(data) % (head + 3072):
         raise ValueError(f"{folder}: {len(data)} bytes are no whole number of {kind} images "
                          f"of {head + 3072} bytes")
@@ -198,5 +214,5 @@ def _open_digits(name: str, path: str, split: str) -> DataSource:
 
 
 _READERS: dict[str, Callable[[str, str, str], DataSource]] = {
-    "folder": _open_folder, "tfrecord": _open_tfrecords, "tfds": _open_tfds, "npz": _open_npz,
-    "cifar10": _open_cifar, "cifar100": _open_cifar, "digits": _open_digits}
+    "folder": _open_folder, "tfds": _open_tfds, "npz": _open_npz, "cifar10": _open_cifar,
+    "cifar100": _open_cifar, "digits": _open_digits}

@@ -1,18 +1,25 @@
-"""TFRecord files in ImageNet's layout: image/encoded, image/class/label from 1 on, image/class/synset ..."""
+"""TFRecord files in ImageNet's layout: image/encoded, image/class/label from 1 on, image/class/synset ...
+
+Other writers count the classes from 0 on.  `open_records` finds out which it is; `read_records` subtracts it.
+"""
 from __future__ import annotations
 
+import functools
 import glob
 import io
 import os
 import pathlib
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
 
 from ..errors import ArgumentError, to_whole_number
+from ..file_reading import open_regular_file, read_text
 from ..files import atomic_write, write_text
 from ..images.decode import decode_image
-from .source import DataSource
+from .reading_errors import explain_tensorflow_error
+from .source import DataSource, SourcePart, reduce_labels
 
 _LABELS_FILE = "labels.txt"           # beside the files: lines such as "1:tench", as TF-Slim writes them
 
@@ -26,29 +33,115 @@ def _find_files(pattern: str) -> list[str]:
 
 
 def read_class_names(pattern: str) -> tuple[str, ...]:
-    """The names of the classes, from the file of labels beside the records; () if there is none."""
+    """The names of the classes, from the file of labels beside the records; () if there is none.
+
+    Raises:
+        ValueError: for another kind of file.
+    """
     path = pathlib.Path(_find_files(pattern)[0]).with_name(_LABELS_FILE)
-    if not path.is_file():
+    if not path.exists():
         return ()
-    return tuple(line.partition(":")[2] for line in path.read_text(encoding="utf-8").splitlines())
+    lines = read_text(path).splitlines()
+    names = tuple(line.partition(":")[2] for line in lines)
+    for line, name in zip(lines, names):
+        if not name.strip():
+            raise ValueError(f"{path}: {line[:40]!r}: expected a number, a colon and the name of a class")
+    return names
 
 
-def read_records(pattern: str) -> tf.data.Dataset:
+def open_records(name: str, pattern: str, label_offset: int | None = None) -> DataSource:
+    """The images of TFRecord files; every record is read once, to check it.
+
+    Args:
+        name: what the source is called in messages.
+        pattern: a shell pattern of files.
+        label_offset: 0 or 1, the label of the first class in the files; by default 0 if a record has the
+            label 0, else 1.
+
+    Raises:
+        FileNotFoundError: if there are no such files.
+        ValueError: for a file that is empty, damaged or of another kind; the message names it.
+        OSError: if a file cannot be read.
+    """
+    files = _find_files(pattern)
+    parts = _scan_files(files)
+    if label_offset is None:
+        label_offset = int(min(part.lowest for part in parts) > 0)
+    parts = tuple(replace(part, lowest=part.lowest - label_offset, highest=part.highest - label_offset)
+                  for part in parts)
+    return DataSource(name, classes=read_class_names(pattern), label_offset=label_offset, known_parts=parts,
+                      stream=functools.partial(read_records, pattern, label_offset))
+
+
+def read_records(pattern: str, label_offset: int = 1) -> tf.data.Dataset:
     """(bytes of the image, label from 0 on) of each record.
 
     Several files are read at once, in an order that never changes.
+
+    Args:
+        pattern: a shell pattern of files.
+        label_offset: the label of the first class in the files.
     """
     files = _find_files(pattern)
-    features = {"image/encoded": tf.io.FixedLenFeature([], tf.string),
-                "image/class/label": tf.io.FixedLenFeature([], tf.int64)}
 
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        example = tf.io.parse_single_example(record, features)
-        return example["image/encoded"], example["image/class/label"] - 1
+        encoded, label = _parse(record)
+        return encoded, label - label_offset
     data = tf.data.Dataset.from_tensor_slices(files)
     data = data.interleave(tf.data.TFRecordDataset, cycle_length=min(16, len(files)),
                            num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return data.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """(bytes of the image, label as in the file) of a record."""
+    example = tf.io.parse_single_example(record, {"image/encoded": tf.io.FixedLenFeature([], tf.string),
+                                                  "image/class/label": tf.io.FixedLenFeature([], tf.int64)})
+    return example["image/encoded"], example["image/class/label"]
+
+
+def _scan_files(files: list[str]) -> tuple[SourcePart, ...]:
+    """Reads all records, whose checksums TensorFlow compares.
+
+    Returns:
+        The number of images and the labels of each file, as they are there.
+
+    Raises:
+        ValueError, OSError: as `open_records`.
+    """
+    for file in files:
+        _check_lengths(file)
+    data = tf.data.Dataset.from_tensor_slices(files).map(
+        lambda file: reduce_labels(tf.data.TFRecordDataset(file).map(lambda record: _parse(record)[1])),
+        num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    parts: list[SourcePart] = []
+    try:
+        for file, (images, lowest, highest) in zip(files, data.as_numpy_iterator()):
+            parts.append(SourcePart(file, int(images), int(lowest), int(highest)))
+    except tf.errors.OpError as error:      # of the first file that has no result
+        raise ValueError(f"{files[len(parts)]}: it has records that are damaged, or are not images with a "
+                         f"label ({explain_tensorflow_error(error)})") from error
+    return tuple(parts)
+
+
+def _check_lengths(path: str) -> None:
+    """Checks that the records fit into the file, because TensorFlow reserves the memory that one asks for.
+
+    Raises:
+        ValueError: if they do not, or there are none.
+        OSError: if it cannot be read.
+    """
+    with open_regular_file(path) as file:
+        descriptor = file.fileno()
+        size, position = os.fstat(descriptor).st_size, 0
+        if not size:
+            raise ValueError(f"{path}: the file is empty; write it again, or leave it out")
+        while position < size:
+            os.lseek(descriptor, position, os.SEEK_SET)
+            # of each record: its length, 4 bytes of checksum, the record, 4 bytes of checksum
+            position += int.from_bytes(os.read(descriptor, 8), "little") + 16
+        if position > size:
+            raise ValueError(f"{path}: its last record is cut off, or it is not a TFRecord file")
 
 
 def write_records(source: DataSource, folder: str | os.PathLike[str], name: str = "train", shards: int = 16,

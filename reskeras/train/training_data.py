@@ -7,7 +7,6 @@ from typing import Any, Iterable
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from ..errors import ArgumentError
 from ..model_metadata import get_metadata
@@ -16,7 +15,9 @@ from .augment import Augmentation, parse_augmentation
 from .data import ImageDataset
 from .training import Training
 from .source import DataSource
-from .sources import open_source
+from .sources import has_records, open_source
+
+_MAX_INFERRED_CLASSES = 10_000      # that an image for each is not asked for
 
 
 @dataclass(frozen=True)
@@ -41,26 +42,33 @@ def open_training_sources(arguments: FitArguments) -> TrainingSources:
     """Opens the data of a training run.
 
     Raises:
-        ValueError: if the validation has other classes, or the number of classes is not known.
+        ValueError: if the validation has other classes, a label is none of the classes, a file has no images,
+            or the number of classes is not known.
         FileNotFoundError, ImportError: as `open_source`.
     """
     train, validation = _open_sources(arguments)
     classes = _count_classes(train, arguments.classes)
-    if validation is not None and validation.stream is None:
-        highest = validation.labels.max()
-        if highest >= classes:
-            raise ValueError(f"{validation.name}: label {highest} is not one of 0 ... {classes - 1}, the "
-                             f"classes of {train.name}")
+    train.check_labels(classes)
+    if validation is not None:
+        validation.check_labels(classes, train.name)
     return TrainingSources(train, validation, classes)
 
 
 def _open_sources(arguments: FitArguments) -> tuple[DataSource, DataSource | None]:
-    train = open_source(arguments.data)
+    offset, has_train_records = arguments.label_offset, has_records(arguments.data)
+    if not has_train_records and not has_records(arguments.validation_data) and offset is not None:
+        raise ArgumentError("label_offset", offset, "None, because neither data nor validation_data are "
+                            "TFRecord files")
+    train = open_source(arguments.data, label_offset=offset if has_train_records else None)
     if arguments.validation_split:
         return split_source(train, arguments.validation_split, arguments.seed)
     if arguments.validation_data is None:
         return train, None
-    validation = open_source(arguments.validation_data, "test", "validation_data")
+    if has_records(arguments.validation_data):
+        offset = offset if offset is not None else train.label_offset       # few images may lack the class 0
+    else:
+        offset = None
+    validation = open_source(arguments.validation_data, "test", "validation_data", offset)
     if train.classes and validation.classes and train.classes != validation.classes:
         different = sorted({*train.classes} ^ {*validation.classes})
         raise ValueError(f"{validation.name} has other classes than {train.name}: "
@@ -102,6 +110,9 @@ def _count_classes(images: DataSource, classes: int | None) -> int:
     """Raises: ArgumentError if the number is not known, below two, or does not fit to the labels."""
     is_stream = images.stream is not None
     count = len(images.classes) or classes or (0 if is_stream else int(images.labels.max()) + 1)
+    if not images.classes and not classes and count > max(len(images.labels), _MAX_INFERRED_CLASSES):
+        raise ArgumentError("classes", classes, f"the number of classes, because {images.name} has the label "
+                            f"{count - 1}, but only {len(images.labels)} images")
     if not count:
         raise ArgumentError("classes", classes,
                             f"the number of classes, which {images.name} does not contain")
@@ -109,28 +120,10 @@ def _count_classes(images: DataSource, classes: int | None) -> int:
         raise ArgumentError("classes", classes, f"{count}, the number of classes of {images.name}")
     if count < 2:
         raise ValueError(f"{images.name} has one class: expected two or more to distinguish")
-    if not is_stream and images.labels.max() >= count:
+    if not is_stream and not images.classes and images.labels.max() >= count:
         raise ArgumentError("classes", classes, f"at least {images.labels.max() + 1}, because {images.name} "
                             f"has the label {images.labels.max()}; the first class is 0")
     return count
-
-
-def count_images(images: DataSource, classes: int) -> int:
-    """How many images; a stream is read once for it.
-
-    Raises:
-        ValueError: if a stream has a label beyond the classes.
-    """
-    if images.stream is None:
-        return len(images)
-
-    def count(state: tuple[tf.Tensor, tf.Tensor], example: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor,
-                                                                                                 tf.Tensor]:
-        return state[0] + 1, tf.maximum(state[1], tf.cast(example[1], tf.int64))
-    total, highest = images.stream().reduce((np.int64(0), np.int64(0)), count)
-    if highest >= classes:
-        raise ValueError(f"{images.name}: label {int(highest)} is not one of 0 ... {classes - 1}")
-    return int(total)
 
 
 def make_datasets(sources: TrainingSources, arguments: FitArguments, training: Training, model: keras.Model,

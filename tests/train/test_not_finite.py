@@ -149,8 +149,8 @@ def test_twenty_skipped_steps_in_a_row_stop_the_training():
 
         def on_train_batch_end(self, batch, logs=None):
             losses.append(float(logs["loss"]))
-    with pytest.raises(FloatingPointError, match="gradients of .* overflowed in step 20 of epoch 1, as in the "
-                       "19 steps before; start again"):
+    with pytest.raises(FloatingPointError, match="gradients of .* overflowed in step 20 of epoch 1, as in "
+                       "the 19 steps before; start again"):
         reskeras.fit(model, (IMAGES, LABELS), "digits", preprocessing="cifar_resnet20.digits",
                      overrides={**FIELDS, "batch_size": 1, "base_batch_size": 1}, callbacks=[Overflow()],
                      verbose=0)
