@@ -6,6 +6,7 @@ import errno
 import os
 import pathlib
 import tempfile
+import time
 from typing import Iterator
 
 from .file_replacement import make_staging_folder, replace_files
@@ -87,17 +88,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, wait: bool = True) -> Iterator[None]:
+def locked(folder: Path, seconds: float = 60.0) -> Iterator[None]:
     """Inside the block no other process holds the lock of this folder, if the system has file locks.
 
     The lock belongs to the process: it ends with the process, even if that is killed.
 
     Args:
         folder: an existing folder.
-        wait: whether to wait for another process that holds the lock.
+        seconds: how long to wait for another process that holds the lock.
 
     Raises:
-        BlockingIOError: if another process holds it and `wait` is False.
+        BlockingIOError: if another process holds it for longer.
     """
     try:
         import fcntl
@@ -106,12 +107,20 @@ def locked(folder: Path, wait: bool = True) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise
-        except OSError:     # a file system without locks
-            pass
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() >= end:
+                    raise BlockingIOError(error.errno, f"another process has worked in it for {seconds:.0f} "
+                                          "seconds or more; try again when it has ended",
+                                          os.fspath(folder)) from error
+                time.sleep(0.02)
+                continue
+            except OSError:     # a file system without locks
+                pass
+            break
         yield
     finally:
         os.close(descriptor)

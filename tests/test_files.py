@@ -87,7 +87,10 @@ def test_the_mode_is_that_of_any_new_file(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
 def test_a_lock_is_seen_by_others(tmp_path):
-    with locked(tmp_path), pytest.raises(BlockingIOError), locked(tmp_path, wait=False):
+    with locked(tmp_path), pytest.raises(BlockingIOError), locked(tmp_path, seconds=0):
         pass
-    with locked(tmp_path, wait=False):
+    match = f"another process has worked in it for 0 seconds or more.*{tmp_path}"     # it waits for no day
+    with locked(tmp_path), pytest.raises(BlockingIOError, match=match), locked(tmp_path, seconds=0.1):
+        pass
+    with locked(tmp_path, seconds=0):
         pass

@@ -86,7 +86,7 @@ class RunFolder:
         with contextlib.ExitStack() as stack:
             if self.is_chief:
                 try:
-                    stack.enter_context(locked(self.folder, wait=False))
+                    stack.enter_context(locked(self.folder, seconds=0))
                 except BlockingIOError as error:
                     raise ValueError(f"{self.folder}: another process trains there; wait until it ends, or "
                                      "give another folder") from error
