@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import ArgumentError, check_whole_number
 from ..json_writer import to_json
+from ..terminal import print_text
 from .open_model import Size, check_size
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class BenchmarkResult:
     difference: float
 
 
-def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = None) -> list[BenchmarkResult]:
+def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = None,
+              trust: bool = False) -> list[BenchmarkResult]:
     """Runs exported files on the same random images, each in every runtime of its format.
 
     Args:
@@ -47,12 +49,14 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
         threads: number of threads of each runtime; TensorFlow's threads (for Keras and SavedModel) are set
             only if it does not run yet.
         size: size of the images, if the files take any size: pixels on a side, or (height, width).
+        trust: whether a SavedModel, which is a program, may run.
 
     Returns:
         A result for each file and runtime: latency in milliseconds, images per second, bytes, agreement.
 
     Raises:
-        ArgumentError: for no file, a wrong size, or if a size is missing.
+        ArgumentError: for no file, a wrong size, if a size is missing, or for a SavedModel if `trust` is not
+            True.
         ValueError: for files that take images of different shapes, or that cannot be read.
         FileNotFoundError: if there is no such file.
         ImportError: if a runtime is not installed.
@@ -69,7 +73,7 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
     threads = check_whole_number("threads", threads)
     height_and_width = check_size(size)
     _set_tensorflow_threads(files, threads)
-    runners = [(pathlib.Path(file), runtime, open_file(file, threads, runtime))
+    runners = [(pathlib.Path(file), runtime, open_file(file, threads, runtime, trust=trust))
                for file in files for runtime in find_format(file).module.RUNTIMES]
     shape = _find_common_shape([runner for _, _, runner in runners], height_and_width)
     images = np.random.RandomState(0).standard_normal((IMAGES, *shape)).astype("float32")
@@ -92,7 +96,7 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
 
 def print_result(results: list[BenchmarkResult], json: bool = False) -> int:
     """Prints the measurements as a table or JSON.  Returns: the exit code."""
-    print(to_json([vars(result) for result in results]) if json else _format_results(results))
+    print_text(to_json([vars(result) for result in results]) if json else _format_results(results))
     return 0
 
 

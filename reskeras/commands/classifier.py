@@ -30,14 +30,17 @@ class Classifier:
     metadata: ModelMetadata
 
 
-def open_classifier(model: ModelName | keras.Model, any_size: bool = False) -> Classifier:
+def open_classifier(model: ModelName | keras.Model, any_size: bool = False,
+                    trust: bool = False) -> Classifier:
     """Opens a classifier of images.
 
     Args:
         model: as in `reskeras.predict`.
         any_size: whether a net that is given by its name is built for images of any size.
+        trust: whether a SavedModel, which is a program, may run.
 
     Raises:
+        ArgumentError: for a SavedModel if `trust` is not True.
         ValueError: for an unknown or unreadable model, or one that takes no images.
         FileNotFoundError: if there is no such file.
     """
@@ -46,7 +49,7 @@ def open_classifier(model: ModelName | keras.Model, any_size: bool = False) -> C
     run: Callable[[np.ndarray], np.ndarray]
     if isinstance(model, (str, os.PathLike)) and _is_exported(name):
         file = pathlib.Path(name)
-        run = runtime = open_file(file)
+        run = runtime = open_file(file, trust=trust)
         shape, metadata = runtime.shape, _read_metadata(file)
     else:
         net: Any = open_trained_model(model, any_size)

@@ -5,8 +5,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Iterable
 
-from ..errors import check_whole_number
+from ..errors import check_whole_number, make_printable
 from ..json_writer import to_json
+from ..terminal import print_text
 from .open_model import ModelName, check_trained_model
 
 if TYPE_CHECKING:
@@ -17,8 +18,7 @@ Results = list[dict[str, Any]]
 
 
 def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, top: int = 5,
-            preprocessing: Any = None,
-            labels: Any = None) -> Results:
+            preprocessing: Any = None, labels: Any = None, trust: bool = False) -> Results:
     """The likeliest classes of each image, prepared as the net's weights expect.
 
     Args:
@@ -32,6 +32,7 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
             that knows it.
         labels: a label set such as "cifar10", a list of names, or a text file with one name a line.  By
             default the names that the net knows, or the numbers of the classes if it knows none.
+        trust: whether a SavedModel, which is a program, may run; other models are data, and need no trust.
 
     Returns:
         For each image {"image": path, "predictions": [{"label", "id", "score"}, ...]}, the likeliest class
@@ -39,6 +40,7 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
         and where the net's scores are not finite, {"image", "error"}; the others are still classified.
 
     Raises:
+        ArgumentError: for a SavedModel if `trust` is not True.
         ValueError: for an unknown or unreadable model, one that is not an image classifier, one whose
             preprocessing is not known, or if the number of labels is not that of its classes.
         FileNotFoundError: if `model` is the path of a file that does not exist.
@@ -54,7 +56,7 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
     import numpy as np
 
     from .classifier import open_classifier, read_image, to_probabilities
-    net = open_classifier(model)
+    net = open_classifier(model, trust=trust)
     metadata = net.metadata.override(preprocessing, labels)
     prepare = metadata.get_preprocessing(net.shape, net.name)
 
@@ -92,11 +94,13 @@ def predict_existing(images: list[str], **options: Any) -> Results:
 def print_result(results: Results, json: bool = False) -> int:
     """Prints a line for each image, and on stderr the files that are no images.  Returns: the exit code."""
     if json:
-        print(to_json(results))
+        print_text(to_json(results))
     for result in results:
+        image = make_printable(result["image"])
         if "error" in result:
-            print(f"reskeras predict: {result['image']}: {result['error']}", file=sys.stderr)
+            print_text(f"reskeras predict: {image}: {make_printable(result['error'])}", file=sys.stderr)
         elif not json:
-            classes = ", ".join(f"{p['label']} {p['score']:.1%}" for p in result["predictions"])
-            print(f"{result['image']}: {classes}")
+            predictions = result["predictions"]
+            print_text(f"{image}: "
+                       + ", ".join(f"{make_printable(p['label'])} {p['score']:.1%}" for p in predictions))
     return int(any("error" in result for result in results))

@@ -111,7 +111,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     # Write, measure and judge; the files get their names only after that.
     with atomic_write(path) as temporary_path:
         _write(plan, temporary_path, optimize)
-        runners = {name: open_file(temporary_path, threads, name) for name in file_format.module.RUNTIMES}
+        runners = {name: open_file(temporary_path, threads, name, trust=True)
+                   for name in file_format.module.RUNTIMES}
         report = _judge(plan, _measure(plan, temporary_path, runners, threads, thresholds), thresholds)
         if strict and not report.passed:
             hint = _explain_failure(prepared.model, quantize)

@@ -60,6 +60,7 @@ class Format:
     optimize_target: str = "saved_model"                # what `reskeras.optimize` makes the model ready for
     keeps_half_precision: bool = False                  # whether a model of mixed precision stays one
     companions: tuple[str, ...] = ()                    # suffixes of the files that belong to it
+    is_program: bool = False                            # whether its operations can read and write files
 
     @property
     def module(self) -> FormatModule:
@@ -78,7 +79,7 @@ FORMATS = {
     ".xml": Format("OpenVINO", "openvino", packages=("openvino",), extra="openvino",
                    optimize_target="openvino", companions=(".bin",)),
     ".keras": Format("Keras", "keras_file", keeps_half_precision=True),
-    "": Format("SavedModel", "saved_model", keeps_half_precision=True),
+    "": Format("SavedModel", "saved_model", keeps_half_precision=True, is_program=True),
 }
 
 
@@ -119,14 +120,17 @@ class BatchRunner:
         return np.concatenate(outputs)
 
 
-def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "") -> BatchRunner:
+def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "", *,
+              trust: bool = False) -> BatchRunner:
     """Opens an exported file, or a SavedModel folder, in its own runtime.
 
     Args:
         path: path of the file.
         threads: number of threads of the runtime; TensorFlow has its own setting, for the whole process.
         runtime: which one, if the format has several ("OpenVINO bf16"); the first if not given.
+        trust: whether a SavedModel, which is a program, may run.
     Raises:
+        ArgumentError: `path` is a SavedModel, and `trust` is not True.
         FileNotFoundError: there is no such file.
         ImportError: the runtime is not installed.
         ValueError: the suffix or the runtime is unknown, or the runtime cannot read the file.
@@ -136,6 +140,11 @@ def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "")
     file_format = find_format(file)
     if not file.exists():
         raise FileNotFoundError(f"{file}: no such file")
+    if file_format.is_program and trust is not True:
+        raise ArgumentError("trust", trust, f"consent to run {file}, a {file_format.name}: it is a program, "
+                            "which can read and write files as you can",
+                            hint="give it (trust=True in Python, --trust in the shell) only if you know "
+                            "where the folder comes from")
     runtimes = file_format.module.RUNTIMES
     if runtime and runtime not in runtimes:
         known = ", ".join(map(repr, runtimes))

@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..errors import ArgumentError
 from .comparison import RuntimeResult, compare_outputs, compute_relative_difference
 from .formats import BatchRunner, Format, find_format, open_file
 from .measurements import compute_size_and_hash, measure_latency
@@ -44,15 +46,19 @@ class VerificationReport:
         return to_json(to_dict(self))
 
 
-def verify_file(path: str | os.PathLike[str], threads: int = 1) -> VerificationReport:
+def verify_file(path: str | os.PathLike[str], threads: int = 1, *, trust: bool = False,
+                sha256: str | None = None) -> VerificationReport:
     """Runs an exported file on the images beside it, and compares the outputs with Keras' and its export's.
 
     Args:
         path: path of a file that `reskeras.export` wrote, with its `.json` and `.npz` beside it.
         threads: number of threads of the runtime.
+        trust: whether a SavedModel, which is a program, may run.
+        sha256: the hash that the file must have; a file with another one does not pass, and is not run.
     Returns:
         What was compared, and whether it passed.
     Raises:
+        ArgumentError: `sha256` is no hash, or the file is a SavedModel and `trust` is not True.
         FileNotFoundError: one of the three files is missing.
         ValueError: one of them cannot be read.
         ImportError: the file's runtime is not installed.
@@ -62,16 +68,20 @@ def verify_file(path: str | os.PathLike[str], threads: int = 1) -> VerificationR
     """
     file = pathlib.Path(path)
     file_format = find_format(file)
+    if sha256 is not None and not (isinstance(sha256, str) and re.fullmatch("[0-9a-fA-F]{64}", sha256)):
+        raise ArgumentError("sha256", sha256, "64 hexadecimal digits")
     report_file, reference_file = (file.with_name(file.name + suffix) for suffix in (".json", ".npz"))
     for needed in (file, report_file, reference_file):
         if not needed.exists():
             raise FileNotFoundError(f"{needed}: no such file; reskeras.export writes it beside the net")
     report, reference = ExportReport.read(report_file), read_reference_outputs(reference_file)
     size_and_hash = compute_size_and_hash(*file_format.files(file))
+    if sha256 is not None and size_and_hash[1] != sha256.lower():
+        return _refuse(file, file_format, f"its sha256 is {size_and_hash[1]}, not {sha256.lower()}")
     if size_and_hash != (report.bytes, report.sha256):      # another file may crash its runtime
         return _refuse(file, file_format, "it is not the file of the report: its sha256 is another")
 
-    runners = {name: open_file(file, threads, name) for name in report.runtimes}
+    runners = {name: open_file(file, threads, name, trust=trust) for name in report.runtimes}
     _check_shapes(runners, reference, reference_file)
     outputs = {name: runner(reference.images) for name, runner in runners.items()}
     results = {name: _compare(file, runner, outputs[name], report, report.runtimes[name], reference)
