@@ -20,6 +20,7 @@ from .commands.page import page as page
 from .commands.predict import predict as predict
 from .commands.verify import verify as verify
 from .graph.remove_blocks import remove_blocks as remove_blocks
+from .images.limits import set_image_limits as set_image_limits
 from .images.preprocessing import Preprocessing as Preprocessing
 from .inputs_outputs import (
     decode_predictions as decode_predictions,
@@ -56,7 +57,8 @@ def fit(
     output: str | os.PathLike[str] | None = None, resume: str | os.PathLike[str] | None = None,
     strategy: Any = 'auto', dtype: str | None = None, jit_compile: bool = False, micro_batches: int = 1,
     deterministic: bool = False, seed: int = 0, overrides: Any = (), model_overrides: Any = (),
-    classes: int | None = None, preprocessing: Any = None, max_unreadable: int = 100, save_every: int = 1000,
+    classes: int | None = None, preprocessing: Any = None, max_unreadable: int = 100,
+    label_offset: int | None = None, save_every: int = 1000,
     callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1, epochs: int | None = None,
     steps: int | None = None, batch_size: int | None = None, optimizer: str | None = None,
     momentum: float | None = None, learning_rate: float | None = None, base_batch_size: int | None = None,

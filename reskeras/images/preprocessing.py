@@ -1,13 +1,12 @@
 """How images are prepared for a net: `Preprocessing`, a function on files and pixels, or Keras layers.
 
-decode.py reads files; resize.py computes sizes and has the resize layer; this file combines them: decode,
-resize, crop, scale.
+decode.py reads files; resize.py computes sizes and has the resize layer; transform.py resizes and crops; this
+file combines them: decode, resize, crop, scale.
 """
 from __future__ import annotations
 
 import math
 import os
-import pathlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,18 +14,19 @@ import keras
 import numpy as np
 
 from ..errors import ArgumentError, check_choice
+from ..file_reading import read_bytes
 from ..json_reader import to_dataclass
-from .decode import decode_image
+from .decode import open_image
+from .limits import get_image_limits
 from .preprocessing_checks import check_fractions, check_scaling, check_sizes
-from .resize import (CROP_MODES, INTERPOLATION_KERNELS, ResizeAndCrop, ReverseChannels, Size, compute_margins,
-                     compute_resized_size)
+from .resize import CROP_MODES, INTERPOLATION_KERNELS, ResizeAndCrop, ReverseChannels, Size
+from .transform import resize_and_crop
 
 # Keras' name of a scaling -> default mean and deviation: for pixels in 0..1 (torch, tf), for BGR in 0..255
 # (caffe); raw pixels are not scaled
 PIXEL_SCALINGS = {"torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
                   "tf": ((0.5,) * 3, (0.5,) * 3), "raw": ((0.0,) * 3, (1.0,) * 3),
                   "caffe": ((103.939, 116.779, 123.68), (1.0,) * 3)}
-_LUMA = (19595, 38470, 7471)        # weights of red, green, blue for gray (ITU-R 601), unit 1/65536
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,14 @@ class Preprocessing:
             return np.concatenate([self._prepare(image) for image in images])
 
         if isinstance(images, (str, os.PathLike)):
-            images = pathlib.Path(images).read_bytes()
-        pixels = np.asarray(images)
-        if pixels.dtype.kind in "SO" and not pixels.ndim:
-            images = pixels.item()      # a string tensor holds bytes too
-        pixels = decode_image(images) if isinstance(images, bytes) else pixels
+            images = read_bytes(images)
+        if not isinstance(images, bytes):
+            pixels = np.asarray(images)
+            if pixels.dtype.kind in "SO" and not pixels.ndim:
+                images = pixels.item()      # a string tensor holds bytes too
+        if isinstance(images, bytes):
+            with open_image(images, len(self.mean)) as pixels:
+                return np.asarray(self.transform(pixels[None]))
 
         if pixels.dtype != "uint8":
             raise TypeError(f"pixels of type {pixels.dtype}: expected uint8, 0 to 255; for floats "
@@ -131,12 +134,26 @@ class Preprocessing:
         """Converts images in tf.data: a scalar string, or uint8 pixels with a known number of axes."""
         import tensorflow as tf
         if images.dtype == tf.string:
-            images = tf.numpy_function(decode_image, [images], tf.uint8)    # Pillow decodes without the GIL
-            images.set_shape((None, None, 3))
+            # Pillow decodes without the GIL
+            pixels, prepared = tf.numpy_function(self._decode_or_prepare, [images], (tf.uint8, tf.float32))
+            pixels.set_shape((None, None, len(self.mean)))
+            prepared.set_shape((None, None, len(self.mean)))
+            image = tf.cond(tf.size(prepared) > 0, lambda: prepared, lambda: self.transform(pixels[None])[0])
+            return tf.ensure_shape(image, (*self.size, len(self.mean)))
         if images.dtype != tf.uint8 or images.shape.rank not in (3, 4):
             raise TypeError(f"{images}: expected uint8 pixels (height, width, channels), a batch of them, "
                             "or a file's bytes")
         return self.transform(images) if images.shape.rank == 4 else self.transform(images[None])[0]
+
+    def _decode_or_prepare(self, data: bytes) -> tuple[np.ndarray, np.ndarray]:
+        """(The pixels of a file, nothing); or (nothing, the prepared image) of one that is so large that no
+        others should be in memory before it is resized.
+        """
+        nothing = np.zeros((0, 0, len(self.mean)))
+        with open_image(data, len(self.mean)) as pixels:
+            if pixels.shape[0] * pixels.shape[1] <= get_image_limits().max_small_pixels:
+                return pixels, nothing.astype("float32")
+            return nothing.astype("uint8"), np.asarray(self.transform(pixels[None]))[0]
 
     def transform(self, pixels: Any) -> Any:
         """Resizes, crops and scales pixels with TensorFlow.
@@ -150,27 +167,8 @@ class Preprocessing:
         Returns:
             A float32 tensor (N, *size, channels).
         """
-        import tensorflow as tf
-
-        def resize(x: Any, height: Any, width: Any) -> Any:
-            # rounds after each direction, as Pillow does; the result differs from it by at most one level
-            x = tf.image.resize(x, (height, width), self.interpolation, antialias=True)
-            return tf.clip_by_value(tf.round(x), 0, 255)
-
-        x = _convert_channels(tf.convert_to_tensor(pixels), len(self.mean))
-        is_known = all(x.shape[1:3])
-        height, width = x.shape[1:3] if is_known else tf.unstack(tf.shape(x)[1:3])
-        minimum, maximum = (min, max) if is_known else (tf.minimum, tf.maximum)
-        new_height, new_width = compute_resized_size(height, width, self.resize_target, self.crop_mode,
-                                                     minimum, maximum)
-        x = resize(resize(x, height, new_width), new_height, new_width)
-
-        top, pad_top, pad_bottom = compute_margins(new_height, self.size[0], maximum)
-        left, pad_left, pad_right = compute_margins(new_width, self.size[1], maximum)
-        fill = tf.constant(self.fill_pixel)
-        x = tf.pad(x - fill, [(0, 0), (pad_top, pad_bottom), (pad_left, pad_right), (0, 0)]) + fill
-        x = x[:, top:top + self.size[0], left:left + self.size[1]]
-        return self.normalize(tf.ensure_shape(x, (None, *self.size, len(self.mean))))
+        return self.normalize(resize_and_crop(pixels, self.size, self.resize_target, self.crop_mode,
+                                              self.interpolation, self.fill_pixel))
 
     def normalize(self, x: Any) -> Any:
         """Scales pixels in 0..255 that already have the net's size.
@@ -278,20 +276,6 @@ class Preprocessing:
     def from_config(cls, config: Any) -> Preprocessing:
         """The inverse of `get_config`; fields of later versions are ignored.  Raises: ValueError."""
         return to_dataclass(cls, config, "preprocessing")
-
-
-def _convert_channels(x: Any, channels: int) -> Any:
-    """Converts (N, height, width, 1 to 4) to gray or RGB in float32; removes transparency."""
-    import tensorflow as tf
-    if x.shape[-1] not in (1, 2, 3, 4):
-        raise ValueError(f"images of {x.shape[-1]} channels: expected gray (1), RGB (3), "
-                         "or either with transparency (2, 4)")
-    x = x[..., :-1] if x.shape[-1] in (2, 4) else x
-    if x.shape[-1] == 1 and channels == 3:
-        x = tf.repeat(x, 3, -1)
-    elif x.shape[-1] == 3 and channels == 1:
-        x = (tf.reduce_sum(tf.cast(x, tf.int32) * _LUMA, -1, keepdims=True) + 2 ** 15) // 2 ** 16
-    return tf.cast(x, tf.float32)
 
 
 def _is_symbolic(images: Any) -> bool:

@@ -1,7 +1,7 @@
 """Resizes and crops: functions for the sizes and margins, and a Keras layer (two matrix products).
 
 An image is resized and then cropped (or padded) to the size that a net takes.  `compute_resized_size` and
-`compute_margins` compute the numbers; preprocessing.py resizes with TensorFlow, `ResizeAndCrop` with
+`compute_margins` compute the numbers; transform.py resizes with TensorFlow, `ResizeAndCrop` with
 operations that every runtime has.  Both filter against aliasing, as Pillow does.
 """
 from __future__ import annotations
@@ -47,8 +47,8 @@ def compute_resized_size(height: Any, width: Any, target: Size, mode: str, minim
     if mode == "squash":
         return target_height, target_width
     if mode == "border":
-        return (minimum(target_height, _divide_and_round(height * target_width, width)),
-                minimum(target_width, _divide_and_round(width * target_height, height)))
+        return (minimum(target_height, maximum(_divide_and_round(height * target_width, width), 1)),
+                minimum(target_width, maximum(_divide_and_round(width * target_height, height), 1)))
     if target_height == target_width:   # a square: drops the fraction, as torchvision; below: rounds, as timm
         return (maximum(target_height, height * target_height // width),
                 maximum(target_width, width * target_width // height))

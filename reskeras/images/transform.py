@@ -1,0 +1,146 @@
+"""Resizes and crops pixels with TensorFlow: only what the crop keeps, and in bytes as long as possible."""
+from __future__ import annotations
+
+from typing import Any
+
+from .resize import Size, compute_margins, compute_resized_size
+
+_OPERATION_KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}    # TensorFlow's names
+_KERNEL_RADIUS = 2              # of the bicubic kernel, in pixels of the smaller image
+_LUMA = (19595, 38470, 7471)    # weights of red, green, blue for gray (ITU-R 601), unit 1/65536
+
+# A side that would be resized to more than this many times the crop is cut before it is resized.  Where the
+# cut begins is rounded in another way then, and one pixel in 3,000 may differ by a level; so it is not done
+# for usual images.
+_MAX_BEYOND_CROP = 16
+# From here on every k-th pixel of a side is enough, so that two times this number are never exceeded
+_MAX_SIDE = 2 ** 14
+_STRIP = 2 ** 22                # pixels that are floats at the same time
+
+
+def resize_and_crop(pixels: Any, size: Size, target: Size, mode: str, interpolation: str,
+                    fill: tuple[float, ...]) -> Any:
+    """Resizes to `target` by `mode`, crops or pads to `size`; rounds after each direction, as Pillow does.
+
+    The result differs from Pillow's by at most one level.
+
+    Args:
+        pixels: uint8 (N, height, width, 1 to 4), an array or a tensor; transparency is removed.
+        size: (height, width) of the result.
+        target: as in `compute_resized_size`.
+        mode: as in `compute_resized_size`.
+        interpolation: "bilinear" or "bicubic".
+        fill: the color of the border, one number for each channel, 0 to 255.
+
+    Returns:
+        A float32 tensor (N, *size, channels), whole numbers of 0 to 255, with as many channels as `fill`.
+    """
+    import tensorflow as tf
+    x = _convert_channels(tf.convert_to_tensor(pixels), len(fill))
+    is_known = all(x.shape[1:3])
+    if is_known:
+        (height, width), minimum, maximum = x.shape[1:3], min, max
+    else:   # in 64 bits, as a product of two sides does not always fit into 32
+        height, width = tf.unstack(tf.shape(x, tf.int64)[1:3])
+        minimum, maximum = (lambda a, b, choose=choose: choose(tf.cast(a, tf.int64), tf.cast(b, tf.int64))
+                            for choose in (tf.minimum, tf.maximum))
+    resized = compute_resized_size(height, width, target, mode, minimum, maximum)
+
+    sides = []
+    for axis, old, new, crop in zip((1, 2), (height, width), resized, size):
+        begin, end, step, *side = _plan_side(old, new, crop, minimum, maximum)
+        x = x[:, begin:end:step] if axis == 1 else x[:, :, begin:end:step]
+        sides.append(side)
+
+    # first the width, in strips, as the operation makes floats of all that it reads; then the height
+    (rows, scale_down, shift_down, top), (columns, scale_across, shift_across, left) = sides
+    x = _map_strips(lambda strip: _resize(strip, (tf.shape(strip)[1], columns), (1.0, scale_across),
+                                          (0.0, shift_across), interpolation), x)[:, :, left:]
+    x = _resize(x, (rows, tf.shape(x)[2]), (scale_down, 1.0), (shift_down, 0.0), interpolation)[:, top:]
+
+    x = tf.repeat(x, 3, -1) if x.shape[-1] == 1 and len(fill) == 3 else x
+    margins = [compute_margins(new, crop, maximum) for new, crop in zip(resized, size)]
+    border = tf.constant(fill)
+    x = tf.pad(x - border, [(0, 0), *(margin[1:] for margin in margins), (0, 0)]) + border
+    return tf.ensure_shape(x, (None, *size, len(fill)))
+
+
+def _plan_side(old: Any, new: Any, crop: int, minimum: Any, maximum: Any) -> tuple[Any, ...]:
+    """Plans how one side is resized and cropped.
+
+    Args:
+        old: number of pixels before.
+        new: number of pixels after the resize of the whole.
+        crop: number of pixels that are kept.
+        minimum: function for the minimum of two numbers or tensors.
+        maximum: function for the maximum.
+
+    Returns:
+        (begin, end, step) of the pixels that are read; then how many pixels to make of them, the scale and
+        the translation of TensorFlow's operation, and how many pixels to cut at the beginning afterwards.
+    """
+    cut = compute_margins(new, crop, maximum)[0]
+    kept = minimum(new, crop)
+    is_long = new > _MAX_BEYOND_CROP * crop
+    if isinstance(new, int):
+        def choose(if_long: Any, otherwise: Any) -> Any:
+            return if_long if is_long else otherwise
+    else:
+        import tensorflow as tf
+
+        def choose(if_long: Any, otherwise: Any) -> Any:
+            return tf.where(is_long, tf.cast(if_long, tf.int64), tf.cast(otherwise, tf.int64))
+
+    support = _KERNEL_RADIUS * maximum(old // new, 1) + 2
+    begin = choose(maximum(cut * old // new - support, 0), 0)
+    end = choose(minimum((cut + kept) * old // new + support, old), old)
+    step = maximum((end - begin) // _MAX_SIDE, 1)
+    rest = choose(0, cut)       # to be cut after the resize
+    return begin, end, step, kept + rest, step * new / old, (begin * new - (cut - rest) * old) / old, rest
+
+
+def _resize(x: Any, size: tuple[Any, Any], scale: tuple[Any, Any], translation: tuple[Any, Any],
+            interpolation: str) -> Any:
+    """Resizes to whole numbers of 0 to 255, against aliasing; `tf.image.resize` has no translation."""
+    import tensorflow as tf
+    x = tf.raw_ops.ScaleAndTranslate(images=x, size=[tf.cast(side, tf.int32) for side in size],
+                                     scale=[tf.cast(factor, tf.float32) for factor in scale],
+                                     translation=[tf.cast(shift, tf.float32) for shift in translation],
+                                     kernel_type=_OPERATION_KERNELS[interpolation], antialias=True)
+    return tf.clip_by_value(tf.round(x), 0, 255)
+
+
+def _map_strips(function: Any, x: Any) -> Any:
+    """Applies a function that treats each row alone to strips of rows, one after the other."""
+    import tensorflow as tf
+    batch, height, width = x.shape[:3]
+    if None not in (batch, height, width):
+        step = max(_STRIP // (batch * width), 1)
+        strips = [function(x[:, top:top + step]) for top in range(0, height, step)]
+        return tf.concat(strips, 1) if len(strips) > 1 else strips[0]
+
+    shape = tf.shape(x, tf.int64)
+    step = tf.cast(tf.maximum(_STRIP // (shape[0] * shape[2]), 1), tf.int32)
+    height = tf.shape(x)[1]
+    # rows come first in the array: strips of different heights can be joined along the first axis alone
+    array = tf.TensorArray(tf.float32, (height + step - 1) // step, infer_shape=False,
+                           element_shape=(None, batch, None, x.shape[3]))
+
+    def process(i: Any, array: Any) -> Any:
+        strip = function(x[:, i * step:(i + 1) * step])
+        return i + 1, array.write(i, tf.transpose(strip, (1, 0, 2, 3)))
+    _, array = tf.while_loop(lambda i, _: i * step < height, process, (0, array), parallel_iterations=1)
+    return tf.transpose(array.concat(), (1, 0, 2, 3))
+
+
+def _convert_channels(x: Any, channels: int) -> Any:
+    """Removes transparency from bytes (N, height, width, 1 to 4), and makes colors gray for one channel."""
+    import tensorflow as tf
+    if x.shape[-1] not in (1, 2, 3, 4):
+        raise ValueError(f"images of {x.shape[-1]} channels: expected gray (1), RGB (3), "
+                         "or either with transparency (2, 4)")
+    x = x[..., :-1] if x.shape[-1] in (2, 4) else x
+    if x.shape[-1] == 3 and channels == 1:
+        luma = sum(tf.cast(x[..., i], tf.int32) * weight for i, weight in enumerate(_LUMA))
+        return tf.cast((luma + 2 ** 15) // 2 ** 16, tf.uint8)[..., None]
+    return x
