@@ -39,8 +39,8 @@ def _add_training_fields(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@_add_training_fields
 @explain_lost_worker()
+@_add_training_fields
 def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = None,
         recipe: str | Recipe = "finetune", *, validation_data: Any = None, validation_split: float = 0.0,
         output: str | os.PathLike[str] | None = None, resume: str | os.PathLike[str] | None = None,
