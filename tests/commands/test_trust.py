@@ -3,6 +3,7 @@ import inspect
 import json
 import pathlib
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -64,6 +65,20 @@ def test_what_is_trusted_runs(hostile, monkeypatch, words, code):
     monkeypatch.chdir(hostile)
     assert cli.main([*words, "--trust"]) == code
     (hostile / "written").unlink()      # it was indeed a program
+
+
+def test_a_tflite_file_may_not_have_operations_of_tensorflow(hostile, monkeypatch, capsys):
+    """LiteRT does not run them, the interpreter in some versions of TensorFlow does."""
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(hostile / "net"))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    (hostile / "flex.tflite").write_bytes(converter.convert())
+    for module in ("litert", "tensorflow"):
+        if module == "tensorflow":
+            monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+        assert cli.main(["predict", str(hostile / "zero.png"), "--model", str(hostile / "flex.tflite"),
+                         "--trust", *GIVEN]) == 2
+        assert "CUSTOM FlexWriteFile: operations of TensorFlow" in capsys.readouterr().err
+    assert not (hostile / "written").exists()
 
 
 def test_only_true_is_trust(hostile):

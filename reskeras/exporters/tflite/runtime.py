@@ -11,6 +11,7 @@ import numpy as np
 from ..._keras_private import get_interpreter_operations
 from ..measurements import ArrayFunction
 from ..options import Shape
+from .flatbuffer import count_operators
 
 
 def get_interpreter_class() -> Any:
@@ -35,7 +36,11 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
     Returns:
         A function of a batch of float images, which are quantized on the way in as its outputs are on the way
         out, and the shape that it takes.
+
+    Raises:
+        ValueError: the file has operations of TensorFlow.
     """
+    _check_operators(path)
     interpreter = get_interpreter_class()(model_path=str(path), num_threads=threads)
     interpreter.allocate_tensors()
     (input_,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -45,6 +50,14 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
         interpreter.invoke()
         return _dequantize(interpreter.get_tensor(output["index"]), output)
     return run, tuple(int(side) for side in input_["shape"])
+
+
+def _check_operators(path: pathlib.Path) -> None:
+    """Raises: ValueError for TensorFlow's operations, of which some interpreters run even those on files."""
+    names = [name for name in count_operators(path) if name.startswith("CUSTOM Flex")]
+    if names:
+        raise ValueError(f"it has {', '.join(names)}: operations of TensorFlow can read and write files, so "
+                         "a file with them is a program")
 
 
 def load_logits_function(path: pathlib.Path) -> ArrayFunction:
