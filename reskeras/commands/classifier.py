@@ -12,12 +12,14 @@ import numpy as np
 from ..exporters.formats import open_file
 from ..exporters.keras_file import make_array_function
 from ..exporters.tflite.flatbuffer import read_metadata
-from ..images.decode import decode_image
+from ..file_reading import read_bytes
 from ..model_metadata import METADATA_KEY, ModelMetadata, get_metadata
 from .open_model import EXPORTED_FILES, ModelName, check_trained_model, open_trained_model
 
 if TYPE_CHECKING:
     import keras
+
+    from ..images.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -79,18 +81,21 @@ def _read_metadata(file: pathlib.Path) -> ModelMetadata:
     return ModelMetadata.from_config(facts.get(METADATA_KEY) or {})
 
 
-def read_image(path: ModelName) -> np.ndarray:
-    """The pixels of an image file, RGB in bytes (height, width, 3).
+def prepare_image(path: ModelName, prepare: Preprocessing) -> np.ndarray:
+    """An image file as the net takes it, (1, height, width, channels).
 
     Raises:
         OSError: for a file that cannot be read.
-        ValueError: for a file that is not an image.
+        ValueError: for a file that is not an image, or for which there is not enough memory.
     """
     try:
-        data = pathlib.Path(path).read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise OSError((error.strerror or "cannot be read").lower()) from error
-    return decode_image(data)
+    except ValueError as error:     # a folder, a pipe ...; who catches it names the file
+        raise ValueError(str(error).removeprefix(f"{os.fspath(path)} ")) from error
+    image: np.ndarray = prepare(data)
+    return image
 
 
 def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:

@@ -55,17 +55,17 @@ def explain(model: ModelName | keras.Model, image: Path, output: Path = "explain
     if not os.path.exists(image):
         raise FileNotFoundError(f"{os.fspath(image)}: no such file")
 
-    from .classifier import open_classifier, read_image, to_probabilities
+    from .classifier import open_classifier, prepare_image, to_probabilities
     from .grad_cam import compute_grad_cam, get_first_filters
     net = open_trained_model(model)
     classifier = open_classifier(net)
-    metadata, pixels = classifier.metadata.override(preprocessing, labels), read_image(image)
+    metadata = classifier.metadata.override(preprocessing, labels)
     prepare = metadata.get_preprocessing(classifier.shape, classifier.name)
-    inside = compute_grad_cam(net, prepare(pixels), top=top)
+    inside = compute_grad_cam(net, prepare_image(image, prepare), top=top)
     scores = to_probabilities(inside.scores, classifier.name)
     classes = metadata.get_classes(len(scores))
 
-    shown = np.clip(prepare.without_scaling()(pixels)[0], 0, 255).astype("uint8")
+    shown = np.clip(prepare_image(image, prepare.without_scaling())[0], 0, 255).astype("uint8")
     captions = {i: f"{classes[i][1]} {scores[i]:.1%}" for i in inside.cams}
     pictures = [_captioned(shown, "the image as the net takes it")]
     pictures += [_captioned(_overlay(shown, cam), captions[i]) for i, cam in inside.cams.items()]

@@ -55,7 +55,7 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
 
     import numpy as np
 
-    from .classifier import open_classifier, read_image, to_probabilities
+    from .classifier import open_classifier, prepare_image, to_probabilities
     net = open_classifier(model, trust=trust)
     metadata = net.metadata.override(preprocessing, labels)
     prepare = metadata.get_preprocessing(net.shape, net.name)
@@ -63,12 +63,12 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
     results: Results = []
     for path in paths:
         try:
-            pixels = read_image(path)
+            image = prepare_image(path, prepare)
         except (OSError, ValueError) as error:
             results.append({"image": os.fspath(path), "error": str(error)})
             continue
         try:
-            scores = to_probabilities(net.run(prepare(pixels))[0], net.name)
+            scores = to_probabilities(net.run(image)[0], net.name)
         except FloatingPointError as error:
             results.append({"image": os.fspath(path), "error": str(error)})
             continue

@@ -5,7 +5,7 @@ import contextlib
 import importlib
 import io
 import threading
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 import numpy as np
 
@@ -23,8 +23,9 @@ _EXPECTED = "not a readable JPEG, PNG, GIF, BMP or WebP image"
 
 # Orientation in EXIF data -> from an upright image to the view of it that lies as the file does
 _ORIENTATION = 0x0112
-_LYING_VIEWS = {2: np.fliplr, 3: lambda x: np.rot90(x, 2), 4: np.flipud, 5: lambda x: x.swapaxes(0, 1),
-                6: np.rot90, 7: lambda x: np.rot90(x, 2).swapaxes(0, 1), 8: lambda x: np.rot90(x, -1)}
+_LYING_VIEWS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: np.fliplr, 3: lambda x: np.rot90(x, 2), 4: np.flipud, 5: lambda x: x.swapaxes(0, 1),
+    6: np.rot90, 7: lambda x: np.rot90(x, 2).swapaxes(0, 1), 8: lambda x: np.rot90(x, -1)}
 # EXIF data of a JPEG have at most so many bytes.  Pillow copies the value of each tag; 65,535 tags that share
 # the bytes of a larger block would take all memory.
 _MAX_EXIF = 2 ** 16
@@ -84,10 +85,11 @@ def read_header(data: bytes) -> Image:
     if not names:
         raise ValueError(_EXPECTED)
     (module, plugin), = names
+    image: Image
     limit = get_image_limits().max_pixels
     with _explain_errors():
         file = io.BytesIO(data)
-        image: Any = getattr(importlib.import_module(f"PIL.{module}ImagePlugin"), plugin)(file)
+        image = getattr(importlib.import_module(f"PIL.{module}ImagePlugin"), plugin)(file)
         if image.format == "JPEG" and image.width * image.height > limit and _has_one_scan(image, data, file):
             image.draft(None, _shrink(image.size, limit))
     check_pixel_count(image.height, image.width)
@@ -133,7 +135,7 @@ def _shrink(size: tuple[int, int], limit: int) -> tuple[int, int]:
 def _decode(image: Image, channels: int) -> np.ndarray:
     """The upright pixels of an open file; only a tile of them is held twice."""
     image.load()
-    lying_view = _LYING_VIEWS.get(_read_orientation(image), lambda x: x)
+    lying_view = _LYING_VIEWS.get(_read_orientation(image), np.asarray)
     is_lying = lying_view(np.empty((1, 2))).shape[0] == 2
     sides = image.size if is_lying else image.size[::-1]
     upright = np.empty((*sides, channels), "uint8")

@@ -118,7 +118,7 @@ class Preprocessing:
                 images = pixels.item()      # a string tensor holds bytes too
         if isinstance(images, bytes):
             with open_image(images, len(self.mean)) as pixels:
-                return np.asarray(self.transform(pixels[None]))
+                return self._prepare_decoded(pixels)[None]
 
         if pixels.dtype != "uint8":
             raise TypeError(f"pixels of type {pixels.dtype}: expected uint8, 0 to 255; for floats "
@@ -153,7 +153,16 @@ class Preprocessing:
         with open_image(data, len(self.mean)) as pixels:
             if pixels.shape[0] * pixels.shape[1] <= get_image_limits().max_small_pixels:
                 return pixels, nothing.astype("float32")
-            return nothing.astype("uint8"), np.asarray(self.transform(pixels[None]))[0]
+            return nothing.astype("uint8"), self._prepare_decoded(pixels)
+
+    def _prepare_decoded(self, pixels: np.ndarray) -> np.ndarray:
+        """Converts the pixels of a file.  Raises: ValueError if there is not enough memory."""
+        import tensorflow as tf
+        try:
+            image: np.ndarray = self.transform(pixels[None]).numpy()[0]
+            return image
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            raise ValueError("not enough memory to resize it") from error
 
     def transform(self, pixels: Any) -> Any:
         """Resizes, crops and scales pixels with TensorFlow.

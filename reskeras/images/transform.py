@@ -38,12 +38,15 @@ def resize_and_crop(pixels: Any, size: Size, target: Size, mode: str, interpolat
     import tensorflow as tf
     x = _convert_channels(tf.convert_to_tensor(pixels), len(fill))
     is_known = all(x.shape[1:3])
-    if is_known:
-        (height, width), minimum, maximum = x.shape[1:3], min, max
-    else:   # in 64 bits, as a product of two sides does not always fit into 32
-        height, width = tf.unstack(tf.shape(x, tf.int64)[1:3])
-        minimum, maximum = (lambda a, b, choose=choose: choose(tf.cast(a, tf.int64), tf.cast(b, tf.int64))
-                            for choose in (tf.minimum, tf.maximum))
+    # in 64 bits, as a product of two sides does not always fit into 32
+    height, width = x.shape[1:3] if is_known else tf.unstack(tf.shape(x, tf.int64)[1:3])
+
+    def minimum(a: Any, b: Any) -> Any:
+        return min(a, b) if is_known else tf.minimum(tf.cast(a, tf.int64), tf.cast(b, tf.int64))
+
+    def maximum(a: Any, b: Any) -> Any:
+        return max(a, b) if is_known else tf.maximum(tf.cast(a, tf.int64), tf.cast(b, tf.int64))
+
     resized = compute_resized_size(height, width, target, mode, minimum, maximum)
 
     sides = []

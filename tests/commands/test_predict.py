@@ -12,7 +12,7 @@ from PIL import Image
 
 from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
 from reskeras.commands.html import encode_png
-from reskeras.commands.classifier import read_image
+from reskeras.images.decode import decode_image
 from reskeras.commands.predict import predict
 from reskeras.images.labels import get_label_set
 from reskeras.inputs_outputs import get_preprocessing
@@ -154,7 +154,7 @@ def test_every_kind_of_file_is_the_same_image(photos, tmp_path):
 
 
 def test_grey_kinds_by_a_grey_net(files, tmp_path):
-    gray = tf.constant(read_image(files[5])[..., :1])
+    gray = tf.constant(decode_image(pathlib.Path(files[5]).read_bytes())[..., :1])
     large = tf.cast(tf.repeat(tf.repeat(gray, 8, 0), 8, 1), tf.uint8)
     rgb, white = tf.image.grayscale_to_rgb(large), tf.fill(large.shape, tf.constant(255, tf.uint8))
     kinds = {"g.png": tf.io.encode_png(large), "rgb.png": tf.io.encode_png(rgb),
@@ -184,7 +184,8 @@ def test_files_that_are_no_images_are_named_and_skipped(files, photos, tmp_path)
     paths = broken(tmp_path, photos[0])
     results = predict(NET, [*paths[:1], files[1], *paths[1:]])
     assert [r.get("error") for r in results] == [
-        NO_IMAGE, None, NO_IMAGE, NO_IMAGE, "is a directory", "no such file or directory"]
+        NO_IMAGE, None, NO_IMAGE, NO_IMAGE, "is a folder; expected a regular file",
+        "no such file or directory"]
     assert [r["image"] for r in results] == [str(p) for p in [*paths[:1], files[1], *paths[1:]]]
 
 
