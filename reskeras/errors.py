@@ -177,10 +177,14 @@ def check_number(name: str, value: Any, minimum: float = -math.inf, below: float
     Raises:
         ArgumentError: if `value` is not a finite number within these bounds.
     """
-    is_valid = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_valid or not minimum <= float(value) < below:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    try:
+        number = float(value) if is_number else math.nan
+    except OverflowError:       # a whole number beyond the range of a float
+        number = math.nan
+    if not math.isfinite(number) or not minimum <= number < below:
         raise ArgumentError(name, value, expected)
-    return float(value)
+    return number
 
 
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:

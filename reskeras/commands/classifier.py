@@ -1,7 +1,6 @@
 """A classifier as a function of images: of a name, a `.keras` file, an exported file or a model."""
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 from dataclasses import dataclass
@@ -9,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
+from ..exporters.exported_metadata import read_exported_metadata
 from ..exporters.formats import open_file
 from ..exporters.keras_file import make_array_function
-from ..exporters.tflite.flatbuffer import read_metadata
 from ..file_reading import read_bytes
-from ..model_metadata import METADATA_KEY, ModelMetadata, get_metadata
+from ..model_metadata import ModelMetadata, get_metadata
 from .open_model import EXPORTED_FILES, ModelName, check_trained_model, open_trained_model
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def open_classifier(model: ModelName | keras.Model, any_size: bool = False,
     if isinstance(model, (str, os.PathLike)) and _is_exported(name):
         file = pathlib.Path(name)
         run = runtime = open_file(file, trust=trust)
-        shape, metadata = runtime.shape, _read_metadata(file)
+        shape, metadata = runtime.shape, read_exported_metadata(file)
     else:
         net: Any = open_trained_model(model, any_size)
         if not getattr(net, "inputs", None):
@@ -68,17 +67,6 @@ def open_classifier(model: ModelName | keras.Model, any_size: bool = False,
 def _is_exported(name: str) -> bool:
     """Whether `name` is an exported file or a SavedModel folder."""
     return name.endswith(EXPORTED_FILES) or os.path.isdir(name)
-
-
-def _read_metadata(file: pathlib.Path) -> ModelMetadata:
-    """The metadata of an exported net: from the JSON file beside it, or from inside a .tflite."""
-    report = file.with_name(f"{file.name}.json")
-    facts: dict[str, Any] = {}
-    if report.is_file():
-        facts = json.loads(report.read_text(encoding="utf-8"))
-    elif file.suffix == ".tflite":
-        facts = read_metadata(file)
-    return ModelMetadata.from_config(facts.get(METADATA_KEY) or {})
 
 
 def prepare_image(path: ModelName, prepare: Preprocessing) -> np.ndarray:
@@ -129,14 +117,14 @@ def normalize_scores(scores: np.ndarray, name: str) -> np.ndarray:
         FloatingPointError: if they are NaN or infinite, so that they say nothing.
     """
     with np.errstate(invalid="ignore"):
-        probabilities = scores if are_probabilities(scores) else softmax(scores)
+        probabilities = scores if _are_probabilities(scores) else softmax(scores)
     if not np.isfinite(probabilities).all():
         raise FloatingPointError(f"{name}: for an image it returns scores that are NaN or infinite; its "
                                  "weights are damaged, or its training did not converge")
     return probabilities
 
 
-def are_probabilities(scores: np.ndarray) -> bool:
+def _are_probabilities(scores: np.ndarray) -> bool:
     """Whether scores come from a softmax or a sigmoid; those of eight bits do not sum to 1 exactly."""
     return bool(scores.min() >= 0 and scores.max() <= 1)
 

@@ -7,6 +7,8 @@ import sys
 import tempfile
 from typing import Iterator, TextIO
 
+from ..errors import ExportError
+
 _terminal: int | None = None        # inside `quiet_tensorflow`: what the descriptor of stderr was before
 
 
@@ -15,7 +17,7 @@ def quiet_tensorflow() -> Iterator[None]:
     """Inside the block, what TensorFlow's C++ code logs is not shown; no setting of Python reaches it.
 
     The log is shown if the block fails, except for the errors whose message says everything (ValueError,
-    OSError, FloatingPointError).
+    OSError, FloatingPointError, ExportError).
     """
     global _terminal
     sys.stderr.flush()
@@ -24,7 +26,7 @@ def quiet_tensorflow() -> Iterator[None]:
         os.dup2(log.fileno(), 2)
         try:
             yield
-        except (ValueError, OSError, FloatingPointError):
+        except (ValueError, OSError, FloatingPointError, ExportError):
             raise
         except Exception:
             log.seek(0)

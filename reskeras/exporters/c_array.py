@@ -1,6 +1,7 @@
 """A .tflite file as a C array for microcontrollers, with the memory that it takes to run."""
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import pathlib
 import re
@@ -34,6 +35,7 @@ def write_c_array(file: pathlib.Path, output: pathlib.Path) -> int:
     lines = (", ".join(map(hex, data[i:i + 16])) for i in range(0, len(data), 16))
     operators = ", ".join(sorted(flatbuffer.count_operators(file)))
     write_text(output, f"""// {file.name}, written by reskeras.  Operators to register: {operators}
+// sha256 of that file: {hashlib.sha256(data).hexdigest()}
 // {_ARENA_NOTE}
 constexpr int {name}_arena_size = {arena};
 constexpr unsigned int {name}_len = {len(data)};

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from .. import __version__
+from ..errors import ExportError
 from ..files import atomic_write
 from ..model_metadata import find_metadata, get_metadata
 from .arguments import check_arguments, check_model
@@ -81,8 +82,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     Raises:
         ArgumentError: an argument has a value that it cannot take.
         ValueError: images cannot be used, or something else at `path` would be lost.
-        RuntimeError: the file does not pass.  After this and all other errors, an older file at `path`
-            is still there.
+        RuntimeError: the file does not pass (an ExportError).  After this and all other errors, an older
+            file at `path` is still there.
         ImportError: a package is missing.
         OSError: `path` cannot be written.
 
@@ -116,8 +117,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         report = _judge(plan, _measure(plan, temporary_path, runners, threads, thresholds), thresholds)
         if strict and not report.passed:
             hint = _explain_failure(prepared.model, quantize)
-            raise RuntimeError(f"{path}: {report.fault}{hint}; nothing was written")
-        _write_companions(plan, temporary_path, report, runners, c_array)
+            raise ExportError(f"{path}: {report.fault}{hint}; nothing was written")
+        report = _write_companions(plan, temporary_path, report, runners, c_array)
     if not c_array:
         remove_old_c_array(path)
     return report
@@ -172,13 +173,13 @@ def _check_classes(classes: np.ndarray | None, output_shape: tuple[int | None, .
 
 
 def _write(plan: _Plan, file: pathlib.Path, optimize: bool) -> None:
-    """Writes the file.  Raises: RuntimeError if a runtime does not accept the file."""
+    """Writes the file.  Raises: ExportError if a runtime does not accept the file."""
     model, module = plan.prepared.model, plan.file_format.module
     if optimize:
         model = optimize_for_format(model, plan.file_format, plan.options)
     module.write(model, file, plan.options)
     if faults := module.find_faults(file, plan.options):
-        raise RuntimeError(f"{plan.path}: {'; '.join(faults[:3])}; nothing was written")
+        raise ExportError(f"{plan.path}: {'; '.join(faults[:3])}; nothing was written")
 
 
 def _measure(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner], threads: int,
@@ -243,15 +244,21 @@ def _judge(plan: _Plan, report: ExportReport, thresholds: Mapping[str, float] | 
 
 
 def _write_companions(plan: _Plan, file: pathlib.Path, report: ExportReport,
-                      runners: Mapping[str, BatchRunner], c_array: bool) -> None:
-    """Writes what is kept beside the file: its report, images with their outputs, the C array."""
+                      runners: Mapping[str, BatchRunner], c_array: bool) -> ExportReport:
+    """Writes what is kept beside the file: images with their outputs, its report, the C array.
+
+    Returns: the report with the hash of the images, by which `verify` knows those that belong to it.
+    """
     reference = plan.reference
+    reference_file = file.with_name(f"{file.name}.npz")
+    logits = reference.logits if reference.compared_values == "logits" else None
+    write_reference_outputs(reference_file, reference.outputs, next(iter(runners.values())),
+                            plan.images.images, logits)
+    report = replace(report, reference_sha256=compute_size_and_hash(reference_file)[1])
     report.write(file.with_name(f"{file.name}.json"))
     if c_array:
         write_c_array(file, file.with_name(f"{file.name}.cc"))
-    logits = reference.logits if reference.compared_values == "logits" else None
-    write_reference_outputs(file.with_name(f"{file.name}.npz"), reference.outputs,
-                            next(iter(runners.values())), plan.images.images, logits)
+    return report
 
 
 def _explain_failure(model: keras.Model, quantize: str | None) -> str:

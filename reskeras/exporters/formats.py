@@ -10,9 +10,9 @@ from typing import Any, Mapping, Protocol, cast
 
 import numpy as np
 
-from ..errors import ArgumentError, check_whole_number, nearest
+from ..errors import ArgumentError, check_whole_number, describe_error, nearest
 from .measurements import ArrayFunction
-from .options import ExportOptions, Shape
+from .options import ExportOptions, Shape, check_input_shape
 
 
 class FormatModule(Protocol):
@@ -133,13 +133,13 @@ def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "",
         ArgumentError: `path` is a SavedModel, and `trust` is not True.
         FileNotFoundError: there is no such file.
         ImportError: the runtime is not installed.
-        ValueError: the suffix or the runtime is unknown, or the runtime cannot read the file.
+        ValueError: the suffix or the runtime is unknown, or the runtime cannot read the file.  What the file
+            is opened as raises it too, if the runtime cannot run the file.
     """
     threads = check_whole_number("threads", threads)
     file = pathlib.Path(path)
     file_format = find_format(file)
-    if not file.exists():
-        raise FileNotFoundError(f"{file}: no such file")
+    _check_kind_of_file(file, file_format)
     if file_format.is_program and trust is not True:
         raise ArgumentError("trust", trust, f"consent to run {file}, a {file_format.name}: it is a program, "
                             "which can read and write files as you can",
@@ -152,9 +152,30 @@ def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "",
 
     arguments = runtimes[runtime or next(iter(runtimes))]
     try:
-        return BatchRunner(*file_format.module.load(file, threads=threads, **arguments))
+        run, shape = file_format.module.load(file, threads=threads, **arguments)
+        check_input_shape(shape)
     except (ImportError, MemoryError):
         raise
     except Exception as error:      # each runtime has its own
         raise ValueError(f"{file} cannot be read as a {file_format.name} file "
-                         f"({type(error).__name__}: {error})") from error
+                         f"({describe_error(error)})") from error
+
+    def run_checked(images: np.ndarray) -> np.ndarray:
+        try:
+            return run(images)
+        except Exception as error:
+            raise ValueError(f"{file} cannot be run ({describe_error(error)})") from error
+    return BatchRunner(run_checked, shape)
+
+
+def _check_kind_of_file(file: pathlib.Path, file_format: Format) -> None:
+    """Raises: FileNotFoundError; ValueError for a pipe or a device, which a runtime might read for ever."""
+    if not file.exists():
+        raise FileNotFoundError(f"{file}: no such file")
+    is_folder = file_format.name == "SavedModel"
+    if is_folder and not file.is_dir():
+        raise ValueError(f"{file} is not the folder of a SavedModel")
+    parts = file.rglob("*") if is_folder else file_format.files(file)
+    for part in parts:
+        if part.exists() and not part.is_file() and not (is_folder and part.is_dir()):
+            raise ValueError(f"{part} is not a regular file")

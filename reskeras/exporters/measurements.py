@@ -29,6 +29,13 @@ def compute_size_and_hash(*paths: pathlib.Path) -> tuple[int, str]:
     return sum(f.stat().st_size for f in files), digest.hexdigest()
 
 
+def identify_files(*paths: pathlib.Path) -> list[tuple[str, int, int, int]]:
+    """What shows that a file or a file of a folder was replaced: path, inode, bytes and time of each."""
+    found = [f for path in paths for f in ([path] if not path.is_dir() else path.rglob("*"))]
+    states = [(str(f), f.lstat()) for f in sorted(found) if f.exists()]
+    return [(name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in states]
+
+
 def measure_latency(function: ArrayFunction, images: np.ndarray, calls: int = 30,
                     milliseconds: float = 1.0) -> dict[str, float]:
     """Times one call of a function.

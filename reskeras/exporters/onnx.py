@@ -57,7 +57,9 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # its fallback to other providers would print to stdout
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"],
+                                           enable_fallback=False)
     (input_,) = session.get_inputs()
     shape = tuple(side if isinstance(side, int) else None for side in input_.shape)
 

@@ -1,6 +1,7 @@
 """What the modules of the formats are told about a file, beside the model and the path."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from ..images.preprocessing import Preprocessing
 
 Shape = tuple[int | None, ...]      # (batch, height, width, channels); None is open
+_MAX_IMAGE, _MAX_BATCH = 2 ** 27, 2 ** 28       # numbers of an input, far above any net for images
 
 
 @dataclass(frozen=True)
@@ -26,3 +28,14 @@ class ExportOptions:
     labels: tuple[str, ...] = ()                # names of the classes
     metadata: dict[str, Any] = field(default_factory=dict)      # about the model, to be kept inside the file
     preprocessing: Preprocessing | None = None  # from pixels to what the model takes, if that is known
+
+
+def check_input_shape(shape: Shape) -> None:
+    """Checks that an input of a file is of a size that images have: a damaged file may ask for any memory.
+
+    Raises: ValueError.
+    """
+    if any(math.prod(side or 1 for side in sides) > limit
+           for sides, limit in ((shape[1:], _MAX_IMAGE), (shape, _MAX_BATCH))):
+        raise ValueError(f"its input has the shape {shape}; expected at most {_MAX_IMAGE:,} numbers for an "
+                         f"image, and {_MAX_BATCH:,} for a batch")

@@ -1,11 +1,11 @@
 """Checks that an export may be written to a path: it may replace only what an earlier export has written."""
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 
 from .formats import Format
+from .report import is_report
 
 _SAVED_MODEL_FILES = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
 
@@ -36,18 +36,10 @@ def _check_files_beside(path: pathlib.Path, file_format: Format) -> None:
     Raises: ValueError for one that no earlier export has written.
     """
     report, reference_outputs = (path.with_name(path.name + suffix) for suffix in (".json", ".npz"))
-    foreign = [] if _is_report(report) else [report, reference_outputs]
+    foreign = [] if is_report(report) else [report, reference_outputs]
     if not path.exists():
         foreign += file_format.files(path)[1:]
     for file in foreign:
         if file.exists():
             raise ValueError(f"{file} is not of an earlier export to {path}, and would be lost; "
                              "give another path")
-
-
-def _is_report(path: pathlib.Path) -> bool:
-    """Whether a file is the report of an export."""
-    try:
-        return {"file", "sha256", "runtimes"} <= set(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return False

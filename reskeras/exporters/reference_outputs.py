@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..file_reading import open_npz
 from .measurements import ArrayFunction
 
 COUNT = 4
+_MAX_BYTES = 2 ** 28        # of all arrays; the images take four times as much in memory
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,27 @@ def write_reference_outputs(path: pathlib.Path, keras: ArrayFunction, exported: 
 
 
 def read_reference_outputs(path: pathlib.Path) -> ReferenceOutputs:
-    """Reads what `write_reference_outputs` wrote.  Raises: ValueError for another file."""
-    try:
-        with np.load(path) as arrays:
-            images = _restore_images(arrays["images"], float(arrays["low"]), float(arrays["step"]))
-            if images.ndim != 4 or not len(images):
-                raise ValueError(f"they are of the shape {images.shape}")
-            return ReferenceOutputs(images, arrays["keras"], arrays["exported"], arrays.get("logits"))
-    except Exception as error:      # NumPy, zipfile and zlib have each their own
-        raise ValueError(f"{path} holds no images to compare ({type(error).__name__}: {error})") from error
+    """Reads what `write_reference_outputs` wrote.
+
+    Raises:
+        ValueError: for another or a damaged file, or too large arrays.
+        OSError: if it cannot be read.
+    """
+    with open_npz(path, _MAX_BYTES) as arrays:
+        levels, low, step = arrays["images"], arrays["low"], arrays["step"]
+        if levels.ndim != 4 or not levels.size or levels.dtype != "uint8":
+            raise ValueError(f"the images are of the shape {levels.shape}, {levels.dtype}")
+        if low.shape or step.shape or low.dtype.kind != "f" or step.dtype.kind != "f":
+            raise ValueError("the levels of the images are not two numbers")
+        outputs = [arrays["keras"], arrays["exported"], *([arrays["logits"]] if "logits" in arrays else [])]
+
+    for output in outputs:
+        if output.dtype.kind not in "fiu" or output.ndim < 1 or len(output) != len(levels):
+            raise ValueError(f"{path} has outputs of the shape {output.shape}, {output.dtype} for "
+                             f"{len(levels)} images")
+    return ReferenceOutputs(_restore_images(levels, float(low), float(step)), *outputs)
 
 
 def _restore_images(levels: np.ndarray, low: float, step: float) -> np.ndarray:
-    return (low + step * levels).astype("float32")
+    values: np.ndarray = (low + step * np.arange(256)).astype("float32")
+    return values[levels]

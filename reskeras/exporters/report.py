@@ -1,21 +1,21 @@
 """The report of an export: what was measured, the thresholds, whether it passed.  Needs NumPy only."""
 from __future__ import annotations
 
-import json
+import math
 import pathlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
+from ..file_reading import read_bytes
 from ..files import write_text
+from ..json_reader import MAX_BYTES, parse_json, read_json, to_dataclass
+from ..json_writer import to_json
 from .comparison import COMPARED_VALUES, RuntimeResult
 from .thresholds import Threshold, find_fault
 
 # Field -> its key in the JSON file, if they differ: the file format keeps its original keys.
 JSON_KEYS = {"batch_size": "batch", "compared_values": "measure", "metadata": "memory",
         "float32_error": "rounding", "precision": "kind"}
-_FIELD_OF_KEY = {key: name for name, key in JSON_KEYS.items()}
 
 _MAY_BE_INFINITE = ("max_relative_difference", "mean_relative_difference")   # null in JSON
 
@@ -48,6 +48,7 @@ class ExportReport:
     metadata: dict[str, Any] | None = None      # the model's preprocessing and class names, if it has them
     calibration_method: str | None = None       # of an int8 file
     float32_error: float | None = None  # of Keras, against float64; None if no threshold was widened
+    reference_sha256: str | None = None     # of `<file>.npz`; None in the reports of older versions
 
     @property
     def first_result(self) -> RuntimeResult:
@@ -104,18 +105,17 @@ class ExportReport:
 
         Raises:
             ValueError: the file is not a report, or has nothing that can be checked.
+            OSError: it cannot be read.
         """
+        data = read_bytes(path, MAX_BYTES)
         try:
-            fields = _to_fields(json.loads(path.read_text(encoding="utf-8")))
-            fields["runtimes"] = {name: _read_result(result) for name, result in fields["runtimes"].items()}
-            fields["thresholds"] = {name: Threshold(**threshold)
-                                    for name, threshold in fields["thresholds"].items()}
-            report = cls(**fields)
+            values = parse_json(data, "the file")
+            _restore_infinite(values)
+            report = to_dataclass(cls, values, "the file", JSON_KEYS)
             report._check()
             return report
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{path} is not the report of an export "
-                             f"({type(error).__name__}: {error})") from error
+        except ValueError as error:
+            raise ValueError(f"{path} is not the report of an export ({error})") from error
 
     def _check(self) -> None:
         """Raises: ValueError if the report is too incomplete to reject a file."""
@@ -128,28 +128,29 @@ class ExportReport:
             raise ValueError("a threshold or the scale is below zero")
 
 
-def _read_result(data: dict[str, Any]) -> RuntimeResult:
-    numbers = {name: float("inf") for name in _MAY_BE_INFINITE if data[name] is None}
-    return RuntimeResult(**_to_fields(data | numbers))
+def is_report(path: pathlib.Path) -> bool:
+    """Whether a file says of itself that it is the report of an export, in whatever state it is."""
+    try:
+        return has_keys_of_report(read_json(path))
+    except (OSError, ValueError):
+        return False
 
 
-def _to_fields(data: dict[str, Any]) -> dict[str, Any]:
-    """Keys of the JSON file -> fields."""
-    return {_FIELD_OF_KEY.get(key, key): value for key, value in data.items()}
+def has_keys_of_report(values: Any) -> bool:
+    """Whether values from a JSON file are those of a report, or of a damaged one."""
+    return isinstance(values, dict) and {"file", "sha256", "runtimes"} <= set(values)
+
+
+def _restore_infinite(values: Any) -> None:
+    """Puts infinity where JSON has null instead."""
+    runtimes = values.get("runtimes") if isinstance(values, dict) else None
+    for result in runtimes.values() if isinstance(runtimes, dict) else ():
+        for name in _MAY_BE_INFINITE:
+            if isinstance(result, dict) and name in result and result[name] is None:
+                result[name] = math.inf
 
 
 def to_dict(report: Any) -> dict[str, Any]:
     """The fields of a dataclass, and of those inside it, with the keys of the JSON file."""
     return asdict(report, dict_factory=lambda pairs: {JSON_KEYS.get(name, name): value
                                                       for name, value in pairs})
-
-
-def to_json(data: Any) -> str:
-    """Returns JSON with null for numbers that are not finite, which JSON does not have."""
-    def replace_infinite(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: replace_infinite(part) for name, part in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [replace_infinite(part) for part in value]
-        return None if isinstance(value, float) and not np.isfinite(value) else value
-    return json.dumps(replace_infinite(data), indent=2, allow_nan=False)

@@ -4,20 +4,24 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, check_whole_number, name_damaged_file, short_repr
+from ..json_writer import to_json
 from .comparison import RuntimeResult, compare_outputs, compute_relative_difference
 from .formats import BatchRunner, Format, find_format, open_file
-from .measurements import compute_size_and_hash, measure_latency
+from .measurements import compute_size_and_hash, identify_files, measure_latency
 from .reference_outputs import ReferenceOutputs, read_reference_outputs
-from .report import ExportReport, to_dict, to_json
+from .report import ExportReport, to_dict
 from .thresholds import find_fault
 from .tflite.runtime import load_logits_function
 
 TOLERANCE = 0.05    # integer kernels of two machines may round differently, and a net amplifies that
+_MAX_LOOKS, _PAUSE = 20, 0.1    # until the three files belong together; seconds between two looks
+_HINT = "if an export was killed, export again"
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ def verify_file(path: str | os.PathLike[str], threads: int = 1, *, trust: bool =
                 sha256: str | None = None) -> VerificationReport:
     """Runs an exported file on the images beside it, and compares the outputs with Keras' and its export's.
 
+    The report counts only for the file whose hash it has, and so do the images.  A writer replaces the three
+    files one after the other: if one of them is replaced meanwhile, all are looked at again.
+
     Args:
         path: path of a file that `reskeras.export` wrote, with its `.json` and `.npz` beside it.
         threads: number of threads of the runtime.
@@ -68,9 +75,31 @@ def verify_file(path: str | os.PathLike[str], threads: int = 1, *, trust: bool =
     """
     file = pathlib.Path(path)
     file_format = find_format(file)
+    threads = check_whole_number("threads", threads)
     if sha256 is not None and not (isinstance(sha256, str) and re.fullmatch("[0-9a-fA-F]{64}", sha256)):
         raise ArgumentError("sha256", sha256, "64 hexadecimal digits")
     report_file, reference_file = (file.with_name(file.name + suffix) for suffix in (".json", ".npz"))
+    paths = (*file_format.files(file), report_file, reference_file)
+
+    result: VerificationReport | ValueError | OSError
+    for _ in range(_MAX_LOOKS):
+        before = identify_files(*paths)
+        try:
+            result = _verify_once(file, file_format, report_file, reference_file, threads, trust, sha256)
+        except (ValueError, OSError) as error:
+            result = error
+        if not isinstance(result, VerificationReport) or not result.runtimes:
+            time.sleep(_PAUSE)      # a writer may be between two files
+        if identify_files(*paths) == before:
+            if isinstance(result, VerificationReport):
+                return result
+            raise result
+    return _refuse(file, file_format, "it was replaced again and again while it was read")
+
+
+def _verify_once(file: pathlib.Path, file_format: Format, report_file: pathlib.Path,
+                 reference_file: pathlib.Path, threads: int, trust: bool,
+                 sha256: str | None) -> VerificationReport:
     for needed in (file, report_file, reference_file):
         if not needed.exists():
             raise FileNotFoundError(f"{needed}: no such file; reskeras.export writes it beside the net")
@@ -79,15 +108,23 @@ def verify_file(path: str | os.PathLike[str], threads: int = 1, *, trust: bool =
     if sha256 is not None and size_and_hash[1] != sha256.lower():
         return _refuse(file, file_format, f"its sha256 is {size_and_hash[1]}, not {sha256.lower()}")
     if size_and_hash != (report.bytes, report.sha256):      # another file may crash its runtime
-        return _refuse(file, file_format, "it is not the file of the report: its sha256 is another")
+        return _refuse(file, file_format, f"it is not the file of the report: its sha256 is another; {_HINT}")
+    reference_hash = compute_size_and_hash(reference_file)[1]
+    if report.reference_sha256 not in (None, reference_hash):
+        return _refuse(file, file_format, f"{reference_file.name} is not that of the report: its sha256 is "
+                       f"another; {_HINT}")
+    if unknown := sorted(report.runtimes.keys() - file_format.module.RUNTIMES.keys()):
+        raise ValueError(f"{report_file} names {', '.join(map(short_repr, unknown))}, which is no runtime of "
+                         f"{file_format.name} files")
 
     runners = {name: open_file(file, threads, name, trust=trust) for name in report.runtimes}
     _check_shapes(runners, reference, reference_file)
     outputs = {name: runner(reference.images) for name, runner in runners.items()}
-    results = {name: _compare(file, runner, outputs[name], report, report.runtimes[name], reference)
-               for name, runner in runners.items()}
+    with name_damaged_file(file, f"a {file_format.name} file"):
+        results = {name: _compare(file, runner, outputs[name], report, report.runtimes[name], reference)
+                   for name, runner in runners.items()}
+        operators = file_format.module.count_operators(file)
     difference = compute_relative_difference(next(iter(outputs.values())), reference.exported)
-    operators = file_format.module.count_operators(file)
     faults = _find_faults(report, results, difference, operators)
     return VerificationReport(file=file.name, passed=not faults, faults=tuple(faults),
                               images=len(reference.images), runtimes=results,

@@ -7,6 +7,9 @@ from collections import Counter
 from typing import Any, Iterator
 
 from ..._keras_private import get_tflite_schema
+from ...errors import name_damaged_file
+from ...file_reading import read_bytes
+from ...json_reader import check_json_type, parse_json
 from .tensor_names import shorten_name
 
 METADATA_NAME = b"RESKERAS_METADATA"    # of the buffer with our JSON in UTF-8
@@ -20,7 +23,7 @@ MAX_RANK = 4
 
 def read_model(path: pathlib.Path) -> Any:
     """The file by the schema's own classes.  Raises: ValueError for another kind of file."""
-    data = path.read_bytes()
+    data = read_bytes(path)
     if data[4:8] != IDENTIFIER:
         raise ValueError(f"{path} is not a TFLite file")
     return get_tflite_schema().Model.GetRootAs(data)
@@ -114,11 +117,15 @@ def has_tensor_type(path: pathlib.Path, name: str) -> bool:
 
 
 def read_metadata(path: pathlib.Path) -> dict[str, Any]:
-    """What `add_metadata` put into the file; {} if nothing was."""
-    model = read_model(path)
-    for entry in map(model.Metadata, range(model.MetadataLength())):
-        if entry.Name() == METADATA_NAME:
-            return json.loads(model.Buffers(entry.Buffer()).DataAsNumpy().tobytes())
+    """What `add_metadata` put into the file; {} if nothing was.  Raises: ValueError for a damaged file."""
+    with name_damaged_file(path, "a TFLite file"):
+        model = read_model(path)
+        for entry in map(model.Metadata, range(model.MetadataLength())):
+            if entry.Name() == METADATA_NAME:
+                text = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+                metadata: dict[str, Any] = check_json_type(parse_json(text, "its metadata"), dict,
+                                                           "its metadata", "")
+                return metadata
     return {}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..._keras_private import get_interpreter_operations
 from ..measurements import ArrayFunction
-from ..options import Shape
+from ..options import Shape, check_input_shape
 from .flatbuffer import count_operators
 
 
@@ -42,6 +42,9 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
     """
     _check_operators(path)
     interpreter = get_interpreter_class()(model_path=str(path), num_threads=threads)
+    (input_,) = interpreter.get_input_details()
+    shape = tuple(int(side) for side in input_["shape"])
+    check_input_shape(shape)        # before memory is allocated for it
     interpreter.allocate_tensors()
     (input_,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
 
@@ -49,7 +52,7 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
         interpreter.set_tensor(input_["index"], _quantize(images, input_))
         interpreter.invoke()
         return _dequantize(interpreter.get_tensor(output["index"]), output)
-    return run, tuple(int(side) for side in input_["shape"])
+    return run, shape
 
 
 def _check_operators(path: pathlib.Path) -> None:
