@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import math
 import os
 import pathlib
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
+from ..file_reading import read_text
 from ..files import atomic_write
 from ..terminal import print_text
 from ..train import fit as training
@@ -92,17 +94,32 @@ def _write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
 
     Raises:
         FileNotFoundError: if the folder has no run.json or log.csv yet.
+        ValueError: if one of them is damaged.
         OSError: if it cannot be written to.
     """
     place = pathlib.Path(folder)
-    info = read_run_info(place)
-    with open(place / LOG_FILE, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    info, rows = read_run_info(place), _read_log(place / LOG_FILE)
     picture = _draw_curves(rows, "black")
     if picture is not None:
         with atomic_write(place / PICTURE) as new:
             picture.savefig(new, dpi=120, format="png")
     return html.write_page(place / REPORT, _build_report(info, rows))
+
+
+def _read_log(path: pathlib.Path) -> list[Row]:
+    """The epochs in log.csv.  Raises: OSError; ValueError if there are none, or a value is no number."""
+    names = {"epoch", "images_per_s", "waiting", *(name for name, _ in CURVES)}
+    rows: list[Row] = list(csv.DictReader(io.StringIO(read_text(path))))
+    try:
+        if not rows or not names <= rows[0].keys():
+            raise ValueError(f"it has no epochs, or lacks one of {', '.join(sorted(names))}")
+        for row in rows:
+            for value in row.values():
+                float(value)        # None, or a list, in a line with fewer or more values than names
+            int(row["epoch"])
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it, and resume the training") from error
+    return rows
 
 
 def _build_report(info: Mapping[str, Any], rows: Sequence[Row]) -> html.Html:

@@ -7,14 +7,16 @@ from __future__ import annotations
 import json
 import math
 import pathlib
-import zipfile
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
 import keras
 import numpy as np
 
+from ..errors import describe_error
+from ..file_reading import open_npz
 from ..files import atomic_write
+from ..json_reader import check_json_type, to_dataclass
 
 VariableGroups = Mapping[str, Sequence[Any]]            # "model", "optimizer", "metrics" -> variables
 Arrays = Mapping[str, np.ndarray]                       # "model/0" ... -> the value of a variable
@@ -45,7 +47,13 @@ class TrainState:
     @classmethod
     def from_checkpoint(cls, info: dict[str, Any]) -> TrainState:
         """The state of a checkpoint, from what `load_checkpoint` returns."""
-        return cls(**{name: value for name, value in info.items() if name != "variables"})
+        state = to_dataclass(cls, info, "the checkpoint")
+        numbers = [state.epoch, state.step, *state.epochs, *state.unreadable]
+        if not all(0 <= number < 2 ** 63 for number in numbers):
+            raise ValueError("the checkpoint: expected numbers of epochs, steps and images of at least 0")
+        if any(len(values) > len(state.epochs) for values in state.history.values()):
+            raise ValueError("the checkpoint: expected at most one value of each result for each epoch")
+        return state
 
     def is_best(self, logs: Mapping[str, float]) -> bool:
         """Whether an epoch's validation is better than all before; with a loss of NaN it was left to chance.
@@ -85,13 +93,16 @@ def load_checkpoint(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint; the training cannot be resumed without it")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # nothing in it is compressed
+        with open_npz(path, max_bytes=path.stat().st_size) as file:
             arrays = {name: file[name] for name in file.files}
+        # not `parse_json`: without a validation the best accuracy is -Infinity
         info = json.loads(arrays.pop("about").tobytes())
-        if not isinstance(info, dict):
-            raise ValueError("it does not say what it contains")
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): training cannot be resumed "
+        check_json_type(info, dict[str, Any], "the checkpoint", "about")
+        check_json_type(info["variables"], dict[str, list[tuple[str, list[int], str]]], "it", "variables")
+        TrainState.from_checkpoint(info)
+    except (ValueError, KeyError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({describe_error(error)}): training cannot be resumed "
                          "from it; last.keras and best.keras beside it are separate files") from error
     return arrays, info
 
@@ -107,15 +118,24 @@ def restore_variables(groups: VariableGroups, arrays: Arrays, info: Mapping[str,
         path: the file, for the error.
 
     Raises:
-        ValueError: if the variables are not those of the checkpoint.
+        ValueError: if the variables are not those of the checkpoint, or it lacks values of them.
     """
     for group, variables in describe_variables(groups).items():
-        saved = info["variables"].get(group, [])
+        saved = [list(variable) for variable in info["variables"].get(group, [])]
         differences = [f"{a} here, {b} in the file" for a, b in zip(variables, saved) if a != b]
         if differences or len(variables) != len(saved):
             raise ValueError(f"{path} belongs to another training: its {group} has {len(saved)} variables, "
                              "here there are "
                              f"{len(variables)}" + (f"; {differences[0]}" if differences else ""))
+        for i, (name, shape, dtype) in enumerate(variables):
+            array = arrays.get(f"{group}/{i}")
+            saved_dtype = "uint16" if dtype == "bfloat16" else dtype
+            if array is None or list(array.shape) != shape or array.dtype.name != saved_dtype:
+                raise ValueError(f"{path} is damaged: the value of {name} in its {group} is missing, or of "
+                                 "another shape or type")
+            if group == "model" and array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"{path}: the value of {name} is NaN or infinite; training cannot be "
+                                 "resumed from it")
 
     for group, members in groups.items():
         for i, variable in enumerate(members):

@@ -5,7 +5,6 @@ import contextlib
 import csv
 import importlib.metadata
 import io
-import json
 import os
 import pathlib
 import shlex
@@ -16,7 +15,9 @@ import tensorflow as tf
 
 from ..errors import ArgumentError
 from ..files import locked, write_text
+from ..json_reader import read_json
 from ..json_writer import to_json
+from .run_info import check_run_info
 from .saved_keys import from_saved_info, to_saved_info
 
 RUN_FILE, LOG_FILE, CHECKPOINT_FILE, EVENTS_FOLDER = "run.json", "log.csv", "checkpoint.npz", "events"
@@ -150,10 +151,9 @@ def read_run_info(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """
     file = pathlib.Path(folder) / RUN_FILE
     try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
-        if not (saved["arguments"] and saved["recipe"]["training"]):
-            raise ValueError("it does not contain the arguments of the training")
-        return from_saved_info(saved)
+        info = from_saved_info(read_json(file))
+        check_run_info(info, "the file")
+        return info
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} is damaged ({error}); start a new training with another folder as "
                          "`output`") from error

@@ -129,6 +129,9 @@ def to_python(value: Any) -> Any:
     return value.item() if is_scalar else value
 
 
+_TOO_LARGE = 2.0 ** 1023       # a larger whole number has no float
+
+
 def convert_value(name: str, value: Any, annotation: str) -> Any:
     """Converts `value` to the type of its field.
 
@@ -140,7 +143,7 @@ def convert_value(name: str, value: Any, annotation: str) -> Any:
         ArgumentError: for a value that is not of this type.
     """
     value = to_python(value)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
     if annotation == "tuple[float, ...]" and isinstance(value, (tuple, list)):
         if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value):
             return tuple(value)

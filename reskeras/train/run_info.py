@@ -1,0 +1,53 @@
+"""What run.json says of a training, and the types that its values must have."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+from ..json_reader import to_dataclass
+from .arguments import FitArguments
+from .training import Training
+
+
+@dataclass(frozen=True)
+class _Data:
+    name: str
+    images: int
+    classes: tuple[str, ...] | int
+    label_offset: int | None = None
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    name: str
+    training: Training
+    model: dict[str, Any]
+    sources: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _RunInfo:
+    arguments: FitArguments
+    strategy_argument: str | None
+    net: str
+    data: _Data
+    recipe: _Recipe
+    learning_rate: str
+    seed: int
+    strategy: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    resume: str = ""
+
+
+def check_run_info(info: Mapping[str, Any], source: str) -> None:
+    """Checks the types of all values that a training is resumed or described with.
+
+    Args:
+        info: what run.json says, with the names of the code.
+        source: what it comes from, for an error.
+
+    Raises:
+        ValueError: for a missing value, or one that a training cannot have.
+        TypeError: likewise, inside of a recipe.
+    """
+    to_dataclass(_RunInfo, dict(info), source)
