@@ -1,6 +1,6 @@
 """Published weights: the table of checkpoints, their files, and the way from a file into a net's variables.
 
-    file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
+    file -> readers.py (tensors by name) -> name_rules.py (which name is which variable)
          -> convert.py (renames Keras layers, matches, transposes) -> load.py assigns
 
 Example, one tensor of `reskeras.create("timm/resnet50.a1_in1k")`:

@@ -1,6 +1,6 @@
 """From the tensors of a file to the variables of a net: matched one to one, transposed, assigned.
 
-    file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
+    file -> readers.py (tensors by name) -> name_rules.py (which name is which variable)
          -> convert.py (renames Keras layers, matches, transposes) -> load.py assigns
 
 An array has one of two kinds of keys.  A *PyTorch key* is the name that another package gives a tensor; the

@@ -40,7 +40,7 @@ def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str
 
     Args:
         model: the net.
-        weights: a path (see `read_tensors`), or a checkpoint of the table.
+        weights: a path (see `open_tensors`), or a checkpoint of the table.
 
     Raises:
         ValueError: for an unreadable file, one that does not fit the net, or one with values that are not

@@ -1,6 +1,6 @@
 """The rules for the names of our layers in other packages' files.  No framework is imported here.
 
-    file -> readers.py (arrays by name) -> name_rules.py (which name is which variable)
+    file -> readers.py (tensors by name) -> name_rules.py (which name is which variable)
          -> convert.py (renames Keras layers, matches, transposes) -> load.py assigns
 
 Example: the kernel of our layer "conv2_block1_1_conv" is "layer1.0.conv1.weight" in timm's file.  The pattern

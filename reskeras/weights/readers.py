@@ -17,6 +17,7 @@ import importlib.util
 import io
 import os
 import pathlib
+import posixpath
 import re
 import zipfile
 from dataclasses import dataclass
@@ -36,7 +37,6 @@ _TORCH_SUFFIXES = (".pth", ".pt", ".th")
 # How many bytes the members of a .keras, .npz or .pth file may have for a net: float64, or float32 with the
 # optimizer's variables and averages, and some for what is no tensor
 _BYTES_PER_PARAMETER, _MIN_BYTES = 32, 2 ** 26
-_MAX_TENSORS = 2 ** 16      # that the attributes of an HDF5 file may list: they can list one many times
 _SAFETENSORS_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
                       "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64",
                       "U32": "uint32", "U16": "uint16", "U8": "uint8", "C64": "complex64", "BOOL": "bool"}
@@ -215,15 +215,19 @@ def _find_datasets(h5: h5py.File) -> _Found:
             for index in variables:
                 datasets[f"{variables.attrs['name']}.#{index}"] = variables[index]
     else:
+        paths: set[str] = set()
         root = h5["model_weights"] if "model_weights" in h5 else h5
         layers = _read_names(root, "layer_names")
-        if not layers or len(set(layers)) < len(layers):
-            raise ValueError("it does not list each layer once")
+        if not layers:
+            raise KeyError("layer_names")
         for layer in layers:
             for i, name in enumerate(_read_names(root[layer], "weight_names")):
+                # a list that repeats a name under different spellings would take much memory
+                path = posixpath.normpath(posixpath.join(root.name, layer, name))
+                if path in paths:
+                    raise ValueError(f"it lists {path} twice")
+                paths.add(path)
                 datasets[f"{layer}.#{i}"] = root[layer][name]
-            if len(datasets) > _MAX_TENSORS:
-                raise ValueError(f"it lists more than {_MAX_TENSORS:,} tensors")
     return {key: (dataset.shape, _get_dtype(dataset), functools.partial(dataset.__getitem__, ()))
             for key, dataset in datasets.items()}
 
