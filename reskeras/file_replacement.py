@@ -233,10 +233,15 @@ def _lock_folder(place: pathlib.Path) -> Iterator[None]:
             os.close(lock)
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder of this name is what a writer needs for a moment, or has left."""
+    return name.startswith(_PREFIX)
+
+
 def _remove_leftovers(place: pathlib.Path) -> None:
     """Removes the hidden folders of writers that were killed."""
     try:
-        names = [name for name in os.listdir(place) if name.startswith(_PREFIX)]
+        names = [name for name in os.listdir(place) if is_leftover(name)]
     except OSError:         # a folder to write into, but not to list
         return
     for path in (place / name for name in names):

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pathlib
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -229,6 +230,26 @@ def test_sigterm_cleans_up(tmp_path, handler):
     assert (tmp_path / "net.tflite").read_text() == "old" and os.listdir(tmp_path) == ["net.tflite"]
 
 
+def test_sigterm_ends_a_command(tmp_path):
+    """Also where it does not write yet: its temporary files are removed."""
+    process = start("""
+        import tempfile
+        from reskeras import cli
+        from reskeras.commands import list as command
+
+        def wait(**options):
+            with tempfile.TemporaryDirectory(dir=place):
+                print("begun", flush=True)
+                time.sleep(60)
+        setattr(command, cli.make_parser().parse_args(["list"]).parser.function, wait)
+        sys.exit(cli.main(["list"]))
+    """, tmp_path)
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 143 and not err and not os.listdir(tmp_path)
+
+
 def test_sigterm_that_native_code_swallows(tmp_path):
     """TensorFlow's converters make errors of their own of what a handler raises."""
     process = start("""
@@ -244,6 +265,33 @@ def test_sigterm_that_native_code_swallows(tmp_path):
     """, tmp_path)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 143 and not out and not os.listdir(tmp_path)
+
+
+def test_the_bytes_are_on_the_disk_before_the_name(tmp_path, monkeypatch):
+    """And the name itself, when the call returns."""
+    events = []
+    true_fsync, true_replace = os.fsync, os.replace
+
+    def fsync(descriptor):
+        events.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        true_fsync(descriptor)
+
+    def replace(*paths):
+        events.append("replace")
+        true_replace(*paths)
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    write_text(tmp_path / "a", "a")
+    assert events == ["file", "replace", "folder"]
+
+
+def test_a_leftover_does_not_make_a_run_folder_used(tmp_path):
+    from reskeras.train.run_folder import check_empty
+    (tmp_path / ".reskeras-abc" / "new").mkdir(parents=True)
+    assert check_empty(tmp_path) == tmp_path
+    (tmp_path / "a").touch()
+    with pytest.raises(ValueError, match="a new or empty folder"):
+        check_empty(tmp_path)
 
 
 def test_the_handler_of_sigterm_is_put_back(tmp_path):

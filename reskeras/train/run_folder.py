@@ -14,6 +14,7 @@ from typing import Any, Iterator, Mapping
 import tensorflow as tf
 
 from ..errors import ArgumentError
+from ..file_replacement import is_leftover
 from ..files import locked, write_text
 from ..json_reader import read_json
 from ..json_writer import to_json
@@ -134,7 +135,7 @@ def check_empty(folder: str | os.PathLike[str], is_chief: bool = True) -> pathli
         ArgumentError: if it has other files.
     """
     path = pathlib.Path(folder)
-    is_used = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    is_used = path.exists() and (not path.is_dir() or not all(is_leftover(f.name) for f in path.iterdir()))
     if is_used and is_chief and not _has_no_checkpoint_yet(path):
         is_run = (path / RUN_FILE).is_file()
         raise ArgumentError("output", os.fspath(folder), "a new or empty folder", hint="give another folder"
