@@ -38,7 +38,7 @@ def make_staging_folder(place: pathlib.Path) -> Iterator[pathlib.Path]:
     while True:
         with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place, ignore_cleanup_errors=True) as name:
             try:
-                lock = _open_locked(name, os.O_RDONLY)
+                lock = _open_locked(name)
             except (BlockingIOError, FileNotFoundError):    # another writer removes it: it had no lock yet
                 continue
             try:
@@ -177,9 +177,11 @@ def _sync_folder(folder: pathlib.Path) -> None:
 # ---- Locks and leftovers
 
 
-def _open_locked(path: str | pathlib.Path, flags: int) -> int | None:
-    """Opens and locks a file or a folder.  Returns: a descriptor, whose closing ends the lock; None if the
-    system has no locks.
+def _open_locked(path: str | pathlib.Path) -> int | None:
+    """Opens and locks a file or a folder.
+
+    Returns:
+        A descriptor, whose closing ends the lock; None if the system has no locks.
 
     Raises:
         BlockingIOError: if another process has the lock.
@@ -189,7 +191,7 @@ def _open_locked(path: str | pathlib.Path, flags: int) -> int | None:
         import fcntl
     except ImportError:     # Windows
         return None
-    descriptor = os.open(path, flags, 0o666)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)     # not to wait for a pipe
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(descriptor), os.stat(path)):
@@ -217,7 +219,9 @@ def _lock_folder(place: pathlib.Path) -> Iterator[None]:
     path, end = place / _LOCK_NAME, time.monotonic() + _LOCK_SECONDS
     while True:
         try:
-            lock = _open_locked(path, os.O_RDWR | os.O_CREAT)
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o666))
+            lock = _open_locked(path)
             break
         except (BlockingIOError, FileNotFoundError):
             if time.monotonic() > end:
@@ -227,10 +231,9 @@ def _lock_folder(place: pathlib.Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if lock is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(path)     # before the lock ends: who waits for it sees that, and makes a new one
-            os.close(lock)
+        with contextlib.suppress(OSError):
+            os.unlink(path)     # before the lock ends: who waits for it sees that, and makes a new one
+        _close(lock)
 
 
 def is_leftover(name: str) -> bool:
@@ -247,7 +250,7 @@ def _remove_leftovers(place: pathlib.Path) -> None:
     for path in (place / name for name in names):
         with contextlib.suppress(OSError):      # of a writer that lives, or gone
             is_old = time.time() - path.lstat().st_mtime > _OLD_SECONDS
-            lock = _open_locked(path, os.O_RDONLY)
+            lock = _open_locked(path)
             try:
                 if lock is not None or is_old:
                     _remove_leftover(path, place)

@@ -156,14 +156,17 @@ def test_a_leftover_without_locks_is_removed_after_a_day(tmp_path, monkeypatch):
     for leftover in leftovers:
         (leftover / "new").mkdir(parents=True)
     os.utime(leftovers[0], (0, 0))
-    write_text(tmp_path / "a", "a")
-    assert sorted(os.listdir(tmp_path)) == [".reskeras-new", "a"]
+    with atomic_write(tmp_path / "a") as new:
+        new.write_text("a")
+        new.with_name("b").write_text("b")
+    assert sorted(os.listdir(tmp_path)) == [".reskeras-new", "a", "b"]
 
 
 def test_hidden_files_of_others_stay(tmp_path):
     (tmp_path / ".net.tflite.backup").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / ".reskeras-link").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(tmp_path / ".reskeras-pipe")
     write_text(tmp_path / "net.tflite", "x")
     assert (tmp_path / "elsewhere").is_dir() and (tmp_path / ".net.tflite.backup").is_dir()
 

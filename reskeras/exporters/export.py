@@ -1,10 +1,11 @@
 """Exports a model: prepares it, writes the file, runs it in its own runtime, compares and judges it."""
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 from dataclasses import dataclass, replace
-from typing import Any, Mapping, Sequence, TextIO
+from typing import Any, Iterator, Mapping, Sequence, TextIO
 
 import keras
 import numpy as np
@@ -112,9 +113,10 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     # Write, measure and judge; the files get their names only after that.
     with atomic_write(path) as temporary_path:
         _write(plan, temporary_path, optimize)
-        runners = {name: open_file(temporary_path, threads, name, trust=True)
-                   for name in file_format.module.RUNTIMES}
-        report = _judge(plan, _measure(plan, temporary_path, runners, threads, thresholds), thresholds)
+        with _name_rejected_file(temporary_path, path):
+            runners = {name: open_file(temporary_path, threads, name, trust=True)
+                       for name in file_format.module.RUNTIMES}
+            report = _judge(plan, _measure(plan, temporary_path, runners, threads, thresholds), thresholds)
         if strict and not report.passed:
             hint = _explain_failure(prepared.model, quantize)
             raise ExportError(f"{path}: {report.fault}{hint}; nothing was written")
@@ -180,6 +182,18 @@ def _write(plan: _Plan, file: pathlib.Path, optimize: bool) -> None:
     module.write(model, file, plan.options)
     if faults := module.find_faults(file, plan.options):
         raise ExportError(f"{plan.path}: {'; '.join(faults[:3])}; nothing was written")
+
+
+@contextlib.contextmanager
+def _name_rejected_file(temporary_path: pathlib.Path, path: pathlib.Path) -> Iterator[None]:
+    """Raises: ExportError with the name that the file should get, where its own runtime rejects it."""
+    try:
+        yield
+    except ValueError as error:
+        if str(temporary_path) not in str(error):
+            raise
+        message = str(error).replace(str(temporary_path), str(path))
+        raise ExportError(f"{message}; nothing was written") from error
 
 
 def _measure(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner], threads: int,

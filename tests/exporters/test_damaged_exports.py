@@ -300,8 +300,19 @@ def test_a_strict_export_that_fails_is_one_line(tmp_path, monkeypatch, capsys):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_file_that_no_runtime_accepts_is_one_line(tmp_path, monkeypatch, capsys):
+def test_a_file_that_no_runtime_accepts_is_one_line(exports, tmp_path, monkeypatch, capsys):
+    """The name is that of the goal, not of the file in the hidden folder."""
     from reskeras.exporters.tflite import tflite
-    monkeypatch.setattr(tflite, "find_faults", lambda *arguments: ["3 x CUSTOM: not a builtin operator"])
-    code, out, err = run_command(capsys, "export", "cifar_resnet20.digits", tmp_path / "net.tflite")
+    data = (exports / "a" / "net.tflite").read_bytes()
+    monkeypatch.setattr(tflite, "write", lambda model, path, options: path.write_bytes(data))
+    with monkeypatch.context() as patch:
+        patch.setattr(tflite, "find_faults", lambda *arguments: ["3 x CUSTOM: not a builtin operator"])
+        code, out, err = run_command(capsys, "export", "cifar_resnet20.digits", tmp_path / "net.tflite")
     assert code == 1 and len(err) == 1 and "3 x CUSTOM" in err[0] and os.listdir(tmp_path) == []
+
+    def refuse(*arguments, **keywords):
+        raise RuntimeError("no memory for its tensors")
+    monkeypatch.setattr(tflite, "load", refuse)
+    code, out, err = run_command(capsys, "export", "cifar_resnet20.digits", tmp_path / "net.tflite")
+    assert code == 1 and len(err) == 1 and "no memory for its tensors" in err[0]
+    assert f"{tmp_path / 'net.tflite'} cannot be read" in err[0] and os.listdir(tmp_path) == []
