@@ -17,6 +17,7 @@ import importlib.util
 import io
 import os
 import pathlib
+import pickle
 import posixpath
 import re
 import zipfile
@@ -166,7 +167,10 @@ def _read_torch(file: _File) -> _Found:
         with open_zip(file.name, "a PyTorch file", file.max_bytes):
             pass
     file.stream.seek(0)
-    content = torch.load(file.stream, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(file.stream, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:     # PyTorch's own message advises to switch the safe reader off
+        raise ValueError("it has other objects than tensors and plain containers, or is damaged") from error
     for key in ("state_dict", "model"):
         content = content[key] if isinstance(content.get(key), dict) else content
     arrays = {name: tensor.detach().numpy() for name, tensor in content.items() if hasattr(tensor, "numpy")}

@@ -1,0 +1,98 @@
+"""Damaged files of weights of every format: an error of one line, or finite numbers."""
+import json
+import subprocess
+import sys
+
+import pytest
+from checkpoints import legacy_h5, npz, randomized, torch_arrays
+from safetensors.numpy import save_file
+
+import reskeras
+
+MUTATIONS = 200
+SMALL = {"weights": None, "classes": 10, "input_shape": (16, 16, 1), "depths": (1, 1, 1), "norm": "group"}
+
+# In another process, because a crash or a hang would be one of the test's, and with bounded memory
+CHILD = """
+import faulthandler, json, pathlib, random, resource, sys, warnings
+import numpy as np
+import reskeras
+from reskeras.weights.load import load_weights
+
+arguments, path, count = json.loads(sys.argv[1])
+warnings.simplefilter("ignore")
+model, path = reskeras.CifarResNet20(**arguments), pathlib.Path(path)
+load_weights(model, path)
+whole = path.read_bytes()
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 2 ** 30
+resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+def mutate(data, chance):
+    data = bytearray(data)
+    for _ in range(chance.choice([1, 1, 4])):
+        # half of them in the first or the last bytes, where most formats describe the rest
+        near = chance.randrange(min(3000, len(data)))
+        place = chance.choice([near, len(data) - 1 - near] + 2 * [chance.randrange(len(data))])
+        length = chance.choice([1, 1, 2, 4, 8])
+        match chance.randrange(6):
+            case 0: data[place] ^= 1 << chance.randrange(8)
+            case 1: data[place:place + length] = bytes(chance.randrange(256) for _ in range(length))
+            case 2: data[place:place + length] = chance.choice([b"\\xff", b"\\0", b"\\x7f"]) * length
+            case 3: del data[place:place + length]
+            case 4: data[place:place] = data[:length * 9]
+            case 5: del data[place:]
+        data = data or bytearray(b"x")
+    return bytes(data)
+
+errors, wrong = 0, []
+for seed in range(count):
+    faulthandler.dump_traceback_later(60, exit=True)
+    path.write_bytes(mutate(whole, random.Random(seed)))
+    before = [v.numpy() for v in model.weights]
+    try:
+        load_weights(model, path)
+    except Exception as error:
+        errors += 1
+        if type(error) is not ValueError or not str(error).startswith(str(path)) or "\\n" in str(error):
+            wrong.append(f"{seed}: {type(error).__name__}: {error}")
+        if not all(np.array_equal(v, b) for v, b in zip(model.weights, before)):
+            wrong.append(f"{seed}: the net changed in spite of {error}")
+    else:
+        if not all(np.isfinite(v).all() for v in model.weights):
+            wrong.append(f"{seed}: values that are not finite")
+print(json.dumps([errors, wrong]))
+"""
+
+
+def save_legacy_h5(model, path):
+    layers = {layer.name: [(v.name, v.numpy()) for v in layer.weights] for layer in model.layers}
+    path.write_bytes(legacy_h5(layers))
+
+
+def save_npz(model, path):
+    arrays = {f"{layer.name}/{v.name}": v.numpy() for layer in model.layers for v in layer.weights}
+    path.write_bytes(npz(arrays))
+
+
+def save_torch(model, path):
+    torch = pytest.importorskip("torch")
+    torch.save({name: torch.from_numpy(array.copy()) for name, array in torch_arrays(model).items()}, path)
+
+
+WRITERS = {
+    "a.weights.h5": lambda model, path: model.save_weights(path), "legacy.h5": save_legacy_h5,
+    "a.keras": lambda model, path: model.save(path), "a.npz": save_npz, "a.pth": save_torch,
+    "a.safetensors": lambda model, path: save_file(torch_arrays(model), path)}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="bounds memory as Linux does")
+@pytest.mark.parametrize("name", WRITERS)
+def test_damaged_files(tmp_path, name):
+    WRITERS[name](randomized(reskeras.CifarResNet20(**SMALL)), tmp_path / name)
+    order = json.dumps([SMALL, str(tmp_path / name), MUTATIONS])
+    child = subprocess.run([sys.executable, "-c", CHILD, order], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr[-3000:]
+    errors, wrong = json.loads(child.stdout.splitlines()[-1])
+    assert not wrong, "\n".join(wrong)
+    assert errors > MUTATIONS / 10      # the mutations did something
