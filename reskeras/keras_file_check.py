@@ -10,7 +10,7 @@ import math
 import os
 import re
 import zipfile
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping
 
 import keras
 
@@ -26,6 +26,8 @@ _OUTSIDE = re.compile(r"[/\\].*|[A-Za-z]:.*|(.*[/\\])?\.\.([/\\].*)?", re.DOTALL
 _MAX_CONFIG = 2 ** 26                           # bytes; the largest net of the table has 2 MB
 # Keras compresses nothing, but a file may have been compressed later
 _MIN_LIMIT, _MAX_INFLATION = 2 ** 28, 8
+# The modules of Keras whose functions a layer may call, such as an activation
+_MODEL_FUNCTIONS = ("activations", "constraints", "initializers", "losses", "metrics", "ops", "regularizers")
 # The variables that Keras does not save: the states of random generators, and those of layers that a file of
 # an earlier version does not have
 _MAX_UNSAVED = 2 ** 22
@@ -56,6 +58,7 @@ def check_keras_file(path: str, custom_objects: Mapping[str, Any]) -> None:
         config = parse_json(read_member(archive, _CONFIG), _CONFIG, allows_infinity=True)
 
     config = check_json_type(config, dict[str, Any], path, _CONFIG)
+    _check_functions(config)
     try:
         built = _count_numbers(config, custom_objects)
     except Exception as error:
@@ -98,12 +101,24 @@ def _find_reason(error: BaseException) -> BaseException:
     return error
 
 
+def _check_functions(config: Any) -> None:
+    """Raises: ValueError if a layer would call a function of Keras that changes Keras itself."""
+    for part in _iterate_objects(config):
+        package, _, module = str(part.get("module")).partition(".")
+        is_function = part["class_name"] == "function" and package == "keras"
+        if is_function and module.partition(".")[0] not in _MODEL_FUNCTIONS:
+            raise ValueError(f"it calls keras.{module}.{part.get('config')}, which is no part of a model")
+
+
 def _has_foreign_classes(config: Any) -> bool:
     """Whether a config names a class that is neither Keras' nor ours; it must be registered to be loaded."""
-    if isinstance(config, (list, tuple)):
-        return any(map(_has_foreign_classes, config))
-    if not isinstance(config, dict):
-        return False
-    name = str(config.get("registered_name") or "")
-    is_foreign = "class_name" in config and ">" in name and not name.startswith("reskeras>")
-    return is_foreign or any(map(_has_foreign_classes, config.values()))
+    names = [str(part.get("registered_name")) for part in _iterate_objects(config)]
+    return any(">" in name and not name.startswith("reskeras>") for name in names)
+
+
+def _iterate_objects(config: Any) -> Iterator[dict[str, Any]]:
+    """Yields all objects in a config: the dictionaries that name a class."""
+    if isinstance(config, dict) and "class_name" in config:
+        yield config
+    for part in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        yield from _iterate_objects(part)

@@ -12,6 +12,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from keras_files import CONFIG, METADATA, WEIGHTS, change_config, pack, unpack
 
 import reskeras
 from reskeras import cli
@@ -19,8 +20,6 @@ from reskeras.blocks.grouped_conv import GroupedConv2D
 from reskeras.images.resize import ResizeAndCrop
 from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
 from reskeras.weights.table import get_weights
-
-CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 
 def make_net():
@@ -41,23 +40,7 @@ def good(tmp_path_factory):
     """{member: bytes} of a good file."""
     path = tmp_path_factory.mktemp("good") / "net.keras"
     reskeras.save(make_net(), path)
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def pack(members, method=zipfile.ZIP_STORED):
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", method, compresslevel=1) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return stream.getvalue()
-
-
-def change_config(members, change):
-    """A file whose config.json, a dict, was given to `change`."""
-    config = json.loads(members[CONFIG])
-    change(config)
-    return pack({**members, CONFIG: json.dumps(config)})
+    return unpack(path)
 
 
 # Mutations: (random generator, members) -> bytes of a file
