@@ -13,9 +13,11 @@ from reskeras import cli
 from reskeras.commands.evaluate import evaluate
 from reskeras.errors import ArgumentError
 from reskeras.train import tfrecord
+from reskeras.train.arguments import FitArguments
 from reskeras.train.data import ImageDataset
 from reskeras.train.source import DataSource
 from reskeras.train.sources import open_source
+from reskeras.train.training_data import open_training_sources
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), "uint8")
 PNGS = [tf.io.encode_png(image).numpy() for image in IMAGES]
@@ -89,15 +91,13 @@ def test_training_says_which_and_keeps_it(tmp_path, capsys):
     with pytest.raises(ArgumentError, match="label_offset=1: expected None, with which the training in"):
         reskeras.fit(resume=tmp_path / "run", verbose=0, label_offset=1)
 
-
-def test_a_run_of_an_earlier_version_began_at_1(tmp_path):
-    write(tmp_path / "train-0", [1, 2, 3, 4])
-    train(f"tfrecord:{tmp_path}/train-*", output=tmp_path / "run")
-    file = tmp_path / "run" / "run.json"
-    info = json.loads(file.read_text())
+    # earlier versions did not write it down: it was 1
     del info["data"]["label_offset"], info["arguments"]["label_offset"]
-    file.write_text(json.dumps(info))
+    (tmp_path / "run" / "run.json").write_text(json.dumps(info))
     assert reskeras.fit(resume=tmp_path / "run", verbose=0).epoch == [0]
+    write(tmp_path / "train-1", [0, 1, 2])
+    with pytest.raises(ValueError, match="label_offset are 0, but the training was started with 1"):
+        reskeras.fit(resume=tmp_path / "run", verbose=0)
 
 
 @pytest.mark.parametrize("train_labels, test_labels, options, message", [
@@ -147,8 +147,10 @@ def test_where_there_are_no_records(tmp_path):
         train(arrays, label_offset=0)
     with pytest.raises(ArgumentError, match="label_offset=0: expected None, because data are no TFRecord"):
         evaluate("cifar_resnet20.digits", "digits", label_offset=0)
-    history = train(arrays, validation_data=f"tfrecord:{tmp_path}/train-*", label_offset=np.int64(0))
-    assert np.isfinite(history.history["val_loss"]).all()
+    arguments = FitArguments("resnet18", arrays, validation_data=f"tfrecord:{tmp_path}/train-*",
+                             label_offset=np.int64(0))
+    sources = open_training_sources(arguments)
+    assert sources.validation.label_offset == 0 and sources.train.label_offset is None
 
 
 def test_arrays_and_other_streams(tmp_path):
