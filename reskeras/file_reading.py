@@ -20,6 +20,7 @@ Path = str | os.PathLike[str]
 MAX_BYTES = 2 ** 31
 # By default the members of a zip file have at most the larger of 1 GiB and 100 times the file's bytes
 _MIN_ZIP_LIMIT, _MAX_INFLATION = 2 ** 30, 100
+_MAX_MEMBERS = 2 ** 16
 # bzip2 and LZMA, which zipfile reads too, inflate a few bytes to gigabytes in one step
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _IS_ENCRYPTED = 1       # a bit of ZipInfo.flag_bits
@@ -134,6 +135,8 @@ def open_zip(path: Path, kind: str = "a zip file", max_bytes: int | None = None)
 def _check_members(members: list[zipfile.ZipInfo], file_size: int, max_bytes: int | None) -> None:
     if max_bytes is None:
         max_bytes = max(_MIN_ZIP_LIMIT, _MAX_INFLATION * file_size)
+    if len(members) > _MAX_MEMBERS:
+        raise ValueError(f"it has {len(members):,} members; at most {_MAX_MEMBERS:,} are expected")
     if len({member.filename for member in members}) < len(members):
         raise ValueError("two of its members have the same name")
     for member in members:

@@ -20,6 +20,7 @@ from ..file_reading import Path, open_regular_file
 _FILTERS = (h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE, h5z.FILTER_FLETCHER32)
 _MIN_CHUNK_LIMIT = 2 ** 24      # bytes
 _MAX_CHUNKS = 2 ** 16           # of a data set
+_MAX_OBJECTS = 2 ** 17          # of a file: ten times what a net of a thousand layers and its optimizer have
 
 
 @contextlib.contextmanager
@@ -67,6 +68,8 @@ def _check_objects(file: h5py.File) -> None:
             if info.addr in seen:
                 raise ValueError(f"{name} is an object that has two names")
             seen.add(info.addr)
+            if len(seen) > _MAX_OBJECTS:
+                raise ValueError(f"it has more than {_MAX_OBJECTS:,} objects")
 
             if info.type == h5o.TYPE_GROUP:
                 waiting.append((name, h5o.open(group, link)))
@@ -98,19 +101,24 @@ def _is_number(kind: Any) -> bool:
 
 def _check_attributes(name: str, item: Any) -> None:
     """Raises: ValueError for an attribute that could be larger in memory than in the file."""
-    for i in range(h5a.get_num_attrs(item)):
-        attribute = h5a.open(item, index=i)
+    labels: list[bytes] = []
+    h5a.iterate(item, labels.append)        # once: HDF5 sorts them all to find one by its number
+    for label in labels:
+        attribute = h5a.open(item, label)
         kind = attribute.get_type()
         is_text = isinstance(kind, h5t.TypeStringID)
         # of a list of texts of variable length, a thousand elements can be the same megabytes of the file
         is_fixed = is_text and (not kind.is_variable_str() or attribute.shape in ((), (1,)))
         if not is_fixed and not _is_number(kind):
-            label = attribute.name.decode("utf-8", "replace")
-            raise ValueError(f"the attribute {label} of {name} is neither numbers nor texts of fixed length")
+            raise ValueError(f"the attribute {label.decode('utf-8', 'replace')} of {name} is neither numbers "
+                             "nor texts of fixed length")
 
 
 def _check_chunks(name: str, dataset: Any, plan: Any) -> None:
-    """Checks that no chunk of a data set inflates to more than a chunk; HDF5 itself has no bound."""
+    """Checks that a data set has few chunks, and none that inflates to more than a chunk.
+
+    HDF5 itself has no bound.
+    """
     filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
     if filters != [f for f in _FILTERS if f in filters]:
         raise ValueError(f"{name} is compressed by another filter than gzip")
@@ -118,12 +126,12 @@ def _check_chunks(name: str, dataset: Any, plan: Any) -> None:
     size = math.prod(plan.get_chunk()) * itemsize
     if size > max(math.prod(dataset.shape) * itemsize, _MIN_CHUNK_LIMIT):
         raise ValueError(f"{name} has chunks of {size:,} bytes, which is more than its own size")
-    if h5z.FILTER_DEFLATE not in filters:
-        return
-
     count = dataset.get_num_chunks()
     if count > _MAX_CHUNKS:
         raise ValueError(f"{name} has {count:,} chunks; at most {_MAX_CHUNKS:,} are expected")
+    if h5z.FILTER_DEFLATE not in filters:
+        return
+
     chunks: list[Any] = []
     dataset.chunk_iter(chunks.append)
     # a chunk that gzip would not shrink is stored without it, and has this bit set in its mask

@@ -20,7 +20,6 @@ import pathlib
 import pickle
 import posixpath
 import re
-import zipfile
 from dataclasses import dataclass
 from typing import IO, Any, Callable, Iterator
 
@@ -38,6 +37,7 @@ _TORCH_SUFFIXES = (".pth", ".pt", ".th")
 # How many bytes the members of a .keras, .npz or .pth file may have for a net: float64, or float32 with the
 # optimizer's variables and averages, and some for what is no tensor
 _BYTES_PER_PARAMETER, _MIN_BYTES = 32, 2 ** 26
+_MAX_HEADER = 2 ** 24           # of a safetensors file; the largest nets have a hundredth
 _SAFETENSORS_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
                       "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64",
                       "U32": "uint32", "U16": "uint16", "U8": "uint8", "C64": "complex64", "BOOL": "bool"}
@@ -150,6 +150,8 @@ class _File:
 
 def _read_safetensors(file: _File) -> _Found:
     from safetensors import safe_open
+    if int.from_bytes(file.stream.read(8), "little") > _MAX_HEADER:
+        raise ValueError(f"its header has more than {_MAX_HEADER:,} bytes")
     archive = file.stack.enter_context(safe_open(file.name, framework="np"))
     found: _Found = {}
     for key in archive.keys():
@@ -163,7 +165,7 @@ def _read_safetensors(file: _File) -> _Found:
 def _read_torch(file: _File) -> _Found:
     """Reads torch.save's pickle by PyTorch's safe reader, which makes only tensors and containers."""
     import torch
-    if zipfile.is_zipfile(file.stream):     # the older format is not compressed
+    if file.stream.read(2) == b"PK":        # a zip file; the older format is not compressed
         with open_zip(file.name, "a PyTorch file", file.max_bytes):
             pass
     file.stream.seek(0)

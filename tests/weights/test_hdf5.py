@@ -2,12 +2,14 @@
 import io
 import os
 import threading
+import time
 import zlib
 
 import h5py
 import numpy as np
 import pytest
 
+from reskeras.weights import hdf5
 from reskeras.weights.hdf5 import open_hdf5
 
 
@@ -178,3 +180,29 @@ def test_damaged_files_are_refused(tmp_path):
         pass
     with pytest.raises(FileNotFoundError), open_hdf5(tmp_path / "nothing.h5"):
         pass
+
+
+def test_many_objects_take_no_time(tmp_path):
+    """8,000 attributes of one object, and as many objects of one group."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        for i in range(8_000):
+            file.attrs[str(i)] = i
+            file.create_group(str(i))
+    start = time.process_time()
+    with open_hdf5(path):
+        pass
+    assert time.process_time() - start < 10
+
+
+def test_too_many_objects_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5, "_MAX_OBJECTS", 100)
+    monkeypatch.setattr(hdf5, "_MAX_CHUNKS", 10)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for i in range(100):
+            file.create_group(str(i))
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file.create_dataset("x", data=np.zeros(100), chunks=(5,))
+    for name, message in {"a.h5": "more than 100 objects", "b.h5": "/x has 20 chunks; at most 10"}.items():
+        with pytest.raises(ValueError, match=message), open_hdf5(tmp_path / name):
+            pass

@@ -335,6 +335,8 @@ def write_attacks(folder, trained):
     both = {name: {"dtype": "F32", "shape": [10], "data_offsets": [0, 40]} for name in ("fc.bias", "x")}
     yield write_safetensors(folder / "overlap.safetensors", both, 40), "cannot be read as"
     yield write_safetensors(folder / "deep.safetensors", b"[" * 10 ** 6), "cannot be read as"
+    many = {f"{i:06}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(300_000)}
+    yield write_safetensors(folder / "many.safetensors", many), "its header has more than 16,777,216 bytes"
     (folder / "length.safetensors").write_bytes(b"\xff" * 8 + b"{}")
     yield folder / "length.safetensors", "cannot be read as"
 
