@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 
+from ..errors import make_printable
 from ..files import write_text
 from .tflite import flatbuffer
 
@@ -34,7 +35,7 @@ def write_c_array(file: pathlib.Path, output: pathlib.Path) -> int:
     name = f"_{name}" if name[0].isdigit() else name
     lines = (", ".join(map(hex, data[i:i + 16])) for i in range(0, len(data), 16))
     operators = ", ".join(sorted(flatbuffer.count_operators(file)))
-    write_text(output, f"""// {file.name}, written by reskeras.  Operators to register: {operators}
+    write_text(output, f"""{_make_title(file)}  Operators to register: {make_printable(operators)}
 // sha256 of that file: {hashlib.sha256(data).hexdigest()}
 // {_ARENA_NOTE}
 constexpr int {name}_arena_size = {arena};
@@ -44,10 +45,15 @@ alignas({ALIGNMENT}) const unsigned char {name}[] = {{
     return arena
 
 
+def _make_title(file: pathlib.Path) -> str:
+    """The beginning of the source: a comment that no name of a file can end."""
+    return f"// {make_printable(file.name)}, written by reskeras."
+
+
 def remove_old_c_array(file: pathlib.Path) -> None:
     """Removes the C++ source of an earlier file at this path: it would be taken for the new file's."""
     old = file.with_name(f"{file.name}.cc")
-    if old.is_file() and old.read_bytes().startswith(f"// {file.name}, written by reskeras.".encode()):
+    if old.is_file() and old.read_bytes().startswith(_make_title(file).encode()):
         old.unlink()
 
 

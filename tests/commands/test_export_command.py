@@ -150,7 +150,7 @@ def test_benchmark_of_every_format(tmp_path):
     files += ["net.xml"] * (importlib.util.find_spec("openvino") is not None)
     for file in files:
         reskeras.export(net, tmp_path / file)
-    lines = benchmark([tmp_path / file for file in files])
+    lines = benchmark([tmp_path / file for file in files], trust=True)
     assert [pathlib.Path(line.file).name for line in lines] == files + ["net.xml"] * ("net.xml" in files)
     assert all(line.agreement == 1 for line in lines if line.runtime != "OpenVINO bf16")
     reskeras.export(tiny("cifar_resnet20", input_shape=(16, 16, 3)), tmp_path / "other.tflite")
@@ -184,10 +184,11 @@ def test_edge_example_needs_litert_alone(saved_models, tmp_path):
 
 def test_the_c_array_has_a_name_of_c(saved_models, tmp_path, monkeypatch):
     monkeypatch.setattr(c_array, "measure_arena_size", lambda file: 16)
-    for name in ("9 é²-net.tflite", "int.tflite"):
+    for name in ("9 é²-net.tflite", "int.tflite", "a\nint evil = 1;\rb.tflite"):
         (tmp_path / name).write_bytes((saved_models / f"{DIGITS}.tflite").read_bytes())
         write_c_array(tmp_path / name, tmp_path / "net.cc")
-        names = re.findall(r"(?:int|char) (.*?)(?:\[\])? =", (tmp_path / "net.cc").read_text())
+        code = [line for line in (tmp_path / "net.cc").read_text().splitlines() if not line.startswith("//")]
+        names = re.findall(r"(?:int|char) (.*?)(?:\[\])? =", "\n".join(code))
         assert len(names) == 3 and all(re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) for name in names), names
 
 
