@@ -20,6 +20,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from keras.src.saving import saving_lib
 from keras_files import WEIGHTS, change_config, pack, unpack
 
 import reskeras
@@ -109,7 +110,7 @@ def write_attack(tmp_path, members, layer, name="attack"):
 
 
 def function(module, name, *arguments, **keywords):
-    """The config of a call of a function, as the advisories have it."""
+    """The config of a function as one of the layers, and of a call of it."""
     return {"module": module, "class_name": "function", "config": name, "registered_name": name,
             "inbound_nodes": [{"args": list(arguments), "kwargs": keywords}]}
 
@@ -119,30 +120,38 @@ def function(module, name, *arguments, **keywords):
 @pytest.mark.parametrize("module", ["os", "keras.src.saving.saving_lib.os", "builtins"])
 def test_functions_of_any_module(module, tmp_path, members, mark):
     """CVE-2025-1550"""
-    refuse(write_attack(tmp_path, members, function(module, "mkdir", str(mark))))
-    initializer = {key: value for key, value in function(module, "mkdir").items() if key != "inbound_nodes"}
+    attack = function(module, "mkdir", str(mark))
+    refuse(write_attack(tmp_path, members, attack))
     path = tmp_path / "initializer.keras"
     path.write_bytes(change_config(members, lambda config: config["config"]["layers"][1]["config"].update(
-        kernel_initializer=initializer)))
+        kernel_initializer=attack)))
     refuse(path)
     assert not mark.exists()
+
+
+def refuse_function(path):
+    """Keras does not even look the function up."""
+    with pytest.raises((TypeError, ValueError), match="not a modeling function"):
+        keras.saving.load_model(path)
+    refuse(path)
 
 
 def test_functions_of_keras_that_write_files(tmp_path, members, mark):
     """CVE-2025-8747"""
     (tmp_path / "source").write_bytes(SECRET)
+    mark.mkdir()
     keywords = {"origin": (tmp_path / "source").as_uri(), "cache_dir": str(mark), "cache_subdir": ""}
-    refuse(write_attack(tmp_path, members, function("keras.utils", "get_file", "copy", **keywords)))
-    assert not mark.exists()
+    refuse_function(write_attack(tmp_path, members, function("keras.utils", "get_file", "copy", **keywords)))
+    assert not list(mark.iterdir())
 
 
-@pytest.mark.parametrize("call", [("keras.config", "set_epsilon"), ("keras.distribution", "set_distribution"),
-                                  ("keras.utils", "set_random_seed"), ("keras.backend", "set_epsilon")])
-def test_functions_of_keras_that_change_its_settings(call, tmp_path):
+@pytest.mark.parametrize("module, name", [
+    ("keras.config", "set_epsilon"), ("keras.distribution", "set_distribution"),
+    ("keras.utils", "set_random_seed"), ("keras.backend", "set_epsilon")])
+def test_functions_of_keras_that_change_its_settings(module, name, tmp_path):
     """Keras calls them as the function of a Lambda; we do not."""
     image = keras.Input((3,))
     reskeras.save(keras.Model(image, keras.layers.Lambda(keras.ops.relu)(image)), tmp_path / "net.keras")
-    module, name = call
     attack = {"module": module, "class_name": "function", "config": name, "registered_name": name}
     path = tmp_path / "attack.keras"
     path.write_bytes(change_config(unpack(tmp_path / "net.keras"), lambda config: config["config"]["layers"][
@@ -166,7 +175,8 @@ def test_safe_mode_switched_off_by_the_file(tmp_path, mark, monkeypatch):
     monkeypatch.setenv("ATTACK", "1")
     lambdas = unpack(tmp_path / "lambda.keras")
     refuse(tmp_path / "lambda.keras")
-    refuse(write_attack(tmp_path, lambdas, function("keras.config", "enable_unsafe_deserialization")))
+    refuse_function(write_attack(tmp_path, lambdas,
+                                 function("keras.config", "enable_unsafe_deserialization")))
     refuse(tmp_path / "lambda.keras")       # it was not switched off before the error either
     assert not mark.exists()
 
@@ -291,6 +301,12 @@ def test_layers_with_the_names_of_folders(tmp_path, monkeypatch):
         assert sorted(file.name for file in tmp_path.rglob("*")) in (
             ["inside", "some", "where"], ["inside", "net.keras", "some", "where"])
 
+    store = saving_lib.DiskIOStore("assets", mode="w")      # where such names would become folders
+    for name in ("../../escaped", "layers/../../../escaped", "/escaped", "..\\..\\escaped"):
+        with pytest.raises(ValueError, match="escapes the asset directory"):
+            store.make(name)
+    store.close()
+
 
 # Archives
 
@@ -315,7 +331,7 @@ def extract(archive, folder):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("members", [
-    pytest.param([("../../../ESCAPED", None, b"x")], id="CVE-2025-12060"),
+    pytest.param([("a", None, b"x"), ("../../../ESCAPED", None, b"x")], id="CVE-2025-12060"),
     pytest.param([("link", "../../..", b""), ("link/ESCAPED", None, b"x")], id="CVE-2025-12638"),
     pytest.param([("link", ".", b""), ("link/../../../../ESCAPED", None, b"x")], id="CVE-2026-12482")])
 def test_archives_that_leave_their_folder(members, tmp_path, monkeypatch):
