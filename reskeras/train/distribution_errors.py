@@ -65,5 +65,5 @@ def explain_lost_worker() -> Iterator[None]:
         message = re.sub(r"\{\{.*?\}\}", "", error.message)     # the operation, which is of this worker
         tasks = dict.fromkeys(re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", message))
         named = f" ({', '.join(f'{job} task:{number}' for job, number in tasks)})" if tasks else ""
-        raise LostWorkerError(f"another worker{named} was lost, or did not answer in time; start all workers "
+        raise LostWorkerError(f"another worker was lost{named}, or did not answer in time; start all workers "
                               "again to resume from the last checkpoint") from error

@@ -60,7 +60,7 @@ def test_the_other_worker_ends_with_one_line_and_exit_3(tmp_path, lost):
     # whatever TensorFlow says when it is imported comes before
     lines = [line for line in said.splitlines() if line.startswith("reskeras")]
     assert said.endswith(lines[0] + "\n") and len(lines) == 1
-    assert lines[0] == (f"reskeras train: another worker (worker task:{lost}) was lost, or did not answer in "
+    assert lines[0] == (f"reskeras train: another worker was lost (worker task:{lost}), or did not answer in "
                         "time; start all workers again to resume from the last checkpoint")
     assert (tmp_path / "run" / "checkpoint.npz").exists()
 
