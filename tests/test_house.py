@@ -42,6 +42,7 @@ TENSORFLOW = {
     "blocks/grouped_conv": "its own convolution, where it is the backend: Keras' fails there on CPUs",
     "blocks/batch_norm": "its fused operation, where it is the backend",
     "images/preprocessing": "images within tf.data",
+    "images/headers": "sizes of files within tf.data and servers' graphs",
     "images/transform": "the resize within tf.data, and on the host on every backend"}
 TABLES = {"variants", "name_rules", "cli"}      # of nets, of names and of commands: they may be long
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..images.headers import cut_gif, has_at_most, is_gif, read_sides
+from ..images.limits import get_image_limits
 from .options import ExportOptions
 
 if TYPE_CHECKING:
@@ -49,8 +51,15 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
 
     def answer_files(image_bytes: Any) -> dict[str, Any]:
         spec = tf.TensorSpec((*preprocessing.size, channels), tf.float32)
-        images = tf.map_fn(lambda data: preprocessing.transform(_decode_image(data)[None])[0], image_bytes,
-                           fn_output_signature=spec)
+
+        def prepare(parallel_iterations: int) -> Any:
+            return tf.map_fn(lambda data: preprocessing.transform(_decode_image(data)[None])[0], image_bytes,
+                             fn_output_signature=spec, parallel_iterations=parallel_iterations)
+        pixels = tf.map_fn(lambda data: tf.reduce_prod(read_sides(data)), image_bytes,
+                           fn_output_signature=tf.int64)
+        # one after the other if they are large
+        are_small = tf.reduce_sum(pixels) <= get_image_limits().max_pixels_in_flight
+        images = tf.cond(are_small, lambda: prepare(10), lambda: prepare(1))
         return answer(tf.cast(images, dtype))
 
     signatures["serving_uint8"] = trace(answer_pixels, (batch_size, None, None, channels), tf.uint8, "pixels")
@@ -60,9 +69,17 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
 
 
 def _decode_image(data: Any) -> Any:
-    """Decodes a file's bytes to RGB pixels, as `reskeras.images.decode` does, except for EXIF."""
+    """Decodes a file's bytes to RGB pixels, as `reskeras.images.decode` does, except for EXIF.
+
+    The limit of an image's pixels is that of the process that writes the file.
+    """
     import tensorflow as tf
-    pixels = tf.cond(tf.io.is_jpeg(data),
-                     lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
-                     lambda: tf.io.decode_image(data, channels=3, expand_animations=False))
-    return tf.ensure_shape(pixels, (None, None, 3))
+    limit = get_image_limits().max_pixels
+    data, sides = tf.cond(is_gif(data), lambda: cut_gif(data), lambda: (data, read_sides(data)))
+    is_allowed = tf.debugging.Assert(has_at_most(sides, limit), [
+        f"expected a JPEG, PNG, GIF or BMP file of at most {limit:,} pixels; (height, width):", sides])
+    with tf.control_dependencies([is_allowed]):
+        pixels = tf.cond(tf.io.is_jpeg(data),
+                         lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
+                         lambda: tf.io.decode_image(data, channels=3, expand_animations=False))
+        return tf.ensure_shape(pixels, (None, None, 3))

@@ -4,7 +4,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import struct
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 import numpy as np
@@ -30,6 +32,8 @@ _LYING_VIEWS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 # the bytes of a larger block would take all memory.
 _MAX_EXIF = 2 ** 16
 _exif_lock = threading.Lock()       # 64 kB with 5,000 such tags still take 350 MB
+# damaged EXIF data count as none; Pillow would warn of each of their tags
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 _TILE = 2 ** 22                     # pixels that are converted at once
 
 
@@ -92,7 +96,7 @@ def read_header(data: bytes) -> Image:
         image = getattr(importlib.import_module(f"PIL.{module}ImagePlugin"), plugin)(file)
         if image.format == "JPEG" and image.width * image.height > limit and _has_one_scan(image, data, file):
             image.draft(None, _shrink(image.size, limit))
-    check_pixel_count(image.height, image.width)
+    _check_pixel_count(image.height, image.width)
     return image
 
 
@@ -109,7 +113,7 @@ def _explain_errors() -> Iterator[None]:
         raise ValueError(_EXPECTED) from error
 
 
-def check_pixel_count(height: int, width: int) -> None:
+def _check_pixel_count(height: int, width: int) -> None:
     """Raises: ValueError for an image of more pixels than `reskeras.set_image_limits` allows."""
     limit = get_image_limits().max_pixels
     if height * width > limit:
@@ -120,9 +124,10 @@ def check_pixel_count(height: int, width: int) -> None:
 
 def _has_one_scan(image: Any, data: bytes, file: io.BytesIO) -> bool:
     """Whether a JPEG comes from top to bottom; of any other the decoder keeps all of it at its full size."""
-    scan = file.tell()      # Pillow stops behind the marker of the first scan
-    return "progressive" not in image.info and data[scan - 2:scan] == b"\xff\xda" and (
-        data[scan + 2:scan + 3] == bytes([image.layers]))
+    # Pillow stops behind the head of the first scan, which lists the colors that the scan has
+    head = b"\xff\xda" + struct.pack(">HB", 6 + 2 * image.layers, image.layers)
+    begin = file.tell() - 8 - 2 * image.layers
+    return "progressive" not in image.info and data[begin:begin + len(head)] == head
 
 
 def _shrink(size: tuple[int, int], limit: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ _LUMA = (19595, 38470, 7471)    # weights of red, green, blue for gray (ITU-R 60
 # for usual images.
 _MAX_BEYOND_CROP = 16
 # From here on every k-th pixel of a side is enough, so that two times this number are never exceeded
-_MAX_SIDE = 2 ** 14
+MAX_SIDE = 2 ** 14
 _STRIP = 2 ** 22                # pixels that are floats at the same time
 
 
@@ -97,7 +97,7 @@ def _plan_side(old: Any, new: Any, crop: int, minimum: Any, maximum: Any) -> tup
     support = _KERNEL_RADIUS * maximum(old // new, 1) + 2
     begin = choose(maximum(cut * old // new - support, 0), 0)
     end = choose(minimum((cut + kept) * old // new + support, old), old)
-    step = maximum((end - begin) // _MAX_SIDE, 1)
+    step = maximum((end - begin) // MAX_SIDE, 1)
     rest = choose(0, cut)       # to be cut after the resize
     return begin, end, step, kept + rest, step * new / old, (begin * new - (cut - rest) * old) / old, rest
 

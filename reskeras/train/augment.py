@@ -11,9 +11,13 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from ..errors import nearest
+from ..images.decode import decode_image, read_header
+from ..images.headers import has_at_most, read_sides
+from ..images.limits import count_in_flight, get_image_limits
 from . import randaugment
 from .augment_ops import BATCH_OPERATIONS, IMAGE_OPERATIONS, OPERATIONS, decode_rgb, fold_seed
 from .training import convert_value
@@ -21,6 +25,8 @@ from .training import convert_value
 _DECODES_JPEG = {"inception_crop"}                                      # takes the bytes of a JPEG
 # all images have one size from then on
 _FIXES_SIZE = {"inception_crop", "resize", "crop", "pad_crop"}
+# need no floats, which take four times as much memory
+_TAKES_BYTES = {"inception_crop", "scale", "resize", "crop", "pad_crop", "flip"}
 _NEEDS_KERAS_CV = {"randaugment", "trivialaugment"}
 _NEEDS_COLOUR = {"jitter", "lighting", *_NEEDS_KERAS_CV}
 
@@ -34,6 +40,9 @@ class Operation:
 
     def __call__(self, *tensors: tf.Tensor) -> Any:
         return OPERATIONS[self.name](*tensors, **self.arguments)
+
+
+Operations = list[tuple[int, Operation]]    # each with its number in the string
 
 
 @dataclass(frozen=True)
@@ -67,20 +76,49 @@ class Augmentation:
             ValueError: for an operation on colours if there is one channel.
         """
         operations = list(enumerate(self.image_operations))
-        if x.dtype == tf.string and operations and operations[0][1].name in _DECODES_JPEG:
-            (i, first), operations = operations[0], operations[1:]
-            first_seed = fold_seed(seed, i)
-            x = tf.cond(tf.io.is_jpeg(x), lambda: first(x, first_seed),
-                        lambda: first(decode_rgb(x), first_seed))
-        elif x.dtype == tf.string:
-            x = decode_rgb(x)
-        x = tf.cast(x, tf.float32)
+        if x.dtype == tf.string:
+            # what these operations leave of a large image is small
+            count = next((i + 1 for i, operation in operations if operation.name in _FIXES_SIZE), 0)
+            first, operations = operations[:count], operations[count:]
+            x = tf.cond(has_at_most(read_sides(x), get_image_limits().max_small_pixels),
+                        lambda: self._decode(x, seed, first),
+                        lambda: tf.numpy_function(
+                            lambda data, seed: self._decode_large(data, seed, first), [x, seed], tf.float32))
+            x = tf.ensure_shape(x, (None, None, 3))
+        x = tf.cast(self._apply(x, seed, operations), tf.float32)
+        return tf.ensure_shape(x, (self.size, self.size, x.shape[-1]))
+
+    def _decode(self, data: tf.Tensor, seed: tf.Tensor, operations: Operations) -> tf.Tensor:
+        """Decodes a file, and applies the first operations."""
+        if operations and operations[0][1].name in _DECODES_JPEG:
+            x = tf.cond(tf.io.is_jpeg(data), lambda: self._apply(data, seed, operations[:1]),
+                        lambda: self._apply(decode_rgb(data), seed, operations[:1]))
+            return tf.cast(self._apply(x, seed, operations[1:]), tf.float32)
+        return tf.cast(self._apply(decode_rgb(data), seed, operations), tf.float32)
+
+    def _decode_large(self, data: bytes | np.ndarray, seed: np.ndarray, operations: Operations) -> np.ndarray:
+        """The same as `_decode`, for a file that may be large: waits while too many pixels are in flight.
+
+        GIF and WebP files, which may have many frames, are decoded by Pillow, which reads the first one only.
+        """
+        data = data if isinstance(data, bytes) else data.item()     # an array if it is not called in a graph
+        image = read_header(data)
+        with count_in_flight(image.width * image.height), tf.device("CPU"):
+            sides = read_sides(tf.constant(data))
+            if has_at_most(sides, get_image_limits().max_pixels):
+                return self._decode(tf.constant(data), tf.constant(seed), operations).numpy()
+            pixels = tf.constant(decode_image(data))
+            return tf.cast(self._apply(pixels, tf.constant(seed), operations), tf.float32).numpy()
+
+    def _apply(self, x: tf.Tensor, seed: tf.Tensor, operations: Operations) -> tf.Tensor:
+        """Applies operations to pixels, bytes or float32; what comes out of the first ones is float32."""
         for i, operation in operations:
             if operation.name in _NEEDS_COLOUR and x.shape[-1] != 3:
                 raise ValueError(f"{self.text!r}: {operation.name} needs colours, but these images have "
                                  f"{x.shape[-1]} channel")
+            x = x if operation.name in _TAKES_BYTES else tf.cast(x, tf.float32)
             x = operation(x, fold_seed(seed, i))
-        return tf.ensure_shape(x, (self.size, self.size, x.shape[-1]))
+        return x
 
     @tf.autograph.experimental.do_not_convert
     def augment_batch(self, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 import tensorflow as tf
 
+from ..images.transform import MAX_SIDE
 from . import randaugment as policies
 
 # AlexNet's principal components of ImageNet's colours, as in fb.resnet.torch: deviations in 0..1, and RGB
@@ -16,6 +17,7 @@ from . import randaugment as policies
 _EIGENVALUES = (0.2175, 0.0188, 0.0045)
 _EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 _WHITE = 255.0
+_MAX_PROPORTION = 16
 
 
 def inception_crop(x: tf.Tensor, seed: tf.Tensor, size: int, area: float = 0.08) -> tf.Tensor:
@@ -35,7 +37,12 @@ def inception_crop(x: tf.Tensor, seed: tf.Tensor, size: int, area: float = 0.08)
 
 
 def scale(x: tf.Tensor, seed: tf.Tensor, low: int, high: int) -> tf.Tensor:
-    """Resizes the shorter side to `low` to `high` pixels (arXiv:1409.1556)."""
+    """Resizes the shorter side to `low` to `high` pixels (arXiv:1409.1556).
+
+    Of an image that is more than 16 times as long as wide, a random part that is 16 times as long is resized.
+    """
+    longest = _MAX_PROPORTION * tf.reduce_min(tf.shape(x)[:2])
+    x = _random_window(x, fold_seed(seed, 1), tf.minimum(tf.shape(x)[:2], longest))
     short = tf.cast(tf.random.stateless_uniform([], seed, low, high + 1, tf.int32), tf.float32)
     sides = tf.cast(tf.shape(x)[:2], tf.float32)
     return _resize(x, tf.cast(tf.round(sides * short / tf.reduce_min(sides)), tf.int32))
@@ -48,16 +55,17 @@ def resize(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
 
 def crop(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
     """Cuts out a random square of `size` pixels; a smaller image is resized first."""
-    x = tf.cast(x, tf.float32)
-    sides = tf.shape(x)[:2]
-    x = tf.cond(tf.reduce_min(sides) < size, lambda: _resize(x, tf.maximum(sides, size)), lambda: x)
-    return _random_window(x, seed, size)
+    # along a side that is too small the window is all of it, and is resized afterwards
+    extent = tf.minimum(tf.shape(x)[:2], size)
+    x = tf.cast(_random_window(x, seed, extent), tf.float32)
+    x = tf.cond(tf.reduce_min(extent) < size, lambda: _resize(x, (size, size)), lambda: x)
+    return tf.ensure_shape(x, (size, size, x.shape[-1]))
 
 
 def pad_crop(x: tf.Tensor, seed: tf.Tensor, size: int, pad: int, mode: str = "constant") -> tf.Tensor:
     """Cuts a random square out of the image with a border of `pad` pixels: black, or mode "reflect"."""
-    padded = tf.pad(tf.cast(x, tf.float32), [(pad, pad), (pad, pad), (0, 0)], mode.upper())
-    return _random_window(padded, seed, size)
+    padded = tf.pad(x, [(pad, pad), (pad, pad), (0, 0)], mode.upper())
+    return tf.cast(_random_window(padded, seed, (size, size)), tf.float32)
 
 
 def flip(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -182,13 +190,17 @@ def _draw_beta(seed: tf.Tensor, alpha: float) -> tf.Tensor:
     return a / (a + b)
 
 
-def _random_window(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
-    places = tf.shape(x)[:2] - size + 1
+def _random_window(x: tf.Tensor, seed: tf.Tensor, extent: Any) -> tf.Tensor:
+    """Cuts out a window of that (height, width) at a random place."""
+    places = tf.shape(x)[:2] - extent + 1
     corner = tf.cast(tf.random.stateless_uniform([2], seed) * tf.cast(places, tf.float32), tf.int32)
-    return tf.image.crop_to_bounding_box(x, corner[0], corner[1], size, size)
+    return tf.image.crop_to_bounding_box(x, corner[0], corner[1], extent[0], extent[1])
 
 
 def _resize(x: tf.Tensor, size: Any) -> tf.Tensor:
+    # of a side that is longer than any photo's, every k-th pixel is enough
+    steps = tf.maximum(tf.shape(x)[:2] // MAX_SIDE, 1)
+    x = tf.ensure_shape(x[::steps[0], ::steps[1]], (None, None, x.shape[-1]))
     return tf.clip_by_value(tf.image.resize(x, size, antialias=True), 0.0, _WHITE)
 
 

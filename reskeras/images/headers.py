@@ -1,0 +1,91 @@
+"""Reads the size of an image file within a TensorFlow graph, before anything is decoded; cuts GIF files."""
+from __future__ import annotations
+
+from typing import Any
+
+_PNG, _BMP, _GIF = b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8"
+_IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, b";"     # how the parts of a GIF file begin
+
+
+def read_sides(data: Any) -> Any:
+    """(height, width) that a JPEG, PNG or BMP file states; (-1, -1) for other files.
+
+    Args:
+        data: the bytes of the file, a scalar string tensor.
+
+    Returns:
+        An int64 tensor (2,).
+
+    Raises:
+        tf.errors.InvalidArgumentError: for a file that ends before its size.
+    """
+    import tensorflow as tf
+
+    def read_numbers(position: int, is_little_endian: bool) -> Any:
+        numbers = tf.io.decode_raw(tf.strings.substr(data, position, 8), tf.int32, is_little_endian)
+        return tf.cast(tf.ensure_shape(numbers, (2,)), tf.int64)[::-1]
+
+    return tf.case([
+        (tf.io.is_jpeg(data), lambda: tf.cast(tf.image.extract_jpeg_shape(data)[:2], tf.int64)),
+        (_has_prefix(data, _PNG), lambda: read_numbers(16, False)),
+        (_has_prefix(data, _BMP), lambda: tf.abs(read_numbers(18, True)))],   # negative: from the top
+        default=lambda: tf.constant([-1, -1], tf.int64))
+
+
+def has_at_most(sides: Any, pixels: int) -> Any:
+    """Whether an image with the sides that `read_sides` read has 1 to `pixels` pixels.
+
+    Returns:
+        A bool tensor; False for unknown sides.
+    """
+    import tensorflow as tf
+    # each one first, so that the product fits into 64 bits
+    return tf.reduce_all((sides >= 1) & (sides <= pixels)) & (tf.reduce_prod(sides) <= pixels)
+
+
+def is_gif(data: Any) -> Any:
+    """Whether the bytes, a scalar string tensor, begin like a GIF file.  Returns: a bool tensor."""
+    return _has_prefix(data, _GIF)
+
+
+def cut_gif(data: Any) -> tuple[Any, Any]:
+    """The first frame of a GIF file as a file of its own: TensorFlow decodes all frames, to return one.
+
+    Args:
+        data: the bytes of the file, a scalar string tensor.
+
+    Returns:
+        (The bytes of the shorter file, the larger (height, width) of the canvas and the frame.)
+
+    Raises:
+        tf.errors.InvalidArgumentError: for a file that ends before its first frame does.
+    """
+    import tensorflow as tf
+    numbers = tf.cast(tf.io.decode_raw(data, tf.uint8), tf.int32)
+
+    def read_sides_at(position: Any) -> Any:
+        width, height = (numbers[position + i] + 256 * numbers[position + i + 1] for i in (0, 2))
+        return tf.stack([height, width])
+
+    def count_colors(position: Any) -> Any:
+        """Bytes of the table of colors that the flags at `position` announce."""
+        flags = numbers[position]
+        return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
+
+    def skip_part(position: Any, sides: Any, _: Any) -> tuple[Any, Any, Any]:
+        """Goes to the end of an extension or a frame: a head, and blocks that begin with their length."""
+        is_frame = numbers[position] == _IMAGE
+        tf.debugging.assert_equal(is_frame | (numbers[position] == _EXTENSION), True, "a GIF without a frame")
+        sides = tf.cond(is_frame, lambda: tf.maximum(sides, read_sides_at(position + 5)), lambda: sides)
+        begin = tf.cond(is_frame, lambda: position + 11 + count_colors(position + 9), lambda: position + 2)
+        end, = tf.while_loop(lambda i: numbers[i] > 0, lambda i: (i + numbers[i] + 1,), (begin,))
+        return end + 1, sides, is_frame
+
+    position, sides, _ = tf.while_loop(lambda _position, _sides, is_frame: ~is_frame, skip_part,
+                                       (13 + count_colors(10), read_sides_at(6), tf.constant(False)))
+    return tf.strings.substr(data, 0, position) + _TRAILER, tf.cast(sides, tf.int64)
+
+
+def _has_prefix(data: Any, prefix: bytes) -> Any:
+    import tensorflow as tf
+    return tf.strings.substr(data, 0, len(prefix)) == prefix
