@@ -162,9 +162,12 @@ def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "",
 
     def run_checked(images: np.ndarray) -> np.ndarray:
         try:
-            return run(images)
+            outputs = run(images)
         except Exception as error:
             raise ValueError(f"{file} cannot be run ({describe_error(error)})") from error
+        if outputs.dtype.kind in "bcOSU":
+            raise ValueError(f"{file} returns values of the type {outputs.dtype}; expected numbers")
+        return outputs
     return BatchRunner(run_checked, shape)
 
 

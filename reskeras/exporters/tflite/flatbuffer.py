@@ -96,15 +96,15 @@ def _find_dead_layers(model: Any) -> Iterator[str]:
         if not has_bias:        # neither a convolution nor a dense layer
             continue
         tensors = (*operator.InputsAsNumpy()[:2], operator.Outputs(0))
-        inputs, weights, outputs = (_read_scales(graph.Tensors(i)) for i in tensors)
+        inputs, weights, outputs = (read_scales(graph.Tensors(i)) for i in tensors)
         if len(inputs) and len(weights) and len(outputs) and max(weights) * inputs[0] >= 256 * outputs[0]:
             name = graph.Tensors(operator.Outputs(0)).Name().decode()
             yield (f"{name} is zero on every calibration image, and its range is empty; calibrate on other "
                    "images")
 
 
-def _read_scales(tensor: Any) -> Any:
-    """The scales of a quantized tensor, one or one for each channel; () of another."""
+def read_scales(tensor: Any) -> Any:
+    """Returns the scales of a quantized tensor, one or one for each channel; () of another."""
     quantization = tensor.Quantization()
     return quantization.ScaleAsNumpy() if quantization and quantization.ScaleLength() else ()
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..._keras_private import get_interpreter_operations
 from ..measurements import ArrayFunction
 from ..options import Shape, check_input_shape
-from .flatbuffer import count_operators
+from .file_check import check_file
 
 
 def get_interpreter_class() -> Any:
@@ -38,9 +38,9 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
         out, and the shape that it takes.
 
     Raises:
-        ValueError: the file has operations of TensorFlow.
+        ValueError: the file has operations of TensorFlow, or scales that end the process.
     """
-    _check_operators(path)
+    check_file(path)
     interpreter = get_interpreter_class()(model_path=str(path), num_threads=threads)
     (input_,) = interpreter.get_input_details()
     shape = tuple(int(side) for side in input_["shape"])
@@ -53,14 +53,6 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
         interpreter.invoke()
         return _dequantize(interpreter.get_tensor(output["index"]), output)
     return run, shape
-
-
-def _check_operators(path: pathlib.Path) -> None:
-    """Raises: ValueError for TensorFlow's operations, of which some interpreters run even those on files."""
-    names = [name for name in count_operators(path) if name.startswith("CUSTOM Flex")]
-    if names:
-        raise ValueError(f"it has {', '.join(names)}: operations of TensorFlow can read and write files, so "
-                         "a file with them is a program")
 
 
 def load_logits_function(path: pathlib.Path) -> ArrayFunction:
