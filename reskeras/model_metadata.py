@@ -16,6 +16,7 @@ import keras
 
 from ._keras_private import get_functional_module
 from .errors import ArgumentError
+from .file_reading import read_text
 from .graph.graph import high_recursion_limit
 from .images.labels import get_classes, list_label_sets
 from .images.preprocessing import Preprocessing
@@ -261,8 +262,8 @@ def _read_labels(labels: Any) -> Labels:
     """Returns a label set's name unchanged, or the class names (of a text file if `labels` is its path)."""
     if isinstance(labels, (str, os.PathLike)) and labels not in list_label_sets():
         file = pathlib.Path(labels)
-        if file.is_file():
-            return tuple(file.read_text(encoding="utf-8").splitlines())
+        if file.is_file() or not isinstance(labels, str):
+            return tuple(read_text(file).splitlines())
     return labels if isinstance(labels, str) else tuple(str(label) for label in labels)
 
 

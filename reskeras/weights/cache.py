@@ -14,6 +14,7 @@ from typing import Iterator
 from urllib.parse import urlsplit
 
 from ..errors import make_printable
+from ..file_reading import read_text
 from ..files import write_text
 from ..json_reader import read_json, to_dataclass
 from .checkpoint import Checkpoint
@@ -103,8 +104,6 @@ def lock_cache_path(path: pathlib.Path, seconds: float) -> Iterator[None]:
 def _read_holder(holder_file: pathlib.Path) -> str:
     """Who holds a lock, for a message."""
     try:
-        with holder_file.open("rb") as file:
-            text = file.read(200).decode(errors="replace")
-    except OSError:
-        text = ""
-    return make_printable(text) or "another process"
+        return make_printable(read_text(holder_file, max_bytes=500)) or "another process"
+    except (OSError, ValueError):
+        return "another process"

@@ -11,6 +11,7 @@ from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, TypeVar
 from urllib.parse import urljoin, urlsplit
 
+from ..file_reading import read_text
 from ..files import write_text
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def download_file(url: str, part: pathlib.Path, name: str, limit: TransferLimit)
             start, total = _check_answer(response, start, version, version_file)
             limit.check(total or 0)
             received = start
+            if part.exists() and not part.is_file():    # a pipe or a device
+                part.unlink()
             bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=name, disable=None)
             with bar as progress, part.open("ab" if start else "wb") as file:
                 for piece in response.iter_content(CHUNK):
@@ -224,9 +227,8 @@ def _get_version(headers: Mapping[str, str]) -> str:
 def _read_version(version_file: pathlib.Path) -> str:
     """What `_check_answer` noted; "" if there is nothing that can be sent in a header."""
     try:
-        with version_file.open("rb") as file:
-            value = file.read(1000).decode("ascii")
-    except (OSError, UnicodeDecodeError):
+        value = read_text(version_file, max_bytes=1000)
+    except (OSError, ValueError):
         return ""
     return value if _is_header(value) else ""
 

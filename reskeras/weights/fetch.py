@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from ..costs import read_costs
 from ..errors import make_printable
+from ..file_reading import open_regular_file
 from .cache import (Note, get_cache_folder as get_cache_folder, get_cache_path, get_note_path, is_writable,
                     lock_cache_path, read_note, write_note)
 from .download import TransferLimit, count_attempts, download_file, iterate_causes, make_hub_progress
@@ -165,7 +166,7 @@ def _check_kind(file: pathlib.Path, checkpoint: Checkpoint) -> None:
     Raises:
         ChecksumError: if it is not whole, or of another format; it is then deleted.
     """
-    with file.open("rb") as stream:
+    with open_regular_file(file) as stream:
         beginning = stream.read(60)
     is_right = bool(re.match(_BEGINNINGS[checkpoint.format], beginning, re.DOTALL))
     if is_right and beginning.startswith(b"PK"):
@@ -185,7 +186,7 @@ def _delete(file: pathlib.Path) -> None:
 def _compute_digests(file: pathlib.Path) -> tuple[str, str]:
     """Computes the sha256 and the md5 of a file, in hexadecimal."""
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with file.open("rb") as stream:
+    with open_regular_file(file) as stream:
         while block := stream.read(CHUNK):
             sha256.update(block)
             md5.update(block)

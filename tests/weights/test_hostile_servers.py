@@ -5,6 +5,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -217,6 +218,15 @@ def test_a_damaged_version_starts_the_download_anew(served, value):
     path.with_name(path.name + ".part.version").write_bytes(value)
     assert get().read_bytes() == served.files[NPZ_PATH]
     assert [r.range for r in served.gets(NPZ_PATH)] == [""]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes")
+def test_pipes_in_the_cache_are_not_opened(served):
+    path = get_cache_path(get_weights(NPZ))
+    path.parent.mkdir(parents=True)
+    for suffix in ("", ".part"):
+        os.mkfifo(f"{path}{suffix}")
+    assert get().read_bytes() == served.files[NPZ_PATH]
 
 
 NOTE = {"sha256": "ab" * 32, "stamp": [1, 2], "url": "", "commit": ""}
