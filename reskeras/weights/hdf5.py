@@ -6,7 +6,11 @@ A file of unknown origin could so show any file of this machine, or wait for eve
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
 import math
+import os
+import re
 import zlib
 from typing import IO, Any, Iterator
 
@@ -20,6 +24,7 @@ from ..file_reading import Path, open_regular_file
 _FILTERS = (h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE, h5z.FILTER_FLETCHER32)
 _MIN_CHUNK_LIMIT = 2 ** 24      # bytes
 _MAX_CHUNKS = 2 ** 16           # of a data set
+_MAX_TEXT = 2 ** 29             # bytes of an attribute
 _MAX_OBJECTS = 2 ** 17          # of a file: ten times what a net of a thousand layers and its optimizer have
 
 
@@ -27,7 +32,7 @@ _MAX_OBJECTS = 2 ** 17          # of a file: ten times what a net of a thousand 
 def open_hdf5(source: Path | IO[bytes], name: str = "") -> Iterator[h5py.File]:
     """Opens an HDF5 file to read, after a check of all that it contains.
 
-    It may contain groups, data sets of numbers, and attributes of numbers and short texts.  Every object has
+    It may contain groups, data sets of numbers, and attributes of numbers and texts.  Every object has
     one name, and none is a link to another file or to another object.
 
     Args:
@@ -44,22 +49,24 @@ def open_hdf5(source: Path | IO[bytes], name: str = "") -> Iterator[h5py.File]:
         OSError: if it cannot be read.
     """
     with contextlib.ExitStack() as stack:
-        if not hasattr(source, "read"):
-            name, source = str(source), stack.enter_context(open_regular_file(source))
+        if isinstance(source, (str, os.PathLike)):
+            name, stream = os.fspath(source), stack.enter_context(open_regular_file(source))
+        else:
+            stream = source
         stack.enter_context(name_damaged_file(name, "an HDF5 file"))
-        file = stack.enter_context(h5py.File(source, "r"))
-        _check_objects(file)
+        file = stack.enter_context(h5py.File(stream, "r"))
+        _check_objects(file, _Texts(stream))
         yield file
 
 
-def _check_objects(file: h5py.File) -> None:
+def _check_objects(file: h5py.File, texts: _Texts) -> None:
     """Raises: ValueError for the first object that is not plain; nothing is opened before it is checked."""
     root = h5o.open(file.id, b"/")
     seen = {h5o.get_info(root).addr}
     waiting = [("", root)]
     while waiting:
         path, group = waiting.pop()
-        _check_attributes(path or "/", group)
+        _check_attributes(path or "/", group, texts)
         for link in group:
             name = f"{path}/{link.decode('utf-8', 'replace')}"
             if group.links.get_info(link).type != h5l.TYPE_HARD:
@@ -74,19 +81,19 @@ def _check_objects(file: h5py.File) -> None:
             if info.type == h5o.TYPE_GROUP:
                 waiting.append((name, h5o.open(group, link)))
             elif info.type == h5o.TYPE_DATASET:
-                _check_dataset(name, h5o.open(group, link))
+                _check_dataset(name, h5o.open(group, link), texts)
             else:
                 raise ValueError(f"{name} is neither a group nor a data set")
 
 
-def _check_dataset(name: str, dataset: Any) -> None:
+def _check_dataset(name: str, dataset: Any, texts: _Texts) -> None:
     plan = dataset.get_create_plist()
     # before its shape: HDF5 opens other files to find that of a virtual data set
     if plan.get_layout() == h5d.VIRTUAL or plan.get_external_count():
         raise ValueError(f"the bytes of {name} are in another file")
     if not _is_number(dataset.get_type()):
         raise ValueError(f"{name} does not consist of numbers")
-    _check_attributes(name, dataset)
+    _check_attributes(name, dataset, texts)
     if plan.get_layout() == h5d.CHUNKED:
         _check_chunks(name, dataset, plan)
 
@@ -99,19 +106,47 @@ def _is_number(kind: Any) -> bool:
     return is_bfloat16 or isinstance(kind, (h5t.TypeIntegerID, h5t.TypeFloatID))
 
 
-def _check_attributes(name: str, item: Any) -> None:
+def _check_attributes(name: str, item: Any, texts: _Texts) -> None:
     """Raises: ValueError for an attribute that could be larger in memory than in the file."""
     labels: list[bytes] = []
     h5a.iterate(item, labels.append)        # once: HDF5 sorts them all to find one by its number
     for label in labels:
         attribute = h5a.open(item, label)
         kind = attribute.get_type()
-        is_text = isinstance(kind, h5t.TypeStringID)
-        # of a list of texts of variable length, a thousand elements can be the same megabytes of the file
-        is_fixed = is_text and (not kind.is_variable_str() or attribute.shape in ((), (1,)))
-        if not is_fixed and not _is_number(kind):
+        if isinstance(kind, h5t.TypeStringID):
+            if kind.is_variable_str() and not texts.is_bounded(math.prod(attribute.shape or ())):
+                raise ValueError(f"the texts of the attribute {label.decode('utf-8', 'replace')} of {name} "
+                                 f"can have more than {_MAX_TEXT:,} bytes")
+        elif not _is_number(kind):
             raise ValueError(f"the attribute {label.decode('utf-8', 'replace')} of {name} is neither numbers "
-                             "nor texts of fixed length")
+                             "nor texts")
+
+
+class _Texts:
+    """Bounds texts of variable length, which are in "global heaps": many can be the same megabytes of a file.
+
+    HDF5 copies each, and says their sizes only then.
+    """
+
+    def __init__(self, stream: IO[bytes]):
+        self._stream = stream
+        self._file_size = stream.seek(0, io.SEEK_END)
+
+    def is_bounded(self, count: int) -> bool:
+        """Whether so many texts have at most _MAX_TEXT bytes, even if all are the largest of the file."""
+        return count * self._file_size <= _MAX_TEXT or count * self._largest_heap <= _MAX_TEXT
+
+    @functools.cached_property
+    def _largest_heap(self) -> int:
+        largest, start, data = 0, 0, b""
+        self._stream.seek(0)
+        while block := self._stream.read(2 ** 22):
+            start, data = start + max(0, len(data) - 15), data[-15:] + block
+            for match in re.finditer(rb"GCOL\x01...(.{8})", data, re.DOTALL):
+                size = int.from_bytes(match[1], "little")
+                if start + match.start() + size <= self._file_size:     # else HDF5 refuses it
+                    largest = max(largest, size)
+        return largest
 
 
 def _check_chunks(name: str, dataset: Any, plan: Any) -> None:

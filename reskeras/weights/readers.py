@@ -37,6 +37,7 @@ _TORCH_SUFFIXES = (".pth", ".pt", ".th")
 # How many bytes the members of a .keras, .npz or .pth file may have for a net: float64, or float32 with the
 # optimizer's variables and averages, and some for what is no tensor
 _BYTES_PER_PARAMETER, _MIN_BYTES = 32, 2 ** 26
+_MAX_NAME = 1000                # letters of a layer's name
 _MAX_HEADER = 2 ** 24           # of a safetensors file; the largest nets have a hundredth
 _SAFETENSORS_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
                       "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64",
@@ -218,8 +219,10 @@ def _find_datasets(h5: h5py.File) -> _Found:
     if "layers" in h5 and not _read_names(h5, "layer_names"):
         for group in h5["layers"].values():
             variables = group["vars"]
-            for index in variables:
-                datasets[f"{variables.attrs['name']}.#{index}"] = variables[index]
+            layer = str(variables.attrs["name"])
+            if len(layer) > _MAX_NAME:
+                raise ValueError(f"the name of {group.name} has more than {_MAX_NAME} letters")
+            datasets |= {f"{layer}.#{index}": variables[index] for index in variables}
     else:
         paths: set[str] = set()
         root = h5["model_weights"] if "model_weights" in h5 else h5

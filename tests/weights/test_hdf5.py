@@ -1,6 +1,7 @@
 """An HDF5 file is read only if all that it contains is inside of it, and no larger than it states."""
 import io
 import os
+import struct
 import threading
 import time
 import zlib
@@ -117,7 +118,8 @@ def add_bomb_in_chunk(file, other):
 
 
 def add_many_texts(file, other):
-    file.attrs["names"] = ["a", "b"]
+    """Which could all be the largest."""
+    file.attrs["texts"] = ["text" * 16000] + ["a"] * 10_000
 
 
 def add_object_attribute(file, other):
@@ -136,7 +138,7 @@ ATTACKS = {
     add_committed_type: "/x is neither a group", add_lzf: "/x is compressed by another filter than gzip",
     add_huge_chunk: "/x has chunks of 536,870,912 bytes",
     add_bomb_in_chunk: "/x has a chunk that does not inflate to 120 bytes",
-    add_many_texts: "the attribute names of / is neither",
+    add_many_texts: "the texts of the attribute texts of / can have more than",
     add_object_attribute: "the attribute x of / is neither",
 }
 
@@ -206,3 +208,27 @@ def test_too_many_objects_are_refused(tmp_path, monkeypatch):
     for name, message in {"a.h5": "more than 100 objects", "b.h5": "/x has 20 chunks; at most 10"}.items():
         with pytest.raises(ValueError, match=message), open_hdf5(tmp_path / name):
             pass
+
+
+def test_lists_of_texts_are_read_if_they_are_short(tmp_path, monkeypatch):
+    """Keras lists the names of layers so; only the heap that has the texts counts, not the whole file."""
+    monkeypatch.setattr(hdf5, "_MAX_TEXT", 2 ** 23)
+    names = [f"layer {i}" for i in range(200)]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.ones(1_000_000)
+        file.attrs["names"], file.attrs["none"] = names, h5py.Empty(h5py.string_dtype())
+    with open_hdf5(tmp_path / "a.h5") as file:
+        assert list(file.attrs["names"]) == names
+
+
+def test_many_texts_that_are_the_same_megabyte(tmp_path):
+    """4 GB, if they were read, of a file of one."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["x" * 1_000_000] + ["a"] * 3900
+    data = bytearray(path.read_bytes())
+    place = data.find(struct.pack("<I", 1_000_000))        # of the first reference: size, heap and index
+    data[place:place + 16 * 3901] = data[place:place + 16] * 3901
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="layer_names of / can have more than"), open_hdf5(path):
+        pass

@@ -77,6 +77,16 @@ def test_good_files_still_load(tmp_path, trained, suffix):
     same(build(weights=save(trained, tmp_path / f"good{suffix}")), trained)
 
 
+def test_files_of_a_trained_model_still_load(tmp_path):
+    """With the optimizer's variables, in Keras 2's layout too."""
+    model = build()
+    model.compile("adamw", "sparse_categorical_crossentropy")
+    model.fit(np.zeros((2, 16, 16, 1)), np.zeros(2), verbose=0)
+    for name in ("a.keras", "a.h5"):
+        model.save(tmp_path / name)
+        same(build(weights=tmp_path / name), model)
+
+
 def test_other_types_of_numbers_still_load(tmp_path, trained):
     """float64 and float16 in each format, bfloat16 where the format has it; a net may save itself so."""
     for dtype in ("float64", "float16", ml_dtypes.bfloat16):
@@ -241,6 +251,10 @@ def many_spellings(folder, head):
     group["w"] = np.zeros(3)
 
 
+def long_name(folder, head):
+    head.attrs["name"] = "x" * 10 ** 6
+
+
 H5_ATTACKS = {
     external: "the bytes of /layers/dense/vars/1 are in another file",
     external_pipe: "the bytes of /layers/dense/vars/1 are in another file",
@@ -250,6 +264,7 @@ H5_ATTACKS = {
     huge: "predictions.bias (10,) and predictions.#1 (1000000000000,)",
     chunk_bomb: "has a chunk of 48,610 bytes for 40", large_chunk: "which is more than its own size",
     ragged: "does not consist of numbers", cycle: "is an object that has two names",
+    long_name: "has more than 1000 letters",
     many_names: "twice", many_spellings: "lists /x/w twice",
 }
 
