@@ -132,7 +132,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
     if resumed:
         resumed.check_data(sources.train, "classes", sources.class_names)
         resumed.check_data(sources.train, "label_offset", sources.train.label_offset)
-    if verbose and sources.train.label_offset is not None:
+    offset = {} if sources.train.label_offset is None else {"label_offset": sources.train.label_offset}
+    if verbose and offset:
         print_text(f"the first class of {sources.train.name} has the label {sources.train.label_offset} "
                    f"(label_offset={sources.train.label_offset})")
 
@@ -159,8 +160,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         "arguments": arguments.as_dict(),
         "strategy_argument": strategy if isinstance(strategy, str) else None,
         "net": net.name,
-        "data": {"name": sources.train.name, "images": images, "classes": sources.class_names,
-                 "label_offset": sources.train.label_offset},
+        "data": {"name": sources.train.name, "images": images, "classes": sources.class_names, **offset},
         "recipe": chosen_recipe.as_dict(), "learning_rate": learning_rate.reason, "seed": arguments.seed})
     if resumed:
         resumed.run.is_chief = worker[0] == 0
