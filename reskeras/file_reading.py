@@ -128,11 +128,22 @@ def open_zip(path: Path, kind: str = "a zip file", max_bytes: int | None = None)
     """
     with (open_regular_file(path) as file, name_damaged_file(path, kind),
           zipfile.ZipFile(file) as archive):
-        _check_members(archive.infolist(), os.fstat(file.fileno()).st_size, max_bytes)
+        check_members(archive.infolist(), os.fstat(file.fileno()).st_size, max_bytes)
         yield archive
 
 
-def _check_members(members: list[zipfile.ZipInfo], file_size: int, max_bytes: int | None) -> None:
+def check_members(members: list[zipfile.ZipInfo], file_size: int, max_bytes: int | None = None) -> None:
+    """Checks what the members of a zip file state, as `open_zip` does; for a zip file inside another.
+
+    Args:
+        members: what `ZipFile.infolist` returns.
+        file_size: how many bytes the zip file has.
+        max_bytes: as for `open_zip`.
+
+    Raises:
+        ValueError: for members that are too large, too many, encrypted, of equal names, or compressed by
+            another method than Deflate.
+    """
     if max_bytes is None:
         max_bytes = max(_MIN_ZIP_LIMIT, _MAX_INFLATION * file_size)
     if len(members) > _MAX_MEMBERS:
@@ -193,7 +204,7 @@ def open_npz(path: Path, max_bytes: int | None = None) -> Iterator[Any]:
     import numpy as np
     with (open_regular_file(path) as file, name_damaged_file(path, "an .npz file"),
           zipfile.ZipFile(file) as archive):
-        _check_members(archive.infolist(), os.fstat(file.fileno()).st_size, max_bytes)
+        check_members(archive.infolist(), os.fstat(file.fileno()).st_size, max_bytes)
         for name in archive.namelist():
             read_array_header(archive, name)
         file.seek(0)

@@ -15,7 +15,7 @@ from typing import Any, Iterator, Mapping
 import keras
 
 from ._keras_private import build_without_values
-from .file_reading import open_regular_file, open_zip, read_array_header, read_member
+from .file_reading import check_members, open_regular_file, open_zip, read_array_header, read_member
 from .graph.graph import high_recursion_limit
 from .json_reader import check_json_type, parse_json
 from .weights.hdf5 import open_hdf5
@@ -72,7 +72,9 @@ def check_keras_file(path: str, custom_objects: Mapping[str, Any]) -> None:
 def _count_saved_numbers(archive: zipfile.ZipFile, path: str) -> int:
     """How many numbers the weights in a file have, after a check of the weights."""
     if _NPZ_WEIGHTS in archive.namelist():
-        with zipfile.ZipFile(io.BytesIO(read_member(archive, _NPZ_WEIGHTS))) as weights:
+        data = read_member(archive, _NPZ_WEIGHTS)
+        with zipfile.ZipFile(io.BytesIO(data)) as weights:
+            check_members(weights.infolist(), len(data))
             return sum(math.prod(read_array_header(weights, name)[0]) for name in weights.namelist())
 
     data = read_member(archive, _WEIGHTS)

@@ -172,6 +172,19 @@ def test_names_with_escape_sequences_are_printed_safely(tmp_path, trained):
     assert "\x1b" not in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 600
 
 
+def test_a_bomb_inside_of_a_keras_file(tmp_path):
+    """bzip2 inflates 4 kB to gigabytes in one step."""
+    weights = io.BytesIO()
+    with zipfile.ZipFile(weights, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a.npy", bytes(10 ** 6))
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("model.weights.npz", weights.getvalue())
+    with pytest.raises(ValueError, match=r"a.keras .*compressed by another method than Deflate"):
+        reskeras.load(tmp_path / "a.keras")
+
+
 # ---- in another process: other files, memory, time
 
 
