@@ -109,8 +109,8 @@ def test_a_failure_keeps_the_earlier_file_and_leaves_no_other(net, tmp_path, mon
     before = {f.name: compute_size_and_hash(f) for f in tmp_path.iterdir()}
     true = exporter.open_file
 
-    def wrong(path, *_):
-        return formats.BatchRunner(lambda x: true(path).run(x) * 1.01, (1,))
+    def wrong(path, *_, trust):
+        return formats.BatchRunner(lambda x: true(path, trust=trust).run(x) * 1.01, (1,))
     monkeypatch.setattr(exporter, "open_file", wrong)
     with pytest.raises(RuntimeError, match="differ from Keras by"):
         reskeras.export(net, tmp_path / file)
@@ -136,8 +136,8 @@ def test_converter_that_dies_half_way_leaves_nothing(net, tmp_path, monkeypatch)
 def test_quantization_that_loses_the_classes_is_refused(net, tmp_path, monkeypatch):
     true = exporter.open_file
 
-    def wrong(path, *_):
-        return formats.BatchRunner(lambda x: true(path).run(x)[:, ::-1], (1,))
+    def wrong(path, *_, trust):
+        return formats.BatchRunner(lambda x: true(path, trust=trust).run(x)[:, ::-1], (1,))
     monkeypatch.setattr(exporter, "open_file", wrong)
     with pytest.raises(RuntimeError, match="of the images keep the class"):
         reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=IMAGES)
