@@ -7,7 +7,6 @@ a model that contains such a net.
 from __future__ import annotations
 
 import os
-import pathlib
 import re
 from dataclasses import dataclass, replace
 from typing import Any, Iterator
@@ -261,9 +260,8 @@ def get_class_names(model: keras.Model) -> tuple[str, ...]:
 def _read_labels(labels: Any) -> Labels:
     """Returns a label set's name unchanged, or the class names (of a text file if `labels` is its path)."""
     if isinstance(labels, (str, os.PathLike)) and labels not in list_label_sets():
-        file = pathlib.Path(labels)
-        if file.is_file() or not isinstance(labels, str):
-            return tuple(read_text(file).splitlines())
+        if os.path.isfile(labels) or not isinstance(labels, str):
+            return tuple(read_text(labels).splitlines())
     return labels if isinstance(labels, str) else tuple(str(label) for label in labels)
 
 
