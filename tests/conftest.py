@@ -1,8 +1,11 @@
 import gc
 import os
 import pathlib
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# OpenVINO's telemetry would report each test to a server; see exporters/openvino.py
+sys.modules.setdefault("openvino_telemetry", None)
 
 import pytest  # noqa: E402
 

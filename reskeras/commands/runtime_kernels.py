@@ -192,7 +192,8 @@ def _tflite_kernel(file: Any, graph: Any, operator: Any) -> Kernel | None:
 
 def _read_openvino(model: keras.Model, function: Function) -> list[Kernel]:
     """Reads the executed graph; each node names the operations of the converted model that it does."""
-    import openvino
+    from ..exporters.openvino import import_openvino
+    openvino = import_openvino()
     converted = openvino.convert_model(function)
     operations = {operation.get_friendly_name(): operation for operation in converted.get_ops()}
     compiled = openvino.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import pathlib
+import sys
 import tempfile
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,25 @@ PRECISIONS = {"OpenVINO bf16": "bfloat16"}
 _IGNORED = ("Parameter", "Result", "Constant")      # operations that compute nothing
 
 
+def import_openvino() -> Any:
+    """Imports OpenVINO without its telemetry, which would report each import and conversion to a server.
+
+    OpenVINO then uses a stub of its own, as if the package openvino-telemetry were not installed.
+
+    Returns:
+        The module.
+
+    Raises:
+        ImportError: if OpenVINO is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)      # type: ignore[arg-type]
+    import openvino
+    return openvino
+
+
 def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> None:
     """Writes `model` in float32, with its metadata among the file's runtime information."""
-    import openvino
+    openvino = import_openvino()
 
     from . import saved_model
     with tempfile.TemporaryDirectory() as folder:
@@ -40,7 +57,7 @@ def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> Non
 
 def load(path: pathlib.Path, threads: int = 1, precision: str = "f32") -> tuple[ArrayFunction, Shape]:
     """Opens a file on the CPU: a function of float images, and the shape that it takes."""
-    import openvino
+    openvino = import_openvino()
     compiled = openvino.Core().compile_model(str(path), "CPU", {
         "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY"})
@@ -58,7 +75,7 @@ def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
 
 def count_operators(path: pathlib.Path) -> dict[str, int]:
     """Counts each operation of the graph, the most frequent first."""
-    import openvino
+    openvino = import_openvino()
     nodes: list[Any] = openvino.Core().read_model(str(path)).get_ops()
     names = [node.get_type_name() for node in nodes]
     return dict(Counter(name for name in names if name not in _IGNORED).most_common())

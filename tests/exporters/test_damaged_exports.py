@@ -316,3 +316,16 @@ def test_a_file_that_no_runtime_accepts_is_one_line(exports, tmp_path, monkeypat
     code, out, err = run_command(capsys, "export", "cifar_resnet20.digits", tmp_path / "net.tflite")
     assert code == 1 and len(err) == 1 and "no memory for its tensors" in err[0]
     assert f"{tmp_path / 'net.tflite'} cannot be read" in err[0] and os.listdir(tmp_path) == []
+
+
+# What no command sends
+
+
+def test_openvino_reports_nothing(tmp_path):
+    """Its telemetry would tell a server of each import and conversion, from a forked process."""
+    pytest.importorskip("openvino")
+    code = ("import multiprocessing, sys; from reskeras.exporters import openvino\n"
+            "openvino.import_openvino()\n"
+            "assert sys.modules['openvino_telemetry'] is None and not multiprocessing.active_children()")
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
