@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterable
 import keras
 import tensorflow as tf
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, describe_error
 from .distributed_model import DistributedModel
 
 _TIMEOUT = 600.0     # seconds
@@ -59,7 +59,11 @@ def _make_multi_worker(timeout: float) -> tf.distribute.Strategy:
         raise ArgumentError("strategy", "multi_worker", "workers in the environment variable TF_CONFIG, for "
                             f"example {_EXAMPLE}")
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout)
-    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    except (ValueError, TypeError, KeyError, tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
+        raise ValueError(f"TF_CONFIG={os.environ['TF_CONFIG']!r} cannot be used ({describe_error(error)}); "
+                         f"expected for example {_EXAMPLE}") from error
 
 
 def _make_tpu(timeout: float) -> tf.distribute.Strategy:
@@ -93,7 +97,7 @@ def _list_workers() -> list[str]:
     try:
         cluster = json.loads(text or "{}").get("cluster", {})
         return [address for kind in ("chief", "worker") for address in cluster.get(kind, [])]
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"TF_CONFIG={text!r}: expected for example {_EXAMPLE}") from error
 
 

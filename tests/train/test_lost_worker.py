@@ -73,3 +73,16 @@ def test_exit_codes(monkeypatch, capsys):
         monkeypatch.setattr(train_command, "fit", fail)
         assert cli.main(["train", "resnet18", "--data", "digits"]) == code
         assert capsys.readouterr().err == f"reskeras train: {error}\n"
+
+
+@pytest.mark.parametrize("config", [
+    {"cluster": {"worker": 5}}, {"cluster": {"worker": [1, 2]}}, {"cluster": 5}, [],
+    {"cluster": {"worker": {}}}, {"cluster": {"worker": ["a:1", "b:1"]}},
+    {"cluster": {"worker": ["a:1", "b:1"]}, "task": 5},
+    {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": "x"}},
+    {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "boss", "index": 0}}])
+def test_a_wrong_tf_config_is_one_line(config, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    assert cli.main([*TRAINING, "--strategy", "multi_worker", "--output", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "TF_CONFIG" in error and 'for example {"cluster"' in error
