@@ -4,8 +4,9 @@ import pathlib
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# OpenVINO's telemetry would report each test to a server; see exporters/openvino.py
+# Neither OpenVINO nor ONNX Runtime reports the tests to a server; see exporters/openvino.py and onnx.py
 sys.modules.setdefault("openvino_telemetry", None)
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import pytest  # noqa: E402
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import os
 import pathlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,14 @@ PRECISIONS: dict[str, str] = {}
 OPSET = 17          # the newest that tf2onnx writes without a warning, and every runtime since 2022 reads
 
 
+def _disable_telemetry() -> None:
+    """Before ONNX Runtime is imported, here or by tf2onnx: it would collect reports for a server."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> None:
     """Writes `model` with its metadata among the file's own properties."""
+    _disable_telemetry()
     import onnx
     import tensorflow as tf
     import tf2onnx
@@ -54,6 +61,7 @@ def _rename_output(graph: Any) -> None:
 
 def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
     """Opens a file in ONNX Runtime: a function of float images, and the shape that it takes."""
+    _disable_telemetry()
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -329,3 +329,17 @@ def test_openvino_reports_nothing(tmp_path):
             "assert sys.modules['openvino_telemetry'] is None and not multiprocessing.active_children()")
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert child.returncode == 0, child.stderr
+
+
+def test_onnx_runtime_reports_nothing(tmp_path):
+    """It would collect reports in the user's cache."""
+    pytest.importorskip("onnxruntime")
+    code = ("import pathlib; from reskeras.exporters import onnx\n"
+            "try:\n    onnx.load(pathlib.Path('missing.onnx'))\n"
+            "except Exception as error:\n    assert 'missing.onnx' in str(error), error")
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path,
+                           env=environment)
+    assert child.returncode == 0, child.stderr
+    assert not [file for file in tmp_path.rglob("*") if "onnxruntime" in file.name]
