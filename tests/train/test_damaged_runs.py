@@ -149,6 +149,7 @@ def test_checkpoints_are_read_within_bounds(folder, capsys):
         check_one_line(folder, capsys)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_each_file(run, folder, capsys):
     for name in ("checkpoint.npz", "last.keras"):
         good = (folder / name).read_bytes()
