@@ -35,7 +35,8 @@ FLOORS = {"spec": 1, "spec_checks": 1, "errors": 1, "files": 1, "file_replacemen
 FRAMEWORK_FREE = ["spec", "spec_checks", "errors", "files", "file_replacement", "termination",
                   "json_reader", "json_writer", "file_reading", "costs", "terminal", "_keras_private",
                   "_registration", "builder", "variants", "catalog", "cli", "weights/table",
-                  "weights/checkpoint", "weights/name_rules", "train/recipe", "train/training", "train/recipes"]
+                  "weights/checkpoint", "weights/name_rules", "train/recipe", "train/training",
+                  "train/recipes"]
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "numpy", "h5py"}
 # below floor 5 TensorFlow is imported inside of these alone
 TENSORFLOW = {
