@@ -61,7 +61,11 @@ def explain(model: ModelName | keras.Model, image: Path, output: Path = "explain
     classifier = open_classifier(net)
     metadata = classifier.metadata.override(preprocessing, labels)
     prepare = metadata.get_preprocessing(classifier.shape, classifier.name)
-    inside = compute_grad_cam(net, prepare_image(image, prepare), top=top)
+    try:
+        prepared = prepare_image(image, prepare)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(image)}: {error}") from error
+    inside = compute_grad_cam(net, prepared, top=top)
     scores = to_probabilities(inside.scores, classifier.name)
     classes = metadata.get_classes(len(scores))
 

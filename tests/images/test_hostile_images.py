@@ -164,6 +164,8 @@ def test_other_paths_than_files(tmp_path):
         "is a device; expected a regular file", "no such file or directory"]
     with pytest.raises(ValueError, match="is a pipe"):
         Preprocessing((8, 8))(pipe)
+    with pytest.raises(ValueError, match=r"pipe.png: is a pipe; expected a regular file"):
+        reskeras.explain(NET, pipe, tmp_path / "page.html")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM")])
