@@ -75,7 +75,8 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
     _set_tensorflow_threads(files, threads)
     runners = [(pathlib.Path(file), runtime, open_file(file, threads, runtime, trust=trust))
                for file in files for runtime in find_format(file).module.RUNTIMES]
-    shape = _find_common_shape([runner for _, _, runner in runners], height_and_width)
+    shapes = {str(file): runner.shape[1:] for file, _, runner in runners}
+    shape = _find_common_shape(shapes, height_and_width)
     images = np.random.RandomState(0).standard_normal((IMAGES, *shape)).astype("float32")
 
     first_outputs, first_median, results = None, 0.0, []
@@ -124,22 +125,26 @@ def _set_tensorflow_threads(files: Sequence[Path], threads: int) -> None:
             pass
 
 
-def _find_common_shape(runners: list[BatchRunner], size: tuple[int, int] | None) -> tuple[int, ...]:
+def _find_common_shape(shapes: dict[str, tuple[int | None, ...]],
+                       size: tuple[int, int] | None) -> tuple[int, ...]:
     """The shape (height, width, channels) of an image that all files take.
+
+    Args:
+        shapes: by the name of a file, the shape that it takes.
+        size: (height, width), if it was given.
 
     Raises:
         ArgumentError: if all files take any size, and `size` is not given.
         ValueError: if there is no such shape.
     """
-    shapes = [runner.shape[1:] for runner in runners]
-    common = tuple(next((side for side in sides if side), None) for sides in zip(*shapes))
+    common = tuple(next((side for side in sides if side), None) for sides in zip(*shapes.values()))
     if size:
-        common = (*size, common[2])
+        common = (*size, *common[2:])
     if None in common:
         raise ArgumentError("size", size, "(height, width), or one number for both",
-                            hint="the files take images of any size")
-    if any(own not in (None, side) for shape in shapes for own, side in zip(shape, common)):
-        listing = ", ".join(map(str, sorted(set(shapes), key=str)))
+                            hint=f"images of any size fit {', '.join(shapes)}")
+    if any(own not in (None, side) for shape in shapes.values() for own, side in zip(shape, common)):
+        listing = ", ".join(f"{shape} in {name}" for name, shape in shapes.items())
         raise ValueError(f"the files take images of different shapes: {listing}")
     return tuple(side for side in common if side)
 
