@@ -18,6 +18,7 @@ from .node import Node
 GROUPED_CONV, STANDARDIZED_CONV = "reskeras>GroupedConv2D", "reskeras>StandardizedConv2D"
 CHANNEL_SLICE = "reskeras>ChannelSlice"
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", GROUPED_CONV, STANDARDIZED_CONV)
+SEPARABLE = ("SeparableConv1D", "SeparableConv2D")
 TRANSPOSED = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
 # Linear, apart from the activation that they may have
 LINEAR = ("Dense", "Conv1D", "Conv3D", "DepthwiseConv1D", "SeparableConv1D", *CONVOLUTIONS, *TRANSPOSED)
@@ -67,6 +68,12 @@ def is_pointwise(node: Node) -> bool:
     if node.type_name in ("BatchNormalization", "Softmax"):
         return node.config["axis"] in (-1, 3)
     return node.type_name in (*ACTIVATIONS, *NOOPS, "Rescaling")
+
+
+def has_only_kernel_and_bias(node: Node) -> bool:
+    """Whether a linear layer has no other weights: low-rank adapters, scales of a quantized kernel."""
+    kernels = 2 if node.type_name in SEPARABLE else 1
+    return len(node.weights) == kernels + bool(node.config["use_bias"])
 
 
 def why_not_fusible(graph: Graph, node: Node) -> str:

@@ -13,13 +13,13 @@ import numpy as np
 
 from ..graph import Graph
 from ..keras_config import TensorRef
-from ..layer_traits import GROUPED_CONV, LINEAR, STANDARDIZED_CONV, TRANSPOSED, why_not_fusible
+from ..layer_traits import (GROUPED_CONV, LINEAR, STANDARDIZED_CONV, TRANSPOSED, has_only_kernel_and_bias,
+                            why_not_fusible)
 from ..node import Node, NodeKey
 from ..pass_result import PassResult
 
 Array = np.ndarray
 DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D")
-SEPARABLE = ("SeparableConv1D", "SeparableConv2D")
 # Layers into which a normalization of their input can be folded
 TAKES_INPUT_NORM = ("Dense", "Conv1D", "Conv2D", "Conv3D", GROUPED_CONV, *DEPTHWISE)
 
@@ -76,11 +76,12 @@ def _fold(graph: Graph, norm: Node) -> tuple[list[Node], str]:
 
 def _scale_and_shift(norm: Node) -> tuple[Array, Array]:
     """a and beta - a mean, in float64: they are rounded to a layer's dtype only when the graph is built."""
-    values = [w.astype(np.float64) for w in norm.weights]
-    variance, mean = values.pop(), values.pop()
-    gamma = values.pop(0) if norm.config["scale"] else 1.0
+    values = iter([w.astype(np.float64) for w in norm.weights])
+    gamma = next(values) if norm.config["scale"] else 1.0
+    beta = next(values) if norm.config["center"] else 0.0
+    mean, variance = next(values), next(values)     # with renorm=True there are more, for training alone
     scale = gamma / np.sqrt(variance + norm.config["epsilon"])
-    return scale, (values.pop(0) if norm.config["center"] else 0.0) - scale * mean
+    return scale, beta - scale * mean
 
 
 def _why_not_linear(node: Node, norm: Node) -> str:
@@ -92,8 +93,7 @@ def _why_not_linear(node: Node, norm: Node) -> str:
         return f"{node.name} has an activation"
     if node.config["dtype"] != norm.config["dtype"]:
         return f"{node.name} has another dtype policy"
-    if len(node.weights) != 1 + (node.type_name in SEPARABLE) + node.config["use_bias"]:
-        # low-rank adapters, scales of a quantized kernel
+    if not has_only_kernel_and_bias(node):
         return f"{node.name} has more than a kernel and a bias"
     rank = 3 if "1D" in node.type_name else 5 if "3D" in node.type_name else 4
     last = (-1,) if node.type_name == "Dense" else (-1, rank - 1)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from ..graph import Graph
-from ..layer_traits import CHANNEL_SLICE, is_elementwise
+from ..layer_traits import CHANNEL_SLICE, has_only_kernel_and_bias, is_elementwise
 from ..node import Node, NodeKey, make_node
 from ..pass_result import PassResult
 
@@ -52,7 +52,7 @@ def _why_not(graph: Graph, node: Node) -> str:
         return "it is shared"
     if node.config["groups"] > 1:
         return "it is grouped"
-    if len(node.weights) != 1 + node.config["use_bias"]:
+    if not has_only_kernel_and_bias(node):
         return "it has more than a kernel and a bias"
     if not is_elementwise(node.config["activation"]):
         return "its activation sees all channels"

@@ -16,7 +16,8 @@ import numpy as np
 from ...errors import check_choice
 from ..graph import Graph
 from ..keras_config import TensorRef
-from ..layer_traits import CHANNEL_SLICE, GROUPED_CONV, is_elementwise, why_not_fusible
+from ..layer_traits import (CHANNEL_SLICE, GROUPED_CONV, has_only_kernel_and_bias, is_elementwise,
+                            why_not_fusible)
 from ..node import Node, NodeKey, make_node
 from ..pass_result import PassResult
 
@@ -56,6 +57,8 @@ def _split_groups(graph: Graph) -> PassResult:
             continue
         if graph.is_shared(node):
             declined[node.name] = "it is shared"
+        elif not has_only_kernel_and_bias(node):
+            declined[node.name] = "it has more than a kernel and a bias"
         elif not _has_separate_channels(node):
             declined[node.name] = "its channels are not last, or its activation sees all"
         else:
@@ -132,6 +135,8 @@ def _why_not_groups(graph: Graph, node: Node, paths: list[Node]) -> str:
     if any(path.type_name != "Conv2D" or path.config["groups"] > 1 or why_not_fusible(graph, path)
            for path in paths):
         return "its inputs are not convolutions that it alone reads"
+    if not all(map(has_only_kernel_and_bias, paths)):
+        return "its paths have more than a kernel and a bias"
     if not all(map(_has_separate_channels, paths)):
         return "the channels of its paths are not last, or their activation sees all"
     if any(str(path.config[argument]) != str(paths[0].config[argument])
@@ -201,6 +206,8 @@ def _concatenates_convolutions(graph: Graph, node: Node) -> bool:
 def _why_not_sum(graph: Graph, node: Node, concat: Node) -> str:
     if tuple(node.config["kernel_size"]) != (1, 1) or node.config["groups"] > 1 or graph.is_shared(node):
         return "it is shared, or is no 1x1 convolution without groups"
+    if not has_only_kernel_and_bias(node):
+        return "it has more than a kernel and a bias"
     if node.config["activation"] != "linear":
         return "its activation comes after the sum"
     return why_not_fusible(graph, concat)
@@ -241,8 +248,8 @@ def _why_not_concat(graph: Graph, ends: list[Node]) -> str:
     for end in ends:
         is_linear = end.type_name == "Conv2D" and end.config["activation"] == "linear"
         if not is_linear or tuple(end.config["kernel_size"]) != (1, 1) or end.config["groups"] > 1 \
-                or why_not_fusible(graph, end):
-            return f"{end.name} is not a linear 1x1 convolution with one reader"
+                or not has_only_kernel_and_bias(end) or why_not_fusible(graph, end):
+            return f"{end.name} is not a linear 1x1 convolution with one reader, a kernel and at most a bias"
         if any(str(end.config[f]) != str(ends[0].config[f]) for f in GEOMETRY if f != "use_bias"):
             return "its paths are not of equal geometry"
         if graph.get_node(end.inputs[0]).type_name != "Conv2D":

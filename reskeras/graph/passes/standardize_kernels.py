@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from ..graph import Graph
-from ..layer_traits import GROUPED_CONV, STANDARDIZED_CONV
+from ..layer_traits import GROUPED_CONV, STANDARDIZED_CONV, has_only_kernel_and_bias
 from ..node import Node
 from ..pass_result import PassResult
 
@@ -15,11 +15,13 @@ from ..pass_result import PassResult
 def standardize_kernels(graph: Graph) -> PassResult:
     """Computes the statistics of each filter once instead of at every call.
 
-    Declines nothing: a shared layer has only one kernel.
+    A shared layer has only one kernel.  Declines a layer with a low-rank adapter, whose kernel is a sum.
     """
     sites = [node for node in graph.nodes if node.type_name == STANDARDIZED_CONV]
-    new_nodes = {node.key: (_standardize(node),) for node in sites}
-    return PassResult(graph.edit(new_nodes, {}), tuple(node.name for node in sites))
+    declined = {node.name: "it has more than a kernel and a bias" for node in sites
+                if not has_only_kernel_and_bias(node)}
+    new_nodes = {node.key: (_standardize(node),) for node in sites if node.name not in declined}
+    return PassResult(graph.edit(new_nodes, {}), tuple(name for name, _ in new_nodes), declined)
 
 
 def _standardize(node: Node) -> Node:
