@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
 import numpy as np
 
-from ..errors import ArgumentError, check_whole_number, make_printable, nearest, to_whole_number
+from ..errors import ArgumentError, check_whole_number, make_printable, to_whole_number
+from ..images.labels import find_classes
 from ..json_writer import to_json
 from ..terminal import print_text
 from ..weights.table import get_weights
@@ -42,6 +43,8 @@ class Evaluation:
     # of the checkpoint that the net began with: name, top1, top5, size, labels
     published: dict[str, Any] | None
     label_offset: int | None = None     # the label of the first class in TFRecord files, as it was found
+    # classes of the data, if their order stands for that of the net's scores: the net has no names
+    assumed_classes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The fields, for JSON."""
@@ -56,6 +59,10 @@ class Evaluation:
         if self.label_offset is not None:
             lines.append(f"the first class has the label {self.label_offset} (label_offset="
                          f"{self.label_offset})")
+        if self.assumed_classes:
+            names = ", ".join(map(make_printable, self.assumed_classes[:12]))
+            lines.append("the net does not say what its classes are called; they were taken to be, in order: "
+                         f"{names}{', ...' if len(self.assumed_classes) > 12 else ''}")
         if self.published:
             p = self.published
             top5 = f", top-5 {p['top5']:.2f} %" if p["top5"] else ""
@@ -85,7 +92,9 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
             scores counts.
         batch_size: images at once.
         preprocessing: as in `reskeras.predict`.
-        labels: as in `reskeras.predict`.
+        labels: as in `reskeras.predict`.  Classes of the data are found by their names, or WordNet ids; if
+            the net has no names, their order is taken for the net's: folders sorted as text, as Keras and
+            torchvision sort them (1, 10, 2).
         max_unreadable: how many images may be unreadable and left out; more are an error.
         label_offset: the label of the first class in TFRecord files, 0 or 1; by default 0 if a record has
             the label 0, else 1.
@@ -143,7 +152,7 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     top1, top5 = (100 * float(hit) / count for hit in hits)
     return Evaluation(net.name, source.name, count, top1, top5 if class_count > 5 else None, count / seconds,
                       prepare.size, crops, scales, unreadable, get_published_accuracy(metadata),
-                      source.label_offset)
+                      source.label_offset, () if metadata.labels else source.classes)
 
 
 def print_result(evaluation: Evaluation, json: bool = False) -> int:
@@ -190,7 +199,9 @@ def _iterate_views(datasets: list[ImageDataset], crops: int,
 
 
 def map_classes(source: DataSource, metadata: ModelMetadata, class_count: int) -> np.ndarray:
-    """For each class of the data, finds its index in the net: by WordNet id or name, if the data have names.
+    """For each class of the data, finds its index in the net.
+
+    By WordNet id or name, if both have names; in the order of the data, if the net has none.
 
     Args:
         source: the labelled images.
@@ -203,29 +214,16 @@ def map_classes(source: DataSource, metadata: ModelMetadata, class_count: int) -
     known = metadata.get_classes(class_count)
     if not source.classes:
         return np.arange(class_count)[int(known[0][0] == "background"):]
-
-    numbers: dict[str, list[int]] = {}      # WordNet id or name -> the net's classes
-    for i, names in enumerate(known):
-        for name in {_normalize_name(name) for name in names}:
-            numbers.setdefault(name, []).append(i)
-
-    missing = [name for name in source.classes if _normalize_name(name) not in numbers]
-    if missing:
-        hint = nearest(missing[0], numbers)
-        if not metadata.labels:
-            hint = "; the net does not say what its classes are called: give `labels`"
-        raise ValueError(f"{source.name}: the net does not have {len(missing)} of its {len(source.classes)} "
-                         f"classes, such as {missing[0]!r}{hint}")
-    ambiguous = [name for name in source.classes if len(numbers[_normalize_name(name)]) > 1]
-    if ambiguous:
-        count = len(numbers[_normalize_name(ambiguous[0])])
-        raise ValueError(f"{source.name}: {ambiguous[0]!r} is the name of {count} of the net's classes; use "
-                         f"WordNet ids")
-    return np.array([numbers[_normalize_name(name)][0] for name in source.classes])
-
-
-def _normalize_name(name: str) -> str:
-    return name.lower().replace("_", " ").strip()
+    if metadata.labels:
+        try:
+            return np.array(find_classes(source.classes, known))
+        except ValueError as error:
+            raise ValueError(f"{source.name}: {error}") from error
+    if len(source.classes) != class_count:
+        raise ValueError(f"{source.name}: the net does not say what its {class_count} classes are called, "
+                         f"and the data have {len(source.classes)}: give `labels`, the names in the order of "
+                         "the net's scores")
+    return np.arange(class_count)
 
 
 def _map_labels(y: np.ndarray, class_map: np.ndarray, name: str) -> np.ndarray:

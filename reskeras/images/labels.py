@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import functools
 import pathlib
+import re
 from typing import Any, Sequence
 
 import numpy as np
 
-from ..errors import ArgumentError, check_whole_number
+from ..errors import ArgumentError, check_whole_number, nearest
 
 ClassLabel = tuple[str, str]    # a WordNet synset or an index, and the name
 _FOLDER = pathlib.Path(__file__).parent / "label_names"
+_WORDNET_ID = re.compile(r"n\d{8}")
 _SUBSETS = {"imagenet-12k": ("imagenet-21k", "12k")}    # part of another label set: its file and mark there
 # numbers of classes that only one label set has
 _LABEL_SETS_BY_SIZE = {1000: "imagenet-1k", 1001: "imagenet-1k", 11821: "imagenet-12k", 21843: "imagenet-21k"}
@@ -77,6 +79,48 @@ def get_classes(labels: str | Sequence[Any] | np.ndarray | None, number: int) ->
         expected = f"one name for each of the {number} classes, not {len(classes)}"
         raise ArgumentError("labels", labels, expected, hint="give their names in order as `labels`")
     return classes
+
+
+def find_classes(names: Sequence[str], classes: Sequence[ClassLabel]) -> list[int]:
+    """Finds classes by their names or WordNet ids; the number of a class is not its name.
+
+    A name that is spelled exactly so is preferred to one with other capitals, or "_" for a space.
+
+    Args:
+        names: the names or WordNet ids to find.
+        classes: as `get_classes` returns them.
+
+    Returns:
+        The index of each of `names` in `classes`.
+
+    Raises:
+        ValueError: if a name is none of the classes, or the name of several.
+    """
+    exact: dict[str, set[int]] = {}
+    similar: dict[str, set[int]] = {}
+    for i, (identity, label) in enumerate(classes):
+        for name in {identity, label} if _WORDNET_ID.fullmatch(identity) else {label}:
+            exact.setdefault(name, set()).add(i)
+            similar.setdefault(_normalize_name(name), set()).add(i)
+
+    found = [exact.get(name) or similar.get(_normalize_name(name), set()) for name in names]
+    missing = [name for name, indices in zip(names, found) if not indices]
+    if missing:
+        examples = ", ".join(label for _, label in classes[:3]) + (", ..." if len(classes) > 3 else "")
+        hint = "" if missing[0].isdecimal() else nearest(missing[0], exact)
+        raise ValueError(f"the net does not have {len(missing)} of its {len(names)} classes, such as "
+                         f"{missing[0]!r}{hint}; the net's classes are called {examples}; if the data have "
+                         "other names for them, give those in the order of the net's scores as `labels`")
+    for name, indices in zip(names, found):
+        if len(indices) > 1:
+            has_ids = all(_WORDNET_ID.fullmatch(classes[i][0]) for i in indices)
+            remedy = "use WordNet ids" if has_ids else "give each class its own name in `labels`"
+            raise ValueError(f"{name!r} is the name of {len(indices)} of the net's classes; {remedy}")
+    return [min(indices) for indices in found]
+
+
+def _normalize_name(name: str) -> str:
+    return name.lower().replace("_", " ").strip()
 
 
 def _guess_label_set(number: int) -> str:

@@ -11,7 +11,8 @@ from keras import layers
 
 import reskeras
 from reskeras import cli
-from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
+from reskeras.model_metadata import ModelMetadata
+from reskeras.model_with_metadata import ModelWithMetadata
 from reskeras.commands.evaluate import map_classes, evaluate, get_published_accuracy
 from reskeras.commands.html import encode_png
 from reskeras.train.source import DataSource
@@ -202,8 +203,8 @@ def test_a_net_that_says_nothing_is_refused(digits):
     silent = keras.Model(image, layers.Dense(10)(layers.Flatten()(image)))
     with pytest.raises(ValueError, match="does not say how its images are prepared"):
         evaluate(silent, "digits")
+    named = from_arrays("named", digits.pixels, digits.labels, tuple("abcdefghijk"))
     with pytest.raises(ValueError, match="give `labels`"):
-        evaluate(silent, from_arrays("named", digits.pixels, digits.labels, tuple("abcdefghij")),
-                 preprocessing=get_preprocessing(NET))
-    # "0" to "9" are its numbers
+        evaluate(silent, named, preprocessing=get_preprocessing(NET))
+    # ten classes without names are the ten of the data
     assert evaluate(silent, "digits", preprocessing=get_preprocessing(NET)).images == 364
