@@ -63,7 +63,7 @@ class Variant:
             input_tensor: a Keras tensor (N, H, W, C) to build on, instead of a new input.
             input_shape: (height, width, channels) in pixels; a height or width of None takes images of any
                 size.  By default the checkpoint's size, or else the net's.  If the number of channels is not
-                the checkpoint's, the first convolution is adapted.
+                that of the weights, the first convolution is adapted.
             pooling: what follows the last feature map if `include_top` is False: None for nothing (the
                 output is (N, h, w, c)), "avg" or "max" (the output is (N, c)).
             classes: the number of classes; by default the checkpoint's, or else the net's.  If it is not the

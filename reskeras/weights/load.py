@@ -29,14 +29,17 @@ from .name_rules import HEAD
 from .readers import check_readable, open_tensors
 from .checkpoint import Checkpoint
 
+# More than hyperspectral cameras have; a file that claims more would only take memory.
+_MAX_CHANNELS = 1024
 _LOGGED: set[str] = set()       # messages and warnings already shown; each is shown only once
 
 
 def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str]) -> None:
     """Assigns the weights of a file to a net, or changes nothing.
 
-    A file must match every variable.  A published checkpoint may have another number of classes or channels;
-    then the classifier keeps its random values, and the first convolution is adapted.
+    Every variable must have its tensor.  Two things may differ, and a message says so: the first convolution
+    is adapted to the number of channels; and if a published checkpoint has another number of classes, the
+    classifier keeps its random values.
 
     Args:
         model: the net.
@@ -50,7 +53,10 @@ def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str
         ImportError: for a PyTorch file without PyTorch.
     """
     if not isinstance(weights, Checkpoint):
-        _assign(_read_matches(model, weights, os.fspath(weights))[0])
+        matches, messages = _read_matches(model, weights, os.fspath(weights))
+        _assign(matches)
+        for message in messages:
+            _log_once(message)
         return
 
     checkpoint = weights
@@ -74,7 +80,7 @@ def _read_matches(model: keras.Model, path: str | os.PathLike[str], source: str,
         model: the net.
         path: the file.
         source: the name of the file or checkpoint in an error.
-        checkpoint: what the file should contain; None for a file that must match every variable.
+        checkpoint: what the file should contain; None for a file of the user's.
 
     Returns:
         The variables and their tensors, and messages for the user.
@@ -85,14 +91,16 @@ def _read_matches(model: keras.Model, path: str | os.PathLike[str], source: str,
     with open_tensors(path, model.count_params()) as tensors:
         stored = rename_tensors(model, tensors)
         outlines = {key: tensor.outline for key, tensor in stored.items()}
-        plan = _plan_adaptation(model, outlines, checkpoint) if checkpoint else _Adaptation()
+        plan = _Adaptation()
+        if checkpoint:
+            _plan_classes(plan, model, outlines, checkpoint)
+        _plan_channels(plan, model, outlines, source, checkpoint.channels if checkpoint else None)
         try:
             matches = match_tensors(model, plan.apply(outlines), source, plan.random_layers)
         except ValueError as error:
-            if checkpoint is None:
-                raise
-            raise ValueError(f"{error}; if the net should differ from the checkpoint, "
-                             "use weights=None (random weights)") from error
+            hint = _explain_classes(model, outlines) if checkpoint is None else (
+                "; if the net should differ from the checkpoint, use weights=None (random weights)")
+            raise ValueError(f"{error}{hint}") from error
         check_types(matches, source)
 
         arrays = plan.apply({match.key: stored[match.key].read() for match in matches})
@@ -106,12 +114,12 @@ def _assign(matches: list[TensorMatch]) -> None:
         match.variable.assign(match.array)
 
 
-# ---- a checkpoint with other classes or channels than the net
+# ---- a file with other classes or channels than the net
 
 
 @dataclass
 class _Adaptation:
-    """How the tensors of a checkpoint are fitted to the channels and classes of a net.
+    """How the tensors of a file are fitted to the channels and classes of a net.
 
     Args:
         changes: what is done to a tensor, by its key.
@@ -130,46 +138,70 @@ class _Adaptation:
                 for key, array in arrays.items() if key not in self.unused}
 
 
-def _plan_adaptation(model: keras.Model, outlines: Arrays, checkpoint: Checkpoint) -> _Adaptation:
-    """Finds what is to be done to the tensors of a checkpoint, by their shapes alone.
+def _plan_classes(plan: _Adaptation, model: keras.Model, outlines: Arrays, checkpoint: Checkpoint) -> None:
+    """Plans what is to be done to the classifier of a checkpoint, by the shapes of its tensors alone.
 
     Raises:
-        ValueError: if the file's number of classes or channels is not the one in the table.
+        ValueError: if the file's number of classes is not the one in the table.
     """
-    plan = _Adaptation()
-    head = _find_keys(model, outlines, HEAD)
+    if is_headless(model):
+        return
+    head, classes = _find_keys(model, outlines, HEAD), model.get_layer(HEAD).units
+    size = _get_size(outlines, head, _get_class_axis)
+    if head and checkpoint.label_offset and size != checkpoint.classes:
+        # the extra first classes of the file, TensorFlow's "background"
+        size -= checkpoint.label_offset
+        axis = _get_class_axis(head[0])
+        skip = functools.partial(_skip_first, axis=axis, count=checkpoint.label_offset)
+        plan.changes.update(dict.fromkeys(head, skip))
+    if head and size != checkpoint.classes:
+        raise ValueError(f"{checkpoint.name}: the file has {size} classes, but "
+                         f"{checkpoint.classes} are expected")
+    if head and size != classes or not head and not checkpoint.include_top:
+        plan.unused += head
+        plan.random_layers.append(HEAD)
+        plan.messages.append(f"{checkpoint.name}: the classifier of {classes} classes starts at random "
+                             f"(the file has {checkpoint.classes or 'none'})")
+
+
+def _plan_channels(plan: _Adaptation, model: keras.Model, outlines: Arrays, source: str,
+                   expected: int | None) -> None:
+    """Plans the adaptation of the first convolution, if the file's differs in its input channels alone.
+
+    Args:
+        plan: gets the change and a message.
+        model: the net.
+        outlines: the shapes and types of the file's tensors, by key.
+        source: the name of the file or checkpoint.
+        expected: the number of channels that a checkpoint has in the table; None for other files.
+
+    Raises:
+        ValueError: if the file's number of channels is not the one in the table, or more than any camera has.
+    """
     stem = _find_keys(model, outlines, _find_first_convolution(model))
-
-    if not is_headless(model):
-        classes = model.get_layer(HEAD).units
-        size = _get_size(outlines, head, _get_class_axis)
-        if head and checkpoint.label_offset and size != checkpoint.classes:
-            # the extra first classes of the file, TensorFlow's "background"
-            size -= checkpoint.label_offset
-            axis = _get_class_axis(head[0])
-            skip = functools.partial(_skip_first, axis=axis, count=checkpoint.label_offset)
-            plan.changes.update(dict.fromkeys(head, skip))
-        if head and size != checkpoint.classes:
-            raise ValueError(f"{checkpoint.name}: the file has {size} classes, but "
-                             f"{checkpoint.classes} are expected")
-        if head and size != classes or not head and not checkpoint.include_top:
-            plan.unused += head
-            plan.random_layers.append(HEAD)
-            plan.messages.append(f"{checkpoint.name}: the classifier of {classes} classes starts at random "
-                                 f"(the file has {checkpoint.classes or 'none'})")
-
     shape = _get_first_kernel_shape(model) if stem else (0,) * 4
     channels, file_channels = shape[2], _get_size(outlines, stem, _get_channel_axis)
     # a kernel that differs in more than its channels is left to match_tensors, which refuses it
-    if file_channels != channels and outlines[stem[0]].size * channels == math.prod(shape) * file_channels:
-        if file_channels != checkpoint.channels:
-            raise ValueError(f"{checkpoint.name}: the first convolution of the file has {file_channels} "
-                             f"channels, but {checkpoint.channels} are expected")
-        plan.changes[stem[0]] = functools.partial(adapt_channels, channels=channels,
-                                                  axis=_get_channel_axis(stem[0]))
-        plan.messages.append(f"{checkpoint.name}: the first convolution, of {file_channels} channels, "
-                             f"is adapted to {channels}")
-    return plan
+    if file_channels in (0, channels) or \
+            outlines[stem[0]].size * channels != math.prod(shape) * file_channels:
+        return
+    if file_channels != (expected or file_channels) or file_channels > _MAX_CHANNELS:
+        raise ValueError(f"{source}: the first convolution of the file has {file_channels} channels, but "
+                         f"{expected or f'at most {_MAX_CHANNELS}'} are expected")
+    plan.changes[stem[0]] = functools.partial(adapt_channels, channels=channels,
+                                              axis=_get_channel_axis(stem[0]))
+    plan.messages.append(f"{source}: the first convolution, of {file_channels} channels, "
+                         f"is adapted to {channels}")
+
+
+def _explain_classes(model: keras.Model, outlines: Arrays) -> str:
+    """What to do if the classifier of a user's file has another number of classes than the net; else ""."""
+    head = [] if is_headless(model) else _find_keys(model, outlines, HEAD)
+    size = _get_size(outlines, head, _get_class_axis)
+    if size in (0, model.get_layer(HEAD).units if head else 0):
+        return ""
+    return (f"; the file has {size} classes: build the net with classes={size}, or with include_top=False "
+            "for a classifier of your own")
 
 
 def _find_keys(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:

@@ -209,13 +209,13 @@ def test_a_changed_net_says_so(server, add_checkpoints):
 
 
 def test_a_path_stays_strict(tmp_path):
-    """Only a published checkpoint says what its classes and channels are."""
+    """Only a published checkpoint says what its classes are; other widths fit no file."""
     (tmp_path / "w.safetensors").write_bytes(
         safetensors(reskeras.create("resnet18", weights=None, width=0.25))
     )
-    for arguments in ({"classes": 10}, {"input_shape": (64, 64, 4)}):
+    for arguments in ({"classes": 10, "width": 0.25}, {"width": 0.5}):
         with pytest.raises(ValueError, match="unequal shapes"):
-            reskeras.create("resnet18", weights=tmp_path / "w.safetensors", width=0.25, **arguments)
+            reskeras.create("resnet18", weights=tmp_path / "w.safetensors", **arguments)
 
 
 AFTERWARDS = """
