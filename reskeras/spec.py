@@ -1,6 +1,6 @@
-"""What a net is made of: a frozen `Spec`, one value for each axis (choice).  No framework is imported here.
+"""What a net is made of: a frozen `Spec`, one field for each choice.  No framework is imported here.
 
-The words that an axis takes are in `CHOICES`; each word has a small function in a table of `blocks/`:
+The words that a field takes are in `CHOICES`.  Each word has a small function in a table of `blocks/`:
 
     block, order, form        blocks/residual.py     BLOCKS, ORDERS, FORMS
     stem, pool                blocks/stems.py        STEM_WIDTHS, POOLS
@@ -9,7 +9,7 @@ The words that an axis takes are in `CHOICES`; each word has a small function in
     attention                 blocks/attention.py    ATTENTIONS
     norm                      blocks/ops.py          NORMS
 
-A new word needs an entry in both; tests/test_house.py compares them.
+A new word needs an entry in `CHOICES` and in the table of its field; tests/test_house.py compares them.
 """
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ Attention = SE | ECA | None
 Mixer = SK | SplitAttention | None
 SHORTHANDS: dict[str, Callable[[], Any]] = {"se": SE, "eca": ECA, "sk": SK, "split": SplitAttention}
 
-# The axes that take words, with all of their words.
+# The fields that take words, with all words of each.
 CHOICES: dict[str, tuple[Any, ...]] = {
     "block": ("basic", "bottleneck"),
     "order": ("post", "pre", "bn_after_add", "relu_before_add", "relu_only_pre", "relu_around_add"),

@@ -335,7 +335,7 @@ def test_output_stride_computes_the_same_between(variant):
 
 def test_output_stride_is_not_below_the_stems():
     with pytest.raises(
-        ValueError, match="output_stride=2: expected at least 4, the stride of the stem alone"):
+        ValueError, match="output_stride=2: expected at least 4, the stride of the stem"):
         tiny("resnet18", output_stride=2)
 
 

@@ -1,4 +1,4 @@
-"""Channel attention at the end of a residual branch: the axis `attention`.
+"""Channel attention at the end of a residual branch: the field `attention` of a `Spec`.
 
 For a new attention block add
 1. its dataclass to spec.py, beside `SE`, and to `Attention`, `SHORTHANDS` and the check in `Spec` there,
@@ -38,7 +38,8 @@ def squeeze_excite(x: Tensor, spec: Spec, name: str) -> Tensor:
     """
     channels, se = x.shape[-1], spec.attention
     assert isinstance(se, SE)
-    # round_limit 0: always the nearest multiple; by default the next higher one if a tenth would be lost
+    # With round_limit=0 the number is rounded to the nearest multiple; the default would round up if rounding
+    # down lost more than a tenth of the channels.
     hidden = make_divisible(channels * se.ratio, se.divisor, round_limit=0)
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_squeeze")(x)
     gate = layers.Conv2D(hidden, 1, kernel_initializer=spec.initializer, name=f"{name}_se_reduce")(gate)

@@ -19,7 +19,7 @@ from .layers import EdgePadding2D, GroupNormalization, StandardizedConv2D
 
 Tensor: TypeAlias = keras.KerasTensor
 
-# The axis `norm`: for a new word add it to `CHOICES["norm"]` in spec.py and here.
+# The field `norm` of a `Spec`: for a new word add it to `CHOICES["norm"]` in spec.py and here.
 NORMS = {
     "batch": lambda spec, x, **options: BatchNormalization(
         epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, **options),

@@ -1,19 +1,20 @@
-"""Residual blocks and the stages that repeat them: the axes `block`, `order` and `form`.
+"""Residual blocks and the stages that repeat them: the fields `block`, `order` and `form` of a `Spec`.
 
 Example: the block conv3_block1 of ResNet-50 v1.5, the default `Spec`, for one image of 224 x 224 pixels.
 
-`build_stages` plans the block as a `BlockPlan`: 128 planes, 512 output channels, stride 2.  `_build_block`
-gets x, the output conv2_block3_out (1, 56, 56, 256) of the block before, and makes
+`build_stages` plans the block as a `BlockPlan`: 128 inner channels (`planes`, PyTorch's word), 512 output
+channels, stride 2.  `_build_block` gets x, the output conv2_block3_out (1, 56, 56, 256) of the block before,
+and makes
 
     the residual branch: `_plan_bottleneck_block` plans three convolutions, `_grouped_branch` makes them:
         conv3_block1_1_conv     1x1                 (1, 56, 56, 128)    `apply_mixer` (spatial.py), which
         conv3_block1_1_bn, _1_relu                                      calls `conv_norm_act` (ops.py)
-        conv3_block1_2_pad      zeros, 1 each side  (1, 58, 58, 128)    `apply_mixer` too; a net with SK or
-        conv3_block1_2_conv     3x3, stride 2       (1, 28, 28, 128)    SplitAttention has that here
+        conv3_block1_2_pad      zeros, 1 each side  (1, 58, 58, 128)    `apply_mixer` too; SK or
+        conv3_block1_2_conv     3x3, stride 2       (1, 28, 28, 128)    SplitAttention would replace it
         conv3_block1_2_bn, _2_relu
         conv3_block1_3_conv     1x1                 (1, 28, 28, 512)    `conv` (ops.py)
         conv3_block1_3_bn                                               `_end_branch`
-        SE or ECA would follow: `apply_attention` (attention.py)
+        layers of SE or ECA would be here: `apply_attention` (attention.py)
     the shortcut: `add_shortcut` (shortcuts.py) projects x, because the shape changes
         conv3_block1_0_conv     1x1, stride 2       (1, 28, 28, 512)
         conv3_block1_0_bn
@@ -40,9 +41,13 @@ from .spatial import ConvolutionPlan, apply_mixer, plain_convolution
 
 @dataclass(frozen=True)
 class Order:
-    """Where a block normalizes ("bn") and activates ("relu"); between two convolutions it does both."""
+    """Where a block has normalization ("bn") and activation ("relu").
 
-    first: tuple[str, ...] = ()     # before the first convolution, and after the last stage
+    Between two convolutions every block has both; the fields say what it has at the other places.
+    """
+
+    # before the first convolution of each block; the same layers follow the last block of the net
+    first: tuple[str, ...] = ()
     last: tuple[str, ...] = ()      # after the last convolution, before the addition
     end: tuple[str, ...] = ()       # after the addition
 
@@ -69,7 +74,7 @@ def build_stages(x: Tensor, spec: Spec, stem_stride: int) -> Tensor:
         The last feature map.
 
     Raises:
-        ArgumentError: if `output_stride` is less than the stem's stride.
+        ArgumentError: if `output_stride` is smaller than the stride of the stem.
     """
     for block in _plan_blocks(spec, stem_stride):
         x = _build_block(x, spec, block)
@@ -81,7 +86,7 @@ def _plan_blocks(spec: Spec, stem_stride: int) -> list[BlockPlan]:
     stride, dilation = stem_stride, 1
     target = spec.output_stride or stride * math.prod(spec.strides)
     if target < stride:
-        raise ArgumentError("output_stride", target, f"at least {stride}, the stride of the stem alone")
+        raise ArgumentError("output_stride", target, f"at least {stride}, the stride of the stem")
 
     plans: list[BlockPlan] = []
     for index, (depth, planes) in enumerate(zip(spec.depths, spec.stages)):
@@ -89,7 +94,7 @@ def _plan_blocks(spec: Spec, stem_stride: int) -> list[BlockPlan]:
         for block_index in range(depth):
             published_stride = spec.strides[index] if block_index == strided_block else 1
             first_dilation, block_stride = dilation, published_stride
-            if stride * published_stride > target:      # dilate the rest of the net instead of striding
+            if stride * published_stride > target:      # from here on the net dilates instead of striding
                 dilation, block_stride = dilation * published_stride, 1
             stride *= block_stride
 
@@ -126,7 +131,7 @@ def _norm_and_act(x: Tensor, spec: Spec, kinds: tuple[str, ...], name: str) -> T
 
 
 def _grouped_branch(x: Tensor, spec: Spec, block: BlockPlan) -> Tensor:
-    """The residual branch of every net except two forms of ResNeXt; groups by grouped convolution."""
+    """The residual branch of all nets but ResNeXt's forms a and b; a grouped convolution makes the groups."""
     *convolutions, last = BLOCKS[spec.block](spec, block)
     for plan in convolutions:
         x = apply_mixer(x, spec, plan)
@@ -134,7 +139,8 @@ def _grouped_branch(x: Tensor, spec: Spec, block: BlockPlan) -> Tensor:
             x = layers.Dropout(spec.block_dropout_rate, name=f"{block.name}_dropout")(x)
 
     has_norm = "bn" in ORDERS[spec.order].last
-    # the normalization starts the branch at zero; without one, the convolution itself does
+    # With zero_init_residual the branch must output zeros at first.  The gamma of its last normalization is
+    # zero; if there is no normalization, the kernel of the last convolution is zero.
     has_zero_kernel = spec.zero_init_residual and (spec.norm == "none" or not has_norm)
     x = conv(x, spec, last.filters, last.kernel, last.name, dilation=last.dilation, normed=has_norm,
              zeros=has_zero_kernel)
@@ -178,7 +184,7 @@ def _build_paths(x: Tensor, spec: Spec, block: BlockPlan) -> list[Tensor]:
 
 
 def _plan_basic_block(spec: Spec, block: BlockPlan) -> list[ConvolutionPlan]:
-    """Plans 3x3, 3x3; the first one strides."""
+    """Plans 3x3, 3x3; the first 3x3 strides."""
     return [
         ConvolutionPlan(f"{block.name}_1", block.planes // spec.reduce_first, 3, stride=block.stride,
                         dilation=block.dilation[0], is_strided=block.is_strided, has_mixer=True,

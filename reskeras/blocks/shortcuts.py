@@ -1,4 +1,4 @@
-"""The shortcut of a block: the axis `shortcut`.
+"""The shortcut of a block: the field `shortcut` of a `Spec`.
 
 For a new kind of shortcut add its word to `CHOICES["shortcut"]` in spec.py, and an entry to `SHORTCUTS` at
 the end of this file.  tests/test_tiny.py then fails until a case in CASES uses it.

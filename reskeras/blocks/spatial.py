@@ -1,4 +1,4 @@
-"""The convolution of a block that mixes positions of the map: the axes `mixer`, `downsample` and `antialias`.
+"""The convolution of a block that mixes positions of the map: `mixer`, `downsample`, `antialias` of a `Spec`.
 
 For a new mixer add its dataclass to spec.py (and to `Mixer`, `SHORTHANDS` and the check in `Spec` there), a
 function here, and an entry to `MIXERS` at the end of this file.  tests/test_tiny.py then fails until a case

@@ -1,4 +1,4 @@
-"""From the image to the first stage: the axes `stem` and `pool`.
+"""From the image to the first stage: the fields `stem` and `pool` of a `Spec`.
 
 For a new stem or pool add its word to `CHOICES` in spec.py and an entry to `STEM_WIDTHS` or `POOLS` here
 (for a stem also its stride in build.py).  tests/test_tiny.py then fails until a case in CASES uses it.

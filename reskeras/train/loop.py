@@ -30,7 +30,7 @@ from .training_config import TrainingConfig
 
 
 class TrainingLoop:
-    """A training run: phases of epochs, each epoch with its validation, log and checkpoint, where asked for.
+    """A training run of one or two phases; each epoch trains, and, if wanted, validates and writes its files.
 
     Args:
         config: what to train.
@@ -38,7 +38,7 @@ class TrainingLoop:
         saved: the arrays and the information of a checkpoint to resume from.
 
     Raises:
-        ValueError: if classifier or checkpoint do not match the data and model, or XLA cannot be used.
+        ValueError: if the checkpoint is of a different model, or XLA was requested and cannot be used.
     """
 
     def __init__(self, config: TrainingConfig, state: TrainState | None = None,
@@ -115,8 +115,8 @@ class TrainingLoop:
         config = self.config
         with config.strategy.scope() if config.strategy else contextlib.nullcontext():
             self.trainer = strategies.distributable(config.model)
-            # the policy decides whether Keras scales the loss; a model made from layers or loaded from a file
-            # has no policy of its own, so it is taken from the first layer with weights
+            # Keras scales the loss if the dtype policy of the model is mixed_float16; a functional or loaded
+            # model does not know its policy, so that of its first layer with weights is taken
             self.trainer.dtype_policy = next(layer.dtype_policy for layer in self._freezer.layers
                                              if layer.weights)
             self._optimizer = make_optimizer(config.training, phase.learning_rate, config.micro_batches)
@@ -134,7 +134,7 @@ class TrainingLoop:
             values_to_minimize = [-a for a in accuracies] or state.history.get("loss", [])
             plateaus = count_plateaus(values_to_minimize, config.training.patience)
             self._optimizer.learning_rate = phase.learning_rate * config.training.decay_factor ** plateaus
-        if state.logs is None:  # otherwise resumed after the training of this epoch, before its validation
+        if state.logs is None:      # a resumed run has logs if it was saved between training and validation
             self._train_epoch(phase)
             if config.validation is not None or (self.is_stop_requested and self.can_save_alone):
                 self.save_checkpoint()
@@ -180,7 +180,7 @@ class TrainingLoop:
 
     def _evaluate(self, validation: ImageDataset) -> dict[str, float]:
         """The results of the validation, as "val_loss" and so on."""
-        # a new dataset for each epoch, so that an unreadable image is counted only once
+        # make a new dataset for each epoch, so that an unreadable image is counted only once
         batches = self._distribute(one_hot_labels(validation.make_epoch(), self.config.classes))
         with validation.explain_errors(), ignore_end_of_data():
             results = self.trainer.evaluate(batches, verbose=0, return_dict=True,
@@ -192,7 +192,7 @@ class TrainingLoop:
         state, config = self.state, self.config
         is_last = state.epoch == phase.epochs.stop - 1
         self.epoch_steps = phase.last_epoch_steps if is_last else config.steps_per_epoch
-        # `take` is needed for a stream, too: one worker may have one batch more than the others
+        # `take` also limits a stream: otherwise one worker could run a batch more than the others, and hang
         data = config.data.make_epoch(state.epoch, state.step).take(self.epoch_steps - state.step)
         return self._distribute(self.timer.record_times(one_hot_labels(data, config.classes)))
 
@@ -207,7 +207,7 @@ class TrainingLoop:
         return float(keras.ops.convert_to_numpy(rate))
 
     def _stop_phase_early(self, phase: Phase) -> bool:
-        """Ends the phase if EarlyStopping stopped it: resets the callback, saves.  Returns: whether it did.
+        """If EarlyStopping stopped the phase: resets it, and saves.  Returns: whether it was EarlyStopping.
 
         Any other callback that stops, such as TerminateOnNaN, stops the whole run.
         """
@@ -266,7 +266,7 @@ class TrainingLoop:
 
     @property
     def is_stop_requested(self) -> bool:
-        """Whether there has been a SIGTERM."""
+        """Whether the process has received a SIGTERM."""
         return self._sigterm.is_requested
 
     @property
