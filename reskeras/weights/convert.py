@@ -27,7 +27,7 @@ from ..errors import make_printable
 from .name_rules import HEAD, IGNORED_VARIABLES, get_pytorch_names, rename_keras_layer
 
 Arrays = Mapping[str, np.ndarray]
-_Tensor = TypeVar("_Tensor")    # an array, or what a file states of it
+_Tensor = TypeVar("_Tensor")    # an array, or a `readers.StoredTensor`, whose values are not read yet
 # PyTorch's axes in Keras' order, by rank: dense kernels, 1-D and 2-D convolutions
 _KERAS_AXES = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
 _MODULE = re.compile(r"conv\d+_block\d+|\w+?(?=_branch)")
@@ -62,9 +62,9 @@ def rename_tensors(model: keras.Model, tensors: Mapping[str, _Tensor]) -> dict[s
                if key.rsplit(".", 1)[-1] not in IGNORED_VARIABLES}
     renamed: dict[str, _Tensor] = {}
     for key, tensor in weights.items():
-        layer, mark, index = key.partition(".#")
+        layer, separator, index = key.partition(".#")
         if not _GROUP_SUM.fullmatch(layer):
-            renamed[rename_keras_layer(layer) + mark + index if mark else key] = tensor
+            renamed[rename_keras_layer(layer) + separator + index if separator else key] = tensor
     return _rename_numbered_layers(model, renamed)
 
 
@@ -79,8 +79,8 @@ def match_tensors(model: keras.Model, arrays: Arrays, source: str,
         random_layers: names of layers that keep their random values.
 
     Returns:
-        A match for every variable of the other layers.  If the net has no classifier, that of the file
-        is not used; all other tensors must be.
+        A match for every variable of the other layers.  Every tensor belongs to a match, with one exception:
+        if the net has no classifier, the classifier of the file is ignored.
 
     Raises:
         ValueError: if they do not match; the message lists variables without a tensor, tensors without a
@@ -115,7 +115,7 @@ def match_tensors(model: keras.Model, arrays: Arrays, source: str,
 
 
 def check_types(matches: Sequence[TensorMatch], source: str) -> None:
-    """Checks that all tensors are real numbers, by their types alone.
+    """Checks that all tensors are real numbers, without their values: by their types.
 
     Args:
         matches: what `match_tensors` returned.
@@ -131,14 +131,16 @@ def check_types(matches: Sequence[TensorMatch], source: str) -> None:
 
 
 def check_values(matches: Sequence[TensorMatch], source: str) -> None:
-    """Checks that all numbers are finite in the type of their variable, in which 1e300 may be infinite.
+    """Checks that all numbers are finite after conversion to the type of their variable.
+
+    For example, 1e300 becomes infinite in float32.
 
     Args:
         matches: what `match_tensors` returned.
         source: the name of the file or checkpoint in an error.
 
     Raises:
-        ValueError: if one is not; the message lists the tensors.
+        ValueError: if a number is not finite; the message lists the tensors.
     """
     bad = []
     for match in matches:
@@ -204,7 +206,7 @@ def _to_keras_axes(array: np.ndarray, shape: tuple[int, ...], is_pytorch: bool) 
 
 
 def _to_variable_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Converts an array in Keras' order, if another kind of layer than ours saved it."""
+    """Reshapes an array in Keras' order that another kind of layer saved, such as Dense for a 1x1 Conv2D."""
     rank = len(shape)
     if array.ndim == 4 and rank == 2 and array.shape[:2] == (1, 1):     # a 1x1 convolution for a dense layer
         return array.reshape(array.shape[2:])
@@ -236,8 +238,8 @@ def _rename_numbered_layers(model: keras.Model, tensors: Mapping[str, _Tensor]) 
             names.update((layer, our_name) for (_, layer), our_name in zip(numbered, ours))
 
     def rename(key: str) -> str:
-        layer, mark, index = key.partition(".#")
-        return names.get(layer, layer) + mark + index
+        layer, separator, index = key.partition(".#")
+        return names.get(layer, layer) + separator + index
 
     return {rename(key): tensor for key, tensor in tensors.items()}
 
@@ -251,11 +253,12 @@ def _list_in_creation_order(model: keras.Model) -> list[Any]:
     position: dict[str, int] = {}
     for i, layer in enumerate(model.layers):
         position.setdefault(_get_module(layer.name), i)
+    # "_9_" sorts the projection after the other layers of its block
     return sorted(model.layers, key=lambda layer: (position[_get_module(layer.name)],
                                                    _PROJECTION.sub(r"\1_9_", layer.name)))
 
 
 def _get_module(layer: str) -> str:
-    """The module or block that a layer is part of; for another layer its name."""
+    """The module or block that a layer is part of; if it is part of none, the layer's own name."""
     match = _MODULE.match(layer)
     return match[0] if match else layer

@@ -1,6 +1,7 @@
-"""Downloads a URL to a file in one attempt, which continues an earlier one; bounds what a server can cause.
+"""Makes one attempt to download a URL to a file, and continues an unfinished file.
 
-What comes from a server is compared with what was asked, and a `TransferLimit` bounds bytes and seconds.
+A server may be faulty or hostile.  Its answer is compared with the request, and a `TransferLimit` limits the
+bytes and the seconds of a download.
 """
 from __future__ import annotations
 
@@ -29,11 +30,11 @@ _Result = TypeVar("_Result")
 
 
 class DownloadInterrupted(ConnectionError):
-    """The connection ended before the file did, or its rest cannot be appended: another attempt may help."""
+    """The connection ended too early, or an unfinished file cannot be continued: a new attempt may help."""
 
 
 class DownloadRefused(OSError):
-    """What the server sends cannot be the file, so another attempt would not help."""
+    """What the server sends cannot be the file, or takes too long: a new attempt would not help."""
 
 
 class TransferLimit:
@@ -41,7 +42,7 @@ class TransferLimit:
 
     Args:
         max_bytes: the largest plausible size of the file.
-        seconds: for `run`.
+        seconds: how long `run` waits.
     """
 
     def __init__(self, max_bytes: int, seconds: float):
@@ -52,10 +53,10 @@ class TransferLimit:
         """Checks the size of a file that is being received.
 
         Raises:
-            DownloadRefused: if the file is larger than plausible, or nobody waits for it any more.
+            DownloadRefused: if the file is larger than plausible, or `run` has stopped waiting.
         """
         if self.is_stopped:
-            raise DownloadRefused("nobody waits for it any more")
+            raise DownloadRefused("the download was stopped, because it took too long or was interrupted")
         if size > self.max_bytes:
             raise DownloadRefused(f"the server sends {size:,} bytes or more; a file of this net has at most "
                                   f"{self.max_bytes:,}")
@@ -63,8 +64,8 @@ class TransferLimit:
     def run(self, download: Callable[[], _Result]) -> _Result:
         """Returns `download()`, which must call `check` before it writes.
 
-        It runs in a thread: no library bounds the sum of the times for the name's look-up, the headers and
-        every single byte.
+        It runs in a thread, because the libraries limit only the time of single steps (the connection, the
+        headers, one piece of data), not the time of the whole download.
 
         Raises:
             DownloadRefused: if it takes too long.
@@ -75,36 +76,36 @@ class TransferLimit:
         def work() -> None:
             try:
                 future.set_result(download())
-            except BaseException as error:      # it is raised where it is waited for
+            except BaseException as error:      # `future.result()` raises it again in the caller's thread
                 future.set_exception(error)
         # a daemon, so that a thread that hangs does not keep Python from ending
         threading.Thread(target=work, daemon=True).start()
         try:
             wait([future], timeout=self.seconds)
         finally:
-            self.is_stopped = True      # also after Ctrl-C
+            self.is_stopped = True      # also after Ctrl-C: the thread must stop to write
         if not future.done():
-            raise DownloadRefused(f"it takes longer than {self.seconds:.0f} seconds; what came is kept, so "
-                                  "call again to continue")
+            raise DownloadRefused(f"it takes longer than {self.seconds:.0f} seconds; the bytes that came are "
+                                  "kept, so call again to continue")
         return future.result()
 
 
 def download_file(url: str, part: pathlib.Path, name: str, limit: TransferLimit) -> None:
-    """Downloads the part of a URL's file that `part` does not have yet.
+    """Downloads those bytes of a URL's file that `part` does not have yet.
 
-    If the server says that its file is still the same one (If-Range), an unfinished `part` is continued;
-    otherwise the download starts from the beginning.  The server's identifier of this version of the file is
-    kept beside `part`.
+    An unfinished `part` is continued if the server says that its file has not changed (If-Range); otherwise
+    the download starts from the beginning.  The server's identifier of this version of the file is kept
+    beside `part`.
 
     Args:
         url: the URL of the file.
-        part: the unfinished file, or the path of a file to create; complete on return.
+        part: the path of the unfinished file, or of a file to create; complete on return.
         name: name for the progress bar, which is shown only in a terminal.
-        limit: how much may come.
+        limit: how many bytes and seconds the download may take.
 
     Raises:
         requests.RequestException: if the server answers with an error, or does not answer.
-        DownloadInterrupted: if the connection ended too early, or the rest is of another file.
+        DownloadInterrupted: if the connection ended too early, or the rest is of a different file.
         DownloadRefused: if what comes cannot be the file; `part` is deleted.
     """
     from tqdm import tqdm
@@ -131,7 +132,7 @@ def download_file(url: str, part: pathlib.Path, name: str, limit: TransferLimit)
                     file.write(piece)
                     progress.update(len(piece))
     except DownloadRefused:
-        if not limit.is_stopped:        # otherwise what came is right, as far as it goes
+        if not limit.is_stopped:        # after a stop the bytes are good; the next attempt continues
             part.unlink(missing_ok=True)
             version_file.unlink(missing_ok=True)
         raise
@@ -145,13 +146,16 @@ def _open_url(url: str, headers: Mapping[str, str]) -> requests.Response:
     """The answer to a GET, after redirects.
 
     Raises:
-        DownloadRefused: for too many redirects, or one to another scheme.
+        DownloadRefused: for too many redirects, or a redirect from https to a different scheme.
     """
     import requests
 
     class Session(requests.Session):
         def get_redirect_target(self, resp: requests.Response) -> None:
-            """Knows of no redirects: requests would read their bodies, and follow one from https to http."""
+            """Tells requests that no answer is a redirect; `_open_url` follows redirects itself.
+
+            requests would read the body of a redirect, of any size, and follow one from https to http.
+            """
 
     for _ in range(REDIRECTS + 1):
         with Session() as session:
@@ -168,22 +172,23 @@ def _open_url(url: str, headers: Mapping[str, str]) -> requests.Response:
 
 def _check_answer(response: requests.Response, start: int, version: str,
                   version_file: pathlib.Path) -> tuple[int, int | None]:
-    """Compares the headers of an answer with what was asked, and notes the version of the file that comes.
+    """Compares the headers of an answer with the request, and saves which version of the file comes.
 
     Args:
         response: the answer.
         start: the first byte that was asked for.
-        version: the identifier of the file that `start` bytes are there of.
+        version: the server's identifier of the file version that our first `start` bytes are of.
         version_file: where the identifier is kept.
 
     Returns:
-        The first byte that comes, and the size of the whole file, None if the server does not say it.
+        The number of the first byte that comes, and the size of the whole file (None if the server does not
+        say it).
     """
     status = response.status_code
     if status != 416:
         response.raise_for_status()
     encoding = response.headers.get("Content-Encoding", "") or "identity"
-    if encoding.lower() != "identity":      # unpacked, it could have any size
+    if encoding.lower() != "identity":      # a packed file could have any size after unpacking
         raise DownloadRefused(f"the server sends the file packed as {encoding}, though it was asked not to")
 
     new_version = _get_version(response.headers)
@@ -203,13 +208,15 @@ def _check_answer(response: requests.Response, start: int, version: str,
                 new_version in ("", version)):
             return start, total
 
-    # it is not the file that was begun: the next attempt asks for all of it
+    # the rest is of a different file than our first bytes: the next attempt asks for the whole file
     version_file.unlink(missing_ok=True)
     if status == 416:
-        raise DownloadInterrupted(f"{response.url} has no byte {start}")
+        raise DownloadInterrupted(f"the file at {response.url} is shorter than the {start:,} bytes that were "
+                                  "already downloaded")
     if status == 206:
-        raise DownloadInterrupted(f"asked for the bytes from {start} on of {version or 'the file'}, the "
-                                  f"server sends {content_range or 'a part'} of {new_version or 'a file'}")
+        raise DownloadInterrupted(
+            f"cannot continue the download: asked for the bytes from {start} on (version {version!r}), but "
+            f"the server sends {content_range or 'other bytes'} (version {new_version!r})")
     raise DownloadRefused(f"the server answers with the status {status}")
 
 
@@ -218,14 +225,14 @@ def _to_number(text: str | None) -> int | None:
 
 
 def _get_version(headers: Mapping[str, str]) -> str:
-    """The server's identifier of this version of its file; a weak tag does not promise equal bytes."""
+    """The server's identifier of this version of its file; not a weak ETag, which allows different bytes."""
     etag = headers.get("ETag", "")
     value = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
     return value if _is_header(value) else ""
 
 
 def _read_version(version_file: pathlib.Path) -> str:
-    """What `_check_answer` noted; "" if there is nothing that can be sent in a header."""
+    """The version that `_check_answer` saved; "" if there is none that can be sent in a header."""
     try:
         value = read_text(version_file, max_bytes=1000)
     except (OSError, ValueError):
@@ -238,7 +245,10 @@ def _is_header(value: str) -> bool:
 
 
 def make_hub_progress(limit: TransferLimit) -> type[Any]:
-    """A progress bar for the hub's library, which reports every piece to it before writing the piece."""
+    """A progress bar for huggingface_hub, which calls its `update` for each piece before writing the piece.
+
+    So the bar can check the size of the file.
+    """
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
     base: Any = tqdm
 
@@ -267,8 +277,7 @@ def count_attempts(causes: list[BaseException], is_hub: bool) -> int:
 
     Args:
         causes: the error and its causes, see `iterate_causes`.
-        is_hub: whether the hub's library downloaded.  It retries in each of our attempts, except in versions
-            before 1.
+        is_hub: whether huggingface_hub downloaded.  From its version 1 on it retries in each of our attempts.
     """
     answers: Iterator[Any] = (getattr(error, "response", None) for error in causes)
     status = next((answer.status_code for answer in answers if answer is not None), None)

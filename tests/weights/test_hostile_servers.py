@@ -155,7 +155,7 @@ def test_a_slow_body(served, short, capsys, monkeypatch, name, path):
     served.faults[path] = [("answer", 200, {"Content-Length": "9999999", "ETag": '"a"'}, drip(bytes(5000)))]
     start = time.monotonic()
     line = refuse(capsys, name)
-    assert "it takes longer than 1 seconds; what came is kept, so call again to continue" in line
+    assert "it takes longer than 1 seconds; the bytes that came are kept, so call again to continue" in line
     assert time.monotonic() - start < 3
     get(name)
 
