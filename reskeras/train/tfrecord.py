@@ -118,7 +118,7 @@ def _scan_files(files: list[str]) -> tuple[SourcePart, ...]:
     try:
         for file, (images, lowest, highest) in zip(files, data.as_numpy_iterator()):
             parts.append(SourcePart(file, int(images), int(lowest), int(highest)))
-    except tf.errors.OpError as error:      # of the first file that has no result
+    except (tf.errors.OpError, UnicodeDecodeError) as error:    # of the first file that has no result
         raise ValueError(f"{files[len(parts)]}: it has records that are damaged, or are not images with a "
                          f"label ({explain_tensorflow_error(error)})") from error
     return tuple(parts)

@@ -223,7 +223,7 @@ def test_damaged_files_end_in_one_line_with_the_files_name(tmp_path, capsys):
 
 @pytest.mark.parametrize("record", [
     make_record(None), make_record(b"1", kind="bytes_list"), make_record(1.0, kind="float_list"),
-    b"no example", b""])
+    b"no example", b"\xef\xf0\x1b no text", b""])
 def test_records_of_another_kind(tmp_path, record):
     with tf.io.TFRecordWriter(str(tmp_path / "train-0")) as writer:
         writer.write(make_record(0))
