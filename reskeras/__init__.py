@@ -30,11 +30,15 @@ _PUBLIC = {
     "Spec": "spec", "InceptionSpec": "spec", "SE": "spec", "ECA": "spec", "SK": "spec",
     "SplitAttention": "spec", "variant": "builder",
 }
+# Modules of keras.applications whose nets are here too: `from reskeras.resnet50 import preprocess_input`
+_KERAS_MODULES = ("resnet", "resnet50", "resnet_v2", "inception_resnet_v2")
 
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(_import(_PUBLIC[name]), name)
+    if name in _KERAS_MODULES:
+        return _import(name)
     if name == "__all__":
         return __dir__()
     if name.startswith("_"):        # Python and its tools ask for many of these

@@ -5,6 +5,10 @@ from typing import Any
 
 import keras
 
+from . import resnet as resnet
+from . import resnet50 as resnet50
+from . import resnet_v2 as resnet_v2
+from . import inception_resnet_v2 as inception_resnet_v2
 from .backbone import features as features
 from .build import load as load, save as save
 from .builder import variant as variant

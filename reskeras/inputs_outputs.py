@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from .build import load
+from .errors import ArgumentError
 from .images.labels import decode_scores, list_label_sets
 from .images.preprocessing import Preprocessing
 from .model_metadata import EXAMPLE, ModelMetadata, get_metadata, resolve_preprocessing
@@ -49,26 +50,38 @@ def get_preprocessing(model: str | os.PathLike[str] | keras.Model | Checkpoint |
     return preprocessing.for_input_shape(tuple(model.input_shape[1:]), test)
 
 
-def preprocess_input(x: Any, model: str | os.PathLike[str] | keras.Model | Checkpoint | Preprocessing) -> Any:
+_KINDS = ("there are three kinds: BGR minus ImageNet's mean, reskeras.resnet50.preprocess_input(x), for "
+          "ResNet50; from -1 to 1, reskeras.resnet_v2.preprocess_input(x), for ResNet50V2; and each color "
+          f"minus its mean, divided by its deviation, reskeras.preprocess_input(x, {EXAMPLE}), for most nets "
+          "of timm and torchvision")
+
+
+def preprocess_input(x: Any, model: str | os.PathLike[str] | keras.Model | Checkpoint | Preprocessing | None
+                     = None) -> Any:
     """Scales pixels as a model's weights expect, like the functions of that name in `keras.applications`.
 
-    The images must have the model's size already; `get_preprocessing` also reads files and resizes.
+    Those of one module of `keras.applications` are in the module of that name: `reskeras.resnet50`,
+    `reskeras.resnet_v2` ...; they need no model.  The images must have the model's size
+    already; `get_preprocessing` also reads files and resizes.
 
     Args:
         x: an RGB image (height, width, 3) or a batch of them, pixels in 0..255: an array or a tensor.  A
             model of gray images takes one channel.
-        model: as in `get_preprocessing`.
+        model: as in `get_preprocessing`.  It must be given, because nets differ in how they scale pixels.
 
     Returns:
         The scaled pixels in float32, of the same kind and shape as `x`; unscaled for a model that scales them
         itself.
 
     Raises:
+        ArgumentError: without a model.
         ValueError: for a wrong number of channels, or if the model has no known preprocessing.
 
     Example:
         >>> scores = model.predict(reskeras.preprocess_input(images, model))
     """
+    if model is None:
+        raise ArgumentError("model", None, "the net or checkpoint that the pixels are for", hint=_KINDS)
     preprocessing = get_preprocessing(model)
     channels = len(preprocessing.mean)
     x = np.asarray(x, "float32") if isinstance(x, (np.ndarray, list)) else keras.ops.cast(x, "float32")

@@ -42,7 +42,9 @@ def make_stub():
     aliases = [f"{alias} = {annotation}" for annotation, alias in ALIASES.items()]
     builders = {builder: variants.VARIANTS[name] for builder, name in sorted(catalog.list_builders().items())}
     definitions = [_function(name, function) for name, function in {**functions, **builders}.items()]
-    return "\n".join([HEADER + "\n".join(imports), "", "__version__: str", *aliases, "", *definitions])
+    keras_modules = [f"from . import {name} as {name}" for name in reskeras._KERAS_MODULES]
+    return "\n".join([HEADER + "\n".join(keras_modules + imports), "", "__version__: str", *aliases, "",
+                      *definitions])
 
 
 def _wrap_import(module, names):
