@@ -1,7 +1,8 @@
-"""Reads files that may be damaged or made to harm: regular files alone, and never more than was asked for.
+"""Reads files that may be damaged or made to harm: only regular files, and never more than was asked for.
 
-`open_regular_file`, `read_bytes` and `read_text` open no folder, pipe or device.  `open_zip` and `open_npz`
-look at the sizes that the members of a zip file state before they inflate one.
+`open_regular_file`, `read_bytes` and `read_text` refuse folders, pipes and devices.  A *member* is a file
+inside a zip file.  The directory of the zip file has the size of every member before it was compressed;
+`open_zip` and `open_npz` check these sizes before a member is unpacked.
 """
 from __future__ import annotations
 
@@ -18,14 +19,14 @@ Path = str | os.PathLike[str]
 
 # What fits one buffer of TFLite and of protocol buffers
 MAX_BYTES = 2 ** 31
-# By default the members of a zip file have at most the larger of 1 GiB and 100 times the file's bytes
+# By default all members of a zip file together may have 1 GiB, or 100 times the file's bytes if that is more
 _MIN_ZIP_LIMIT, _MAX_INFLATION = 2 ** 30, 100
 _MAX_MEMBERS = 2 ** 16
-# bzip2 and LZMA, which zipfile reads too, inflate a few bytes to gigabytes in one step
+# Not bzip2 and LZMA, which zipfile could read too: they unpack a few bytes to gigabytes in one step
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _IS_ENCRYPTED = 1       # a bit of ZipInfo.flag_bits
-_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device",
-          stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
+_FILE_TYPES = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device",
+               stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
 
 
 def open_regular_file(path: Path) -> IO[bytes]:
@@ -44,9 +45,9 @@ def open_regular_file(path: Path) -> IO[bytes]:
         ValueError: for a folder, a pipe, a device or a socket.
         OSError: if it cannot be opened.
     """
-    # before it is opened, because opening changes the state of some devices
+    # check before the file is opened, because opening changes the state of some devices
     _check_regular(path, os.stat(path).st_mode)
-    # without waiting, in case that another process has made a pipe of it in between
+    # open without waiting: another process may have put a pipe in its place since the check
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         _check_regular(path, os.fstat(descriptor).st_mode)
@@ -58,8 +59,8 @@ def open_regular_file(path: Path) -> IO[bytes]:
 
 def _check_regular(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
-        raise ValueError(f"{os.fspath(path)} is {kind}; expected a regular file")
+        file_type = _FILE_TYPES.get(stat.S_IFMT(mode), "of an unknown kind")
+        raise ValueError(f"{os.fspath(path)} is {file_type}; expected a regular file")
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
@@ -106,9 +107,9 @@ def read_text(path: Path, max_bytes: int = 2 ** 26) -> str:
 
 @contextlib.contextmanager
 def open_zip(path: Path, kind: str = "a zip file", max_bytes: int | None = None) -> Iterator[zipfile.ZipFile]:
-    """Opens a zip file to read, if the sizes that its members state are plausible.
+    """Opens a zip file to read, if the sizes in its directory are plausible.
 
-    Members are read by `read_member`: `ZipFile.read` may inflate 2 GB of a member that states a smaller size.
+    Read members by `read_member`: `ZipFile.read` may unpack 2 GB even if the directory says a smaller size.
 
     Args:
         path: a regular file.
@@ -117,13 +118,13 @@ def open_zip(path: Path, kind: str = "a zip file", max_bytes: int | None = None)
             more.
 
     Returns:
-        A context: the open file.  All errors of libraries inside the block become ValueErrors that name the
-        file.
+        A context manager, which gives the open file.  All errors that libraries raise inside the block become
+        ValueErrors that name the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: for a damaged file, members that are too large, encrypted, of equal names, or compressed
-            by another method than Deflate; a folder, a pipe or a device.
+            by a different method than Deflate; a folder, a pipe or a device.
         OSError: if it cannot be read.
     """
     with (open_regular_file(path) as file, name_damaged_file(path, kind),
@@ -133,7 +134,7 @@ def open_zip(path: Path, kind: str = "a zip file", max_bytes: int | None = None)
 
 
 def check_members(members: list[zipfile.ZipInfo], file_size: int, max_bytes: int | None = None) -> None:
-    """Checks what the members of a zip file state, as `open_zip` does; for a zip file inside another.
+    """Checks the directory of a zip file as `open_zip` does; needed for a zip file inside a zip file.
 
     Args:
         members: what `ZipFile.infolist` returns.
@@ -141,8 +142,8 @@ def check_members(members: list[zipfile.ZipInfo], file_size: int, max_bytes: int
         max_bytes: as for `open_zip`.
 
     Raises:
-        ValueError: for members that are too large, too many, encrypted, of equal names, or compressed by
-            another method than Deflate.
+        ValueError: for members that are too large, too many, encrypted, of equal names, or compressed by a
+            different method than Deflate.
     """
     if max_bytes is None:
         max_bytes = max(_MIN_ZIP_LIMIT, _MAX_INFLATION * file_size)
@@ -152,7 +153,7 @@ def check_members(members: list[zipfile.ZipInfo], file_size: int, max_bytes: int
         raise ValueError("two of its members have the same name")
     for member in members:
         if member.compress_type not in _ZIP_METHODS or member.flag_bits & _IS_ENCRYPTED:
-            raise ValueError(f"{member.filename!r} is encrypted, or compressed by another method than "
+            raise ValueError(f"{member.filename!r} is encrypted, or compressed by a different method than "
                              "Deflate")
     total = sum(member.file_size for member in members)
     if total > max_bytes:
@@ -160,37 +161,37 @@ def check_members(members: list[zipfile.ZipInfo], file_size: int, max_bytes: int
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Reads a member of a zip file, never more than the size that it states.
+    """Reads a member of a zip file, never more than its size in the zip file's directory.
 
     Args:
         archive: what `open_zip` gives.
         name: the member.
 
     Raises:
-        ValueError: if there is no such member, or it has another size than it states.
+        ValueError: if there is no such member, or its size is not that in the directory.
         zipfile.BadZipFile, zlib.error, EOFError: for a damaged member; `open_zip` makes ValueErrors of them.
     """
     if name not in archive.namelist():
         raise ValueError(f"it has no member {name!r}")
     size = archive.getinfo(name).file_size
     with archive.open(name) as member:
-        data = member.read(size)        # in small steps; without a size it inflates as much as it can
+        data = member.read(size)        # zipfile stops at this size; without a size it would unpack all
     if len(data) != size:
-        raise ValueError(f"{name!r} has {len(data):,} bytes, but states {size:,}")
+        raise ValueError(f"{name!r} has {len(data):,} bytes; the zip file's directory says {size:,}")
     return data
 
 
 @contextlib.contextmanager
 def open_npz(path: Path, max_bytes: int | None = None) -> Iterator[Any]:
-    """Opens an .npz file to read, if the sizes that its arrays state are plausible.
+    """Opens an .npz file to read, if the sizes that are written in it are plausible.
 
     Args:
         path: a regular file.
         max_bytes: as for `open_zip`.
 
     Returns:
-        A context: NumPy's `NpzFile`, a mapping that reads an array when it is looked up.  All errors inside
-        the block become ValueErrors that name the file.
+        A context manager, which gives NumPy's `NpzFile`: a mapping that reads an array when it is looked up.
+        All errors inside the block become ValueErrors that name the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -213,7 +214,7 @@ def open_npz(path: Path, max_bytes: int | None = None) -> Iterator[Any]:
 
 
 def read_array_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], Any]:
-    """Reads what an array in an .npz file states.
+    """Reads the header of an array in an .npz file.
 
     Args:
         archive: what `open_zip` gives.
@@ -223,17 +224,17 @@ def read_array_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, .
         The shape and the NumPy dtype.
 
     Raises:
-        ValueError: for another kind of member, an array of Python objects, or one whose size is not that of
-            the member.
+        ValueError: for a member that is not an array, an array of Python objects, or an array whose shape and
+            type need more or fewer bytes than the member has.
     """
     import numpy as np
     with archive.open(name) as stream:
-        if np.lib.format.read_magic(stream) != (1, 0):      # the header of later versions may have 4 GB
+        if np.lib.format.read_magic(stream) != (1, 0):      # a header of a later version may have 4 GB
             raise ValueError(f"{name!r} is not a plain array")
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
         size = stream.tell() + dtype.itemsize * math.prod(shape)
     if dtype.hasobject:
         raise ValueError(f"{name!r} has Python objects, not numbers")
     if size != archive.getinfo(name).file_size:
-        raise ValueError(f"{name!r} states the shape {shape} of {dtype}, but has another size")
+        raise ValueError(f"the header of {name!r} says shape {shape} of {dtype}, but its size is different")
     return shape, dtype

@@ -77,7 +77,7 @@ def make_attacks(folder):
     attacks = {
         "empty": ({}, "x is not a file in the archive"), "bzip2": ({"x.npy": zeros}, "method than Deflate"),
         "lzma": ({"x.npy": zeros}, "method than Deflate"),
-        "header": ({"x.npy": lie}, r"states the shape \(9999,\)"),
+        "header": ({"x.npy": lie}, r"says shape \(9999,\)"),
         "huge": ({"x.npy": make_array((10 ** 15,))}, "another size"),
         "negative": ({"x.npy": make_array((-1000,))}, "another size"),
         "twice negative": ({"x.npy": make_array((-1, -1000))}, "cannot be read"),

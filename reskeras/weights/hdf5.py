@@ -1,7 +1,7 @@
 """Opens HDF5 files whose objects are all inside the file, so that reading one opens no other file.
 
 HDF5 can take the bytes of a data set from another file (external storage, virtual data sets, external links).
-A file of unknown origin could so show any file of this machine, or wait for ever at a pipe.
+In this way a file from a stranger could read any file of this machine, or wait for ever for a pipe.
 """
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from ..file_reading import Path, open_regular_file
 
 # What compresses a data set, in the order in which h5py and h5repack apply it
 _FILTERS = (h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE, h5z.FILTER_FLETCHER32)
-_MIN_CHUNK_LIMIT = 2 ** 24      # bytes
+# A chunk has at most so many bytes, or as many as its data set if that is larger
+_MIN_CHUNK_LIMIT = 2 ** 24
 _MAX_CHUNKS = 2 ** 16           # of a data set
-_MAX_TEXT = 2 ** 29             # bytes of an attribute
+_MAX_TEXT = 2 ** 29             # bytes of all texts of an attribute
 _MAX_OBJECTS = 2 ** 17          # of a file: ten times what a net of a thousand layers and its optimizer have
 
 
 @contextlib.contextmanager
 def open_hdf5(source: Path | IO[bytes], name: str = "") -> Iterator[h5py.File]:
-    """Opens an HDF5 file to read, after a check of all that it contains.
+    """Opens an HDF5 file to read, after it has checked everything in the file.
 
     It may contain groups, data sets of numbers, and attributes of numbers and texts.  Every object has
     one name, and none is a link to another file or to another object.
@@ -40,12 +41,12 @@ def open_hdf5(source: Path | IO[bytes], name: str = "") -> Iterator[h5py.File]:
         name: what an error calls a stream.
 
     Returns:
-        A context: the open file.  All errors of libraries inside the block become ValueErrors that name the
-        file.
+        A context manager, which gives the open file.  All errors that libraries raise inside the block become
+        ValueErrors that name the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for a damaged file, or one that contains something else; a folder, a pipe or a device.
+        ValueError: for a damaged file, or a file that contains something else; a folder, a pipe or a device.
         OSError: if it cannot be read.
     """
     with contextlib.ExitStack() as stack:
@@ -55,12 +56,15 @@ def open_hdf5(source: Path | IO[bytes], name: str = "") -> Iterator[h5py.File]:
             stream = source
         stack.enter_context(name_damaged_file(name, "an HDF5 file"))
         file = stack.enter_context(h5py.File(stream, "r"))
-        _check_objects(file, _Texts(stream))
+        _check_objects(file, _TextLimit(stream))
         yield file
 
 
-def _check_objects(file: h5py.File, texts: _Texts) -> None:
-    """Raises: ValueError for the first object that is not plain; nothing is opened before it is checked."""
+def _check_objects(file: h5py.File, texts: _TextLimit) -> None:
+    """Raises: ValueError for the first object that `open_hdf5` does not allow.
+
+    Every object is checked before it is opened.
+    """
     root = h5o.open(file.id, b"/")
     seen = {h5o.get_info(root).addr}
     waiting = [("", root)]
@@ -86,54 +90,56 @@ def _check_objects(file: h5py.File, texts: _Texts) -> None:
                 raise ValueError(f"{name} is neither a group nor a data set")
 
 
-def _check_dataset(name: str, dataset: Any, texts: _Texts) -> None:
-    plan = dataset.get_create_plist()
-    # before its shape: HDF5 opens other files to find that of a virtual data set
-    if plan.get_layout() == h5d.VIRTUAL or plan.get_external_count():
+def _check_dataset(name: str, dataset: Any, texts: _TextLimit) -> None:
+    properties = dataset.get_create_plist()
+    # check this before the shape is read: for the shape of a virtual data set HDF5 opens other files
+    if properties.get_layout() == h5d.VIRTUAL or properties.get_external_count():
         raise ValueError(f"the bytes of {name} are in another file")
     if not _is_number(dataset.get_type()):
         raise ValueError(f"{name} does not consist of numbers")
     _check_attributes(name, dataset, texts)
-    if plan.get_layout() == h5d.CHUNKED:
-        _check_chunks(name, dataset, plan)
+    if properties.get_layout() == h5d.CHUNKED:
+        _check_chunks(name, dataset, properties)
 
 
-def _is_number(kind: Any) -> bool:
+def _is_number(hdf5_type: Any) -> bool:
     """Whether a type of HDF5 is a number; h5py saves bool as an enumeration, bfloat16 as opaque bytes."""
-    if isinstance(kind, h5t.TypeEnumID):
-        return bool(kind.dtype.kind == "b")
-    is_bfloat16 = isinstance(kind, h5t.TypeOpaqueID) and kind.get_size() == 2
-    return is_bfloat16 or isinstance(kind, (h5t.TypeIntegerID, h5t.TypeFloatID))
+    if isinstance(hdf5_type, h5t.TypeEnumID):
+        return bool(hdf5_type.dtype.kind == "b")
+    is_bfloat16 = isinstance(hdf5_type, h5t.TypeOpaqueID) and hdf5_type.get_size() == 2
+    return is_bfloat16 or isinstance(hdf5_type, (h5t.TypeIntegerID, h5t.TypeFloatID))
 
 
-def _check_attributes(name: str, item: Any, texts: _Texts) -> None:
+def _check_attributes(name: str, item: Any, texts: _TextLimit) -> None:
     """Raises: ValueError for an attribute that could be larger in memory than in the file."""
-    labels: list[bytes] = []
-    h5a.iterate(item, labels.append)        # once: HDF5 sorts them all to find one by its number
-    for label in labels:
-        attribute = h5a.open(item, label)
-        kind = attribute.get_type()
-        if isinstance(kind, h5t.TypeStringID):
-            if kind.is_variable_str() and not texts.is_bounded(math.prod(attribute.shape or ())):
-                raise ValueError(f"the texts of the attribute {label.decode('utf-8', 'replace')} of {name} "
+    keys: list[bytes] = []
+    h5a.iterate(item, keys.append)      # all names at once: HDF5 would sort them again for each index
+    for key in keys:
+        attribute = h5a.open(item, key)
+        hdf5_type = attribute.get_type()
+        if isinstance(hdf5_type, h5t.TypeStringID):
+            if hdf5_type.is_variable_str() and not texts.has_room_for(math.prod(attribute.shape or ())):
+                raise ValueError(f"the texts of the attribute {key.decode('utf-8', 'replace')} of {name} "
                                  f"can have more than {_MAX_TEXT:,} bytes")
-        elif not _is_number(kind):
-            raise ValueError(f"the attribute {label.decode('utf-8', 'replace')} of {name} is neither numbers "
+        elif not _is_number(hdf5_type):
+            raise ValueError(f"the attribute {key.decode('utf-8', 'replace')} of {name} is neither numbers "
                              "nor texts")
 
 
-class _Texts:
-    """Bounds texts of variable length, which are in "global heaps": many can be the same megabytes of a file.
+class _TextLimit:
+    """Limits the size of texts of variable length.
 
-    HDF5 copies each, and says their sizes only then.
+    HDF5 keeps such texts in "global heaps" of the file.  Many texts can be the same megabytes of a heap, so a
+    small file can need much memory.  HDF5 tells the size of a text only after it has copied the text, so an
+    upper limit of the size is used here: the size of the largest heap.
     """
 
     def __init__(self, stream: IO[bytes]):
         self._stream = stream
         self._file_size = stream.seek(0, io.SEEK_END)
 
-    def is_bounded(self, count: int) -> bool:
-        """Whether so many texts have at most _MAX_TEXT bytes, even if all are the largest of the file."""
+    def has_room_for(self, count: int) -> bool:
+        """Whether `count` texts have at most _MAX_TEXT bytes, if each has the size of the largest heap."""
         return count * self._file_size <= _MAX_TEXT or count * self._largest_heap <= _MAX_TEXT
 
     @functools.cached_property
@@ -149,16 +155,16 @@ class _Texts:
         return largest
 
 
-def _check_chunks(name: str, dataset: Any, plan: Any) -> None:
-    """Checks that a data set has few chunks, and none that inflates to more than a chunk.
+def _check_chunks(name: str, dataset: Any, properties: Any) -> None:
+    """Checks that a data set has few chunks, and that no compressed chunk unpacks to more than its size.
 
-    HDF5 itself has no bound.
+    HDF5 itself has no limit.
     """
-    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+    filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
     if filters != [f for f in _FILTERS if f in filters]:
-        raise ValueError(f"{name} is compressed by another filter than gzip")
+        raise ValueError(f"{name} is compressed by a different method than gzip")
     itemsize = dataset.get_type().get_size()
-    size = math.prod(plan.get_chunk()) * itemsize
+    size = math.prod(properties.get_chunk()) * itemsize
     if size > max(math.prod(dataset.shape) * itemsize, _MIN_CHUNK_LIMIT):
         raise ValueError(f"{name} has chunks of {size:,} bytes, which is more than its own size")
     count = dataset.get_num_chunks()
@@ -175,7 +181,8 @@ def _check_chunks(name: str, dataset: Any, plan: Any) -> None:
         if not chunk.filter_mask & is_skipped:
             # gzip adds at most a thousandth to what it cannot compress
             if chunk.size > size + size // 1000 + 1024:
-                raise ValueError(f"{name} has a chunk of {chunk.size:,} bytes for {size:,}")
+                raise ValueError(f"{name} has a compressed chunk of {chunk.size:,} bytes; a whole chunk has "
+                                 f"only {size:,} bytes")
             data = dataset.read_direct_chunk(chunk.chunk_offset)[1]
             if len(zlib.decompressobj().decompress(data, size + 1)) != size:
-                raise ValueError(f"{name} has a chunk that does not inflate to {size:,} bytes")
+                raise ValueError(f"{name} has a chunk that does not unpack to {size:,} bytes")

@@ -135,9 +135,9 @@ ATTACKS = {
     **dict.fromkeys([add_texts, add_fixed_texts, add_ragged, add_references, add_compound, add_complex,
                      add_enum, add_subarray],
                     "/x does not consist of numbers"),
-    add_committed_type: "/x is neither a group", add_lzf: "/x is compressed by another filter than gzip",
+    add_committed_type: "/x is neither a group", add_lzf: "/x is compressed by a different method than gzip",
     add_huge_chunk: "/x has chunks of 536,870,912 bytes",
-    add_bomb_in_chunk: "/x has a chunk that does not inflate to 120 bytes",
+    add_bomb_in_chunk: "/x has a chunk that does not unpack to 120 bytes",
     add_many_texts: "the texts of the attribute texts of / can have more than",
     add_object_attribute: "the attribute x of / is neither",
 }

@@ -181,7 +181,7 @@ def test_a_bomb_inside_of_a_keras_file(tmp_path):
         archive.writestr("config.json", "{}")
         archive.writestr("metadata.json", "{}")
         archive.writestr("model.weights.npz", weights.getvalue())
-    with pytest.raises(ValueError, match=r"a.keras .*compressed by another method than Deflate"):
+    with pytest.raises(ValueError, match=r"a.keras .*compressed by a different method than Deflate"):
         reskeras.load(tmp_path / "a.keras")
 
 
@@ -275,7 +275,8 @@ H5_ATTACKS = {
     virtual: "the bytes of /layers/dense/vars/1 are in another file",
     soft_link: "/layers/dense/vars/1 is a link",
     huge: "predictions.bias (10,) and predictions.#1 (1000000000000,)",
-    chunk_bomb: "has a chunk of 48,610 bytes for 40", large_chunk: "which is more than its own size",
+    chunk_bomb: "has a compressed chunk of 48,610 bytes; a whole chunk has only 40",
+    large_chunk: "which is more than its own size",
     ragged: "does not consist of numbers", cycle: "is an object that has two names",
     long_name: "has more than 1000 letters",
     many_names: "twice", many_spellings: "lists /x/w twice",
