@@ -31,11 +31,8 @@ from .inputs_outputs import (
     get_preprocessing as get_preprocessing,
     preprocess_input as preprocess_input,
 )
-from .model_metadata import (
-    ModelMetadata as ModelMetadata,
-    get_metadata as get_metadata,
-    set_metadata as set_metadata,
-)
+from .model_metadata import ModelMetadata as ModelMetadata, get_metadata as get_metadata
+from .model_with_metadata import set_metadata as set_metadata
 from .spec import (
     ECA as ECA,
     InceptionSpec as InceptionSpec,

@@ -15,7 +15,8 @@ import keras
 from keras import layers
 
 from .graph.graph import high_recursion_limit
-from .model_metadata import ModelMetadata, ModelWithMetadata, resolve_preprocessing
+from .model_metadata import ModelMetadata, resolve_preprocessing
+from .model_with_metadata import ModelWithMetadata
 from .blocks.ops import Tensor, build_head
 from .blocks.batch_norm import BatchNormalization
 from .blocks.residual import build_stages

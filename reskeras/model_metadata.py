@@ -1,27 +1,27 @@
-"""What a model knows about its images and classes: `ModelMetadata`, where it is stored, how it is found.
+"""What a model knows about its images and classes: `ModelMetadata`, and how it is found in a model.
 
 A net that `reskeras.create` builds with published weights is a `ModelWithMetadata`: it knows how its images
 are prepared and what its classes are called, and a saved file keeps both.  `get_metadata` also finds them for
-a model that contains such a net.
+a model that contains such a net.  Keras is imported only to look at a model: exported files have metadata
+too, and are used on machines without Keras.
 """
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterator
 
-import keras
-
-from ._keras_private import get_functional_module
 from .errors import ArgumentError
 from .file_reading import read_text
-from .graph.graph import high_recursion_limit
 from .images.labels import get_classes, list_label_sets
 from .images.preprocessing import Preprocessing
 from .json_reader import to_dataclass
 from .weights.checkpoint import Checkpoint
 from .weights.table import find_weights
+
+if TYPE_CHECKING:
+    import keras
 
 Labels = str | tuple[str, ...]      # the name of a label set, or the names of the classes
 EXAMPLE = "'resnet50v1_5.a1_in1k'"
@@ -132,76 +132,6 @@ class ModelMetadata:
         return get_classes(self.labels or [str(i) for i in range(number)], number)
 
 
-class ModelWithMetadata(keras.Model):
-    """A functional model with `metadata`, which may be None; otherwise a keras.Model like any other."""
-
-    extra_config_keys = (METADATA_KEY,)      # config that `Graph.build` passes to the rebuilt model
-
-    def __init__(self, *args: Any, metadata: ModelMetadata | None = None, **kwargs: Any):
-        saved = kwargs.pop(METADATA_KEY, None)       # Keras passes the keys of a saved config as arguments
-        super().__init__(*args, **kwargs)
-        self.metadata = metadata if saved is None else ModelMetadata.from_config(saved)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        return config if self.metadata is None else {**config, METADATA_KEY: self.metadata.get_config()}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Keras would find another class by this class name (see below)
-        function, arguments = super().__reduce__()
-        return _unpickle, (function.__name__, arguments)
-
-
-def _unpickle(function: str, arguments: tuple[Any, ...]) -> Any:
-    return getattr(ModelWithMetadata, function)(*arguments)
-
-
-# A saved file contains our registered name, but Keras' own class name and module.  So Keras without this
-# package opens a net made of Keras layers as a functional model without metadata, and tools that read the
-# class name recognize it.
-ModelWithMetadata.__name__, ModelWithMetadata.__module__ = "Functional", get_functional_module()
-keras.saving.register_keras_serializable("reskeras", "Net")(ModelWithMetadata)
-
-
-def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = None) -> ModelWithMetadata:
-    """Tells a model how its images are prepared and what its classes are called.
-
-    `reskeras.predict`, `evaluate`, `explain` and `export` use both, and a saved file keeps them.
-
-    Args:
-        model: a functional model.  One that `reskeras` built is changed in place; for other models, a new one
-            with the same layers is returned; compile it again.
-        preprocessing: a checkpoint or its name, a `Preprocessing`, or a model that has metadata; scaling is
-            left out if `model` scales pixels itself.  Default: the model's current preprocessing.
-        labels: a label set such as "cifar10", the names of the classes in order, or a text file with one name
-            per line.  Default: the model's current labels.
-
-    Returns:
-        A functional model with the attribute `metadata`, which a saved file keeps.
-
-    Raises:
-        ArgumentError: if the model has several inputs or outputs, or if `preprocessing` is a model without
-            known preprocessing.
-        ValueError: if the number of labels is not the number of the model's classes.
-
-    Example:
-        >>> model = reskeras.set_metadata(model, preprocessing="resnet50v1_5.a1_in1k", labels=["cat", "dog"])
-    """
-    if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
-        raise ArgumentError("model", model.name, "a functional model with one input and one output")
-    metadata = get_metadata(model).override(preprocessing, labels)
-    if labels is not None:
-        metadata.get_classes(model.output_shape[-1])
-
-    if isinstance(model, ModelWithMetadata):
-        result = model
-    else:
-        with high_recursion_limit():
-            result = ModelWithMetadata(model.inputs[0], model.outputs[0], name=model.name)
-    result.metadata = metadata
-    return result
-
-
 def get_metadata(model: keras.Model) -> ModelMetadata:
     """Finds what a model, or a net inside it, knows about its images and classes.
 
@@ -239,11 +169,13 @@ def get_metadata(model: keras.Model) -> ModelMetadata:
 
 def find_metadata(layer: Any) -> ModelMetadata | None:
     """The metadata that a model itself has; None for any other model or layer."""
-    return layer.metadata if isinstance(layer, ModelWithMetadata) else None
+    metadata = getattr(layer, "metadata", None)
+    return metadata if isinstance(metadata, ModelMetadata) else None
 
 
 def _iterate_layers(model: keras.Model) -> Iterator[Any]:
     """The layers and operations in order, including those of inner models without metadata."""
+    import keras
     for layer in getattr(model, "operations", model.layers):
         if isinstance(layer, keras.Model) and find_metadata(layer) is None:
             yield from _iterate_layers(layer)
@@ -283,7 +215,7 @@ def _find_preprocessing(source: Any, without_scaling: bool) -> Preprocessing:
     Raises:
         ArgumentError: if the model has no preprocessing, or scales pixels itself in an unknown way.
     """
-    if not isinstance(source, keras.Model):
+    if not _is_model(source):
         outside = resolve_preprocessing(source)
         return outside.without_scaling() if without_scaling else outside
 
@@ -297,3 +229,10 @@ def _find_preprocessing(source: Any, without_scaling: bool) -> Preprocessing:
                             f"a checkpoint with the preprocessing of its training, such as {EXAMPLE}",
                             hint=reason)
     return preprocessing.without_scaling() if without_scaling else preprocessing
+
+
+def _is_model(source: Any) -> bool:
+    if isinstance(source, (str, Checkpoint, Preprocessing)):
+        return False
+    import keras
+    return isinstance(source, keras.Model)

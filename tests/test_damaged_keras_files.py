@@ -18,7 +18,8 @@ import reskeras
 from reskeras import cli
 from reskeras.blocks.grouped_conv import GroupedConv2D
 from reskeras.images.resize import ResizeAndCrop
-from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
+from reskeras.model_metadata import ModelMetadata
+from reskeras.model_with_metadata import ModelWithMetadata
 from reskeras.weights.table import get_weights
 
 

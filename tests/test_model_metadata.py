@@ -15,8 +15,8 @@ from keras import layers
 import reskeras
 from reskeras.graph.graph import Graph
 from reskeras.inputs_outputs import decode_predictions, get_preprocessing, preprocess_input
-from reskeras.model_metadata import (ModelMetadata, ModelWithMetadata, get_class_names, get_metadata,
-                                     set_metadata)
+from reskeras.model_metadata import ModelMetadata, get_class_names, get_metadata
+from reskeras.model_with_metadata import ModelWithMetadata, set_metadata
 from reskeras.weights.table import get_weights
 
 CHECKPOINT = "cifar_resnet20.cifar10"

@@ -14,7 +14,7 @@ from reskeras import cli
 from reskeras.commands import html
 from reskeras.commands.tables import markdown_table, text_table
 from reskeras.errors import describe_error, make_printable
-from reskeras.model_metadata import set_metadata
+from reskeras.model_with_metadata import set_metadata
 from reskeras.terminal import print_text
 
 PACKAGE = pathlib.Path(reskeras.__file__).parent

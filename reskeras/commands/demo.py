@@ -153,7 +153,7 @@ class _Run:
 def _build_model(seed: int, fast: bool) -> keras.Model:
     import keras
 
-    from ..model_metadata import set_metadata
+    from ..model_with_metadata import set_metadata
     keras.utils.set_random_seed(seed)
     arguments: dict[str, Any] = FAST_ARGUMENTS if fast else {}
     model = catalog.create(VARIANT, weights=None, input_shape=(SIZE, SIZE, 1), classes=CLASSES, **arguments)

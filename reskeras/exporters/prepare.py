@@ -12,7 +12,8 @@ from .. import __version__
 from ..errors import ArgumentError, to_whole_number
 from ..graph.graph import Graph
 from ..graph.optimize import optimize_without_check
-from ..model_metadata import find_metadata, get_class_names, set_metadata
+from ..model_metadata import find_metadata, get_class_names
+from ..model_with_metadata import set_metadata
 from ..weights.table import get_weights
 from .formats import Format
 from .options import ExportOptions

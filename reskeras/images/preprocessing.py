@@ -1,16 +1,15 @@
 """How images are prepared for a net: `Preprocessing`, a function on files and pixels, or Keras layers.
 
-decode.py reads files; resize.py computes sizes and has the resize layer; transform.py resizes and crops; this
-file combines them: decode, resize, crop, scale.
+decode.py reads files; sizes.py computes sizes; transform.py resizes and crops, resize.py has a layer for it.
+This file combines them: decode, resize, crop, scale.  Arrays and files need neither Keras nor TensorFlow.
 """
 from __future__ import annotations
 
 import math
 import os
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from ..errors import ArgumentError, check_choice
@@ -19,8 +18,11 @@ from ..json_reader import to_dataclass
 from .decode import open_image
 from .limits import get_image_limits
 from .preprocessing_checks import check_fractions, check_scaling, check_sizes
-from .resize import CROP_MODES, INTERPOLATION_KERNELS, ResizeAndCrop, ReverseChannels, Size
-from .transform import resize_and_crop
+from .sizes import CROP_MODES, INTERPOLATIONS, Size
+from .transform import is_symbolic, resize_and_crop, resize_and_crop_on_host
+
+if TYPE_CHECKING:
+    import keras
 
 # Keras' name of a scaling -> default mean and deviation: for pixels in 0..1 (torch, tf), for BGR in 0..255
 # (caffe); raw pixels are not scaled
@@ -69,7 +71,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         check_choice("pixels", self.pixels, PIXEL_SCALINGS)
-        check_choice("interpolation", self.interpolation, INTERPOLATION_KERNELS)
+        check_choice("interpolation", self.interpolation, INTERPOLATIONS)
         check_choice("crop_mode", self.crop_mode, CROP_MODES)
 
         mean, std = PIXEL_SCALINGS[self.pixels]
@@ -100,7 +102,7 @@ class Preprocessing:
             ValueError: for anything that is not an image.
             TypeError: for pixels that are not uint8.
         """
-        result = self._prepare_in_graph(images) if _is_symbolic(images) else self._prepare(images)
+        result = self._prepare_in_graph(images) if is_symbolic(images) else self._prepare(images)
         return (result, *rest) if rest else result
 
     def _prepare(self, images: Any) -> np.ndarray:
@@ -118,7 +120,7 @@ class Preprocessing:
                 images = pixels.item()      # a string tensor holds bytes too
         if isinstance(images, bytes):
             with open_image(images, len(self.mean)) as pixels:
-                return self._prepare_decoded(pixels)[None]
+                return self._prepare_pixels(pixels[None])
 
         if pixels.dtype != "uint8":
             raise TypeError(f"pixels of type {pixels.dtype}: expected uint8, 0 to 255; for floats "
@@ -127,8 +129,7 @@ class Preprocessing:
         if pixels.ndim not in (3, 4) or not all(pixels.shape):
             raise ValueError(f"pixels of shape {pixels.shape}: expected images "
                              "(N, height, width, channels) or one image (height, width, channels)")
-        result: np.ndarray = self.transform(pixels[None] if pixels.ndim == 3 else pixels).numpy()
-        return result
+        return self._prepare_pixels(pixels[None] if pixels.ndim == 3 else pixels)
 
     def _prepare_in_graph(self, images: Any) -> Any:
         """Converts images in tf.data: a scalar string, or uint8 pixels with a known number of axes."""
@@ -153,16 +154,12 @@ class Preprocessing:
         with open_image(data, len(self.mean)) as pixels:
             if pixels.shape[0] * pixels.shape[1] <= get_image_limits().max_small_pixels:
                 return pixels, nothing.astype("float32")
-            return nothing.astype("uint8"), self._prepare_decoded(pixels)
+            return nothing.astype("uint8"), self._prepare_pixels(pixels[None])[0]
 
-    def _prepare_decoded(self, pixels: np.ndarray) -> np.ndarray:
-        """Converts the pixels of a file.  Raises: ValueError if there is not enough memory."""
-        import tensorflow as tf
-        try:
-            image: np.ndarray = self.transform(pixels[None]).numpy()[0]
-            return image
-        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-            raise ValueError("not enough memory to resize it") from error
+    def _prepare_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """Converts pixels (N, height, width, channels).  Raises: ValueError if there is no memory for it."""
+        array: np.ndarray = self.normalize(resize_and_crop_on_host(pixels, *self._geometry))
+        return array
 
     def transform(self, pixels: Any) -> Any:
         """Resizes, crops and scales pixels with TensorFlow.
@@ -176,8 +173,7 @@ class Preprocessing:
         Returns:
             A float32 tensor (N, *size, channels).
         """
-        return self.normalize(resize_and_crop(pixels, self.size, self.resize_target, self.crop_mode,
-                                              self.interpolation, self.fill_pixel))
+        return self.normalize(resize_and_crop(pixels, *self._geometry))
 
     def normalize(self, x: Any) -> Any:
         """Scales pixels in 0..255 that already have the net's size.
@@ -200,14 +196,16 @@ class Preprocessing:
         Example:
             >>> keras.Sequential([*preprocessing.as_layers(), model])
         """
+        import keras
+
+        from .resize import ResizeAndCrop, ReverseChannels
         # Half precision is too coarse for 255 gray levels times a factor; the net casts the result.
         is_half = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
         dtype = "float32" if is_half else None
 
         layers: list[keras.layers.Layer] = []
         if resize:
-            layers.append(ResizeAndCrop(self.size, self.resize_target, self.crop_mode, self.interpolation,
-                                        self.fill_pixel, name="preprocessing_resize", dtype=dtype))
+            layers.append(ResizeAndCrop(*self._geometry, name="preprocessing_resize", dtype=dtype))
         if self.is_bgr:
             layers.append(ReverseChannels(name="preprocessing_bgr", dtype=dtype))
         if self.pixels != "raw":
@@ -226,6 +224,11 @@ class Preprocessing:
     def is_bgr(self) -> bool:
         """Whether the net takes blue before green and red."""
         return self.pixels == "caffe" and len(self.mean) == 3
+
+    @property
+    def _geometry(self) -> tuple[Size, Size, str, str, tuple[float, ...]]:
+        """What the functions of a resize take: size, target, mode, interpolation, fill."""
+        return self.size, self.resize_target, self.crop_mode, self.interpolation, self.fill_pixel
 
     @property
     def resize_target(self) -> Size:
@@ -285,9 +288,3 @@ class Preprocessing:
     def from_config(cls, config: Any) -> Preprocessing:
         """The inverse of `get_config`; fields of later versions are ignored.  Raises: ValueError."""
         return to_dataclass(cls, config, "preprocessing")
-
-
-def _is_symbolic(images: Any) -> bool:
-    """Whether `images` is a tensor of a graph, as in tf.data."""
-    import tensorflow as tf
-    return isinstance(images, tf.Tensor) and bool(tf.is_symbolic_tensor(images))

@@ -1,8 +1,8 @@
-"""Resizes and crops: functions for the sizes and margins, and a Keras layer (two matrix products).
+"""Resizes and crops with a Keras layer: two matrix products, operations that every runtime has.
 
-An image is resized and then cropped (or padded) to the size that a net takes.  `compute_resized_size` and
-`compute_margins` compute the numbers; transform.py resizes with TensorFlow, `ResizeAndCrop` with
-operations that every runtime has.  Both filter against aliasing, as Pillow does.
+An image is resized and then cropped (or padded) to the size that a net takes.  sizes.py computes the numbers;
+transform.py resizes with TensorFlow, pillow_transform.py with Pillow.  All filter against aliasing, as Pillow
+does.
 """
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, Callable
 import keras
 from keras import layers, ops
 
+from .sizes import Size, compute_margins, compute_resized_size
+
 _register = keras.saving.register_keras_serializable("reskeras")
-CROP_MODES = ("center", "squash", "border")
-Size = tuple[int, int]
 
 
 def _cubic(t: Any) -> Any:
@@ -23,59 +23,8 @@ def _cubic(t: Any) -> Any:
 
 
 # the weight of a pixel at a distance of t pixels, t >= 0
-INTERPOLATION_KERNELS: dict[str, Callable[[Any], Any]] = {"bilinear": lambda t: ops.maximum(1 - t, 0.0),
-                                                          "bicubic": _cubic}
-
-
-def compute_resized_size(height: Any, width: Any, target: Size, mode: str, minimum: Any = min,
-                         maximum: Any = max) -> tuple[Any, Any]:
-    """The size of the whole image after the resize, before the crop.
-
-    Args:
-        height: height of the image, an integer or an integer tensor.
-        width: width of the image.
-        target: (height, width), the size of the crop divided by crop_pct.
-        mode: "squash" resizes to `target` without regard for proportions, "center" to the smallest size that
-            fills it, "border" to the largest size inside it.
-        minimum: function for the minimum of two numbers, or of two tensors if the size is a tensor.
-        maximum: function for the maximum, likewise.
-
-    Returns:
-        (height, width).
-    """
-    target_height, target_width = target
-    if mode == "squash":
-        return target_height, target_width
-    if mode == "border":
-        return (minimum(target_height, maximum(_divide_and_round(height * target_width, width), 1)),
-                minimum(target_width, maximum(_divide_and_round(width * target_height, height), 1)))
-    if target_height == target_width:   # a square: drops the fraction, as torchvision; below: rounds, as timm
-        return (maximum(target_height, height * target_height // width),
-                maximum(target_width, width * target_width // height))
-    return (maximum(target_height, _divide_and_round(height * target_width, width)),
-            maximum(target_width, _divide_and_round(width * target_height, height)))
-
-
-def _divide_and_round(a: Any, b: Any) -> Any:
-    """Rounds a / b, for integers or integer tensors."""
-    return (2 * a + b) // (2 * b)
-
-
-def compute_margins(size: Any, crop: int, maximum: Any = max) -> tuple[Any, Any, Any]:
-    """Computes what to cut and to pad along one axis, so that `crop` pixels are left.
-
-    Args:
-        size: number of pixels before, an integer or an integer tensor.
-        crop: number of pixels after.
-        maximum: function for the maximum of two numbers, or of two tensors if `size` is a tensor.
-
-    Returns:
-        How many pixels to cut at the beginning, to pad at the beginning, and to pad at the end.
-    """
-    cut, padding = maximum(size - crop, 0), maximum(crop - size, 0)
-    half = cut // 2
-    # halves are rounded to even, as Python's round does
-    return half + cut % 2 * (half % 2), padding // 2, padding - padding // 2
+_KERNELS: dict[str, Callable[[Any], Any]] = {"bilinear": lambda t: ops.maximum(1 - t, 0.0),
+                                             "bicubic": _cubic}
 
 
 @_register
@@ -138,7 +87,7 @@ class ResizeAndCrop(layers.Layer):
         scale = ops.cast(size, dtype) / ops.cast(resized, dtype)
         center = (ops.cast(ops.clip(position, 0, resized - 1), dtype) + 0.5) * scale
         distance = ops.abs(ops.cast(ops.arange(size), dtype)[None, :] + 0.5 - center[:, None])
-        weight = INTERPOLATION_KERNELS[self.interpolation](distance / ops.maximum(scale, 1.0))
+        weight = _KERNELS[self.interpolation](distance / ops.maximum(scale, 1.0))
         weight = weight / ops.sum(weight, axis=1, keepdims=True)
         return weight * ops.cast(is_inside, dtype)[:, None]
 

@@ -1,9 +1,12 @@
 """Resizes and crops pixels with TensorFlow: only what the crop keeps, and in bytes as long as possible."""
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from .resize import Size, compute_margins, compute_resized_size
+import numpy as np
+
+from .sizes import Size, check_channels, compute_margins, compute_resized_size
 
 _OPERATION_KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}    # TensorFlow's names
 _KERNEL_RADIUS = 2              # of the bicubic kernel, in pixels of the smaller image
@@ -16,6 +19,7 @@ _MAX_BEYOND_CROP = 16
 # From here on every k-th pixel of a side is enough, so that two times this number are never exceeded
 MAX_SIDE = 2 ** 14
 _STRIP = 2 ** 22                # pixels that are floats at the same time
+_NO_MEMORY = "not enough memory to resize it"
 
 
 def resize_and_crop(pixels: Any, size: Size, target: Size, mode: str, interpolation: str,
@@ -66,6 +70,35 @@ def resize_and_crop(pixels: Any, size: Size, target: Size, mode: str, interpolat
     border = tf.constant(fill)
     x = tf.pad(x - border, [(0, 0), *(margin[1:] for margin in margins), (0, 0)]) + border
     return tf.ensure_shape(x, (None, *size, len(fill)))
+
+
+def resize_and_crop_on_host(pixels: np.ndarray, *geometry: Any) -> np.ndarray:
+    """`resize_and_crop` from array to array; with Pillow on a machine without TensorFlow.
+
+    Raises:
+        ValueError: also if there is not enough memory.
+    """
+    try:
+        import tensorflow as tf
+    except ImportError:
+        from .pillow_transform import resize_and_crop_array
+        try:
+            return resize_and_crop_array(pixels, *geometry)
+        except MemoryError as error:
+            raise ValueError(_NO_MEMORY) from error
+    try:
+        result: np.ndarray = resize_and_crop(pixels, *geometry).numpy()
+        return result
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        raise ValueError(_NO_MEMORY) from error
+
+
+def is_symbolic(images: Any) -> bool:
+    """Whether `images` is a tensor of a graph, as in tf.data."""
+    if "tensorflow" not in sys.modules:     # then there are no tensors
+        return False
+    import tensorflow as tf
+    return isinstance(images, tf.Tensor) and bool(tf.is_symbolic_tensor(images))
 
 
 def _plan_side(old: Any, new: Any, crop: int, minimum: Any, maximum: Any) -> tuple[Any, ...]:
@@ -139,9 +172,7 @@ def _map_strips(function: Any, x: Any) -> Any:
 def _convert_channels(x: Any, channels: int) -> Any:
     """Removes transparency from bytes (N, height, width, 1 to 4), and makes colors gray for one channel."""
     import tensorflow as tf
-    if x.shape[-1] not in (1, 2, 3, 4):
-        raise ValueError(f"images of {x.shape[-1]} channels: expected gray (1), RGB (3), "
-                         "or either with transparency (2, 4)")
+    check_channels(x.shape[-1])
     x = x[..., :-1] if x.shape[-1] in (2, 4) else x
     if x.shape[-1] == 3 and channels == 1:
         luma = sum(tf.cast(x[..., i], tf.int32) * weight for i, weight in enumerate(_LUMA))

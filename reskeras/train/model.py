@@ -11,7 +11,8 @@ from ..catalog import create, find_variant
 from ..errors import ArgumentError
 from ..images.labels import get_label_set, list_label_sets
 from ..images.preprocessing import Preprocessing
-from ..model_metadata import ModelWithMetadata, get_metadata, set_metadata
+from ..model_metadata import get_metadata
+from ..model_with_metadata import ModelWithMetadata, set_metadata
 from ..spec import AnySpec, Spec
 from ..variants import VARIANTS
 from ..weights.checkpoint import Checkpoint

@@ -22,7 +22,7 @@ from reskeras.exporters.formats import FORMATS, open_file
 from reskeras.graph.optimize import optimize_model
 from reskeras.images.labels import decode_scores
 from reskeras.images.preprocessing import Preprocessing
-from reskeras.model_metadata import set_metadata
+from reskeras.model_with_metadata import set_metadata
 from reskeras.weights.table import list_weights
 
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 from keras import layers
 from PIL import Image
 
-from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
+from reskeras.model_metadata import ModelMetadata
+from reskeras.model_with_metadata import ModelWithMetadata
 from reskeras.commands.html import encode_png
 from reskeras.images.decode import decode_image
 from reskeras.commands.predict import predict

@@ -9,7 +9,7 @@ from PIL import Image
 
 from reskeras.images import transform
 from reskeras.images.preprocessing import Preprocessing
-from reskeras.images.resize import CROP_MODES, compute_margins, compute_resized_size
+from reskeras.images.sizes import CROP_MODES, compute_margins, compute_resized_size
 from reskeras.train.augment import parse_augmentation
 
 FILTERS = {"bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from reskeras.inputs_outputs import decode_predictions
-from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
+from reskeras.model_metadata import ModelMetadata
+from reskeras.model_with_metadata import ModelWithMetadata
 from reskeras.images.labels import get_label_set, list_label_sets
 from reskeras.weights.table import get_weights, list_checkpoints
 

@@ -9,11 +9,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from reskeras.model_metadata import ModelMetadata, ModelWithMetadata
+from reskeras.model_metadata import ModelMetadata
+from reskeras.model_with_metadata import ModelWithMetadata
 from reskeras.images.decode import decode_image
 from reskeras.inputs_outputs import get_preprocessing, preprocess_input
 from reskeras.images.preprocessing import Preprocessing
-from reskeras.images.resize import compute_margins, compute_resized_size
+from reskeras.images.sizes import compute_margins, compute_resized_size
 from reskeras.weights.table import get_weights, list_checkpoints
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "preprocess"

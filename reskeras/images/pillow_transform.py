@@ -1,0 +1,52 @@
+"""Resizes and crops pixels with Pillow alone, for machines without TensorFlow."""
+from __future__ import annotations
+
+import numpy as np
+
+from .sizes import Size, check_channels, compute_margins, compute_resized_size
+
+
+def resize_and_crop_array(pixels: np.ndarray, size: Size, target: Size, mode: str, interpolation: str,
+                          fill: tuple[float, ...]) -> np.ndarray:
+    """Does what `transform.resize_and_crop` does, from which it differs by at most one level.
+
+    Args:
+        pixels: uint8 (N, height, width, 1 to 4); transparency is removed.
+        size: (height, width) of the result.
+        target: as in `compute_resized_size`.
+        mode: as in `compute_resized_size`.
+        interpolation: "bilinear" or "bicubic".
+        fill: the color of the border, one number for each channel, 0 to 255.
+
+    Returns:
+        A float32 array (N, *size, channels), whole numbers of 0 to 255, with as many channels as `fill`.
+
+    Raises:
+        ValueError: for another number of channels than 1 to 4.
+    """
+    check_channels(pixels.shape[-1])
+    result = np.empty((len(pixels), *size, len(fill)), "float32")
+    result[:] = fill
+    for image, canvas in zip(pixels, result):
+        _paint(image, canvas, target, mode, interpolation)
+    return result
+
+
+def _paint(pixels: np.ndarray, canvas: np.ndarray, target: Size, mode: str, interpolation: str) -> None:
+    """Resizes one image (height, width, 1 to 4) into the middle of `canvas`, which has its border already."""
+    from PIL import Image
+    colors = pixels[..., :-1] if pixels.shape[-1] in (2, 4) else pixels
+    image = Image.fromarray(np.ascontiguousarray(colors[..., 0] if colors.shape[-1] == 1 else colors))
+    image = image.convert("L") if canvas.shape[-1] == 1 else image
+
+    old = (image.height, image.width)
+    new = compute_resized_size(*old, target, mode)
+    # only the part that the crop keeps: for each side the pixels to cut, to pad, and to keep
+    cuts, paddings, kept = zip(*((*compute_margins(n, crop)[:2], min(n, crop))
+                                 for n, crop in zip(new, canvas.shape)))
+    top, left, bottom, right = (edge * o / n for edges in (cuts, map(sum, zip(cuts, kept)))
+                                for edge, o, n in zip(edges, old, new))
+    kernel = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[interpolation]
+    resized = np.asarray(image.resize(kept[::-1], kernel, box=(left, top, right, bottom)))
+    canvas[paddings[0]:paddings[0] + kept[0], paddings[1]:paddings[1] + kept[1]] = (
+        resized[..., None] if resized.ndim == 2 else resized)

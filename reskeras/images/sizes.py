@@ -1,0 +1,74 @@
+"""The sizes of a resize and a crop: how large an image becomes, and what is cut off or added."""
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+CROP_MODES = ("center", "squash", "border")
+INTERPOLATIONS = ("bilinear", "bicubic")
+Size = tuple[int, int]
+
+
+def compute_resized_size(height: Any, width: Any, target: Size, mode: str, minimum: Any = min,
+                         maximum: Any = max) -> tuple[Any, Any]:
+    """The size of the whole image after the resize, before the crop.
+
+    Args:
+        height: height of the image, an integer or an integer tensor.
+        width: width of the image.
+        target: (height, width), the size of the crop divided by crop_pct.
+        mode: "squash" resizes to `target` without regard for proportions, "center" to the smallest size that
+            fills it, "border" to the largest size inside it.
+        minimum: function for the minimum of two numbers, or of two tensors if the size is a tensor.
+        maximum: function for the maximum, likewise.
+
+    Returns:
+        (height, width).
+    """
+    target_height, target_width = target
+    if mode == "squash":
+        return target_height, target_width
+    if mode == "border":
+        return (minimum(target_height, maximum(_divide_and_round(height * target_width, width), 1)),
+                minimum(target_width, maximum(_divide_and_round(width * target_height, height), 1)))
+    if target_height == target_width:   # a square: drops the fraction, as torchvision; below: rounds, as timm
+        return (maximum(target_height, height * target_height // width),
+                maximum(target_width, width * target_width // height))
+    return (maximum(target_height, _divide_and_round(height * target_width, width)),
+            maximum(target_width, _divide_and_round(width * target_height, height)))
+
+
+def _divide_and_round(a: Any, b: Any) -> Any:
+    """Rounds a / b, for integers or integer tensors."""
+    return (2 * a + b) // (2 * b)
+
+
+def compute_margins(size: Any, crop: int, maximum: Any = max) -> tuple[Any, Any, Any]:
+    """Computes what to cut and to pad along one axis, so that `crop` pixels are left.
+
+    Args:
+        size: number of pixels before, an integer or an integer tensor.
+        crop: number of pixels after.
+        maximum: function for the maximum of two numbers, or of two tensors if `size` is a tensor.
+
+    Returns:
+        How many pixels to cut at the beginning, to pad at the beginning, and to pad at the end.
+    """
+    cut, padding = maximum(size - crop, 0), maximum(crop - size, 0)
+    half = cut // 2
+    # halves are rounded to even, as Python's round does
+    return half + cut % 2 * (half % 2), padding // 2, padding - padding // 2
+
+
+def check_channels(channels: int) -> None:
+    """Warns of a channel that is taken for transparency.
+
+    Raises:
+        ValueError: if `channels` is not the number of channels of an image.
+    """
+    if channels not in (1, 2, 3, 4):
+        raise ValueError(f"images of {channels} channels: expected gray (1), RGB (3), "
+                         "or either with transparency (2, 4)")
+    if channels in (2, 4):
+        warnings.warn(f"pixels of {channels} channels: the last one is taken for transparency and left out; "
+                      f"give x[..., :{channels - 1}] if it is not needed", stacklevel=2)
