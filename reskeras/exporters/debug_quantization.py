@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from .._keras_private import quantize_calibrated
 from .calibration import check_image_count, iterate_batches, load_images
 from .formats import FORMATS
 from .options import ExportOptions
@@ -73,7 +74,7 @@ def measure_layer_errors(model: keras.Model, options: ExportOptions) -> list[Qua
     import tensorflow as tf
 
     from . import saved_model
-    from .tflite.quantize import make_converter
+    from .tflite.quantize import calibrate
     from .tflite.tensor_names import find_layer_name
     assert options.calibration_images is not None
     batch_size = options.shape[0] or 1
@@ -81,9 +82,9 @@ def measure_layer_errors(model: keras.Model, options: ExportOptions) -> list[Qua
     with tempfile.TemporaryDirectory() as folder:
         saved_model.write_for_converter(model, pathlib.Path(folder), options.shape)
         debugger = tf.lite.experimental.QuantizationDebugger(
-            converter=make_converter(folder, options),
-            debug_dataset=lambda: ([batch] for batch in iterate_batches(images, batch_size)),
-            debug_options=tf.lite.experimental.QuantizationDebugOptions(fully_quantize=True))
+            quant_debug_model_content=quantize_calibrated(calibrate(folder, options), fully_quantize=True,
+                                                          enable_numeric_verify=True),
+            debug_dataset=lambda: ([batch] for batch in iterate_batches(images, batch_size)))
         debugger.run()
 
     text = io.StringIO()

@@ -31,6 +31,8 @@ from .report import ExportReport
 from .thresholds import choose_threshold
 from .tflite.runtime import load_logits_function
 
+MAX_OUTSIDE = 0.05      # of the values outside the calibrated ranges: more of them explain a failure
+
 
 def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | None = None,
            calibration_data: Any = None, validation_data: Any = None, batch_size: int | None = None,
@@ -112,13 +114,15 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
 
     # Write, measure and judge; the files get their names only after that.
     with atomic_write(path) as temporary_path:
-        _write(plan, temporary_path, optimize)
+        outside_ranges = _write(plan, temporary_path, optimize)
         with _name_rejected_file(temporary_path, path):
             runners = {name: open_file(temporary_path, threads, name, trust=True)
                        for name in file_format.module.RUNTIMES}
-            report = _judge(plan, _measure(plan, temporary_path, runners, threads, thresholds), thresholds)
+            report = replace(_measure(plan, temporary_path, runners, threads, thresholds),
+                             outside_ranges=outside_ranges)
+            report = _judge(plan, report, thresholds)
         if strict and not report.passed:
-            hint = _explain_failure(prepared.model, quantize)
+            hint = _explain_failure(prepared.model, report)
             raise ExportError(f"{path}: {report.fault}{hint}; nothing was written")
         report = _write_companions(plan, temporary_path, report, runners, c_array)
     if not c_array:
@@ -162,6 +166,7 @@ def _make_plan(path: pathlib.Path, file_format: Format, prepared: PreparedModel,
         images = make_random_images(shape, preprocessing, get_metadata(prepared.model).includes_preprocessing)
         images = reduce_contrast(images, reference.logits) if reference.logits else images
     _check_classes(images.classes, tuple(prepared.model.output_shape))
+    options = replace(options, validation_images=images.images)
     return _Plan(path, file_format, prepared, options, reference, images)
 
 
@@ -174,14 +179,18 @@ def _check_classes(classes: np.ndarray | None, output_shape: tuple[int | None, .
                          f"output has the shape {output_shape[1:]}")
 
 
-def _write(plan: _Plan, file: pathlib.Path, optimize: bool) -> None:
-    """Writes the file.  Raises: ExportError if a runtime does not accept the file."""
+def _write(plan: _Plan, file: pathlib.Path, optimize: bool) -> float | None:
+    """Writes the file.  Returns: the share of values outside the calibrated ranges, if there are ranges.
+
+    Raises: ExportError if a runtime does not accept the file.
+    """
     model, module = plan.prepared.model, plan.file_format.module
     if optimize:
         model = optimize_for_format(model, plan.file_format, plan.options)
-    module.write(model, file, plan.options)
+    outside_ranges = module.write(model, file, plan.options)
     if faults := module.find_faults(file, plan.options):
         raise ExportError(f"{plan.path}: {'; '.join(faults[:3])}; nothing was written")
+    return outside_ranges
 
 
 @contextlib.contextmanager
@@ -215,7 +224,8 @@ def _measure(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner]
         keras={"latency_ms": measure_latency(reference.outputs.run, _first_batch(plan)),
                "accuracy": accuracy},
         operators=module.count_operators(file), left_to_cpu=module.count_cpu_operators(file),
-        thresholds={name: choose_threshold(precision, prepared.is_trained, thresholds)
+        thresholds={name: choose_threshold(precision, prepared.is_trained, thresholds,
+                                           has_agreement=results[name].decided_agreement is not None)
                     for name, precision in precisions.items()},
         versions={"reskeras": __version__, "keras": keras.__version__} | module.get_versions(),
         metadata=metadata.get_config() if metadata else None,
@@ -275,10 +285,13 @@ def _write_companions(plan: _Plan, file: pathlib.Path, report: ExportReport,
     return report
 
 
-def _explain_failure(model: keras.Model, quantize: str | None) -> str:
-    """A hint for nets that are known to fail, and what to do instead."""
+def _explain_failure(model: keras.Model, report: ExportReport) -> str:
+    """A hint for what is known to fail, and what to do instead."""
+    if (report.outside_ranges or 0) > MAX_OUTSIDE:
+        return (f" ({report.outside_ranges:.0%} of the values are outside the ranges of the calibration; "
+                "calibrate on images like those that are compared)")
     has_groups = any(isinstance(layer, keras.layers.GroupNormalization) for layer in model.layers)
-    if quantize == "int8" and has_groups:
+    if report.quantize == "int8" and has_groups:
         return (" (group normalization uses statistics of each image, which leaves a channel too few of the "
                 "256 levels; give 'dynamic' or 'float16' as `quantize` for such nets)")
     return ""

@@ -29,8 +29,11 @@ class FormatModule(Protocol):
     def PRECISIONS(self) -> Mapping[str, str]:
         """Maps a runtime to the precision that it computes in (a key of THRESHOLDS), if not the file's."""
 
-    def write(self, model: Any, path: pathlib.Path, options: ExportOptions) -> None:
-        """Writes the model as it is given: nothing is optimized or checked here."""
+    def write(self, model: Any, path: pathlib.Path, options: ExportOptions) -> float | None:
+        """Writes the model as it is given: nothing is optimized or checked here.
+
+        Returns: of an int8 file the share of values on the validation images that are outside its ranges.
+        """
 
     def load(self, path: pathlib.Path, threads: int = 1, **runtime: str) -> tuple[ArrayFunction, Shape]:
         """Opens a file: a function of float images, and their shape (batch, height, width, channels)."""

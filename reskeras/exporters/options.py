@@ -21,6 +21,7 @@ class ExportOptions:
     shape: Shape                                # of its input
     quantize: str | None = None                 # as `reskeras.export` takes it
     calibration_images: np.ndarray | None = None    # (N, height, width, channels) as the model takes them
+    validation_images: np.ndarray | None = None     # those that the file will be compared on
     calibration_method: str = "minmax"          # how int8 ranges are chosen from them: see `tflite.ranges`
     io: str = "int8"                            # type of the input and the output of an int8 file
     float_layers: tuple[str, ...] = ()          # layers that stay in floating point in an int8 file

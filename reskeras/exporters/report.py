@@ -47,6 +47,7 @@ class ExportReport:
     versions: dict[str, str]            # of the packages that wrote and ran the file
     metadata: dict[str, Any] | None = None      # the model's preprocessing and class names, if it has them
     calibration_method: str | None = None       # of an int8 file
+    outside_ranges: float | None = None         # share of an int8 file's values outside the calibrated ranges
     float32_error: float | None = None  # of Keras, against float64; None if no threshold was widened
     reference_sha256: str | None = None     # of `<file>.npz`; None in the reports of older versions
 
@@ -84,6 +85,9 @@ class ExportReport:
             allowed = ", ".join(f"{difference:.0e}" for difference in differences)
             lines.append(f"  Keras in float32 differs from float64 by {self.float32_error:.1e} on this net; "
                          f"allowed: {allowed}")
+        if self.outside_ranges is not None:
+            lines.append(f"  {self.outside_ranges:.2%} of the values on these images are outside the "
+                         "calibrated ranges")
         for name, operators in self.left_to_cpu.items():
             left = ", ".join(f"{count} {operator}" for operator, count in operators.items()) or "nothing"
             lines.append(f"  {name} would leave to the CPU: {left}")

@@ -28,12 +28,13 @@ THRESHOLDS = {
     "int8": Threshold(agreement=0.95),
 }
 
-# For a model that has not learned its classes: its scores are too close together for an agreement.
-UNTRAINED_THRESHOLD = Threshold(difference=0.1)
+# Where no agreement can be measured: the outputs are no classes (a map, one value), no image has a clear
+# class, or the model has not learned its classes, so that its scores are too close together.
+DIFFERENCE_THRESHOLD = Threshold(difference=0.1)
 
 
-def choose_threshold(precision: str, is_trained: bool,
-                     thresholds: Mapping[str, float] | None = None) -> Threshold:
+def choose_threshold(precision: str, is_trained: bool, thresholds: Mapping[str, float] | None = None, *,
+                     has_agreement: bool = True) -> Threshold:
     """The threshold of a file.
 
     Args:
@@ -41,13 +42,14 @@ def choose_threshold(precision: str, is_trained: bool,
         is_trained: whether the model has learned anything.
         thresholds: fields of `Threshold` with their values; they replace the whole rule: a field not given
             requires nothing.
+        has_agreement: whether the agreement of classes could be measured.
 
     Raises:
         ArgumentError: `thresholds` is not a dictionary, or names another field.
     """
     rule = THRESHOLDS[precision]
-    if rule.agreement is not None and not is_trained:
-        rule = UNTRAINED_THRESHOLD
+    if rule.agreement is not None and not (is_trained and has_agreement):
+        rule = DIFFERENCE_THRESHOLD
     if not isinstance(thresholds, (Mapping, NoneType)):
         raise ArgumentError("thresholds", thresholds, "a dictionary, such as {'difference': 0.01}")
 
@@ -69,6 +71,9 @@ def find_fault(result: RuntimeResult, threshold: Threshold) -> str:
         return "the outputs are not finite, or of another shape"
     if largest is not None and not difference <= largest:
         return f"the outputs differ from Keras by {difference:.2g} relative, more than {largest:g}"
+    if least and decided is None:
+        return ("there is no image whose class in Keras is clear, so that no agreement can be measured; give "
+                "'difference' in `thresholds`")
     if least is not None and decided is not None and decided < least:
         return (f"only {decided:.1%} of the images keep the class that Keras gives them "
                 f"({least:.0%} expected); calibrate on more images, or on images like those of the training")

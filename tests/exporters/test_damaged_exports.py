@@ -279,7 +279,7 @@ def test_mutations_end_in_one_line(exports, tmp_path):
 def test_a_strict_export_that_fails_is_one_line(tmp_path, monkeypatch, capsys):
     """With 1, as `verify`: the input was right, the file did not pass."""
     from reskeras.exporters import export as exporter
-    monkeypatch.setattr(exporter, "choose_threshold", lambda *arguments: Threshold(difference=0.0))
+    monkeypatch.setattr(exporter, "choose_threshold", lambda *_, **__: Threshold(difference=0.0))
     monkeypatch.setattr(exporter, "relax_float32_thresholds", lambda report, measure: report)
     code, out, err = run_command(capsys, "export", "cifar_resnet20.digits", tmp_path / "net.tflite")
     assert code == 1 and not out and len(err) == 1

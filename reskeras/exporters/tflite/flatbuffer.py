@@ -41,6 +41,14 @@ def iterate_operator_names(model: Any) -> Iterator[str]:
             yield builtin + (f" {custom}" if custom else "")
 
 
+def list_operator_names(model: Any) -> list[str]:
+    """The names of the builtin operators of the main subgraph of what `unpack` gave."""
+    members = vars(get_tflite_schema().BuiltinOperator).items()
+    builtins = {number: name for name, number in members if isinstance(number, int)}
+    codes = [model.operatorCodes[operator.opcodeIndex] for operator in model.subgraphs[0].operators]
+    return [builtins[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in codes]
+
+
 def count_operators(path: pathlib.Path) -> dict[str, int]:
     """Counts each operator of the file, the most frequent first."""
     return dict(Counter(iterate_operator_names(read_model(path))).most_common())

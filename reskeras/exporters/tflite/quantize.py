@@ -1,9 +1,10 @@
 """Converts a SavedModel to TFLite, in floats or quantized, as `quantize` says.
 
 Weights alone are quantized by "float16" and "dynamic"; "int8" quantizes what the layers compute too.  For
-that the converter needs a range for each tensor: with `calibration_method="minmax"` it takes all values that
-it sees on the calibration images.  For other ranges (`ranges.py`), or for layers in floating point, its two
-steps are called one by one: it calibrates, then the ranges are changed, then it quantizes.
+that each tensor needs a range, so the converter's two steps are called one by one.  It calibrates: for each
+tensor it keeps the smallest and the largest value that it sees on the calibration images.  Then these are
+changed as `calibration_method` says (`ranges.py`), those that are known are set (`known_ranges.py`), and it
+quantizes.
 """
 from __future__ import annotations
 
@@ -14,29 +15,39 @@ from ...errors import ArgumentError
 from ..calibration import iterate_batches
 from ..options import ExportOptions
 from . import flatbuffer
+from .known_ranges import set_known_ranges
 from .ranges import narrow_ranges
 from .tensor_names import find_layer_name
 
 
-def convert(folder: str, options: ExportOptions, layers: Sequence[str]) -> bytes:
-    """Converts a SavedModel.
+def convert(folder: str, options: ExportOptions) -> bytes:
+    """Converts a SavedModel; for int8 there are two steps, `calibrate` and `quantize`.
 
     Args:
         folder: folder of the SavedModel.
         options: options of the file; `quantize` and what belongs to it.
-        layers: the names of the model's layers, the last of them that of its output.
     Returns:
         The content of the .tflite file.
-    Raises:
-        ArgumentError: one of the `float_layers` is not in the file.
     """
-    converter = make_converter(folder, options)
-    if options.float_layers or options.calibration_method != "minmax":
-        return _convert_in_two_steps(converter, options, layers)
-    return converter.convert()
+    return bytes(_make_converter(folder, options).convert())
 
 
-def make_converter(folder: str, options: ExportOptions) -> Any:
+def calibrate(folder: str, options: ExportOptions) -> bytes:
+    """The first step to int8: a .tflite file in floats with a range for each tensor.
+
+    Args:
+        folder: folder of the SavedModel.
+        options: options of the file, with calibration images.
+    """
+    converter = _make_converter(folder, options)
+    calibrate_only(converter)
+    calibrated = bytes(converter.convert())
+    if options.calibration_method != "minmax":
+        calibrated = narrow_ranges(calibrated, options)
+    return set_known_ranges(calibrated, options)
+
+
+def _make_converter(folder: str, options: ExportOptions) -> Any:
     """TensorFlow's converter of a SavedModel, set as the options say."""
     import tensorflow as tf
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
@@ -81,17 +92,22 @@ _SETTINGS: dict[str | None, Callable[[Any, ExportOptions], None]] = {
     None: _set_float32, "float16": _set_float16, "dynamic": _set_dynamic, "int8": _set_int8}
 
 
-def _convert_in_two_steps(converter: Any, options: ExportOptions, layers: Sequence[str]) -> bytes:
-    """The int8 file with ranges by the `calibration_method`, and the `float_layers` as they are."""
+def quantize(calibrated: bytes, options: ExportOptions, layers: Sequence[str]) -> bytes:
+    """The second step to int8, with the `float_layers` as they are.
+
+    Args:
+        calibrated: what `calibrate` gave.
+        options: options of the file.
+        layers: the names of the model's layers, the last of them that of its output.
+    Returns:
+        The content of the .tflite file.
+    Raises:
+        ArgumentError: one of the `float_layers` is not in the file.
+    """
     import tensorflow as tf
-    calibrate_only(converter)
-    calibrated = converter.convert()
-    if options.calibration_method != "minmax":
-        calibrated = narrow_ranges(calibrated, options)
     float_tensors = None
     if options.float_layers:
         float_tensors = _find_float_tensors(calibrated, options.float_layers, layers)
-
     dtype = getattr(tf, options.io)
     return quantize_calibrated(calibrated, input_data_type=dtype, output_data_type=dtype,
                                denylisted_nodes=float_tensors)

@@ -13,19 +13,20 @@ few.
 """
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 
 from ..calibration import iterate_batches, pick_evenly
 from ..options import ExportOptions
 from . import flatbuffer
-from .runtime import get_interpreter_class
+from .runtime import open_all_tensors
 
 PERCENTILE = 99.99      # of a tensor's values other than zero that stay within its range
 BINS = 2048             # of a tensor's histogram
 SHARES = np.linspace(1, 0.02, 50)       # of [smallest, largest]: those that "mse" tries
 MAX_IMAGES = 128        # that histograms are made of
+MAX_VALIDATION_IMAGES = 32      # that values outside the ranges are counted on
 Range = tuple[float, float]
 
 
@@ -81,17 +82,43 @@ def narrow_ranges(calibrated: bytes, options: ExportOptions) -> bytes:
         The same file with other ranges; zero is within each of them.
     """
     model = flatbuffer.unpack(calibrated)
-    tensors = model.subgraphs[0].tensors
-    ranges = {i: (float(q.min[0]), float(q.max[0])) for i, tensor in enumerate(tensors)
-              if (q := tensor.quantization) is not None and q.min is not None
-              and len(q.min) == 1 and q.min[0] < q.max[0]}
-
+    tensors, ranges = model.subgraphs[0].tensors, _find_ranges(model)
     choose_range = _METHODS[options.calibration_method]
     for i, counts in _count_values(calibrated, options, ranges).items():
         if counts.any():
             low, high = choose_range(counts, *ranges[i])
             tensors[i].quantization.min, tensors[i].quantization.max = [min(low, 0.0)], [max(high, 0.0)]
     return flatbuffer.pack(model)
+
+
+def _find_ranges(model: Any) -> dict[int, Range]:
+    """The range of each tensor that has one."""
+    return {i: (float(q.min[0]), float(q.max[0])) for i, tensor in enumerate(model.subgraphs[0].tensors)
+            if (q := tensor.quantization) is not None and q.min is not None
+            and len(q.min) == 1 and q.min[0] < q.max[0]}
+
+
+def measure_values_outside(calibrated: bytes, images: np.ndarray, batch_size: int) -> float:
+    """The share of all values that the int8 file would clip, from 0 to 1, on some images.
+
+    Args:
+        calibrated: a .tflite file in floats with ranges inside.
+        images: images as the model takes them.
+        batch_size: images per call of the file.
+    """
+    interpreter = open_all_tensors(model_content=calibrated)
+    (input_,) = interpreter.get_input_details()
+    ranges = _find_ranges(flatbuffer.unpack(calibrated))
+    images = np.array(pick_evenly(list(images), MAX_VALIDATION_IMAGES))
+    outside = total = 0
+    for start in range(0, len(images), batch_size):
+        interpreter.set_tensor(input_["index"], np.resize(images[start:start + batch_size], input_["shape"]))
+        interpreter.invoke()
+        for i, (low, high) in ranges.items():
+            values, half_a_step = interpreter.get_tensor(i), (high - low) / 510     # which is only rounded
+            outside += int(((values < low - half_a_step) | (values > high + half_a_step)).sum())
+            total += values.size
+    return outside / max(total, 1)
 
 
 def _count_values(calibrated: bytes, options: ExportOptions,
@@ -102,8 +129,7 @@ def _count_values(calibrated: bytes, options: ExportOptions,
     Zeros are not counted, which are most of what a ReLU gives: zero is a level of any range, and has no
     error.
     """
-    interpreter = get_interpreter_class()(model_content=calibrated, experimental_preserve_all_tensors=True)
-    interpreter.allocate_tensors()
+    interpreter = open_all_tensors(model_content=calibrated)
     (input_,) = interpreter.get_input_details()
     histograms = {i: np.zeros(BINS, int) for i in ranges}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import pathlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,19 @@ def get_interpreter_class() -> Any:
         import tensorflow as tf
         return tf.lite.Interpreter
     return Interpreter
+
+
+def open_all_tensors(**file: Any) -> Any:
+    """An interpreter that keeps what every operator computes, ready to run.
+
+    Args:
+        **file: `model_path` or `model_content`.
+    """
+    with warnings.catch_warnings():     # that it needs more memory
+        warnings.simplefilter("ignore", UserWarning)
+        interpreter = get_interpreter_class()(**file, experimental_preserve_all_tensors=True)
+    interpreter.allocate_tensors()
+    return interpreter
 
 
 def get_versions() -> dict[str, str]:
@@ -61,8 +75,7 @@ def load_logits_function(path: pathlib.Path) -> ArrayFunction:
     Raises:
         ValueError: the file has no softmax.
     """
-    interpreter = get_interpreter_class()(model_path=str(path), experimental_preserve_all_tensors=True)
-    interpreter.allocate_tensors()
+    interpreter = open_all_tensors(model_path=str(path))
     softmaxes = [node for node in get_interpreter_operations(interpreter) if node["op_name"] == "SOFTMAX"]
     if not softmaxes:
         raise ValueError(f"{path} has no softmax")

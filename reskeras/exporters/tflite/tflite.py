@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..options import ExportOptions
 from . import flatbuffer
 from .flatbuffer import count_operators
+from .ranges import measure_values_outside
 from .runtime import get_versions, load
 
 if TYPE_CHECKING:
@@ -24,14 +25,26 @@ PRECISIONS: dict[str, str] = {}
 _REQUIRED_TYPES = {"float16": "FLOAT16", "int8": "INT8"}
 
 
-def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> None:
-    """Writes `model` for batches of the shape of the options, with their metadata inside."""
+def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> float | None:
+    """Writes `model` for batches of the shape of the options, with their metadata inside.
+
+    Returns:
+        Of an int8 file the share of values on the validation images that are outside the calibrated ranges.
+    """
     from .. import saved_model
-    from .quantize import convert
+    from .quantize import calibrate, convert, quantize
+    share = None
     with tempfile.TemporaryDirectory() as folder:
         saved_model.write_for_converter(model, pathlib.Path(folder), options.shape)
-        data = convert(folder, options, [layer.name for layer in model.layers])
+        if options.quantize == "int8":
+            calibrated = calibrate(folder, options)
+            data = quantize(calibrated, options, [layer.name for layer in model.layers])
+            if options.validation_images is not None:
+                share = measure_values_outside(calibrated, options.validation_images, options.shape[0] or 1)
+        else:
+            data = convert(folder, options)
         path.write_bytes(flatbuffer.add_metadata(data, options.metadata))
+    return share
 
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
