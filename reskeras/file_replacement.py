@@ -1,8 +1,8 @@
-"""How `files.atomic_write` gives new files their names, and removes what a killed writer left.
+"""How `files.atomic_write` moves finished files to their final paths, and removes what a killed writer left.
 
-A writer prepares its files in a hidden folder beside the goal.  Each file then replaces the old one in one
-step, so that a reader always finds a file.  Several files cannot be replaced in one step: whoever reads them
-must check that they belong together, as `reskeras.verify` does by their hashes.
+A writer prepares its files in a hidden folder, in the folder of the target path.  Each file then replaces the
+old one in one step, so that a reader always finds a file.  Several files cannot be replaced in one step:
+whoever reads them must check that they belong together, as `reskeras.verify` does by their hashes.
 """
 from __future__ import annotations
 
@@ -17,45 +17,48 @@ from typing import Iterator
 
 _PREFIX = ".reskeras-"          # of the hidden folders, and of the lock
 _LOCK_NAME = f"{_PREFIX}lock"
-_LOCK_SECONDS = 60              # to wait for another writer, who needs milliseconds
-_OLD_SECONDS = 24 * 60 * 60     # where the system has no locks, a hidden folder as old as this is left over
+_LOCK_SECONDS = 60              # to wait for another writer, which needs milliseconds
+_OLD_SECONDS = 24 * 60 * 60     # a hidden folder older than this is removed, even if the system has no locks
 
 
 @contextlib.contextmanager
-def make_staging_folder(place: pathlib.Path) -> Iterator[pathlib.Path]:
+def make_staging_folder(parent: pathlib.Path) -> Iterator[pathlib.Path]:
     """Makes a hidden folder for the files of one writer, and removes it after the block.
 
-    Folders of writers that were killed are removed first.  A lock shows that a writer still lives: it ends
-    with the process.
+    Folders of writers that were killed are removed first.  A writer holds a lock of its folder, and the lock
+    ends with the process, so a folder that is not locked belongs to a killed writer.
 
     Args:
-        place: the existing folder in which it is made.
+        parent: the existing folder in which the hidden folder is made.
 
     Raises:
         OSError: if nothing can be written there.
     """
-    _remove_leftovers(place)
+    _remove_leftovers(parent)
     while True:
-        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place, ignore_cleanup_errors=True) as name:
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent, ignore_cleanup_errors=True) as name:
             try:
                 lock = _open_locked(name)
-            except (BlockingIOError, FileNotFoundError):    # another writer removes it: it had no lock yet
+            except (BlockingIOError, FileNotFoundError):
+                # another writer removes our new folder as a leftover, because it was not locked yet
                 continue
             try:
                 yield pathlib.Path(name)
                 return
             finally:
-                shutil.rmtree(name, ignore_errors=True)     # before the lock ends
+                shutil.rmtree(name, ignore_errors=True)     # remove it while it is still locked
                 _close(lock)
 
 
-def replace_files(new: pathlib.Path, old: pathlib.Path, place: pathlib.Path, first: str) -> None:
-    """Moves all that is in `new` to `place`; after an error or an interrupt everything there is as it was.
+def replace_files(new: pathlib.Path, old: pathlib.Path, parent: pathlib.Path, first: str) -> None:
+    """Moves all files and folders from `new` to `parent`.
+
+    After an error or an interrupt all files and folders in `parent` are the old ones.
 
     Args:
-        new: the folder of the new files and folders, in a staging folder of `place`.
-        old: an empty folder beside it, for what is replaced.
-        place: the folder of the goals.
+        new: the folder of the new files and folders, in a staging folder of `parent`.
+        old: an empty folder beside `new`, for the files that are replaced.
+        parent: the folder of the targets.
         first: the name that is replaced first: the data, before the files that belong to it.
 
     Raises:
@@ -64,64 +67,69 @@ def replace_files(new: pathlib.Path, old: pathlib.Path, place: pathlib.Path, fir
     """
     names = sorted((file.name for file in new.iterdir()), key=lambda name: (name != first, name))
     for name in names:
-        _check_kind(new / name, place / name)
+        _check_type(new / name, parent / name)
     _sync(new)
 
     if len(names) == 1 and (new / names[0]).is_file():
-        os.replace(new / names[0], place / names[0])
+        os.replace(new / names[0], parent / names[0])
     else:
-        with _lock_folder(place):
-            _replace_all(names, new, old, place)
-    _sync_folder(place)
+        with _lock_folder(parent):
+            _replace_all(names, new, old, parent)
+    _sync_folder(parent)
 
 
-def _replace_all(names: list[str], new: pathlib.Path, old: pathlib.Path, place: pathlib.Path) -> None:
-    begun: list[tuple[str, tuple[int, int] | None]] = []
+def _replace_all(names: list[str], new: pathlib.Path, old: pathlib.Path, parent: pathlib.Path) -> None:
+    begun: list[tuple[str, tuple[int, int] | None]] = []    # (name, identity of the old file)
     try:
         for name in names:
-            begun.append((name, _identify(place / name)))   # before the move: an interrupt may come after it
-            _replace(new / name, old / name, place / name)
+            # append before the move, because an interrupt may come right after the move
+            begun.append((name, _identify(parent / name)))
+            _replace(new / name, old / name, parent / name)
     except BaseException:
         for name, before in reversed(begun):
-            _restore(new / name, old / name, place / name, before)
+            _restore(new / name, old / name, parent / name, before)
         raise
 
 
-def _check_kind(new: pathlib.Path, goal: pathlib.Path) -> None:
-    if goal.exists() and goal.is_dir() != new.is_dir():
-        kind = IsADirectoryError if goal.is_dir() else NotADirectoryError
-        number = errno.EISDIR if goal.is_dir() else errno.ENOTDIR
-        raise kind(number, os.strerror(number), str(goal))
+def _check_type(new: pathlib.Path, target: pathlib.Path) -> None:
+    """Raises: OSError if a file would replace a folder, or a folder a file."""
+    if target.exists() and target.is_dir() != new.is_dir():
+        error_class = IsADirectoryError if target.is_dir() else NotADirectoryError
+        number = errno.EISDIR if target.is_dir() else errno.ENOTDIR
+        raise error_class(number, os.strerror(number), str(target))
 
 
-def _replace(new: pathlib.Path, old: pathlib.Path, goal: pathlib.Path) -> None:
-    """Moves `new` to `goal`.  What was there is at `old` then, or at `new` if it was a folder."""
-    if os.path.lexists(goal):
+def _replace(new: pathlib.Path, old: pathlib.Path, target: pathlib.Path) -> None:
+    """Moves `new` to `target`.
+
+    An old file is then at `old`.  An old folder is at `new` if the system exchanged both, else at `old`.
+    """
+    if os.path.lexists(target):
         if new.is_dir():
-            if _exchange(new, goal):
+            if _exchange(new, target):
                 return
-            os.replace(goal, old)       # for a moment there is nothing at `goal`
+            os.replace(target, old)     # for a moment there is nothing at `target`
         else:
-            _keep(goal, old)
-    os.replace(new, goal)
+            _keep(target, old)
+    os.replace(new, target)
 
 
-def _restore(new: pathlib.Path, old: pathlib.Path, goal: pathlib.Path,
+def _restore(new: pathlib.Path, old: pathlib.Path, target: pathlib.Path,
              before: tuple[int, int] | None) -> None:
-    """Undoes `_replace`, however far it came.  `before` is what `_identify(goal)` was."""
-    if _identify(goal) == before:
+    """Undoes `_replace`, however far it came.  `before` is what `_identify(target)` was."""
+    if _identify(target) == before:
         return
     if before is None:
-        os.replace(goal, new)
+        os.replace(target, new)
         return
     source = new if _identify(new) == before else old
-    if goal.is_dir() and not goal.is_symlink():
-        os.replace(goal, pathlib.Path(tempfile.mkdtemp(dir=new.parent.parent), "undone"))
-    os.replace(source, goal)
+    if target.is_dir() and not target.is_symlink():
+        os.replace(target, pathlib.Path(tempfile.mkdtemp(dir=new.parent.parent), "undone"))
+    os.replace(source, target)
 
 
 def _keep(file: pathlib.Path, old: pathlib.Path) -> None:
-    """Gives a file a second name, or copies it where the file system has no links: it is never moved away."""
+    """Keeps a file as `old` too, by a hard link or a copy; `file` stays, so that readers always find it."""
     try:
         os.link(file, old, follow_symlinks=False)
     except (OSError, NotImplementedError):
@@ -129,6 +137,7 @@ def _keep(file: pathlib.Path, old: pathlib.Path) -> None:
 
 
 def _identify(path: pathlib.Path) -> tuple[int, int] | None:
+    """(device, inode) of a file, which it keeps when it is moved; None if there is none."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
@@ -137,9 +146,9 @@ def _identify(path: pathlib.Path) -> tuple[int, int] | None:
 
 
 def _exchange(one: pathlib.Path, other: pathlib.Path) -> bool:
-    """Exchanges two folders in one step.  Returns: whether the system could; otherwise nothing has changed.
+    """Exchanges two folders in one step, which Linux can do on most file systems.
 
-    Linux can, on most file systems.
+    Returns: whether the system did it; if not, nothing has changed.
     """
     import ctypes
     current_folder, exchange = -100, 2      # AT_FDCWD and RENAME_EXCHANGE in Linux' headers
@@ -152,7 +161,7 @@ def _exchange(one: pathlib.Path, other: pathlib.Path) -> bool:
 
 
 def _sync(folder: pathlib.Path) -> None:
-    """Waits until the bytes of all files are on the disk: no name may point to bytes that are not there."""
+    """Waits until the bytes of all files are on the disk, so that none is empty after a power cut."""
     for path in folder.rglob("*"):
         if path.is_dir():
             _sync_folder(path)
@@ -181,17 +190,17 @@ def _open_locked(path: str | pathlib.Path) -> int | None:
     """Opens and locks a file or a folder.
 
     Returns:
-        A descriptor, whose closing ends the lock; None if the system has no locks.
+        A descriptor (closing it ends the lock); None if the system has no locks.
 
     Raises:
         BlockingIOError: if another process has the lock.
-        FileNotFoundError: if the path was removed meanwhile.
+        FileNotFoundError: if the path does not exist, or was removed before it was locked.
     """
     try:
         import fcntl
     except ImportError:     # Windows
         return None
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)     # not to wait for a pipe
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)     # waits for no pipe
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(descriptor), os.stat(path)):
@@ -211,12 +220,12 @@ def _close(descriptor: int | None) -> None:
 
 
 @contextlib.contextmanager
-def _lock_folder(place: pathlib.Path) -> Iterator[None]:
-    """Inside the block nobody else replaces several files in a folder, if the system has locks.
+def _lock_folder(parent: pathlib.Path) -> Iterator[None]:
+    """Inside the block no other process replaces several files in this folder, if the system has locks.
 
-    The lock is a file of its own: `files.locked` may hold that of the folder for hours.
+    A separate file is locked, not the folder, because `files.locked` may lock the folder for hours.
     """
-    path, end = place / _LOCK_NAME, time.monotonic() + _LOCK_SECONDS
+    path, end = parent / _LOCK_NAME, time.monotonic() + _LOCK_SECONDS
     while True:
         try:
             with contextlib.suppress(FileExistsError):
@@ -232,40 +241,43 @@ def _lock_folder(place: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            os.unlink(path)     # before the lock ends: who waits for it sees that, and makes a new one
+            # Remove the file while it is locked: a process that waits for the lock then sees that the file is
+            # gone, and makes a new one.
+            os.unlink(path)
         _close(lock)
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file or folder of this name is what a writer needs for a moment, or has left."""
+    """Whether a file or folder of this name is a temporary one, of a running or of a killed writer."""
     return name.startswith(_PREFIX)
 
 
-def _remove_leftovers(place: pathlib.Path) -> None:
+def _remove_leftovers(parent: pathlib.Path) -> None:
     """Removes the hidden folders of writers that were killed."""
     try:
-        names = [name for name in os.listdir(place) if is_leftover(name)]
-    except OSError:         # a folder to write into, but not to list
+        names = [name for name in os.listdir(parent) if is_leftover(name)]
+    except OSError:         # a folder in which this user may write, but which they may not list
         return
-    for path in (place / name for name in names):
-        with contextlib.suppress(OSError):      # of a writer that lives, or gone
+    for path in (parent / name for name in names):
+        # an error: a running writer has locked this folder, or another process has already removed it
+        with contextlib.suppress(OSError):
             is_old = time.time() - path.lstat().st_mtime > _OLD_SECONDS
             lock = _open_locked(path)
             try:
                 if lock is not None or is_old:
-                    _remove_leftover(path, place)
+                    _remove_leftover(path, parent)
             finally:
                 _close(lock)
 
 
-def _remove_leftover(path: pathlib.Path, place: pathlib.Path) -> None:
+def _remove_leftover(path: pathlib.Path, parent: pathlib.Path) -> None:
     if not path.is_dir():
         path.unlink()
         return
     folders = [folder for folder in path.glob("old/*") if folder.is_dir()]
-    if folders:             # they were moved away; without an exchange there may be nothing in their place
-        with _lock_folder(place):
+    if folders:     # The killed writer had moved these away, and their place may be empty: move them back.
+        with _lock_folder(parent):
             for folder in folders:
-                if not os.path.lexists(place / folder.name):
-                    os.replace(folder, place / folder.name)
+                if not os.path.lexists(parent / folder.name):
+                    os.replace(folder, parent / folder.name)
     shutil.rmtree(path)

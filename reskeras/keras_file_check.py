@@ -1,7 +1,8 @@
-"""What must be true of a `.keras` file before Keras reads it: members, weights, the size of the model.
+"""Checks a `.keras` file before Keras reads it: the files in the archive, the weights, the size of the model.
 
-Keras itself refuses code, links to other files, and the largest bombs.  It does not refuse a file of a few
-kilobytes that describes a model of terabytes, or that inflates to gigabytes.
+Keras itself refuses code, links to other files, and the largest decompression bombs (small files that unpack
+to very large ones).  It does not refuse a file of a few kilobytes that describes a model of terabytes, or
+that unpacks to gigabytes.
 """
 from __future__ import annotations
 
@@ -21,15 +22,16 @@ from .json_reader import check_json_type, parse_json
 from .weights.hdf5 import open_hdf5
 
 _CONFIG, _WEIGHTS, _NPZ_WEIGHTS = "config.json", "model.weights.h5", "model.weights.npz"
-# A member that would be extracted outside of the folder that it is extracted to
-_OUTSIDE = re.compile(r"[/\\].*|[A-Za-z]:.*|(.*[/\\])?\.\.([/\\].*)?", re.DOTALL)
+# The name of a file in the archive that would be unpacked outside of the folder of the others
+_OUTSIDE_NAME = re.compile(r"[/\\].*|[A-Za-z]:.*|(.*[/\\])?\.\.([/\\].*)?", re.DOTALL)
 _MAX_CONFIG = 2 ** 26                           # bytes; the largest net of the table has 2 MB
-# Keras compresses nothing, but a file may have been compressed later
+# Unpacked, a file may have _MIN_LIMIT bytes, or _MAX_INFLATION times its own bytes if that is more.  Keras
+# compresses nothing, but a file may have been compressed later.
 _MIN_LIMIT, _MAX_INFLATION = 2 ** 28, 8
 # The modules of Keras whose functions a layer may call, such as an activation
 _MODEL_FUNCTIONS = ("activations", "constraints", "initializers", "losses", "metrics", "ops", "regularizers")
-# The variables that Keras does not save: the states of random generators, and those of layers that a file of
-# an earlier version does not have
+# How many weights of a model may be missing in its file: Keras does not save the states of random generators,
+# and a file of an earlier version lacks those of newer layers
 _MAX_UNSAVED = 2 ** 22
 
 
@@ -41,7 +43,8 @@ def check_keras_file(path: str, custom_objects: Mapping[str, Any]) -> None:
         custom_objects: as for `keras.saving.load_model`.
 
     Raises:
-        ValueError: if Keras could not load it, or not without much more memory than the file has bytes.
+        ValueError: if Keras could not load it, or if loading would need much more memory than the file's
+            size.
         Exception: of any other class, if building the model fails.
     """
     if not path.endswith(".keras"):
@@ -50,9 +53,9 @@ def check_keras_file(path: str, custom_objects: Mapping[str, Any]) -> None:
         max_bytes = max(_MIN_LIMIT, _MAX_INFLATION * os.fstat(file.fileno()).st_size)
     with open_zip(path, "a Keras file", max_bytes) as archive:
         for name in archive.namelist():
-            if _OUTSIDE.fullmatch(name):
-                raise ValueError(f"its member {name!r} is outside of the archive")
-        saved = _count_saved_numbers(archive, path)
+            if _OUTSIDE_NAME.fullmatch(name):
+                raise ValueError(f"the file {name!r} in it would be unpacked outside of the target folder")
+        saved_count = _count_saved_numbers(archive, path)
         if archive.getinfo(_CONFIG).file_size > _MAX_CONFIG:
             raise ValueError(f"{_CONFIG} is larger than {_MAX_CONFIG:,} bytes")
         config = parse_json(read_member(archive, _CONFIG), _CONFIG, allows_infinity=True)
@@ -60,17 +63,17 @@ def check_keras_file(path: str, custom_objects: Mapping[str, Any]) -> None:
     config = check_json_type(config, dict[str, Any], path, _CONFIG)
     _check_functions(config)
     try:
-        built = _count_numbers(config, custom_objects)
+        model_count = _count_numbers(config, custom_objects)
     except Exception as error:
         if _has_foreign_classes(config):
-            return      # a class of the user's may need values while it is built
+            return      # a user's own layer may need real values while it is built: the size is not checked
         raise _find_reason(error) from None
-    if built > 2 * saved + _MAX_UNSAVED:
-        raise ValueError(f"its model has {built:,} numbers, but the file has only {saved:,}")
+    if model_count > 2 * saved_count + _MAX_UNSAVED:
+        raise ValueError(f"its model has {model_count:,} weights, but the file stores only {saved_count:,}")
 
 
 def _count_saved_numbers(archive: zipfile.ZipFile, path: str) -> int:
-    """How many numbers the weights in a file have, after a check of the weights."""
+    """How many numbers the weights in a file have.  Raises: ValueError for weights that are not allowed."""
     if _NPZ_WEIGHTS in archive.namelist():
         data = read_member(archive, _NPZ_WEIGHTS)
         with zipfile.ZipFile(io.BytesIO(data)) as weights:
@@ -83,7 +86,8 @@ def _count_saved_numbers(archive: zipfile.ZipFile, path: str) -> int:
     with open_hdf5(io.BytesIO(data), f"{path}: {_WEIGHTS}") as file:
         file.visititems(lambda name, item: sizes.append(item.size) if hasattr(item, "dtype") else None)
         if sum(sizes) > limit:
-            raise ValueError(f"its data sets state {sum(sizes):,} numbers, for {len(data):,} bytes")
+            raise ValueError(f"its data sets have {sum(sizes):,} numbers, but the file only {len(data):,} "
+                             "bytes")
     return sum(sizes)
 
 
@@ -97,7 +101,7 @@ def _count_numbers(config: dict[str, Any], custom_objects: Mapping[str, Any]) ->
 
 
 def _find_reason(error: BaseException) -> BaseException:
-    """The error inside those of Keras that only repeat the config of the whole model."""
+    """The original error: Keras wraps it in errors that only print the config of the whole model."""
     while "could not be deserialized properly" in str(error) and error.__context__:
         error = error.__context__
     return error
@@ -113,7 +117,7 @@ def _check_functions(config: Any) -> None:
 
 
 def _has_foreign_classes(config: Any) -> bool:
-    """Whether a config names a class that is neither Keras' nor ours; it must be registered to be loaded."""
+    """Whether a config names a class that is neither Keras' nor ours: a registered class of the user."""
     names = [str(part.get("registered_name")) for part in _iterate_objects(config)]
     return any(">" in name and not name.startswith("reskeras>") for name in names)
 

@@ -344,7 +344,7 @@ def write_attacks(folder, trained):
     yield write_bomb(folder / "liar.keras", "model.weights.h5", stated=1000), "cannot be read as"
     yield write_bomb(folder / "bomb.npz", "a/kernel.npy", npy_header((BOMB // 4,))), "its members have"
     yield write_bomb(folder / "liar.npz", "a/kernel.npy", npy_header((10,)), 168), "without a variable: a.#0"
-    yield write_bomb(folder / "liar 2.npz", "a/kernel.npy", npy_header((10 ** 12,)), 168), "has another size"
+    yield write_bomb(folder / "liar 2.npz", "a/kernel.npy", npy_header((10 ** 12,)), 168), "size is different"
     header = b"\x93NUMPY\2\0\xff\xff\xff\x7f"
     yield write_bomb(folder / "header.npz", "a/kernel.npy", header, 1000), "is not a plain array"
     (folder / "objects.npz").write_bytes(npz({"a/kernel": np.array([print], object)}))
@@ -354,7 +354,7 @@ def write_attacks(folder, trained):
     yield folder / "nested.npz", "cannot be read as"
     with zipfile.ZipFile(folder / "text.npz", "w") as archive:
         archive.writestr("predictions/bias.npy", npy_header((10,), "<U100000000")[:128])
-    yield folder / "text.npz", "has another size"
+    yield folder / "text.npz", "size is different"
 
     tensor = {"dtype": "F32", "shape": [BOMB // 8], "data_offsets": [0, BOMB // 2]}
     yield write_safetensors(folder / "sparse.safetensors", {"fc.bias": tensor}, BOMB // 2), "unequal shapes"
