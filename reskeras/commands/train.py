@@ -9,6 +9,7 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
+from ..errors import describe_error
 from ..file_reading import read_text
 from ..files import atomic_write
 from ..terminal import print_text
@@ -109,8 +110,9 @@ def _write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
 def _read_log(path: pathlib.Path) -> list[Row]:
     """The epochs in log.csv.  Raises: OSError; ValueError if there are none, or a value is no number."""
     names = {"epoch", "images_per_s", "waiting", *(name for name, _ in CURVES)}
-    rows: list[Row] = list(csv.DictReader(io.StringIO(read_text(path))))
+    text = read_text(path)
     try:
+        rows: list[Row] = list(csv.DictReader(io.StringIO(text)))
         if not rows or not names <= rows[0].keys():
             raise ValueError(f"it has no epochs, or lacks one of {', '.join(sorted(names))}")
         for row in rows:
@@ -118,7 +120,8 @@ def _read_log(path: pathlib.Path) -> list[Row]:
                 float(value)        # None, or a list, in a line with fewer or more values than names
             int(row["epoch"])
     except (ValueError, TypeError, csv.Error) as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it, and resume the training") from error
+        raise ValueError(f"{path} is damaged ({describe_error(error)}); delete it, and resume the training"
+                         ) from error
     return rows
 
 

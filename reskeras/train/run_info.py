@@ -6,6 +6,7 @@ from typing import Any, Mapping
 
 from ..json_reader import to_dataclass
 from .arguments import FitArguments
+from .augment import parse_augmentation
 from .training import Training
 
 
@@ -40,7 +41,7 @@ class _RunInfo:
 
 
 def check_run_info(info: Mapping[str, Any], source: str) -> None:
-    """Checks the types of all values that a training is resumed or described with.
+    """Checks all values that a training is resumed or described with.
 
     Args:
         info: what run.json says, with the names of the code.
@@ -50,4 +51,5 @@ def check_run_info(info: Mapping[str, Any], source: str) -> None:
         ValueError: for a missing value, or one that a training cannot have.
         TypeError: likewise, inside of a recipe.
     """
-    to_dataclass(_RunInfo, dict(info), source)
+    run = to_dataclass(_RunInfo, dict(info), source)
+    parse_augmentation(run.recipe.training.augmentation)
