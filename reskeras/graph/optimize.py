@@ -56,7 +56,8 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
         passes: names or functions Graph -> PassResult, in order; those of the target by default.
         target: None, "saved_model", "tflite" (one image per call, fixed sizes) or "openvino".
         check: whether both models are compared in float64 on random inputs.
-        images: images as the model takes them, to measure the share that keep their class.
+        images: images as the model takes them, to measure how many of them keep their class; only for a model
+            of one output.
         latency: whether one call on one image is timed before and after.
         input_shape: (height, width, channels), if the model leaves them open; used for the
             multiply-accumulates (224 pixels by default) and for the fixed sizes.
@@ -73,7 +74,7 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
     if images is not None and len(model.outputs) > 1:
         outputs = ", ".join(model.output_names)
         raise ArgumentError("images", images, f"None for a model of several outputs ({outputs})",
-                            hint="the share of images that keep their class is known for one output alone")
+                            hint="`images` works only with a model of one output")
 
     results = _run_passes(before, _select_passes(passes, target, input_shape))
     after = results[-1][1].graph if results else before
@@ -89,7 +90,9 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
 
 
 def optimize_without_check(model: keras.Model, target: str | None, input_shape: Shape | None) -> keras.Model:
-    """The model after the passes of a target.  Nothing is compared or counted, which takes most of the time.
+    """The model after the passes of a target, without the slow parts of `optimize_model`.
+
+    These are the comparison of the two models and the counting of their multiply-accumulates.
 
     Args:
         model: a functional or sequential model.
@@ -116,15 +119,16 @@ def _select_passes(passes: Sequence[str | Pass] | None, target: str | None,
     """
     check_choice("target", target, TARGET_PASSES)
     selected: list[tuple[str, Pass]] = []
-    for each in TARGET_PASSES[target] if passes is None else [passes] if isinstance(passes, str) else passes:
-        if callable(each):
-            selected.append((getattr(each, "__name__", "own"), each))
-        elif each == "static_shapes":
-            selected.append((each, partial(static_shapes, input_shape=input_shape)))
-        elif each in PASSES:
-            selected.append((each, PASSES[each]))
+    given = TARGET_PASSES[target] if passes is None else [passes] if isinstance(passes, str) else passes
+    for name in given:
+        if callable(name):      # a function of the user
+            selected.append((getattr(name, "__name__", "own"), name))
+        elif name == "static_shapes":
+            selected.append((name, partial(static_shapes, input_shape=input_shape)))
+        elif name in PASSES:
+            selected.append((name, PASSES[name]))
         else:
-            raise ArgumentError("passes", each, f"one of {', '.join(PASSES)}", PASSES)
+            raise ArgumentError("passes", name, f"one of {', '.join(PASSES)}", PASSES)
     return selected
 
 
@@ -156,11 +160,11 @@ def _check_passes(model: keras.Model, before: Graph,
     last = results[-1][1].graph if results else before
     checker = EquivalenceChecker(fix_input_sizes(before, last))
     try:
-        checker.run_reference()     # first: an error of the net itself is not the fault of a pass
+        checker.run_reference()     # before the passes are checked: an error here is not the fault of a pass
         check_copy(model, before)
     except Exception as error:      # a layer that does not run in float64, an input of strings
         return None, (f"the two models cannot be compared ({_shorten(error)}); "
-                      "without `check` they need not be")
+                      "to optimize without a comparison, switch `check` off")
 
     check, reason = _check_graph(checker, last)
     for name, result in results if reason else ():

@@ -12,26 +12,24 @@ from ..errors import check_whole_number
 # option -> (its environment variable, its default)
 _OPTIONS = {"max_pixels": ("RESKERAS_MAX_PIXELS", 256_000_000),
             "max_pixels_in_flight": ("RESKERAS_MAX_PIXELS_IN_FLIGHT", 100_000_000)}
-_PARALLEL_IMAGES = 16           # at most so many are read at once from one source
+_PARALLEL_IMAGES = 16           # at most this many images of one source are read at the same time
 
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What images may have, see `set_image_limits`."""
+    """How many pixels images may have, see `set_image_limits`."""
 
     max_pixels: int
     max_pixels_in_flight: int
 
     @property
     def max_small_pixels(self) -> int:
-        """So few pixels that images need not wait for each other, as 16 of them are no more than
-        `max_pixels_in_flight`.
-        """
+        """An image of at most this many pixels never waits: 16 of them are within `max_pixels_in_flight`."""
         return min(self.max_pixels, self.max_pixels_in_flight // _PARALLEL_IMAGES)
 
 
 _chosen: dict[str, int] = {}
-_turn = threading.Lock()
+_queue = threading.Lock()       # the image that holds it is the next to be decoded; the others wait in order
 _changed = threading.Condition()
 _in_flight = 0
 _this_thread = threading.local()
@@ -48,8 +46,8 @@ def set_image_limits(max_pixels: int | None = None, max_pixels_in_flight: int | 
             is read at a half, a quarter or an eighth of its sides if that is within the limit; any other
             larger image counts as unreadable.
         max_pixels_in_flight: how many pixels all threads together decode and resize at the same time; by
-            default 100 million.  An image waits until there is room for it; a larger one waits until it is
-            alone.  A pixel takes 4 to 16 bytes, depending on the format.
+            default 100 million.  An image waits until there is room for it; an image with more pixels than
+            this waits until no other image is decoded.  A pixel takes 4 to 16 bytes, depending on the format.
 
     Raises:
         ArgumentError: for anything but whole numbers of at least 1.
@@ -81,15 +79,15 @@ def _read_option(name: str) -> int:
 
 @contextlib.contextmanager
 def count_in_flight(pixels: int) -> Iterator[None]:
-    """Inside the block `pixels` count as in flight; waits at its beginning until there is room for them.
+    """Inside the block `pixels` count as in flight; the block begins when there is room for them.
 
-    Images come in order: many small ones do not keep a large one waiting.  A thread that holds pixels already
-    does not wait for itself.
+    First come, first served: small images do not overtake a large image that waits.  A block inside another
+    block of the same thread does not wait, because the thread would wait for itself.
     """
     global _in_flight
     limit = get_image_limits().max_pixels_in_flight
     is_nested = getattr(_this_thread, "is_counting", False)
-    with contextlib.nullcontext() if is_nested else _turn, _changed:
+    with contextlib.nullcontext() if is_nested else _queue, _changed:
         if not is_nested:
             _changed.wait_for(lambda: not _in_flight or _in_flight + pixels <= limit)
         _in_flight += pixels

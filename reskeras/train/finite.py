@@ -1,4 +1,4 @@
-"""Numbers that are not finite: steps that loss scaling skips, and trainings that diverge."""
+"""NaN and infinite numbers in a training: steps that loss scaling skips, and trainings that diverge."""
 from __future__ import annotations
 
 import math
@@ -9,15 +9,15 @@ import tensorflow as tf
 
 from .run_folder import LAST_MODEL, RunFolder
 
-_MAX_SKIPPED = 20       # steps in a row; loss scaling needs some ten to find its scale
+_MAX_SKIPPED = 20       # steps in a row; loss scaling skips about ten at first, until it has found its factor
 
 
 def is_step_applied(optimizer: keras.optimizers.Optimizer, gradients: list[Any]) -> Any:
-    """Whether an optimizer will apply gradients: False if loss scaling skips the step, because they overflow.
+    """Whether an optimizer will apply gradients: False if they overflow, so that loss scaling skips the step.
 
     Args:
-        optimizer: of the model.
-        gradients: those of all replicas together; None for a variable without one.
+        optimizer: the optimizer of the model.
+        gradients: the sum of the gradients of all replicas, for each variable; None if a variable has none.
 
     Returns:
         A boolean tensor; None if the optimizer applies every step.
@@ -28,12 +28,15 @@ def is_step_applied(optimizer: keras.optimizers.Optimizer, gradients: list[Any])
 
 
 def keep_if_skipped(is_applied: Any, old: Any, new: Any) -> Any:
-    """The new value of a variable, or its old one if the step is skipped; `is_applied` as above."""
+    """The new value of a variable; its old value if the step is skipped, see `is_step_applied`."""
     return new if is_applied is None else tf.where(is_applied, new, tf.convert_to_tensor(old))
 
 
 def run_unless_skipped(count: Callable[[], None], is_applied: Any, loss: Any) -> None:
-    """Calls a function that counts a step in metrics, unless the step is skipped and its loss not finite."""
+    """Calls `count`, which adds a step to the metrics.
+
+    Does not call it if loss scaling skips the step and the loss is also NaN or infinite.
+    """
     def count_step() -> Any:
         count()
         return tf.constant(True)
@@ -49,7 +52,7 @@ class FiniteCheck:
     Args:
         model: the model that is trained.
         learning_rate: after the warm-up, for the error's message.
-        run: the folder that has a file with the weights of the epoch before, if there is one.
+        run: the run folder, whose last.keras has the weights of the previous epoch; None without a folder.
     """
 
     def __init__(self, model: keras.Model, learning_rate: float, run: RunFolder | None):
@@ -70,41 +73,41 @@ class FiniteCheck:
 
         Args:
             optimizer: the one in use.
-            logs: the metrics of the epoch so far.  The mean loss is finite if the loss of every step is that
-                was applied.
-            epoch: its number, from 0 on.
-            step: its number in the epoch, from 0 on.
+            logs: the metrics of the epoch so far.  The mean loss is finite if every applied step had a finite
+                loss.
+            epoch: the number of the epoch, from 0 on.
+            step: the number of the step in the epoch, from 0 on.
 
         Raises:
             FloatingPointError: if the loss is not finite, or loss scaling has skipped 20 steps in a row.
         """
-        place = f"in step {step + 1} of epoch {epoch + 1}"
+        when = f"in step {step + 1} of epoch {epoch + 1}"
         loss = float(logs["loss"])
         if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss of {self._model.name} became {loss} {place}; {self._advice}")
+            raise FloatingPointError(f"the loss of {self._model.name} became {loss} {when}; {self._advice}")
         scale = _read_scale(optimizer)
-        self._skipped = self._skipped + 1 if scale < self._scale else 0     # a skipped step halves it
+        self._skipped = self._skipped + 1 if scale < self._scale else 0     # a skipped step halves the scale
         self._scale = scale
         if self._skipped >= _MAX_SKIPPED:
-            raise FloatingPointError(f"the gradients of {self._model.name} overflowed {place}, as in the "
+            raise FloatingPointError(f"the gradients of {self._model.name} overflowed {when}, as in the "
                                      f"{_MAX_SKIPPED - 1} steps before; {self._advice}")
 
     def check_epoch(self, loss: keras.metrics.Metric, epoch: int) -> None:
-        """Checks that a step had a finite loss in the epoch that has just ended.
+        """Checks that at least one step of the finished epoch had a finite loss.
 
         Args:
             loss: the mean loss of the epoch.
-            epoch: its number, from 0 on.
+            epoch: the number of the epoch, from 0 on.
 
         Raises:
-            FloatingPointError: if loss scaling has skipped all of them because none had one.
+            FloatingPointError: if no step had a finite loss, so that loss scaling skipped all steps.
         """
         if not float(keras.ops.convert_to_numpy(loss.count)):
             raise FloatingPointError(f"the loss of {self._model.name} was NaN or infinite in every step of "
                                      f"epoch {epoch + 1}; {self._advice}")
 
     def check_weights(self, epoch: int, step: int) -> None:
-        """Checks the weights after a step; with a finite loss its update may still overflow.
+        """Checks the weights after a step: even if its loss is finite, its update may overflow.
 
         Args:
             epoch: the number of the epoch, from 0 on.

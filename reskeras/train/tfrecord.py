@@ -1,6 +1,7 @@
 """TFRecord files in ImageNet's layout: image/encoded, image/class/label from 1 on, image/class/synset ...
 
-Other writers count the classes from 0 on.  `open_records` finds out which it is; `read_records` subtracts it.
+Other programs number the classes from 0 on.  `open_records` finds the label of the first class, 0 or 1;
+`read_records` subtracts it from all labels.
 """
 from __future__ import annotations
 
@@ -33,10 +34,10 @@ def _find_files(pattern: str) -> list[str]:
 
 
 def read_class_names(pattern: str) -> tuple[str, ...]:
-    """The names of the classes, from the file of labels beside the records; () if there is none.
+    """The names of the classes, from the file labels.txt beside the records; () if there is none.
 
     Raises:
-        ValueError: for another kind of file.
+        ValueError: if a line of labels.txt is not a number, a colon and a name.
     """
     path = pathlib.Path(_find_files(pattern)[0]).with_name(_LABELS_FILE)
     if not path.exists():
@@ -60,7 +61,7 @@ def open_records(name: str, pattern: str, label_offset: int | None = None) -> Da
 
     Raises:
         FileNotFoundError: if there are no such files.
-        ValueError: for a file that is empty, damaged or of another kind; the message names it.
+        ValueError: for a file that is empty, damaged or not a TFRecord file; the message names it.
         OSError: if a file cannot be read.
     """
     files = _find_files(pattern)
@@ -104,7 +105,7 @@ def _scan_files(files: list[str]) -> tuple[SourcePart, ...]:
     """Reads all records, whose checksums TensorFlow compares.
 
     Returns:
-        The number of images and the labels of each file, as they are there.
+        For each file: how many images, and the lowest and highest label as written in the file.
 
     Raises:
         ValueError, OSError: as `open_records`.
@@ -125,11 +126,13 @@ def _scan_files(files: list[str]) -> tuple[SourcePart, ...]:
 
 
 def _check_lengths(path: str) -> None:
-    """Checks that the records fit into the file, because TensorFlow reserves the memory that one asks for.
+    """Checks that the records fit into the file, by the length that is written at the start of each record.
+
+    TensorFlow would allocate as much memory as a wrong length says.
 
     Raises:
-        ValueError: if they do not, or there are none.
-        OSError: if it cannot be read.
+        ValueError: if the records do not fit, or the file is empty.
+        OSError: if the file cannot be read.
     """
     with open_regular_file(path) as file:
         descriptor = file.fileno()
@@ -138,7 +141,7 @@ def _check_lengths(path: str) -> None:
             raise ValueError(f"{path}: the file is empty; write it again, or leave it out")
         while position < size:
             os.lseek(descriptor, position, os.SEEK_SET)
-            # of each record: its length, 4 bytes of checksum, the record, 4 bytes of checksum
+            # a record is 8 bytes of length, 4 bytes of checksum, the data, 4 bytes of checksum
             position += int.from_bytes(os.read(descriptor, 8), "little") + 16
         if position > size:
             raise ValueError(f"{path}: its last record is cut off, or it is not a TFRecord file")
@@ -149,7 +152,7 @@ def write_records(source: DataSource, folder: str | os.PathLike[str], name: str 
     """Writes images, shuffled, to `folder/name-00000-of-00016` and so on, and the class names beside them.
 
     Args:
-        source: files, which are copied as they are, or pixels, which become PNG; no stream.
+        source: image files, which are copied as they are, or pixels, which become PNG files; not a stream.
         folder: where to write; it is created if it does not exist.
         name: the beginning of the files' names.
         shards: how many files.
@@ -167,7 +170,8 @@ def write_records(source: DataSource, folder: str | os.PathLike[str], name: str 
         raise ArgumentError("shards", shards, f"1 to {len(source)}, the number of images")
     order = np.random.default_rng(seed).permutation(len(source))
     paths = [pathlib.Path(folder, f"{name}-{i:05d}-of-{shards:05d}") for i in range(shards)]
-    with atomic_write(paths[0]) as first:       # what is written beside it takes its place together with it
+    # all files that are written beside `first` are moved to their final paths at the end of the block
+    with atomic_write(paths[0]) as first:
         for shard, path in enumerate(paths):
             with tf.io.TFRecordWriter(str(first.with_name(path.name))) as writer:
                 for index in order[shard::shards]:

@@ -113,7 +113,7 @@ def test_hints_serve_both(net, tmp_path):
                 raise RuntimeError("no")
             return x
     failing = keras.Sequential([keras.Input((4,)), Fails()])
-    with pytest.warns(UserWarning, match="without `check` they need not be"):
+    with pytest.warns(UserWarning, match="without a comparison, switch `check` off"):
         optimize_model(failing)
     file = tmp_path / "net.keras"
     net.save(file)
