@@ -51,9 +51,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except tuple(_EXIT_CODES) as error:
-        message = parser.describe(error) if isinstance(error, ArgumentError) else str(error)
+        message = _describe(parser, error)
         print_text(f"{parser.prog}: {' '.join(message.split())}", file=sys.stderr)
         return next(code for kind, code in _EXIT_CODES.items() if isinstance(error, kind))
+
+
+def _describe(parser: CommandParser, error: Exception) -> str:
+    """The message of an error, in the words of the shell."""
+    if isinstance(error, ArgumentError):
+        return parser.describe(error)
+    if isinstance(error, ModuleNotFoundError) and str(error).startswith("No module named"):
+        package = (error.name or "").partition(".")[0]
+        hint = ("; exported files (.tflite, .onnx, .xml) are run without it by predict, verify and benchmark"
+                if package in ("keras", "tensorflow") else "")
+        return f"{package} is needed and is not installed: pip install {package}{hint}"
+    return str(error)
 
 
 def _run(parser: CommandParser, options: dict[str, Any], switches: dict[str, Any]) -> int:

@@ -8,7 +8,7 @@ from .sizes import Size, check_channels, compute_margins, compute_resized_size
 
 def resize_and_crop_array(pixels: np.ndarray, size: Size, target: Size, mode: str, interpolation: str,
                           fill: tuple[float, ...]) -> np.ndarray:
-    """Does what `transform.resize_and_crop` does, from which it differs by at most one level.
+    """Does what `transform.resize_and_crop` does, from which it differs by a level at most nearly everywhere.
 
     Args:
         pixels: uint8 (N, height, width, 1 to 4); transparency is removed.
