@@ -153,6 +153,8 @@ class EdgePadding2D(layers.Layer):
 class BlurPool2D(layers.Layer):
     """Blurs by the kernel [1, 2, 1] on a reflected border, then subsamples (Zhang 2019, arXiv:1904.11486).
 
+    A single position has no neighbour to reflect.  It is repeated, so that the blur does not change it.
+
     Args:
         stride: the stride of the subsampling.
     """
@@ -162,13 +164,26 @@ class BlurPool2D(layers.Layer):
         self.stride = stride
 
     def call(self, inputs):
-        s = self.stride
-        # a single position has no neighbour to reflect, and is repeated
-        mode = "symmetric" if 1 in inputs.shape[1:3] else "reflect"
-        x = ops.pad(inputs, [(0, 0), (1, 1), (1, 1), (0, 0)], mode=mode)
-        # each of the three values of the kernel is a strided slice: no kernel to store or to train
-        x = x[:, 0:-2:s] * 0.25 + x[:, 1:-1:s] * 0.5 + x[:, 2::s] * 0.25
-        return x[:, :, 0:-2:s] * 0.25 + x[:, :, 1:-1:s] * 0.5 + x[:, :, 2::s] * 0.25
+        axes = [axis for axis in (1, 2) if inputs.shape[axis] != 1]
+        x = self._reflect(inputs, axes) if axes else inputs
+        for axis in axes:
+            # each of the three values of the kernel is a strided slice: no kernel to store or to train
+            before, middle, after = (x[(slice(None),) * axis + (slice(start, stop, self.stride),)]
+                                     for start, stop in ((0, -2), (1, -1), (2, None)))
+            x = before * 0.25 + middle * 0.5 + after * 0.25
+        return x
+
+    def _reflect(self, x, axes):
+        """Adds one position on each side of these axes."""
+        if all(x.shape[axis] for axis in axes):
+            return ops.pad(x, [(int(axis in axes),) * 2 for axis in range(4)], mode="reflect")
+        # Runtimes cannot reflect a single position, and a size that is open now may be 1 later.
+        for axis in axes:
+            first_two, last_two = (x[(slice(None),) * axis + (part,)] for part in (slice(2), slice(-2, None)))
+            neighbours = [part[(slice(None),) * axis + (side,)]
+                          for part, side in ((first_two, slice(-1, None)), (last_two, slice(1)))]
+            x = ops.concatenate([neighbours[0], x, neighbours[1]], axis=axis)
+        return x
 
     def compute_output_shape(self, input_shape):
         n, h, w, c = input_shape
