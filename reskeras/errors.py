@@ -8,7 +8,7 @@ import numbers
 import operator
 import os
 import reprlib
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterable, Iterator, Sequence
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
@@ -104,6 +104,12 @@ def make_printable(text: object) -> str:
         text: the text, or anything else for its `str`.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def list_names(names: Sequence[str], limit: int = 10) -> str:
+    """The first names of files, printable and separated by commas, and how many there are besides."""
+    rest = len(names) - limit
+    return ", ".join(map(make_printable, names[:limit])) + (f" and {rest} more" if rest > 0 else "")
 
 
 def describe_error(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
 import numpy as np
 
-from ..errors import ArgumentError, check_whole_number, make_printable, to_whole_number
+from ..errors import ArgumentError, check_whole_number, list_names, make_printable, to_whole_number
 from ..images.labels import find_classes
 from ..json_writer import to_json
 from ..terminal import print_text
@@ -45,6 +45,7 @@ class Evaluation:
     label_offset: int | None = None     # the label of the first class in TFRecord files, as it was found
     # classes of the data, if their order stands for that of the net's scores: the net has no names
     assumed_classes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()      # files that are not images by their names, or in no class's folder
 
     def as_dict(self) -> dict[str, Any]:
         """The fields, for JSON."""
@@ -68,6 +69,9 @@ class Evaluation:
             top5 = f", top-5 {p['top5']:.2f} %" if p["top5"] else ""
             lines.append(f"published: top-1 {p['top1']:.2f} %{top5} on {p['labels']} at {p['size']} pixels "
                          f"({p['name']})")
+        if self.left_out:
+            lines.append(f"{len(self.left_out)} are not images by their names, or lie beside the folders of "
+                         f"the classes, and were left out: {list_names(self.left_out)}")
         if self.skipped:
             names = ", ".join(map(make_printable, self.skipped))
             lines.append(f"{len(self.skipped)} could not be read and were left out: {names}")
@@ -152,7 +156,7 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     top1, top5 = (100 * float(hit) / count for hit in hits)
     return Evaluation(net.name, source.name, count, top1, top5 if class_count > 5 else None, count / seconds,
                       prepare.size, crops, scales, unreadable, get_published_accuracy(metadata),
-                      source.label_offset, () if metadata.labels else source.classes)
+                      source.label_offset, () if metadata.labels else source.classes, source.left_out)
 
 
 def print_result(evaluation: Evaluation, json: bool = False) -> int:

@@ -31,7 +31,7 @@ def explain(model: ModelName | keras.Model, image: Path, output: Path = "explain
     Args:
         model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default
             weights), a `.keras` file, or a keras.Model.
-        image: the path of a JPEG, PNG, GIF (first frame), BMP or WebP file.
+        image: the path of an image file, as in `reskeras.predict`.
         output: the page, an .html file.
         top: how many classes.
         preprocessing: as in `reskeras.predict`.

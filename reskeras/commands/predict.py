@@ -25,8 +25,8 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
         model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default
             weights), an exported file (`.keras`, `.tflite`, `.onnx`, `.xml`), a SavedModel folder, or a
             keras.Model.
-        images: the path of a JPEG, PNG, GIF (first frame), BMP or WebP file, or several.  Transparency is
-            ignored, and the orientation in EXIF data is applied.
+        images: the path of a JPEG, PNG, GIF or TIFF (first frame), BMP or WebP file, or of a HEIC file with
+            pillow-heif, or several.  Transparency is ignored, and the orientation in EXIF data is applied.
         top: how many classes to return for each image.
         preprocessing: for a net that does not know it: a checkpoint, its name, a `Preprocessing`, or a model
             that knows it.

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..images.headers import cut_gif, has_at_most, is_gif, read_sides
+from ..images.headers import convert_tensor_to_bytes, cut_gif, has_16_bits, has_at_most, is_gif, read_sides
 from ..images.limits import get_image_limits
 from .options import ExportOptions
 
@@ -53,8 +53,10 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
         spec = tf.TensorSpec((*preprocessing.size, channels), tf.float32)
 
         def prepare(parallel_iterations: int) -> Any:
-            return tf.map_fn(lambda data: preprocessing.transform(_decode_image(data)[None])[0], image_bytes,
-                             fn_output_signature=spec, parallel_iterations=parallel_iterations)
+            def prepare_file(data: Any) -> Any:
+                return preprocessing.transform(_decode_image(data, preprocessing.bits)[None])[0]
+            return tf.map_fn(prepare_file, image_bytes, fn_output_signature=spec,
+                             parallel_iterations=parallel_iterations)
         pixels = tf.map_fn(lambda data: tf.reduce_prod(read_sides(data)), image_bytes,
                            fn_output_signature=tf.int64)
         # one after the other if they are large
@@ -68,7 +70,7 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
     return signatures
 
 
-def _decode_image(data: Any) -> Any:
+def _decode_image(data: Any, bits: int = 0) -> Any:
     """Decodes a file's bytes to RGB pixels, as `reskeras.images.decode` does, except for EXIF.
 
     The limit of an image's pixels is that of the process that writes the file.
@@ -79,7 +81,10 @@ def _decode_image(data: Any) -> Any:
     is_allowed = tf.debugging.Assert(has_at_most(sides, limit), [
         f"expected a JPEG, PNG, GIF or BMP file of at most {limit:,} pixels; (height, width):", sides])
     with tf.control_dependencies([is_allowed]):
-        pixels = tf.cond(tf.io.is_jpeg(data),
-                         lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
-                         lambda: tf.io.decode_image(data, channels=3, expand_animations=False))
+        pixels = tf.case([
+            (tf.io.is_jpeg(data),
+             lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")),
+            (has_16_bits(data),
+             lambda: convert_tensor_to_bytes(tf.io.decode_png(data, channels=3, dtype=tf.uint16), bits))],
+            default=lambda: tf.io.decode_image(data, channels=3, expand_animations=False))
         return tf.ensure_shape(pixels, (None, None, 3))

@@ -5,23 +5,30 @@ import contextlib
 import importlib
 import io
 import struct
+import sys
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple
 
 import numpy as np
 
+from .depth import choose_bits, convert_to_bytes
 from .limits import count_in_flight, get_image_limits
+from .tiff import TIFF_PREFIXES, reduce_tiff
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 # The first bytes of a file -> Pillow's module and class.  `PIL.Image.open` has a limit of its own, for the
 # whole process; we have ours.
-_CLASSES = {b"\xff\xd8\xff": ("Jpeg", "JpegImageFile"), b"\x89PNG\r\n\x1a\n": ("Png", "PngImageFile"),
-            b"GIF87a": ("Gif", "GifImageFile"), b"GIF89a": ("Gif", "GifImageFile"),
-            b"BM": ("Bmp", "BmpImageFile"), b"RIFF": ("WebP", "WebPImageFile")}
-_EXPECTED = "not a readable JPEG, PNG, GIF, BMP or WebP image"
+_CLASSES = {b"\xff\xd8\xff": ("PIL.JpegImagePlugin", "JpegImageFile"),
+            b"\x89PNG\r\n\x1a\n": ("PIL.PngImagePlugin", "PngImageFile"),
+            **dict.fromkeys((b"GIF87a", b"GIF89a"), ("PIL.GifImagePlugin", "GifImageFile")),
+            b"BM": ("PIL.BmpImagePlugin", "BmpImageFile"), b"RIFF": ("PIL.WebPImagePlugin", "WebPImageFile"),
+            **dict.fromkeys(TIFF_PREFIXES, ("PIL.TiffImagePlugin", "TiffImageFile"))}
+_HEIF = ("pillow_heif", "HeifImageFile")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_EXPECTED = "not a readable JPEG, PNG, GIF, BMP, WebP, TIFF or HEIC image"
 
 # Orientation in EXIF data -> from an upright image to the view of it that lies as the file does
 _ORIENTATION = 0x0112
@@ -34,17 +41,24 @@ _MAX_EXIF = 2 ** 16
 _exif_lock = threading.Lock()       # 64 kB with 5,000 such tags still take 350 MB
 # damaged EXIF data count as none; Pillow would warn of each of their tags
 warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
+warnings.filterwarnings("ignore", "Image size .* could be decompression bomb")      # we have our own limit
 _TILE = 2 ** 22                     # pixels that are converted at once
+# Pillow keeps the high byte of colors of 16 bits.  Of a file that is read with the other order of bytes it
+# keeps the low one.
+_LOW_BYTES = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B" if sys.byteorder == "little" else ";16L"}
 
 
-def decode_image(data: bytes) -> np.ndarray:
+def decode_image(data: bytes, bits: int = 0) -> np.ndarray:
     """The pixels of an image file, as timm and torchvision read it: Pillow decodes.
 
     The image is rotated as its EXIF data require.  Transparency is removed, gray and CMYK become RGB, 16 bits
     become 8.
 
     Args:
-        data: the bytes of a JPEG, PNG, GIF (its first frame is used), BMP or WebP file.
+        data: the bytes of a JPEG, PNG, GIF, BMP, WebP or TIFF file, of which the first picture is used, or
+            of a HEIC file if `pillow-heif` is installed.
+        bits: how many of 16 bits are used, 9 to 16; 0 for as many of 8, 10, 12, 14 and 16 as the image's
+            largest value has.
 
     Returns:
         uint8 RGB pixels (height, width, 3).
@@ -53,17 +67,18 @@ def decode_image(data: bytes) -> np.ndarray:
         ValueError: for other data, a truncated file, more pixels than `reskeras.set_image_limits` allows, or
             more than there is memory for.
     """
-    with open_image(data) as pixels:
+    with open_image(data, bits=bits) as pixels:
         return pixels
 
 
 @contextlib.contextmanager
-def open_image(data: bytes, channels: int = 3) -> Iterator[np.ndarray]:
+def open_image(data: bytes, channels: int = 3, bits: int = 0) -> Iterator[np.ndarray]:
     """Decodes an image file as `decode_image` does; inside the block its pixels count as in flight.
 
     Args:
         data: the bytes of the file.
         channels: 3 for RGB, 1 for gray (luma).
+        bits: as in `decode_image`.
 
     Returns:
         uint8 pixels (height, width, channels).
@@ -74,7 +89,7 @@ def open_image(data: bytes, channels: int = 3) -> Iterator[np.ndarray]:
     image = read_header(data)
     with count_in_flight(image.width * image.height):
         with _explain_errors():
-            pixels = _decode(image, channels)
+            pixels = _decode(image, _open_low_bytes(image, data), channels, bits)
             image.close()
         yield pixels
 
@@ -85,19 +100,56 @@ def read_header(data: bytes) -> Image:
     Raises:
         ValueError: for other data, or more pixels than `reskeras.set_image_limits` allows.
     """
-    names = [names for prefix, names in _CLASSES.items() if data.startswith(prefix)]
-    if not names:
-        raise ValueError(_EXPECTED)
-    (module, plugin), = names
+    data = reduce_tiff(data) if data.startswith(TIFF_PREFIXES) else data
     image: Image
     limit = get_image_limits().max_pixels
+    plugin = _find_plugin(data)
     with _explain_errors():
         file = io.BytesIO(data)
-        image = getattr(importlib.import_module(f"PIL.{module}ImagePlugin"), plugin)(file)
+        image = plugin(file)
         if image.format == "JPEG" and image.width * image.height > limit and _has_one_scan(image, data, file):
             image.draft(None, _shrink(image.size, limit))
     _check_pixel_count(image.height, image.width)
     return image
+
+
+def _find_plugin(data: bytes) -> Any:
+    """Pillow's class for a file.  Raises: ValueError for data of another kind, or without the package."""
+    names = [names for prefix, names in _CLASSES.items() if data.startswith(prefix)]
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        names = [_HEIF]
+    if not names:
+        raise ValueError(_EXPECTED)
+    (module, plugin), = names
+    try:
+        return getattr(importlib.import_module(module), plugin)
+    except ImportError as error:
+        raise ValueError("it is a HEIC image, which is read by pillow-heif: pip install pillow-heif"
+                         if names == [_HEIF] else f"{module} is not installed") from error
+
+
+class _LowBytes(NamedTuple):
+    """A file of 16 bits, opened so that Pillow reads low bytes, and which of its channels are R, G and B."""
+
+    image: Any
+    channels: list[int]
+
+
+def _open_low_bytes(image: Any, data: bytes) -> _LowBytes | None:
+    """Opens a file once more, for the low bytes of its colors of 16 bits; None if it has no such."""
+    forms = {args if isinstance(args, str) else args[0] for *_, args in image.tile}
+    form = str(forms.pop()) if len(forms) == 1 and image.format in ("PNG", "TIFF") else ""
+    if form == "LA;16B":        # read as four bytes: high and low of gray, high and low of transparency
+        low, channels = "RGBA", [1, 1, 1]
+    elif form.startswith("RGB") and form[-4:] in _LOW_BYTES:
+        low, channels = form[:-4] + _LOW_BYTES[form[-4:]], [0, 1, 2]
+    else:
+        return None
+    other: Any = read_header(data)
+    for i, tile in enumerate(other.tile):
+        parts = [*tile[:3], low if isinstance(tile[3], str) else (low, *tile[3][1:])]
+        other.tile[i] = tuple(parts) if type(tile) is tuple else type(tile)(*parts)     # a tuple: Pillow 10
+    return _LowBytes(other, channels)
 
 
 @contextlib.contextmanager
@@ -105,7 +157,7 @@ def _explain_errors() -> Iterator[None]:
     from PIL.Image import DecompressionBombError
     try:
         yield
-    except DecompressionBombError as error:     # of a WebP file: for those, Pillow's own limit holds as well
+    except DecompressionBombError as error:     # of WebP and TIFF: for them Pillow's own limit holds too
         raise ValueError(str(error)) from error
     except MemoryError as error:
         raise ValueError("not enough memory to decode it") from error
@@ -137,7 +189,7 @@ def _shrink(size: tuple[int, int], limit: int) -> tuple[int, int]:
     return max(width // factor, 1), max(height // factor, 1)
 
 
-def _decode(image: Image, channels: int) -> np.ndarray:
+def _decode(image: Image, low_bytes: _LowBytes | None, channels: int, bits: int) -> np.ndarray:
     """The upright pixels of an open file; only a tile of them is held twice."""
     image.load()
     lying_view = _LYING_VIEWS.get(_read_orientation(image), np.asarray)
@@ -145,13 +197,33 @@ def _decode(image: Image, channels: int) -> np.ndarray:
     sides = image.size if is_lying else image.size[::-1]
     upright = np.empty((*sides, channels), "uint8")
 
-    lying, rows = lying_view(upright), max(_TILE // image.width, 1)
-    for left in range(0, image.width, _TILE):
-        right = min(left + _TILE, image.width)
-        for top in range(0, image.height, rows):
-            bottom = min(top + rows, image.height)
-            lying[top:bottom, left:right] = _convert_tile(image.crop((left, top, right, bottom)), channels)
+    rows = max(_TILE // image.width, 1)
+    boxes = [(left, top, min(left + _TILE, image.width), min(top + rows, image.height))
+             for left in range(0, image.width, _TILE) for top in range(0, image.height, rows)]
+    if is_deep := image.mode.startswith("I") or low_bytes is not None:
+        bits = bits or choose_bits(max(int(_read_deep_tile(image, low_bytes, box).max()) for box in boxes))
+
+    lying = lying_view(upright)
+    for box in boxes:
+        left, top, right, bottom = box
+        tile = image.crop(box) if not is_deep else _from_array(
+            convert_to_bytes(_read_deep_tile(image, low_bytes, box), bits))
+        lying[top:bottom, left:right] = _convert_tile(tile, channels)
     return upright
+
+
+def _read_deep_tile(image: Image, low_bytes: _LowBytes | None, box: tuple[int, int, int, int]) -> np.ndarray:
+    """A part of an image of 16 bits: integers (height, width) or (height, width, 3)."""
+    if low_bytes is None:       # gray
+        return np.asarray(image.crop(box))
+    low = np.asarray(low_bytes.image.crop(box), "uint16")[..., low_bytes.channels]
+    pixels: np.ndarray = np.asarray(image.crop(box), "uint16")[..., :3] << 8 | low
+    return pixels
+
+
+def _from_array(pixels: np.ndarray) -> Image:
+    from PIL.Image import fromarray
+    return fromarray(pixels)
 
 
 def _read_orientation(image: Image) -> Any:
@@ -166,7 +238,5 @@ def _read_orientation(image: Image) -> Any:
 
 def _convert_tile(tile: Image, channels: int) -> np.ndarray:
     """uint8 pixels (height, width, channels or 1)."""
-    if tile.mode.startswith("I"):       # 16 bits of gray, which Pillow's own conversion would clip
-        return (np.asarray(tile) >> 8).astype("uint8")[..., None]
     rgb = tile if tile.mode == "RGB" else tile.convert("RGB")
     return np.asarray(rgb) if channels == 3 else np.asarray(rgb.convert("L"))[..., None]

@@ -1,7 +1,9 @@
-"""Reads the size of an image file within a TensorFlow graph, before anything is decoded; cuts GIF files."""
+"""What a TensorFlow graph does about image files: their size before they are decoded, GIF, and 16 bits."""
 from __future__ import annotations
 
 from typing import Any
+
+from .depth import DEPTHS
 
 _PNG, _BMP, _GIF = b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8"
 _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, b";"     # how the parts of a GIF file begin
@@ -41,6 +43,23 @@ def has_at_most(sides: Any, pixels: int) -> Any:
     import tensorflow as tf
     # each one first, so that the product fits into 64 bits
     return tf.reduce_all((sides >= 1) & (sides <= pixels)) & (tf.reduce_prod(sides) <= pixels)
+
+
+def has_16_bits(data: Any) -> Any:
+    """Whether the bytes, a scalar string tensor, are a PNG file of 16 bits.  Returns: a bool tensor."""
+    import tensorflow as tf
+    # a file that ends before that has no byte there
+    depth = tf.strings.substr(tf.strings.join([data, bytes(25)]), 24, 1)
+    return _has_prefix(data, _PNG) & (depth == b"\x10")
+
+
+def convert_tensor_to_bytes(pixels: Any, bits: int) -> Any:
+    """Scales a uint16 tensor to bytes, as `decode_image` does; 0 is the bits of its largest value."""
+    import tensorflow as tf
+    pixels = tf.cast(pixels, tf.int32)
+    is_beyond = [tf.cast(tf.reduce_max(pixels) >= 2 ** depth, tf.int32) for depth in DEPTHS]
+    shift = max(bits - 8, 0) if bits else 2 * sum(is_beyond)
+    return tf.cast(tf.minimum(tf.bitwise.right_shift(pixels, shift), 255), tf.uint8)
 
 
 def is_gif(data: Any) -> Any:

@@ -17,7 +17,7 @@ from ..file_reading import read_bytes
 from ..json_reader import to_dataclass
 from .decode import open_image
 from .limits import get_image_limits
-from .preprocessing_checks import check_fractions, check_scaling, check_sizes
+from .preprocessing_checks import check_bits, check_fractions, check_scaling, check_sizes
 from .sizes import CROP_MODES, INTERPOLATIONS, Size
 from .transform import is_symbolic, resize_and_crop, resize_and_crop_on_host
 
@@ -49,6 +49,8 @@ class Preprocessing:
         crop_mode: "center", "squash" or "border", see `compute_resized_size`.
         test_size: (height, width) for the published accuracy; may be larger than `size`, the default.
         test_crop_pct: `crop_pct` for the published accuracy; `crop_pct` by default.
+        bits: how many of the 16 bits of such files are used, 9 to 16 (12 for many scanners); 0 for as many
+            of 8, 10, 12, 14 and 16 as each image's largest value has.
 
     Raises:
         ArgumentError: for an unknown word, or if `mean` and `std` do not have 1 or 3 numbers each.
@@ -68,6 +70,7 @@ class Preprocessing:
     crop_mode: str = "center"
     test_size: Size = (0, 0)
     test_crop_pct: float = 0.0
+    bits: int = 0
 
     def __post_init__(self) -> None:
         check_choice("pixels", self.pixels, PIXEL_SCALINGS)
@@ -83,6 +86,7 @@ class Preprocessing:
 
         check_sizes(size=self.size, test_size=self.test_size)
         check_scaling(self.mean, self.std)
+        check_bits(self.bits)
         check_fractions(crop_pct=self.crop_pct, test_crop_pct=self.test_crop_pct)
 
     def __call__(self, images: Any, *rest: Any) -> Any:
@@ -119,7 +123,7 @@ class Preprocessing:
             if pixels.dtype.kind in "SO" and not pixels.ndim:
                 images = pixels.item()      # a string tensor holds bytes too
         if isinstance(images, bytes):
-            with open_image(images, len(self.mean)) as pixels:
+            with open_image(images, len(self.mean), self.bits) as pixels:
                 return self._prepare_pixels(pixels[None])
 
         if pixels.dtype != "uint8":
@@ -151,7 +155,7 @@ class Preprocessing:
         others should be in memory before it is resized.
         """
         nothing = np.zeros((0, 0, len(self.mean)))
-        with open_image(data, len(self.mean)) as pixels:
+        with open_image(data, len(self.mean), self.bits) as pixels:
             if pixels.shape[0] * pixels.shape[1] <= get_image_limits().max_small_pixels:
                 return pixels, nothing.astype("float32")
             return nothing.astype("uint8"), self._prepare_pixels(pixels[None])[0]
@@ -281,8 +285,8 @@ class Preprocessing:
         return replace(result, mean=mean, std=std)
 
     def get_config(self) -> dict[str, Any]:
-        """The fields as files have them."""
-        return asdict(self)
+        """The fields as files have them; `bits` only if it is given."""
+        return {name: value for name, value in asdict(self).items() if name != "bits" or value}
 
     @classmethod
     def from_config(cls, config: Any) -> Preprocessing:

@@ -32,3 +32,9 @@ def check_fractions(**fractions: float) -> None:
     for name, fraction in fractions.items():
         if not 0 < check_number(name, fraction, expected="a fraction in (0, 1]") <= 1:
             raise ArgumentError(name, fraction, "a fraction in (0, 1]")
+
+
+def check_bits(bits: int) -> None:
+    """Raises: ArgumentError unless it is 0, or the bits of values that files hold in 16."""
+    if bits != 0 and check_whole_number("bits", bits) not in range(9, 17):
+        raise ArgumentError("bits", bits, "9 to 16, or 0 for as many as the largest value of each image has")

@@ -1,4 +1,4 @@
-"""Resizes and crops pixels with TensorFlow: only what the crop keeps, and in bytes as long as possible."""
+"""Resizes and crops pixels with TensorFlow: only those that the crop keeps, and as uint8 as long as possible."""
 from __future__ import annotations
 
 import sys
@@ -12,21 +12,23 @@ _OPERATION_KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}    # Tenso
 _KERNEL_RADIUS = 2              # of the bicubic kernel, in pixels of the smaller image
 _LUMA = (19595, 38470, 7471)    # weights of red, green, blue for gray (ITU-R 601), unit 1/65536
 
-# A side that would be resized to more than this many times the crop is cut before it is resized.  Where the
-# cut begins is rounded in another way then, and one pixel in 3,000 may differ by a level; so it is not done
-# for usual images.
+# If a side after the resize would be more than this many times longer than the crop, first the needed part is
+# cut out, then it is resized.  The result is then rounded slightly differently: one pixel in 3,000 may differ
+# by 1.  So usual images are not cut first.
 _MAX_BEYOND_CROP = 16
-# From here on every k-th pixel of a side is enough, so that two times this number are never exceeded
+# From twice this length on only every k-th pixel of a side is read, so that fewer than 2 * MAX_SIDE are left
 MAX_SIDE = 2 ** 14
-_STRIP = 2 ** 22                # pixels that are floats at the same time
+# A resize reads strips of about this many pixels, because the operation makes floats of all pixels it reads
+_STRIP = 2 ** 22
 _NO_MEMORY = "not enough memory to resize it"
 
 
 def resize_and_crop(pixels: Any, size: Size, target: Size, mode: str, interpolation: str,
                     fill: tuple[float, ...]) -> Any:
-    """Resizes to `target` by `mode`, crops or pads to `size`; rounds after each direction, as Pillow does.
+    """Resizes to `target` by `mode`, crops or pads to `size`.
 
-    The result differs from Pillow's by at most one level.
+    As Pillow does, it resizes the width, rounds, resizes the height, and rounds.  The result differs from
+    Pillow's by at most 1.
 
     Args:
         pixels: uint8 (N, height, width, 1 to 4), an array or a tensor; transparency is removed.
@@ -42,7 +44,7 @@ def resize_and_crop(pixels: Any, size: Size, target: Size, mode: str, interpolat
     import tensorflow as tf
     x = _convert_channels(tf.convert_to_tensor(pixels), len(fill))
     is_known = all(x.shape[1:3])
-    # in 64 bits, as a product of two sides does not always fit into 32
+    # in 64 bits, because a product of two sides does not always fit into 32
     height, width = x.shape[1:3] if is_known else tf.unstack(tf.shape(x, tf.int64)[1:3])
 
     def minimum(a: Any, b: Any) -> Any:
@@ -59,7 +61,7 @@ def resize_and_crop(pixels: Any, size: Size, target: Size, mode: str, interpolat
         x = x[:, begin:end:step] if axis == 1 else x[:, :, begin:end:step]
         sides.append(side)
 
-    # first the width, in strips, as the operation makes floats of all that it reads; then the height
+    # first the width, in strips; then the height
     (rows, scale_down, shift_down, top), (columns, scale_across, shift_across, left) = sides
     x = _map_strips(lambda strip: _resize(strip, (tf.shape(strip)[1], columns), (1.0, scale_across),
                                           (0.0, shift_across), interpolation), x)[:, :, left:]
@@ -105,15 +107,15 @@ def _plan_side(old: Any, new: Any, crop: int, minimum: Any, maximum: Any) -> tup
     """Plans how one side is resized and cropped.
 
     Args:
-        old: number of pixels before.
-        new: number of pixels after the resize of the whole.
-        crop: number of pixels that are kept.
+        old: length of the side before, in pixels.
+        new: length of the side after the resize, without a crop.
+        crop: length of the side after the crop.
         minimum: function for the minimum of two numbers or tensors.
         maximum: function for the maximum.
 
     Returns:
-        (begin, end, step) of the pixels that are read; then how many pixels to make of them, the scale and
-        the translation of TensorFlow's operation, and how many pixels to cut at the beginning afterwards.
+        (begin, end, step, size, scale, translation, cut): read `pixels[begin:end:step]`, resize them to
+        `size` pixels with this scale and translation of TensorFlow's operation, then drop the first `cut`.
     """
     cut = compute_margins(new, crop, maximum)[0]
     kept = minimum(new, crop)
@@ -131,13 +133,16 @@ def _plan_side(old: Any, new: Any, crop: int, minimum: Any, maximum: Any) -> tup
     begin = choose(maximum(cut * old // new - support, 0), 0)
     end = choose(minimum((cut + kept) * old // new + support, old), old)
     step = maximum((end - begin) // MAX_SIDE, 1)
-    rest = choose(0, cut)       # to be cut after the resize
+    rest = choose(0, cut)       # pixels to drop after the resize
     return begin, end, step, kept + rest, step * new / old, (begin * new - (cut - rest) * old) / old, rest
 
 
 def _resize(x: Any, size: tuple[Any, Any], scale: tuple[Any, Any], translation: tuple[Any, Any],
             interpolation: str) -> Any:
-    """Resizes to whole numbers of 0 to 255, against aliasing; `tf.image.resize` has no translation."""
+    """Resizes with antialiasing, and rounds to whole numbers from 0 to 255.
+
+    `tf.image.resize` cannot shift an image, so its raw operation is called.
+    """
     import tensorflow as tf
     x = tf.raw_ops.ScaleAndTranslate(images=x, size=[tf.cast(side, tf.int32) for side in size],
                                      scale=[tf.cast(factor, tf.float32) for factor in scale],
@@ -147,7 +152,7 @@ def _resize(x: Any, size: tuple[Any, Any], scale: tuple[Any, Any], translation: 
 
 
 def _map_strips(function: Any, x: Any) -> Any:
-    """Applies a function that treats each row alone to strips of rows, one after the other."""
+    """Applies a function to strips of rows, one strip after the other; it must treat each row separately."""
     import tensorflow as tf
     batch, height, width = x.shape[:3]
     if None not in (batch, height, width):
@@ -158,7 +163,7 @@ def _map_strips(function: Any, x: Any) -> Any:
     shape = tf.shape(x, tf.int64)
     step = tf.cast(tf.maximum(_STRIP // (shape[0] * shape[2]), 1), tf.int32)
     height = tf.shape(x)[1]
-    # rows come first in the array: strips of different heights can be joined along the first axis alone
+    # rows are the first axis of the stored strips, because `TensorArray.concat` joins only along that axis
     array = tf.TensorArray(tf.float32, (height + step - 1) // step, infer_shape=False,
                            element_shape=(None, batch, None, x.shape[3]))
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from ..errors import nearest
 from ..images.decode import decode_image, read_header
-from ..images.headers import has_at_most, read_sides
+from ..images.headers import has_16_bits, has_at_most, read_sides
 from ..images.limits import count_in_flight, get_image_limits
 from . import randaugment
 from .augment_ops import BATCH_OPERATIONS, IMAGE_OPERATIONS, OPERATIONS, decode_rgb, fold_seed
@@ -47,11 +47,16 @@ Operations = list[tuple[int, Operation]]    # each with its number in the string
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The operations on an image, and then on a batch; pixels are float32 in 0..255 throughout."""
+    """The operations on an image, and then on a batch; pixels are float32 in 0..255 throughout.
+
+    Attributes:
+        bits: of images of 16 bits, as in `Preprocessing`.
+    """
 
     text: str
     image_operations: tuple[Operation, ...]
     batch_operations: tuple[Operation, ...]
+    bits: int = 0
 
     @property
     def size(self) -> int | None:
@@ -80,7 +85,8 @@ class Augmentation:
             # what these operations leave of a large image is small
             count = next((i + 1 for i, operation in operations if operation.name in _FIXES_SIZE), 0)
             first, operations = operations[:count], operations[count:]
-            x = tf.cond(has_at_most(read_sides(x), get_image_limits().max_small_pixels),
+            is_small = has_at_most(read_sides(x), get_image_limits().max_small_pixels)
+            x = tf.cond(is_small & ~has_16_bits(x),
                         lambda: self._decode(x, seed, first),
                         lambda: tf.numpy_function(
                             lambda data, seed: self._decode_large(data, seed, first), [x, seed], tf.float32))
@@ -99,15 +105,16 @@ class Augmentation:
     def _decode_large(self, data: bytes | np.ndarray, seed: np.ndarray, operations: Operations) -> np.ndarray:
         """The same as `_decode`, for a file that may be large: waits while too many pixels are in flight.
 
-        GIF and WebP files, which may have many frames, are decoded by Pillow, which reads the first one only.
+        Pillow decodes GIF and WebP files, which may have many frames, as it reads the first one only; TIFF
+        and HEIC files, which TensorFlow does not read; and PNG files of 16 bits, of which it keeps 8.
         """
         data = data if isinstance(data, bytes) else data.item()     # an array if it is not called in a graph
         image = read_header(data)
         with count_in_flight(image.width * image.height), tf.device("CPU"):
             sides = read_sides(tf.constant(data))
-            if has_at_most(sides, get_image_limits().max_pixels):
+            if has_at_most(sides, get_image_limits().max_pixels) and not has_16_bits(data):
                 return self._decode(tf.constant(data), tf.constant(seed), operations).numpy()
-            pixels = tf.constant(decode_image(data))
+            pixels = tf.constant(decode_image(data, self.bits))
             return tf.cast(self._apply(pixels, tf.constant(seed), operations), tf.float32).numpy()
 
     def _apply(self, x: tf.Tensor, seed: tf.Tensor, operations: Operations) -> tf.Tensor:

@@ -24,7 +24,7 @@ from .recipe import Overrides, Recipe, parse_overrides
 from .recipes import get_recipe
 from .run_folder import CHECKPOINT_FILE, LAST_MODEL, RunFolder, check_empty
 from .source import DataSource
-from .training import Training, scale_learning_rate, training_fields
+from .training import Training, describe_unreached_times, scale_learning_rate, training_fields
 from .training_config import TrainingConfig
 from .training_data import TrainingSources, make_datasets, open_training_sources
 
@@ -47,7 +47,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         strategy: Any = "auto", dtype: str | None = None, jit_compile: bool = False, micro_batches: int = 1,
         deterministic: bool = False, seed: int = 0, overrides: Overrides = (),
         model_overrides: Overrides = (), classes: int | None = None, preprocessing: Any = None,
-        max_unreadable: int = 100, label_offset: int | None = None, save_every: int = 1000,
+        max_unreadable: int = 100, label_offset: int | None = None, weights: str | None = "auto",
+        save_every: int = 1000,
         callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1,
         **training_fields: Any) -> keras.callbacks.History:
     """Trains a net on data by a recipe.
@@ -84,6 +85,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         max_unreadable: unreadable images that are left out before it is an error.
         label_offset: the label of the first class in TFRecord files, 0 or 1; by default 0 if a record of
             `data` has the label 0, else 1.
+        weights: "auto" starts from a checkpoint as `model` says; "none" builds the net with random weights
+            and trains all of it from the start, also by a recipe that otherwise fine-tunes.
         save_every: batches between checkpoints within an epoch; 0 saves at the end of each epoch only.
         callbacks: Keras callbacks.
         verbose: 0 prints nothing, 1 shows a progress bar, 2 prints one line per epoch.
@@ -103,6 +106,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
             from before.
         LostWorkerError: if another worker of the training has ended, a RuntimeError.
         SystemExit: with 0, after a SIGTERM, when the state has been saved in `output`.
+        KeyboardInterrupt: after a Ctrl-C, likewise; a second Ctrl-C does not wait for the step.
 
     Example:
         >>> history = reskeras.fit("resnet50d", "folder:photos", validation_split=0.2, epochs=5)
@@ -114,7 +118,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         model, data, recipe, validation_data, validation_split, dtype, jit_compile, micro_batches,
         deterministic, seed, _merge_overrides(overrides, training_fields),
         model_overrides if isinstance(model_overrides, (str, Mapping)) else list(model_overrides), classes,
-        preprocessing, max_unreadable, label_offset)
+        preprocessing, max_unreadable, label_offset, weights)
     resumed = None if resume is None else _ResumedRun.open(resume, output)
     if resumed:
         arguments = arguments.resume(resumed.info["arguments"], resumed.run.folder)
@@ -133,6 +137,9 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         resumed.check_data(sources.train, "classes", sources.class_names)
         resumed.check_data(sources.train, "label_offset", sources.train.label_offset)
     offset = {} if sources.train.label_offset is None else {"label_offset": sources.train.label_offset}
+    for source in (sources.train, sources.validation):
+        if verbose and source is not None and source.left_out:
+            print_text(source.describe_left_out())
     if verbose and offset:
         print_text(f"the first class of {sources.train.name} has the label {sources.train.label_offset} "
                    f"(label_offset={sources.train.label_offset})")
@@ -161,7 +168,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         "strategy_argument": strategy if isinstance(strategy, str) else None,
         "net": net.name,
         "data": {"name": sources.train.name, "images": images, "classes": sources.class_names, **offset},
-        "recipe": chosen_recipe.as_dict(), "learning_rate": learning_rate.reason, "seed": arguments.seed})
+        "recipe": chosen_recipe.as_dict(), "learning_rate": learning_rate.reason + describe_unreached_times(training), "seed": arguments.seed})
     if resumed:
         resumed.run.is_chief = worker[0] == 0
     elif output is not None:
@@ -263,7 +270,8 @@ def _open_model(arguments: FitArguments, sources: TrainingSources,
     if resumed:     # the recipe may have been a `Recipe`, which no file holds
         recipe = dataclasses.replace(recipe, training=resumed.training)
     model, recipe = prepare_model(arguments.model, recipe, sources.train, sources.classes,
-                                  dtype=arguments.dtype, preprocessing=arguments.preprocessing)
+                                  dtype=arguments.dtype, preprocessing=arguments.preprocessing,
+                                  weights=arguments.weights)
     return model, recipe.training, recipe
 
 

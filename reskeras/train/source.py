@@ -8,7 +8,7 @@ from typing import Any, Callable
 import numpy as np
 import tensorflow as tf
 
-from ..errors import ArgumentError, to_whole_number
+from ..errors import ArgumentError, list_names, to_whole_number
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class DataSource:
         label_offset: the label of the first class in TFRecord files, which `stream` subtracts; None for
             other sources.
         known_parts: the `parts` of a stream, if they are known already.
+        left_out: files of a folder that are not images by their names, or are in no class's folder.
     """
 
     name: str
@@ -50,6 +51,7 @@ class DataSource:
     stream: Callable[[], tf.data.Dataset] | None = None
     label_offset: int | None = None
     known_parts: tuple[SourcePart, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """How many images.  Raises: TypeError for a stream."""
@@ -98,6 +100,13 @@ class DataSource:
     def image_name(self, index: int) -> str:
         """The path of an image, or its number if it has none."""
         return self.images[index] if self.has_files else f"image {index} of {self.name}"
+
+    def describe_left_out(self) -> str:
+        """A sentence about the files in `left_out`; "" if there are none."""
+        if not self.left_out:
+            return ""
+        return (f"{self.name}: {len(self.left_out)} left out, which are not images by their names, or lie "
+                f"beside the folders of the classes: {list_names(self.left_out)}")
 
     @property
     def channels(self) -> int:

@@ -4,20 +4,22 @@ A source is one of folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10, cif
 """
 from __future__ import annotations
 
+import dataclasses
+import os
 import pathlib
 from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
 
-from ..errors import ArgumentError, check_choice
+from ..errors import ArgumentError, check_choice, list_names
 from ..file_reading import open_npz, read_bytes
+from ..images.image_files import find_image_files, is_hidden
 from ..images.labels import get_label_set
 from . import tfrecord
 from .source import DataSource, check_label_offset
 
 _MAX_BYTES = 2 ** 30        # of a file of CIFAR, which has up to 154 MB
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 # split -> its names in folders and tfds
 _SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
 _GRAMMAR = ("folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10[:FILE or FOLDER], cifar100[:FILE or "
@@ -101,27 +103,29 @@ def _open_folder(name: str, path: str, split: str) -> DataSource:
     top = pathlib.Path(path).expanduser()
     if not top.is_dir():
         raise FileNotFoundError(f"{name}: no such folder")
-    folders = {sub.name: sub for sub in sorted(top.iterdir()) if sub.is_dir()
-               and not sub.name.startswith(".")}
+    parts = [path for path in sorted(top.iterdir()) if not is_hidden(path)]
+    folders = {path.name: path for path in parts if path.is_dir()}
+    stray = [str(path) for path in parts if not path.is_dir()]
     if "train" in folders:
         split_folders = [folders[word] for word in _SPLITS[split] if word in folders]
         if not split_folders:
             raise ValueError(f"{name}: it has a folder train, but none named {' or '.join(_SPLITS[split])}")
-        return _open_folder(name, str(split_folders[0]), split)
+        stray += [f"{path}{os.sep}" for word, path in folders.items()
+                  if not any(word in words for words in _SPLITS.values())]
+        source = _open_folder(name, str(split_folders[0]), split)
+        return dataclasses.replace(source, left_out=(*stray, *source.left_out))
 
     classes = tuple(folders)
-    files = [sorted(filter(_is_image_file, folder.rglob("*"))) for folder in folders.values()]
-    empty = [c for c, class_files in zip(classes, files) if not class_files]
+    files = [find_image_files(folder) for folder in folders.values()]
+    empty = [(c, class_files.others) for c, class_files in zip(classes, files) if not class_files.images]
     if not classes or empty:
+        others = list_names([str(file) for file in empty[0][1]], 3) if empty else ""
         raise ValueError(f"{name}: expected a folder for each class with images in it"
-                         + (f"; {empty[0]} has none" if empty else ""))
-    labels = np.repeat(np.arange(len(classes)), [len(class_files) for class_files in files])
-    return DataSource(name, [str(f) for class_files in files for f in class_files], labels, classes)
-
-
-def _is_image_file(path: pathlib.Path) -> bool:
-    """Whether a name is that of an image, and not of a folder or a pipe; a broken link counts as one."""
-    return path.suffix.lower() in _SUFFIXES and (path.is_file() or not path.exists())
+                         + (f"; {empty[0][0]} has none" if empty else "")
+                         + (f", but {others}" if others else ""))
+    labels = np.repeat(np.arange(len(classes)), [len(class_files.images) for class_files in files])
+    return DataSource(name, [str(f) for class_files in files for f in class_files.images], labels, classes,
+                      left_out=(*stray, *(str(f) for class_files in files for f in class_files.others)))
 
 
 def _open_tfds(name: str, dataset: str, split: str) -> DataSource:

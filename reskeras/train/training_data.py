@@ -150,7 +150,8 @@ def make_datasets(sources: TrainingSources, arguments: FitArguments, training: T
     preprocessing = get_metadata(model).get_preprocessing(tuple(model.input_shape[1:]), model.name)
     number, workers = worker
     train = ImageDataset(
-        sources.train, batch_size, _make_augmentation(training, sources.train),
+        sources.train, batch_size,
+        dataclasses.replace(_make_augmentation(training, sources.train), bits=preprocessing.bits),
         normalize=preprocessing.normalize,
         classes=sources.classes, seed=arguments.seed, worker=number, workers=workers,
         deterministic=arguments.deterministic, augmentation_repeats=training.augmentation_repeats,

@@ -21,7 +21,7 @@ from reskeras.weights.table import EMBEDDED_FOLDER, get_weights
 
 NET = "cifar_resnet20.digits"
 SAVED_MODELS = pathlib.Path(__file__).parents[2] / "saved_models"
-NO_IMAGE = "not a readable JPEG, PNG, GIF, BMP or WebP image"
+NO_IMAGE = "not a readable JPEG, PNG, GIF, BMP, WebP, TIFF or HEIC image"
 ROW = get_weights("resnet50v1_5.a1_in1k")
 
 

@@ -61,14 +61,30 @@ def make_bmp(width, height):
     return b"BM" + struct.pack("<3I", 100, 0, 54) + info
 
 
-_LIMIT, _UNREADABLE = "more than the limit of", "not a readable JPEG"
+def make_tiff(width=9, height=9, tags=(), data=bytes(81), next_directory=0, size=0):
+    """A gray TIFF, padded to `size` bytes; `tags` are (number, type, count, value or place)."""
+    place = 8
+    known = {256: (4, 1, width), 257: (4, 1, height), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1),
+             273: (4, 1, place), 277: (3, 1, 1), 278: (4, 1, height), 279: (4, 1, len(data))}
+    known |= {number: tuple(rest) for number, *rest in tags if number in known}
+    entries = [(number, *rest) for number, rest in known.items()]
+    entries += [tag for tag in tags if tag[0] not in known]
+    begin = place + len(data)
+    directory = struct.pack("<H", len(entries)) + b"".join(
+        struct.pack("<HHII", *entry) for entry in sorted(entries)) + struct.pack("<I", next_directory)
+    return (b"II*\0" + struct.pack("<I", begin) + data + directory).ljust(size, b"\0")
+
+
+_LIMIT, _UNREADABLE, _NO_TIFF = "more than the limit of", "not a readable JPEG", "not a readable TIFF"
 # name -> None for an image that is read, or a part of the error
 EXPECTED = {
     "thin.png": None, "flat.png": None, "thinner.png": None, "flatter.png": None, "many.png": None,
     "too_many.png": _LIMIT, "more.png": _LIMIT, "lies.png": _UNREADABLE, "text.png": _UNREADABLE,
     "profile.png": _UNREADABLE, "texts.png": _UNREADABLE, "exif.png": None, "exif.webp": None,
     "animated.gif": None, "canvas.gif": _UNREADABLE, "head.bmp": _LIMIT, "short.bmp": _UNREADABLE,
-    "baseline.jpg": None, "progressive.jpg": _LIMIT, "cut.jpg": _UNREADABLE, "tiff.png": _UNREADABLE,
+    "baseline.jpg": None, "progressive.jpg": _LIMIT, "cut.jpg": _UNREADABLE, "tiff.png": None,
+    "tags.tif": None, "value.tif": _NO_TIFF, "tile.tif": _NO_TIFF, "sides.tif": _LIMIT, "loop.tif": None,
+    "cut.tif": "not a readable", "inflated.tif": _UNREADABLE,
     "svg.png": _UNREADABLE, "text.jpg": _UNREADABLE, "empty.png": _UNREADABLE}
 
 
@@ -91,4 +107,10 @@ def make_files():
         "head.bmp": make_bmp(100_000, 100_000), "short.bmp": make_bmp(9000, 9000),
         "baseline.jpg": make_jpeg(65_500, 65_500, False), "progressive.jpg": make_jpeg(65_500, 65_500, True),
         "cut.jpg": save(photo, "JPEG")[:-300], "tiff.png": save(photo, "TIFF"), "text.jpg": b"text",
+        "tags.tif": make_tiff(tags=[(30_000 + i, 1, 999_000, 8) for i in range(30_000)], size=1_500_000),
+        "value.tif": make_tiff(tags=[(273, 4, 5_000_000, 8)], size=20_000_100),
+        "tile.tif": make_tiff(tags=[(322, 4, 1, 2 ** 20), (323, 4, 1, 2 ** 20), (324, 4, 1, 8)]),
+        "sides.tif": make_tiff(2 ** 31 - 1, 2 ** 31 - 1), "loop.tif": make_tiff(next_directory=89),
+        "cut.tif": make_tiff()[:100],
+        "inflated.tif": make_tiff(12_000, 12_000, [(259, 3, 1, 8)], zlib.compress(bytes(1000))),
         "svg.png": b"<svg xmlns='http://www.w3.org'/>", "empty.png": b""}

@@ -83,6 +83,7 @@ def test_predict(served, capfd, tmp_path, model, names):
     out, err = capfd.readouterr()
     assert out.startswith(f"{images[0]}: ") and len(out.splitlines()) == 1
     assert [line for line in err.splitlines() if line.startswith("reskeras predict: /")] == [
-        f"reskeras predict: {path}: not a readable JPEG, PNG, GIF, BMP or WebP image" for path in others]
+        f"reskeras predict: {path}: not a readable JPEG, PNG, GIF, BMP, WebP, TIFF or HEIC image"
+        for path in others]
     if model == NAME:
         assert len(served.gets(f"/timm/{NAME}/model.safetensors")) == 1      # fetched once for all of this

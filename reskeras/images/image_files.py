@@ -1,0 +1,55 @@
+"""Which files of a folder are images, and which are left out."""
+from __future__ import annotations
+
+import os
+import pathlib
+from dataclasses import dataclass
+
+# In lower case.  `decode.py` reads their content whatever they are called.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".gif", ".webp", ".tif",
+                  ".tiff", ".heic", ".heif", ".hif")
+# What macOS and Windows add to folders and zip files of photos
+_SYSTEM_NAMES = ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The files of a folder, sorted.
+
+    Attributes:
+        images: those that are images by their names.
+        others: those that are not; files of the operating system do not count.
+    """
+
+    images: list[pathlib.Path]
+    others: list[pathlib.Path]
+
+
+def find_image_files(folder: str | os.PathLike[str]) -> ImageFiles:
+    """Finds the image files in a folder, at any depth.
+
+    Hidden files and folders are left out, such as .DS_Store and .ipynb_checkpoints, and so are __MACOSX and
+    the files ._NAME, which are in every zip file that was made on a Mac, and are no images.
+
+    Returns:
+        The images, and the other files.  A broken link counts as a file; a folder or a pipe does not.
+    """
+    top = pathlib.Path(folder)
+    files = [path for path in sorted(top.rglob("*")) if not _is_inside_hidden(path, top)
+             and (path.is_file() or not path.exists())]
+    return ImageFiles([file for file in files if _has_image_suffix(file)],
+                      [file for file in files if not _has_image_suffix(file)])
+
+
+def _has_image_suffix(path: pathlib.Path) -> bool:
+    """Whether a file is an image by its name."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_hidden(path: pathlib.Path) -> bool:
+    """Whether a file or folder belongs to the operating system or to a program, and not to a data set."""
+    return path.name.startswith(".") or path.name in _SYSTEM_NAMES
+
+
+def _is_inside_hidden(path: pathlib.Path, top: pathlib.Path) -> bool:
+    return any(map(is_hidden, map(pathlib.Path, path.relative_to(top).parts)))
