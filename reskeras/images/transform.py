@@ -1,4 +1,4 @@
-"""Resizes and crops pixels with TensorFlow: only those that the crop keeps, and as uint8 as long as possible."""
+"""Resizes and crops pixels with TensorFlow: only what the crop keeps, and in uint8 as long as possible."""
 from __future__ import annotations
 
 import sys

@@ -1,4 +1,4 @@
-"""Where the files of checkpoints are kept, the note beside each, and the lock of one process at a time."""
+"""Where the files of checkpoints are kept, the note beside each, and a lock for one process at a time."""
 from __future__ import annotations
 
 import contextlib
@@ -43,21 +43,21 @@ def is_writable(folder: pathlib.Path) -> bool:
 
 @dataclass(frozen=True)
 class Note:
-    """What is known of the first download; its fields are the keys of the file."""
+    """What is known of the first download of a file; its fields are the keys of the note's JSON."""
 
     sha256: str = ""
-    stamp: tuple[int, ...] = ()     # of the checked file, see `fetch._make_stamp`
+    stamp: tuple[int, ...] = ()     # size and time of the checked file, see `fetch._make_stamp`
     url: str = ""
-    commit: str = ""                # of the hub's repository, where the hub's library downloaded
+    commit: str = ""                # of the repository, if the file is from the Hugging Face hub
 
     def __post_init__(self) -> None:
-        """Raises: ValueError for what cannot be a hash or a commit, which is part of URLs and paths."""
+        """Raises: ValueError if `sha256` or `commit` (a part of URLs and paths) is not a hash."""
         if not re.fullmatch("[0-9a-f]{64}", self.sha256) or not re.fullmatch("([0-9a-f]{40})?", self.commit):
             raise ValueError("expected a sha256, and the hash of a commit or none")
 
 
 def read_note(checkpoint: Checkpoint) -> Note | None:
-    """The note of a checkpoint; None if there is none, or a damaged one."""
+    """The note of a checkpoint; None if there is no note, or if it is damaged."""
     path = get_note_path(checkpoint)
     try:
         return to_dataclass(Note, read_json(path, max_bytes=1 << 16), str(path))
@@ -71,17 +71,17 @@ def write_note(checkpoint: Checkpoint, note: Note) -> None:
 
 
 def get_note_path(checkpoint: Checkpoint) -> pathlib.Path:
-    """The path of the note, beside that of the file."""
+    """The path of a checkpoint's note, which is beside the checkpoint's file."""
     path = get_cache_path(checkpoint)
     return path.with_name(path.name + ".json")
 
 
 @contextlib.contextmanager
 def lock_cache_path(path: pathlib.Path, seconds: float) -> Iterator[None]:
-    """Inside the block no other process downloads or checks the file that `path` stands for.
+    """Inside the block no other process downloads or checks the file at `path`.
 
     Raises:
-        TimeoutError: if another process holds the lock for all these seconds.
+        TimeoutError: if another process holds the lock for longer than `seconds`.
     """
     from filelock import FileLock, Timeout
     holder_file = path.with_name(path.name + ".lock.holder")
@@ -90,8 +90,8 @@ def lock_cache_path(path: pathlib.Path, seconds: float) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         holder = _read_holder(holder_file)
-        raise TimeoutError(f"{path.name}: waited {seconds:.0f} seconds for {holder}, which downloads it and "
-                           f"holds {path}.lock; end that process, or try again later") from None
+        raise TimeoutError(f"{path.name}: waited {seconds:.0f} seconds for {holder}, which is downloading it "
+                           f"and holds {path}.lock; end that process, or try again later") from None
     try:
         write_text(holder_file, f"process {os.getpid()} on {socket.gethostname()}, "
                                 f"since {time.strftime('%Y-%m-%d %H:%M:%S')}")
@@ -102,7 +102,7 @@ def lock_cache_path(path: pathlib.Path, seconds: float) -> Iterator[None]:
 
 
 def _read_holder(holder_file: pathlib.Path) -> str:
-    """Who holds a lock, for a message."""
+    """Says in a message which process holds a lock."""
     try:
         return make_printable(read_text(holder_file, max_bytes=500)) or "another process"
     except (OSError, ValueError):

@@ -2,11 +2,11 @@
 
 Files of the Hugging Face hub are kept in the hub's own cache (HF_HOME), files of other hosts in the folder
 reskeras/<source> of KERAS_HOME or ~/.keras.  Users may also put a file there themselves, see
-`get_cache_path`.  Beside it a small .json file, the *note*, has the sha256 of the first download, so that a
-later change is noticed.  A damaged note counts as none.
+`get_cache_path`.  Beside each file a small .json file, the *note*, has the sha256 of the first download, so
+that a later change is noticed.  A damaged note is treated as missing.
 
-Environment variables: HF_ENDPOINT is the address of another hub; RESKERAS_MIRROR ("http://127.0.0.1:8000")
-replaces scheme and host of other URLs; with HF_HUB_OFFLINE nothing is downloaded.
+Environment variables: HF_ENDPOINT is the address of a different hub; RESKERAS_MIRROR, such as
+"http://127.0.0.1:8000", replaces scheme and host of other URLs; with HF_HUB_OFFLINE nothing is downloaded.
 """
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ from .table import EMBEDDED_FOLDER
 
 BACKOFF = 0.5           # seconds before the second attempt, doubled before each further one
 CHUNK = 1 << 20         # bytes that are hashed at once
-# A download may take LEAST_SECONDS, and the time of its largest plausible size at LEAST_SPEED bytes a second
+# A download may take LEAST_SECONDS plus the time that its largest plausible size needs at LEAST_SPEED bytes
+# per second
 LEAST_SECONDS, LEAST_SPEED = 600.0, 50_000
-MOST_FEATURES = 8192    # that a classifier of the table has, for checkpoints of more classes than costs.csv
+MOST_FEATURES = 8192    # inputs of a classifier; for checkpoints with more classes than the net in costs.csv
 # How a file of the format begins
 _BEGINNINGS = {"h5": rb"\x89HDF\r\n", "npz": rb"PK", "keras": rb"PK", "pth": rb"PK|\x80",
                "safetensors": rb".{8}\{"}
@@ -45,7 +46,7 @@ class ChecksumError(ValueError):
 
 
 def fetch_checkpoint(checkpoint: Checkpoint) -> pathlib.Path:
-    """Returns the file of a checkpoint, downloaded if it is not in a cache.
+    """Returns the file of a checkpoint; downloads it if it is not in a cache.
 
     Args:
         checkpoint: a checkpoint of the table.
@@ -56,7 +57,7 @@ def fetch_checkpoint(checkpoint: Checkpoint) -> pathlib.Path:
     Raises:
         OSError: if the file is not in a cache and cannot be downloaded; the message has the URL and the
             path where the user can put the file.
-        TimeoutError: if another process downloads it all the time; the message says which.
+        TimeoutError: if another process is still downloading the file; the message says which process.
         ChecksumError: if the bytes are not those that were published; the file is deleted.
     """
     if checkpoint.source == "reskeras":
@@ -66,13 +67,13 @@ def fetch_checkpoint(checkpoint: Checkpoint) -> pathlib.Path:
         return file
 
     path = get_cache_path(checkpoint)
-    if file and not is_writable(path.parent):      # no note can be written: the bytes are checked each time
+    if file and not is_writable(path.parent):      # no note can be written, so check the bytes at every call
         _check_bytes(file, checkpoint)
         return file
 
     limit = _make_limit(checkpoint)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with lock_cache_path(path, limit.seconds):      # if several processes start at once, only one downloads
+    with lock_cache_path(path, limit.seconds):      # so that only one of several processes downloads
         file = find_cached_file(checkpoint)
         if file is None:
             file = _download(checkpoint, limit)
@@ -114,7 +115,7 @@ def verify_cached_file(checkpoint: Checkpoint) -> str:
     return _compute_digests(file)[0] if checkpoint.source == "reskeras" else _check_and_note(file, checkpoint)
 
 
-# ---- what was received: its check and its note
+# ---- checks of a file, and its note
 
 
 def _is_checked(file: pathlib.Path, checkpoint: Checkpoint) -> bool:
@@ -161,20 +162,20 @@ def _check_bytes(file: pathlib.Path, checkpoint: Checkpoint) -> str:
 
 
 def _check_kind(file: pathlib.Path, checkpoint: Checkpoint) -> None:
-    """Checks a file of which no hash is known, so that no page of an error, and no part of a file, is kept.
+    """Checks the format of a file without a known hash: it may be an HTML page, or a part of the file.
 
     Raises:
-        ChecksumError: if it is not whole, or of another format; it is then deleted.
+        ChecksumError: if the file is not whole, or of a different format; it is then deleted.
     """
     with open_regular_file(file) as stream:
         beginning = stream.read(60)
     is_right = bool(re.match(_BEGINNINGS[checkpoint.format], beginning, re.DOTALL))
     if is_right and beginning.startswith(b"PK"):
-        is_right = zipfile.is_zipfile(file)     # the directory of the archive is its end
+        is_right = zipfile.is_zipfile(file)     # a zip file has its directory at its end
     if not is_right:
         _delete(file)
         raise ChecksumError(
-            f"{checkpoint.name}: what comes from {_get_url(checkpoint)} is not a whole {checkpoint.format} "
+            f"{checkpoint.name}: the file from {_get_url(checkpoint)} is not a whole {checkpoint.format} "
             f"file; it begins with {beginning!r}; the file was deleted")
 
 
@@ -194,7 +195,7 @@ def _compute_digests(file: pathlib.Path) -> tuple[str, str]:
 
 
 def _get_hub_sha256(file: pathlib.Path) -> str:
-    """The sha256 from the hub's server, the name of a large file in the hub's cache; "" if not known."""
+    """The sha256 from the hub's server, by which its cache names large files; "" if it is not known."""
     name = file.resolve().name
     return name if re.fullmatch("[0-9a-f]{64}", name) else ""
 
@@ -208,9 +209,10 @@ def _make_stamp(file: pathlib.Path) -> tuple[int, int]:
 
 
 def _make_limit(checkpoint: Checkpoint) -> TransferLimit:
-    """What the download of a checkpoint may take: its largest plausible size decides."""
+    """The limits of the download of a checkpoint, from the number of parameters of its net."""
     parameters = read_costs()[checkpoint.variant].params + max(checkpoint.classes - 1000, 0) * MOST_FEATURES
-    max_bytes = (1 << 20) + int(1.5 * 4 * parameters)     # four bytes each, and what the format adds
+    # four bytes for each parameter, half as much again, and 1 MiB for what the file format adds
+    max_bytes = (1 << 20) + int(1.5 * 4 * parameters)
     return TransferLimit(max_bytes, LEAST_SECONDS + max_bytes / LEAST_SPEED)
 
 
@@ -218,8 +220,8 @@ def _download(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.Path:
     """Downloads the file of a checkpoint.
 
     Raises:
-        OSError: if that fails; the message has the URL and the path where the user can put the file.
-        ChecksumError: for wrong bytes.
+        OSError: if the download fails; the message has the URL and the path where the user can put the file.
+        ChecksumError: if the bytes are not those that were published.
     """
     try:
         return limit.run(lambda: _retry(checkpoint, limit))
@@ -236,7 +238,7 @@ def _download(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.Path:
 
 
 def _retry(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.Path:
-    """Downloads a file, in further attempts after growing pauses if the server or the connection fails."""
+    """Downloads a file; if the server or the connection fails, tries again after growing pauses."""
     download = _download_from_hub if checkpoint.repo else _download_from_url
     for attempt in itertools.count(1):
         try:
@@ -253,7 +255,7 @@ def _retry(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.Path:
 
 
 def _download_from_url(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.Path:
-    """Downloads a file from a host other than the hub; it gets its name only after its check."""
+    """Downloads a file from a host other than the hub; moves it to its final path only after its check."""
     if _is_offline():
         raise ConnectionError("HF_HUB_OFFLINE is set")
     path = get_cache_path(checkpoint)
@@ -267,14 +269,14 @@ def _download_from_url(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.
 def _download_from_hub(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.Path:
     from huggingface_hub import hf_hub_download
     options: dict[str, Any] = {}
-    if "tqdm_class" in inspect.signature(hf_hub_download).parameters:   # older versions bound no bytes
+    if "tqdm_class" in inspect.signature(hf_hub_download).parameters:   # else: no limit of size
         options["tqdm_class"] = make_hub_progress(limit)
     return pathlib.Path(hf_hub_download(checkpoint.repo, checkpoint.file, revision=_get_revision(checkpoint),
                                         **options))
 
 
 def _get_url(checkpoint: Checkpoint) -> str:
-    """The URL that is used, see HF_ENDPOINT and RESKERAS_MIRROR above."""
+    """The URL of a checkpoint, after HF_ENDPOINT or RESKERAS_MIRROR has replaced its host."""
     parts = urlsplit(checkpoint.url)
     mirror = os.environ.get("HF_ENDPOINT" if checkpoint.repo else "RESKERAS_MIRROR")
     return mirror.rstrip("/") + parts.path if mirror else checkpoint.url

@@ -6,8 +6,9 @@
 PyTorch's tensors keep their names, "layer1.0.conv1.weight".  The variables of Keras' files are called
 "layer.#index", "conv2_block1_1_conv.#0", since older files do not have the variables' own names.
 
-A file may state any size.  `open_tensors` reads only what the file states of each tensor, its shape and type;
-load.py compares that with the variables of the net, and then reads the tensors that fit.
+The shapes that are written in a file may be wrong and very large.  So `open_tensors` reads only the name,
+shape and type of each tensor; load.py compares them with the variables of the net, and then reads the values
+of the tensors that fit.
 """
 from __future__ import annotations
 
@@ -34,11 +35,11 @@ from .name_rules import VARIABLE_INDICES
 from .table import FILE_SUFFIXES
 
 _TORCH_SUFFIXES = (".pth", ".pt", ".th")
-# How many bytes the members of a .keras, .npz or .pth file may have for a net: float64, or float32 with the
-# optimizer's variables and averages, and some for what is no tensor
+# A .keras, .npz or .pth file may unpack to so many bytes for each parameter of the net (enough for float64,
+# or for float32 with the optimizer's variables and averages), plus so many bytes that are not tensors
 _BYTES_PER_PARAMETER, _MIN_BYTES = 32, 2 ** 26
 _MAX_NAME = 1000                # letters of a layer's name
-_MAX_HEADER = 2 ** 24           # of a safetensors file; the largest nets have a hundredth
+_MAX_HEADER = 2 ** 24           # bytes, in a safetensors file; the largest nets have a hundredth of it
 _SAFETENSORS_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
                       "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64",
                       "U32": "uint32", "U16": "uint16", "U8": "uint8", "C64": "complex64", "BOOL": "bool"}
@@ -49,8 +50,9 @@ class StoredTensor:
     """A tensor in an open file; its values are read when `read` is called.
 
     Args:
-        outline: an array of its shape and type that takes no memory, because all its elements are one.
-        load: reads the values.
+        outline: an array of the tensor's shape and type, without its values; it takes no memory, because all
+            elements are the same number in memory.
+        load: a function that reads the values.
         file: the name of the file, for errors.
     """
 
@@ -69,27 +71,27 @@ class StoredTensor:
             return array
 
 
-# What a reader finds of each tensor: shape, type, and a function that reads it
+# What a reader returns: for the name of each tensor its shape, its type, and a function that reads its values
 _Found = dict[str, tuple[tuple[int, ...], Any, Callable[[], Any]]]
 
 
 @contextlib.contextmanager
 def open_tensors(path: str | os.PathLike[str], parameters: int) -> Iterator[dict[str, StoredTensor]]:
-    """Opens a file of weights, of which it reads the names, shapes and types of the tensors.
+    """Opens a file of weights, and reads the names, shapes and types of its tensors.
 
     Args:
         path: the path of a .safetensors, .weights.h5, .h5, .keras, .npz, .pth, .pt or .th file.
-        parameters: how many parameters the net has; it bounds what a compressed file may inflate to.
+        parameters: how many parameters the net has; limits the size that a compressed file may unpack to.
 
     Returns:
-        A context: the tensors as they are in the file, by name, or by "layer.#index" for formats of Keras.
-        They can be read until the context ends.
+        A context manager, which gives a dict: from the name of each tensor ("layer.#index" in formats of
+        Keras) to the tensor.  The values can be read until the block ends.
 
     Raises:
         FileNotFoundError: if the path does not exist.
-        ArgumentError: for a path with another ending.
-        ValueError: for a damaged file, one whose format is not that of its name, one that refers to other
-            files, or one with more content than such a net has; a folder, a pipe or a device.
+        ArgumentError: for a path with a different ending.
+        ValueError: for a damaged file, a file whose format is not that of its name, a file that refers to
+            other files, or a file that is too large for such a net; a folder, a pipe or a device.
         ImportError: for a PyTorch file without PyTorch.
     """
     name, file = os.fspath(path), pathlib.Path(path)
@@ -103,7 +105,7 @@ def open_tensors(path: str | os.PathLike[str], parameters: int) -> Iterator[dict
 
     check_readable(suffix, name)
     max_bytes = _BYTES_PER_PARAMETER * parameters + _MIN_BYTES
-    # closed without the errors of the block, which are not the file's
+    # `closing` does not pass the block's errors to the readers, which would blame the file for them
     with contextlib.closing(contextlib.ExitStack()) as stack:
         stream = stack.enter_context(open_regular_file(file))
         with name_damaged_file(name, f"a {suffix} file"):
@@ -121,8 +123,8 @@ def check_readable(suffix: str, name: str) -> None:
         name: the name of the file or checkpoint, for the error.
 
     Raises:
-        ImportError: for PyTorch's formats without PyTorch, or with one before 2.6, whose reader may run code
-            of the file (CVE-2025-32434).
+        ImportError: for PyTorch's formats, if PyTorch is not installed, or older than 2.6: older readers may
+            run code of the file (CVE-2025-32434).
     """
     if suffix not in _TORCH_SUFFIXES:
         return
@@ -141,7 +143,7 @@ def check_readable(suffix: str, name: str) -> None:
 
 @dataclass(frozen=True)
 class _File:
-    """An open file: its name, its bytes, how many bytes it may inflate to, and what is closed with it."""
+    """An open file: its name, its bytes, how many bytes it may unpack to, and what is closed with it."""
 
     name: str
     stream: IO[bytes]
@@ -157,7 +159,7 @@ def _read_safetensors(file: _File) -> _Found:
     found: _Found = {}
     for key in archive.keys():
         tensor = archive.get_slice(key)
-        # other types are those of quantized nets
+        # types that are not in the table are those of quantized nets; `check_types` in convert.py refuses them
         dtype = _SAFETENSORS_TYPES.get(tensor.get_dtype(), "V1")
         found[key] = tuple(tensor.get_shape()), np.dtype(dtype), functools.partial(archive.get_tensor, key)
     return _remove_module_prefix(found)
@@ -173,7 +175,7 @@ def _read_torch(file: _File) -> _Found:
     try:
         content = torch.load(file.stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:     # PyTorch's own message advises to switch the safe reader off
-        raise ValueError("it has other objects than tensors and plain containers, or is damaged") from error
+        raise ValueError("it has other objects than tensors, dicts and lists, or is damaged") from error
     for key in ("state_dict", "model"):
         content = content[key] if isinstance(content.get(key), dict) else content
     arrays = {name: tensor.detach().numpy() for name, tensor in content.items() if hasattr(tensor, "numpy")}
@@ -182,7 +184,7 @@ def _read_torch(file: _File) -> _Found:
 
 
 def _remove_module_prefix(found: _Found) -> _Found:
-    """The names without the "module." of torch's DataParallel."""
+    """Removes "module." from the names, which torch's DataParallel adds."""
     if all(name.startswith("module.") for name in found):
         return {name.removeprefix("module."): tensor for name, tensor in found.items()}
     return found
@@ -231,7 +233,7 @@ def _find_datasets(h5: h5py.File) -> _Found:
             raise KeyError("layer_names")
         for layer in layers:
             for i, name in enumerate(_read_names(root[layer], "weight_names")):
-                # a list that repeats a name under different spellings would take much memory
+                # a list that has the same name in many spellings ("x", "x/") would take much memory
                 path = posixpath.normpath(posixpath.join(root.name, layer, name))
                 if path in paths:
                     raise ValueError(f"it lists {path} twice")
@@ -242,7 +244,7 @@ def _find_datasets(h5: h5py.File) -> _Found:
 
 
 def _get_dtype(dataset: h5py.Dataset) -> np.dtype[Any]:
-    """The type of a data set's numbers; HDF5 has no bfloat16, Keras notes it in an attribute."""
+    """The type of a data set's numbers.  HDF5 has no bfloat16: Keras writes that into an attribute."""
     is_bfloat16 = dataset.dtype == "V2" and dataset.attrs.get("dtype") == "bfloat16"
     dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16) if is_bfloat16 else dataset.dtype
     return dtype
