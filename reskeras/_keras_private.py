@@ -30,6 +30,29 @@ def _get(owner: Any, name: str, package: str, purpose: str) -> Any:
 
 # Keras: models and layers
 
+def call_while_cloning(model_class: type[Any], function: Callable[[Any, list[Any]], None]) -> None:
+    """Makes `keras.models.clone_model` call a function before it makes the clone of a model of a class.
+
+    `clone_model` gives the clone inputs, outputs and name only, whatever else the model has, and calls no
+    public method of it.  It makes the outputs by a private method, which runs the layers on symbolic tensors.
+    In a version of Keras without that method, the function is not called.
+
+    Args:
+        model_class: a class of functional models.
+        function: is called with the model and the outputs of its clone, symbolic tensors.
+    """
+    import keras
+
+    def _run_through_graph(self: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = super(model_class, self)._run_through_graph(*args, **kwargs)
+        symbolic = [x for x in keras.tree.flatten(outputs) if isinstance(x, keras.KerasTensor)]
+        if symbolic:        # else the model is being called on values
+            function(self, symbolic)
+        return outputs
+
+    model_class._run_through_graph = _run_through_graph
+
+
 def get_functional_module() -> str:
     """The module of Keras' functional models.
 

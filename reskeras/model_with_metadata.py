@@ -1,25 +1,34 @@
 """A functional model with metadata, which a saved file keeps, and `set_metadata`, which makes one."""
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
 
-from ._keras_private import get_functional_module
+from ._keras_private import call_while_cloning, get_functional_module
 from .errors import ArgumentError
 from .graph.graph import high_recursion_limit
 from .model_metadata import METADATA_KEY, ModelMetadata, get_metadata
 
+_MARK = "_reskeras_metadata"    # an attribute of the outputs of a model that is being cloned
+
 
 class ModelWithMetadata(keras.Model):
-    """A functional model with `metadata`, which may be None; otherwise a keras.Model like any other."""
+    """A functional model with `metadata`, which may be None; otherwise a keras.Model like any other.
+
+    Copies have the metadata too: those of `copy`, `pickle` and `keras.models.clone_model`, and those in
+    `.keras` and `.h5` files.
+    """
 
     extra_config_keys = (METADATA_KEY,)      # config that `Graph.build` passes to the rebuilt model
 
     def __init__(self, *args: Any, metadata: ModelMetadata | None = None, **kwargs: Any):
         saved = kwargs.pop(METADATA_KEY, None)       # Keras passes the keys of a saved config as arguments
         super().__init__(*args, **kwargs)
-        self.metadata = metadata if saved is None else ModelMetadata.from_config(saved)
+        if saved is not None:
+            metadata = ModelMetadata.from_config(saved)
+        self.metadata = metadata or self._take_metadata_of_clone()
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -29,6 +38,21 @@ class ModelWithMetadata(keras.Model):
         # Keras would find another class by this class name (see below)
         function, arguments = super().__reduce__()
         return _unpickle, (function.__name__, arguments)
+
+    def _mark_outputs(self, outputs: list[Any]) -> None:
+        """Gives the new outputs of a model that is being cloned what `_take_metadata_of_clone` looks for."""
+        for output in outputs:
+            setattr(output, _MARK, (self.metadata, self.output_shape))
+
+    def _take_metadata_of_clone(self) -> ModelMetadata | None:
+        """The metadata of the model that this one is a clone of, without labels if the classes differ."""
+        found = [vars(output).pop(_MARK, None) for output in getattr(self, "outputs", ())]
+        if len(found) != 1 or found[0] is None:
+            return None
+        metadata, shape = found[0]
+        if metadata is not None and shape[-1] != self.output_shape[-1]:
+            return replace(metadata, labels=())
+        return metadata
 
 
 def _unpickle(function: str, arguments: tuple[Any, ...]) -> Any:
@@ -40,6 +64,23 @@ def _unpickle(function: str, arguments: tuple[Any, ...]) -> Any:
 # class name recognize it.
 ModelWithMetadata.__name__, ModelWithMetadata.__module__ = "Functional", get_functional_module()
 keras.saving.register_keras_serializable("reskeras", "Net")(ModelWithMetadata)
+call_while_cloning(ModelWithMetadata, ModelWithMetadata._mark_outputs)
+
+
+class _FunctionalReader:
+    """Reads the config of a functional model.
+
+    `.h5` files have no registered name for the model itself, only Keras' class name.  So this class is
+    registered by that name; a config without metadata becomes a functional model of Keras, as without it.
+    """
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> keras.Model:
+        model_class = ModelWithMetadata if METADATA_KEY in config else keras.Model
+        return model_class.from_config(config, custom_objects=custom_objects)
+
+
+keras.saving.get_custom_objects()["Functional"] = _FunctionalReader
 
 
 def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = None) -> ModelWithMetadata:
