@@ -211,7 +211,7 @@ class _ResumedRun:
         before = self.info["data"].get(name, 1 if name == "label_offset" and value is not None else None)
         if before != value:
             raise ValueError(f"{images.name}: {name} are {value}, but the training was started with "
-                             f"{before}; start a new training in another folder")
+                             f"{before}; start a new training in another folder than {self.run.folder}")
 
 
 def _merge_overrides(overrides: Overrides, keywords: Mapping[str, Any]) -> dict[str, Any]:
