@@ -92,11 +92,11 @@ def _make_images(suffix: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         from PIL import Image
         for i, pixels in enumerate(_make_pixels()):
-            place = folder / "photos" / str(i % 2)
+            place = folder / "photos" / f"class {i % 2}"
             place.mkdir(parents=True, exist_ok=True)
             extra = {"quality": 90, "exif": _make_exif()} if suffix == "jpg" else {}
             image = Image.fromarray(np.stack([pixels] * 3, -1) if i % 3 else pixels)
-            image.resize((40, 30)).save(place / f"{i}.{suffix}", **extra)
+            image.resize((40, 30)).save(place / f"photo{i}.{suffix}", **extra)
     return make
 
 
@@ -234,7 +234,7 @@ def _load_file(name: str) -> Callable[[Path], object]:
     return lambda folder: reskeras.load(folder / name)
 
 
-_PNG, _JPEG, _RECORDS = "photos/0/0.png", "photos/0/0.jpg", "train.tfrecord"
+_PNG, _JPEG, _RECORDS = "photos/class 0/photo0.png", "photos/class 0/photo0.jpg", "train.tfrecord"
 _RUN_FILES = ("run.json", "checkpoint.npz", "last.keras")
 
 FORMATS = {
