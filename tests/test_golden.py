@@ -40,7 +40,7 @@ def test_the_nets_of_each_run():
 
 @pytest.mark.parametrize("file", [pytest.param(file, marks=[pytest.mark.slow] * is_slow(file), id=file.stem)
                                   for file in FILES])
-def test_equals_timm(file, tmp_path):
+def test_equals_timm(file, tmp_path, initial_zeros):
     golden = np.load(file)
     manifest = json.loads(str(golden["manifest"]))
     save_file(state_dict(manifest), tmp_path / "weights.safetensors")

@@ -34,7 +34,7 @@ def compute_outputs(model, x, in_a_graph):
 
 @pytest.mark.parametrize("name",
                          [pytest.param(name, marks=[pytest.mark.slow] * is_slow(name)) for name in NETS])
-def test_drop_in(name, tmp_path):
+def test_drop_in(name, tmp_path, initial_zeros):
     keras.utils.clear_session()     # Keras numbers some of its layers by what the process built before
     size = 107 if name == "InceptionResNetV2" else 65
     # without the softmax: a saturated one would agree with anything
@@ -71,7 +71,7 @@ def save_legacy(model, path):
                 group[f"{layer.name}/{w.name}:0"] = w.numpy()
 
 
-def test_no_top_file_without_top(tmp_path):
+def test_no_top_file_without_top(tmp_path, initial_zeros):
     theirs = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3),
                                          pooling="avg")
     randomize(theirs)
