@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from ..graph.cost.cost import Cost, measure_cost
 from ..graph.graph import high_recursion_limit
+from ..graph.passes.inline import inline_nested_models
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def compute_grad_cam(net: keras.Model, image: np.ndarray, classes: Sequence[int]
     stage.
 
     Args:
-        net: a functional classifier of one input and one output.
+        net: a functional classifier of one input and one output; nested models count as their layers.
         image: (1, height, width, channels), prepared.
         classes: the classes whose evidence to show; by default the `top` likeliest ones.
         top: how many classes, if `classes` is not given.
@@ -37,6 +38,7 @@ def compute_grad_cam(net: keras.Model, image: np.ndarray, classes: Sequence[int]
     Raises:
         ValueError: for a net without maps or classes, or a class that the net does not have.
     """
+    net = inline_nested_models(net)
     cost = measure_cost(net, image.shape[1:])
     last, ends = _find_last_map(net, cost), _find_stage_ends(cost)
     tensors = {name: _get_output(net, name) for name in dict.fromkeys([last, *ends])}

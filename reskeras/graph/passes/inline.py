@@ -12,12 +12,16 @@ from ..node import Node
 from ..pass_result import PassResult
 
 
-def inline(graph: Graph) -> PassResult:
+def inline(graph: Graph, keeps_output_names: bool = True) -> PassResult:
     """Replaces every nested model that is called once by its layers, until none is left.
 
     If the name of a layer is used already, the nested model's name is put before it.  Declines if the nested
-    model is shared, is an output of the model (its name must stay), is subclassed, is called with
-    training=True, or casts its inputs to integers or from integers.
+    model is shared, is an output of the model, is subclassed, is called with training=True, or casts its
+    inputs to integers or from integers.
+
+    Args:
+        graph: the graph.
+        keeps_output_names: whether a nested model that is an output stays, so that the output has its name.
     """
     rewritten: list[str] = []
     while True:
@@ -25,7 +29,7 @@ def inline(graph: Graph) -> PassResult:
         for node in graph.nodes:
             if not issubclass(node.layer_class, keras.Model):
                 continue
-            if reason := _why_not(graph, node):
+            if reason := _why_not(graph, node, keeps_output_names):
                 declined[node.name] = reason
                 continue
             graph = _splice(graph, node)
@@ -35,9 +39,29 @@ def inline(graph: Graph) -> PassResult:
             return PassResult(graph, tuple(rewritten), declined)
 
 
-def _why_not(graph: Graph, node: Node) -> str:
-    if graph.is_shared(node) or graph.is_output(node):
-        return "it is shared" if graph.is_shared(node) else "it is an output of the model"
+def inline_nested_models(model: keras.Model) -> keras.Model:
+    """A model of the same function and weights without nested models, whichever `inline` can replace.
+
+    Args:
+        model: a functional or sequential model.
+
+    Returns:
+        A new model, for inference; or `model` itself if nothing is nested in it.
+
+    Raises:
+        ValueError: if the model has no graph.
+    """
+    if not any(isinstance(layer, keras.Model) for layer in model.layers):
+        return model
+    result = inline(Graph.of(model), keeps_output_names=False)
+    return result.graph.build() if result.rewritten else model
+
+
+def _why_not(graph: Graph, node: Node, keeps_output_names: bool) -> str:
+    if graph.is_shared(node):
+        return "it is shared"
+    if keeps_output_names and graph.is_output(node):
+        return "it is an output of the model"
     if node.is_training_call:
         return "it is called with training=True"
     if "layers" not in node.config:
