@@ -38,11 +38,11 @@ class ArgumentError(ValueError):
         super().__init__(f"{name}={short_repr(value)}: {self.reason}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # otherwise pickle would create the error again from its message alone
-        return _restored, (self.name, self.value, self.reason)
+        # without this, pickle would call the class with the message as its only argument
+        return _unpickle, (self.name, self.value, self.reason)
 
 
-def _restored(name: str, value: Any, reason: str) -> ArgumentError:
+def _unpickle(name: str, value: Any, reason: str) -> ArgumentError:
     return ArgumentError(name, value, reason.removeprefix("expected "))
 
 
@@ -51,7 +51,7 @@ class ExportError(RuntimeError):
 
 
 class LostWorkerError(RuntimeError):
-    """Another process of a training on several machines has ended, or does not answer."""
+    """In a training on several machines, another process has ended or does not answer."""
 
 
 def unknown_argument(name: str, value: Any, known: Iterable[str], owner: str) -> TypeError:
@@ -95,10 +95,10 @@ def short_repr(value: Any) -> str:
 
 
 def make_printable(text: object) -> str:
-    """Returns one line of text; escapes, such as \\x1b, stand for the characters that a terminal would obey.
+    """Returns one line of text, with escapes such as \\x1b in place of characters that control a terminal.
 
-    So text from a file, such as a label, can neither clear the screen, nor forge a line, nor turn the
-    direction of writing.
+    So text from a file, such as a label, cannot clear the screen, forge a line, or turn the direction of
+    writing.
 
     Args:
         text: the text, or anything else for its `str`.
@@ -122,10 +122,10 @@ def describe_error(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def name_damaged_file(path: str | os.PathLike[str], kind: str, hint: str = "") -> Iterator[None]:
-    """Makes one ValueError with the file's name of all that libraries raise inside the block.
+    """Makes any error that a library raises inside the block a ValueError that names the file.
 
-    What the operating system says of the file (it is missing, or may not be read) stays the OSError it is,
-    and a ValueError that begins with the file's name stays as it is.
+    Two kinds of errors do not change: OSErrors of the operating system (the file is missing, or may not be
+    read), and ValueErrors that begin with the file's name.
 
     Args:
         path: the file that the block reads.
@@ -133,7 +133,7 @@ def name_damaged_file(path: str | os.PathLike[str], kind: str, hint: str = "") -
         hint: what the user can do; a separate phrase, without a full stop.
 
     Raises:
-        ValueError: for any other exception in the block.
+        ValueError: for every other exception in the block.
 
     Example:
         >>> with name_damaged_file("net.npz", "a file of weights"):
@@ -181,7 +181,7 @@ def check_number(name: str, value: Any, minimum: float = -math.inf, below: float
         expected: the phrase of the error, such as "a probability in [0, 1)".
 
     Raises:
-        ArgumentError: if `value` is not a finite number within these bounds.
+        ArgumentError: if `value` is not a finite number within these limits.
     """
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     try:

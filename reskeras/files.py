@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and locks between processes."""
+"""Writes files and folders completely or not at all; locks folders between processes."""
 from __future__ import annotations
 
 import contextlib
@@ -17,19 +17,19 @@ Path = str | os.PathLike[str]
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[pathlib.Path]:
-    """Gives a path to write a file or folder to, which replaces `path` when the block succeeds.
+    """Gives a temporary path to write a file or folder to; moves it to `path` when the block succeeds.
 
-    Other files that the block writes beside it are moved to the same folder, `path` first.  If the block
-    fails (an error, a full disk, SIGINT, SIGTERM), nothing changes.
+    Other files that the block writes beside the temporary path are moved to the folder of `path` after it.
+    If the block fails (an error, a full disk, SIGINT, SIGTERM), nothing changes.
 
-    A file is replaced in one step: who reads it sees the old or the new one, never none.  So is a folder on
-    Linux; where a system cannot exchange folders, there is none for a moment, and if the process is killed
-    just then, the next writer in that place puts the old one back.  Several files are replaced one after the
-    other.  Who reads them must check that they belong together, as `reskeras.verify` does.  Several processes
-    that replace the same files do so one after the other.
+    A file is replaced in one step: a reader always finds the old file or the new file.  A folder is replaced
+    in one step on Linux.  If the system cannot exchange folders, the folder is missing for a moment; if the
+    process is killed in that moment, the next writer in the same parent folder puts the old folder back.
+    Several files are replaced one after the other, so a reader must check that they belong together, as
+    `reskeras.verify` does.  Several processes that replace the same files wait for each other.
 
-    A symbolic link stays, and what it points to is replaced.  A device or a pipe, such as /dev/stdout, is
-    written to when the block has succeeded.
+    If `path` is a symbolic link, the link stays, and its target is replaced.  If `path` is a device or a
+    pipe, such as /dev/stdout, the bytes are written to it when the block has succeeded.
 
     Args:
         path: the file or the folder to write or to replace; missing parent folders are made.
@@ -69,7 +69,7 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def _name_errors(target: pathlib.Path) -> Iterator[None]:
-    """Makes errors of the system name the file that should be written, not a temporary one."""
+    """Makes errors of the system name the file that should be written, not the temporary file."""
     try:
         yield
     except OSError as error:
@@ -77,13 +77,13 @@ def _name_errors(target: pathlib.Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all.  Raises: OSError."""
+    """Writes a file completely or not at all.  Raises: OSError."""
     with atomic_write(path) as new:
         new.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file in UTF-8, whole or not at all.  Raises: OSError."""
+    """Writes a text file in UTF-8, completely or not at all.  Raises: OSError."""
     write_bytes(path, text.encode("utf-8"))
 
 
@@ -91,14 +91,14 @@ def write_text(path: Path, text: str) -> None:
 def locked(folder: Path, seconds: float = 60.0) -> Iterator[None]:
     """Inside the block no other process holds the lock of this folder, if the system has file locks.
 
-    The lock belongs to the process: it ends with the process, even if that is killed.
+    The lock ends with the process, even if the process is killed.
 
     Args:
         folder: an existing folder.
         seconds: how long to wait for another process that holds the lock.
 
     Raises:
-        BlockingIOError: if another process holds it for longer.
+        BlockingIOError: if another process still holds the lock after that time.
     """
     try:
         import fcntl

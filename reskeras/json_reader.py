@@ -1,7 +1,7 @@
 """JSON from files, which may be damaged or made to harm: values are used only after their types are checked.
 
-`read_json` and `parse_json` read the text, `to_dataclass` checks it and makes a dataclass of it.  All raise
-ValueError alone, with the name of the file and of the value.
+`read_json` and `parse_json` read the text; `to_dataclass` checks the values and makes a dataclass of them.
+Bad text and bad values are always a ValueError, which names the file and the value.
 """
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import Any, Mapping, TypeVar
 from .errors import describe_error, short_repr
 from .file_reading import read_bytes
 
-MAX_BYTES = 64 * 2 ** 20        # far above any file of JSON that we write
+MAX_BYTES = 64 * 2 ** 20        # far more than any JSON file that we write
 _Class = TypeVar("_Class")
 
-# What a value of the type is called in a message
+# How a message calls a value of each type
 _WORDS: dict[Any, str] = {str: "a text", int: "a whole number", float: "a number", bool: "true or false",
                           types.NoneType: "null"}
 
@@ -45,8 +45,8 @@ def parse_json(data: bytes | str, source: str, allows_infinity: bool = False) ->
     Args:
         data: the text; bytes are UTF-8.
         source: what the text comes from, such as the file's name, for an error.
-        allows_infinity: whether NaN, infinity and numbers beyond the range of a float are allowed; Python's
-            `json` writes them, against the standard.
+        allows_infinity: whether NaN, infinity and numbers beyond the range of a float are allowed.  They are
+            not JSON, but Python's `json` writes them.
 
     Raises:
         ValueError: if it is not JSON.
@@ -68,19 +68,20 @@ def _parse_float(text: str) -> float:
 
 def to_dataclass(kind: type[_Class], values: Any, source: str,
                  keys: Mapping[str, str] | None = None) -> _Class:
-    """Makes a dataclass of values from JSON, each of the type that its field has.
+    """Makes a dataclass of values from JSON, and checks that each value has the type of its field.
 
-    Lists become tuples where the field is a tuple, whole numbers become floats where it is a float, and
-    dictionaries become dataclasses where it is one.  Keys that a later version may have added are ignored.
+    Where the field is a tuple, a list becomes a tuple; where it is a float, a whole number becomes a float;
+    where it is a dataclass, a dictionary becomes that dataclass.  Unknown keys are ignored, because a later
+    version may have added them.
 
     Args:
         kind: the dataclass.
         values: what `parse_json` returned: a dictionary.
         source: what the values come from, such as the file's name, for an error.
-        keys: field -> key in the file, where the two differ; also for dataclasses inside.
+        keys: field -> key in the file, where the two differ; also for the fields of inner dataclasses.
 
     Raises:
-        ValueError: for a value of another type, a missing key, or a value that the dataclass rejects.
+        ValueError: for a value of a wrong type, a missing key, or a value that the dataclass rejects.
 
     Example:
         >>> to_dataclass(Threshold, {"difference": "small"}, "net.tflite.json")
@@ -99,7 +100,7 @@ def check_json_type(value: Any, kind: Any, source: str, name: str) -> Any:
         name: the key of the value, for an error.
 
     Raises:
-        ValueError: for a value of another type.
+        ValueError: for a value of a wrong type.
     """
     return _convert(value, kind, source, name, {})
 
@@ -122,7 +123,7 @@ def _to_dataclass(kind: Any, values: Any, source: str, name: str, keys: Mapping[
 
 
 def _convert(value: Any, kind: Any, source: str, name: str, keys: Mapping[str, str]) -> Any:
-    """The value as the type `kind` has it.  Raises: ValueError if it is of another type."""
+    """The value, converted to the type `kind`.  Raises: ValueError if it has a different type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any or kind is object:
         return value
@@ -146,7 +147,7 @@ def _convert(value: Any, kind: Any, source: str, name: str, keys: Mapping[str, s
                      for i, (part, part_kind) in enumerate(zip(value, inner))]
             return tuple(parts) if (origin or kind) is tuple else parts
     elif kind is float:
-        if not isinstance(value, int) or abs(value) < 2 ** 1023:    # a larger one is no float
+        if not isinstance(value, int) or abs(value) < 2 ** 1023:    # a larger number is no float
             return float(value)
     else:
         return value
@@ -154,7 +155,7 @@ def _convert(value: Any, kind: Any, source: str, name: str, keys: Mapping[str, s
 
 
 def _matches(value: Any, kind: Any) -> bool:
-    """Whether a value is of that type, the values inside it aside; True and False are not numbers."""
+    """Whether a value has the type `kind`; does not check the values inside.  True is no number."""
     origin = typing.get_origin(kind) or kind
     if kind is Any or kind is object:
         return True

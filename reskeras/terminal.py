@@ -8,7 +8,7 @@ from .errors import make_printable
 
 
 def print_text(text: object, file: TextIO | None = None) -> None:
-    """Prints text, in which escapes stand for the characters that a terminal would obey (and for tabs).
+    """Prints text, with escapes in place of characters that control a terminal (and in place of tabs).
 
     Characters that the stream's encoding does not have are printed as escapes, too.
 

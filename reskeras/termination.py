@@ -1,4 +1,4 @@
-"""SIGTERM ends a program as SIGINT does: by an exception, so that temporary files are removed."""
+"""Lets SIGTERM end a program as SIGINT does: by an exception, so that temporary files are removed."""
 from __future__ import annotations
 
 import contextlib
@@ -11,9 +11,9 @@ EXIT_CODE = 128 + signal.SIGTERM        # as shells report it
 
 @contextlib.contextmanager
 def raise_on_sigterm() -> Iterator[None]:
-    """Inside the block SIGTERM raises SystemExit; what the block has begun is undone, and the program ends.
+    """Inside the block SIGTERM raises SystemExit, so that `finally` blocks clean up, and the program ends.
 
-    Nothing changes in other threads than the main one, and if the program has its own handler of SIGTERM.
+    Changes nothing in a thread that is not the main thread, or if the program has its own handler of SIGTERM.
 
     Raises:
         SystemExit: with 143 as its code, after a SIGTERM.
@@ -34,5 +34,5 @@ def raise_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if is_requested:        # also if native code made an error of its own of it
+        if is_requested:        # native code may have replaced SystemExit by an error of its own
             raise SystemExit(EXIT_CODE)

@@ -1,4 +1,4 @@
-"""What an exported file says of its images and classes: a .tflite inside, others in the report beside it."""
+"""What an exported file says of its images and classes: in a .tflite itself, otherwise in its report."""
 from __future__ import annotations
 
 import pathlib
@@ -22,16 +22,16 @@ def read_exported_metadata(file: pathlib.Path) -> ModelMetadata:
         The metadata; without preprocessing and labels if nothing is known.
 
     Raises:
-        ValueError: if the file or its report is damaged, or the report is that of another file.
+        ValueError: if the file or its report is damaged, or the report belongs to a different file.
         OSError: if they cannot be read.
     """
     values: dict[str, Any] = read_metadata(file) if file.suffix == ".tflite" else {}
     source, report = file, file.with_name(f"{file.name}.json")
     if not values and report.exists():
         found = read_json(report)
-        if has_keys_of_report(found):       # anything else is not ours
+        if has_keys_of_report(found):       # otherwise another program wrote it
             values, source = found, report
             if compute_size_and_hash(*find_format(file).files(file))[1] != values["sha256"]:
-                raise ValueError(f"{report} is not the report of {file.name}: its sha256 is another; if an "
+                raise ValueError(f"{report} is not the report of {file.name}: its sha256 is different; if an "
                                  "export was killed, export again")
     return ModelMetadata.from_config(values.get(METADATA_KEY) or {}, f"{source}: {METADATA_KEY}")

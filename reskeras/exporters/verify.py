@@ -1,4 +1,4 @@
-"""Checks an exported file again on the machine that will run it, with NumPy and its own runtime alone."""
+"""Checks an exported file again on the machine that will run it; needs only NumPy and the file's runtime."""
 from __future__ import annotations
 
 import os
@@ -19,8 +19,9 @@ from .report import ExportReport, to_dict
 from .thresholds import find_fault
 from .tflite.runtime import load_logits_function
 
-TOLERANCE = 0.05    # integer kernels of two machines may round differently, and a net amplifies that
-_MAX_LOOKS, _PAUSE = 20, 0.1    # until the three files belong together; seconds between two looks
+TOLERANCE = 0.05    # integer kernels of two machines may round differently, and a net amplifies this
+# If a writer replaces the three files meanwhile: how often they are read again, and the seconds in between
+_MAX_ATTEMPTS, _PAUSE = 20, 0.1
 _HINT = "if an export was killed, export again"
 
 
@@ -31,9 +32,10 @@ class VerificationReport:
     file: str
     passed: bool
     faults: tuple[str, ...]             # why it did not pass, () if it passed
-    images: int                         # how many were compared: those kept beside the file
+    images: int                         # the number of images that were compared
     runtimes: dict[str, RuntimeResult]  # compared with Keras' outputs
-    difference_from_export: float       # relative, of the first runtime, from where it was exported
+    # relative difference between the first runtime's outputs here and on the machine that exported the file
+    difference_from_export: float
     operators: dict[str, int]
     versions: dict[str, str]
 
@@ -52,22 +54,23 @@ class VerificationReport:
 
 def verify_file(path: str | os.PathLike[str], threads: int = 1, *, trust: bool = False,
                 sha256: str | None = None) -> VerificationReport:
-    """Runs an exported file on the images beside it, and compares the outputs with Keras' and its export's.
+    """Runs an exported file on the images beside it, and compares the outputs with those saved at the export.
 
-    The report counts only for the file whose hash it has, and so do the images.  A writer replaces the three
-    files one after the other: if one of them is replaced meanwhile, all are looked at again.
+    Outputs of Keras and of the exported file were saved.  The report has the hashes of the file and of the
+    images; if one of them is different, the file does not pass.  An export replaces the three files one after
+    the other; if one of them is replaced during the check, all are read again.
 
     Args:
         path: path of a file that `reskeras.export` wrote, with its `.json` and `.npz` beside it.
         threads: number of threads of the runtime.
         trust: whether a SavedModel, which is a program, may run.
-        sha256: the hash that the file must have; a file with another one does not pass, and is not run.
+        sha256: the hash that the file must have; a file with a different hash does not pass, and is not run.
     Returns:
         What was compared, and whether it passed.
     Raises:
-        ArgumentError: `sha256` is no hash, or the file is a SavedModel and `trust` is not True.
+        ArgumentError: `sha256` is not a hash, or the file is a SavedModel and `trust` is not True.
         FileNotFoundError: one of the three files is missing.
-        ValueError: one of them cannot be read.
+        ValueError: one of the three files cannot be read.
         ImportError: the file's runtime is not installed.
     Example:
         >>> reskeras.verify("net.tflite").passed
@@ -82,14 +85,14 @@ def verify_file(path: str | os.PathLike[str], threads: int = 1, *, trust: bool =
     paths = (*file_format.files(file), report_file, reference_file)
 
     result: VerificationReport | ValueError | OSError
-    for _ in range(_MAX_LOOKS):
+    for _ in range(_MAX_ATTEMPTS):
         before = identify_files(*paths)
         try:
             result = _verify_once(file, file_format, report_file, reference_file, threads, trust, sha256)
         except (ValueError, OSError) as error:
             result = error
         if not isinstance(result, VerificationReport) or not result.runtimes:
-            time.sleep(_PAUSE)      # a writer may be between two files
+            time.sleep(_PAUSE)      # a writer may have replaced one file, and not yet the next
         if identify_files(*paths) == before:
             if isinstance(result, VerificationReport):
                 return result
@@ -107,12 +110,13 @@ def _verify_once(file: pathlib.Path, file_format: Format, report_file: pathlib.P
     size_and_hash = compute_size_and_hash(*file_format.files(file))
     if sha256 is not None and size_and_hash[1] != sha256.lower():
         return _refuse(file, file_format, f"its sha256 is {size_and_hash[1]}, not {sha256.lower()}")
-    if size_and_hash != (report.bytes, report.sha256):      # another file may crash its runtime
-        return _refuse(file, file_format, f"it is not the file of the report: its sha256 is another; {_HINT}")
+    if size_and_hash != (report.bytes, report.sha256):      # do not run it: it may crash its runtime
+        return _refuse(file, file_format,
+                       f"it is not the file of the report: its sha256 is different; {_HINT}")
     reference_hash = compute_size_and_hash(reference_file)[1]
     if report.reference_sha256 not in (None, reference_hash):
         return _refuse(file, file_format, f"{reference_file.name} is not that of the report: its sha256 is "
-                       f"another; {_HINT}")
+                       f"different; {_HINT}")
     if unknown := sorted(report.runtimes.keys() - file_format.module.RUNTIMES.keys()):
         raise ValueError(f"{report_file} names {', '.join(map(short_repr, unknown))}, which is no runtime of "
                          f"{file_format.name} files")
@@ -151,7 +155,7 @@ def _check_shapes(runners: dict[str, BatchRunner], reference: ReferenceOutputs,
 
 def _compare(file: pathlib.Path, runner: BatchRunner, outputs: np.ndarray, report: ExportReport,
              exported: RuntimeResult, reference: ReferenceOutputs) -> RuntimeResult:
-    """The outputs of one runtime beside those of Keras."""
+    """Compares the outputs of one runtime with those of Keras."""
     images = reference.images
     batch = np.resize(images, (runner.shape[0] or 1, *images.shape[1:]))
     logits = None
@@ -166,8 +170,8 @@ def _find_faults(report: ExportReport, results: dict[str, RuntimeResult], differ
     """Says why the file does not pass on this machine."""
     faults = [] if report.passed else [f"at its export {report.fault or 'it did not pass'}"]
     for name, result in results.items():
-        # A share of classes means little on a handful of images; that they differ little from the export's
-        # says more.
+        # The share of equal classes means little for a handful of images.  The difference from the outputs at
+        # the export says more, so the share is not checked.
         threshold = replace(report.thresholds[name], agreement=None)
         if fault := find_fault(result, threshold):
             faults.append(f"in {name} {fault}")

@@ -1,14 +1,19 @@
-"""What TensorFlow says of files that it cannot read, in one line."""
+"""What is wrong with files that cannot be read, in one line."""
 from __future__ import annotations
 
+import pathlib
 import re
+from typing import Sequence
 
 import tensorflow as tf
 
 from ..errors import make_printable
+from ..file_reading import read_bytes
+from ..images.decode import decode_image
 
 # Of a data set whose files are damaged, missing or not allowed to be read
 READING_ERRORS = (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.PermissionDeniedError)
+_MAX_EXPLAINED = 10         # so many images are opened again, to say what is wrong with them
 
 
 def explain_tensorflow_error(error: tf.errors.OpError | UnicodeDecodeError) -> str:
@@ -24,3 +29,30 @@ def explain_tensorflow_error(error: tf.errors.OpError | UnicodeDecodeError) -> s
     message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|\[\[.*?\]\]", "", message)
     lines = [" ".join(line.split()).removesuffix(" name:") for line in message.splitlines()]
     return make_printable(next((line for line in lines if line), type(error).__name__)[:200])
+
+
+def describe_unreadable(names: Sequence[str]) -> str:
+    """The names of images that cannot be read, and what is wrong with the first ones.
+
+    Args:
+        names: paths, or the names of images that are no files.
+    """
+    texts = []
+    for name in names[:_MAX_EXPLAINED]:
+        reason = _explain(name)
+        texts.append(make_printable(f"{name} ({reason})" if reason else name))
+    rest = len(names) - len(texts)
+    return ", ".join(texts) + (f" and {rest} more" if rest else "")
+
+
+def _explain(name: str) -> str:
+    """What is wrong with an image; "" if it is no file, or can be read by now."""
+    if not pathlib.Path(name).exists():
+        return ""
+    try:
+        decode_image(read_bytes(name))
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    except ValueError as error:
+        return str(error).removeprefix(f"{name} ")
+    return ""

@@ -10,13 +10,13 @@ _KEY_FACTOR = 0x9E3779B9                # an odd number whose multiples are far 
 
 
 def make_replica_key(context: tf.distribute.ReplicaContext) -> Any:
-    """The key of a replica for `mix_key`; that of the first one is 0."""
+    """The key of a replica for `mix_key`; the key of the first replica is 0."""
     return tf.cast(context.replica_id_in_sync_group, tf.int64) * _KEY_FACTOR
 
 
 def mix_key(seed: Any, key: Any) -> Any:
     """Combines a seed of shape (2,) with a key.
 
-    Calling it twice with the same key gives back the first seed.  Key 0 (first replica) changes nothing.
+    Two calls with the same key give the first seed back.  Key 0 (first replica) changes nothing.
     """
     return tf.bitwise.bitwise_xor(seed, tf.cast(tf.stack([key, tf.zeros_like(key)]), seed.dtype))

@@ -159,7 +159,7 @@ def _read_safetensors(file: _File) -> _Found:
     found: _Found = {}
     for key in archive.keys():
         tensor = archive.get_slice(key)
-        # types that are not in the table are those of quantized nets; `check_types` in convert.py refuses them
+        # types that are not in the table are those of quantized nets; convert.py refuses them
         dtype = _SAFETENSORS_TYPES.get(tensor.get_dtype(), "V1")
         found[key] = tuple(tensor.get_shape()), np.dtype(dtype), functools.partial(archive.get_tensor, key)
     return _remove_module_prefix(found)

@@ -72,7 +72,7 @@ def test_files_of_two_exports_are_refused(exports, tmp_path, capsys, file, other
     copy(exports / "a", tmp_path, file, [suffix for suffix in SUFFIXES if suffix not in others])
     copy(exports / "b", tmp_path, file, others)
     found = verify_file(tmp_path / file)
-    assert not found.passed and "sha256 is another; if an export was killed, export again" in found.faults[0]
+    assert not found.passed and "sha256 is different; if an export was killed, export again" in found.faults[0]
     code, out, _ = run_command(capsys, "verify", tmp_path / file)
     assert code == 1 and "FAILED" in out
 
@@ -91,7 +91,7 @@ def test_labels_of_another_file_are_not_taken(exports, tmp_path):
     """`predict` reads those of a SavedModel from the report, those of a .tflite from inside."""
     copy(exports / "a", tmp_path, "net", [""])
     copy(exports / "b", tmp_path, "net", [".json"])
-    with pytest.raises(ValueError, match="net.json is not the report of net: its sha256 is another"):
+    with pytest.raises(ValueError, match="net.json is not the report of net: its sha256 is different"):
         read_exported_metadata(tmp_path / "net")
     copy(exports / "b", tmp_path, "net.tflite", [".json"])
     copy(exports / "a", tmp_path, "net.tflite", [""])

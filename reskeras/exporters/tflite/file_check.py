@@ -1,7 +1,7 @@
-"""What is checked in a .tflite file before an interpreter opens it.
+"""Checks a .tflite file before an interpreter opens it.
 
-The interpreter itself checks that offsets, shapes and types fit.  It does not ask before it runs operations
-of TensorFlow, and it ends the whole process where it cannot compute with the scales of an integer operator.
+The interpreter itself checks that offsets, shapes and types fit.  But it runs operations of TensorFlow
+without asking, and aborts the whole process if it cannot compute with the quantization scales of an operator.
 """
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from ..._keras_private import get_tflite_schema
 from .flatbuffer import count_operators, read_model, read_scales
 
-# The largest scale of an operator's inputs and outputs divided by the smallest one.  Kernels end the process
-# from 2 ** 19 on; in a file that is of use it is less than 2 ** 8 (XNNPACK's own limit).
+# The largest quantization scale of an operator's inputs and outputs, divided by the smallest.  From 2 ** 19
+# on kernels abort the process; in a useful file it is less than 2 ** 8 (XNNPACK's own limit).
 _MAX_RATIO = 2 ** 18
 _MIN_SCALE = 1e-30      # the products of two such scales are still float32
 
@@ -24,8 +24,8 @@ def check_file(path: pathlib.Path) -> None:
         path: the file.
 
     Raises:
-        ValueError: if it has operations of TensorFlow, or scales that end the process; for another kind of
-            file.
+        ValueError: if it has operations of TensorFlow, or scales that abort the process; if it is not a
+            .tflite file.
         Exception: of any other class, for a damaged file.
     """
     _check_operators(path)
@@ -33,7 +33,7 @@ def check_file(path: pathlib.Path) -> None:
 
 
 def _check_operators(path: pathlib.Path) -> None:
-    """Raises: ValueError for TensorFlow's operations, of which some interpreters run even those on files."""
+    """Raises: ValueError for TensorFlow's operations; some interpreters run even those that write files."""
     names = [name for name in count_operators(path) if name.startswith("CUSTOM Flex")]
     if names:
         raise ValueError(f"it has {', '.join(names)}: operations of TensorFlow can read and write files, so "
@@ -55,5 +55,5 @@ def _check_scales(model: Any) -> None:
             if is_quantized and not _MIN_SCALE < max(scales) <= _MAX_RATIO * min(scales) < 1 / _MIN_SCALE:
                 name = (values[-1].Name() or b"").decode(errors="replace")
                 listing = ", ".join(f"{scale:.3g}" for scale in scales)
-                raise ValueError(f"the scales of {name} and of what it is computed from are missing or too "
-                                 f"far apart: {listing}")
+                raise ValueError(f"the quantization scales of {name} and of the inputs of its operator are "
+                                 f"missing or too different: {listing}")
