@@ -10,7 +10,7 @@ _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, b";"     # how the parts of a GIF fil
 
 
 def read_sides(data: Any) -> Any:
-    """(height, width) that a JPEG, PNG or BMP file states; (-1, -1) for other files.
+    """(height, width) from the header of a JPEG, PNG or BMP file; (-1, -1) for other files.
 
     Args:
         data: the bytes of the file, a scalar string tensor.
@@ -19,7 +19,7 @@ def read_sides(data: Any) -> Any:
         An int64 tensor (2,).
 
     Raises:
-        tf.errors.InvalidArgumentError: for a file that ends before its size.
+        tf.errors.InvalidArgumentError: for a file that ends before its height and width.
     """
     import tensorflow as tf
 
@@ -30,7 +30,7 @@ def read_sides(data: Any) -> Any:
     return tf.case([
         (tf.io.is_jpeg(data), lambda: tf.cast(tf.image.extract_jpeg_shape(data)[:2], tf.int64)),
         (_has_prefix(data, _PNG), lambda: read_numbers(16, False)),
-        (_has_prefix(data, _BMP), lambda: tf.abs(read_numbers(18, True)))],   # negative: from the top
+        (_has_prefix(data, _BMP), lambda: tf.abs(read_numbers(18, True)))],   # < 0: top row first
         default=lambda: tf.constant([-1, -1], tf.int64))
 
 
@@ -41,14 +41,14 @@ def has_at_most(sides: Any, pixels: int) -> Any:
         A bool tensor; False for unknown sides.
     """
     import tensorflow as tf
-    # each one first, so that the product fits into 64 bits
+    # compare each side first, because the product of two very large sides does not fit into 64 bits
     return tf.reduce_all((sides >= 1) & (sides <= pixels)) & (tf.reduce_prod(sides) <= pixels)
 
 
 def has_16_bits(data: Any) -> Any:
     """Whether the bytes, a scalar string tensor, are a PNG file of 16 bits.  Returns: a bool tensor."""
     import tensorflow as tf
-    # a file that ends before that has no byte there
+    # zeros are appended, because a damaged file may end before this byte
     depth = tf.strings.substr(tf.strings.join([data, bytes(25)]), 24, 1)
     return _has_prefix(data, _PNG) & (depth == b"\x10")
 
@@ -87,12 +87,12 @@ def cut_gif(data: Any) -> tuple[Any, Any]:
         return tf.stack([height, width])
 
     def count_colors(position: Any) -> Any:
-        """Bytes of the table of colors that the flags at `position` announce."""
+        """How many bytes the table of colors has, from the flags at `position`."""
         flags = numbers[position]
         return tf.where(flags >= 128, 3 * 2 ** (flags % 8 + 1), 0)
 
     def skip_part(position: Any, sides: Any, _: Any) -> tuple[Any, Any, Any]:
-        """Goes to the end of an extension or a frame: a head, and blocks that begin with their length."""
+        """Skips an extension or a frame: a header, then blocks that begin with their length."""
         is_frame = numbers[position] == _IMAGE
         tf.debugging.assert_equal(is_frame | (numbers[position] == _EXTENSION), True, "a GIF without a frame")
         sides = tf.cond(is_frame, lambda: tf.maximum(sides, read_sides_at(position + 5)), lambda: sides)

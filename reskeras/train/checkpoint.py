@@ -29,10 +29,11 @@ class TrainState:
     Attributes:
         epoch: the number of the epoch.
         step: batches of the epoch that are done.
-        logs: the results of the epoch's training, if that is over and its validation is not.
+        logs: the results of the epoch's training, if the training of the epoch is over, but not its
+            validation; otherwise None.
         best: the best validation accuracy so far.
         epochs: the numbers of the epochs that are done.
-        history: their results, as Keras' History has them.
+        history: the results of these epochs, as in Keras' History.
         unreadable: the indices of the images that could not be read.
     """
 
@@ -56,8 +57,7 @@ class TrainState:
         return state
 
     def is_best(self, logs: Mapping[str, float]) -> bool:
-        """Whether an epoch's validation is better than all before; with a loss of NaN it was left to chance.
-        """
+        """Whether an epoch's accuracy is better than all before; False if its loss is NaN or infinite."""
         return math.isfinite(logs.get("val_loss", math.nan)) and logs["val_accuracy"] > self.best
 
 
@@ -77,7 +77,7 @@ def describe_variables(groups: VariableGroups) -> dict[str, list[list[Any]]]:
 
 
 def save_checkpoint(path: pathlib.Path, arrays: Arrays, info: Mapping[str, Any]) -> None:
-    """Writes a file that `load_checkpoint` reads.  Raises: OSError, and the previous file stays as it was."""
+    """Writes a file that `load_checkpoint` reads.  Raises: OSError; the old file then stays."""
     text = np.frombuffer(json.dumps(info).encode(), "uint8")
     with atomic_write(path) as new, open(new, "wb") as file:
         np.savez(file, about=text, **arrays)    # type: ignore[arg-type]
@@ -93,10 +93,10 @@ def load_checkpoint(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint; the training cannot be resumed without it")
     try:
-        # nothing in it is compressed
+        # a checkpoint is not compressed, so its arrays cannot be larger than the file
         with open_npz(path, max_bytes=path.stat().st_size) as file:
             arrays = {name: file[name] for name in file.files}
-        # not `parse_json`: without a validation the best accuracy is -Infinity
+        # `parse_json` would refuse -Infinity, which is the best accuracy before the first validation
         info = json.loads(arrays.pop("about").tobytes())
         check_json_type(info, dict[str, Any], "the checkpoint", "about")
         check_json_type(info["variables"], dict[str, list[tuple[str, list[int], str]]], "it", "variables")
@@ -118,7 +118,7 @@ def restore_variables(groups: VariableGroups, arrays: Arrays, info: Mapping[str,
         path: the file, for the error.
 
     Raises:
-        ValueError: if the variables are not those of the checkpoint, or it lacks values of them.
+        ValueError: if the variables are not those of the checkpoint, or values are missing in it.
     """
     for group, variables in describe_variables(groups).items():
         saved = [list(variable) for variable in info["variables"].get(group, [])]

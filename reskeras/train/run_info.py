@@ -41,15 +41,15 @@ class _RunInfo:
 
 
 def check_run_info(info: Mapping[str, Any], source: str) -> None:
-    """Checks all values that a training is resumed or described with.
+    """Checks all values in run.json, from which a training is resumed or described.
 
     Args:
-        info: what run.json says, with the names of the code.
-        source: what it comes from, for an error.
+        info: the content of run.json, with the code's names as keys.
+        source: the name of the file, for an error.
 
     Raises:
-        ValueError: for a missing value, or one that a training cannot have.
-        TypeError: likewise, inside of a recipe.
+        ValueError: for a missing value, or a value that a training cannot have.
+        TypeError: for such a value inside a recipe.
     """
     run = to_dataclass(_RunInfo, dict(info), source)
     parse_augmentation(run.recipe.training.augmentation)

@@ -13,11 +13,11 @@ from ..errors import ArgumentError, list_names, to_whole_number
 
 @dataclass(frozen=True)
 class SourcePart:
-    """A part of a source: a file of a stream, or all of it.
+    """A part of a source: one file of a stream, or the whole source.
 
     Attributes:
-        name: of the file, or of the source.
-        images: how many it has.
+        name: the name of the file or of the source.
+        images: the number of images.
         lowest: the lowest label, from 0 on.
         highest: the highest label.
     """
@@ -61,7 +61,7 @@ class DataSource:
 
     @functools.cached_property
     def parts(self) -> tuple[SourcePart, ...]:
-        """How many images and which labels it has; a stream is read once for it."""
+        """The number of images and the labels of each part; reads a stream once."""
         if self.known_parts:
             return self.known_parts
         if self.stream is None:
@@ -73,8 +73,8 @@ class DataSource:
         """Checks that there are images, and that each label is one of the classes.
 
         Args:
-            classes: how many.
-            owner: what has these classes, for the error.
+            classes: the number of classes.
+            owner: the name of the model or data that has these classes, for the error.
 
         Raises:
             ValueError: the message names the file and the label.

@@ -5,7 +5,7 @@
 
 `load_weights` calls all of this, in this order.  weights/__init__.py follows one tensor through it: timm's
 "layer1.0.conv3.weight" (256, 64, 1, 1) is assigned to "conv2_block1_3_conv/kernel" (1, 1, 64, 256).
-Tensors are matched twice: first by their shapes alone, so that none is read that does not fit its variable.
+Tensors are matched twice: first only by their names and shapes, so that no tensor is read that does not fit.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .name_rules import HEAD
 from .readers import check_readable, open_tensors
 from .checkpoint import Checkpoint
 
-# More than hyperspectral cameras have; a file that claims more would only take memory.
+# No camera has more channels; a file with more would only fill the memory.
 _MAX_CHANNELS = 1024
 _LOGGED: set[str] = set()       # messages and warnings already shown; each is shown only once
 
@@ -38,7 +38,7 @@ def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str
     """Assigns the weights of a file to a net, or changes nothing.
 
     Every variable must have its tensor.  Two things may differ, and a message says so: the first convolution
-    is adapted to the number of channels; and if a published checkpoint has another number of classes, the
+    is adapted to the number of channels; and if a published checkpoint has a different number of classes, the
     classifier keeps its random values.
 
     Args:
@@ -46,8 +46,8 @@ def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str
         weights: a path (see `open_tensors`), or a checkpoint of the table.
 
     Raises:
-        ValueError: for an unreadable file, one that does not fit the net, or one with values that are not
-            finite numbers in the types of the variables.
+        ValueError: for a file that cannot be read or does not fit the net, or if a value is not a finite
+            number after conversion to the type of its variable.
         FileNotFoundError: if the path does not exist.
         OSError: if a checkpoint cannot be downloaded.
         ImportError: for a PyTorch file without PyTorch.
@@ -80,7 +80,7 @@ def _read_matches(model: keras.Model, path: str | os.PathLike[str], source: str,
         model: the net.
         path: the file.
         source: the name of the file or checkpoint in an error.
-        checkpoint: what the file should contain; None for a file of the user's.
+        checkpoint: what the file should contain; None for the user's own file.
 
     Returns:
         The variables and their tensors, and messages for the user.
@@ -139,7 +139,7 @@ class _Adaptation:
 
 
 def _plan_classes(plan: _Adaptation, model: keras.Model, outlines: Arrays, checkpoint: Checkpoint) -> None:
-    """Plans what is to be done to the classifier of a checkpoint, by the shapes of its tensors alone.
+    """Plans what to do with the classifier of a checkpoint; needs only the shapes of its tensors.
 
     Raises:
         ValueError: if the file's number of classes is not the one in the table.
@@ -166,22 +166,22 @@ def _plan_classes(plan: _Adaptation, model: keras.Model, outlines: Arrays, check
 
 def _plan_channels(plan: _Adaptation, model: keras.Model, outlines: Arrays, source: str,
                    expected: int | None) -> None:
-    """Plans the adaptation of the first convolution, if the file's differs in its input channels alone.
+    """Plans the adaptation of the first convolution, if the file's kernel differs only in its input channels.
 
     Args:
-        plan: gets the change and a message.
+        plan: the change and a message are added to it.
         model: the net.
         outlines: the shapes and types of the file's tensors, by key.
         source: the name of the file or checkpoint.
         expected: the number of channels that a checkpoint has in the table; None for other files.
 
     Raises:
-        ValueError: if the file's number of channels is not the one in the table, or more than any camera has.
+        ValueError: if the file's number of channels is not that of the table, or larger than _MAX_CHANNELS.
     """
     stem = _find_keys(model, outlines, _find_first_convolution(model))
     shape = _get_first_kernel_shape(model) if stem else (0,) * 4
     channels, file_channels = shape[2], _get_size(outlines, stem, _get_channel_axis)
-    # a kernel that differs in more than its channels is left to match_tensors, which refuses it
+    # if more than the channels differs, match_tensors refuses the kernel
     if file_channels in (0, channels) or \
             outlines[stem[0]].size * channels != math.prod(shape) * file_channels:
         return
@@ -195,7 +195,7 @@ def _plan_channels(plan: _Adaptation, model: keras.Model, outlines: Arrays, sour
 
 
 def _explain_classes(model: keras.Model, outlines: Arrays) -> str:
-    """What to do if the classifier of a user's file has another number of classes than the net; else ""."""
+    """A hint, if the classifier of the user's file has not as many classes as the net; otherwise ""."""
     head = [] if is_headless(model) else _find_keys(model, outlines, HEAD)
     size = _get_size(outlines, head, _get_class_axis)
     if size in (0, model.get_layer(HEAD).units if head else 0):
@@ -205,10 +205,7 @@ def _explain_classes(model: keras.Model, outlines: Arrays) -> str:
 
 
 def _find_keys(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:
-    """The file's keys for the variables of a layer, the kernel first; empty if there is no kernel.
-
-    If the net has no classifier, the classifier in the file is not used.
-    """
+    """The file's keys for the variables of a layer, the kernel first; empty if there is no kernel."""
     keys = [next((k for k in candidates if k in arrays), "") for name, _, candidates in list_variables(model)
             if name.partition(".")[0] == layer]
     return [key for key in keys if key] if keys and keys[0] else []
@@ -237,7 +234,7 @@ def _get_channel_axis(key: str) -> int:
 
 
 def _get_size(outlines: Arrays, keys: list[str], get_axis: Callable[[str], int]) -> int:
-    """The length of an axis of the first of these tensors, 0 if there is none or it has no such axis."""
+    """The length of an axis of the first of these tensors; 0 if there is no tensor, or no such axis."""
     shape = outlines[keys[0]].shape if keys else ()
     axis = get_axis(keys[0]) if keys else 0
     return shape[axis] if -len(shape) <= axis < len(shape) else 0
@@ -249,10 +246,10 @@ def _skip_first(array: np.ndarray, axis: int, count: int) -> np.ndarray:
 
 
 def adapt_channels(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
-    """Adapts a kernel to another number of image channels; the output changes little.
+    """Adapts a kernel to a different number of image channels; the output changes little.
 
-    For one channel it is the sum over the old channels, which is exact for a gray image; for more channels
-    the old ones are repeated and scaled.  Source: timm's adapt_input_conv.
+    For one channel the new kernel is the sum over the old channels, which is exact for a gray image.  For
+    more channels the old channels are repeated and scaled.  Source: timm's adapt_input_conv.
 
     Args:
         kernel: the kernel of a convolution.
@@ -270,7 +267,7 @@ def adapt_channels(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
 
 
 def _warn_about_license(checkpoint: Checkpoint) -> None:
-    """Warns once that the license forbids commercial use, or that there is none."""
+    """Warns once that the license forbids commercial use, or that there is no license."""
     if checkpoint.name in _LOGGED:
         return
     _LOGGED.add(checkpoint.name)

@@ -60,7 +60,7 @@ def test_scales_that_end_the_process(tmp_path):
     assert done.returncode == 0 and len(lines) == len(files), done.stdout + done.stderr
     assert lines.pop("right") == "works"
     for name, line in lines.items():
-        start = f"{files[name]} cannot be read as a TFLite file (ValueError: the scales of "
+        start = f"{files[name]} cannot be read as a TFLite file (ValueError: the quantization scales of "
         assert line.startswith(start), line
 
 
