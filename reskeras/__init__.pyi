@@ -59,7 +59,7 @@ def fit(
     strategy: Any = 'auto', dtype: str | None = None, jit_compile: bool = False, micro_batches: int = 1,
     deterministic: bool = False, seed: int = 0, overrides: Any = (), model_overrides: Any = (),
     classes: int | None = None, preprocessing: Any = None, max_unreadable: int = 100,
-    label_offset: int | None = None, save_every: int = 1000,
+    label_offset: int | None = None, weights: str | None = 'auto', save_every: int = 1000,
     callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1, epochs: int | None = None,
     steps: int | None = None, batch_size: int | None = None, optimizer: str | None = None,
     momentum: float | None = None, learning_rate: float | None = None, base_batch_size: int | None = None,

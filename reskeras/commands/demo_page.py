@@ -7,6 +7,7 @@ import numpy as np
 
 from . import html
 from .digits import CLASSES, Digits, SIZE
+from .error_sections import make_error_sections
 
 if TYPE_CHECKING:
     import keras
@@ -68,17 +69,9 @@ def _files_section(result: dict[str, Any]) -> html.Html:
 
 def _error_sections(test: Digits, predicted: np.ndarray) -> list[html.Html]:
     """The confusion matrix, and the images that get a wrong class."""
-    counts = np.zeros((CLASSES, CLASSES), int)
-    np.add.at(counts, (test.labels, predicted), 1)
-    wrong = np.flatnonzero(predicted != test.labels)
-    errors = html.tag("p", "None of the test images.")
-    if len(wrong):
-        digits = [_digit(test, i, f"{test.labels[i]}, taken", f"for {predicted[i]}") for i in wrong[:40]]
-        errors = html.tag("div", *digits, class_="tiles")
-    return [html.section("Confusion matrix",
-                         html.confusion_matrix(counts, [str(label) for label in range(CLASSES)], "true"),
-                         _note("Rows are the true digit, columns what the trained net says.")),
-            html.section("What it gets wrong", errors)]
+    return make_error_sections(
+        [str(label) for label in range(CLASSES)], test.labels, predicted,
+        lambda i: html.picture(test.pixels[i], 88, f"a handwritten {test.labels[i]}"))
 
 
 def _digit(test: Digits, i: int, *caption: str) -> html.Html:

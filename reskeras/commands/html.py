@@ -108,10 +108,17 @@ def section(heading: str, *children: Any) -> Html:
     return tag("section", tag("h2", heading), *children)
 
 
-def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Html:
-    """A table, which scrolls sideways if the screen is too narrow for it."""
+def table(header: Sequence[Any], rows: Iterable[Sequence[Any]], wraps: bool = False) -> Html:
+    """A table, which scrolls sideways if the screen is too narrow for it.
+
+    Args:
+        header: the headings.
+        rows: the cells.
+        wraps: whether long texts are broken into lines instead, so that nothing is cut off in print either.
+    """
     return tag("div", tag("table", tag("tr", *(tag("th", heading) for heading in header)),
-                          *(tag("tr", *(tag("td", cell) for cell in row)) for row in rows)), class_="wide")
+                          *(tag("tr", *(tag("td", cell) for cell in row)) for row in rows),
+                          class_="wrap" if wraps else ""), class_="wide")
 
 
 def sortable_table(header: Sequence[Any], rows: Iterable[Sequence[Any]], id: str) -> Html:

@@ -7,9 +7,10 @@ from typing import Callable
 from .. import __version__
 from ..train.training import training_fields
 from .command_parser import CommandParser
-from .option_values import parse_names, parse_number, parse_size, parse_value, parse_int
+from .option_values import parse_int, parse_names, parse_number, parse_value
+from .shared_options import (SOURCES, add_classifier, add_label_offset, add_metadata, add_overrides, add_size,
+                             add_trust, to_option)
 
-SOURCES = "folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10, cifar100 or digits"
 Commands = Callable[..., CommandParser]         # adds one, see `make_parser`
 
 
@@ -56,7 +57,7 @@ def _add_analysis(add: Commands) -> None:
     sub = add("cost", "count parameters, operations, memory and receptive field, by stage or layer",
               is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE", help="such as resnet50d, or a .keras file")
-    _add_size(sub, "size of the images; by default the net's own")
+    add_size(sub, "size of the images; by default the net's own")
     sub.add_argument("--batch-size", type=parse_int, default=1, metavar="N",
                      help="images at once, for the memory (default: %(default)s)")
     sub.add_switch("--per-layer", "the table of the layers, too")
@@ -66,7 +67,7 @@ def _add_analysis(add: Commands) -> None:
     sub.add_argument("model", metavar="NAME[.TAG]|FILE", help="such as resnest50, or a .keras file")
     sub.add_argument("-o", "--output", default="net.html", metavar="FILE.html",
                      help="the page (default: %(default)s)")
-    _add_size(sub, "size of the images; by default the net's own")
+    add_size(sub, "size of the images; by default the net's own")
 
     sub = add("tour", "write an HTML page of the papers' claims, measured again at a small size")
     sub.add_argument("-o", "--output", default="tour.html", metavar="FILE.html",
@@ -89,8 +90,8 @@ def _add_demo(add: Commands) -> None:
 def _add_use(add: Commands) -> None:
     sub = add("predict", "classify images", "predict_existing", is_quiet=True)
     sub.add_argument("images", nargs="+", metavar="IMAGE")
-    _add_classifier(sub, top=5)
-    _add_trust(sub)
+    add_classifier(sub, top=5)
+    add_trust(sub)
     sub.add_switch("--json", "print JSON")
 
     sub = add("evaluate", "measure the accuracy on labelled images, beside the published one", is_quiet=True)
@@ -104,11 +105,11 @@ def _add_use(add: Commands) -> None:
                      help="instead of crops: shorter sides of each image")
     sub.add_argument("--batch-size", type=parse_int, default=32, metavar="N",
                      help="images at once (default: %(default)s)")
-    _add_metadata(sub)
-    _add_trust(sub)
+    add_metadata(sub)
+    add_trust(sub)
     sub.add_argument("--max-unreadable", type=parse_int, default=100, metavar="N",
                      help="how many unreadable images may be left out (default: %(default)s)")
-    _add_label_offset(sub)
+    add_label_offset(sub)
     sub.add_switch("--json", "print JSON")
 
     sub = add("explain", "write an HTML page: where a net looks in an image, its maps and first filters",
@@ -116,7 +117,7 @@ def _add_use(add: Commands) -> None:
     sub.add_argument("image", metavar="IMAGE")
     sub.add_argument("-o", "--output", default="explain.html", metavar="FILE.html",
                      help="the page (default: %(default)s)")
-    _add_classifier(sub, top=3)
+    add_classifier(sub, top=3)
 
 
 def _add_graph(add: Commands) -> None:
@@ -131,7 +132,7 @@ def _add_graph(add: Commands) -> None:
     sub.add_argument("--target", choices=("saved_model", "tflite", "openvino"), help="what will run it")
     sub.add_argument("--passes", type=parse_names, metavar="PASS,PASS",
                      help="instead of the target's: fold_bn,fuse_activation")
-    _add_size(sub, "size of the images, if the net takes any size")
+    add_size(sub, "size of the images, if the net takes any size")
     sub.add_argument("--no-check", dest="check", action="store_false",
                      help="do not compare the two in float64")
     sub.add_argument("--latency", action="store_true", help="time one image before and after")
@@ -148,12 +149,12 @@ def _add_files(add: Commands) -> None:
                      help="quantize a .tflite: the weights, or everything (int8)")
     sub.add_argument("--calibration-data", metavar="FOLDER", help="images for int8, some hundred of them")
     sub.add_argument("--validation-data", metavar="FOLDER", help="other images to compare on")
-    _add_size(sub, "size of the images, if the net takes any size")
+    add_size(sub, "size of the images, if the net takes any size")
     sub.add_argument("--batch-size", type=parse_int, metavar="N",
                      help="images per call; by default 1 in a .tflite, otherwise any number")
     sub.add_argument("--io", choices=("int8", "uint8", "float32"), default="int8",
                      help="type of input and output in int8 (default: %(default)s)")
-    _add_metadata(sub)
+    add_metadata(sub)
     sub.add_argument("--calibration-method", choices=("minmax", "percentile", "mse"), default="minmax",
                      help="the range of a "
                      "tensor in int8: all values, 99.99 %% of them, or that of the least error (default: "
@@ -173,7 +174,7 @@ def _add_files(add: Commands) -> None:
     sub = add("verify", "check exported files on this machine, with their own runtime alone", "verify_all")
     sub.add_argument("files", nargs="+", metavar="FILE")
     sub.add_argument("--sha256", metavar="HASH", help="the hash that the file must have, as in its report")
-    _add_trust(sub)
+    add_trust(sub)
     sub.add_argument("--threads", type=parse_int, default=1, metavar="N",
                      help="threads of the runtime (default: %(default)s)")
     sub.add_switch("--json", "print JSON")
@@ -182,8 +183,8 @@ def _add_files(add: Commands) -> None:
     sub.add_argument("files", nargs="+", metavar="FILE")
     sub.add_argument("--threads", type=parse_int, default=1, metavar="N",
                      help="threads of each runtime (default: %(default)s)")
-    _add_size(sub, "size of the images, if the files take any size")
-    _add_trust(sub)
+    add_size(sub, "size of the images, if the files take any size")
+    add_trust(sub)
     sub.add_switch("--json", "print JSON")
 
 
@@ -198,7 +199,7 @@ def _add_train(add: Commands) -> None:
                         help="such as RESNET_RS, or RESNET_RS/152@256 of its scaling table")
     action.add_argument("--diff", metavar="OTHER",
                         help="only the values in which it differs from another recipe")
-    _add_overrides(action)
+    add_overrides(action)
 
     sub = add("train", "train a net by a recipe, or resume a training")
     sub.add_argument("model", nargs="?", metavar="NAME[.TAG]|FILE.keras",
@@ -222,7 +223,9 @@ def _add_train(add: Commands) -> None:
                      help="number of classes, if the data do not say it")
     sub.add_argument("--preprocessing", metavar="NAME.TAG",
                      help="how images are prepared, for a file that does not know it: as for this checkpoint")
-    _add_overrides(sub)
+    sub.add_argument("--weights", default="auto", metavar="auto|none",
+                     help="none: random weights instead of a checkpoint (default: %(default)s)")
+    add_overrides(sub)
     sub.add_argument("--seed", type=parse_int, default=0, metavar="N",
                      help="seed of the weights, the order and the augmentation (default: %(default)s)")
     sub.add_argument("--deterministic", action="store_true",
@@ -231,13 +234,13 @@ def _add_train(add: Commands) -> None:
                      help="batches between checkpoints (default: %(default)s)")
     sub.add_argument("--max-unreadable", type=parse_int, default=100, metavar="N",
                      help="how many unreadable images may be left out (default: %(default)s)")
-    _add_label_offset(sub)
+    add_label_offset(sub)
     sub.add_argument("--verbose", type=parse_int, choices=(0, 1, 2), default=1,
                      help="0: nothing, 1: a progress bar, 2: a line for each epoch (default: %(default)s)")
     group = sub.add_argument_group("fields of the recipe's training", "by default the recipe's own values")
     for field in training_fields():
         metavar = "|".join(field.choices) if field.choices else "VALUE"
-        group.add_argument(_to_option(field.name), type=parse_value, default=argparse.SUPPRESS,
+        group.add_argument(to_option(field.name), type=parse_value, default=argparse.SUPPRESS,
                            metavar=metavar,
                            help=field.help.replace("%", "%%"))
 
@@ -256,45 +259,3 @@ def _add_weights(add: Commands) -> None:
                        ("verify", "read the files in the cache again, print their SHA-256")):
         action = actions.add_parser(name, help=text, description=text, module="weights", function=name)
         action.add_argument("names", nargs="+", metavar="NAME.TAG")
-
-
-def _add_size(sub: CommandParser, text: str) -> None:
-    sub.add_argument("--size", type=parse_size, metavar="PIXELS|HEIGHTxWIDTH", help=text)
-
-
-def _add_classifier(sub: CommandParser, top: int) -> None:
-    sub.add_argument("--model", required=True, metavar="NAME[.TAG]|FILE",
-                     help="such as cifar_resnet20.digits")
-    sub.add_argument("--top", type=parse_int, default=top, metavar="N",
-                     help="how many classes (default: %(default)s)")
-    _add_metadata(sub)
-
-
-def _add_trust(sub: CommandParser) -> None:
-    sub.add_argument("--trust", action="store_true",
-                     help="run a SavedModel, which is a program: only if you know where it comes from")
-
-
-def _add_metadata(sub: CommandParser) -> None:
-    sub.add_argument("--preprocessing", metavar="NAME.TAG",
-                     help="how images are prepared, for a file that does not know it: as for this checkpoint")
-    sub.add_argument("--labels", metavar="NAME|FILE",
-                     help="class names, for a file that does not know them: a label set, or a text file with "
-                          "a name on each line")
-
-
-def _add_label_offset(sub: CommandParser) -> None:
-    sub.add_argument("--label-offset", type=parse_int, metavar="0|1",
-                     help="label of the first class in TFRecord files; by default 0 if a record has it, else "
-                          "1")
-
-
-def _add_overrides(sub: CommandParser) -> None:
-    sub.add_argument("--overrides", action="append", default=[], metavar="FIELD=VALUE",
-                     help="another value of the training, such as epochs=10")
-    sub.add_argument("--model-overrides", action="append", default=[], metavar="FIELD=VALUE",
-                     help="another value of the net, such as drop_path_rate=0.1")
-
-
-def _to_option(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -9,6 +9,7 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
+from ..build import load
 from ..errors import describe_error
 from ..file_reading import read_text
 from ..files import atomic_write
@@ -16,10 +17,13 @@ from ..terminal import print_text
 from ..train import fit as training
 from ..train.run_folder import BEST_MODEL, LAST_MODEL, LOG_FILE, read_run_info
 from . import html
+from .error_sections import make_validation_sections
 
 if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
+
+    from ..train.data import ImageDataset
 
 REPORT, PICTURE = "report.html", "curves.png"
 CURVES = (("loss", "loss"), ("accuracy", "accuracy (%)"), ("learning_rate", "learning rate"))
@@ -33,7 +37,7 @@ def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
     history = training.fit(*args, **kwargs)
     folder = kwargs.get("output") or kwargs.get("resume")
     if folder and pathlib.Path(folder, LOG_FILE).is_file():
-        _write_report(folder)
+        _write_report(folder, getattr(history, "validation", None))
     return history
 
 
@@ -87,8 +91,12 @@ def print_result(summary: str) -> int:
     return 0
 
 
-def _write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
+def _write_report(folder: str | os.PathLike[str], validation: ImageDataset | None = None) -> pathlib.Path:
     """Writes curves.png (with matplotlib) and report.html into the folder of a training run.
+
+    Args:
+        folder: the folder.
+        validation: the images of which the page tells what the best net gets wrong.
 
     Returns:
         The path of the page.
@@ -104,7 +112,10 @@ def _write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
     if picture is not None:
         with atomic_write(place / PICTURE) as new:
             picture.savefig(new, dpi=120, format="png")
-    return html.write_page(place / REPORT, _build_report(info, rows))
+    errors: list[html.Html] = []
+    if validation is not None and validation.workers == 1 and (place / BEST_MODEL).is_file():
+        errors = make_validation_sections(load(place / BEST_MODEL), validation)
+    return html.write_page(place / REPORT, _build_report(info, rows, errors))
 
 
 def _read_log(path: pathlib.Path) -> list[Row]:
@@ -125,13 +136,13 @@ def _read_log(path: pathlib.Path) -> list[Row]:
     return rows
 
 
-def _build_report(info: Mapping[str, Any], rows: Sequence[Row]) -> html.Html:
+def _build_report(info: Mapping[str, Any], rows: Sequence[Row],
+                  errors: Sequence[html.Html]) -> html.Html:
     """The page of a training run: how well the net does, the curves, the epochs, the recipe, and how to
     resume.
     """
     recipe, data, last = info["recipe"], info["data"], rows[-1]
-    accuracies = (("val_accuracy", "validation accuracy"), ("accuracy", "training accuracy"))
-    facts = [(f"{float(last[name]):.2%}", title) for name, title in accuracies if name in last]
+    facts = _list_accuracies(rows)
     facts += [(f"{float(last['images_per_s']):.0f}", "images per second"),
               (f"{float(last['waiting']):.0%}", "waiting for input")]
 
@@ -145,10 +156,27 @@ def _build_report(info: Mapping[str, Any], rows: Sequence[Row]) -> html.Html:
         *([html.section("Curves", html.figure(drawing))] if drawing is not None else []),
         html.section("Epochs", html.table(list(last), [list(row.values()) for row in rows])),
         html.section(f"Recipe {recipe['name']}", html.tag("p", info["learning_rate"]),
-                     html.table(("field", "value", "source"), recipe_rows)),
-        html.section("How", html.table(("", ""), run_rows),
+                     html.table(("field", "value", "source"), recipe_rows, wraps=True)),
+        *errors,
+        html.section("How", html.table(("", ""), run_rows, wraps=True),
                      html.tag("p", "To resume: ", html.tag("code", info["resume"]))),
         lead=f"{data['images']:,} images, {len(rows)} epochs, recipe {recipe['name']}")
+
+
+def _list_accuracies(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """The accuracies of the page's head: of the best epoch, whose net is best.keras, and of the last one."""
+    last = rows[-1]
+    facts = [(f"{float(last['accuracy']):.2%}", "training accuracy, last epoch")]
+    if "val_accuracy" not in last:
+        return facts
+    facts.insert(0, (f"{float(last['val_accuracy']):.2%}", f"in the last epoch, {last['epoch']}"))
+    # as the training chooses best.keras: the first of the best, none whose loss is not finite
+    finite = [row for row in rows if math.isfinite(float(row["val_loss"]))]
+    if finite:
+        best = max(finite, key=lambda row: float(row["val_accuracy"]))
+        facts.insert(0, (f"{float(best['val_accuracy']):.2%}",
+                         f"validation accuracy, best epoch {best['epoch']}"))
+    return facts
 
 
 def _draw_curves(rows: Sequence[Row], ink: str) -> Figure | None:

@@ -9,7 +9,7 @@ from typing import Any, Mapping
 import keras
 import numpy as np
 
-from ..errors import ArgumentError, check_number, check_whole_number
+from ..errors import ArgumentError, check_choice, check_number, check_whole_number
 from .source import check_label_offset
 from .training import to_python
 
@@ -42,6 +42,7 @@ class FitArguments:
     preprocessing: Any = None
     max_unreadable: int = 100
     label_offset: int | None = None
+    weights: str | None = "auto"
 
     def __post_init__(self) -> None:
         for name, minimum in (("micro_batches", 1), ("seed", 0), ("max_unreadable", 0)):
@@ -49,6 +50,8 @@ class FitArguments:
         if self.classes is not None:
             object.__setattr__(self, "classes", check_whole_number("classes", self.classes))
         object.__setattr__(self, "label_offset", check_label_offset(self.label_offset))
+        object.__setattr__(self, "weights", "none" if self.weights is None else self.weights)
+        check_choice("weights", self.weights, ("auto", "none"))
         for name in ("jit_compile", "deterministic"):
             object.__setattr__(self, name, _check_boolean(name, getattr(self, name)))
         if type(self.dtype) is keras.DTypePolicy:       # not a map of policies, which has no name of its own

@@ -12,7 +12,7 @@ class CallbackBridge(keras.callbacks.Callback):
     """Passes the events of one epoch's `fit` or `evaluate` on to the callbacks of the whole training.
 
     It counts batches from the step at which the epoch was resumed, measures the waiting time for input, saves
-    the checkpoints within an epoch, and ends the process if a SIGTERM requested it.
+    the checkpoints within an epoch, and ends the process if a signal requested it.
 
     Args:
         loop: the `TrainingLoop`.

@@ -24,7 +24,7 @@ from .recipe import Overrides, Recipe, parse_overrides
 from .recipes import get_recipe
 from .run_folder import CHECKPOINT_FILE, LAST_MODEL, RunFolder, check_empty
 from .source import DataSource
-from .training import Training, describe_unreached_times, scale_learning_rate, training_fields
+from .training import Training, describe_unreached_milestones, scale_learning_rate, training_fields
 from .training_config import TrainingConfig
 from .training_data import TrainingSources, make_datasets, open_training_sources
 
@@ -168,7 +168,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         "strategy_argument": strategy if isinstance(strategy, str) else None,
         "net": net.name,
         "data": {"name": sources.train.name, "images": images, "classes": sources.class_names, **offset},
-        "recipe": chosen_recipe.as_dict(), "learning_rate": learning_rate.reason + describe_unreached_times(training), "seed": arguments.seed})
+        "recipe": chosen_recipe.as_dict(), "seed": arguments.seed,
+        "learning_rate": learning_rate.reason + describe_unreached_milestones(training)})
     if resumed:
         resumed.run.is_chief = worker[0] == 0
     elif output is not None:
@@ -292,4 +293,5 @@ def _run_loop(config: TrainingConfig, resumed: _ResumedRun | None,
         was_finished = loop.trainer is None
         if run and was_finished and is_own_model:
             config.model.set_weights(load(run.path(LAST_MODEL)).get_weights())
+        history.validation = config.validation      # the report looks at the images that are wrong
         return history

@@ -25,7 +25,7 @@ from .optimizers import get_averages, make_optimizer
 from .phases import Phase, plan_phases
 from .run_folder import BEST_MODEL, CHECKPOINT_FILE, LAST_MODEL
 from .schedule import count_plateaus
-from .sigterm import SigtermHandler
+from .sigterm import StopSignalHandler
 from .training_config import TrainingConfig
 
 
@@ -66,7 +66,7 @@ class TrainingLoop:
             Keras' History.  Its `model` has the averaged weights if the recipe averages them.  If the run
             was already finished, the model does not change.
         """
-        with SigtermHandler(self.config.run is not None) as self._sigterm:
+        with StopSignalHandler(self.config.run) as self._stop:
             try:
                 for phase in self.phases:
                     if self.state.epoch < phase.epochs.stop and not self._run_phase(phase):
@@ -266,8 +266,8 @@ class TrainingLoop:
 
     @property
     def is_stop_requested(self) -> bool:
-        """Whether the process has received a SIGTERM."""
-        return self._sigterm.is_requested
+        """Whether the process has received a SIGTERM or a Ctrl-C."""
+        return self._stop.is_requested
 
     @property
     def can_save_alone(self) -> bool:
@@ -275,25 +275,22 @@ class TrainingLoop:
         return self.config.data.workers == 1
 
     def stop_if_requested(self) -> None:
-        """Ends the process if a SIGTERM asked for it.  The caller must have saved the state."""
+        """Ends the process if a signal asked for it.  The caller must have saved the state."""
         if not self.is_stop_requested:
             return
         assert self.config.run is not None
         kept = "" if self.can_save_alone else ", the last checkpoint of all workers is kept"
-        self._print(f"terminated in epoch {self.state.epoch + 1} after {self.state.step} batches{kept}; to "
-                    f"resume: {self.config.run.resume_command}")
-        raise SystemExit(0)
-
-    # Printing
+        self._print(f"{self._stop.word} in epoch {self.state.epoch + 1} after {self.state.step} batches"
+                    f"{kept}; to resume: {self.config.run.resume_command}")
+        raise self._stop.make_exit()
 
     def _describe_devices(self) -> None:
         """Prints how the model runs.  Raises: ValueError if XLA was requested but is not used."""
         self._devices = strategies.describe_strategy(self.config.strategy, self.trainer)
         if self.config.jit_compile and self._devices["xla"] == "off":
-            raise ArgumentError("jit_compile", True, "False, because the training step would run without XLA "
-                                "here")
-        self._print("\n".join(f"{name}: {value}" for name, value in self._devices.items()))
-        self._print(self.config.info["learning_rate"])
+            raise ArgumentError("jit_compile", True, "False, because the step would run without XLA here")
+        lines = [f"{name}: {value}" for name, value in self._devices.items()]
+        self._print("\n".join([*lines, self.config.info["learning_rate"]]))
 
     def _print(self, text: str) -> None:
         if self.config.verbose:

@@ -17,6 +17,7 @@ from ..spec import AnySpec, Spec
 from ..variants import VARIANTS
 from ..weights.checkpoint import Checkpoint
 from ..weights.table import find_checkpoint, get_default_weights
+from .classifier import replace_classifier
 from .losses import ACTIVATIONS
 from .model_check import check_model_matches_recipe, iterate_layers
 from .recipe import Recipe
@@ -25,7 +26,8 @@ from .source import DataSource
 
 def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, images: DataSource,
                   classes: int, *,
-                  dtype: str | None = None, preprocessing: Any = None) -> tuple[ModelWithMetadata, Recipe]:
+                  dtype: str | None = None, preprocessing: Any = None,
+                  weights: str | None = "auto") -> tuple[ModelWithMetadata, Recipe]:
     """The model to train, and the recipe at the model's size.
 
     Args:
@@ -35,6 +37,7 @@ def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, i
         classes: how many classes they have.
         dtype: a Keras dtype policy for a net that is built from its name; a model has its own.
         preprocessing: needed if the model has no metadata, as `reskeras.set_metadata` takes it.
+        weights: "auto", or "none" for a net with random weights.
 
     Returns:
         (a model that knows its preprocessing and the names of its classes, the recipe).
@@ -45,12 +48,19 @@ def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, i
         TypeError: for what is neither a name, a file nor a model.
         FileNotFoundError, OSError: as `reskeras.create`.
     """
+    net: Any
     path = os.fspath(model) if isinstance(model, (str, os.PathLike)) else ""
     if path and not path.endswith(".keras"):
+        if weights == "none":
+            recipe = _train_from_scratch(path, recipe)
         net, recipe, preprocessing = _build_net(path, recipe, images.channels, classes, dtype)
     else:
+        if weights == "none":
+            raise ArgumentError("weights", weights, "'auto', because the model has its own weights")
         net = load(path) if path else model
         _check_model(net, recipe, dtype)
+        if path and _is_finetuning(recipe) and net.output_shape[-1] != classes:
+            net = replace_classifier(net, classes, ACTIVATIONS[recipe.training.loss])
         recipe = _fit_recipe_to_model(net, recipe, images, classes)
         if preprocessing is None and get_metadata(net).preprocessing is None:
             preprocessing = _infer_preprocessing(net, recipe)
@@ -88,8 +98,30 @@ def _build_net(name: str, recipe: Recipe, channels: int, classes: int,
         options["weights"] = None
         # if the validation images have another size, the net leaves the size open
         size = training.size if training.test_size == training.size else None
-    net = create(name, input_shape=(size, size, channels), **options)
+    try:
+        net = create(name, input_shape=(size, size, channels), **options)
+    except OSError as error:
+        if not tag:
+            raise
+        raise OSError(f"{error}; to train from scratch, with random weights, give weights='none' (--weights "
+                      "none in the shell)") from error
     return net, recipe, None if tag else _make_preprocessing(variant.name, recipe)
+
+
+def _train_from_scratch(name: str, recipe: Recipe) -> Recipe:
+    """The recipe for a net with random weights: all of it is trained from the start.
+
+    Raises:
+        ArgumentError: if the name has a checkpoint.
+    """
+    variant, tag, _ = find_variant(name)
+    if tag:
+        raise ArgumentError("weights", "none", f"'auto' with the checkpoint {name}",
+                            hint=f"or give the net's name alone, {variant.name}")
+    changes = {field: value for field, value in (("head_epochs", 0), ("freeze_statistics", False))
+               if getattr(recipe.training, field)}
+    return recipe.override(changes).with_sources(
+        {**recipe.sources, **dict.fromkeys(changes, "from scratch")}) if changes else recipe
 
 
 def _check_model(model: Any, recipe: Recipe, dtype: str | None) -> None:

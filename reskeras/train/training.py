@@ -164,6 +164,19 @@ class ScaledLearningRate:
     reason: str
 
 
+def describe_unreached_milestones(training: Training) -> str:
+    """Says which milestones lie beyond the end; "" if none does.
+
+    A recipe that is made shorter keeps its milestones, as they are what its paper says.
+    """
+    length = getattr(training, training.unit)
+    late = [f"{milestone:g}" for milestone in training.milestones if milestone >= length]
+    if not late or training.schedule != "step":
+        return ""
+    return (f"; the training ends after {length} {training.unit}, before milestones=({', '.join(late)}), so "
+            "the rate is not lowered there: give milestones before the end if it should be")
+
+
 def scale_learning_rate(training: Training, batch_size: int | None = None) -> ScaledLearningRate:
     """The learning rate for a batch size, by the rule of the recipe.
 

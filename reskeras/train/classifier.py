@@ -1,0 +1,40 @@
+"""Another classifier for a trained net, so that it can be trained on other classes."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import keras
+
+from ..model_metadata import get_metadata
+from ..model_with_metadata import ModelWithMetadata
+
+
+def replace_classifier(model: keras.Model, classes: int, activation: str) -> ModelWithMetadata:
+    """A model with the layers of `model`, but a new last `Dense` layer with random weights.
+
+    Args:
+        model: a functional model that ends in a `Dense` layer, with a layer for its activation or without.
+        classes: the number of classes.
+        activation: activation of the new layer; that of `model` if its scores are logits.
+
+    Returns:
+        A model that knows the preprocessing of `model`, and not the names of its classes.
+
+    Raises:
+        ValueError: if `model` does not end in such a layer.
+    """
+    layers = model.layers
+    last = layers[-1]
+    is_activation = isinstance(last, (keras.layers.Softmax, keras.layers.Activation))
+    head = layers[-2] if is_activation and len(layers) > 1 else last
+    is_end = last.output is model.outputs[0] and (head is last or last.input is head.output)
+    if not isinstance(head, keras.layers.Dense) or not is_end:
+        raise ValueError(f"{model.name} has {model.output_shape[-1]} classes, but the data have {classes}; "
+                         "it does not end in a Dense layer that could be replaced: build it with "
+                         f"classes={classes}")
+
+    has_logits = head is last and head.get_config()["activation"] == "linear"
+    new = keras.layers.Dense.from_config({**head.get_config(), "units": classes,
+                                          "activation": "linear" if has_logits else activation})
+    metadata = replace(get_metadata(model), labels=())
+    return ModelWithMetadata(model.inputs[0], new(head.input), name=model.name, metadata=metadata)
