@@ -120,7 +120,7 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
     """Loads a `.keras` file.
 
     Raises:
-        ValueError: for another kind of file, or one that Keras cannot read.
+        ValueError: for a file that is not a Keras file, or that Keras cannot read.
         FileNotFoundError: if there is no such file.
     """
     name = os.fspath(path)

@@ -91,7 +91,7 @@ def read_text(path: Path, max_bytes: int = 2 ** 26) -> str:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for a larger file, a file in another encoding, a folder, a pipe or a device.
+        ValueError: for a larger file, a file in a different encoding, a folder, a pipe or a device.
         OSError: if it cannot be read.
     """
     data = read_bytes(path, max_bytes)

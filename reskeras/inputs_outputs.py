@@ -106,7 +106,7 @@ def decode_predictions(preds: Any, top: int = 5, labels: Any = None) -> list[lis
         For each sample a list of (synset or index, name, score), the likeliest first.
 
     Raises:
-        ValueError: for scores of another shape, a wrong number of labels, or no labels if the number of
+        ValueError: for scores of a wrong shape, a wrong number of labels, or no labels if the number of
             classes is ambiguous.
 
     Example:

@@ -133,7 +133,7 @@ def _make_cells(counts: list[FusionCount], model: keras.Model, report: Optimizat
 
 def describe_who_fuses(by_runtime: dict[str, FusionCount], model: keras.Model,
                        report: OptimizationReport) -> str:
-    """Says who does a fusion, by the counts: a pass, a runtime alone, or a runtime after the passes.
+    """Says who does a fusion, by the counts: a pass, or a runtime without or after the passes.
 
     Args:
         by_runtime: the counts of the fusion.

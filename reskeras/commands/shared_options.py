@@ -46,9 +46,9 @@ def add_label_offset(sub: CommandParser) -> None:
 def add_overrides(sub: CommandParser) -> None:
     """Adds `--overrides` and `--model-overrides`."""
     sub.add_argument("--overrides", action="append", default=[], metavar="FIELD=VALUE",
-                     help="another value of the training, such as epochs=10")
+                     help="a different value of the training, such as epochs=10")
     sub.add_argument("--model-overrides", action="append", default=[], metavar="FIELD=VALUE",
-                     help="another value of the net, such as drop_path_rate=0.1")
+                     help="a different value of the net, such as drop_path_rate=0.1")
 
 
 def to_option(name: str) -> str:

@@ -1,4 +1,4 @@
-"""`show`: one net of the table, what it is made of, and how it differs from another one."""
+"""`show`: one net of the table, what it is made of, and how it differs from another net."""
 from __future__ import annotations
 
 import os
@@ -23,7 +23,7 @@ def show(name: str, *, diff: str | None = None, page: str | os.PathLike[str] | N
         The description as text, or the path of the page.
 
     Raises:
-        ValueError: for an unknown name, or another suffix of `page`.
+        ValueError: for an unknown name, or an unknown suffix of `page`.
         OSError: if the page cannot be written.
     """
     variant, tag, fields = catalog.find_variant(name)

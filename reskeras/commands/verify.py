@@ -14,7 +14,7 @@ Path = str | os.PathLike[str]
 
 def verify(file: Path, *, threads: int = 1, trust: bool = False,
            sha256: str | None = None) -> VerificationReport:
-    """Checks an exported file on this machine, with its own runtime alone: Keras is not needed.
+    """Checks an exported file on this machine, with its own runtime only: Keras is not needed.
 
     The file is run on the images that were kept beside it, and its outputs are compared with Keras' outputs
     and with its own outputs at the export.
@@ -23,8 +23,8 @@ def verify(file: Path, *, threads: int = 1, trust: bool = False,
         file: a file that `reskeras.export` wrote; its `.json` and `.npz` files must be beside it.
         threads: number of threads of the runtime.
         trust: whether a SavedModel, which is a program, may run.
-        sha256: the hash that the file must have, as in its report; a file with another hash does not pass,
-            and is not run.
+        sha256: the hash that the file must have, as in its report; a file with a different hash does not
+            pass, and is not run.
 
     Returns:
         A report: `passed`, `faults`, and by runtime the differences and the latency.

@@ -11,7 +11,7 @@ import numpy as np
 
 # Two best classes closer than this are undecided: 8 bits over the output's range cannot tell them apart.
 MARGIN = 0.02
-TINIEST = 1e-30     # runtimes flush smaller probabilities to zero, each at another place
+TINIEST = 1e-30     # runtimes flush smaller probabilities to zero, each at a different place
 
 # What is compared, by its name in the report -> how to get it from the outputs.
 COMPARED_VALUES: dict[str, Callable[[np.ndarray], np.ndarray]] = {

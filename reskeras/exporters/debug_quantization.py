@@ -27,7 +27,7 @@ class QuantizedLayer:
     layer: str
     operator: str
     relative_error: float       # root mean square of the error over the tensor's range
-    steps: float                # the same in steps of the scale; rounding alone gives 0.29
+    steps: float                # the same in steps of the scale; only rounding gives 0.29
 
 
 def measure_quantization(model: keras.Model, calibration_data: Any,

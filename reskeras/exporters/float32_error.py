@@ -14,7 +14,7 @@ from ..graph.graph import Graph
 from .comparison import compute_relative_difference
 from .report import ExportReport
 
-FACTOR = 10         # two runtimes may differ by this times the error of one: both round, in another order
+FACTOR = 10         # two runtimes may differ by this times the error of one: both round, in a different order
 MAX_DIFFERENCE = 1e-2   # no file in float32 may differ by more, which is what float16 may
 NEAR = 0.1          # of the threshold: from here on, another machine's order of sums may lie beyond it
 

@@ -15,7 +15,7 @@ FIELDS = ("variant", "file", "sha256", "bytes", "data", "accuracy", "command")
 def update_index(folder: pathlib.Path, entry: dict[str, Any]) -> None:
     """Adds or replaces the line of one file, and drops those of files that no longer exist.
 
-    When several programs do so at once, none loses another's line (if the system has file locks).
+    When several programs do so at once, no program loses the line of another (if the system has file locks).
 
     Args:
         folder: an existing folder.

@@ -19,7 +19,7 @@ PRECISIONS: dict[str, str] = {}
 
 
 def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> None:
-    """Writes the model alone, without optimizer, losses or metrics."""
+    """Writes only the model, without optimizer, losses or metrics."""
     from ..graph.graph import high_recursion_limit
     with high_recursion_limit():
         bare = model.__class__.from_config(model.get_config())

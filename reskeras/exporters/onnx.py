@@ -23,7 +23,7 @@ OPSET = 17          # the newest that tf2onnx writes without a warning, and ever
 
 
 def _disable_telemetry() -> None:
-    """Before ONNX Runtime is imported, here or by tf2onnx: it would collect reports for a server."""
+    """Switches ONNX Runtime's reports to a server off.  Call it before ONNX Runtime is imported."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 

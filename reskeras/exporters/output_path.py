@@ -42,4 +42,4 @@ def _check_files_beside(path: pathlib.Path, file_format: Format) -> None:
     for file in foreign:
         if file.exists():
             raise ValueError(f"{file} is not of an earlier export to {path}, and would be lost; "
-                             "give another path")
+                             "give a different path")

@@ -10,7 +10,7 @@ from ..file_reading import open_npz
 from .measurements import ArrayFunction
 
 COUNT = 4
-_MAX_BYTES = 2 ** 28        # of all arrays; the images take four times as much in memory
+_MAX_BYTES = 2 ** 28        # of all arrays in the file; in memory the images take four times as much
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def read_reference_outputs(path: pathlib.Path) -> ReferenceOutputs:
     """Reads what `write_reference_outputs` wrote.
 
     Raises:
-        ValueError: for another or a damaged file, or too large arrays.
+        ValueError: for a damaged or a different file, or arrays that are too large.
         OSError: if it cannot be read.
     """
     with open_npz(path, _MAX_BYTES) as arrays:

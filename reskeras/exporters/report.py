@@ -133,7 +133,7 @@ class ExportReport:
 
 
 def is_report(path: pathlib.Path) -> bool:
-    """Whether a file says of itself that it is the report of an export, in whatever state it is."""
+    """Whether a file says that it is the report of an export; it may be damaged."""
     try:
         return has_keys_of_report(read_json(path))
     except (OSError, ValueError):

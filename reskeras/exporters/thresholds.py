@@ -40,12 +40,12 @@ def choose_threshold(precision: str, is_trained: bool, thresholds: Mapping[str, 
     Args:
         precision: a key of THRESHOLDS.
         is_trained: whether the model has learned anything.
-        thresholds: fields of `Threshold` with their values; they replace the whole rule: a field not given
-            requires nothing.
+        thresholds: fields of `Threshold` with their values; the default thresholds are then
+            not used: a field that is left out is not checked.
         has_agreement: whether the agreement of classes could be measured.
 
     Raises:
-        ArgumentError: `thresholds` is not a dictionary, or names another field.
+        ArgumentError: `thresholds` is not a dictionary, or names an unknown field.
     """
     rule = THRESHOLDS[precision]
     if rule.agreement is not None and not (is_trained and has_agreement):
@@ -68,7 +68,7 @@ def find_fault(result: RuntimeResult, threshold: Threshold) -> str:
     largest, least, decided = threshold.difference, threshold.agreement, result.decided_agreement
     difference = result.max_relative_difference
     if not np.isfinite(difference):
-        return "the outputs are not finite, or of another shape"
+        return "the outputs are not finite, or of a different shape"
     if largest is not None and not difference <= largest:
         return f"the outputs differ from Keras by {difference:.2g} relative, more than {largest:g}"
     if least and decided is None:

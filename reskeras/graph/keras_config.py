@@ -70,7 +70,7 @@ def map_refs(value: Any, function: Callable[[TensorRef], Any]) -> Any:
     """Replaces each tensor in a model's inputs or outputs.
 
     Args:
-        value: Keras' nesting of [name, call, output]; a single tensor stands alone.
+        value: Keras' nesting of [name, call, output]; a single tensor is not in a list.
         function: tensor -> what replaces it.
     """
     if _is_ref(value):

@@ -1,4 +1,4 @@
-"""What the passes know about layers: which are linear, act on each position alone, do nothing at inference.
+"""What passes know of layers: which are linear, treat each position separately, or do nothing at inference.
 
 Layers are recognized by `Node.type_name`: Keras' by their class, those of `reskeras.blocks` by their
 registered name.  So this folder does not import `blocks`, which is on the same floor; a pass that makes one
@@ -50,17 +50,17 @@ def get_activation(node: Node) -> str | None:
 
 
 def is_keras_activation(name: Any) -> bool:
-    """Whether it is one of Keras' activations, which act on each position alone; others may do anything."""
+    """Whether it is one of Keras' activations, which treat positions separately; others may do anything."""
     return isinstance(name, str) and hasattr(keras.activations, name)
 
 
 def is_elementwise(name: Any) -> bool:
-    """Whether an activation is one of Keras' that act on each number alone."""
+    """Whether an activation is one of Keras' that act on each number separately."""
     return is_keras_activation(name) and name not in CROSS_CHANNEL_ACTIVATIONS
 
 
 def is_pointwise(node: Node) -> bool:
-    """Whether one position of the output depends on the same position of the input alone (at inference)."""
+    """Whether one position of the output depends only on the same position of the input (at inference)."""
     if len(node.inputs) != 1:
         return False
     if node.type_name == "Activation":

@@ -58,7 +58,7 @@ class Node:
     def type_name(self) -> str:
         """The type of the layer: "Conv2D" (Keras'), "package>Name" (registered), or "" for others.
 
-        A subclass counts as another layer, because it may compute something else, even under the same name.
+        A subclass counts as a different layer: it may compute something else, even under the same name.
         A subclass that computes the same has the class attribute `same_function_as`.
         """
         layer_class = vars(self.layer_class).get("same_function_as", self.layer_class)
@@ -80,12 +80,21 @@ class Node:
             dtype: a new dtype policy for the layer; None keeps the policy.
             temporary: whether the layer's config is not needed later; then weights start with zeros, which
                 takes less time.
+
+        Raises:
+            ValueError: if the class cannot make a layer from its own config.
         """
         config = set_dtype(copy.deepcopy(self.config), dtype)      # from_config may empty its argument
         if temporary and self.weights:
             config |= {name: "zeros" for name in config if name.endswith("_initializer")}
-        with keras.saving.custom_object_scope(self.functions):
-            return self.layer_class.from_config(config)
+        try:
+            with keras.saving.custom_object_scope(self.functions):
+                return self.layer_class.from_config(config)
+        except TypeError as error:
+            raise ValueError(
+                f"the layer {self.name!r} cannot be made again from its config; its class "
+                f"{self.layer_class.__name__} needs a get_config that returns the arguments of its __init__, "
+                "and an __init__ that gives **kwargs to super().__init__") from error
 
     def set_layer_weights(self, layer: keras.layers.Layer) -> None:
         """Sets the weights of a layer of this configuration, and what a Normalization computes from them."""
@@ -95,7 +104,7 @@ class Node:
                 inner.finalize_state()
 
     def with_config(self, **config: Any) -> Node:
-        """The same call of a layer with another configuration."""
+        """The same call of a layer with a different configuration."""
         return replace(self, config={**self.config, **config})
 
     def with_inputs(self, new_inputs: Mapping[TensorRef, TensorRef]) -> Node:

@@ -33,7 +33,7 @@ def decode_scores(preds: Any, top: int = 5, labels: Any = None) -> list[list[tup
         For each sample a list of (synset or index, name, score), the likeliest first.
 
     Raises:
-        ArgumentError: for scores of another shape, labels for a wrong number of classes, or no labels if the
+        ArgumentError: for scores of a wrong shape, labels for a wrong number of classes, or no labels if the
             number of classes does not determine them.
     """
     scores = np.asarray(preds)

@@ -1,4 +1,4 @@
-"""Resizes and crops pixels with Pillow alone, for machines without TensorFlow."""
+"""Resizes and crops pixels with Pillow only, for machines without TensorFlow."""
 from __future__ import annotations
 
 import numpy as np
@@ -22,7 +22,7 @@ def resize_and_crop_array(pixels: np.ndarray, size: Size, target: Size, mode: st
         A float32 array (N, *size, channels), whole numbers of 0 to 255, with as many channels as `fill`.
 
     Raises:
-        ValueError: for another number of channels than 1 to 4.
+        ValueError: for a number of channels that is not 1 to 4.
     """
     check_channels(pixels.shape[-1])
     result = np.empty((len(pixels), *size, len(fill)), "float32")

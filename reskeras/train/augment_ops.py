@@ -141,7 +141,7 @@ def erase(x: tf.Tensor, seed: tf.Tensor, probability: float, low: float = 0.02,
 
 
 def mixup(x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mixes each image and its labels with another one of the batch by a share of Beta(alpha, alpha).
+    """Mixes each image and its labels with another image of the batch by a share of Beta(alpha, alpha).
 
     There is one share per batch (arXiv:1710.09412).  x is (N, height, width, channels), y (N, classes).
     """
@@ -150,7 +150,7 @@ def mixup(x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf
 
 
 def cutmix(x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """Fills a rectangle of each image from another one, and mixes the labels by its area (arXiv:1905.04899).
+    """Fills a rectangle of each image from another image; mixes the labels by its area (arXiv:1905.04899).
 
     There is one rectangle per batch.  x is (N, height, width, channels), y (N, classes).
     """

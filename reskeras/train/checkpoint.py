@@ -124,15 +124,15 @@ def restore_variables(groups: VariableGroups, arrays: Arrays, info: Mapping[str,
         saved = [list(variable) for variable in info["variables"].get(group, [])]
         differences = [f"{a} here, {b} in the file" for a, b in zip(variables, saved) if a != b]
         if differences or len(variables) != len(saved):
-            raise ValueError(f"{path} belongs to another training: its {group} has {len(saved)} variables, "
-                             "here there are "
-                             f"{len(variables)}" + (f"; {differences[0]}" if differences else ""))
+            raise ValueError(f"{path} belongs to a different training: its {group} has {len(saved)} "
+                             f"variables, here there are {len(variables)}"
+                             + (f"; {differences[0]}" if differences else ""))
         for i, (name, shape, dtype) in enumerate(variables):
             array = arrays.get(f"{group}/{i}")
             saved_dtype = "uint16" if dtype == "bfloat16" else dtype
             if array is None or list(array.shape) != shape or array.dtype.name != saved_dtype:
                 raise ValueError(f"{path} is damaged: the value of {name} in its {group} is missing, or of "
-                                 "another shape or type")
+                                 "a different shape or type")
             if group == "model" and array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ValueError(f"{path}: the value of {name} is NaN or infinite; training cannot be "
                                  "resumed from it")

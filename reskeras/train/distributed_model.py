@@ -51,7 +51,7 @@ class DistributedModel(keras.Model):
             jit_compile: whether XLA compiles forward and backward, for each replica.
 
         Raises:
-            ValueError: if XLA cannot compile the model, the optimizer belongs to another strategy, or the
+            ValueError: if XLA cannot compile the model, the optimizer belongs to a different strategy, or the
                 loss is not a mean.
         """
         check_loss(loss, self.distribute_strategy)

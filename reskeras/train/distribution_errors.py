@@ -18,7 +18,7 @@ def check_loss(loss: Any, strategy: tf.distribute.Strategy) -> None:
     """Checks that a loss is a mean over samples; only then are the shares of the replicas known.
 
     Raises:
-        ArgumentError: for another loss.
+        ArgumentError: for a loss that cannot be distributed.
     """
     for one in tree.flatten(loss):
         reduction = getattr(one, "reduction", _MEANS[0])
@@ -47,7 +47,7 @@ def check_compilable(model: keras.Model, run_eagerly: bool) -> None:
                             f"False, because XLA cannot compile {', '.join(unsupported)}")
     synchronized = [layer.name for layer in model.layers if getattr(layer, "synchronized", False)]
     if synchronized and model.distribute_strategy.num_replicas_in_sync > 1:
-        raise ArgumentError("jit_compile", True, "False, because XLA compiles each replica alone, but "
+        raise ArgumentError("jit_compile", True, "False, because XLA compiles each replica separately, but "
                             f"{synchronized[0]} needs the samples of the others within the forward pass",
                             hint="or choose 'batch' or 'group' as the net's `norm`")
 

@@ -1,4 +1,4 @@
-"""Which layers are trained: all, the classifier alone, or all but the statistics of batch normalization."""
+"""Which layers are trained: all, only the classifier, or all but the statistics of batch normalization."""
 from __future__ import annotations
 
 import contextlib

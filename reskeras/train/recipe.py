@@ -72,7 +72,7 @@ class Recipe:
 
         Raises:
             TypeError: for a field that does not exist; the message suggests the nearest name.
-            ArgumentError: for a value of another type or outside of its range.
+            ArgumentError: for a value of a wrong type or outside of its range.
 
         Example:
             >>> reskeras.get_recipe("wrn").override({"epochs": 10}, ["block_dropout_rate=0.1"])

@@ -1,4 +1,4 @@
-"""THE RECIPES: how each paper trains, with the place where it states each value.  Imports no framework.
+"""THE RECIPES: how each paper trains, with the place where it gives each value.  Imports no framework.
 
 If a paper leaves something open, the source says what was chosen.  A recipe is written for the paper's
 batch size over all devices; `recipe.scale_learning_rate` computes the learning rate for others.  An

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step alone, so that a resumed run has the same one."""
+"""The learning rate as a function only of the step, so that a resumed run has the same rates."""
 from __future__ import annotations
 
 import math

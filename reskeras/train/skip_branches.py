@@ -1,7 +1,7 @@
 """Stochastic depth that does not compute the branches it drops, which saves time (arXiv:1603.09382).
 
 A layer at the end of a branch comes too late to save anything.  So if it decides for the whole batch, the
-layers that lead to it alone run inside of a condition, forward and backward.  The draws and the outputs are
+layers that lead only to it run inside of a condition, forward and backward.  The draws and the outputs are
 those of the net itself; the running statistics of a branch that is dropped stay as they were.
 """
 from __future__ import annotations

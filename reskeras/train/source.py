@@ -87,7 +87,7 @@ class DataSource:
             if wrong:
                 hint = "" if self.label_offset is None else (
                     f"; with label_offset={first} the first class has the label {first}, so give "
-                    f"label_offset={1 - first} or another number of classes")
+                    f"label_offset={1 - first} or a different number of classes")
                 raise ValueError(f"{part.name}: label {wrong[0] + first} is not one of {first} ... "
                                  f"{classes - 1 + first}" + (f", the classes of {owner}" if owner else "")
                                  + hint)

@@ -31,7 +31,7 @@ def open_source(data: Any, split: str = "train", argument: str = "data",
     """The images that `data` names.
 
     Args:
-        data: a string, see the head of this file; (images, labels) with uint8 images (N, height, width,
+        data: a string, see the top of this file; (images, labels) with uint8 images (N, height, width,
             channels); or a `DataSource`, which is returned as it is.
         split: "train" or "test", if there are both: the folders train, test or val, the splits of tfds,
             x_test in an .npz file.
@@ -40,8 +40,8 @@ def open_source(data: Any, split: str = "train", argument: str = "data",
             occurs, else 1.
 
     Raises:
-        ArgumentError: for another string, and for a `label_offset` where there are no TFRecord files.
-        ValueError: for images or labels of another form.
+        ArgumentError: for an unknown string, and for a `label_offset` where there are no TFRecord files.
+        ValueError: for images or labels of a wrong form.
         FileNotFoundError: if the files do not exist.
         ImportError: if a package is missing.
     """
@@ -82,7 +82,7 @@ def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = 
         classes: the names of the classes, if they are known.
 
     Raises:
-        ValueError: for arrays of another shape or type.
+        ValueError: for arrays of a wrong shape or type.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     images = images[..., None] if images.ndim == 3 else images

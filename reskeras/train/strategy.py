@@ -28,7 +28,7 @@ def choose_strategy(strategy: str | tf.distribute.Strategy | None = "auto",
         timeout: seconds that a worker waits for the others in one step before it gives up.
 
     Raises:
-        ArgumentError: for another name.
+        ArgumentError: for an unknown name.
         ValueError: if "multi_worker" finds a missing or wrong TF_CONFIG.
         RuntimeError: if "tpu" finds no TPU.
     """

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping
 
 HUB = "https://huggingface.co"
-_NO_CROP = "its source states no crop or interpolation: those given here are the convention of its kind"
+_NO_CROP = "its source gives no crop or interpolation: those given here are usual for such nets"
 _CONVERTED = "by Kaiming He's release (MIT), converted"
-_OTHER_POOL = "the net differs from its variant in the stem's pool alone, which no parameter count shows"
+_OTHER_POOL = "the net differs from its variant only in the stem's pool, which no parameter count shows"
 # What users should know about a checkpoint, by source, by the source's net, or by id
 NOTES = {
     **dict.fromkeys(("keras", "tf_keras", "google", "akamaster", "chenyaofo"), _NO_CROP),
@@ -65,7 +65,7 @@ class Checkpoint:
         top1: accuracy at `top1_size` in percent, on the validation images of the label set.
         top5: likewise, among the five likeliest classes.
         top1_size: height and width of these images, in pixels.
-        test_top1: accuracy at `test_input_size`, if that is another size.
+        test_top1: accuracy at `test_input_size`, if that size is different.
         test_top5: likewise.
 
     Example:

@@ -92,7 +92,7 @@ PYTORCH_RULES: list[tuple[str, str]] = [
     (r"(mixed_\d\w)" + _BRANCH, "{0}.branch{1}.{2}.{3}|{0}.branch{1}.{3}"),
 ]
 for _kind, _repeat in (("35", "repeat.{0:-1}"), ("17", "repeat_1.{0:-1}"), ("8", "repeat_2.{0:-1}")):
-    # the last block8 stands alone there
+    # in these files the last block8 is not in a group
     PYTORCH_RULES.append((rf"block{_kind}_(\d+)_conv", f"{_repeat}.conv2d|block8.conv2d"))
     PYTORCH_RULES.append((rf"block{_kind}_(\d+)" + _BRANCH, "|".join(
         f"{module}.branch{{1}}{end}.{{3}}" for module in (_repeat, "block8") for end in (".{2}", ""))))

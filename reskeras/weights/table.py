@@ -102,7 +102,7 @@ def get_weights(name: str | Checkpoint) -> Checkpoint:
     """Finds a published checkpoint by its name.
 
     Args:
-        name: a net and a tag ("resnet50v1_5.a1_in1k", "timm/resnet50.a1_in1k"), or a net alone for its
+        name: a net and a tag ("resnet50v1_5.a1_in1k", "timm/resnet50.a1_in1k"), or only a net for its
             default checkpoint.  A `Checkpoint` is returned unchanged.
 
     Returns:
@@ -203,7 +203,7 @@ def _unknown_tag_error(variant: str, tag: str, argument: str = "weights", value:
 
     Args:
         argument: the argument that has the tag.
-        value: the argument's value, if it is a name with this tag and not the tag alone.
+        value: the argument's value, if it is a name with this tag, not only the tag.
     """
     tags = list(get_checkpoints(variant))
     listing = f"its tags: {', '.join(tags) or 'none'}"

@@ -25,7 +25,7 @@ def cast():
 
 
 @pytest.mark.parametrize("model, reason", [
-    (cast(), "it casts to another dtype"),
+    (cast(), "it casts to a different dtype"),
     (chain(layers.ReLU(), layers.Dropout(0.5)), "output of the model"), (monte_carlo(), "training=True")])
 def test_leaves_alone(model, reason):
     unchanged(drop_noops, model, reason)

@@ -30,7 +30,7 @@ def shared():
     (lambda: chain(Conv(4, 1), layers.ReLU(negative_slope=0.1), layers.Flatten()), "has no name"),
     (lambda: chain(Conv(4, 1, dtype="mixed_float16"), layers.Activation("softmax", dtype="float32"),
                    layers.Flatten()),
-     "another dtype policy")])
+     "a different dtype policy")])
 def test_leaves_alone(make, reason):
     unchanged(fuse_activation, make(), reason)
 

@@ -65,7 +65,7 @@ def unregistered(x):
     (lambda: chain(Conv(4, 3), layers.Activation(unregistered), Conv(4, 1, strides=2)),
      "no convolution above"),
     (lambda: chain(Conv(4, 3, activation=unregistered), Conv(4, 1, strides=2)), "no convolution above"),
-    (read_in_full, "at another stride"), (two_strides, "at another stride"),
+    (read_in_full, "at a different stride"), (two_strides, "at a different stride"),
     (output_above, "is an output of the model"),
     (shared_reader, "is shared"), (shared_above, "is shared"), (pool_is_output, "is an output of the model"),
     (gated, "no convolution above"),
@@ -122,7 +122,7 @@ def test_identity_branch_gets_a_pool():
                                                  layers.MaxPooling2D(1, strides=2)(Conv(
         6, 1, padding="same")(y))])))
     # the inner 1x1 reads every cell, so ...
-    assert "at another stride" in str(push_stride(Graph.of(model)).declined)
+    assert "at a different stride" in str(push_stride(Graph.of(model)).declined)
     model = randomized(keras.Model(image, layers.Add()([Conv(6, 1, strides=2)(y), Conv(6, 1, strides=2)(y)])))
     graph = rewritten(push_stride, model)
     (pool,) = (node for node in graph.nodes if node.type_name == "MaxPooling2D")

@@ -36,7 +36,7 @@ def behind_paths(layer):
 
 @pytest.mark.parametrize("form, make, reason", [
     ("concat", shared, "it is shared"), ("sum", shared, "it is shared"),
-    ("grouped", lambda: paths((0, 2), (2, 4), output=True), "not convolutions that it alone reads"),
+    ("grouped", lambda: paths((0, 2), (2, 4), output=True), "not convolutions, or others read them too"),
     ("concat", lambda: chain(Conv(4, 1, groups=2, activation="softmax")), "its activation sees all"),
     ("grouped", lambda: paths((0, 2), (2, 4), activation="softmax"), "their activation sees all"),
     ("grouped", lambda: paths((0, 2), (1, 3)), "not all of the channels"),

@@ -29,7 +29,7 @@ def test_list_and_show(capsys):
     assert "crop_pct" in capsys.readouterr().out
     assert cli.main(["weights", "show", "keras/ResNet50"]) == 0
     out = capsys.readouterr().out
-    assert "states no crop or interpolation" in out and "Kaiming He's release (MIT)" in out
+    assert "gives no crop or interpolation" in out and "Kaiming He's release (MIT)" in out
     assert cli.main(["weights", "list", "nothing*"]) == cli.main(["weights", "show", "resnet50.a1_in1k"]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert [line.startswith("reskeras weights ") for line in errors] == [True, True]

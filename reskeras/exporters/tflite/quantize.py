@@ -1,6 +1,6 @@
 """Converts a SavedModel to TFLite, in floats or quantized, as `quantize` says.
 
-Weights alone are quantized by "float16" and "dynamic"; "int8" quantizes what the layers compute too.  For
+"float16" and "dynamic" quantize only the weights; "int8" also quantizes what the layers compute.  For
 that each tensor needs a range, so the converter's two steps are called one by one.  It calibrates: for each
 tensor it keeps the smallest and the largest value that it sees on the calibration images.  Then these are
 changed as `calibration_method` says (`ranges.py`), those that are known are set (`known_ranges.py`), and it

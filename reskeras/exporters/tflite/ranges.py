@@ -22,11 +22,11 @@ from ..options import ExportOptions
 from . import flatbuffer
 from .runtime import open_all_tensors
 
-PERCENTILE = 99.99      # of a tensor's values other than zero that stay within its range
-BINS = 2048             # of a tensor's histogram
-SHARES = np.linspace(1, 0.02, 50)       # of [smallest, largest]: those that "mse" tries
-MAX_IMAGES = 128        # that histograms are made of
-MAX_VALIDATION_IMAGES = 32      # that values outside the ranges are counted on
+PERCENTILE = 99.99      # this share of a tensor's non-zero values stays within its range
+BINS = 2048             # in the histogram of a tensor
+SHARES = np.linspace(1, 0.02, 50)       # "mse" tries these parts of [smallest, largest]
+MAX_IMAGES = 128        # histograms are made from at most this many
+MAX_VALIDATION_IMAGES = 32      # on which values outside the ranges are counted
 Range = tuple[float, float]
 
 

@@ -7,7 +7,7 @@ from .execution_plan import ExecutionPlan
 
 DEFAULT_BYTES = 4       # bytes of a number in float32, int32 and any dtype that is not listed
 BYTES_PER_NUMBER = {"float16": 2, "bfloat16": 2, "float64": 8, "int64": 8, "int8": 1, "uint8": 1, "bool": 1}
-# Layers that return their input at inference, perhaps in another shape: they need no further memory
+# Layers that return their input at inference, perhaps in a different shape: they need no further memory
 ALIASES = {"Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
            "GaussianDropout", "AlphaDropout", "GaussianNoise", "ActivityRegularization", "Flatten", "Reshape",
            "StochasticDepth", "DropBlock2D"}

@@ -229,7 +229,7 @@ def count_layer_macs(layer_class: type, kernel_numbers: int, input_shape: Shape,
         channels_first: whether the channels stand before the height and the width.
 
     Returns:
-        The MACs for one image; 0 for a layer of another class.
+        The MACs for one image; 0 for a layer of a different class.
     """
     rule = find_mac_rule(layer_class)
     if rule is None:

@@ -31,7 +31,7 @@ class ReceptiveField:
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Pixels by axis; after upsampling an upper bound, because positions differ."""
+        """Pixels by axis; after upsampling the largest possible, because positions differ."""
         return tuple(int(high - low) + 1 for low, high in zip(self.low, self.high))
 
     def after_padding(self, positions: tuple[int, ...]) -> ReceptiveField:
@@ -81,7 +81,7 @@ def _field_of_output(layer: Any, inputs: list[ReceptiveField | None], before: li
     rule = next((RULES[kind.__name__] for kind in type(layer).__mro__ if kind.__name__ in RULES), None)
     if rule:
         return rule(layer, field, _map_size(layer, before[0]), _map_size(layer, after))
-    # an unknown layer is assumed to work on each position alone if it keeps the map's size; if not, each
+    # an unknown layer is assumed to work on each position separately if it keeps the map's size; if not, each
     # position sees everything
     return field if _map_size(layer, before[0]) == _map_size(layer, after) or len(inputs) > 1 else None
 

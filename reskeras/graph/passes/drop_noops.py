@@ -29,7 +29,7 @@ def _why_not(graph: Graph, node: Node) -> str:
     if len(node.inputs) != 1:
         return "it has several inputs"
     before = _get_policy(graph.get_node(node.inputs[0]))
-    return "it casts to another dtype" if before not in (None, _get_policy(node)) else ""
+    return "it casts to a different dtype" if before not in (None, _get_policy(node)) else ""
 
 
 def _get_policy(node: Node) -> str | None:

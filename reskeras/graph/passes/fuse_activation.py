@@ -9,10 +9,10 @@ from ..pass_result import PassResult
 
 
 def fuse_activation(graph: Graph) -> PassResult:
-    """Fuses every activation into the linear layer that it alone reads.
+    """Fuses every activation into the linear layer before it, if nothing else reads that layer.
 
-    Declines if that layer has an activation already, other readers or another dtype policy, or is shared; and
-    if the activation is an output of the model, or has parameters that its name does not tell.
+    Declines if that layer has an activation already, other readers or a different dtype policy, or is shared.
+    Declines also if the activation is an output of the model, or has parameters that its name does not tell.
     """
     new_nodes: dict[NodeKey, tuple[Node, ...]] = {}
     new_tensors: dict[TensorRef, TensorRef] = {}
@@ -41,5 +41,5 @@ def _why_not(graph: Graph, node: Node, source: Node) -> str:
     if get_activation(node) is None:
         return f"{node.type_name} with these parameters has no name"
     if node.config["dtype"] != source.config["dtype"]:
-        return f"{source.name} has another dtype policy"
+        return f"{source.name} has a different dtype policy"
     return why_not_fusible(graph, source)

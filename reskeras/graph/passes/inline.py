@@ -66,7 +66,7 @@ def _why_not(graph: Graph, node: Node, keeps_output_names: bool) -> str:
         return "it is called with training=True"
     if "layers" not in node.config:
         return "it is subclassed and has no graph"
-    return "it casts its input to another type" if _casts_input(graph, node) else ""
+    return "it casts its input to a different type" if _casts_input(graph, node) else ""
 
 
 def _casts_input(graph: Graph, node: Node) -> bool:

@@ -1,7 +1,7 @@
 """If all readers subsample, computes only the positions that they read: S f(x) becomes f(S x).
 
 Intel calls this "lossless topology compression".  S keeps every s-th position: it is the stride of a 1x1
-convolution or of a 1x1 pool.  It commutes with layers that act on each position alone (activation,
+convolution or of a 1x1 pool.  It commutes with layers that act on each position separately (activation,
 normalization, sums of tensors of one size, 1x1 convolutions) and stops at a k x k convolution, which then
 gets the stride; its padding="same" becomes a padding layer, because with a stride "same" depends on the image
 size.  Another branch that cannot get the stride gets a 1x1 max pool.
@@ -83,7 +83,7 @@ class StrideMove:
         """Why the readers' stride cannot move above `node`; "" if it can (`apply` then makes the move)."""
         if len(strides) > 1:
             others = [reader.name for reader in readers if _find_subsampling(reader) != self.stride]
-            return f"{others[0]} reads {node.name} at another stride"
+            return f"{others[0]} reads {node.name} at a different stride"
         for reader in (node, *readers):
             if self.graph.is_output(reader) and (reader is node or reader.type_name in POOLS):
                 return f"{reader.name} is an output of the model"

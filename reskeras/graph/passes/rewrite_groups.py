@@ -134,7 +134,7 @@ def _why_not_groups(graph: Graph, node: Node, paths: list[Node]) -> str:
         return "it is not a concatenation of the channels of several paths"
     if any(path.type_name != "Conv2D" or path.config["groups"] > 1 or why_not_fusible(graph, path)
            for path in paths):
-        return "its inputs are not convolutions that it alone reads"
+        return "its inputs are not convolutions, or others read them too"
     if not all(map(has_only_kernel_and_bias, paths)):
         return "its paths have more than a kernel and a bias"
     if not all(map(_has_separate_channels, paths)):
