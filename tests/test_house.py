@@ -56,6 +56,7 @@ WRITERS = {
     "weights/download": "a download grows in a file of its own, and is resumed from it",
     "weights/fetch": "that file gets its name when its hash is right",
     "exporters/tflite/tflite": "the path is one that `export` has from atomic_write",
+    "exporters/tflite/standard_metadata": "an archive is written to memory",
     "commands/html": "a drawing is written to memory"}
 ONE_PER_FAMILY = ["plainnet18", "resnet18", "resnet50", "resnet50v2", "resnetv2_50d", "resnetv2_50x1_bit",
                   "wide_resnet50_2", "resnext50_32x4d", "seresnet18", "ecaresnet26t", "skresnet18",

@@ -167,9 +167,9 @@ def _export_all(model: keras.Model, train: Digits, test: Digits, run: _Run) -> d
     for name, file in FILES.items():
         path = run.folder / file
         with run.time_step("export"):
+            quantize, images = ("int8", train.images[:200]) if "int8" in name else (None, None)
             reports[name] = report = export(
-                model, path, quantize="int8" if "int8" in name else None, optimize=name != "Keras",
-                calibration_data=(train.images[:200], train.labels[:200]),
+                model, path, quantize=quantize, optimize=name != "Keras", calibration_data=images,
                 validation_data=(test.images, test.labels))
         size = format_kilobytes(report.bytes)
         run.say(f"{path.name + '/' * path.is_dir():24}{size:>10}{report.latency_ms:>9.2f} ms"

@@ -31,7 +31,7 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
            float_layers: Sequence[str] = (), optimize: bool = True, threads: int = 1,
            thresholds: Mapping[str, float] | None = None, strict: bool = True,
            verbose: bool | TextIO = False, c_array: bool = False,
-           debug_quantization: bool = False) -> ExportReport:
+           signatures: Sequence[str] = (), debug_quantization: bool = False) -> ExportReport:
     """Writes a net to a file for another runtime, runs it there, and compares its outputs with Keras.
 
     Batch normalization is folded first.  A net of mixed precision is rebuilt in float32, except for `.keras`
@@ -52,7 +52,9 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         batch_size: images per call; by default 1 in a .tflite, any number elsewhere.
         size: size of the images, if the model takes any size: pixels on a side, or (height, width).  Not for
             `.keras`.
-        io: type of the input and output of an int8 file: "int8", "uint8" or "float32".
+        io: type of the input and output of an int8 file.  "int8" and "float32" take images as the net takes
+            them: quantized prepared values, or prepared values.  "uint8" takes a camera's bytes, of the net's
+            size: scale 1, zero point 0; a normalization by channel goes into the file.
         preprocessing: for a net that does not know it: a checkpoint, its name, or a `Preprocessing`.
         labels: for a net that does not know them: a label set, or the names of the classes.
         calibration_method: the range of a tensor in an int8 file: "minmax" (all values of the calibration),
@@ -70,6 +72,9 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
             stderr.
         c_array: whether to write `<path>.cc` too: the .tflite as a C array with the size of its arena, for
             microcontrollers.
+        signatures: the signatures of a SavedModel to write, by default all: "serving_default", which is
+            always written and compared, "serving_uint8", "serving_bytes".  "serving_default" alone answers
+            scores without labels, for converters that read one function without strings (coremltools).
         debug_quantization: whether to print first what int8 does to each layer.
 
     Returns:
@@ -99,7 +104,7 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         net, target, quantize=quantize, calibration_data=calibration_data, validation_data=validation_data,
         batch_size=batch_size, size=size, io=io, preprocessing=preprocessing, labels=labels,
         calibration_method=calibration_method, float_layers=float_layers, optimize=optimize, threads=threads,
-        thresholds=thresholds, strict=strict, verbose=verbose, c_array=c_array)
+        thresholds=thresholds, strict=strict, verbose=verbose, c_array=c_array, signatures=signatures)
 
 
 def _default_path(model: ModelName | keras.Model, quantize: str | None) -> pathlib.Path:

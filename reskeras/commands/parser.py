@@ -153,19 +153,21 @@ def _add_files(add: Commands) -> None:
     sub.add_argument("--batch-size", type=parse_int, metavar="N",
                      help="images per call; by default 1 in a .tflite, otherwise any number")
     sub.add_argument("--io", choices=("int8", "uint8", "float32"), default="int8",
-                     help="type of input and output in int8 (default: %(default)s)")
+                     help="what an int8 file takes: quantized prepared values (int8), a camera's bytes, "
+                     "normalized inside (uint8), prepared values (float32) (default: %(default)s)")
     add_metadata(sub)
     sub.add_argument("--calibration-method", choices=("minmax", "percentile", "mse"), default="minmax",
-                     help="the range of a "
-                     "tensor in int8: all values, 99.99 %% of them, or that of the least error (default: "
-                     "%(default)s)")
+                     help="the range of a tensor in int8: all values, 99.99 %% of them, or that of the "
+                     "least error (default: %(default)s)")
     sub.add_argument("--float-layers", type=parse_names, default=(), metavar="LAYER,LAYER",
                      help="layers that stay in floating point in int8")
     sub.add_argument("--no-optimize", dest="optimize", action="store_false",
                      help="do not fold batch normalization first")
+    sub.add_argument("--signatures", type=parse_names, default=(), metavar="NAME,NAME",
+                     help="functions of a SavedModel: serving_default, serving_uint8, serving_bytes "
+                     "(default: all; serving_default alone is for coremltools)")
     sub.add_argument("--debug-quantization", action="store_true", help="print what int8 does to each layer")
-    sub.add_argument("--c-array", action="store_true",
-                     help="write the .tflite as C++ source too, for microcontrollers")
+    sub.add_switch("--c-array", "write the .tflite as C++ source too, for microcontrollers")
     sub.add_argument("--threads", type=parse_int, default=1, metavar="N",
                      help="threads of the runtimes when they are timed (default: %(default)s)")
     sub.add_argument("--no-strict", dest="strict", action="store_false",

@@ -8,6 +8,7 @@ import keras
 
 from ..errors import ArgumentError, check_choice, check_whole_number
 from .formats import FORMATS, Format
+from .signatures import SIGNATURES
 from .tflite.ranges import CALIBRATION_METHODS
 
 IO_TYPES = ("int8", "uint8", "float32")
@@ -35,7 +36,7 @@ def check_model(model: Any) -> None:
 def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format, *, quantize: str | None,
                     calibration_data: Any, batch_size: int | None, size: Any, io: str,
                     calibration_method: str, float_layers: Sequence[str], threads: int,
-                    c_array: bool) -> tuple[int | None, int]:
+                    c_array: bool, signatures: Sequence[str] = ()) -> tuple[int | None, int]:
     """Checks the arguments of `export` that do not need the model to run.
 
     Returns:
@@ -53,6 +54,7 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
         raise ArgumentError("c_array", c_array,
                             f"False, as {path.name!r} would be a file for {file_format.name}",
                             hint="it is defined for .tflite")
+    _check_signatures(file_format, path, signatures)
     _check_int8_arguments(model, quantize, calibration_data, io, calibration_method, float_layers)
 
     threads = check_whole_number("threads", threads)
@@ -67,12 +69,30 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
     return batch_size, threads
 
 
+def _check_signatures(file_format: Format, path: pathlib.Path, signatures: Sequence[str]) -> None:
+    """Raises: ArgumentError for names that are none, or for signatures of another format."""
+    if isinstance(signatures, str):
+        raise ArgumentError("signatures", signatures, f"a list of names, [{signatures!r}]")
+    for name in signatures:
+        check_choice("signatures", name, SIGNATURES)
+    if signatures and SIGNATURES[0] not in signatures:
+        raise ArgumentError("signatures", list(signatures), f"{SIGNATURES[0]} among them, which is compared")
+    if signatures and file_format.name != "SavedModel":
+        raise ArgumentError("signatures", list(signatures),
+                            f"(), as {path.name!r} would be a file for {file_format.name}",
+                            hint="they are defined for a SavedModel, a path without a suffix")
+
+
 def _check_int8_arguments(model: keras.Model, quantize: str | None, calibration_data: Any, io: str,
                           calibration_method: str, float_layers: Sequence[str]) -> None:
     """Raises: ArgumentError for what int8 needs, or what is defined for it alone."""
     if quantize == "int8" and calibration_data is None:
         raise ArgumentError("calibration_data", None, "some hundred images, or a folder of image files",
                             hint="the ranges of an int8 file are chosen from them")
+    if quantize != "int8" and calibration_data is not None:
+        raise ArgumentError("calibration_data", calibration_data, "None, as the file would be of "
+                            f"{quantize or 'float32'} and needs no ranges",
+                            hint="give 'int8' as `quantize`, or `validation_data` for images to compare on")
     if quantize == "int8" and "float" not in model.inputs[0].dtype:
         raise ArgumentError("quantize", quantize, "a net that takes floats", hint=(
             f"{model.name} takes images of {model.inputs[0].dtype}, and ranges are chosen for floats alone; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Iterator, Mapping, Sequence, TextIO
 
 import keras
@@ -13,19 +13,18 @@ import numpy as np
 from .. import __version__
 from ..errors import ExportError
 from ..files import atomic_write
-from ..model_metadata import find_metadata, get_metadata
+from ..model_metadata import METADATA_KEY, find_metadata
 from .arguments import check_arguments, check_model
+from .byte_input import put_normalization_inside
 from .c_array import remove_old_c_array, write_c_array
-from .calibration import ImageSet, check_image_count, load_images
 from .comparison import RuntimeResult, compare_outputs
 from .float32_error import relax_float32_thresholds
-from .formats import BatchRunner, Format, check_packages, find_format, open_file
-from .keras_reference import MAX_LOGIT_IMAGES, KerasReference, make_reference
+from .formats import BatchRunner, check_packages, find_format, open_file
+from .keras_reference import MAX_LOGIT_IMAGES
 from .measurements import compute_size_and_hash, measure_latency
-from .options import ExportOptions
 from .output_path import check_output_path
-from .prepare import PreparedModel, get_compared_shape, make_options, optimize_for_format, prepare_model
-from .random_images import make_random_images, reduce_contrast
+from .plan import ExportPlan, make_plan
+from .prepare import make_options, optimize_for_format, prepare_model
 from .reference_outputs import write_reference_outputs
 from .report import ExportReport
 from .thresholds import choose_threshold
@@ -40,7 +39,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
            labels: str | Sequence[str] | None = None, calibration_method: str = "minmax",
            float_layers: Sequence[str] = (), optimize: bool = True, threads: int = 1,
            thresholds: Mapping[str, float] | None = None, strict: bool = True,
-           verbose: bool | TextIO = False, c_array: bool = False) -> ExportReport:
+           verbose: bool | TextIO = False, c_array: bool = False,
+           signatures: Sequence[str] = ()) -> ExportReport:
     """Writes a model to a file for another runtime, and compares the file with Keras before the call returns.
 
     Batch normalization is folded first.  A mixed-precision model is rebuilt in float32, except for Keras
@@ -52,15 +52,17 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         path: its suffix decides: `.tflite`, `.onnx`, `.xml` (OpenVINO), `.keras`, none for a SavedModel
             folder.
         quantize: for TFLite: None (float32), "float16", "dynamic" (only the weights), "int8" (everything).
-        calibration_data: at least 32 images, from which the int8 ranges are chosen: an array of floats as
-            the model takes them or of uint8 pixels, a folder, a list of files, a tf.data set, or a pair
-            (images, classes).  Pixels and files go through the model's own preprocessing.
+        calibration_data: for int8 alone: at least 32 images, from which the ranges are chosen: an array of
+            floats as the model takes them or of uint8 pixels, a folder, a list of files, a tf.data set, or a
+            pair (images, classes).  Pixels and files go through the model's own preprocessing.
         validation_data: images to compare on, given like `calibration_data`; default: the calibration
             images, otherwise random images.  With classes the report has the accuracy before and after.
         batch_size: images per call; by default 1 in a .tflite, any number elsewhere.
         size: (height, width) of the images or one number for both, if the model does not fix it; not
             allowed for `.keras`, and neither is `batch_size`.
-        io: type of an int8 file's input and output: "int8", "uint8" or "float32".
+        io: type of an int8 file's input and output.  "int8" and "float32" take images as the model takes
+            them: quantized prepared values, or prepared values.  "uint8" takes a camera's bytes, of the
+            model's size: scale 1, zero point 0; a normalization by channel goes into the file.
         preprocessing: needed if the model has none: a checkpoint, its name, or a `Preprocessing`.
         labels: needed if the model has none: a label set, or the names of the classes.
         calibration_method: the range of a tensor in an int8 file: "minmax" (all values that the calibration
@@ -78,6 +80,9 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
             show them, instead of on stderr.
         c_array: whether to write `<path>.cc` too: the .tflite as a C array with its arena size, for
             microcontrollers.
+        signatures: the signatures of a SavedModel to write, by default all: "serving_default", which is
+            always written and compared, "serving_uint8", "serving_bytes".  "serving_default" alone answers
+            scores without labels, for converters that read one function without strings (coremltools).
 
     Returns:
         The report: hashes, differences from Keras, latency, operators, thresholds, versions.
@@ -101,7 +106,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     batch_size, threads = check_arguments(
         model, path, file_format, quantize=quantize, calibration_data=calibration_data,
         batch_size=batch_size, size=size, io=io, calibration_method=calibration_method,
-        float_layers=float_layers, threads=threads, c_array=c_array)
+        float_layers=float_layers, threads=threads, c_array=c_array, signatures=signatures)
     check_output_path(path, file_format)
     check_packages(file_format)
 
@@ -109,8 +114,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     prepared = prepare_model(model, file_format, preprocessing, labels)
     options = make_options(prepared.model, file_format, quantize=quantize, batch_size=batch_size, size=size,
                            io=io, calibration_method=calibration_method, float_layers=float_layers,
-                           verbose=verbose)
-    plan = _make_plan(path, file_format, prepared, options, calibration_data, validation_data)
+                           verbose=verbose, signatures=signatures)
+    plan = make_plan(path, file_format, prepared, options, calibration_data, validation_data)
 
     # Write, measure and judge; the files get their names only after that.
     with atomic_write(path) as temporary_path:
@@ -130,56 +135,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     return report
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """All that is known before a file is written."""
-
-    path: pathlib.Path
-    file_format: Format
-    prepared: PreparedModel
-    options: ExportOptions
-    reference: KerasReference
-    images: ImageSet                # to compare on
-
-
-def _make_plan(path: pathlib.Path, file_format: Format, prepared: PreparedModel, options: ExportOptions,
-               calibration_data: Any, validation_data: Any) -> _Plan:
-    """Loads the images, and chooses which outputs are compared and on which images.
-
-    Raises: ValueError for images that cannot be used.
-    """
-    shape = get_compared_shape(options)
-    preprocessing = options.preprocessing and options.preprocessing.for_input_shape(shape)
-
-    def load(source: Any) -> ImageSet | None:
-        return None if source is None else load_images(source, preprocessing, shape, verbose=options.verbose)
-
-    calibration = load(calibration_data)
-    if options.quantize == "int8":
-        assert calibration is not None
-        check_image_count(calibration.images, options.shape[0])
-        options = replace(options, calibration_images=calibration.images)
-
-    reference = make_reference(prepared, options.quantize)
-    images = load(validation_data) or calibration
-    if images is None:
-        images = make_random_images(shape, preprocessing, get_metadata(prepared.model).includes_preprocessing)
-        images = reduce_contrast(images, reference.logits) if reference.logits else images
-    _check_classes(images.classes, tuple(prepared.model.output_shape))
-    options = replace(options, validation_images=images.images)
-    return _Plan(path, file_format, prepared, options, reference, images)
-
-
-def _check_classes(classes: np.ndarray | None, output_shape: tuple[int | None, ...]) -> None:
-    """Raises: ValueError for labels of the images that are not classes of the model."""
-    if classes is None:
-        return
-    if len(output_shape) != 2 or not 0 <= classes.min() <= classes.max() < (output_shape[1] or np.inf):
-        raise ValueError(f"the classes of the images are {classes.min()} to {classes.max()}; the net's "
-                         f"output has the shape {output_shape[1:]}")
-
-
-def _write(plan: _Plan, file: pathlib.Path, optimize: bool) -> float | None:
+def _write(plan: ExportPlan, file: pathlib.Path, optimize: bool) -> float | None:
     """Writes the file.  Returns: the share of values outside the calibrated ranges, if there are ranges.
 
     Raises: ExportError if a runtime does not accept the file.
@@ -187,6 +143,8 @@ def _write(plan: _Plan, file: pathlib.Path, optimize: bool) -> float | None:
     model, module = plan.prepared.model, plan.file_format.module
     if optimize:
         model = optimize_for_format(model, plan.file_format, plan.options)
+    if plan.normalization is not None:
+        model = put_normalization_inside(model, plan.normalization, fold=optimize)
     outside_ranges = module.write(model, file, plan.options)
     if faults := module.find_faults(file, plan.options):
         raise ExportError(f"{plan.path}: {'; '.join(faults[:3])}; nothing was written")
@@ -205,7 +163,7 @@ def _name_rejected_file(temporary_path: pathlib.Path, path: pathlib.Path) -> Ite
         raise ExportError(f"{message}; nothing was written") from error
 
 
-def _measure(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner], threads: int,
+def _measure(plan: ExportPlan, file: pathlib.Path, runners: Mapping[str, BatchRunner], threads: int,
              thresholds: Mapping[str, float] | None) -> ExportReport:
     """Compares the file in each of its runtimes with Keras; the report is not judged yet."""
     prepared, options, reference = plan.prepared, plan.options, plan.reference
@@ -228,11 +186,11 @@ def _measure(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner]
                                            has_agreement=results[name].decided_agreement is not None)
                     for name, precision in precisions.items()},
         versions={"reskeras": __version__, "keras": keras.__version__} | module.get_versions(),
-        metadata=metadata.get_config() if metadata else None,
+        metadata=options.metadata[METADATA_KEY],
         calibration_method=options.calibration_method if options.quantize == "int8" else None)
 
 
-def _compare(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner],
+def _compare(plan: ExportPlan, file: pathlib.Path, runners: Mapping[str, BatchRunner],
              precisions: Mapping[str, str]) -> tuple[dict[str, RuntimeResult], float | None, float | None]:
     """The result of each runtime, the accuracy of Keras, and the scale by which differences are divided."""
     images, classes, reference = plan.images.images, plan.images.classes, plan.reference
@@ -253,13 +211,13 @@ def _compare(plan: _Plan, file: pathlib.Path, runners: Mapping[str, BatchRunner]
     return results, accuracy, scale
 
 
-def _first_batch(plan: _Plan) -> np.ndarray:
+def _first_batch(plan: ExportPlan) -> np.ndarray:
     """The images of one call when latency is measured."""
     images, batch_size = plan.images.images, plan.options.shape[0] or 1
     return np.resize(images[:batch_size], (batch_size, *images.shape[1:]))
 
 
-def _judge(plan: _Plan, report: ExportReport, thresholds: Mapping[str, float] | None) -> ExportReport:
+def _judge(plan: ExportPlan, report: ExportReport, thresholds: Mapping[str, float] | None) -> ExportReport:
     """Judges the report.  First relaxes the float32 thresholds if float32 itself is less exact."""
     if not thresholds:
         images = plan.images.images[:MAX_LOGIT_IMAGES]
@@ -267,7 +225,7 @@ def _judge(plan: _Plan, report: ExportReport, thresholds: Mapping[str, float] | 
     return report.judge()
 
 
-def _write_companions(plan: _Plan, file: pathlib.Path, report: ExportReport,
+def _write_companions(plan: ExportPlan, file: pathlib.Path, report: ExportReport,
                       runners: Mapping[str, BatchRunner], c_array: bool) -> ExportReport:
     """Writes what is kept beside the file: images with their outputs, its report, the C array.
 

@@ -28,6 +28,7 @@ class ExportOptions:
     verbose: bool | TextIO = False              # whether the calibration shows a bar, or where
     labels: tuple[str, ...] = ()                # names of the classes
     metadata: dict[str, Any] = field(default_factory=dict)      # about the model, to be kept inside the file
+    signatures: tuple[str, ...] = ()            # of a SavedModel: those to write, () for all
     preprocessing: Preprocessing | None = None  # from pixels to what the model takes, if that is known
 
 

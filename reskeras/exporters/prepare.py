@@ -78,7 +78,7 @@ def _hash_weights(model: keras.Model) -> str:
 def make_options(model: keras.Model, file_format: Format, *, quantize: str | None = None,
                  batch_size: int | None = None, size: int | tuple[int, int] | None = None, io: str = "int8",
                  calibration_method: str = "minmax", float_layers: Sequence[str] = (),
-                 verbose: bool | TextIO = False) -> ExportOptions:
+                 verbose: bool | TextIO = False, signatures: Sequence[str] = ()) -> ExportOptions:
     """The options of a file, all but its calibration images.
 
     Args:
@@ -91,6 +91,7 @@ def make_options(model: keras.Model, file_format: Format, *, quantize: str | Non
         calibration_method: see there.
         float_layers: see there.
         verbose: see there.
+        signatures: see there.
 
     Raises:
         ArgumentError: `size` is missing, or not the model's.
@@ -105,7 +106,7 @@ def make_options(model: keras.Model, file_format: Format, *, quantize: str | Non
     return ExportOptions(
         shape=(batch, height, width, channels), quantize=quantize, io=io, float_layers=tuple(float_layers),
         calibration_method=calibration_method, verbose=verbose, labels=get_class_names(model),
-        metadata=_describe(model, quantize),
+        metadata=_describe(model, quantize), signatures=tuple(signatures),
         preprocessing=preprocessing and preprocessing.for_input_shape((height, width, channels)))
 
 

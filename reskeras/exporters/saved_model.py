@@ -86,8 +86,8 @@ def _find_disagreements(path: pathlib.Path, options: ExportOptions) -> list[str]
     signatures = tf.saved_model.load(str(path)).signatures
     (name, spec), = signatures[DEFAULT].structured_input_signature[1].items()
     expected = signatures[DEFAULT](**{name: tf.cast(preprocessing.transform(pixels), spec.dtype)})
-    outputs = {"serving_uint8": signatures["serving_uint8"](pixels=tf.constant(pixels)),
-               "serving_bytes": signatures["serving_bytes"](image_bytes=files)}
+    arguments = {"serving_uint8": {"pixels": tf.constant(pixels)}, "serving_bytes": {"image_bytes": files}}
+    outputs = {name: signatures[name](**values) for name, values in arguments.items() if name in signatures}
 
     def compute_difference(output: Any) -> float:
         scores, expected_scores = (np.asarray(o["scores"], "float32") for o in (output, expected))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ArgumentError
 from ..images.headers import convert_tensor_to_bytes, cut_gif, has_16_bits, has_at_most, is_gif, read_sides
 from ..images.limits import get_image_limits
 from .options import ExportOptions
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import keras
 
 TOP = 5     # classes in an answer
+SIGNATURES = ("serving_default", "serving_uint8", "serving_bytes")
 
 
 def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any]:
@@ -24,7 +26,12 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
         model: to serve.
         options: options of the file: its shape, and the labels and the preprocessing of the model.
     Returns:
-        Each answers "scores" and, if the classes have names, the likeliest: "top_labels" and "top_scores".
+        Those that the options name, or all.  Each answers "scores" and, if the classes have names, the
+        likeliest: "top_labels" and "top_scores"; a single one answers "scores" alone, because it is for
+        converters, which know no strings.
+
+    Raises:
+        ArgumentError: the options name a signature that needs the preprocessing, and it is not known.
     """
     import tensorflow as tf
     batch_size, channels = options.shape[0], options.shape[3]
@@ -32,7 +39,7 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
 
     def answer(images: Any) -> dict[str, Any]:
         scores = model(images, training=False)
-        if not options.labels:
+        if not options.labels or len(options.signatures) == 1:
             return {"scores": scores}
         top_scores, indices = tf.math.top_k(tf.cast(scores, "float32"), min(TOP, len(options.labels)))
         # a constant of the graph, not a resource: nothing to initialize
@@ -43,7 +50,12 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
         return tf.function(function, [tf.TensorSpec(shape, dtype, name)], autograph=False)
 
     signatures = {"serving_default": trace(answer, options.shape, dtype, "images")}
+    if options.signatures == SIGNATURES[:1]:
+        return signatures
     if preprocessing is None:
+        if options.signatures:
+            raise ArgumentError("preprocessing", None, "how the model's images are prepared, because "
+                                f"{options.signatures[-1]} prepares them")
         return signatures
 
     def answer_pixels(pixels: Any) -> dict[str, Any]:
@@ -67,7 +79,7 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
     signatures["serving_uint8"] = trace(answer_pixels, (batch_size, None, None, channels), tf.uint8, "pixels")
     # REST clients of TensorFlow Serving send {"b64": ...}, by custom to names that end in _bytes
     signatures["serving_bytes"] = trace(answer_files, (batch_size,), tf.string, "image_bytes")
-    return signatures
+    return {name: signatures[name] for name in options.signatures or SIGNATURES}
 
 
 def _decode_image(data: Any, bits: int = 0) -> Any:

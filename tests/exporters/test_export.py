@@ -38,7 +38,8 @@ def net():
                                         ("d.tflite", "dynamic"), ("i.tflite", "int8")])
 def test_file_equals_keras(net, tmp_path, file, kind):
     path = tmp_path / "new" / file
-    report = reskeras.export(net, path, quantize=kind, calibration_data=IMAGES)
+    calibration = {"calibration_data": IMAGES} if kind == "int8" else {"validation_data": IMAGES}
+    report = reskeras.export(net, path, quantize=kind, **calibration)
     runtime = exporter.open_file(path, trust=True)
     found, expected = runtime(IMAGES), net.predict(IMAGES, verbose=0)
     assert compute_agreement(found, expected) == report.top1_agreement >= 0.95

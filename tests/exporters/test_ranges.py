@@ -10,6 +10,7 @@ import reskeras
 from reskeras._keras_private import get_tflite_schema
 from reskeras.exporters.tflite import flatbuffer
 from reskeras.exporters.formats import open_file
+from reskeras.images.preprocessing import Preprocessing
 from reskeras.exporters.tflite.ranges import BINS, SHARES, choose_mse_range, choose_percentile_range
 
 LOW, HIGH = -1.0, 3.0
@@ -78,10 +79,10 @@ def test_an_outlier_of_the_calibration_does_less_harm(tmp_path, method, most):
 def test_ranges_and_float_layers_together(tmp_path):
     """In a file of batches of 2 that takes pixels."""
     net = tiny("seresnet18", classifier_activation=None)
-    images = np.random.default_rng(0).normal(size=(40, *net.input_shape[1:])).astype("float32")
+    images = np.random.default_rng(0).integers(0, 256, (40, *net.input_shape[1:]), "uint8")
     kept = next(layer.name for layer in net.layers if isinstance(layer, keras.layers.Conv2D))
     report = reskeras.export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=images,
-                             batch_size=2, io="uint8",
+                             batch_size=2, io="uint8", preprocessing=Preprocessing(net.input_shape[1:3]),
                                   calibration_method="mse", float_layers=[kept])
     assert report.passed and report.operators["DEQUANTIZE"] >= 1
     made = open_floats(tmp_path / "net.tflite")

@@ -13,6 +13,7 @@ from ...json_reader import check_json_type, parse_json
 from .tensor_names import shorten_name
 
 METADATA_NAME = b"RESKERAS_METADATA"    # of the buffer with our JSON in UTF-8
+STANDARD_NAME = b"TFLITE_METADATA"      # of the buffer with TFLite's standard metadata
 IDENTIFIER = b"TFL3"
 
 # Operators that phones do not run well, and why.
@@ -158,12 +159,13 @@ def pack(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
-def add_metadata(data: bytes, metadata: dict[str, Any]) -> bytes:
-    """The content of a file with `metadata` inside, and with tensors that are named after one layer each.
+def add_metadata(data: bytes, metadata: dict[str, Any], standard_metadata: bytes) -> bytes:
+    """The content of a file with metadata inside, and with tensors that are named after one layer each.
 
     Args:
         data: the content of a .tflite file.
         metadata: what becomes JSON inside of it.
+        standard_metadata: what `standard_metadata.build_metadata` gave.
     """
     import numpy as np
     schema, model = get_tflite_schema(), unpack(data)
@@ -174,10 +176,12 @@ def add_metadata(data: bytes, metadata: dict[str, Any]) -> bytes:
             tensor.name += b"_"
         names.add(tensor.name)
 
-    buffer, entry = schema.BufferT(), schema.MetadataT()
     text = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)
-    buffer.data = np.frombuffer(text.encode(), "uint8")
-    entry.name, entry.buffer = METADATA_NAME, len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or []), entry]
+    model.metadata = [*(model.metadata or [])]
+    for name, content in ((METADATA_NAME, text.encode()), (STANDARD_NAME, standard_metadata)):
+        buffer, entry = schema.BufferT(), schema.MetadataT()
+        buffer.data = np.frombuffer(content, "uint8")
+        entry.name, entry.buffer = name, len(model.buffers)
+        model.buffers.append(buffer)
+        model.metadata.append(entry)
     return pack(model)

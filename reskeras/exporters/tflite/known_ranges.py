@@ -58,7 +58,7 @@ def _find_pixel_tensors(model: Any, input_index: int) -> list[int]:
     found = [input_index]
     for operator, name in zip(graph.operators, names):
         sources = [tensor for tensor in operator.inputs if tensor >= 0 and not _is_constant(model, tensor)]
-        is_scaling = name == "DEPTHWISE_CONV_2D" and _is_one_by_one(graph, operator)
+        is_scaling = name in ("CONV_2D", "DEPTHWISE_CONV_2D") and _keeps_channels_apart(model, operator, name)
         has_one_source = len(sources) == 1 or name == "CONCATENATION"
         if (is_scaling or name in _BY_CHANNEL) and has_one_source and set(sources) <= set(found):
             found += [int(operator.outputs[0])]
@@ -70,6 +70,13 @@ def _is_constant(model: Any, tensor: int) -> bool:
     return data is not None and len(data) > 0
 
 
-def _is_one_by_one(graph: Any, operator: Any) -> bool:
-    """Whether the kernel of a depthwise convolution, (1, height, width, channels), covers one pixel."""
-    return list(graph.tensors[operator.inputs[1]].shape[1:3]) == [1, 1]
+def _keeps_channels_apart(model: Any, operator: Any, name: str) -> bool:
+    """Whether each output of a convolution depends on one pixel's one channel."""
+    kernel = model.subgraphs[0].tensors[operator.inputs[1]]     # (outputs or 1, height, width, channels)
+    data = model.buffers[kernel.buffer].data
+    if list(kernel.shape[1:3]) != [1, 1] or data is None:
+        return False
+    if name == "DEPTHWISE_CONV_2D":
+        return True
+    weights = np.asarray(data, "uint8").view("float32").reshape(kernel.shape)
+    return int(np.count_nonzero(weights, axis=-1).max()) <= 1

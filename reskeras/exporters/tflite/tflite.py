@@ -10,6 +10,7 @@ from . import flatbuffer
 from .flatbuffer import count_operators
 from .ranges import measure_values_outside
 from .runtime import get_versions, load
+from .standard_metadata import append_labels, build_metadata
 
 if TYPE_CHECKING:
     import keras
@@ -43,7 +44,8 @@ def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> flo
                 share = measure_values_outside(calibrated, options.validation_images, options.shape[0] or 1)
         else:
             data = convert(folder, options)
-        path.write_bytes(flatbuffer.add_metadata(data, options.metadata))
+        data = flatbuffer.add_metadata(data, options.metadata, build_metadata(options))
+        path.write_bytes(append_labels(data, options.labels))
     return share
 
 

@@ -1,0 +1,102 @@
+"""int8 files that take a camera's bytes, made of models that take prepared values (`io="uint8"`).
+
+The normalization goes inside, by channel:  x = scale * byte + offset.  Where the image is not padded, it is
+folded into the first convolution.  Elsewhere a 1x1 convolution computes it before the first padding, whose
+zeros are those of prepared values: a border of byte 0 would be black, not the mean.
+"""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+
+from ..errors import ArgumentError
+from ..graph.graph import Graph
+from ..graph.node import make_node
+from ..graph.passes.fold_bn import fold_bn
+from ..images.preprocessing import Preprocessing
+from ..model_metadata import METADATA_KEY
+from .formats import BatchRunner
+from .keras_reference import KerasReference
+from .options import ExportOptions
+
+_NAME = "normalization"
+
+
+def find_normalization(options: ExportOptions) -> Preprocessing | None:
+    """The preprocessing whose normalization goes into the file; None if none does.
+
+    Raises: ArgumentError if the file takes bytes, and it is not known how they become what the model takes.
+    """
+    if options.io != "uint8":
+        return None
+    if options.preprocessing is None:
+        raise ArgumentError("preprocessing", None, "how the model's images are prepared, because a file with "
+                            "io='uint8' takes a camera's bytes and prepares them inside",
+                            hint="or give 'int8' as `io`: such a file takes quantized prepared values")
+    return None if options.preprocessing.pixels == "raw" else options.preprocessing
+
+
+def to_byte_options(options: ExportOptions) -> ExportOptions:
+    """The options of a file with the normalization inside; what it says of itself is that it takes pixels."""
+    assert options.preprocessing is not None
+    preprocessing = options.preprocessing.without_scaling()
+    model = dict(options.metadata[METADATA_KEY], preprocessing=preprocessing.get_config(), scales=True)
+    return replace(options, preprocessing=preprocessing, metadata={**options.metadata, METADATA_KEY: model})
+
+
+def restore_pixels(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """The pixels, whole numbers from 0 to 255 in float32, of prepared images."""
+    scale, offset = (np.array(values) for values in preprocessing.scale_and_offset)
+    pixels = np.clip(np.round((images - offset) / scale), 0, 255)
+    return (pixels[..., ::-1] if preprocessing.is_bgr else pixels).astype("float32")
+
+
+def prepare_reference(reference: KerasReference, preprocessing: Preprocessing) -> KerasReference:
+    """The model in Keras as a function of pixels: they are normalized by NumPy, not as in the file."""
+    def prepare(runner: BatchRunner) -> BatchRunner:
+        return BatchRunner(lambda pixels: runner.run(np.asarray(preprocessing.normalize(pixels), "float32")),
+                           runner.shape)
+    return replace(reference, outputs=prepare(reference.outputs),
+                   logits=reference.logits and prepare(reference.logits))
+
+
+def put_normalization_inside(model: keras.Model, preprocessing: Preprocessing, fold: bool) -> keras.Model:
+    """The model with the normalization before its first layers.
+
+    Args:
+        model: a model that takes prepared values.
+        preprocessing: how they are made of pixels.
+        fold: whether the normalization may become part of the first convolution.
+
+    Returns:
+        A new model, which takes pixels in 0..255.
+    """
+    graph = Graph.of(model)
+    if fold and not preprocessing.is_bgr:
+        name = graph.find_unused_name(_NAME)
+        folded = fold_bn(_insert(graph, name, preprocessing, as_norm=True)).graph
+        if all(node.name != name for node in folded.nodes):
+            return folded.build()
+    return _insert(graph, graph.find_unused_name(_NAME), preprocessing, as_norm=False).build()
+
+
+def _insert(graph: Graph, name: str, preprocessing: Preprocessing, as_norm: bool) -> Graph:
+    """The graph with a new first layer: a batch normalization, which can be folded, or a 1x1 convolution."""
+    scale, offset = (np.array(values) for values in preprocessing.scale_and_offset)
+    image = next(node for node in graph.nodes if node.layer_class is keras.layers.InputLayer)
+    reader = graph.readers(image)[0]
+    like = reader if "dtype" in reader.config else image        # a nested model has none
+    if as_norm:     # scale = 1 / sqrt(variance), offset = -mean * scale
+        node = make_node(keras.layers.BatchNormalization, name, [image.output], like,
+                         [-offset / scale, 1 / scale ** 2], center=False, scale=False, epsilon=0.0)
+    elif preprocessing.is_bgr:
+        kernel = np.diag(scale)[None, None, ::-1]
+        node = make_node(keras.layers.Conv2D, name, [image.output], like, [kernel, offset],
+                         filters=len(scale), kernel_size=1)
+    else:
+        node = make_node(keras.layers.DepthwiseConv2D, name, [image.output], like,
+                         [scale[None, None, :, None], offset], kernel_size=1)
+    others = (other.with_inputs({image.output: node.output}) for other in graph.nodes if other is not image)
+    return replace(graph, nodes=(image, node, *others))
