@@ -49,7 +49,7 @@ class Worker:
             self.started.add(name)
             return json.loads(line)
         is_new = name not in self.started
-        self.stop()
+        self.stop(patience=30 if is_answered else 0)    # it may still write why it ends
         end = f"signal or exit {self.process_code}" if is_answered else "no answer"
         log = (self.folder / "worker.log").read_text(errors="replace")[-3000:]
         assert not is_new, f"the good files of {name}: {end}\n{log}"
@@ -61,11 +61,12 @@ class Worker:
         """The folder of an attempt, with the damaged file."""
         return self.folder / name.replace(" ", "_") / str(seed)
 
-    def stop(self):
+    def stop(self, patience=5):
+        """Lets the process end within some seconds, then kills it."""
         if self.process is not None:
             self.process.stdin.close()
             try:
-                self.process.wait(2)
+                self.process.wait(patience)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
