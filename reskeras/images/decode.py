@@ -19,8 +19,8 @@ from .tiff import TIFF_PREFIXES, reduce_tiff
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# The first bytes of a file -> Pillow's module and class.  `PIL.Image.open` has a limit of its own, for the
-# whole process; we have ours.
+# The first bytes of a file -> Pillow's module and class.  `PIL.Image.open` is not used, because its limit of
+# pixels holds for the whole process; `limits.py` has ours.
 _CLASSES = {b"\xff\xd8\xff": ("PIL.JpegImagePlugin", "JpegImageFile"),
             b"\x89PNG\r\n\x1a\n": ("PIL.PngImagePlugin", "PngImageFile"),
             **dict.fromkeys((b"GIF87a", b"GIF89a"), ("PIL.GifImagePlugin", "GifImageFile")),
@@ -30,21 +30,22 @@ _HEIF = ("pillow_heif", "HeifImageFile")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _EXPECTED = "not a readable JPEG, PNG, GIF, BMP, WebP, TIFF or HEIC image"
 
-# Orientation in EXIF data -> from an upright image to the view of it that lies as the file does
+# Orientation in EXIF data -> a function that turns an upright image to the orientation of the file
 _ORIENTATION = 0x0112
 _LYING_VIEWS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: np.fliplr, 3: lambda x: np.rot90(x, 2), 4: np.flipud, 5: lambda x: x.swapaxes(0, 1),
     6: np.rot90, 7: lambda x: np.rot90(x, 2).swapaxes(0, 1), 8: lambda x: np.rot90(x, -1)}
-# EXIF data of a JPEG have at most so many bytes.  Pillow copies the value of each tag; 65,535 tags that share
-# the bytes of a larger block would take all memory.
+# EXIF data of a JPEG have at most so many bytes.  In a larger block 65,535 tags could share the same bytes,
+# and Pillow, which copies the value of each tag, would fill the memory.
 _MAX_EXIF = 2 ** 16
-_exif_lock = threading.Lock()       # 64 kB with 5,000 such tags still take 350 MB
-# damaged EXIF data count as none; Pillow would warn of each of their tags
+# One thread reads EXIF data at a time, because 64 kB with 5,000 such tags still take 350 MB
+_exif_lock = threading.Lock()
+# damaged EXIF data are ignored; Pillow would warn of each of their tags
 warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 warnings.filterwarnings("ignore", "Image size .* could be decompression bomb")      # we have our own limit
 _TILE = 2 ** 22                     # pixels that are converted at once
-# Pillow keeps the high byte of colors of 16 bits.  Of a file that is read with the other order of bytes it
-# keeps the low one.
+# Pillow keeps only the high byte of colors of 16 bits.  If it reads the file in the other byte order,
+# it keeps the low byte.
 _LOW_BYTES = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B" if sys.byteorder == "little" else ";16L"}
 
 
@@ -55,8 +56,8 @@ def decode_image(data: bytes, bits: int = 0) -> np.ndarray:
     become 8.
 
     Args:
-        data: the bytes of a JPEG, PNG, GIF, BMP, WebP or TIFF file, of which the first picture is used, or
-            of a HEIC file if `pillow-heif` is installed.
+        data: the bytes of a JPEG, PNG, GIF, BMP, WebP or TIFF file, or of a HEIC file if `pillow-heif` is
+            installed; the first picture of the file is used.
         bits: how many of 16 bits are used, 9 to 16; 0 for as many of 8, 10, 12, 14 and 16 as the image's
             largest value has.
 
@@ -73,7 +74,7 @@ def decode_image(data: bytes, bits: int = 0) -> np.ndarray:
 
 @contextlib.contextmanager
 def open_image(data: bytes, channels: int = 3, bits: int = 0) -> Iterator[np.ndarray]:
-    """Decodes an image file as `decode_image` does; inside the block its pixels count as in flight.
+    """Decodes an image file as `decode_image` does; see `count_in_flight` for the block.
 
     Args:
         data: the bytes of the file.
@@ -95,7 +96,7 @@ def open_image(data: bytes, channels: int = 3, bits: int = 0) -> Iterator[np.nda
 
 
 def read_header(data: bytes) -> Image:
-    """Opens an image file without decoding it; a JPEG that is too large is set to be decoded smaller.
+    """Opens an image file without decoding it; a JPEG that is too large will be decoded at a smaller size.
 
     Raises:
         ValueError: for other data, or more pixels than `reskeras.set_image_limits` allows.
@@ -114,7 +115,7 @@ def read_header(data: bytes) -> Image:
 
 
 def _find_plugin(data: bytes) -> Any:
-    """Pillow's class for a file.  Raises: ValueError for data of another kind, or without the package."""
+    """Pillow's class for a file.  Raises: ValueError for an unknown format, or a missing package."""
     names = [names for prefix, names in _CLASSES.items() if data.startswith(prefix)]
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         names = [_HEIF]
@@ -129,17 +130,17 @@ def _find_plugin(data: bytes) -> Any:
 
 
 class _LowBytes(NamedTuple):
-    """A file of 16 bits, opened so that Pillow reads low bytes, and which of its channels are R, G and B."""
+    """A file of 16 bits, opened so that Pillow reads the low bytes; `channels` says which are R, G and B."""
 
     image: Any
     channels: list[int]
 
 
 def _open_low_bytes(image: Any, data: bytes) -> _LowBytes | None:
-    """Opens a file once more, for the low bytes of its colors of 16 bits; None if it has no such."""
+    """Opens a file once more, for the low bytes of its colors; None if its colors do not have 16 bits."""
     forms = {args if isinstance(args, str) else args[0] for *_, args in image.tile}
     form = str(forms.pop()) if len(forms) == 1 and image.format in ("PNG", "TIFF") else ""
-    if form == "LA;16B":        # read as four bytes: high and low of gray, high and low of transparency
+    if form == "LA;16B":        # as RGBA: high and low byte of gray, high and low byte of transparency
         low, channels = "RGBA", [1, 1, 1]
     elif form.startswith("RGB") and form[-4:] in _LOW_BYTES:
         low, channels = form[:-4] + _LOW_BYTES[form[-4:]], [0, 1, 2]
@@ -157,7 +158,7 @@ def _explain_errors() -> Iterator[None]:
     from PIL.Image import DecompressionBombError
     try:
         yield
-    except DecompressionBombError as error:     # of WebP and TIFF: for them Pillow's own limit holds too
+    except DecompressionBombError as error:     # for WebP and TIFF Pillow has its own limit, too
         raise ValueError(str(error)) from error
     except MemoryError as error:
         raise ValueError("not enough memory to decode it") from error
@@ -175,22 +176,25 @@ def _check_pixel_count(height: int, width: int) -> None:
 
 
 def _has_one_scan(image: Any, data: bytes, file: io.BytesIO) -> bool:
-    """Whether a JPEG comes from top to bottom; of any other the decoder keeps all of it at its full size."""
-    # Pillow stops behind the head of the first scan, which lists the colors that the scan has
+    """Whether a JPEG is stored from top to bottom.
+
+    If it is not, the decoder keeps the whole image in its full size, also if it decodes it smaller.
+    """
+    # Pillow stops after the header of the first scan, which lists the colors that the scan has
     head = b"\xff\xda" + struct.pack(">HB", 6 + 2 * image.layers, image.layers)
     begin = file.tell() - 8 - 2 * image.layers
     return "progressive" not in image.info and data[begin:begin + len(head)] == head
 
 
 def _shrink(size: tuple[int, int], limit: int) -> tuple[int, int]:
-    """The least reduced size that has at most `limit` pixels; an 8th of the sides is the smallest."""
+    """A half, a quarter or an eighth of the sides: the first with at most `limit` pixels, else the eighth."""
     width, height = size
     factor = next((f for f in (2, 4, 8) if -(-width // f) * -(-height // f) <= limit), 8)
     return max(width // factor, 1), max(height // factor, 1)
 
 
 def _decode(image: Image, low_bytes: _LowBytes | None, channels: int, bits: int) -> np.ndarray:
-    """The upright pixels of an open file; only a tile of them is held twice."""
+    """The upright pixels of an open file; needs memory for the image and for one more tile."""
     image.load()
     lying_view = _LYING_VIEWS.get(_read_orientation(image), np.asarray)
     is_lying = lying_view(np.empty((1, 2))).shape[0] == 2
@@ -230,7 +234,7 @@ def _read_orientation(image: Image) -> Any:
     exif = image.info.get("exif")
     if exif is not None:
         image.info["exif"] = exif[:_MAX_EXIF]
-    if len(image.info.get("Raw profile type exif", "")) > 3 * _MAX_EXIF:    # as text, two digits a byte
+    if len(image.info.get("Raw profile type exif", "")) > 3 * _MAX_EXIF:    # text, two digits for a byte
         del image.info["Raw profile type exif"]
     with _exif_lock:
         return image.getexif().get(_ORIENTATION)
