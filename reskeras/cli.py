@@ -13,7 +13,7 @@ from typing import Any, Sequence
 
 from .commands.command_parser import CommandParser
 from .commands.parser import make_parser
-from .commands.quiet import quiet_tensorflow
+from .commands.quiet import quiet_tensorflow, show_own_warnings
 from .errors import ArgumentError, ExportError, LostWorkerError
 from .terminal import print_text
 from .termination import raise_on_sigterm
@@ -70,7 +70,7 @@ def _describe(parser: CommandParser, error: Exception) -> str:
 
 def _run(parser: CommandParser, options: dict[str, Any], switches: dict[str, Any]) -> int:
     """Makes the library call of a command and prints its result.  Returns: the exit code."""
-    with quiet_tensorflow() if parser.is_quiet else contextlib.nullcontext():
+    with show_own_warnings(parser.prog), quiet_tensorflow() if parser.is_quiet else contextlib.nullcontext():
         module = importlib.import_module(f".commands.{parser.module}", __package__)
         result = getattr(module, parser.function)(**options)
     exit_code: int = module.print_result(result, **switches)

@@ -123,6 +123,7 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     max_unreadable = check_whole_number("max_unreadable", max_unreadable, minimum=0)
     check_trained_model(model)
 
+    from ..train.reading_errors import describe_unreadable
     from ..train.sources import open_source
     from .classifier import normalize_scores, open_classifier
     source = open_source(data, split, label_offset=label_offset)
@@ -152,7 +153,8 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
 
     unreadable = datasets[0].unreadable_names
     if not count:
-        raise ValueError(f"{source.name}: none of its images can be read; the first one is {unreadable[0]}")
+        raise ValueError(f"{source.name}: none of its images can be read; the first one is "
+                         f"{describe_unreadable(unreadable[:1])}")
     top1, top5 = (100 * float(hit) / count for hit in hits)
     return Evaluation(net.name, source.name, count, top1, top5 if class_count > 5 else None, count / seconds,
                       prepare.size, crops, scales, unreadable, get_published_accuracy(metadata),

@@ -1,13 +1,16 @@
-"""Keeps TensorFlow's log off the terminal."""
+"""Keeps TensorFlow's log off the terminal, and shows our own warnings there."""
 from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import sys
 import tempfile
-from typing import Iterator, TextIO
+import warnings
+from typing import Any, Iterator, TextIO
 
 from ..errors import ExportError
+from ..terminal import print_text
 
 _terminal: int | None = None        # inside `quiet_tensorflow`: what the descriptor of stderr was before
 
@@ -37,6 +40,28 @@ def quiet_tensorflow() -> Iterator[None]:
             _terminal = None
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+@contextlib.contextmanager
+def show_own_warnings(program: str) -> Iterator[None]:
+    """Inside the block, a warning of this package is one line on stderr, also inside `quiet_tensorflow`.
+
+    Args:
+        program: what the line begins with, such as "reskeras predict".
+    """
+    package = str(pathlib.Path(__file__).parents[1])
+
+    def show(message: Any, category: Any, filename: str, *rest: Any, **options: Any) -> None:
+        if not filename.startswith(package):
+            show_others(message, category, filename, *rest, **options)
+        elif _terminal is None:
+            print_text(f"{program}: {message}", sys.stderr)
+        else:
+            with os.fdopen(os.dup(_terminal), "w", encoding="utf-8") as stream:
+                print_text(f"{program}: {message}", stream)
+    with warnings.catch_warnings():
+        show_others, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 @contextlib.contextmanager

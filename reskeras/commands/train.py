@@ -10,11 +10,12 @@ import pathlib
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from ..build import load
-from ..errors import describe_error
+from ..errors import describe_error, list_names
 from ..file_reading import read_text
 from ..files import atomic_write
 from ..terminal import print_text
 from ..train import fit as training
+from ..train.left_out import read_left_out
 from ..train.run_folder import BEST_MODEL, LAST_MODEL, LOG_FILE, read_run_info
 from . import html
 from .error_sections import make_validation_sections
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 REPORT, PICTURE = "report.html", "curves.png"
 CURVES = (("loss", "loss"), ("accuracy", "accuracy (%)"), ("learning_rate", "learning rate"))
+
+_LEFT_OUT = {"unreadable": "training images that cannot be read",
+             "val_unreadable": "validation images that cannot be read",
+             "no_image": "not images by their names, or beside the folders of the classes"}
 
 Row = Mapping[str, str]         # an epoch in log.csv
 
@@ -115,7 +120,7 @@ def _write_report(folder: str | os.PathLike[str], validation: ImageDataset | Non
     errors: list[html.Html] = []
     if validation is not None and validation.workers == 1 and (place / BEST_MODEL).is_file():
         errors = make_validation_sections(load(place / BEST_MODEL), validation)
-    return html.write_page(place / REPORT, _build_report(info, rows, errors))
+    return html.write_page(place / REPORT, _build_report(info, rows, read_left_out(place), errors))
 
 
 def _read_log(path: pathlib.Path) -> list[Row]:
@@ -137,9 +142,9 @@ def _read_log(path: pathlib.Path) -> list[Row]:
 
 
 def _build_report(info: Mapping[str, Any], rows: Sequence[Row],
-                  errors: Sequence[html.Html]) -> html.Html:
-    """The page of a training run: how well the net does, the curves, the epochs, the recipe, and how to
-    resume.
+                  left_out: Mapping[str, Sequence[str]], errors: Sequence[html.Html]) -> html.Html:
+    """The page of a training run: how well the net does, the curves, the epochs, the images that were left
+    out, the recipe, and how to resume.
     """
     recipe, data, last = info["recipe"], info["data"], rows[-1]
     facts = _list_accuracies(rows)
@@ -155,12 +160,20 @@ def _build_report(info: Mapping[str, Any], rows: Sequence[Row],
         f"{info['net']} on {data['name']}", html.tiles(*facts),
         *([html.section("Curves", html.figure(drawing))] if drawing is not None else []),
         html.section("Epochs", html.table(list(last), [list(row.values()) for row in rows])),
+        *_list_left_out(left_out),
         html.section(f"Recipe {recipe['name']}", html.tag("p", info["learning_rate"]),
                      html.table(("field", "value", "source"), recipe_rows, wraps=True)),
         *errors,
         html.section("How", html.table(("", ""), run_rows, wraps=True),
                      html.tag("p", "To resume: ", html.tag("code", info["resume"]))),
         lead=f"{data['images']:,} images, {len(rows)} epochs, recipe {recipe['name']}")
+
+
+def _list_left_out(left_out: Mapping[str, Sequence[str]]) -> list[html.Html]:
+    """A section with the names of the files that were not used, if there are any."""
+    rows = [(_LEFT_OUT[kind], len(names), list_names(names, 100)) for kind, names in left_out.items()
+            if names and kind in _LEFT_OUT]
+    return [html.section("Left out", html.table(("", "files", "names"), rows, wraps=True))] if rows else []
 
 
 def _list_accuracies(rows: Sequence[Row]) -> list[tuple[str, str]]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, TextIO
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, list_names
+from ..images.image_files import IMAGE_SUFFIXES, find_image_files
 
 if TYPE_CHECKING:
     from ..images.preprocessing import Preprocessing
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 MAX_IMAGES = 256        # of a folder or data set; TensorFlow's guide asks for 100 to 500
 MIN_IMAGES = 32         # to calibrate on
 
@@ -36,8 +37,9 @@ def load_images(source: Any, preprocessing: Preprocessing | None, shape: tuple[i
 
     Args:
         source: an array (N, height, width, channels) of uint8 pixels, or of floats as the model takes them; a
-            pair (images, classes); a folder of image files, at any depth; a list of files; a tf.data set of
-            images or of such pairs, batched or not.
+            pair (images, classes); a folder of image files, at any depth, of which those that cannot be read
+            are left out with a warning; a list of files; a tf.data set of images or of such pairs, batched
+            or not.
         preprocessing: the model's preprocessing; None if it is not known.
         shape: (height, width, channels) that the model takes.
         limit: the most images of a folder, a list or a data set; files are picked evenly.
@@ -51,13 +53,13 @@ def load_images(source: Any, preprocessing: Preprocessing | None, shape: tuple[i
     classes = None
     if isinstance(source, tuple) and len(source) == 2:
         source, classes = source[0], np.asarray(source[1])
-    if isinstance(source, (str, os.PathLike)):
-        source = _find_image_files(pathlib.Path(source), limit)
+    if is_folder := isinstance(source, (str, os.PathLike)):
+        source = _find_image_files(pathlib.Path(source))
 
     if hasattr(source, "element_spec"):
         images, classes = _read_dataset(source, limit)
     elif isinstance(source, (list, tuple)) and source and isinstance(source[0], (str, os.PathLike)):
-        images = _read_files(pick_evenly(list(source), limit), _require_preprocessing(preprocessing), verbose)
+        images = _read_files(list(source), limit, _require_preprocessing(preprocessing), verbose, is_folder)
     else:
         images = _to_array(source)
 
@@ -136,27 +138,46 @@ def _require_preprocessing(preprocessing: Preprocessing | None) -> Preprocessing
     return preprocessing
 
 
-def _find_image_files(folder: pathlib.Path, limit: int) -> list[str]:
+def _find_image_files(folder: pathlib.Path) -> list[str]:
     """The image files in a folder, at any depth.
 
     Raises: FileNotFoundError, ValueError if there are none.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of images")
-    files = sorted(str(f) for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
+    found = find_image_files(folder)
+    files = [str(file) for file in found.images]
+    if files and found.others:
+        warnings.warn(f"{list_names([str(file) for file in found.others])} are not images by their names and "
+                      "are left out", stacklevel=3)
     if not files:
-        raise ValueError(f"{folder} holds no image files ({', '.join(SUFFIXES)})")
-    return pick_evenly(files, limit)
+        raise ValueError(f"{folder} holds no image files ({', '.join(IMAGE_SUFFIXES)})")
+    return files
 
 
-def _read_files(files: list[Any], preprocessing: Preprocessing, verbose: bool | TextIO) -> np.ndarray:
-    """The prepared images of some files.  Raises: ValueError that names the file that cannot be read."""
-    images = []
-    for file in _show_bar(files, "reading", "image", verbose):
+def _read_files(files: list[Any], limit: int, preprocessing: Preprocessing, verbose: bool | TextIO,
+                skips_unreadable: bool) -> np.ndarray:
+    """The prepared images of some files, picked evenly.
+
+    Raises:
+        ValueError: the message names the file that cannot be read; if they are skipped, only if none can.
+    """
+    images: list[np.ndarray] = []
+    unreadable: list[str] = []
+    for file in _show_bar(pick_evenly(files, limit), "reading", "image", verbose):
         try:
             images.append(preprocessing(file))
         except (OSError, ValueError) as error:
-            raise ValueError(f"{os.fspath(file)}: {getattr(error, 'strerror', None) or error}") from error
+            name = os.fspath(file)
+            reason = str(getattr(error, "strerror", None) or error).removeprefix(f"{name} ")
+            unreadable.append(f"{name}: {reason}")
+            if not skips_unreadable:
+                raise ValueError(unreadable[0]) from error
+    if not images:
+        raise ValueError(f"none of the images can be read; the first one is {unreadable[0]}")
+    if unreadable:
+        warnings.warn(f"{len(unreadable)} images could not be read and are left out: "
+                      f"{list_names(unreadable)}", stacklevel=2)
     return np.concatenate(images)
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from ..errors import ArgumentError
 from .augment import Augmentation, parse_augmentation
 from .augment_ops import fold_seed
-from .reading_errors import READING_ERRORS, explain_tensorflow_error
+from .reading_errors import READING_ERRORS, describe_unreadable, explain_tensorflow_error
 from .source import DataSource
 from .sources import open_source
 
@@ -107,6 +107,11 @@ class ImageDataset:
         return whole + (0 if self.is_training else int(rest > 0))
 
     @property
+    def can_be_unreadable(self) -> bool:
+        """Whether the images come from files; pixels can always be read."""
+        return not isinstance(self.source.images, np.ndarray)
+
+    @property
     def unreadable(self) -> list[int]:
         """The indices of the images that could not be read so far, and of those that are excluded."""
         with tf.init_scope():       # even while a function is traced
@@ -117,6 +122,10 @@ class ImageDataset:
     def unreadable_names(self) -> list[str]:
         """The names of the images in `unreadable`."""
         return [self.source.image_name(index) for index in self.unreadable]
+
+    def describe_unreadable(self) -> str:
+        """The names of the images in `unreadable`, and what is wrong with the first ones."""
+        return describe_unreadable(self.unreadable_names)
 
     def has_too_few_readable_images(self) -> bool:
         """Whether the images that could be read are too few for one batch; False for a stream."""
@@ -192,7 +201,7 @@ class ImageDataset:
                 raise
             raise ArgumentError("max_unreadable", self.max_unreadable,
                                 f"a higher limit, as too many images of {self.source.name} cannot be read: "
-                                f"{', '.join(self.unreadable_names)}") from error
+                                f"{self.describe_unreadable()}") from error
 
     def _read_source(self, order: np.ndarray) -> tf.data.Dataset:
         """A dataset of (index, repetition, path or pixels, label), sorted like `order`."""

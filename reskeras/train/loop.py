@@ -19,6 +19,7 @@ from .data import ImageDataset, one_hot_labels
 from .finite import FiniteCheck
 from .freezing import LayerFreezer, swap_values
 from .input_timer import InputTimer
+from .left_out import LeftOutImages
 from .losses import make_loss, make_metrics
 from .model import find_final_activation
 from .optimizers import get_averages, make_optimizer
@@ -48,6 +49,7 @@ class TrainingLoop:
                                   config.micro_batches)
         self.timer = InputTimer()
         self.finite_check = FiniteCheck(config.model, config.learning_rate, config.run)
+        self.left_out = LeftOutImages(config)
         self.trainer: Any = None
         self.epoch_steps = 0
         self._saved = saved
@@ -149,6 +151,7 @@ class TrainingLoop:
                 state.best = logs["val_accuracy"]
                 self._save_model(BEST_MODEL)
 
+        logs |= self.left_out.count(state)
         self.callbacks.on_epoch_end(state.epoch, logs)
         if config.verbose == 2:
             results = ", ".join(f"{name} {value:.4g}" for name, value in logs.items())
@@ -172,7 +175,7 @@ class TrainingLoop:
                 raise
             raise ArgumentError("batch_size", data.batch_size, f"a smaller one, because {data.source.name} "
                                 "has too few readable images for one batch; these cannot be read: "
-                                f"{', '.join(data.unreadable_names)}") from error
+                                f"{data.describe_unreadable()}") from error
         self.finite_check.check_epoch(self.trainer.metrics[0], self.state.epoch)
         self.finite_check.check_weights(self.state.epoch, self.state.step)
         self.state.logs = {name: float(value) for name, value in bridge.logs.items()}

@@ -23,6 +23,7 @@ from .saved_keys import from_saved_info, to_saved_info
 
 RUN_FILE, LOG_FILE, CHECKPOINT_FILE, EVENTS_FOLDER = "run.json", "log.csv", "checkpoint.npz", "events"
 BEST_MODEL, LAST_MODEL = "best.keras", "last.keras"
+LEFT_OUT_FILE = "left_out.json"
 
 _PLUGIN = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
 _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data=_PLUGIN, data_class=1)
@@ -102,6 +103,11 @@ class RunFolder:
             saved = {**to_saved_info(info), "versions": {"reskeras": __version__, **versions},
                      "resume": self.resume_command}
             write_text(self.path(RUN_FILE), to_json(saved))
+
+    def write_left_out(self, names: Mapping[str, list[str]]) -> None:
+        """Writes left_out.json: the names of images that cannot be read, and of files that are no images."""
+        if self.is_chief:
+            write_text(self.path(LEFT_OUT_FILE), to_json(names))
 
     def write_log(self, epochs: list[int], history: Mapping[str, list[Any]]) -> None:
         """Writes log.csv with all epochs, and the last epoch as TensorBoard events.

@@ -8,7 +8,7 @@ from typing import Any, Iterable
 import keras
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, make_printable
 from ..model_metadata import get_metadata
 from .arguments import FitArguments
 from .augment import Augmentation, parse_augmentation
@@ -94,7 +94,8 @@ def split_source(images: DataSource, fraction: float, seed: int) -> tuple[DataSo
     for c in np.unique(images.labels):
         indices = rng.permutation(np.flatnonzero(images.labels == c))
         if len(indices) < 2:
-            raise ArgumentError("validation_split", fraction, f"0, because class {c} of {images.name} has "
+            name = make_printable(repr(images.classes[c])) if images.classes else c
+            raise ArgumentError("validation_split", fraction, f"0, because class {name} of {images.name} has "
                                 "one image, which cannot be divided")
         is_chosen[indices[:min(max(round(len(indices) * fraction), 1), len(indices) - 1)]] = True
     return _select(images, ~is_chosen), _select(images, is_chosen)
