@@ -49,10 +49,10 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
 
     Args:
         model: a Keras model of one input (batch, height, width, channels) and one output.
-        path: its suffix decides: `.tflite`, `.onnx`, `.xml` (OpenVINO), `.keras`, none for a SavedModel
-            folder.
+        path: the file to write.  Its suffix chooses the format: `.tflite`, `.onnx`, `.xml` (OpenVINO),
+            `.keras`, or no suffix for a SavedModel folder.
         quantize: for TFLite: None (float32), "float16", "dynamic" (only the weights), "int8" (everything).
-        calibration_data: for int8 alone: at least 32 images, from which the ranges are chosen: an array of
+        calibration_data: only for int8: at least 32 images, from which the ranges are chosen: an array of
             floats as the model takes them or of uint8 pixels, a folder, a list of files, a tf.data set, or a
             pair (images, classes).  Pixels and files go through the model's own preprocessing.
         validation_data: images to compare on, given like `calibration_data`; default: the calibration
@@ -65,23 +65,23 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
             model's size: scale 1, zero point 0; a normalization by channel goes into the file.
         preprocessing: needed if the model has none: a checkpoint, its name, or a `Preprocessing`.
         labels: needed if the model has none: a label set, or the names of the classes.
-        calibration_method: the range of a tensor in an int8 file: "minmax" (all values that the calibration
-            has seen), "percentile" (99.99 % of them), or "mse" (the least mean squared error of rounding and
-            clipping together).
+        calibration_method: the range of a tensor in an int8 file: "minmax" (all values of the calibration),
+            "percentile" (99.99 % of those that are not zero), or "mse" (the least mean squared error of
+            rounding and clipping together).
         float_layers: names of layers that stay in floating point in an int8 file.
         optimize: whether to fold batch normalization; the file is compared with the original model.
         threads: the number of threads of each runtime when it is timed.
         thresholds: fields of `Threshold` with their values, "difference" (maximum relative difference) and
-            "agreement" (minimum share of images with an equal class); they replace the whole rule: a field
-            not given requires nothing.
+            "agreement" (minimum share of images with an equal class).  The default thresholds are then not
+            used: a field that you leave out is not checked.
         strict: whether a file that does not pass is an error; otherwise it is kept, with `passed: false` in
             its report.
-        verbose: whether to show progress bars while images are read and ranges are calibrated, or where to
-            show them, instead of on stderr.
-        c_array: whether to write `<path>.cc` too: the .tflite as a C array with its arena size, for
-            microcontrollers.
+        verbose: True shows progress bars on stderr while images are read and ranges are calibrated; a stream
+            shows them there.
+        c_array: whether to write `<path>.cc` too, for microcontrollers: the .tflite as a C array, with the
+            size of the working memory ("tensor arena") that it needs.
         signatures: the signatures of a SavedModel to write, by default all: "serving_default", which is
-            always written and compared, "serving_uint8", "serving_bytes".  "serving_default" alone answers
+            always written and compared, "serving_uint8", "serving_bytes".  Without the other two it answers
             scores without labels, for converters that read one function without strings (coremltools).
 
     Returns:
@@ -117,7 +117,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
                            verbose=verbose, signatures=signatures)
     plan = make_plan(path, file_format, prepared, options, calibration_data, validation_data)
 
-    # Write, measure and judge; the files get their names only after that.
+    # Write, measure and judge; only then the files are moved to their final paths.
     with atomic_write(path) as temporary_path:
         outside_ranges = _write(plan, temporary_path, optimize)
         with _name_rejected_file(temporary_path, path):
@@ -153,7 +153,10 @@ def _write(plan: ExportPlan, file: pathlib.Path, optimize: bool) -> float | None
 
 @contextlib.contextmanager
 def _name_rejected_file(temporary_path: pathlib.Path, path: pathlib.Path) -> Iterator[None]:
-    """Raises: ExportError with the name that the file should get, where its own runtime rejects it."""
+    """Makes an error about the temporary file name the final path.
+
+    Raises: ExportError if the runtime rejects the file.
+    """
     try:
         yield
     except ValueError as error:
@@ -218,7 +221,7 @@ def _first_batch(plan: ExportPlan) -> np.ndarray:
 
 
 def _judge(plan: ExportPlan, report: ExportReport, thresholds: Mapping[str, float] | None) -> ExportReport:
-    """Judges the report.  First relaxes the float32 thresholds if float32 itself is less exact."""
+    """Judges the report.  First widens the float32 limits if Keras in float32 differs much from float64."""
     if not thresholds:
         images = plan.images.images[:MAX_LOGIT_IMAGES]
         report = relax_float32_thresholds(report, lambda: plan.reference.measure_float32_error(images))
@@ -229,7 +232,7 @@ def _write_companions(plan: ExportPlan, file: pathlib.Path, report: ExportReport
                       runners: Mapping[str, BatchRunner], c_array: bool) -> ExportReport:
     """Writes what is kept beside the file: images with their outputs, its report, the C array.
 
-    Returns: the report with the hash of the images, by which `verify` knows those that belong to it.
+    Returns: the report, now with the hash of the file of images, so that `verify` can check that file.
     """
     reference = plan.reference
     reference_file = file.with_name(f"{file.name}.npz")
