@@ -41,8 +41,9 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
     Args:
         model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default
             weights), a `.keras` file, or a keras.Model of one input of images and one output.
-        path: its suffix decides: `.tflite`, `.onnx`, `.xml` (OpenVINO), `.keras`, none for a SavedModel
-            folder.  By default `saved_models/<name>.tflite`, or `saved_models/<name>.<quantize>.tflite`.
+        path: the file to write.  Its suffix chooses the format: `.tflite`, `.onnx`, `.xml` (OpenVINO),
+            `.keras`, or no suffix for a SavedModel folder.  By default `saved_models/<name>.tflite`, or
+            `saved_models/<name>.<quantize>.tflite`.
         quantize: for TFLite: None (float32), "float16" and "dynamic" (the weights), "int8" (everything).
         calibration_data: for int8: images from which the ranges of the tensors are taken, at least 32: an
             array of floats as the net takes them or of uint8 pixels, a folder, a list of files, a tf.data
@@ -58,22 +59,22 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         preprocessing: for a net that does not know it: a checkpoint, its name, or a `Preprocessing`.
         labels: for a net that does not know them: a label set, or the names of the classes.
         calibration_method: the range of a tensor in an int8 file: "minmax" (all values of the calibration),
-            "percentile" (99.99 % of them), or "mse" (the least mean squared error of rounding and clipping
-            together).
+            "percentile" (99.99 % of those that are not zero), or "mse" (the least mean squared error of
+            rounding and clipping together).
         float_layers: names of layers that stay in floating point in an int8 file.
         optimize: whether batch normalization is folded; the file is compared with the net as it was given.
         threads: number of threads of each runtime, in the timing.
         thresholds: fields of `Threshold` with their values, "difference" (maximum relative difference) and
-            "agreement" (minimum share of images with an equal class); they replace the whole rule: a field
-            not given requires nothing.
+            "agreement" (minimum share of images with an equal class).  The default thresholds are then not
+            used: a field that you leave out is not checked.
         strict: whether a file that does not pass is an error; otherwise it is kept, and its report says
             `passed: false`.
-        verbose: whether to show a progress bar while calibrating, or a text stream to show it on instead of
-            stderr.
-        c_array: whether to write `<path>.cc` too: the .tflite as a C array with the size of its arena, for
-            microcontrollers.
+        verbose: True shows a progress bar on stderr while ranges are calibrated; a text stream shows it
+            there.
+        c_array: whether to write `<path>.cc` too, for microcontrollers: the .tflite as a C array, with the
+            size of the working memory ("tensor arena") that it needs.
         signatures: the signatures of a SavedModel to write, by default all: "serving_default", which is
-            always written and compared, "serving_uint8", "serving_bytes".  "serving_default" alone answers
+            always written and compared, "serving_uint8", "serving_bytes".  Without the other two it answers
             scores without labels, for converters that read one function without strings (coremltools).
         debug_quantization: whether to print first what int8 does to each layer.
 
@@ -85,8 +86,7 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         ValueError: for a net without weights, or data that do not fit.
         RuntimeError: if the file does not pass.
         ImportError: if a package is missing.
-        OSError: if the file cannot be written.  What was at `path` is then still there, and nothing else
-            is.
+        OSError: if the file cannot be written.  An older file at `path` is then still there, and no new file.
 
     Example:
         >>> reskeras.export("cifar_resnet20.digits", "digits.tflite").passed
