@@ -56,14 +56,16 @@ def load_images(source: Any, preprocessing: Preprocessing | None, shape: tuple[i
     if is_folder := isinstance(source, (str, os.PathLike)):
         source = _find_image_files(pathlib.Path(source))
 
+    are_files = isinstance(source, (list, tuple)) and source and isinstance(source[0], (str, os.PathLike))
     if hasattr(source, "element_spec"):
         images, classes = _read_dataset(source, limit)
-    elif isinstance(source, (list, tuple)) and source and isinstance(source[0], (str, os.PathLike)):
+    elif are_files:
         images = _read_files(list(source), limit, _require_preprocessing(preprocessing), verbose, is_folder)
     else:
         images = _to_array(source)
 
-    if images.dtype == "uint8" and len(images):
+    are_pixels = images.dtype == "uint8"
+    if are_pixels and len(images):
         prepare = _require_preprocessing(preprocessing)
         images = np.concatenate([prepare(images[i:i + 32]) for i in range(0, len(images), 32)])
     images = np.asarray(images, "float32")
@@ -71,7 +73,9 @@ def load_images(source: Any, preprocessing: Preprocessing | None, shape: tuple[i
         raise ValueError(f"images of shape {images.shape}: expected (N, {', '.join(map(str, shape))})")
     if classes is not None:
         classes = _check_classes(classes, len(images))
-    _check_values(images, preprocessing)
+    _check_values(images)
+    if not (are_files or are_pixels):       # these have just been prepared, however dim or bright they are
+        _check_preparation(images, preprocessing)
     return ImageSet(images, classes)
 
 
@@ -202,7 +206,7 @@ def _read_dataset(dataset: Any, limit: int) -> tuple[np.ndarray, np.ndarray | No
     return np.concatenate(images)[:limit], np.concatenate(classes)[:limit] if classes else None
 
 
-def _check_values(images: np.ndarray, preprocessing: Preprocessing | None) -> None:
+def _check_values(images: np.ndarray) -> None:
     """Raises: ValueError for images that no model was trained on."""
     is_finite = np.isfinite(images)
     if not is_finite.all():
@@ -212,12 +216,18 @@ def _check_values(images: np.ndarray, preprocessing: Preprocessing | None) -> No
     if is_repeated or np.ptp(images, axis=(1, 2, 3)).max() == 0:
         raise ValueError("the images are constant: all of them are alike, or of one colour each")
 
+
+def _check_preparation(images: np.ndarray, preprocessing: Preprocessing | None) -> None:
+    """Raises: ValueError for floats that are not what the preprocessing makes of pixels."""
     first, last = float(images.min()), float(images.max())
     if preprocessing is None:
-        if first >= 0 and 64 < last <= 255:
+        _, height, width, channels = images.shape
+        # of other numbers of channels there is no `Preprocessing` that says so
+        if first >= 0 and 64 < last <= 255 and channels in (1, 3):
+            scaling = "" if channels == 3 else ", mean=(0.0,), std=(1.0,)"
             raise ValueError(f"the images reach from {first:g} to {last:g}, like pixels before any "
-                             "preprocessing; if the model takes those, say so: give "
-                             "Preprocessing((height, width), 'raw') as `preprocessing`")
+                             "preprocessing; if the model takes those, say so: give reskeras.Preprocessing"
+                             f"(({height}, {width}), 'raw'{scaling}, crop_pct=1.0) as `preprocessing`")
         return
 
     scale, offset = map(np.array, preprocessing.scale_and_offset)

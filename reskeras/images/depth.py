@@ -33,5 +33,6 @@ def choose_bits(largest: int) -> int:
 @functools.cache
 def _announce(bits: int) -> None:
     warnings.warn(f"images of 16 bits whose largest value is below {2 ** bits:,} are taken for {bits} bits: "
-                  f"0 ... {2 ** bits - 1:,} becomes 0 ... 255; Preprocessing(..., bits=16) reads all images "
-                  "as 16 bits, and bits=12 as 12", stacklevel=2)
+                  f"0 ... {2 ** bits - 1:,} becomes 0 ... 255; "
+                  "dataclasses.replace(reskeras.get_preprocessing(model), bits=16) as `preprocessing` reads "
+                  "all images as 16 bits, and bits=12 as 12", stacklevel=2)

@@ -58,7 +58,7 @@ def test_at_most_so_many_evenly(folder):
     (FLOATS * 0.1, PREPARE, "have not been through it"),
     (PIXELS / np.float32(255), Preprocessing(SHAPE[:2], "raw"), "have not been through it"),
     (PIXELS / np.float32(255), Preprocessing(SHAPE[:2], "tf"), "have not been through it"),
-    (PIXELS.astype("float32"), None, "give Preprocessing.* as `preprocessing`"),
+    (PIXELS.astype("float32"), None, "give reskeras.Preprocessing.* as `preprocessing`"),
     (PIXELS, None, "does not say how they are prepared"),
     (np.where(PIXELS == 7, np.nan, FLOATS), PREPARE, "of 40 images hold numbers that are not finite"),
     (np.where(PIXELS == 7, np.inf, FLOATS), None, "not finite"),
