@@ -243,8 +243,8 @@ def CifarResNet1001(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet1001', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet1001', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet1001', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet110(
@@ -253,8 +253,8 @@ def CifarResNet110(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet110', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet110', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet110', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet110B(
@@ -263,8 +263,8 @@ def CifarResNet110B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet110b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet110b', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet110b', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet1202(
@@ -273,8 +273,8 @@ def CifarResNet1202(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet1202', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet1202', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet1202', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet1202B(
@@ -283,8 +283,8 @@ def CifarResNet1202B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet1202b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet1202b', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased,
-    CIFAR, arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet1202b', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet164(
@@ -293,8 +293,8 @@ def CifarResNet164(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet164', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet164', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet164', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet20(
@@ -303,8 +303,8 @@ def CifarResNet20(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet20', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet20', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet20', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet20B(
@@ -313,8 +313,8 @@ def CifarResNet20B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet20b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet20b', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet20b', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet272(
@@ -323,8 +323,8 @@ def CifarResNet272(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet272', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet272', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet272', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet32(
@@ -333,8 +333,8 @@ def CifarResNet32(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet32', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet32', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet32', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet32B(
@@ -343,8 +343,8 @@ def CifarResNet32B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet32b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet32b', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet32b', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet44(
@@ -353,8 +353,8 @@ def CifarResNet44(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet44', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet44', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet44', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet44B(
@@ -363,8 +363,8 @@ def CifarResNet44B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet44b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet44b', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet44b', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet542(
@@ -373,8 +373,8 @@ def CifarResNet542(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet542', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet542', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet542', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet56(
@@ -383,8 +383,8 @@ def CifarResNet56(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet56', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet56', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet56', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarResNet56B(
@@ -393,8 +393,8 @@ def CifarResNet56B(
     include_preprocessing: bool = False, name: str | None = 'cifar_resnet56b', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'cifar_resnet56b', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'cifar_resnet56b', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def CifarWideResNet16_10(
@@ -990,8 +990,8 @@ def ResNet101(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet101', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet101', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet101C(
@@ -1000,8 +1000,8 @@ def ResNet101C(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101c', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet101c', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet101c', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet101D(
@@ -1010,8 +1010,8 @@ def ResNet101D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet101d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet101d', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet101S(
@@ -1020,8 +1020,8 @@ def ResNet101S(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101s', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet101s', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet101s', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet101V1(
@@ -1030,8 +1030,8 @@ def ResNet101V1(
     include_preprocessing: bool = False, name: str | None = 'resnet101v1', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet101v1', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet101v1', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet101V1_5(
@@ -1040,8 +1040,8 @@ def ResNet101V1_5(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet101v1_5', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet101v1_5', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet101v1_5', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet101V2(
@@ -1068,8 +1068,8 @@ def ResNet10T(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet10t', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet10t', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet10t', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet14T(
@@ -1078,8 +1078,8 @@ def ResNet14T(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet14t', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet14t', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet14t', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152(
@@ -1088,8 +1088,8 @@ def ResNet152(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet152', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet152', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152C(
@@ -1098,8 +1098,8 @@ def ResNet152C(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152c', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet152c', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet152c', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152D(
@@ -1108,8 +1108,8 @@ def ResNet152D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet152d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet152d', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152S(
@@ -1118,8 +1118,8 @@ def ResNet152S(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152s', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet152s', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet152s', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152V1(
@@ -1128,8 +1128,8 @@ def ResNet152V1(
     include_preprocessing: bool = False, name: str | None = 'resnet152v1', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet152v1', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet152v1', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152V1_5(
@@ -1138,8 +1138,8 @@ def ResNet152V1_5(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet152v1_5', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet152v1_5', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet152v1_5', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet152V2(
@@ -1157,8 +1157,8 @@ def ResNet18(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet18', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet18', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet18', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet18D(
@@ -1167,8 +1167,8 @@ def ResNet18D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet18d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet18d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet18d', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet18OptionA(
@@ -1177,8 +1177,8 @@ def ResNet18OptionA(
     include_preprocessing: bool = False, name: str | None = 'resnet18_option_a', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet18_option_a', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased,
-    CIFAR, arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet18_option_a', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet18OptionC(
@@ -1187,8 +1187,8 @@ def ResNet18OptionC(
     include_preprocessing: bool = False, name: str | None = 'resnet18_option_c', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet18_option_c', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased,
-    CIFAR, arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet18_option_c', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet200(
@@ -1197,8 +1197,8 @@ def ResNet200(
     include_preprocessing: bool = False, name: str | None = 'resnet200', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet200', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet200', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet200D(
@@ -1207,8 +1207,8 @@ def ResNet200D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet200d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet200d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet200d', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet26(
@@ -1217,8 +1217,8 @@ def ResNet26(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet26', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet26', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet26', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet26D(
@@ -1227,8 +1227,8 @@ def ResNet26D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet26d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet26d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet26d', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet26T(
@@ -1237,8 +1237,8 @@ def ResNet26T(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet26t', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet26t', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet26t', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet34(
@@ -1247,8 +1247,8 @@ def ResNet34(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet34', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet34', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet34', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet34D(
@@ -1257,8 +1257,8 @@ def ResNet34D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet34d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet34d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet34d', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet34OptionA(
@@ -1267,8 +1267,8 @@ def ResNet34OptionA(
     include_preprocessing: bool = False, name: str | None = 'resnet34_option_a', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet34_option_a', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased,
-    CIFAR, arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet34_option_a', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet34OptionC(
@@ -1277,8 +1277,8 @@ def ResNet34OptionC(
     include_preprocessing: bool = False, name: str | None = 'resnet34_option_c', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet34_option_c', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased,
-    CIFAR, arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet34_option_c', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50(
@@ -1287,8 +1287,8 @@ def ResNet50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet50', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet50', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50C(
@@ -1297,8 +1297,8 @@ def ResNet50C(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50c', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet50c', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet50c', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50D(
@@ -1307,8 +1307,8 @@ def ResNet50D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet50d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet50d', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50GN(
@@ -1317,8 +1317,8 @@ def ResNet50GN(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50_gn', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet50_gn', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet50_gn', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50S(
@@ -1327,8 +1327,8 @@ def ResNet50S(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50s', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet50s', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet50s', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50T(
@@ -1337,8 +1337,8 @@ def ResNet50T(
     include_preprocessing: bool = False, name: str | None = 'resnet50t', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet50t', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet50t', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T;
+    anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50V1(
@@ -1347,8 +1347,8 @@ def ResNet50V1(
     include_preprocessing: bool = False, name: str | None = 'resnet50v1', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet50v1', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet50v1', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50V1_5(
@@ -1357,8 +1357,8 @@ def ResNet50V1_5(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnet50v1_5', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnet50v1_5', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnet50v1_5', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50V2(
@@ -1376,8 +1376,8 @@ def ResNetAA101D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetaa101d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnetaa101d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnetaa101d', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetAA34D(
@@ -1386,8 +1386,8 @@ def ResNetAA34D(
     include_preprocessing: bool = False, name: str | None = 'resnetaa34d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnetaa34d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnetaa34d', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetAA50(
@@ -1396,8 +1396,8 @@ def ResNetAA50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetaa50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnetaa50', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnetaa50', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetAA50D(
@@ -1406,8 +1406,8 @@ def ResNetAA50D(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetaa50d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnetaa50d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnetaa50d', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetBlur101D(
@@ -1416,8 +1416,8 @@ def ResNetBlur101D(
     include_preprocessing: bool = False, name: str | None = 'resnetblur101d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnetblur101d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnetblur101d', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetBlur18(
@@ -1426,8 +1426,8 @@ def ResNetBlur18(
     include_preprocessing: bool = False, name: str | None = 'resnetblur18', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnetblur18', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnetblur18', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetBlur50(
@@ -1436,8 +1436,8 @@ def ResNetBlur50(
     classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
     name: str | None = 'resnetblur50', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnetblur50', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnetblur50', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetBlur50D(
@@ -1446,8 +1446,8 @@ def ResNetBlur50D(
     include_preprocessing: bool = False, name: str | None = 'resnetblur50d', dtype: _DType = None,
     **overrides: Any
 ) -> keras.Model:
-    """Builds the net 'resnetblur50d', of the family ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR,
-    arXiv:1512.03385, arXiv:1812.01187."""
+    """Builds the net 'resnetblur50d', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNetRS101(

@@ -72,8 +72,8 @@ def _wide_resnet(depth: int, k: int) -> Spec:
 
 FAMILIES = {
     "plain": "Plain nets, [1512.03385](https://arxiv.org/abs/1512.03385)",
-    "resnet": "ResNet v1, v1.5, A/B/C, -C/D/S/T, anti-aliased, CIFAR, [1512.03385](https://arxiv.org/abs/1512.03385), "
-              "[1812.01187](https://arxiv.org/abs/1812.01187)",
+    "resnet": "ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S, -T; anti-aliased; CIFAR), "
+              "[1512.03385](https://arxiv.org/abs/1512.03385), [1812.01187](https://arxiv.org/abs/1812.01187)",
     "resnetv2": "ResNet v2 (pre-activation), [1603.05027](https://arxiv.org/abs/1603.05027)",
     "bit": "Big Transfer, [1912.11370](https://arxiv.org/abs/1912.11370)",
     "wrn": "Wide ResNet, [1605.07146](https://arxiv.org/abs/1605.07146)",
