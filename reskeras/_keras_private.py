@@ -81,8 +81,10 @@ def get_lambda_output_shape(layer: Any) -> Any:
 
 
 @contextlib.contextmanager
-def build_without_values() -> Iterator[None]:
+def build_without_values() -> Iterator[list[Any]]:
     """Inside the block new variables have shapes and no values, so that a net of any size takes no memory.
+
+    After the block the list that it gives has the new variables, even if the block failed.
 
     Keras lists such variables, and would give them values at the end of the next `StatelessScope` of anyone.
     They are taken off this list, which is private.
@@ -92,10 +94,12 @@ def build_without_values() -> Iterator[None]:
     get_state = _get(module, "get_global_attribute", "keras", purpose)
     set_state = _get(module, "set_global_attribute", "keras", purpose)
     before = list(get_state("uninitialized_variables", None) or ())
+    made: list[Any] = []
     try:
         with keras.StatelessScope(initialize_variables=False):
-            yield
+            yield made
     finally:
+        made += (get_state("uninitialized_variables", None) or [])[len(before):]
         set_state("uninitialized_variables", before)
 
 

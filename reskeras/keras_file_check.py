@@ -24,7 +24,8 @@ from .weights.hdf5 import open_hdf5
 _CONFIG, _WEIGHTS, _NPZ_WEIGHTS = "config.json", "model.weights.h5", "model.weights.npz"
 # The name of a file in the archive that would be unpacked outside of the folder of the others
 _OUTSIDE_NAME = re.compile(r"[/\\].*|[A-Za-z]:.*|(.*[/\\])?\.\.([/\\].*)?", re.DOTALL)
-_MAX_CONFIG = 2 ** 26                           # bytes; the largest net of the table has 2 MB
+# Bytes; the largest net of the table has 2 MB.  As Python's objects they take thirty times as much
+_MAX_CONFIG = 2 ** 24
 # Unpacked, a file may have _MIN_LIMIT bytes, or _MAX_INFLATION times its own bytes if that is more.  Keras
 # compresses nothing, but a file may have been compressed later.
 _MIN_LIMIT, _MAX_INFLATION = 2 ** 28, 8
@@ -93,11 +94,20 @@ def _count_saved_numbers(archive: zipfile.ZipFile, path: str) -> int:
 
 def _count_numbers(config: dict[str, Any], custom_objects: Mapping[str, Any]) -> int:
     """How many numbers the variables of a model have, without those of its optimizer and metrics."""
-    with high_recursion_limit(), build_without_values():
-        model = keras.saving.deserialize_keras_object({**config, "compile_config": None}, custom_objects)
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"it describes a {type(model).__name__}, which is not a model")
-    return sum(math.prod(variable.shape) for variable in model.variables)
+    may_need_values = _has_foreign_classes(config)      # Keras changes the config
+    model = None
+    try:
+        with high_recursion_limit(), build_without_values() as variables:
+            model = keras.saving.deserialize_keras_object({**config, "compile_config": None}, custom_objects)
+    except Exception as error:
+        if not may_need_values:
+            raise _find_reason(error) from None
+        # a class of the user's cannot be built without values: Keras itself comes at least as far
+    else:
+        if not isinstance(model, keras.Model):
+            raise ValueError(f"it describes a {type(model).__name__}, which is not a model")
+        variables = model.variables
+    return sum(math.prod(variable.shape) for variable in variables)
 
 
 def _find_reason(error: BaseException) -> BaseException:

@@ -15,7 +15,8 @@ import zlib
 from typing import IO, Any, Iterator
 
 import h5py
-from h5py import h5a, h5d, h5l, h5o, h5t, h5z
+import numpy as np
+from h5py import h5a, h5d, h5i, h5l, h5o, h5p, h5t, h5z
 
 from ..errors import name_damaged_file
 from ..file_reading import Path, open_regular_file
@@ -25,7 +26,8 @@ _FILTERS = (h5z.FILTER_SHUFFLE, h5z.FILTER_DEFLATE, h5z.FILTER_FLETCHER32)
 # A chunk has at most so many bytes, or as many as its data set if that is larger
 _MIN_CHUNK_LIMIT = 2 ** 24
 _MAX_CHUNKS = 2 ** 16           # of a data set
-_MAX_TEXT = 2 ** 29             # bytes of all texts of an attribute
+_MAX_TEXT = 2 ** 29             # bytes of all texts of an attribute, and of all attributes together
+_MAX_PATH = 2000                # letters; long names of nested groups would take much more than the file
 _MAX_OBJECTS = 2 ** 17          # of a file: ten times what a net of a thousand layers and its optimizer have
 
 
@@ -71,8 +73,12 @@ def _check_objects(file: h5py.File, texts: _TextLimit) -> None:
     while waiting:
         path, group = waiting.pop()
         _check_attributes(path or "/", group, texts)
+        if _has_filters(group):     # the names could be larger than the file
+            raise ValueError(f"{path or '/'} is a group with compressed names")
         for link in group:
             name = f"{path}/{link.decode('utf-8', 'replace')}"
+            if len(name) > _MAX_PATH:
+                raise ValueError(f"{name[:100]}... has more than {_MAX_PATH:,} letters")
             if group.links.get_info(link).type != h5l.TYPE_HARD:
                 raise ValueError(f"{name} is a link to another file or object")
             info = h5o.get_info(group, link)
@@ -88,6 +94,12 @@ def _check_objects(file: h5py.File, texts: _TextLimit) -> None:
                 _check_dataset(name, h5o.open(group, link), texts)
             else:
                 raise ValueError(f"{name} is neither a group nor a data set")
+
+
+def _has_filters(group: Any) -> bool:
+    plan = group.get_create_plist()
+    h5i.inc_ref(plan)           # both objects close it
+    return bool(h5p.PropDCID(plan.id).get_nfilters())       # only this class of h5py's has the method
 
 
 def _check_dataset(name: str, dataset: Any, texts: _TextLimit) -> None:
@@ -118,9 +130,16 @@ def _check_attributes(name: str, item: Any, texts: _TextLimit) -> None:
         attribute = h5a.open(item, key)
         hdf5_type = attribute.get_type()
         if isinstance(hdf5_type, h5t.TypeStringID):
-            if hdf5_type.is_variable_str() and not texts.has_room_for(math.prod(attribute.shape or ())):
+            if not hdf5_type.is_variable_str():
+                if attribute.shape and hdf5_type.get_size() > _MAX_PATH:    # a list of names
+                    raise ValueError(f"{name} lists names of more than {_MAX_PATH:,} letters")
+                continue
+            if attribute.shape is None:
+                continue
+            if not texts.has_room_for(math.prod(attribute.shape)):
                 raise ValueError(f"the texts of the attribute {key.decode('utf-8', 'replace')} of {name} "
                                  f"can have more than {_MAX_TEXT:,} bytes")
+            texts.add(attribute)
         elif not _is_number(hdf5_type):
             raise ValueError(f"the attribute {key.decode('utf-8', 'replace')} of {name} is neither numbers "
                              "nor texts")
@@ -137,10 +156,25 @@ class _TextLimit:
     def __init__(self, stream: IO[bytes]):
         self._stream = stream
         self._file_size = stream.seek(0, io.SEEK_END)
+        self._total = 0
 
     def has_room_for(self, count: int) -> bool:
         """Whether `count` texts have at most _MAX_TEXT bytes, if each has the size of the largest heap."""
         return count * self._file_size <= _MAX_TEXT or count * self._largest_heap <= _MAX_TEXT
+
+    def add(self, attribute: Any) -> None:
+        """Reads the texts of an attribute.
+
+        Raises:
+            ValueError: if one of a list is too long for a name, or those of all attributes are too large.
+        """
+        values = np.empty(attribute.shape, attribute.dtype)
+        attribute.read(values)
+        if attribute.shape and any(len(text) > _MAX_PATH for text in values.flat):
+            raise ValueError(f"it lists names of more than {_MAX_PATH:,} letters")
+        self._total += sum(map(len, values.flat))
+        if self._total > _MAX_TEXT:
+            raise ValueError(f"the texts of its attributes have more than {_MAX_TEXT:,} bytes")
 
     @functools.cached_property
     def _largest_heap(self) -> int:
