@@ -72,7 +72,8 @@ def test_files_of_two_exports_are_refused(exports, tmp_path, capsys, file, other
     copy(exports / "a", tmp_path, file, [suffix for suffix in SUFFIXES if suffix not in others])
     copy(exports / "b", tmp_path, file, others)
     found = verify_file(tmp_path / file)
-    assert not found.passed and "sha256 is different; if an export was killed, export again" in found.faults[0]
+    assert not found.passed
+    assert "sha256 is different; if an export was killed, export again" in found.faults[0]
     code, out, _ = run_command(capsys, "verify", tmp_path / file)
     assert code == 1 and "FAILED" in out
 
