@@ -70,8 +70,9 @@ def _describe(parser: CommandParser, error: Exception) -> str:
 
 def _run(parser: CommandParser, options: dict[str, Any], switches: dict[str, Any]) -> int:
     """Makes the library call of a command and prints its result.  Returns: the exit code."""
-    with show_own_warnings(parser.prog), quiet_tensorflow() if parser.is_quiet else contextlib.nullcontext():
+    with quiet_tensorflow():        # it also logs when it is imported
         module = importlib.import_module(f".commands.{parser.module}", __package__)
+    with show_own_warnings(parser.prog), quiet_tensorflow() if parser.is_quiet else contextlib.nullcontext():
         result = getattr(module, parser.function)(**options)
     exit_code: int = module.print_result(result, **switches)
     return exit_code

@@ -29,17 +29,18 @@ class Comparison:
 
 
 def compare(models: Iterable[str] = (), *, family: str | None = None, labels: str = IMAGENET,
-            latency: bool = False,
+            literature: bool = False, latency: bool = False,
             output: str | os.PathLike[str] | None = None) -> Comparison:
     """Compares nets: published accuracy against multiply-accumulates, parameters and, if wanted, time.
 
-    Each net is compared with its default checkpoint, unless its name contains another tag.  On ImageNet-1k, a
-    few nets of other families are added, with the numbers of their papers.
+    Each net is compared with its default checkpoint, unless its name contains another tag.
 
     Args:
         models: names of nets, with a checkpoint's tag ("resnet50d.ra2_in1k") or without.
         family: one family, or "all": adds every net of the family with a published accuracy.
         labels: the label set of the validation images, such as "cifar10".
+        literature: whether a few nets of other families are added, with the numbers of their papers; they
+            were validated on ImageNet-1k.
         latency: whether to time one image here, with random weights.
         output: an .html page (chart and table) or a .png chart to write.
 
@@ -47,7 +48,8 @@ def compare(models: Iterable[str] = (), *, family: str | None = None, labels: st
         A `Comparison` with the points, one for each net.
 
     Raises:
-        ArgumentError: for an unknown family, nothing to compare, or an unsupported suffix of `output`.
+        ArgumentError: for an unknown family, nothing to compare, `literature` with other labels, or an
+            unsupported suffix of `output`.
         ValueError: for an unknown name, or a net without a published accuracy.
         ImportError: if a chart is wanted and matplotlib is not installed.
         OSError: if the file cannot be written.
@@ -59,7 +61,7 @@ def compare(models: Iterable[str] = (), *, family: str | None = None, labels: st
     suffix = pathlib.Path(output).suffix if output else ""
     if output and suffix not in (".html", ".png"):
         raise ArgumentError("output", os.fspath(output), "the name of an .html or a .png file")
-    points = find_points(list(models), family, labels, latency)
+    points = find_points(list(models), family, labels, literature, latency)
     if not output:
         return Comparison(points)
 
@@ -109,14 +111,16 @@ def _format_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _write_page(points: Sequence[Point], drawing: Figure, output: str | os.PathLike[str]) -> pathlib.Path:
     from . import html
     header, rows = make_rows(points)
-    introduction = (f"{sum(p.family != LITERATURE for p in points)} nets with published accuracies, "
-                    f"{sum(p.family == LITERATURE for p in points)} from the literature.")
+    others = sum(p.family == LITERATURE for p in points)
+    introduction = (f"{len(points) - others} nets with published accuracies"
+                    + (f", {others} from the literature." if others else "."))
     if any(p.latency_ms for p in points):
         introduction += (" Latency: one image, the median of single calls with random weights on this "
                          f"machine ({os.cpu_count()} cores).")
     caption = ("Top-1 accuracy as published, each at its own image size; the line is the Pareto front; the "
                "area of a point in "
-               "the first chart is larger for more parameters. Hollow points: other families, from papers.")
+               "the first chart is larger for more parameters."
+               + (" Hollow points: other families, from papers." if others else ""))
     titles = {f"point{i}": f"{p.name} {p.tag}: {p.top1:.2f} % at {p.size} pixels, {p.params / 1e6:.2f} M "
                            f"parameters, "
               f"{p.macs / 1e9:.3f} G MACs" for i, p in enumerate(points)}

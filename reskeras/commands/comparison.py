@@ -35,11 +35,15 @@ class Point:
     best: tuple[str, ...] = ()  # the costs on whose Pareto front it is
 
 
-def find_points(models: Iterable[str], family: str | None, labels: str, latency: bool) -> list[Point]:
-    """The nets that have a published accuracy, then the literature's, each with its cost.
+def find_points(models: Iterable[str], family: str | None, labels: str, literature: bool,
+                latency: bool) -> list[Point]:
+    """The nets that have a published accuracy, then the literature's if wanted, each with its cost.
 
     The arguments are those of `reskeras.compare`.
     """
+    if literature and labels != IMAGENET:
+        raise ArgumentError("literature", literature, f"False with the labels {labels}, because the nets of "
+                            f"the literature were validated on {IMAGENET}")
     checkpoints = [_find_measured_checkpoint(name, labels) for name in models]
     if family:
         checkpoints += _find_family_checkpoints(family, labels)
@@ -51,7 +55,7 @@ def find_points(models: Iterable[str], family: str | None, labels: str, latency:
     points = [_make_point(checkpoint) for checkpoint in dict.fromkeys(checkpoints)]
     if latency:
         points = [replace(point, latency_ms=time_one_image(point)) for point in points]
-    if labels == IMAGENET:
+    if literature:
         points += [Point(net.name, LITERATURE, "", net.size, "in1k", net.top1, net.params, net.macs,
                          net.source)
                    for net in PUBLISHED_NETS]

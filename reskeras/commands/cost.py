@@ -65,9 +65,8 @@ def _format_cost(cost: Cost, per_layer: bool = False) -> str:
              f"memory        {format_bytes(cost.peak_bytes)} of activations at once in inference, "
              f"{format_bytes(cost.total_bytes)} kept in training, at batch size {cost.batch_size}"]
     if last:
-        lines.append(f"sees          {format_receptive_field(last)} pixels, one cell every "
-                     f"{format_size(last.stride)}, "
-                     f"in {last.name}")
+        lines.append(f"sees          a receptive field of {format_receptive_field(last)} pixels, a stride of "
+                     f"{format_size(last.stride)}, in {last.name}")
     if cost.uncounted:
         lines.append(f"not counted   MACs of {', '.join(cost.uncounted)}")
     if any(stage.receptive_field and stage.has_global_context for stage in cost.stages):

@@ -1,8 +1,11 @@
 """`list`: the nets, with their parameters and multiply-accumulates."""
 from __future__ import annotations
 
+from typing import Any
+
 from .. import catalog
 from ..errors import ArgumentError
+from ..json_writer import to_json
 from ..terminal import print_text
 from ..variants import VARIANTS
 from .catalog_tables import format_families, format_variants
@@ -21,9 +24,12 @@ def list_variants(pattern: str | None = None) -> list[str]:
     return names
 
 
-def print_result(names: list[str], markdown: bool = False, families: bool = False) -> int:
-    """Prints a line for each net, or one of the tables of the documentation.  Returns: the exit code."""
-    if families:
+def print_result(names: list[str], markdown: bool = False, families: bool = False,
+                 json: bool = False) -> int:
+    """Prints a line for each net, JSON, or a table of the documentation.  Returns: the exit code."""
+    if json:
+        print_text(to_json([_describe(name) for name in names]))
+    elif families:
         print_text(format_families(names))
     elif markdown:
         print_text(format_variants(names))
@@ -33,3 +39,10 @@ def print_result(names: list[str], markdown: bool = False, families: bool = Fals
             print_text(f"{name:28} {cost.params / 1e6:8.2f} M parameters {cost.macs / 1e9:8.3f} G MACs   "
                        f"{VARIANTS[name].family}")
     return 0
+
+
+def _describe(name: str) -> dict[str, Any]:
+    """What the table says of a net."""
+    variant, cost = VARIANTS[name], catalog.read_costs()[name]
+    return {"name": name, "builder": variant.builder, "family": variant.family,
+            "parameters": cost.params, "macs": cost.macs, "input_size": variant.spec.input_size}

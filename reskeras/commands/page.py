@@ -102,8 +102,8 @@ def build_page(model: keras.Model, size: Size | None = None) -> html.Html:
 def _summary(before: Cost, after: Cost) -> html.Html:
     """The figures on top of the page."""
     last = before.last_map
-    view = [(format_receptive_field(last), "pixels seen by a cell"),
-            (format_size(last.stride), "pixels from cell to cell")] if last else []
+    view = [(format_receptive_field(last), "receptive field (pixels)"),
+            (format_size(last.stride), "stride (pixels)")] if last else []
     return html.tiles(
         (f"{before.params / 1e6:.2f} M", "parameters"), (f"{before.macs / 1e9:.3f} G", "MACs"),
         (f"{before.activations / 1e6:.2f} M", "activations"), *view,

@@ -7,6 +7,7 @@ from typing import Callable
 from .. import __version__
 from ..train.training import training_fields
 from .command_parser import CommandParser
+from .completion import SHELLS, PrintCompletion
 from .option_values import parse_int, parse_names, parse_number, parse_value
 from .shared_options import (SOURCES, add_classifier, add_label_offset, add_metadata, add_overrides, add_size,
                              add_trust, to_option)
@@ -18,6 +19,9 @@ def make_parser() -> CommandParser:
     """Makes the parser of all commands."""
     top = CommandParser(prog="reskeras", description="The whole residual-network family for Keras 3.")
     top.add_argument("--version", action="version", version=f"reskeras {__version__}")
+    top.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS,
+                     default=argparse.SUPPRESS, metavar="SHELL",
+                     help=f"print the script with which a shell ({', '.join(SHELLS)}) completes commands")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
     def add(name: str, text: str, function: str = "", is_quiet: bool = False) -> CommandParser:
@@ -34,6 +38,7 @@ def _add_catalog(add: Commands) -> None:
     sub.add_argument("pattern", nargs="?", help='a shell pattern, such as "resnest*"')
     sub.add_switch("--markdown", "the table of docs/nets.md")
     sub.add_switch("--families", "a line for each family: the table of the README")
+    sub.add_switch("--json", "print JSON")
 
     sub = add("show", "show what a net is made of, or how two nets differ")
     sub.add_argument("name", metavar="NAME")
@@ -48,6 +53,8 @@ def _add_analysis(add: Commands) -> None:
     sub.add_argument("--family", metavar="FAMILY|all", help="every net of it that has a published accuracy")
     sub.add_argument("--labels", default="imagenet-1k",
                      help="the label set of the validation images (default: %(default)s)")
+    sub.add_argument("--literature", action="store_true",
+                     help="add a few nets of other families, with the numbers of their papers (imagenet-1k)")
     sub.add_argument("--latency", action="store_true", help="time one image on this machine")
     sub.add_argument("-o", "--output", metavar="FILE.html|FILE.png",
                      help="write chart and table, or the chart alone")
@@ -75,7 +82,7 @@ def _add_analysis(add: Commands) -> None:
 
 
 def _add_demo(add: Commands) -> None:
-    sub = add("demo", "train, optimize, export and use a net on real images, in two minutes")
+    sub = add("demo", "train, optimize, export and use a net on real images, in two minutes", is_quiet=True)
     sub.add_argument("--fast", action="store_true",
                      help="seconds instead of minutes: a smaller net, few epochs")
     sub.add_argument("--output", default="saved_models/demo", metavar="FOLDER",
@@ -89,7 +96,7 @@ def _add_demo(add: Commands) -> None:
 
 def _add_use(add: Commands) -> None:
     sub = add("predict", "classify images", "predict_existing", is_quiet=True)
-    sub.add_argument("images", nargs="+", metavar="IMAGE")
+    sub.add_argument("images", nargs="+", metavar="IMAGE|FOLDER")
     add_classifier(sub, top=5)
     add_trust(sub)
     sub.add_switch("--json", "print JSON")
@@ -173,7 +180,8 @@ def _add_files(add: Commands) -> None:
     sub.add_argument("--no-strict", dest="strict", action="store_false",
                      help="keep a file that does not pass; its report says passed: false")
 
-    sub = add("verify", "check exported files on this machine, with their own runtime alone", "verify_all")
+    sub = add("verify", "check exported files on this machine, with their own runtime alone", "verify_all",
+              is_quiet=True)
     sub.add_argument("files", nargs="+", metavar="FILE")
     sub.add_argument("--sha256", metavar="HASH", help="the hash that the file must have, as in its report")
     add_trust(sub)

@@ -26,7 +26,8 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
             weights), an exported file (`.keras`, `.tflite`, `.onnx`, `.xml`), a SavedModel folder, or a
             keras.Model.
         images: the path of a JPEG, PNG, GIF or TIFF (first frame), BMP or WebP file, or of a HEIC file with
-            pillow-heif, or several.  Transparency is ignored, and the orientation in EXIF data is applied.
+            pillow-heif, or several; of a folder all images in it are classified.  Transparency is ignored,
+            and the orientation in EXIF data is applied.
         top: how many classes to return for each image.
         preprocessing: for a net that does not know it: a checkpoint, its name, a `Preprocessing`, or a model
             that knows it.
@@ -50,7 +51,7 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
         '3'
     """
     top = check_whole_number("top", top)
-    paths = [images] if isinstance(images, (str, os.PathLike)) else list(images)
+    paths = _list_image_paths([images] if isinstance(images, (str, os.PathLike)) else images)
     check_trained_model(model)
 
     import numpy as np
@@ -77,6 +78,15 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
         predictions = [{"label": classes[i][1], "id": classes[i][0], "score": float(scores[i])} for i in best]
         results.append({"image": os.fspath(path), "predictions": predictions})
     return results
+
+
+def _list_image_paths(paths: Iterable[Path]) -> list[Path]:
+    """The paths, but for each folder the images in it, at any depth and sorted, if there are any."""
+    from ..images.image_files import find_image_files
+    found: list[Path] = []
+    for path in paths:
+        found += os.path.isdir(path) and find_image_files(path).images or [path]
+    return found
 
 
 def predict_existing(images: list[str], **options: Any) -> Results:

@@ -9,6 +9,8 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
+import tensorflow as tf
+
 from ..build import load
 from ..errors import describe_error, list_names
 from ..file_reading import read_text
@@ -19,6 +21,7 @@ from ..train.left_out import read_left_out
 from ..train.run_folder import BEST_MODEL, LAST_MODEL, LOG_FILE, read_run_info
 from . import html
 from .error_sections import make_validation_sections
+from .quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -70,6 +73,8 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
     if resume is None and output is None:
         name = pathlib.Path(str(model)).name.removesuffix(".keras")
         output = os.path.join("runs", f"{name}.{recipe.replace('/', '-')}".lower())
+    with quiet_tensorflow():        # it logs what it finds of GPUs; this is the first that asks for them
+        tf.config.list_physical_devices()
     history = fit(model, data, recipe, output=output, resume=resume, **options).history
 
     if not options.get("verbose", 1):

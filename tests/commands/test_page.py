@@ -129,7 +129,7 @@ def test_cost_command(tmp_path, capsys):
     assert cli.main(["cost", "resnet50v1_5", "--per-layer"]) == 0
     out = capsys.readouterr().out
     assert "4,089,184,256 MACs, 8,178,368,512 FLOPs" in out
-    assert "427 pixels, one cell every 32, in conv5_block3_out" in out
+    assert "a receptive field of 427 pixels, a stride of 32, in conv5_block3_out" in out
     assert re.search(r"^conv3_block1_2_conv +Conv2D +28 x 28 x 128 +147,456 +115,605,504 +100,352 +43 +8$",
                      out, flags=re.M)
     assert cli.main(["cost", "cifar_resnet20.digits"]) == 0
