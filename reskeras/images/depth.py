@@ -1,6 +1,6 @@
-"""Pixels of up to 16 bits as bytes.
+"""Converts pixels of up to 16 bits to bytes.
 
-Files have 8 or 16 bits for each value, and many sensors 10, 12 or 14, which are stored in 16.
+An image file has 8 or 16 bits for each value.  Many sensors have 10, 12 or 14 bits, which are stored in 16.
 """
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-# Of what a file of 16 bits may hold; 16 is the last resort
+# How many bits the values in a file of 16 bits may use; if none of these fits, they use 16
 DEPTHS = (8, 10, 12, 14)
 
 
@@ -20,9 +20,9 @@ def convert_to_bytes(pixels: np.ndarray, bits: int) -> np.ndarray:
 
 
 def choose_bits(largest: int) -> int:
-    """How many bits an image has whose largest value is this one: 8, 10, 12, 14 or 16.
+    """How many bits an image has, from its largest value: 8, 10, 12, 14 or 16.
 
-    Says once for each number of bits, as a warning, what was chosen if it is not 16.
+    If it chooses less than 16, a warning says so, once for each number of bits.
     """
     bits = next((depth for depth in DEPTHS if largest < 2 ** depth), 16)
     if bits < 16:

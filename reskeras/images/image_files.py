@@ -5,7 +5,7 @@ import os
 import pathlib
 from dataclasses import dataclass
 
-# In lower case.  `decode.py` reads their content whatever they are called.
+# In lower case.  `decode.py` finds out the format by the content of a file, not by its suffix.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".gif", ".webp", ".tif",
                   ".tiff", ".heic", ".heif", ".hif")
 # What macOS and Windows add to folders and zip files of photos
@@ -17,8 +17,8 @@ class ImageFiles:
     """The files of a folder, sorted.
 
     Attributes:
-        images: those that are images by their names.
-        others: those that are not; files of the operating system do not count.
+        images: the files whose suffix is that of an image.
+        others: the other files, without those of the operating system.
     """
 
     images: list[pathlib.Path]
@@ -28,8 +28,8 @@ class ImageFiles:
 def find_image_files(folder: str | os.PathLike[str]) -> ImageFiles:
     """Finds the image files in a folder, at any depth.
 
-    Hidden files and folders are left out, such as .DS_Store and .ipynb_checkpoints, and so are __MACOSX and
-    the files ._NAME, which are in every zip file that was made on a Mac, and are no images.
+    Hidden files and folders, such as .DS_Store and .ipynb_checkpoints, are left out.  So are __MACOSX and the
+    files ._NAME: every zip file that was made on a Mac has them, and they are not images.
 
     Returns:
         The images, and the other files.  A broken link counts as a file; a folder or a pipe does not.

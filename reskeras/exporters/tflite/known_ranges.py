@@ -1,8 +1,8 @@
-"""The int8 ranges that need no measuring: those of the input, and of what is computed from each pixel alone.
+"""The int8 ranges that are known without calibration: of the input, and of tensors made from single pixels.
 
-A pixel is 0 to 255 in any image, and the preprocessing makes known numbers of 0 and 255.  Calibration images
-that are dim, or without a strong red, would give the input too narrow a range, and the file would clip all
-brighter images.
+A pixel is 0 to 255 in any image, and the preprocessing turns 0 and 255 into known numbers.  If the
+calibration images were dim, or had no strong red, their range would be too narrow for the input, and the file
+would clip all brighter images.
 """
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..options import ExportOptions
 from . import flatbuffer
 from .runtime import open_all_tensors
 
-# Operators whose outputs are largest and smallest where their one input that is not constant is: they move
-# values, or scale and shift each channel.  Only a concatenation may have several such inputs.
+# Operators that only move values, or scale and shift each channel, so that the output is largest or smallest
+# where the input is.  One input is not constant; only a concatenation may have several such inputs.
 _BY_CHANNEL = {"ADD", "CONCATENATION", "MIRROR_PAD", "MUL", "PAD", "PADV2", "RESHAPE", "SLICE",
                "STRIDED_SLICE", "SUB", "TRANSPOSE"}
 MAX_PIXEL = 255.0
@@ -29,7 +29,7 @@ def set_known_ranges(calibrated: bytes, options: ExportOptions) -> bytes:
         options: the options of the file, with its preprocessing.
 
     Returns:
-        The same file; zero is within each known range.
+        The file with the known ranges; each of them contains zero.
     """
     if options.preprocessing is None:
         return calibrated
@@ -53,7 +53,7 @@ def set_known_ranges(calibrated: bytes, options: ExportOptions) -> bytes:
 
 
 def _find_pixel_tensors(model: Any, input_index: int) -> list[int]:
-    """The input, and the tensors that are computed from it by operators of _BY_CHANNEL alone."""
+    """The input, and the tensors that are computed from it only by operators of _BY_CHANNEL."""
     graph, names = model.subgraphs[0], flatbuffer.list_operator_names(model)
     found = [input_index]
     for operator, name in zip(graph.operators, names):
