@@ -15,7 +15,7 @@ from hostile_files import EXPECTED, make_exif, make_gif, make_png, save
 from PIL import Image
 
 import reskeras
-from reskeras.images import limits
+from reskeras.images import limits, transform
 from reskeras.images.decode import decode_image
 from reskeras.images.headers import cut_gif
 from reskeras.images.limits import count_in_flight, get_image_limits, set_image_limits
@@ -173,13 +173,13 @@ def test_too_little_memory_for_one_image(error, tmp_path, monkeypatch):
     files = [tmp_path / f"{i}.png" for i in range(3)]
     for i, file in enumerate(files):
         file.write_bytes(make_png(9 + i, 9))
-    transform = Preprocessing.transform
+    resize = transform.resize_and_crop
 
-    def fail(self, pixels):
+    def fail(pixels, *geometry):
         if pixels.shape[2] == 10:
             raise error
-        return transform(self, pixels)
-    monkeypatch.setattr(Preprocessing, "transform", fail)
+        return resize(pixels, *geometry)
+    monkeypatch.setattr(transform, "resize_and_crop", fail)
     results = reskeras.predict(NET, files)
     assert [r.get("error") for r in results] == [None, "not enough memory to resize it", None]
 
