@@ -174,7 +174,8 @@ def _add_files(add: Commands) -> None:
                      help="functions of a SavedModel: serving_default, serving_uint8, serving_bytes "
                      "(default: all; serving_default alone is for coremltools)")
     sub.add_argument("--debug-quantization", action="store_true", help="print what int8 does to each layer")
-    sub.add_switch("--c-array", "write the .tflite as C++ source too, for microcontrollers")
+    sub.add_argument("--c-array", action="store_true",
+                     help="write the .tflite as C++ source too, for microcontrollers")
     sub.add_argument("--threads", type=parse_int, default=1, metavar="N",
                      help="threads of the runtimes when they are timed (default: %(default)s)")
     sub.add_argument("--no-strict", dest="strict", action="store_false",
