@@ -7,6 +7,7 @@ from typing import Any, Sequence
 import keras
 
 from ..errors import ArgumentError, check_choice, check_whole_number
+from ..graph.passes.inline import inline_nested_models
 from .formats import FORMATS, Format
 from .signatures import SIGNATURES
 from .tflite.ranges import CALIBRATION_METHODS
@@ -106,7 +107,7 @@ def _check_int8_arguments(model: keras.Model, quantize: str | None, calibration_
 
     if isinstance(float_layers, str):
         raise ArgumentError("float_layers", float_layers, f"a list of names, [{float_layers!r}]")
-    layers = [layer.name for layer in model.layers]
+    layers = [layer.name for layer in inline_nested_models(model).layers] if float_layers else []
     for name in float_layers:
         if quantize != "int8" or name not in layers:
             raise ArgumentError("float_layers", name, "layers of the net, for int8 as `quantize`", layers)

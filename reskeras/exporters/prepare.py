@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Sequence, TextIO
 
 import keras
@@ -12,7 +12,8 @@ from .. import __version__
 from ..errors import ArgumentError, to_whole_number
 from ..graph.graph import Graph
 from ..graph.optimize import optimize_without_check
-from ..model_metadata import find_metadata, get_class_names
+from ..graph.passes.inline import inline_nested_models
+from ..model_metadata import ModelMetadata, find_metadata, get_class_names, get_metadata
 from ..model_with_metadata import set_metadata
 from ..weights.table import get_weights
 from .formats import Format
@@ -47,10 +48,21 @@ def prepare_model(model: keras.Model, file_format: Format, preprocessing: Any = 
     if preprocessing is not None or labels is not None:
         model = set_metadata(Graph.of(model).build(), preprocessing, labels)
     trained, weights_sha256 = is_trained(model), _hash_weights(model)
+    if file_format.name != "Keras":
+        model = _inline_nested_models(model)
     if not file_format.keeps_half_precision and _find_half_precision(model):
         # Converters have no bfloat16, and sums in float16 overflow.
         reference = model = Graph.of(model).build("float32")
     return PreparedModel(model, reference, _find_half_precision(model) or "float32", trained, weights_sha256)
+
+
+def _inline_nested_models(model: keras.Model) -> keras.Model:
+    """A model of layers alone, which can be folded and named, with the metadata of what was nested in it."""
+    flat, metadata = inline_nested_models(model), replace(get_metadata(model), weights="")
+    if flat is not model and find_metadata(flat) is None and metadata != ModelMetadata():
+        flat = set_metadata(flat)
+        flat.metadata = metadata
+    return flat
 
 
 def _find_half_precision(model: keras.Model) -> str | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from .graph import Graph
 from .node import make_node
+from .passes.inline import inline
 
 # The allowed difference, relative to the largest output
 TOLERANCE = 1e-9
@@ -175,7 +176,12 @@ def fix_input_sizes(before: Graph, after: Graph) -> Graph:
 
 
 def remove_final_activation(graph: Graph) -> Graph:
-    """The graph without the softmax or sigmoid of its outputs, so that it gives logits."""
+    """The graph without the softmax or sigmoid of its outputs, so that it gives logits.
+
+    A nested model that makes an output is replaced by its layers.
+    """
+    if any(graph.is_output(node) and issubclass(node.layer_class, keras.Model) for node in graph.nodes):
+        graph = inline(graph, keeps_output_names=False).graph
     for node in graph.nodes:
         if graph.is_output(node) and node.config.get("activation") in ("softmax", "sigmoid"):
             graph = graph.edit({node.key: (node.with_config(activation="linear"),)}, {})

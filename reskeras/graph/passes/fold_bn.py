@@ -27,9 +27,10 @@ TAKES_INPUT_NORM = ("Dense", "Conv1D", "Conv2D", "Conv3D", GROUPED_CONV, *DEPTHW
 def fold_bn(graph: Graph) -> PassResult:
     """Folds every normalization into the linear layer that it reads, or else into those that read it.
 
-    Declines if that layer has other readers, an activation or another dtype policy, or is shared; if the
-    normalization is an output of the model or runs as in training; and, before a convolution, if the zeros of
-    a padding would not be shifted like the image.
+    Declines if that layer has other readers, an activation or another dtype policy, or is shared (unless each
+    of its calls is followed by one of the same normalization); if the normalization is an output of the model
+    or runs as in training; and, before a convolution, if the zeros of a padding would not be shifted like the
+    image.
     """
     rewritten: list[str] = []
     while True:
@@ -39,13 +40,13 @@ def fold_bn(graph: Graph) -> PassResult:
         for norm in graph.nodes:
             if norm.type_name != "BatchNormalization":
                 continue
-            layers, reason = _fold(graph, norm)
+            calls = graph.list_calls(norm.name) if graph.is_shared(norm) else [norm]
+            layers, reason = _fold_shared(graph, calls) if len(calls) > 1 else _fold(graph, norm)
             if reason:
                 declined[norm.name] = reason
             elif all(layer.key not in new_nodes for layer in layers):     # otherwise in the next round
-                new_nodes.update({layer.key: (layer,) for layer in layers})
-                new_nodes[norm.key] = ()
-                new_tensors[norm.output] = norm.inputs[0]
+                new_nodes.update({layer.key: (layer,) for layer in layers} | {call.key: () for call in calls})
+                new_tensors.update({call.output: call.inputs[0] for call in calls})
                 rewritten.append(norm.name)
         if not new_tensors:
             return PassResult(graph, tuple(rewritten), declined)
@@ -56,8 +57,6 @@ def _fold(graph: Graph, norm: Node) -> tuple[list[Node], str]:
     """The layers with `norm` folded into them, or the reason why there are none."""
     if graph.is_output(norm):
         return [], "it is an output of the model"
-    if graph.is_shared(norm):
-        return [], "it is shared"
     if norm.is_training_call:
         return [], "it is called with training=True"
 
@@ -72,6 +71,21 @@ def _fold(graph: Graph, norm: Node) -> tuple[list[Node], str]:
     if not any(reasons):
         return [_scale_input(reader, scale, shift) for reader in readers], ""
     return [], f"{reason}; {next(filter(None, reasons))}"
+
+
+def _fold_shared(graph: Graph, norms: list[Node]) -> tuple[list[Node], str]:
+    """As `_fold`, for all calls of a normalization that follow the calls of one layer, one each."""
+    sources = [graph.get_node(norm.inputs[0]) for norm in norms]
+    calls = graph.list_calls(sources[0].name)
+    if {source.key for source in sources} != {call.key for call in calls} or len(sources) != len(calls):
+        return [], "it is shared"
+    if any(graph.is_output(norm) or norm.is_training_call for norm in norms):
+        return [], "it is shared, and a call of it is an output of the model or runs as in training"
+    if any(graph.is_output(source) or len(graph.readers(source)) > 1 for source in sources):
+        return [], f"{sources[0].name} has several readers"
+    if reason := _why_not_linear(sources[0], norms[0]):
+        return [], reason
+    return [_scale_output(source, *_scale_and_shift(norms[0])) for source in sources], ""
 
 
 def _scale_and_shift(norm: Node) -> tuple[Array, Array]:
