@@ -15,6 +15,7 @@ import keras
 from keras import layers
 
 from .graph.graph import high_recursion_limit
+from .graph.model_requirements import check_layers
 from .model_metadata import ModelMetadata, resolve_preprocessing
 from .model_with_metadata import ModelWithMetadata
 from .blocks.ops import Tensor, build_head
@@ -164,14 +165,18 @@ def save(model: keras.Model, path: str | os.PathLike[str]) -> None:
         path: the file, whose name must end in ".keras"; missing folders are made.
 
     Raises:
-        ValueError: for a name that does not end in ".keras".
+        ValueError: for a name that does not end in ".keras", or a model with a layer that has no config.
         OSError: if the file cannot be written.
 
     Example:
         >>> reskeras.save(model, "net.keras")
     """
     with atomic_write(path) as new, high_recursion_limit():
-        model.save(new)
+        try:
+            model.save(new)
+        except (TypeError, NotImplementedError):
+            check_layers(model)     # finds the layer and says what to do
+            raise
 
 
 def _build_body(x: Tensor, spec: AnySpec) -> Tensor:

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from ._keras_private import call_while_cloning, get_functional_module
-from .errors import ArgumentError
 from .graph.graph import high_recursion_limit
+from .graph.model_requirements import check_input_and_output
 from .model_metadata import METADATA_KEY, ModelMetadata, get_metadata
 
 _MARK = "_reskeras_metadata"    # an attribute of the outputs of a model that is being cloned
@@ -100,15 +100,14 @@ def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = No
         A functional model with the attribute `metadata`, which a saved file keeps.
 
     Raises:
-        ArgumentError: if the model has several inputs or outputs, or if `preprocessing` is a model without
-            known preprocessing.
+        ArgumentError: if the model has several inputs or outputs, or no graph of layers, or if
+            `preprocessing` is a model without known preprocessing.
         ValueError: if the number of labels is not the number of the model's classes.
 
     Example:
         >>> model = reskeras.set_metadata(model, preprocessing="resnet50v1_5.a1_in1k", labels=["cat", "dog"])
     """
-    if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
-        raise ArgumentError("model", model.name, "a functional model with one input and one output")
+    check_input_and_output(model)
     metadata = get_metadata(model).override(preprocessing, labels)
     if labels is not None:
         metadata.get_classes(model.output_shape[-1])

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import numpy as np
 
+from ..errors import ArgumentError
 from ..exporters.exported_metadata import read_exported_metadata
 from ..exporters.formats import open_file
 from ..exporters.keras_file import make_array_function
 from ..file_reading import read_bytes
+from ..graph.model_requirements import check_image_model
 from ..model_metadata import ModelMetadata, get_metadata
 from .open_model import EXPORTED_FILES, ModelName, check_trained_model, open_trained_model
 
@@ -41,7 +43,8 @@ def open_classifier(model: ModelName | keras.Model, any_size: bool = False,
         trust: whether a SavedModel, which is a program, may run.
 
     Raises:
-        ArgumentError: for a SavedModel if `trust` is not True.
+        ArgumentError: for a SavedModel if `trust` is not True, and for a model of several inputs or outputs,
+            of a fixed number of images, or without a graph of layers.
         ValueError: for an unknown or unreadable model, or one that takes no images.
         FileNotFoundError: if there is no such file.
     """
@@ -54,9 +57,11 @@ def open_classifier(model: ModelName | keras.Model, any_size: bool = False,
         shape, metadata = runtime.shape, read_exported_metadata(file)
     else:
         net: Any = open_trained_model(model, any_size)
-        if not getattr(net, "inputs", None):
-            raise ValueError(f"{name} is not built, so the shape of its images is not known; give it a "
-                             "keras.Input((height, width, channels))")
+        check_image_model(net)
+        if net.inputs[0].shape[0] is not None:
+            raise ArgumentError("model", name, "a model of any number of images", hint=(
+                f"it takes {net.inputs[0].shape[0]} at a time; build it with keras.Input(shape) instead of "
+                "batch_shape, and set its weights with set_weights"))
         run, shape, metadata = make_array_function(net), net.input_shape, get_metadata(net)
     if len(shape) != 4 or shape[3] not in (1, 3):
         raise ValueError(f"{name}: its input has the shape {tuple(shape[1:])}; expected images of 1 or 3 "

@@ -8,6 +8,7 @@ import keras
 
 from ..errors import ArgumentError, check_choice, check_whole_number
 from ..graph.passes.inline import inline_nested_models
+from ..graph.model_requirements import check_image_model, check_layers, is_quantized
 from .formats import FORMATS, Format
 from .signatures import SIGNATURES
 from .tflite.ranges import CALIBRATION_METHODS
@@ -20,8 +21,8 @@ def check_model(model: Any) -> None:
 
     Raises:
         TypeError: it is not a Keras model.
-        ArgumentError: it has several inputs or outputs, or takes no images.
-        ValueError: Keras runs on a backend other than TensorFlow.
+        ArgumentError: it has several inputs or outputs, takes no images, or has no graph of layers.
+        ValueError: a layer has no config, or Keras runs on a backend other than TensorFlow.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"{model!r} is a {type(model).__name__}: expected a keras.Model, such as "
@@ -30,8 +31,8 @@ def check_model(model: Any) -> None:
         raise ValueError("exports are made with the TensorFlow backend, and this process has "
                          f"{keras.config.backend()!r}; save the net as .keras and export it in a process "
                          "with KERAS_BACKEND=tensorflow")
-    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.input_shape) != 4:
-        raise ArgumentError("model", model.name, "one input (batch, height, width, channels) and one output")
+    check_image_model(model)
+    check_layers(model)
 
 
 def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format, *, quantize: str | None,
@@ -55,12 +56,19 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
         raise ArgumentError("c_array", c_array,
                             f"False, as {path.name!r} would be a file for {file_format.name}",
                             hint="it is defined for .tflite")
+    if file_format.name == "TFLite" and is_quantized(model):
+        raise ArgumentError("model", model.name, "a model in floating point",
+                            hint="Keras has quantized it, which TensorFlow's converter cannot read; give it "
+                            "as it was before, with 'int8' as `quantize`")
     _check_signatures(file_format, path, signatures)
     _check_int8_arguments(model, quantize, calibration_data, io, calibration_method, float_layers)
 
     threads = check_whole_number("threads", threads)
+    own_batch_size = model.inputs[0].shape[0]
     if batch_size is not None:
         batch_size = check_whole_number("batch_size", batch_size)
+        if own_batch_size not in (None, batch_size):
+            raise ArgumentError("batch_size", batch_size, f"{own_batch_size}, with which the net was built")
     if file_format.name == "Keras":
         for name, value in (("batch_size", batch_size), ("size", size)):
             if value is not None:

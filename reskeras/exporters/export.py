@@ -43,7 +43,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
            signatures: Sequence[str] = ()) -> ExportReport:
     """Writes a model to a file for another runtime, and compares the file with Keras before the call returns.
 
-    Batch normalization is folded first.  A mixed-precision model is rebuilt in float32, except for Keras
+    Batch normalization is folded first.  A model of another precision is rebuilt in float32, except for Keras
     files and SavedModels.  `<path>.json` has the report; `<path>.npz` has a few images with their
     outputs, for `reskeras.verify`.
 

@@ -50,8 +50,8 @@ def prepare_model(model: keras.Model, file_format: Format, preprocessing: Any = 
     trained, weights_sha256 = is_trained(model), _hash_weights(model)
     if file_format.name != "Keras":
         model = _inline_nested_models(model)
-    if not file_format.keeps_half_precision and _find_half_precision(model):
-        # Converters have no bfloat16, and sums in float16 overflow.
+    if not file_format.keeps_half_precision and (_find_half_precision(model) or _has_double_precision(model)):
+        # Converters have no bfloat16, and sums in float16 overflow; runtimes have few operators in float64.
         reference = model = Graph.of(model).build("float32")
     return PreparedModel(model, reference, _find_half_precision(model) or "float32", trained, weights_sha256)
 
@@ -69,6 +69,11 @@ def _find_half_precision(model: keras.Model) -> str | None:
     """The precision of the first layer that computes in half precision; None if none does."""
     precisions = (layer.compute_dtype for layer in model.layers)
     return next((precision for precision in precisions if precision in HALF_PRECISIONS), None)
+
+
+def _has_double_precision(model: keras.Model) -> bool:
+    """Whether a layer computes in float64."""
+    return any(layer.compute_dtype == "float64" for layer in model.layers)
 
 
 def is_trained(model: keras.Model) -> bool:
@@ -111,7 +116,7 @@ def make_options(model: keras.Model, file_format: Format, *, quantize: str | Non
     batch, height, width, channels = model.input_shape
     if size is not None or file_format.name == "TFLite":
         height, width = _choose_image_size(model, size, file_format)
-    batch = batch_size or (1 if file_format.name == "TFLite" else batch)
+    batch = batch_size or batch or (1 if file_format.name == "TFLite" else None)
 
     metadata = find_metadata(model)
     preprocessing = metadata.preprocessing if metadata else None

@@ -11,6 +11,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import keras
 
 from .keras_config import TensorRef, deserialize_arguments, find_custom_functions, list_refs, map_refs
+from .model_requirements import check_layers, explain_missing_graph
 from .node import Node, NodeKey
 from .shape_inference import Shape, infer_shapes
 
@@ -56,18 +57,23 @@ class Graph:
             weights: whether to copy its weights; without them the graph can be read but not built.
 
         Raises:
-            ValueError: for a subclassed model, which has no graph.
+            ValueError: for a subclassed model, which has no graph, or a layer without a config.
             TypeError: if `model` is not a Keras model.
         """
         if not isinstance(model, keras.Model):
             raise TypeError(f"{model!r} is a {type(model).__name__}: expected a keras.Model, "
                             "such as reskeras.create returns")
         model = to_functional(model)
+        if not getattr(model, "inputs", None):
+            raise ValueError(f"{model.name} has no graph: {explain_missing_graph(model)}")
         with high_recursion_limit():
-            config = model.get_config()
+            try:
+                config = model.get_config()
+            except Exception:
+                check_layers(model)     # finds the layer and says what to do
+                raise
         if "layers" not in config or "output_layers" not in config:
-            raise ValueError(f"{model.name}: a subclassed model has no graph to read; "
-                             "expected a functional keras.Model")
+            raise ValueError(f"{model.name} has no graph: {explain_missing_graph(model)}")
 
         nodes, operations = [], {operation.name: operation for operation in model.operations}
         for entry in config["layers"]:
@@ -153,10 +159,6 @@ class Graph:
         """Whether the node's layer is called several times."""
         return self.call_counts[node.name] > 1
 
-    def list_calls(self, name: str) -> list[Node]:
-        """The calls of a layer."""
-        return [node for node in self.nodes if node.name == name]
-
     def get_node(self, ref: TensorRef) -> Node:
         """The node that makes a tensor."""
         return self.nodes_by_key[ref[:2]]
@@ -205,8 +207,7 @@ def to_functional(model: keras.Model) -> keras.Model:
     if not isinstance(model, keras.Sequential):
         return model
     if not model.built:
-        raise ValueError(f"{model.name} is not built, so it has no graph yet; "
-                         "begin it with keras.Input(shape)")
+        raise ValueError(f"{model.name} has no graph: {explain_missing_graph(model)}")
     return keras.Model(model.inputs, model.outputs, name=model.name)
 
 

@@ -9,6 +9,7 @@ import keras
 from ..build import load
 from ..catalog import create, find_variant
 from ..errors import ArgumentError
+from ..graph.model_requirements import check_image_model, check_layers
 from ..images.labels import get_label_set, list_label_sets
 from ..images.preprocessing import Preprocessing
 from ..model_metadata import get_metadata
@@ -128,9 +129,10 @@ def _check_model(model: Any, recipe: Recipe, dtype: str | None) -> None:
     """Raises: TypeError for anything but a model; ValueError for a model that the recipe does not train."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"{model!r}: expected a net's name, a .keras file or a keras.Model")
-    has_one_input = len(getattr(model, "inputs", None) or ()) == 1
-    if not has_one_input or len(model.outputs) != 1 or len(model.output_shape) != 2:
+    check_image_model(model)
+    if len(model.output_shape) != 2:
         raise ValueError(f"{model.name}: expected a functional model from images to one score for each class")
+    check_layers(model)
     check_model_matches_recipe(model, recipe)
     policy = next((layer.dtype_policy.name for layer in iterate_layers(model) if layer.weights), dtype)
     if getattr(dtype, "name", dtype) not in (None, policy):     # a name, or a policy as an object
