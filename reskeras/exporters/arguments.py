@@ -7,8 +7,8 @@ from typing import Any, Sequence
 import keras
 
 from ..errors import ArgumentError, check_choice, check_whole_number
-from ..graph.passes.inline import inline_nested_models
 from ..graph.model_requirements import check_image_model, check_layers, is_quantized
+from ..graph.passes.inline import inline_nested_models
 from .formats import FORMATS, Format
 from .signatures import SIGNATURES
 from .tflite.ranges import CALIBRATION_METHODS

@@ -159,6 +159,10 @@ class Graph:
         """Whether the node's layer is called several times."""
         return self.call_counts[node.name] > 1
 
+    def list_calls(self, name: str) -> list[Node]:
+        """The calls of a layer."""
+        return [node for node in self.nodes if node.name == name]
+
     def get_node(self, ref: TensorRef) -> Node:
         """The node that makes a tensor."""
         return self.nodes_by_key[ref[:2]]
