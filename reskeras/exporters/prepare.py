@@ -13,6 +13,7 @@ from ..errors import ArgumentError, to_whole_number
 from ..graph.graph import Graph
 from ..graph.optimize import optimize_without_check
 from ..graph.passes.inline import inline_nested_models
+from ..graph.passes.subsample_by_convolution import subsample_by_convolution
 from ..model_metadata import ModelMetadata, find_metadata, get_class_names, get_metadata
 from ..model_with_metadata import set_metadata
 from ..weights.table import get_weights
@@ -184,4 +185,6 @@ def optimize_for_format(model: keras.Model, file_format: Format, options: Export
     target = file_format.optimize_target
     if target == "tflite" and options.shape[0] != 1:
         target = "saved_model"
-    return optimize_without_check(model, target, get_compared_shape(options))
+    is_float_file = file_format.name == "TFLite" and options.quantize in (None, "float16")
+    last_passes = [subsample_by_convolution] if is_float_file else []
+    return optimize_without_check(model, target, get_compared_shape(options), last_passes)

@@ -89,7 +89,8 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
         latency_ms=measure_latency(model, optimized, input_shape) if latency else None)
 
 
-def optimize_without_check(model: keras.Model, target: str | None, input_shape: Shape | None) -> keras.Model:
+def optimize_without_check(model: keras.Model, target: str | None, input_shape: Shape | None,
+                           last_passes: Sequence[Pass] = ()) -> keras.Model:
     """The model after the passes of a target, without the slow parts of `optimize_model`.
 
     These are the comparison of the two models and the counting of their multiply-accumulates.
@@ -98,6 +99,7 @@ def optimize_without_check(model: keras.Model, target: str | None, input_shape: 
         model: a functional or sequential model.
         target: as for `optimize_model`.
         input_shape: (height, width, channels), for the fixed sizes.
+        last_passes: passes after those of the target.
 
     Returns:
         A new model.
@@ -106,7 +108,8 @@ def optimize_without_check(model: keras.Model, target: str | None, input_shape: 
         ValueError: if the model has no graph.
     """
     before = Graph.of(model)
-    results = _run_passes(before, _select_passes(None, target, input_shape))
+    passes: list[str | Pass] = [*TARGET_PASSES[target], *last_passes]
+    results = _run_passes(before, _select_passes(passes, target, input_shape))
     return (results[-1][1].graph if results else before).build()
 
 
