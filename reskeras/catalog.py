@@ -39,9 +39,10 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
     """Builds a net by its name.
 
     Args:
-        name: one of `list_models()` ("resnet50v1_5"); such a name with a checkpoint's tag
-            ("resnet50v1_5.a1_in1k", see `list_weights`); or the name that another package has for the same
-            structure ("timm/resnet50", "torchvision/resnet50", "keras/ResNet50", "akamaster/resnet20").
+        name: one of `list_models()` ("resnet50v1_5") or its builder ("ResNet50V1_5"); such a name with a tag
+            of a checkpoint ("resnet50v1_5.a1_in1k", see `list_weights`); or the name that another package has
+            for the same structure ("timm/resnet50", "torchvision/resnet50", "keras/ResNet50",
+            "akamaster/resnet20").
         **arguments: those of every builder, such as `weights`, `classes`, `input_shape`, `dtype` or a field
             of the net's Spec; see `reskeras.ResNet50`.
 
@@ -148,15 +149,17 @@ def find_variant(name: str) -> tuple[Variant, str, dict[str, Any]]:
     """
     if not isinstance(name, str):
         raise ArgumentError("name", name, "a string such as 'resnet50d'")
-    known = list_source_names()
+    known, builders = list_source_names(), list_builders()
     if name in variants.VARIANTS:
         return variants.VARIANTS[name], "", {}
+    if name in builders:
+        return variants.VARIANTS[builders[name]], "", {}
     if name in known:
         variant_name, source_fields = known[name]
         return variants.VARIANTS[variant_name], "", source_fields
 
     net, _, tag = name.partition(".")
-    if tag and (net in variants.VARIANTS or net in known):
+    if tag and (net in variants.VARIANTS or net in known or net in builders):
         variant, _, source_fields = find_variant(net)
         return variant, tag, source_fields
     suggestion = _suggest_spelling(name, {known_name: known_name for known_name in variants.VARIANTS})
