@@ -12,6 +12,7 @@ from h5py import h5f, h5g, h5p
 from keras_files import CONFIG, pack, unpack
 
 import reskeras
+from reskeras.cli import main
 from reskeras.weights.hdf5 import open_hdf5
 
 TEXT = h5py.string_dtype()
@@ -142,3 +143,10 @@ def test_so_many_threads_are_an_error_of_one_line(tmp_path):
     with pytest.raises(ValueError, match="threads=100000: expected at most 1024"):
         from reskeras.exporters.formats import open_file
         open_file(tmp_path / "net.tflite", threads=100_000)
+
+
+def test_a_batch_of_any_size_does_not_end_the_process(capsys):
+    """TensorFlow aborts when it cannot reserve the memory of a batch."""
+    size = "1" + "0" * 18
+    assert main(["evaluate", "cifar_resnet20.digits", "--data", "digits", "--batch-size", size]) == 2
+    assert f"--batch-size {size}: expected at most 1,048,576" in capsys.readouterr().err

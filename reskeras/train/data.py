@@ -18,6 +18,8 @@ from .source import DataSource
 from .sources import open_source
 
 _AUTOTUNE = tf.data.AUTOTUNE
+# TensorFlow reserves the memory of a batch before it reads one; if that fails, it ends the process
+_MAX_BATCH = 2 ** 20
 _SHUFFLE_BUFFER = 16_384                # records of a stream that are shuffled among each other
 ImageFunction = Callable[[tf.Tensor], tf.Tensor]
 
@@ -61,6 +63,8 @@ class ImageDataset:
             raise ValueError("expected either augmentation, for training, or prepare, for evaluation")
         if not 0 <= worker < workers:
             raise ArgumentError("worker", worker, f"a number from 0 to {workers - 1}, for workers={workers}")
+        if batch_size > _MAX_BATCH:
+            raise ArgumentError("batch_size", batch_size, f"at most {_MAX_BATCH:,}")
         if batch_size < 1 or batch_size % workers:
             raise ArgumentError("batch_size", batch_size,
                                 f"a multiple of workers={workers}, which share it evenly")
