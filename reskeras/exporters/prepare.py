@@ -14,6 +14,7 @@ from ..graph.graph import Graph
 from ..graph.optimize import optimize_without_check
 from ..graph.passes.inline import inline_nested_models
 from ..graph.passes.subsample_by_convolution import subsample_by_convolution
+from ..graph.passes.use_own_layers import use_own_layers
 from ..model_metadata import ModelMetadata, find_metadata, get_class_names, get_metadata
 from ..model_with_metadata import set_metadata
 from ..weights.table import get_weights
@@ -51,6 +52,8 @@ def prepare_model(model: keras.Model, file_format: Format, preprocessing: Any = 
     trained, weights_sha256 = is_trained(model), _hash_weights(model)
     if file_format.name != "Keras":
         model = _inline_nested_models(model)
+        own = use_own_layers(Graph.of(model))
+        model = own.graph.build() if own.rewritten else model
     if not file_format.keeps_half_precision and (_find_half_precision(model) or _has_double_precision(model)):
         # Converters have no bfloat16, and sums in float16 overflow; runtimes have few operators in float64.
         reference = model = Graph.of(model).build("float32")
