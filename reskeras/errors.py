@@ -159,15 +159,17 @@ def to_whole_number(value: Any) -> int | None:
         return None
 
 
-def check_whole_number(name: str, value: Any, minimum: int = 1) -> int:
+def check_whole_number(name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> int:
     """Checks a whole number, and converts it to a Python int.
 
     Raises:
-        ArgumentError: if `value` is not a whole number of at least `minimum`.
+        ArgumentError: if `value` is not a whole number from `minimum` to `maximum`.
     """
     number = to_whole_number(value)
     if number is None or number < minimum:
         raise ArgumentError(name, value, f"a whole number of at least {minimum}")
+    if maximum is not None and number > maximum:
+        raise ArgumentError(name, value, f"at most {maximum}")
     return number
 
 

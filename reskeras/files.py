@@ -58,7 +58,8 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
         new, old = staging / "new", staging / "old"
         new.mkdir()
         old.mkdir()
-        yield new / target.name
+        with _name_full_disk(target):
+            yield new / target.name
 
         with _name_errors(target):
             if is_device:
@@ -74,6 +75,17 @@ def _name_errors(target: pathlib.Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise type(error)(error.errno, f"{target} cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _name_full_disk(target: pathlib.Path) -> Iterator[None]:
+    """Names the file in errors of writing, which the system raises without a name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise type(error)(error.errno, f"{target} cannot be written: {error.strerror}") from error
+        raise
 
 
 def write_bytes(path: Path, data: bytes) -> None:

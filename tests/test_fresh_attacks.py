@@ -2,6 +2,8 @@
 import json
 import re
 import struct
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -143,6 +145,30 @@ def test_so_many_threads_are_an_error_of_one_line(tmp_path):
     with pytest.raises(ValueError, match="threads=100000: expected at most 1024"):
         from reskeras.exporters.formats import open_file
         open_file(tmp_path / "net.tflite", threads=100_000)
+
+
+@pytest.mark.parametrize("name, value, message", [
+    ("threads", 100_000, "threads=100000: expected at most 1024"),
+    ("batch_size", 10 ** 19, "batch_size=1(0*): expected at most 1,048,576 images of 256 numbers")])
+def test_export_says_at_once_that_a_number_is_too_large(name, value, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        reskeras.export(reskeras.create("cifar_resnet20.digits"), tmp_path / "net.tflite", **{name: value})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    code = """if True:
+        import resource, signal, sys
+        from reskeras.files import write_bytes
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            write_bytes(sys.argv[1], bytes(100_000))
+        except OSError as error:
+            print(error)"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "file"], capture_output=True, text=True)
+    assert f"{tmp_path / 'file'} cannot be written: File too large" in done.stdout, done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_batch_of_any_size_does_not_end_the_process(capsys):

@@ -9,7 +9,7 @@ import keras
 from ..errors import ArgumentError, check_choice, check_whole_number
 from ..graph.model_requirements import check_image_model, check_layers, is_quantized
 from ..graph.passes.inline import inline_nested_models
-from .formats import FORMATS, Format
+from .formats import FORMATS, MAX_THREADS, Format
 from .signatures import SIGNATURES
 from .tflite.ranges import CALIBRATION_METHODS
 
@@ -63,7 +63,7 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
     _check_signatures(file_format, path, signatures)
     _check_int8_arguments(model, quantize, calibration_data, io, calibration_method, float_layers)
 
-    threads = check_whole_number("threads", threads)
+    threads = check_whole_number("threads", threads, maximum=MAX_THREADS)
     own_batch_size = model.inputs[0].shape[0]
     if batch_size is not None:
         batch_size = check_whole_number("batch_size", batch_size)

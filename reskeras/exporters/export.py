@@ -22,6 +22,7 @@ from .float32_error import relax_float32_thresholds
 from .formats import BatchRunner, check_packages, find_format, open_file
 from .keras_reference import MAX_LOGIT_IMAGES
 from .measurements import compute_size_and_hash, measure_latency
+from .options import check_batch_size
 from .output_path import check_output_path
 from .plan import ExportPlan, make_plan
 from .prepare import make_options, optimize_for_format, prepare_model
@@ -115,6 +116,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     options = make_options(prepared.model, file_format, quantize=quantize, batch_size=batch_size, size=size,
                            io=io, calibration_method=calibration_method, float_layers=float_layers,
                            verbose=verbose, signatures=signatures)
+    check_batch_size(options.shape)
     plan = make_plan(path, file_format, prepared, options, calibration_data, validation_data)
 
     # Write, measure and judge; only then the files are moved to their final paths.

@@ -14,7 +14,7 @@ from ..errors import ArgumentError, check_whole_number, describe_error, nearest
 from .measurements import ArrayFunction
 from .options import ExportOptions, Shape, check_input_shape
 
-_MAX_THREADS = 1024     # with many more a runtime ends the process
+MAX_THREADS = 1024      # with many more a runtime ends the process
 
 
 class FormatModule(Protocol):
@@ -141,9 +141,7 @@ def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "",
         ValueError: the suffix or the runtime is unknown, or the runtime cannot read the file.  What the file
             is opened as raises it too, if the runtime cannot run the file.
     """
-    threads = check_whole_number("threads", threads)
-    if threads > _MAX_THREADS:
-        raise ArgumentError("threads", threads, f"at most {_MAX_THREADS}")
+    threads = check_whole_number("threads", threads, maximum=MAX_THREADS)
     file = pathlib.Path(path)
     file_format = find_format(file)
     _check_kind_of_file(file, file_format)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from ..errors import ArgumentError
+
 if TYPE_CHECKING:
     from ..images.preprocessing import Preprocessing
 
@@ -30,6 +32,17 @@ class ExportOptions:
     metadata: dict[str, Any] = field(default_factory=dict)      # about the model, to be kept inside the file
     signatures: tuple[str, ...] = ()            # of a SavedModel: those to write, () for all
     preprocessing: Preprocessing | None = None  # from pixels to what the model takes, if that is known
+
+
+def check_batch_size(shape: Shape) -> None:
+    """Checks that the images of one call are not more than any runtime takes.
+
+    Raises: ArgumentError.
+    """
+    batch_size, image = shape[0], math.prod(side or 1 for side in shape[1:])
+    if batch_size is not None and batch_size * image > _MAX_BATCH:
+        raise ArgumentError("batch_size", batch_size,
+                            f"at most {max(1, _MAX_BATCH // image):,} images of {image:,} numbers")
 
 
 def check_input_shape(shape: Shape) -> None:
