@@ -70,6 +70,23 @@ class GroupNormalization(layers.GroupNormalization):
 
 
 @_register
+class UpSampling2D(layers.UpSampling2D):
+    """Keras' upsampling for edge runtimes, which stop at four axes; Keras repeats positions on five.
+
+    It is a resize to the nearest position.  The factors are whole numbers, so that the center of a new
+    position lies inside an old one and never between two: the numbers are Keras' to the bit.
+    """
+
+    def call(self, inputs):
+        if self.interpolation != "nearest":
+            return super().call(inputs)
+        axes = (2, 3) if self.data_format == "channels_first" else (1, 2)
+        shape = ops.shape(inputs)
+        size = tuple(shape[axis] * factor for axis, factor in zip(axes, self.size))
+        return ops.image.resize(inputs, size, interpolation="nearest", data_format=self.data_format)
+
+
+@_register
 class ChannelSlice(layers.Layer):
     """The channels from `start` to `stop` - 1 of its input.
 

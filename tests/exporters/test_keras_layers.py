@@ -16,7 +16,7 @@ def net():
 
 
 @pytest.mark.parametrize("optimize", [True, False])
-@pytest.mark.parametrize("name", ["n.tflite", "n.onnx", "folder"])
+@pytest.mark.parametrize("name", ["n.tflite", "n.onnx", "n.xml", "folder"])
 def test_export(net, tmp_path, name, optimize):
     assert reskeras.export(net, tmp_path / name, optimize=optimize).passed
     assert type(net.layers[1]) is layers.Conv2D         # the caller's model stays as it is
