@@ -351,6 +351,33 @@ def test_files_are_written_in_one_place():
     assert not found, "\n".join(found)
 
 
+# These read what the package has just written, or what comes with it; others go through `file_reading`, which
+# opens no pipe and reads no more than it should.
+READERS = {"file_reading", "files", "costs", "images/labels", "exporters/saved_model", "exporters/c_array",
+           "exporters/measurements", "exporters/folder_index", "commands/demo"}
+
+
+def iterate_reads(tree):
+    """(line, code) of each call that opens a file by its path."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner, called = ast.unparse(node.func.value), node.func.attr
+            opens = called == "open" and re.search("path|file", owner, flags=re.IGNORECASE)
+            comes_with_it = owner.isupper()     # a constant, such as TABLE_FILE
+            if (opens or called in ("read_text", "read_bytes")) and not comes_with_it:
+                yield node.lineno, ast.unparse(node)[:80]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "open":
+            if "wb" not in ast.unparse(node):
+                yield node.lineno, ast.unparse(node)[:80]
+
+
+def test_files_are_read_in_one_place():
+    found = [f"{name}:{line}: {call}" for name in FILES if name not in READERS | set(WRITERS)
+             for line, call in iterate_reads(parse(name))]
+    assert not found, "\n".join(found)
+    assert list(iterate_reads(ast.parse("pathlib.Path(x).read_text()")))
+
+
 def test_one_search_for_the_nearest_name():
     users = {name for name in FILES if any(isinstance(node, ast.Import) and node.names[0].name == "difflib"
                                            for node in ast.walk(parse(name)))}

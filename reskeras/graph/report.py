@@ -4,7 +4,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import pathlib
 import statistics
 import time
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..file_reading import read_text
 from ..files import write_text
 from ..json_writer import to_json
 from .cost.cost import count_layer_macs, find_mac_rule
@@ -162,7 +162,7 @@ class OptimizationReport:
             OSError: if it cannot be read.
         """
         try:
-            return cls.from_config(json.loads(pathlib.Path(path).read_text(encoding="utf-8")))
+            return cls.from_config(json.loads(read_text(path)))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a report of an optimization "
                              f"({type(error).__name__}: {error})") from error

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import ArgumentError, to_whole_number
-from ..file_reading import open_regular_file, read_text
+from ..file_reading import open_regular_file, read_bytes, read_text
 from ..files import atomic_write, write_text
 from ..images.decode import decode_image
 from .reading_errors import explain_tensorflow_error
@@ -201,7 +201,7 @@ def _make_example(source: DataSource, index: int) -> tf.train.Example:
 def _encode(source: DataSource, index: int) -> tuple[bytes, tuple[int, ...]]:
     """The bytes of an image file, and the image's shape (height, width, channels)."""
     if source.has_files:
-        encoded = pathlib.Path(source.images[index]).read_bytes()
+        encoded = read_bytes(source.images[index])
         try:
             return encoded, decode_image(encoded).shape
         except ValueError as error:

@@ -11,14 +11,12 @@ Environment variables: HF_ENDPOINT is the address of a different hub; RESKERAS_M
 from __future__ import annotations
 
 import hashlib
-import inspect
 import itertools
 import os
 import pathlib
 import re
 import time
 import zipfile
-from typing import Any
 from urllib.parse import urlsplit
 
 from ..costs import read_costs
@@ -268,11 +266,8 @@ def _download_from_url(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.
 
 def _download_from_hub(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.Path:
     from huggingface_hub import hf_hub_download
-    options: dict[str, Any] = {}
-    if "tqdm_class" in inspect.signature(hf_hub_download).parameters:   # else: no limit of size
-        options["tqdm_class"] = make_hub_progress(limit)
     return pathlib.Path(hf_hub_download(checkpoint.repo, checkpoint.file, revision=_get_revision(checkpoint),
-                                        **options))
+                                        tqdm_class=make_hub_progress(limit)))
 
 
 def _get_url(checkpoint: Checkpoint) -> str:
