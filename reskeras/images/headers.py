@@ -1,4 +1,4 @@
-"""What a TensorFlow graph does about image files: their size before they are decoded, GIF, and 16 bits."""
+"""What a TensorFlow graph does about image files: size before decoding, GIF, 16 bits, orientation."""
 from __future__ import annotations
 
 from typing import Any
@@ -7,6 +7,13 @@ from .depth import DEPTHS
 
 _PNG, _BMP, _GIF = b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8"
 _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, b";"     # how the parts of a GIF file begin
+
+# The orientation in EXIF data of a JPEG, by its tag, in both byte orders and with 16 or 32 bits, or in XMP
+# data: from 2 to 8 it turns or mirrors the image.  In other files it may be compressed or behind the pixels.
+_TURNED_JPEG = (r"(?s)\C*(\x01\x12\x00[\x03\x04]\x00\x00\x00\x01(\x00\x00)?\x00[\x02-\x08]"
+                r"|\x12\x01[\x03\x04]\x00\x01\x00\x00\x00[\x02-\x08]\x00|tiff:Orientation(=.|>)[2-8])\C*")
+_HAS_EXIF = r"(?is)\C*(exif|com\.adobe\.xmp)\C*"
+_SEARCHED = 2 ** 14     # bytes of a JPEG, where these data are
 
 
 def read_sides(data: Any) -> Any:
@@ -51,6 +58,18 @@ def has_16_bits(data: Any) -> Any:
     # zeros are appended, because a damaged file may end before this byte
     depth = tf.strings.substr(tf.strings.join([data, bytes(25)]), 24, 1)
     return _has_prefix(data, _PNG) & (depth == b"\x10")
+
+
+def may_be_turned(data: Any) -> Any:
+    """Whether the bytes, a scalar string tensor, may be of an image that `decode_image` turns upright.
+
+    Returns:
+        A bool tensor; True for some others too, such as any PNG file with EXIF data, which costs only time.
+    """
+    import tensorflow as tf
+    return tf.cond(tf.io.is_jpeg(data),
+                   lambda: tf.strings.regex_full_match(tf.strings.substr(data, 0, _SEARCHED), _TURNED_JPEG),
+                   lambda: tf.strings.regex_full_match(data, _HAS_EXIF))
 
 
 def convert_tensor_to_bytes(pixels: Any, bits: int) -> Any:

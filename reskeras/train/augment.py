@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from ..errors import nearest
 from ..images.decode import decode_image, read_header
-from ..images.headers import has_16_bits, has_at_most, read_sides
+from ..images.headers import has_16_bits, has_at_most, may_be_turned, read_sides
 from ..images.limits import count_in_flight, get_image_limits
 from . import randaugment
 from .augment_ops import BATCH_OPERATIONS, IMAGE_OPERATIONS, OPERATIONS, decode_rgb, fold_seed
@@ -86,7 +86,7 @@ class Augmentation:
             count = next((i + 1 for i, operation in operations if operation.name in _FIXES_SIZE), 0)
             first, operations = operations[:count], operations[count:]
             is_small = has_at_most(read_sides(x), get_image_limits().max_small_pixels)
-            x = tf.cond(is_small & ~has_16_bits(x),
+            x = tf.cond(is_small & ~has_16_bits(x) & ~may_be_turned(x),
                         lambda: self._decode(x, seed, first),
                         lambda: tf.numpy_function(
                             lambda data, seed: self._decode_large(data, seed, first), [x, seed], tf.float32))
@@ -112,7 +112,8 @@ class Augmentation:
         image = read_header(data)
         with count_in_flight(image.width * image.height), tf.device("CPU"):
             sides = read_sides(tf.constant(data))
-            if has_at_most(sides, get_image_limits().max_pixels) and not has_16_bits(data):
+            is_allowed = has_at_most(sides, get_image_limits().max_pixels)
+            if is_allowed and not has_16_bits(data) and not may_be_turned(data):
                 return self._decode(tf.constant(data), tf.constant(seed), operations).numpy()
             pixels = tf.constant(decode_image(data, self.bits))
             return tf.cast(self._apply(pixels, tf.constant(seed), operations), tf.float32).numpy()
