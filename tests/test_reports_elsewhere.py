@@ -1,7 +1,9 @@
 """What users of other packages have reported, tried on this one."""
+import dataclasses
 import io
 import struct
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -72,3 +74,24 @@ def test_the_orientation_of_a_jpeg_is_found_in_the_graph():
         for order in "<>":
             check(orientation, exif=exif_data(order, 3, orientation))
             check(orientation, exif=exif_data(order, 4, orientation))
+
+
+def test_a_model_that_is_given_again_resumes_with_the_preprocessing_of_its_run(tmp_path):
+    """roboflow/rf-detr: what a run knew beside the weights begins anew when it is resumed."""
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            raise InterruptedError
+
+    def fit(**arguments):
+        model = reskeras.create("cifar_resnet20", weights=None, depths=(1, 1, 1), width=0.25, classes=2,
+                                input_shape=(16, 16, 3))
+        return reskeras.fit(model, data, recipe="digits", epochs=1, warmup=0, batch_size=8, verbose=0,
+                            strategy="none", **arguments).model
+
+    data = np.zeros((8, 16, 16, 3), "uint8"), np.arange(8) % 2
+    prepare = reskeras.Preprocessing((16, 16), "raw", crop_pct=1.0)
+    with pytest.raises(InterruptedError):
+        fit(preprocessing=prepare, output=tmp_path / "run", callbacks=[Stop()])
+    with pytest.raises(ValueError, match="preprocessing=.*'tf'.*expected .*'raw'.* was started"):
+        fit(preprocessing=dataclasses.replace(prepare, pixels="tf", mean=(), std=()), resume=tmp_path / "run")
+    assert reskeras.get_preprocessing(fit(resume=tmp_path / "run")) == prepare

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import inspect
 import os
-from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Mapping
 
 import keras
@@ -16,14 +15,14 @@ from ..errors import ArgumentError, check_choice, unknown_argument
 from ..terminal import print_text
 from . import strategy as strategies
 from .arguments import FitArguments
-from .checkpoint import TrainState, load_checkpoint
+from .checkpoint import TrainState
 from .distribution_errors import explain_lost_worker
 from .loop import TrainingLoop
 from .model import find_spec, prepare_model
 from .recipe import Overrides, Recipe, parse_overrides
 from .recipes import get_recipe
-from .run_folder import CHECKPOINT_FILE, LAST_MODEL, RunFolder, check_empty
-from .source import DataSource
+from .resumed_run import ResumedRun
+from .run_folder import LAST_MODEL, RunFolder, check_empty
 from .training import Training, describe_unreached_milestones, scale_learning_rate, training_fields
 from .training_config import TrainingConfig
 from .training_data import TrainingSources, make_datasets, open_training_sources
@@ -119,7 +118,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         deterministic, seed, _merge_overrides(overrides, training_fields),
         model_overrides if isinstance(model_overrides, (str, Mapping)) else list(model_overrides), classes,
         preprocessing, max_unreadable, label_offset, weights)
-    resumed = None if resume is None else _ResumedRun.open(resume, output)
+    resumed = None if resume is None else ResumedRun.open(resume, output)
     if resumed:
         arguments = arguments.resume(resumed.info["arguments"], resumed.run.folder)
         strategy = resumed.info["strategy_argument"] or "auto" if strategy == "auto" else strategy
@@ -181,40 +180,6 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
     return _run_loop(config, resumed, is_own_model=isinstance(arguments.model, keras.Model))
 
 
-@dataclass
-class _ResumedRun:
-    """A training run that is resumed: its folder, its run.json, and its checkpoint."""
-
-    run: RunFolder
-    info: dict[str, Any]
-    checkpoint: tuple[dict[str, Any], dict[str, Any]]
-    state: TrainState
-
-    @classmethod
-    def open(cls, folder: str | os.PathLike[str], output: Any) -> _ResumedRun:
-        """Opens a run folder.  Raises: ArgumentError if `output` is another one; as `RunFolder.open`."""
-        if output is not None and os.fspath(output) != os.fspath(folder):
-            raise ArgumentError("output", os.fspath(output), f"the same folder as `resume`, "
-                                f"{os.fspath(folder)!r}: a training run is resumed in its own folder")
-        run, info = RunFolder.open(folder)
-        checkpoint = load_checkpoint(run.path(CHECKPOINT_FILE))
-        return cls(run, info, checkpoint, TrainState.from_checkpoint(checkpoint[1]))
-
-    @property
-    def training(self) -> Training:
-        """The recipe's training part, with the overrides."""
-        fields: dict[str, Any] = self.info["recipe"]["training"]
-        return Training(**{**fields, "milestones": tuple(fields["milestones"])})
-
-    def check_data(self, images: DataSource, name: str, value: Any) -> None:
-        """Raises: ValueError if the data are not those that the run was started with."""
-        # earlier versions took the first label of TFRecord files for 1, and did not write it down
-        before = self.info["data"].get(name, 1 if name == "label_offset" and value is not None else None)
-        if before != value:
-            raise ValueError(f"{images.name}: {name} are {value}, but the training was started with "
-                             f"{before}; start a new training in another folder than {self.run.folder}")
-
-
 def _merge_overrides(overrides: Overrides, keywords: Mapping[str, Any]) -> dict[str, Any]:
     """The overrides of the training part, from the argument and from the keywords of `fit`.
 
@@ -262,21 +227,23 @@ def _find_strategy(model: Any, strategy: Any) -> tf.distribute.Strategy | None:
 
 
 def _open_model(arguments: FitArguments, sources: TrainingSources,
-                resumed: _ResumedRun | None) -> tuple[keras.Model, Training, Any]:
+                resumed: ResumedRun | None) -> tuple[keras.Model, Training, Any]:
     """The model to train, how to train it, and the recipe, which is None for a model from a run folder."""
     if resumed and not isinstance(arguments.model, keras.Model):
         return load(resumed.run.path(LAST_MODEL)), resumed.training, None
     recipe = get_recipe(arguments.recipe).override(arguments.overrides, arguments.model_overrides,
                                                    find_spec(arguments.model))
+    preprocessing = arguments.preprocessing
     if resumed:     # the recipe may have been a `Recipe`, which no file holds
         recipe = dataclasses.replace(recipe, training=resumed.training)
+        preprocessing = resumed.find_preprocessing(preprocessing)
     model, recipe = prepare_model(arguments.model, recipe, sources.train, sources.classes,
-                                  dtype=arguments.dtype, preprocessing=arguments.preprocessing,
+                                  dtype=arguments.dtype, preprocessing=preprocessing,
                                   weights=arguments.weights)
     return model, recipe.training, recipe
 
 
-def _run_loop(config: TrainingConfig, resumed: _ResumedRun | None,
+def _run_loop(config: TrainingConfig, resumed: ResumedRun | None,
               is_own_model: bool) -> keras.callbacks.History:
     """Trains to the end.
 
