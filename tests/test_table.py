@@ -1,7 +1,9 @@
 """Every variant of the table against the counted facts: parameters, statistics, multiply-accumulates."""
+import contextlib
 import csv
 import dataclasses
 import pathlib
+from unittest import mock
 
 import keras
 import pytest
@@ -14,9 +16,19 @@ FACTS = pathlib.Path(__file__).parent / "facts" / "variants.csv"
 LINES = [line for line in csv.DictReader(FACTS.open(newline="")) if line["row"]]
 
 
+@contextlib.contextmanager
+def without_tracking():
+    """TensorFlow notes every attribute of a layer for its checkpoints, which takes a third of the time."""
+    tracking = [base for base in keras.Layer.__mro__ if base.__name__ == "KerasAutoTrackable"]
+    with contextlib.ExitStack() as stack:
+        for base in tracking:
+            stack.enter_context(mock.patch.object(base, "__setattr__", object.__setattr__))
+        yield
+
+
 def counted(variant, sizes, **kwargs):
     """The cost of a variant at each size; in a stateless scope Keras makes variables that take no memory."""
-    with keras.StatelessScope(initialize_variables=False):
+    with keras.StatelessScope(initialize_variables=False), without_tracking():
         model = variants.VARIANTS[variant](weights=None, input_shape=(None, None, 3), **kwargs)
         result = {size: measure_cost(model, (size, size, 3)) for size in sizes}
     # without the garbage collector, which would take a tenth of the time
