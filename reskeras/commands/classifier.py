@@ -13,7 +13,6 @@ from ..exporters.exported_metadata import read_exported_metadata
 from ..exporters.formats import open_file
 from ..exporters.keras_file import make_array_function
 from ..file_reading import read_bytes
-from ..graph.model_requirements import check_image_model
 from ..model_metadata import ModelMetadata, get_metadata
 from .open_model import EXPORTED_FILES, ModelName, check_trained_model, open_trained_model
 
@@ -56,6 +55,9 @@ def open_classifier(model: ModelName | keras.Model, any_size: bool = False,
         run = runtime = open_file(file, trust=trust)
         shape, metadata = runtime.shape, read_exported_metadata(file)
     else:
+        # here: it imports Keras, without which exported files run
+        from ..graph.model_requirements import check_image_model
+
         net: Any = open_trained_model(model, any_size)
         check_image_model(net)
         if net.inputs[0].shape[0] is not None:

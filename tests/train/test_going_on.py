@@ -1,4 +1,5 @@
 """What a training says about going on, its report, and other ways to begin one."""
+import functools
 import os
 import re
 import signal
@@ -87,7 +88,10 @@ def test_milestones_beyond_the_end_are_named(run):
 @pytest.mark.parametrize("times, text", [
     (1, "interrupted in epoch 1 after 2 batches; to resume: reskeras train --resume "),
     (2, "interrupted; the last checkpoint is kept; to resume: reskeras train --resume ")])
-def test_ctrl_c_says_how_to_go_on(photos, tmp_path, capfd, times, text):
+def test_ctrl_c_says_how_to_go_on(photos, tmp_path, capfd, times, text, request):
+    # a shell makes its background processes ignore the signal
+    request.addfinalizer(functools.partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     options = dict(batch_size=8, epochs=2, size=8, test_size=8, augmentation="resize(8)",
                    model_overrides=dict(depths=(1,), widths=(16,), strides=(1,)), verbose=2)
     with pytest.raises(KeyboardInterrupt):
