@@ -244,7 +244,9 @@ def _make_metadata(weights: Any, classes: int | None, include_top: bool,
 
 
 def _add_preprocessing(x: Tensor, spec: AnySpec, weights: Any) -> Tensor:
-    """Adds layers from RGB pixels in 0..255 to the input of the checkpoint (or of the published weights).
+    """Adds layers that turn RGB pixels (0 to 255) into what the net was trained on.
+
+    That is what the checkpoint says, or the Spec if there is no checkpoint.
 
     Raises:
         ValueError: if the number of channels is not supported.

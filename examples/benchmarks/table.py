@@ -250,12 +250,13 @@ def summary(folder: pathlib.Path) -> str:
         return None if number is None else 1 / number
     names = {
         "timm": "timm, channels_last", "stock": "Keras' own layers",
-        "strided slices": "the same net with TensorFlow's own gradient of strided slices (ours is faster)"}
+        "strided slices": "the same net, but with TensorFlow's gradient of strided slices"}
     kinds = {
         "best timm / best, float32": (
             "inference, float32", "timm's best: eager, channels_last, torch.compile"),
         "best timm / best, bfloat16": ("inference, bfloat16", "timm, bfloat16"),
-        "predict / best bf16 or int8": ("inference, bfloat16 or int8", "keras.applications' `predict`")}
+        "predict / best bf16 or int8": (
+            "inference, our fastest in bfloat16 or int8", "`predict` of keras.applications")}
     rows = {name: [row for file in stored(folder, name) for row in file["rows"]]
             for name in ("train_step", "inference_timm", "export", "build", "gpu")}
     for row in rows["train_step"]:

@@ -184,7 +184,7 @@ def _build_paths(x: Tensor, spec: Spec, block: BlockPlan) -> list[Tensor]:
 
 
 def _plan_basic_block(spec: Spec, block: BlockPlan) -> list[ConvolutionPlan]:
-    """Plans 3x3, 3x3; the first 3x3 strides."""
+    """Plans two 3x3 convolutions; the first one has the stride."""
     return [
         ConvolutionPlan(f"{block.name}_1", block.planes // spec.reduce_first, 3, stride=block.stride,
                         dilation=block.dilation[0], is_strided=block.is_strided, has_mixer=True,
@@ -193,7 +193,10 @@ def _plan_basic_block(spec: Spec, block: BlockPlan) -> list[ConvolutionPlan]:
 
 
 def _plan_bottleneck_block(spec: Spec, block: BlockPlan) -> list[ConvolutionPlan]:
-    """Plans 1x1, 3x3, 1x1; the first 1x1 strides in ResNet v1, the 3x3 in v1.5 and all later nets."""
+    """Plans three convolutions, 1x1, 3x3, 1x1.
+
+    The first one has the stride in ResNet v1, the second one in v1.5 and all later nets.
+    """
     inner = max(1, int(block.planes * (spec.base_width / 64))) * spec.groups
     on_1x1 = spec.stride_on == "1x1"
     return [

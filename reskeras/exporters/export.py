@@ -31,7 +31,8 @@ from .report import ExportReport
 from .thresholds import choose_threshold
 from .tflite.runtime import load_logits_function
 
-MAX_OUTSIDE = 0.05      # of the values outside the calibrated ranges: more of them explain a failure
+# If a larger share of the values lies outside the calibrated ranges, an error gives that as the reason
+MAX_OUTSIDE = 0.05
 
 
 def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | None = None,
@@ -61,9 +62,9 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         batch_size: images per call; by default 1 in a .tflite, any number elsewhere.
         size: (height, width) of the images or one number for both, if the model does not fix it; not
             allowed for `.keras`, and neither is `batch_size`.
-        io: type of an int8 file's input and output.  "int8" and "float32" take images as the model takes
-            them: quantized prepared values, or prepared values.  "uint8" takes a camera's bytes, of the
-            model's size: scale 1, zero point 0; a normalization by channel goes into the file.
+        io: type of an int8 file's input and output.  "int8" and "float32" take preprocessed images, as
+            integers or as floats.  "uint8" takes pixels from 0 to 255 (scale 1, zero point 0) that have the
+            model's size; the file itself normalizes each channel.
         preprocessing: needed if the model has none: a checkpoint, its name, or a `Preprocessing`.
         labels: needed if the model has none: a label set, or the names of the classes.
         calibration_method: the range of a tensor in an int8 file: "minmax" (all values of the calibration),
@@ -82,8 +83,9 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         c_array: whether to write `<path>.cc` too, for microcontrollers: the .tflite as a C array, with the
             size of the working memory ("tensor arena") that it needs.
         signatures: the signatures of a SavedModel to write, by default all: "serving_default", which is
-            always written and compared, "serving_uint8", "serving_bytes".  Without the other two it answers
-            scores without labels, for converters that read one function without strings (coremltools).
+            always written and compared, "serving_uint8", "serving_bytes".  If only
+            "serving_default" is written, it returns scores without labels; coremltools needs this, because
+            it reads a single function without strings.
 
     Returns:
         The report: hashes, differences from Keras, latency, operators, thresholds, versions.
@@ -255,6 +257,6 @@ def _explain_failure(model: keras.Model, report: ExportReport) -> str:
                 "calibrate on images like those that are compared)")
     has_groups = any(isinstance(layer, keras.layers.GroupNormalization) for layer in model.layers)
     if report.quantize == "int8" and has_groups:
-        return (" (group normalization uses statistics of each image, which leaves a channel too few of the "
-                "256 levels; give 'dynamic' or 'float16' as `quantize` for such nets)")
+        return (" (group normalization uses statistics of each image, so that some channels use only a few "
+                "of the 256 levels; give 'dynamic' or 'float16' as `quantize` for such nets)")
     return ""

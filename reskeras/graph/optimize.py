@@ -46,9 +46,9 @@ def optimize_model(model: keras.Model, *, passes: Sequence[str | Pass] | None = 
                    input_shape: Shape | None = None) -> tuple[keras.Model, OptimizationReport]:
     """Makes a model for inference that computes the same function with less work.
 
-    If the check fails, the pass that made the difference is refused: `model` itself is returned, with a
-    warning, and the report says why.  The layers of the new model keep their trainable flags, but it is not
-    compiled.
+    If the check fails, nothing is optimized: `model` itself is returned, with a warning, and the report
+    names the first pass that changed the result.  The layers of the new model keep their trainable flags,
+    but it is not compiled.
 
     Args:
         model: a functional or sequential model, which is not changed; nested models are replaced by their

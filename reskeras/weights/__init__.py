@@ -14,6 +14,6 @@ Example, one tensor of `reskeras.create("timm/resnet50.a1_in1k")`:
     load.py        assigns it
 
 In the same way timm's "layer1.0.conv1.weight" (64, 64, 1, 1) becomes "conv2_block1_1_conv/kernel" (1, 1, 64,
-64), and "fc.weight" (1000, 2048) becomes "predictions/kernel" (2048, 1000).  Variables with one axis, such
-as those of normalizations, only change their names.
+64), and "fc.weight" (1000, 2048) becomes "predictions/kernel" (2048, 1000).  The values of variables
+with one axis, such as those of normalizations, stay as they are; only their names differ.
 """

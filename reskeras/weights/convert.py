@@ -214,8 +214,9 @@ def _to_variable_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         return array[None, None]
 
     if array.ndim == rank == 4 and array.shape != shape and array.shape == (*shape[:2], shape[3], shape[2]):
-        # A grouped convolution in keras.applications' ResNeXt is a depthwise convolution, whose kernel is
-        # (height, width, channel, place in the group), and a sum over each group.
+        # keras.applications' ResNeXt makes a grouped convolution of two layers: a depthwise convolution, and
+        # a sum over each group.  The kernel of the first one is (height, width, input channel, output channel
+        # within the group).
         height, width, channels, size = array.shape
         grouped = array.reshape(height, width, channels // size, size, size)    # group, input, output channel
         return grouped.transpose(0, 1, 3, 2, 4).reshape(height, width, size, channels)
