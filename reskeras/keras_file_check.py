@@ -63,12 +63,7 @@ def check_keras_file(path: str, custom_objects: Mapping[str, Any]) -> None:
 
     config = check_json_type(config, dict[str, Any], path, _CONFIG)
     _check_functions(config)
-    try:
-        model_count = _count_numbers(config, custom_objects)
-    except Exception as error:
-        if _has_foreign_classes(config):
-            return      # a user's own layer may need real values while it is built: the size is not checked
-        raise _find_reason(error) from None
+    model_count = _count_numbers(config, custom_objects)
     if model_count > 2 * saved_count + _MAX_UNSAVED:
         raise ValueError(f"its model has {model_count:,} weights, but the file stores only {saved_count:,}")
 

@@ -1,7 +1,6 @@
 """What `optimize` did to a model, and the check that the model still computes the same."""
 from __future__ import annotations
 
-import json
 import math
 import os
 import statistics
@@ -12,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..file_reading import read_text
 from ..files import write_text
+from ..json_reader import read_json
 from ..json_writer import to_json
 from .cost.cost import count_layer_macs, find_mac_rule
 from .equivalence import EquivalenceCheck
@@ -162,7 +161,7 @@ class OptimizationReport:
             OSError: if it cannot be read.
         """
         try:
-            return cls.from_config(json.loads(read_text(path)))
+            return cls.from_config(read_json(path))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not a report of an optimization "
                              f"({type(error).__name__}: {error})") from error
