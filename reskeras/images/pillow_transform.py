@@ -10,16 +10,7 @@ def resize_and_crop_array(pixels: np.ndarray, size: Size, target: Size, mode: st
                           fill: tuple[float, ...]) -> np.ndarray:
     """Does what `transform.resize_and_crop` does, from which it differs by a level at most nearly everywhere.
 
-    Args:
-        pixels: uint8 (N, height, width, 1 to 4); transparency is removed.
-        size: (height, width) of the result.
-        target: as in `compute_resized_size`.
-        mode: as in `compute_resized_size`.
-        interpolation: "bilinear" or "bicubic".
-        fill: the color of the border, one number for each channel, 0 to 255.
-
-    Returns:
-        A float32 array (N, *size, channels), whole numbers of 0 to 255, with as many channels as `fill`.
+    The arguments are the same, and the result is an array instead of a tensor.
 
     Raises:
         ValueError: for a number of channels that is not 1 to 4.
