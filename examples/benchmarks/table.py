@@ -250,7 +250,7 @@ def summary(folder: pathlib.Path) -> str:
         return None if number is None else 1 / number
     names = {
         "timm": "timm, channels_last", "stock": "Keras' own layers",
-        "strided slices": "the same net, but with TensorFlow's gradient of strided slices"}
+        "strided slices": "the same net with TensorFlow's own gradient of strided slices (ours is faster)"}
     kinds = {
         "best timm / best, float32": (
             "inference, float32", "timm's best: eager, channels_last, torch.compile"),
