@@ -1,7 +1,14 @@
-"""The scaling table of ResNet-RS: which image size and regularization belongs to which depth."""
+"""How ResNet-RS trains on ImageNet.  Imports no framework.
+
+Its scaling table says which image size and regularization belongs to which depth.
+"""
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+
+from .recipe import Recipe
+from .recipe_sources import cite, make_recipe
 
 
 @dataclass(frozen=True)
@@ -40,3 +47,31 @@ RESNET_RS_SCALING = {f"{s.depth}@{s.size}": s for s in (
     Scale(350, 320, 0.4, 0.1, 15),
     Scale(420, 320, 0.4, 0.1, 15))}
 CONFIGS = "tensorflow/tpu resnet_rs/configs/*.yaml"
+
+RESNET_RS = make_recipe(
+    "resnet_rs", "Revisiting ResNets, ImageNet; RESNET_RS/152@256 ... are the models of its scaling table",
+    cite(f"arXiv:2103.07579 §4, {CONFIGS}", batch_size=4096, epochs=350, schedule="cosine", optimizer="sgd",
+         momentum=0.9, learning_rate=0.1, base_batch_size=256, learning_rate_scaling="linear",
+         label_smoothing=0.1, ema_momentum=0.9999),
+    cite("arXiv:2103.07579 §4.2 and Table 2: less, if there are other regularizers", weight_decay=4e-5),
+    cite("arXiv:2103.07579 appendix", warmup=5, decay_all_weights=False),
+    cite(f"arXiv:2103.07579 Table 7, {CONFIGS}: 50@160", size=160,
+         augmentation=RESNET_RS_SCALING["50@160"].augmentation,
+         model={"dropout_rate": 0.25, "drop_path_rate": 0.0}),
+    cite("tensorflow/tpu resnet_rs: the training size, padded by 32 pixels before the crop", test_size=160,
+         test_crop_pct=160 / 192),
+    cite("tensorflow/tpu resnet_model.py", model={"zero_init_residual": True}))
+
+
+def scale_resnet_rs(config: str) -> Recipe:
+    """The recipe of one model of the scaling table, such as "152@256"."""
+    scale, base = RESNET_RS_SCALING[config], RESNET_RS
+    training = dataclasses.replace(base.training, size=scale.size, test_size=scale.size,
+                                   augmentation=scale.augmentation,
+                                   test_crop_pct=scale.size / (scale.size + 32))
+    source = f"arXiv:2103.07579 Table 7, {CONFIGS}: {config}"
+    sources = dict.fromkeys(("size", "augmentation", "model.dropout_rate", "model.drop_path_rate"), source)
+    return Recipe(f"{base.name}/{config}", f"ResNet-RS-{scale.depth} at {scale.size} pixels, ImageNet",
+                  training,
+                  {**base.model, "dropout_rate": scale.dropout_rate, "drop_path_rate": scale.drop_path_rate},
+                  {**base.sources, **sources})

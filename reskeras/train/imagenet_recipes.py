@@ -1,0 +1,88 @@
+"""How the papers train on ImageNet.  Imports no framework.
+
+ResNet-RS is in resnet_rs.py, "ResNet strikes back" in rsb_recipes.py.
+"""
+from __future__ import annotations
+
+from .recipe_sources import cite, make_recipe
+
+HE2015 = make_recipe(
+    "he2015", "Deep Residual Learning, ImageNet",
+    cite("arXiv:1512.03385 §3.4", batch_size=256, base_batch_size=256, learning_rate=0.1, optimizer="sgd",
+         momentum=0.9, weight_decay=1e-4, schedule="plateau", decay_factor=0.1, steps=600_000),
+    cite("arXiv:1512.03385 §3.4: shorter side in [256, 480], crop, flip, and the colours of AlexNet (§4.1 "
+         "there)",
+         augmentation="scale(256, 480)|crop(224)|flip|lighting(0.1)", size=224),
+    cite("the paper says \"when the error plateaus\"; this package's choice", patience=5))
+
+# The step recipe behind v1.5.  Its repository initializes convolutions by fan-out, reskeras' nets by fan-in,
+# as He et al. 2015b.
+FB_RESNET_TORCH = make_recipe(
+    "fb_resnet_torch", "facebook/fb.resnet.torch, the recipe behind v1.5",
+    cite("fb.resnet.torch README: -batchSize 256", batch_size=256, base_batch_size=256),
+    cite("fb.resnet.torch opts.lua, train.lua", epochs=90, learning_rate=0.1, momentum=0.9,
+         optimizer="nesterov", weight_decay=1e-4),
+    cite("fb.resnet.torch train.lua: 0.1 ^ floor((epoch - 1) / 30)", schedule="step", milestones=(30, 60),
+         decay_factor=0.1),
+    cite("fb.resnet.torch datasets/imagenet.lua",
+         augmentation="inception_crop(224)|jitter(0.4, 0.4, 0.4)|lighting(0.1)|flip", size=224),
+    cite("fb.resnet.torch datasets/imagenet.lua: Scale(256), CenterCrop(224)", test_size=224,
+         test_crop_pct=0.875))
+
+RESNEXT = make_recipe(
+    "resnext", "Aggregated Residual Transformations, ImageNet",
+    cite("arXiv:1611.05431 §4", batch_size=256, base_batch_size=256, learning_rate=0.1, momentum=0.9,
+         weight_decay=1e-4),
+    cite("facebookresearch/ResNeXt train.lua", optimizer="nesterov"),
+    cite("arXiv:1611.05431 §4: divided by 10 three times; ResNeXt train.lua: 0.1 ^ floor((epoch - 1) / 30)",
+         schedule="step", milestones=(30, 60, 90), decay_factor=0.1),
+    cite("facebookresearch/ResNeXt opts.lua", epochs=100),
+    cite("facebookresearch/ResNeXt datasets/imagenet.lua", size=224,
+         augmentation="inception_crop(224)|jitter(0.4, 0.4, 0.4)|lighting(0.1)|flip"),
+    cite("arXiv:1611.05431 §4: 224 of a shorter side of 256", test_size=224, test_crop_pct=0.875))
+
+BAG_OF_TRICKS = make_recipe(
+    "bag_of_tricks", "Bag of Tricks, ImageNet, ResNet-50-D",
+    cite("arXiv:1812.01187 §3.1", batch_size=1024, base_batch_size=256, learning_rate=0.1,
+         learning_rate_scaling="linear", warmup=5, decay_all_weights=False,
+         model={"zero_init_residual": True}),
+    cite("arXiv:1812.01187 §2.1", optimizer="nesterov", model={"initializer": "glorot_uniform"}),
+    cite("MXNet's example of its efficient training, gluon-cv train_imagenet.py", momentum=0.9,
+         weight_decay=1e-4),
+    cite("arXiv:1812.01187 §5.1", schedule="cosine"),
+    cite("arXiv:1812.01187 §5.2, Table 6", label_smoothing=0.1),
+    cite("arXiv:1812.01187 §5.4: 200 with mixup, 120 without", epochs=200),
+    cite("arXiv:1812.01187 §2.1, and mixup of §5.4 with alpha 0.2",
+         augmentation="inception_crop(224)|flip|jitter(0.4, 0, 0.4, 0.4)|lighting(0.1)|mixup(0.2)",
+         size=224),
+    cite("arXiv:1812.01187 §2.1: 224 of a shorter side of 256", test_size=224, test_crop_pct=0.875))
+
+RESNEST = make_recipe(
+    "resnest", "ResNeSt-50, ImageNet",
+    # batch size 4096 for ResNeSt-101, 2048 for -200 and -269, which also have dropout 0.2 before the
+    # classifier and larger crops
+    cite("arXiv:2004.08955 §4.1, §5.1", batch_size=8192, base_batch_size=256, learning_rate=0.1,
+         learning_rate_scaling="linear", schedule="cosine", warmup=5, epochs=270, momentum=0.9,
+         weight_decay=1e-4, decay_all_weights=False, label_smoothing=0.1),
+    cite("resnest's scripts/gluon/train.py, of the published command: nag; its PyTorch script has none",
+         optimizer="nesterov"),
+    cite("arXiv:2004.08955 §4.1: AutoAugment, mixup 0.2; "
+         "keras-cv has no AutoAugment: RandAugment replaces it",
+         augmentation="inception_crop(224)|flip|randaugment(2, 9)"
+                      + "|jitter(0.4, 0.4, 0.4)|lighting(0.1)|mixup(0.2)", size=224),
+    cite("arXiv:2004.08955 §5.1: 224 of a shorter side of 256", test_size=224, test_crop_pct=0.875),
+    cite("arXiv:2004.08955 §4.1; 0.1 at the end of scripts/gluon/train.py's schedule",
+         model={"drop_block_rate": 0.1}),
+    cite("arXiv:2004.08955 §4.1, as arXiv:1812.01187 §3.1", model={"zero_init_residual": True}))
+
+TV2 = make_recipe(
+    "tv2", "torchvision's IMAGENET1K_V2 weights",
+    cite("pytorch/vision#3995, references/classification: ResNet50 V2", batch_size=1024,
+         base_batch_size=1024, learning_rate=0.5, epochs=600, warmup=5, schedule="cosine", weight_decay=2e-5,
+         decay_all_weights=False, label_smoothing=0.1, augmentation_repeats=4, size=176,
+         augmentation="inception_crop(176)|flip|trivialaugment|erase(0.1)|mixup(0.2)|cutmix(1.0)",
+         test_size=224, test_crop_pct=224 / 232),
+    cite("torchvision references/classification train.py: every 32nd step, 2e-5 times 32 batches per epoch; "
+         "here for each step",
+         ema_momentum=(1 - 2e-5 * 1024 * 32 / 600) ** (1 / 32)),
+    cite("torchvision references/classification train.py", optimizer="sgd", momentum=0.9, warmup_start=0.01))

@@ -1,0 +1,41 @@
+"""A recipe is written down as a list of citations: a source, and the values that it states."""
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from .recipe import Recipe
+from .training import Training
+
+OWN = "no paper: this package's choice"
+
+_Citation = tuple[str, Mapping[str, Any], Mapping[str, Any]]     # source, training fields, model fields
+
+
+def make_recipe(name: str, description: str, *citations: _Citation) -> Recipe:
+    """Makes a recipe from what its sources state.
+
+    Args:
+        name: such as "wrn".
+        description: one line: the paper and the data set.
+        citations: made by `cite`.
+    """
+    training: dict[str, Any] = {}
+    model: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for source, training_fields, model_fields in citations:
+        training |= training_fields
+        model |= model_fields
+        names = [*training_fields, *(f"model.{field}" for field in model_fields)]
+        sources |= dict.fromkeys(names, source)
+    return Recipe(name, description, Training(**training), model, sources)
+
+
+def cite(source: str, model: Mapping[str, Any] | None = None, **training: Any) -> _Citation:
+    """Values of the training and of the model, and the source that states them.
+
+    Args:
+        source: a paper with its section, or a file.
+        model: fields of the net's Spec.
+        **training: fields of `Training`.
+    """
+    return source, training, model or {}

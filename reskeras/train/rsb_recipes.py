@@ -1,0 +1,33 @@
+"""How "ResNet strikes back" trains on ImageNet: three procedures.  Imports no framework."""
+from __future__ import annotations
+
+from .recipe import Recipe
+from .recipe_sources import cite, make_recipe
+
+
+def _rsb(procedure: str, epochs: int, learning_rate: float, weight_decay: float, label_smoothing: float,
+         drop_path_rate: float, augmentation_repeats: int, size: int, randaugment: str,
+         mixup: float) -> Recipe:
+    """One of the three procedures of "ResNet strikes back"."""
+    table = "arXiv:2110.00476 Table 2"
+    return make_recipe(
+        f"rsb_{procedure.lower()}", f"ResNet strikes back, procedure {procedure}",
+        cite(f"{table}; mmpretrain resnet50_8xb256-rsb-{procedure.lower()}-{epochs}e_in1k.py",
+             epochs=epochs, learning_rate=learning_rate, weight_decay=weight_decay,
+             label_smoothing=label_smoothing, augmentation_repeats=augmentation_repeats, size=size,
+             batch_size=2048, base_batch_size=2048, optimizer="lamb", schedule="cosine", warmup=5,
+             loss="binary", test_size=224, test_crop_pct=0.95,
+             augmentation="|".join((f"inception_crop({size})", "flip", f"randaugment({randaugment})",
+                                    f"mixup({mixup})", "cutmix(1.0)")),
+             model={"drop_path_rate": drop_path_rate}),
+        cite("mmpretrain imagenet_bs2048_rsb.py and the same file", decay_all_weights=False,
+             warmup_start=1e-4),
+        cite("timm's resnet50, with which they were made", model={"zero_init_residual": True}),
+        cite("arXiv:1904.00962 §4.3, where LAMB is from", learning_rate_scaling="sqrt"))
+
+
+# timm's rand-m7-mstd0.5-inc1: two operations of strength 7, which Table 2 writes "7 / 0.5"; repeated three
+# times
+RSB_A1 = _rsb("A1", 600, 5e-3, 0.01, 0.1, 0.05, 3, 224, "2, 7, 0.5", 0.2)
+RSB_A2 = _rsb("A2", 300, 5e-3, 0.02, 0.0, 0.05, 3, 224, "2, 7, 0.5", 0.1)
+RSB_A3 = _rsb("A3", 100, 8e-3, 0.02, 0.0, 0.00, 1, 160, "2, 6, 0.5", 0.1)
