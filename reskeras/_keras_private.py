@@ -127,6 +127,15 @@ def build_symbolically(model: Any, batch: Any) -> None:
     _get(model, "_symbolic_build", "keras", "train under tf.distribute")(data_batch=batch)
 
 
+def get_output_loss_metrics(model: Any) -> list[Any]:
+    """The metrics in which a compiled model counts the loss of each output; [] if it has one output.
+
+    `metrics` lists them among others, from which nothing public tells them apart.
+    """
+    loss = _get(model, "_compile_loss", "keras", "report the loss of each output")
+    return [] if loss is None else list(loss.metrics)
+
+
 def get_variable_index(optimizer: Any, variable: Any) -> int:
     """The index of a variable among those of its optimizer; `update_step` gets only the variable.
     """

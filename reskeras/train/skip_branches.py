@@ -95,8 +95,9 @@ def run_steps(model: keras.Model, steps: list[LayerGroup], inputs: Any) -> Any:
             values[id(step[-1].output)] = _run_or_skip(step, values)
         else:
             _run_layers(step, values)
-    outputs = [values[id(t)] for t in model.outputs]
-    return outputs[0] if len(outputs) == 1 else outputs
+    outputs = tree.map_structure(lambda t: values[id(t)], model.output)
+    is_single = isinstance(outputs, (list, tuple)) and len(outputs) == 1
+    return outputs[0] if is_single else outputs
 
 
 def _run_layers(layers: LayerGroup, values: dict[int, Any]) -> None:
@@ -109,7 +110,7 @@ def _run_or_skip(branch: LayerGroup, values: dict[int, Any]) -> Any:
     """The output of a branch, or zeros without computing it."""
     *layers, depth = branch
     assert isinstance(depth, StochasticDepth)
-    states = [v for layer in layers for v in layer.non_trainable_variables]
+    states = [v for layer in layers for v in (*layer.non_trainable_variables, *layer.metrics_variables)]
     batch = tf.shape(next(iter(values.values())))[0]
 
     def run() -> Any:

@@ -147,9 +147,9 @@ def distributable(model: keras.Model) -> DistributedModel:
         return model
     if not getattr(model, "inputs", None):
         raise TypeError(f"{model.name}: expected a functional model, with inputs and outputs")
-    outputs = model.outputs[0] if len(model.outputs) == 1 else model.outputs
     with model.distribute_strategy.scope():
-        trainer = DistributedModel(model.inputs, outputs, name=model.name)
+        trainer = DistributedModel(model.input, model.output, name=model.name,
+                                   metadata=getattr(model, "metadata", None))
     trainer.dtype_policy = model.dtype_policy
     return trainer
 
