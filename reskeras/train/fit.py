@@ -149,7 +149,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
     if output is not None and not resumed:
         check_empty(output, is_chief=worker[0] == 0)
     state = resumed.state if resumed else TrainState()
-    train, validation = make_datasets(sources, arguments, training, net, state.unreadable, worker)
+    train, validation = make_datasets(sources.match_classes(net), arguments, training, net, state.unreadable,
+                                      worker)
     strategies.get_replica_batch_size(devices, train.batch_size)
 
     # Schedule

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import keras
@@ -10,7 +11,6 @@ from ..build import load
 from ..catalog import create, find_variant
 from ..errors import ArgumentError
 from ..graph.model_requirements import check_image_model, check_layers
-from ..images.labels import get_label_set, list_label_sets
 from ..images.preprocessing import Preprocessing
 from ..model_metadata import get_metadata
 from ..model_with_metadata import ModelWithMetadata, set_metadata
@@ -18,6 +18,7 @@ from ..spec import AnySpec, Spec
 from ..variants import VARIANTS
 from ..weights.checkpoint import Checkpoint
 from ..weights.table import find_checkpoint, get_default_weights
+from .class_names import ADVICE, describe_other_classes, find_class_order, find_label_set
 from .classifier import replace_classifier
 from .losses import ACTIVATIONS
 from .model_check import check_model_matches_recipe, iterate_layers
@@ -65,7 +66,9 @@ def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, i
         recipe = _fit_recipe_to_model(net, recipe, images, classes)
         if preprocessing is None and get_metadata(net).preprocessing is None:
             preprocessing = _infer_preprocessing(net, recipe)
-    labels = _find_label_set(images.classes) if images.classes else None
+    keeps_classifier = not path or path.endswith(".keras") and not _is_finetuning(recipe)
+    net = _fit_classes_to_data(net, recipe, images, keeps_classifier)
+    labels = find_label_set(images.classes) if images.classes and not get_metadata(net).labels else None
     return set_metadata(net, preprocessing=preprocessing, labels=labels), recipe
 
 
@@ -165,6 +168,28 @@ def _fit_recipe_to_model(model: keras.Model, recipe: Recipe, images: DataSource,
                      f"input_shape=(None, None, {channels})")
 
 
+def _fit_classes_to_data(net: keras.Model, recipe: Recipe, images: DataSource,
+                         keeps_classifier: bool) -> keras.Model:
+    """The net, with a new classifier if it is for other classes than those of the data.
+
+    Args:
+        net: has as many classes as the data.
+        recipe: the recipe.
+        images: the data.
+        keeps_classifier: whether other classes are an error.
+
+    Raises:
+        ValueError: for other classes.
+    """
+    if find_class_order(net, images) is not None:
+        return net
+    text = describe_other_classes(net, images)
+    if keeps_classifier:
+        raise ValueError(f"{text}; {ADVICE}; or fine-tune its .keras file, which gives it a new classifier")
+    warnings.warn(f"{text}; its classifier starts at random; {ADVICE}", stacklevel=2)
+    return replace_classifier(net, len(images.classes), ACTIVATIONS[recipe.training.loss])
+
+
 def _resize_recipe(recipe: Recipe, size: int) -> Recipe:
     if recipe.training.size == size:
         return recipe
@@ -197,17 +222,6 @@ def _infer_preprocessing(model: keras.Model, recipe: Recipe) -> Preprocessing:
                             "does not know", hint="give for example the checkpoint that it was trained like, "
                             "'resnet50v1_5.a1_in1k'")
     return _make_preprocessing(model.name, recipe)
-
-
-def _find_label_set(classes: tuple[str, ...]) -> Any:
-    """The name of the label set that has these classes, or the classes."""
-    for name in list_label_sets():
-        labels = get_label_set(name)
-        # other sets have numbers there
-        synsets = tuple(synset for synset, _ in labels if not synset.isdigit())
-        if len(labels) == len(classes) and classes in (synsets, tuple(label for _, label in labels)):
-            return name
-    return classes
 
 
 def find_final_activation(model: keras.Model) -> str:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable
 
 import numpy as np
@@ -91,6 +91,25 @@ class DataSource:
                 raise ValueError(f"{part.name}: label {wrong[0] + first} is not one of {first} ... "
                                  f"{classes - 1 + first}" + (f", the classes of {owner}" if owner else "")
                                  + hint)
+
+    def renumber_classes(self, order: np.ndarray) -> DataSource:
+        """The same images with other numbers for their classes.
+
+        Args:
+            order: the new number of each class; each number occurs once.
+        """
+        if np.array_equal(order, np.arange(len(order))):
+            return self
+        parts, stream = self.parts, self.stream
+        if stream is not None:      # the lowest and the highest label that a file can then have
+            ranges = [order[part.lowest:part.highest + 1] for part in parts]
+            parts = tuple(replace(part, lowest=int(numbers.min()), highest=int(numbers.max()))
+                          for part, numbers in zip(parts, ranges))
+        return replace(
+            self, labels=order[self.labels], known_parts=parts if stream is not None else (),
+            classes=tuple(self.classes[i] for i in np.argsort(order)) if self.classes else (),
+            stream=None if stream is None else lambda: stream().map(
+                lambda image, label: (image, tf.gather(tf.constant(order, tf.int64), label))))
 
     @property
     def has_files(self) -> bool:

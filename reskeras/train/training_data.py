@@ -12,6 +12,7 @@ from ..errors import ArgumentError, make_printable
 from ..model_metadata import get_metadata
 from .arguments import FitArguments
 from .augment import Augmentation, parse_augmentation
+from .class_names import describe_other_classes, find_class_order
 from .data import ImageDataset
 from .training import Training
 from .source import DataSource
@@ -36,6 +37,18 @@ class TrainingSources:
     def class_names(self) -> Any:
         """The names of the classes as a list, or their number if the names are not known."""
         return list(self.train.classes) or self.classes
+
+    def match_classes(self, model: keras.Model) -> TrainingSources:
+        """The sources with the numbers of the model's classes as labels.
+
+        Raises:
+            ValueError: if the model has other classes.
+        """
+        order = find_class_order(model, self.train)
+        if order is None:
+            raise ValueError(describe_other_classes(model, self.train))
+        validation = None if self.validation is None else self.validation.renumber_classes(order)
+        return dataclasses.replace(self, train=self.train.renumber_classes(order), validation=validation)
 
 
 def open_training_sources(arguments: FitArguments) -> TrainingSources:
