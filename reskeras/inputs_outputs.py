@@ -46,7 +46,9 @@ def get_preprocessing(model: str | os.PathLike[str] | keras.Model | Checkpoint |
     if preprocessing is None:
         raise ValueError(f"{model.name} has no metadata of its preprocessing, and it cannot be guessed; give "
                          f"the name of a checkpoint, as in reskeras.get_preprocessing({EXAMPLE}), or call "
-                         "reskeras.set_metadata(model, ...)")
+                         "reskeras.set_metadata(model, ...); keras.Model(net.inputs, net.outputs) does not "
+                         "keep what the net knew: reskeras.set_metadata(model, net, "
+                         "reskeras.get_metadata(net).labels) does")
     return preprocessing.for_input_shape(tuple(model.input_shape[1:]), test)
 
 

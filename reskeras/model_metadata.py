@@ -120,7 +120,8 @@ class ModelMetadata:
             raise ArgumentError(
                 "preprocessing", None,
                 f"a checkpoint whose preprocessing this model needs, such as {EXAMPLE}",
-                hint=f"{name} does not say how its images are prepared, and a wrong guess would go unnoticed")
+                hint=f"{name} does not say how its images are prepared, and a wrong guess would go "
+                     "unnoticed; if it is keras.Model(net.inputs, net.outputs), give net as `preprocessing`")
         return self.preprocessing.for_input_shape(shape, test)
 
     def get_classes(self, number: int) -> tuple[tuple[str, str], ...]:

@@ -25,9 +25,11 @@ CALLS = {
     "images/depth": {"dataclasses.replace(reskeras.get_preprocessing(model), bits=16)"},
     "images/decode": {"reskeras.set_image_limits(max_pixels=...)"},
     "inputs_outputs": {"reskeras.get_preprocessing({})", "reskeras.set_metadata(model, ...)",
+                       "reskeras.set_metadata(model, net, reskeras.get_metadata(net).labels)",
                        "reskeras.resnet50.preprocess_input(x)", "reskeras.resnet_v2.preprocess_input(x)",
                        "reskeras.preprocess_input(x, {})"},
     "catalog": {"reskeras.list_models()"}, "weights/table": {"reskeras.list_weights()"},
+    "train/class_names": {"reskeras.set_metadata(model, labels=[...])"},
     "commands/fusion_report": {"reskeras.optimize(model)"}}
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), "uint8")
 
@@ -115,7 +117,7 @@ def test_preprocessing_of_a_model_without_metadata():
     model = keras.Sequential([keras.Input((224, 224, 3)), keras.layers.GlobalAveragePooling2D()])
     with pytest.raises(ValueError, match="has no metadata of its preprocessing") as error:
         reskeras.get_preprocessing(model)
-    named, other = CALL.findall(str(error.value))
+    named, other, _ = CALL.findall(str(error.value))
     expected = eval(named)
     assert isinstance(expected, reskeras.Preprocessing)
     own = eval(other.replace("...", "preprocessing=expected"))
