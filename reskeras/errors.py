@@ -204,3 +204,23 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     known = list(choices)
     if not any(value == choice and type(value) is type(choice) for choice in known):   # True is not 1
         raise ArgumentError(name, value, f"one of {', '.join(map(repr, known))}", known)
+
+
+def check_paths(name: str, values: Any, expected: str, hint: str = "") -> list[Any]:
+    """Checks that `values` are paths or names, and returns them as a list.
+
+    Args:
+        name: the argument.
+        values: the value that was given for it.
+        expected: the phrase of the error, such as "a list of exported files".
+        hint: as in `ArgumentError`.
+
+    Raises:
+        ArgumentError: for a single path or name, or if one of the values is neither.
+    """
+    if isinstance(values, (str, os.PathLike)):
+        raise ArgumentError(name, values, f"{expected}, such as [{os.fspath(values)!r}]")
+    paths = list(values) if isinstance(values, Iterable) else [values]
+    if not all(isinstance(path, (str, os.PathLike)) for path in paths):
+        raise ArgumentError(name, values, expected, hint=hint)
+    return paths

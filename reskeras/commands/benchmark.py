@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
-from ..errors import ArgumentError, check_whole_number
+from ..errors import ArgumentError, check_paths, check_whole_number
 from ..json_writer import to_json
 from ..terminal import print_text
 from .open_model import Size, check_size
@@ -55,8 +55,8 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
         A result for each file and runtime: latency in milliseconds, images per second, bytes, agreement.
 
     Raises:
-        ArgumentError: for no file, a wrong size, if a size is missing, or for a SavedModel if `trust` is not
-            True.
+        ArgumentError: for no file or what is no path, a wrong size, if a size is missing, or for a SavedModel
+            if `trust` is not True.
         ValueError: for files that take images of different shapes, or that cannot be read.
         FileNotFoundError: if there is no such file.
         ImportError: if a runtime is not installed.
@@ -68,6 +68,8 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
     from ..exporters.comparison import compute_agreement, compute_relative_difference
     from ..exporters.formats import find_format, open_file
     from ..exporters.measurements import compute_size_and_hash, measure_latency
+    files = check_paths("files", files, "a list of exported files",
+                        hint="write a model to a file first, with reskeras.export")
     if not files:
         raise ArgumentError("files", files, "at least one exported file; there are no files")
     threads = check_whole_number("threads", threads)

@@ -8,7 +8,7 @@ import pathlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterable, Sequence
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, check_paths
 from ..files import atomic_write
 from ..terminal import print_text
 from .comparison import COSTS, IMAGENET, LITERATURE, Point, find_points
@@ -48,8 +48,8 @@ def compare(models: Iterable[str] = (), *, family: str | None = None, labels: st
         A `Comparison` with the points, one for each net.
 
     Raises:
-        ArgumentError: for an unknown family, nothing to compare, `literature` with other labels, or an
-            unsupported suffix of `output`.
+        ArgumentError: for models in place of names, an unknown family, nothing to compare, `literature` with
+            other labels, or an unsupported suffix of `output`.
         ValueError: for an unknown name, or a net without a published accuracy.
         ImportError: if a chart is wanted and matplotlib is not installed.
         OSError: if the file cannot be written.
@@ -61,7 +61,10 @@ def compare(models: Iterable[str] = (), *, family: str | None = None, labels: st
     suffix = pathlib.Path(output).suffix if output else ""
     if output and suffix not in (".html", ".png"):
         raise ArgumentError("output", os.fspath(output), "the name of an .html or a .png file")
-    points = find_points(list(models), family, labels, literature, latency)
+    names = check_paths("models", models, "a list of the names of nets", hint=(
+        "published accuracies are compared, which a model does not have; reskeras.cost counts one, "
+        "reskeras.evaluate measures it"))
+    points = find_points(names, family, labels, literature, latency)
     if not output:
         return Comparison(points)
 

@@ -8,10 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..errors import ArgumentError
 from ..graph.cost.cost import Cost, measure_cost
 from ..graph.graph import high_recursion_limit
-from ..graph.model_requirements import is_quantized
+from ..graph.model_requirements import check_floating_point
 from ..graph.passes.inline import inline_nested_models
 
 
@@ -41,9 +40,7 @@ def compute_grad_cam(net: keras.Model, image: np.ndarray, classes: Sequence[int]
         ArgumentError: for a net that Keras has quantized.
         ValueError: for a net without maps or classes, or a class that the net does not have.
     """
-    if is_quantized(net):
-        raise ArgumentError("model", net.name, "a model in floating point",
-                            hint="Keras has quantized it, so it has no gradients; give it as it was before")
+    check_floating_point(net)
     net = inline_nested_models(net)
     cost = measure_cost(net, image.shape[1:])
     last, ends = _find_last_map(net, cost), _find_stage_ends(cost)

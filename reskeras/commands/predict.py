@@ -5,7 +5,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Iterable
 
-from ..errors import check_whole_number, make_printable
+from ..errors import check_paths, check_whole_number, make_printable
 from ..json_writer import to_json
 from ..terminal import print_text
 from .open_model import ModelName, check_trained_model
@@ -41,7 +41,7 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
         and where the net's scores are not finite, {"image", "error"}; the others are still classified.
 
     Raises:
-        ArgumentError: for a SavedModel if `trust` is not True.
+        ArgumentError: for images that are no paths, and for a SavedModel if `trust` is not True.
         ValueError: for an unknown or unreadable model, one that is not an image classifier, one whose
             preprocessing is not known, or if the number of labels is not that of its classes.
         FileNotFoundError: if `model` is the path of a file that does not exist.
@@ -51,7 +51,10 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
         '3'
     """
     top = check_whole_number("top", top)
-    paths = _list_image_paths([images] if isinstance(images, (str, os.PathLike)) else images)
+    paths = _list_image_paths(check_paths(
+        "images", [images] if isinstance(images, (str, os.PathLike)) else images,
+        "the path of an image file or a folder, or several",
+        hint="for pixels in memory, call model.predict(reskeras.get_preprocessing(model)(pixels))"))
     check_trained_model(model)
 
     import numpy as np

@@ -7,7 +7,7 @@ from typing import Any, Sequence
 import keras
 
 from ..errors import ArgumentError, check_choice, check_whole_number
-from ..graph.model_requirements import check_image_model, check_layers, is_quantized
+from ..graph.model_requirements import check_floating_point, check_image_model, check_layers
 from ..graph.passes.inline import inline_nested_models
 from .formats import FORMATS, MAX_THREADS, Format
 from .signatures import SIGNATURES
@@ -21,7 +21,8 @@ def check_model(model: Any) -> None:
 
     Raises:
         TypeError: it is not a Keras model.
-        ArgumentError: it has several inputs or outputs, takes no images, or has no graph of layers.
+        ArgumentError: it has several inputs or outputs, takes no images, has no graph of layers, or Keras has
+            quantized it.
         ValueError: a layer has no config, or Keras runs on a backend other than TensorFlow.
     """
     if not isinstance(model, keras.Model):
@@ -33,6 +34,7 @@ def check_model(model: Any) -> None:
                          "with KERAS_BACKEND=tensorflow")
     check_image_model(model)
     check_layers(model)
+    check_floating_point(model)
 
 
 def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format, *, quantize: str | None,
@@ -56,10 +58,6 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
         raise ArgumentError("c_array", c_array,
                             f"False, as {path.name!r} would be a file for {file_format.name}",
                             hint="it is defined for .tflite")
-    if file_format.name == "TFLite" and is_quantized(model):
-        raise ArgumentError("model", model.name, "a model in floating point",
-                            hint="Keras has quantized it, which TensorFlow's converter cannot read; give it "
-                            "as it was before, with 'int8' as `quantize`")
     _check_signatures(file_format, path, signatures)
     _check_int8_arguments(model, quantize, calibration_data, io, calibration_method, float_layers)
 

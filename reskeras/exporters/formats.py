@@ -159,9 +159,11 @@ def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "",
     try:
         run, shape = file_format.module.load(file, threads=threads, **arguments)
         check_input_shape(shape)
-    except (ImportError, MemoryError):
+    except (ImportError, MemoryError, ArgumentError):
         raise
     except Exception as error:      # each runtime has its own
+        if isinstance(error, ValueError) and str(error).startswith(str(file)):
+            raise
         raise ValueError(f"{file} cannot be read as a {file_format.name} file "
                          f"({describe_error(error)})") from error
 

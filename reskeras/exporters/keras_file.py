@@ -30,7 +30,9 @@ def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> Non
 def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
     """Opens a file: the model as a TensorFlow graph, and its input shape.  `threads` are TensorFlow's own."""
     from ..build import load as load_keras
+    from ..graph.model_requirements import check_input_and_output
     model = load_keras(path)
+    check_input_and_output(model)
     return make_array_function(model), tuple(model.input_shape)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import keras
 
 from .keras_config import TensorRef, deserialize_arguments, find_custom_functions, list_refs, map_refs
-from .model_requirements import check_layers, explain_missing_graph
+from .model_requirements import check_floating_point, check_layers, explain_missing_graph
 from .node import Node, NodeKey
 from .shape_inference import Shape, infer_shapes
 
@@ -57,6 +57,7 @@ class Graph:
             weights: whether to copy its weights; without them the graph can be read but not built.
 
         Raises:
+            ArgumentError: with `weights`, for a model that Keras has quantized.
             ValueError: for a subclassed model, which has no graph, or a layer without a config.
             TypeError: if `model` is not a Keras model.
         """
@@ -66,6 +67,8 @@ class Graph:
         model = to_functional(model)
         if not getattr(model, "inputs", None):
             raise ValueError(f"{model.name} has no graph: {explain_missing_graph(model)}")
+        if weights:
+            check_floating_point(model)
         with high_recursion_limit():
             try:
                 config = model.get_config()

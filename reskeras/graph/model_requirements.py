@@ -12,6 +12,7 @@ import keras
 from ..errors import ArgumentError, describe_error
 
 _IMAGES = "one input (batch, height, width, channels) and one output"
+_QUANTIZED_TYPES = ("int8", "uint8")        # of the variables of layers that Keras has quantized
 
 
 def check_image_model(model: keras.Model) -> None:
@@ -95,8 +96,25 @@ def _explain(layer: Any, error: Exception) -> str:
     return describe_error(error)
 
 
-def is_quantized(model: keras.Model) -> bool:
-    """Whether Keras has quantized a layer of a model (`model.quantize`)."""
-    return any(is_quantized(layer) if isinstance(layer, keras.Model)
-               else getattr(getattr(layer, "dtype_policy", None), "quantization_mode", None) is not None
-               for layer in model.layers)
+def check_floating_point(model: keras.Model) -> None:
+    """Checks that Keras has not quantized a model (`model.quantize`): its kernels are neither trained nor
+    rewritten, and converters cannot read them.
+
+    Args:
+        model: any Keras model.
+
+    Raises:
+        ArgumentError: if Keras has quantized a layer of it.
+    """
+    if _is_quantized(model):
+        raise ArgumentError("model", model.name, "a model in floating point", hint=(
+            "Keras has quantized it (model.quantize); give it as it was before that.  A .tflite file of int8 "
+            "is made of it by reskeras.export with 'int8' as `quantize`"))
+
+
+def _is_quantized(model: keras.Model) -> bool:
+    """Whether Keras has quantized a layer of a model, at any depth."""
+    return (any(variable.dtype in _QUANTIZED_TYPES for variable in model.variables)
+            or any(_is_quantized(layer) if isinstance(layer, keras.Model)       # float8 has no such variables
+                   else getattr(getattr(layer, "dtype_policy", None), "quantization_mode", None) is not None
+                   for layer in model.layers))
