@@ -103,6 +103,34 @@ def build_without_values() -> Iterator[list[Any]]:
         set_state("uninitialized_variables", before)
 
 
+@contextlib.contextmanager
+def compute_in_float64() -> Iterator[None]:
+    """Inside the block layers of dtype float64 compute in float64, whatever the backend.
+
+    Under JAX and PyTorch, Keras takes float32 wherever two dtypes meet, as JAX does by default.  The table
+    that says so is private.  JAX and Keras' own constants (an epsilon) need a switch each, which are public.
+
+    Raises:
+        RuntimeError: if Keras no longer has this table.
+    """
+    import keras
+    if keras.config.backend() == "tensorflow":
+        yield
+        return
+    table = _get("keras.src.backend.common.dtypes", "BIT64_TO_BIT32_DTYPE", "keras",
+                 "compare two models in float64")
+    before, floatx = table["float64"], keras.config.floatx()
+    with contextlib.ExitStack() as stack:
+        if keras.config.backend() == "jax":
+            import jax
+            stack.enter_context(jax.enable_x64(True))
+        stack.callback(keras.config.set_floatx, floatx)
+        stack.callback(table.__setitem__, "float64", before)
+        keras.config.set_floatx("float64")
+        table["float64"] = "float64"
+        yield
+
+
 # Keras: training
 
 def skip_symbolic_build(model_class: Any) -> Any:

@@ -4,6 +4,7 @@ In float64 rounding cannot hide an error of algebra.
 """
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from .._keras_private import compute_in_float64
 from .graph import Graph
 from .node import make_node
 from .passes.inline import inline
@@ -92,9 +94,10 @@ class EquivalenceChecker:
         """
         runs = {}
         for dtype in ("float64", "float32"):
-            model = remove_final_activation(self.graph).build(dtype, temporary=True)
-            inputs = _make_random_inputs(model, self.sizes, dtype)
-            runs[dtype] = [(images, _run(model, images)) for images in inputs]
+            with _compute_in(dtype):
+                model = remove_final_activation(self.graph).build(dtype, temporary=True)
+                inputs = _make_random_inputs(model, self.sizes, dtype)
+                runs[dtype] = [(images, _run(model, images)) for images in inputs]
         if not all(np.isfinite(y).all() for _, outputs in runs["float64"] for y in outputs):
             raise ValueError(f"{self.graph.name}: its outputs for random inputs are not finite in float64")
         return runs
@@ -110,20 +113,23 @@ class EquivalenceChecker:
     @cached_property
     def sensitivity(self) -> float:
         """How far noise in the last bit of the float64 input moves the output, relative to the largest."""
-        model = remove_final_activation(self.graph).build("float64", temporary=True)
         random = np.random.default_rng(1)
 
         def add_noise(images: np.ndarray) -> np.ndarray:
             return images * (1 + np.finfo("float64").eps * random.choice([-1.0, 1.0], images.shape))
         images, outputs = self.reference_runs["float64"][0]
-        return _max_difference(_run(model, keras.tree.map_structure(add_noise, images)), outputs)
+        with _compute_in("float64"):
+            model = remove_final_activation(self.graph).build("float64", temporary=True)
+            return _max_difference(_run(model, keras.tree.map_structure(add_noise, images)), outputs)
 
     def check(self, after: Graph) -> EquivalenceCheck:
         """Compares `after` with the graph."""
         difference = {}
         for dtype, runs in self.reference_runs.items():
-            model = remove_final_activation(after).build(dtype, temporary=True)
-            difference[dtype] = max(_max_difference(_run(model, images), outputs) for images, outputs in runs)
+            with _compute_in(dtype):
+                model = remove_final_activation(after).build(dtype, temporary=True)
+                difference[dtype] = max(_max_difference(_run(model, images), outputs)
+                                        for images, outputs in runs)
         result = EquivalenceCheck(difference["float64"], difference["float32"])
         return result if result.passed else replace(result, sensitivity=self.sensitivity)
 
@@ -189,6 +195,10 @@ def remove_final_activation(graph: Graph) -> Graph:
             identity = make_node(keras.layers.Identity, node.name, node.inputs[:1], node)
             graph = graph.edit({node.key: (replace(identity, call_index=node.call_index),)}, {})
     return graph
+
+
+def _compute_in(dtype: str) -> contextlib.AbstractContextManager[None]:
+    return compute_in_float64() if dtype == "float64" else contextlib.nullcontext()
 
 
 def _run(model: keras.Model, images: Any) -> list[np.ndarray]:
