@@ -22,9 +22,11 @@ class CallbackBridge(keras.callbacks.Callback):
         super().__init__()
         self.loop, self.first_step = loop, loop.state.step
         self.logs: dict[str, Any] = {}
+        self._is_stopped = loop.trainer.stop_training       # `fit` forgets it
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.loop.restore_metrics()
+        self.loop.checkpoint.restore_metrics()
+        self.loop.trainer.stop_training = self._is_stopped
         self.loop.finite_check.begin_epoch(self.loop.trainer.optimizer)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -42,7 +44,7 @@ class CallbackBridge(keras.callbacks.Callback):
             is_due = save_every and loop.state.step % save_every == 0
             if is_due or loop.is_stop_requested and loop.can_save_alone:
                 loop.finite_check.check_weights(loop.state.epoch, loop.state.step)
-                loop.save_checkpoint()
+                loop.checkpoint.save()
             loop.stop_if_requested()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -107,6 +107,11 @@ def load_checkpoint(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str
     return arrays, info
 
 
+def has_rate(info: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint has the learning rate; earlier versions saved none if the recipe's is constant."""
+    return any(name == "learning_rate" for name, _, _ in info["variables"].get("optimizer", []))
+
+
 def restore_variables(groups: VariableGroups, arrays: Arrays, info: Mapping[str, Any],
                       path: pathlib.Path) -> None:
     """Assigns the values of a checkpoint to variables, all or none.

@@ -15,6 +15,7 @@ from ..errors import ArgumentError, check_choice, unknown_argument
 from ..terminal import print_text
 from . import strategy as strategies
 from .arguments import FitArguments
+from .callback_checks import check_callbacks
 from .checkpoint import TrainState
 from .distribution_errors import explain_lost_worker
 from .loop import TrainingLoop
@@ -146,6 +147,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
     # Model
     with devices.scope() if devices else contextlib.nullcontext():
         net, training, chosen_recipe = _open_model(arguments, sources, resumed)
+    callbacks = list(callbacks)
+    check_callbacks(callbacks, training)
     if output is not None and not resumed:
         check_empty(output, is_chief=worker[0] == 0)
     state = resumed.state if resumed else TrainState()
@@ -177,7 +180,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
     config = TrainingConfig(
         net, training, train, validation, devices, images // train.batch_size, learning_rate.value,
         arguments.micro_batches, arguments.jit_compile, sources.classes, save_every, verbose,
-        list(callbacks), run, info)
+        callbacks, run, info)
     return _run_loop(config, resumed, is_own_model=isinstance(arguments.model, keras.Model))
 
 

@@ -3,18 +3,20 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import asdict
-from typing import Any, Callable
+import warnings
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from ..build import save
 from ..errors import ArgumentError
+from ..graph.graph import high_recursion_limit
 from ..terminal import print_text
 from . import strategy as strategies
+from .callback_checks import ends_quietly
 from .callback_bridge import CallbackBridge, ignore_end_of_data, restart_early_stopping
-from .checkpoint import TrainState, describe_variables, read_values, restore_variables, save_checkpoint
+from .checkpoint import TrainState
 from .data import ImageDataset, one_hot_labels
 from .finite import FiniteCheck
 from .freezing import LayerFreezer, swap_values
@@ -23,9 +25,10 @@ from .left_out import LeftOutImages
 from .losses import make_loss, make_metrics
 from .model import find_final_activation
 from .optimizers import get_averages, make_optimizer
+from .phase_rate import PhaseRate
 from .phases import Phase, plan_phases
-from .run_folder import BEST_MODEL, CHECKPOINT_FILE, LAST_MODEL
-from .schedule import count_plateaus
+from .run_checkpoint import RunCheckpoint
+from .run_folder import BEST_MODEL, LAST_MODEL
 from .sigterm import StopSignalHandler
 from .training_config import TrainingConfig
 
@@ -52,9 +55,8 @@ class TrainingLoop:
         self.left_out = LeftOutImages(config)
         self.trainer: Any = None
         self.epoch_steps = 0
-        self._saved = saved
+        self.checkpoint = RunCheckpoint(config, self.state, saved)
         self._freezer = LayerFreezer(config.model)
-        self._restore_pending_metrics: Callable[[], None] | None = None
         self._history = keras.callbacks.History()
         self._history.epoch, self._history.history = self.state.epochs, self.state.history
         self.callbacks = keras.callbacks.CallbackList(
@@ -73,6 +75,10 @@ class TrainingLoop:
                 for phase in self.phases:
                     if self.state.epoch < phase.epochs.stop and not self._run_phase(phase):
                         break
+            except FloatingPointError as error:
+                if not ends_quietly(self.config.callbacks):
+                    raise
+                warnings.warn(str(error), stacklevel=2)
             finally:
                 self._freezer.unfreeze()
         if self.trainer:
@@ -96,9 +102,7 @@ class TrainingLoop:
         is_first = self.trainer is None
         self._freezer.freeze(phase.is_head, phase.freeze_statistics)
         self._compile(phase)
-        if self._saved:
-            self._restore_checkpoint(phase, *self._saved)
-            self._saved = None
+        self.checkpoint.begin_phase(phase, self.trainer, self._metrics)
         self.callbacks.set_model(self.trainer)
         if is_first:
             self._describe_devices()
@@ -111,7 +115,7 @@ class TrainingLoop:
             if run and not self.state.epoch and not self.state.step:
                 run.write_info(self.config.info | {"strategy": self._devices})
                 self._save_model(LAST_MODEL)
-                self.save_checkpoint()
+                self.checkpoint.save()
 
     def _compile(self, phase: Phase) -> None:
         config = self.config
@@ -126,20 +130,18 @@ class TrainingLoop:
             loss = make_loss(config.training, find_final_activation(config.model))
             self.trainer.compile(self._optimizer, loss, metrics=self._metrics, jit_compile=config.jit_compile)
             self.trainer.optimizer.build(self.trainer.trainable_variables)
+        self.trainer.saver = self._save_for_callback
         self._trained = self.trainer.trainable_variables
+        self._rate = PhaseRate(phase, config.training, self._optimizer)
 
     def _run_epoch(self, phase: Phase) -> None:
         config, state = self.config, self.state
-        self.callbacks.on_epoch_begin(state.epoch)
-        if isinstance(phase.learning_rate, float) and not phase.is_head:
-            accuracies = state.history.get("val_accuracy", [])
-            values_to_minimize = [-a for a in accuracies] or state.history.get("loss", [])
-            plateaus = count_plateaus(values_to_minimize, config.training.patience)
-            self._optimizer.learning_rate = phase.learning_rate * config.training.decay_factor ** plateaus
+        with self._rate.begin_epoch(state):
+            self.callbacks.on_epoch_begin(state.epoch)
         if state.logs is None:      # a resumed run has logs if it was saved between training and validation
             self._train_epoch(phase)
             if config.validation is not None or (self.is_stop_requested and self.can_save_alone):
-                self.save_checkpoint()
+                self.checkpoint.save()
                 self.stop_if_requested()
 
         logs = dict(state.logs or {})
@@ -150,16 +152,16 @@ class TrainingLoop:
             if state.is_best(logs):
                 state.best = logs["val_accuracy"]
                 self._save_model(BEST_MODEL)
-
-        logs |= self.left_out.count(state)
-        self.callbacks.on_epoch_end(state.epoch, logs)
+            logs |= self.left_out.count(state)
+            # what callbacks save or keep are the weights that were validated
+            self.callbacks.on_epoch_end(state.epoch, logs)
         if config.verbose == 2:
             results = ", ".join(f"{name} {value:.4g}" for name, value in logs.items())
             self._print(f"epoch {state.epoch + 1}/{self.phases[-1].epochs.stop}: {results}")
         if config.run:
             config.run.write_log(state.epochs, state.history)
         state.epoch, state.step, state.logs = state.epoch + 1, 0, None
-        self.save_checkpoint()
+        self.checkpoint.save()
         self.stop_if_requested()
 
     def _train_epoch(self, phase: Phase) -> None:
@@ -179,7 +181,7 @@ class TrainingLoop:
         self.finite_check.check_epoch(self.trainer.metrics[0], self.state.epoch)
         self.finite_check.check_weights(self.state.epoch, self.state.step)
         self.state.logs = {name: float(value) for name, value in bridge.logs.items()}
-        self.state.logs |= {"learning_rate": self._read_learning_rate(phase)} | self.timer.results()
+        self.state.logs |= {"learning_rate": self._rate.read()} | self.timer.results()
 
     def _evaluate(self, validation: ImageDataset) -> dict[str, float]:
         """The results of the validation, as "val_loss" and so on."""
@@ -202,13 +204,6 @@ class TrainingLoop:
     def _distribute(self, data: tf.data.Dataset) -> Any:
         return strategies.distribute_batches(self.config.strategy, data, self.config.data.batch_size)
 
-    def _read_learning_rate(self, phase: Phase) -> float:
-        """The learning rate of the last update."""
-        steps = next(v for v in self._optimizer.variables if v.name == "iteration")
-        is_number = isinstance(phase.learning_rate, float)
-        rate = self._optimizer.learning_rate if is_number else phase.learning_rate(steps - 1)
-        return float(keras.ops.convert_to_numpy(rate))
-
     def _stop_phase_early(self, phase: Phase) -> bool:
         """If EarlyStopping stopped the phase: resets it, and saves.  Returns: whether it was EarlyStopping.
 
@@ -216,49 +211,10 @@ class TrainingLoop:
         """
         if has_stopped := restart_early_stopping(self.config.callbacks):
             self.state.epoch = phase.epochs.stop
-            self.save_checkpoint()
+            self.checkpoint.save()
         return has_stopped
 
-    # Saving and resuming
-
-    def save_checkpoint(self) -> None:
-        """Saves the state.  Every worker must call this method; only the first worker writes."""
-        config = self.config
-        if config.run is None:
-            return
-        self.state.unreadable = strategies.gather_union(config.strategy, config.data.unreadable)
-        groups = self._group_variables() | {"metrics": self._list_metric_variables()}
-        arrays = read_values(groups)
-        if config.run.is_chief:
-            save_checkpoint(config.run.path(CHECKPOINT_FILE), arrays,
-                            asdict(self.state) | {"variables": describe_variables(groups)})
-
-    def _restore_checkpoint(self, phase: Phase, arrays: dict[str, Any], info: dict[str, Any]) -> None:
-        assert self.config.run
-        run, groups = self.config.run, self._group_variables()
-        path = run.path(CHECKPOINT_FILE)
-        if not (self.state.epoch > phase.epochs.start or self.state.step):
-            del groups["optimizer"]         # the saved optimizer belongs to the previous phase
-        restore_variables(groups, arrays, info, path)
-        if self.state.step and self.state.logs is None:
-            # the metrics of all workers are added up, so only the first worker restores them
-            metric_arrays = arrays if run.is_chief else {name: value * 0 for name, value in arrays.items()}
-            self._restore_pending_metrics = lambda: restore_variables(
-                {"metrics": self._list_metric_variables()}, metric_arrays, info, path)
-
-    def restore_metrics(self) -> None:
-        """Restores the metrics of an unfinished epoch; Keras creates them only after `fit` has begun."""
-        if self._restore_pending_metrics:
-            self._restore_pending_metrics()
-            self._restore_pending_metrics = None
-
-    def _group_variables(self) -> dict[str, Any]:
-        return {"model": self.config.model.variables, "optimizer": self.trainer.optimizer.variables}
-
-    def _list_metric_variables(self) -> list[Any]:
-        """The variables of the mean loss and of the metrics, which Keras lists only after they have run."""
-        means = [metric for metric in self.trainer.metrics if metric.name == "loss"]
-        return [v for metric in means + self._metrics for v in metric.variables]
+    # Saving and stopping
 
     def _save_model(self, name: str) -> None:
         """Saves the model as a file of the run folder."""
@@ -266,6 +222,11 @@ class TrainingLoop:
         if run is not None and run.is_chief:
             with self._freezer.unfrozen():
                 save(self.config.model, run.path(name))
+
+    def _save_for_callback(self, *args: Any, **kwargs: Any) -> None:
+        """Saves the model for a callback, as `keras.Model.save`: not compiled, and nothing is frozen."""
+        with self._freezer.unfrozen(), high_recursion_limit():
+            self.config.model.save(*args, **kwargs)
 
     @property
     def is_stop_requested(self) -> bool:

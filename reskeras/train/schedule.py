@@ -78,7 +78,8 @@ def make_schedule(training: Training, learning_rate: float, updates_per_epoch: f
         steps_per_update: batches for one update.
 
     Returns:
-        A schedule; for "plateau" the number `learning_rate`, which follows the results (`count_plateaus`).
+        A schedule; the number `learning_rate` if callbacks may change it: for "plateau", which itself follows
+        the results (`count_plateaus`), and for "constant" without a warm-up.
 
     Raises:
         ArgumentError: for a plateau with a warm-up.
@@ -86,6 +87,7 @@ def make_schedule(training: Training, learning_rate: float, updates_per_epoch: f
     if training.schedule == "plateau":
         if training.warmup:
             raise ArgumentError("warmup", training.warmup, "0, because the schedule 'plateau' has no warm-up")
+    if training.schedule in ("plateau", "constant") and not training.warmup:
         return float(learning_rate)
     unit = 1 if training.steps else updates_per_epoch
     return TrainingSchedule(learning_rate, total_updates, training.schedule,
