@@ -66,10 +66,9 @@ class RunCheckpoint:
             groups["optimizer"] = [v for v in groups["optimizer"] if v.name != "learning_rate"]
         restore_variables(groups, arrays, info, path)
         if self._state.step and self._state.logs is None:
-            # the metrics of all workers are added up, so only the first worker restores them
-            metric_arrays = arrays if run.is_chief else {name: value * 0 for name, value in arrays.items()}
+            # a metric is the sum of the replicas' copies; each gets its part of the value that is assigned
             self._restore_pending_metrics = lambda: restore_variables(
-                {"metrics": self._list_metric_variables()}, metric_arrays, info, path)
+                {"metrics": self._list_metric_variables()}, arrays, info, path)
 
     def restore_metrics(self) -> None:
         """Restores the metrics of an unfinished epoch; Keras creates them only after `fit` has begun."""

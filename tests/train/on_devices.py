@@ -26,6 +26,8 @@ rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(SAMPLES, 6, 6, 3)).astype("float32"), rng.integers(0, CLASSES, SAMPLES)
 SOFT = rng.dirichlet(np.ones(CLASSES), SAMPLES).astype("float32")
 
+FOLDER = pathlib.Path(sys.argv[1]).parent
+
 
 def net(norm="sync_batch"):
     image = keras.Input((6, 6, 3))
@@ -52,14 +54,15 @@ def weights(model):
     return np.concatenate([np.ravel(w) for w in model.get_weights()])
 
 
-def trained(strategy, y=Y, batch=BATCH, samples=SAMPLES, callbacks=(), epochs=2, **options):
+def trained(strategy, y=Y, batch=BATCH, samples=SAMPLES, callbacks=(), epochs=2, class_weight=None,
+            **options):
     """Six steps: two epochs of two whole batches and a partial one, or three epochs of two whole ones."""
     model, same = made(strategy, **options)
     before = weights(model)
     x, y = X[:samples], y[:samples]
     history = same.fit(
         x, y, batch_size=batch, epochs=epochs, shuffle=False, verbose=0, callbacks=list(callbacks),
-        validation_data=(x[:VALIDATION], y[:VALIDATION]))
+        class_weight=class_weight, validation_data=(x[:VALIDATION], y[:VALIDATION]))
     found = {"weights": weights(model), "moved": np.abs(weights(model) - before).max()}
     found |= {name: np.array(values) for name, values in history.history.items()}
     found |= {"evaluate": np.array(same.evaluate(x, y, batch_size=batch, verbose=0)),
@@ -156,19 +159,67 @@ def one_step(strategy, norm):
             for name in ("moving_mean", "moving_variance")}
 
 
+class Watch(keras.layers.Layer):
+    """A layer that counts what it sees in a metric."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.mean = keras.metrics.Mean(name="seen")
+
+    def call(self, x):
+        self.mean.update_state(x)
+        return x
+
+
+def two_outputs(strategy, folder, policy="float32", **options):
+    """A net of two outputs with a loss and a metric each, a metric in a layer, and a file of ModelCheckpoint.
+
+    The last batch has one sample: on several replicas the others have none.
+    """
+    keras.config.set_dtype_policy(policy)
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        keras.utils.set_random_seed(0)
+        image = keras.Input((6, 6, 3))
+        x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, activation="relu")(image))
+        x = Watch()(x)
+        model = keras.Model(image, {
+            "kind": keras.layers.Dense(CLASSES, dtype="float32", name="kind")(x),
+            "size": keras.layers.Dense(1, dtype="float32", name="size")(x)})
+        same = distributable(model)
+        same.compile(SGD(0.1), {"kind": ENTROPY, "size": "mse"}, loss_weights={"kind": 1.0, "size": 0.3},
+                     metrics={"kind": "accuracy", "size": "mae"}, **options)
+    y, before = {"kind": Y[:21], "size": SOFT[:21, :1]}, weights(model)
+    file = folder / f"of_{same.distribute_strategy.num_replicas_in_sync}.keras"
+    history = same.fit(X[:21], y, batch_size=BATCH, epochs=2, shuffle=False, verbose=0,
+                       validation_data=(X[:21], y), callbacks=[keras.callbacks.ModelCheckpoint(file)])
+    found = {name: np.array(values) for name, values in history.history.items()}
+    predicted = same.predict(X[:21], batch_size=BATCH, verbose=0)
+    assert set(predicted) == {"kind", "size"}
+    if find_worker(strategy)[0] == 0:
+        loaded = keras.saving.load_model(file, custom_objects={"Watch": Watch})
+        np.testing.assert_allclose(loaded.predict(X[:21], verbose=0)["kind"], predicted["kind"], atol=1e-5)
+        assert int(loaded.optimizer.iterations) == 6 and loaded.compiled
+    return found | {"weights": weights(model), "moved": np.abs(weights(model) - before).max(),
+                    "evaluate": np.array(same.evaluate(X[:21], y, batch_size=BATCH, verbose=0)),
+                    "predict": predicted["kind"]}
+
+
 def fitted(strategy, folder):
     """`reskeras.fit` on images that are no multiple of the batch; on several devices stopped amid an epoch,
     and gone on with.
     """
-    def some(number):
-        return rng.integers(0, 256, (number, 8, 8, 3), "uint8"), np.arange(number) % CLASSES
-    rng, common = np.random.default_rng(0), {"verbose": 2, "strategy": "mirrored" if strategy else "none"}
-    data, held = some(25), some(11)     # batches of 10 and 10; 10 and 1
+    if not strategy:
+        return run_whole(strategy, folder)
+    run_half(strategy, folder)
+    return resume_half(strategy, folder)
+
+
+def run_whole(strategy, folder, **more):
+    """`reskeras.fit` to the end."""
+    data, held = make_images()
     begin = {
         "model": "cifar_resnet20",
-        "data": data,
         "recipe": "cifar_he",
-        "validation_data": held,
         "deterministic": True,
         "dtype": "float32",  # not that of the case before
         "overrides": {
@@ -176,20 +227,42 @@ def fitted(strategy, folder):
             "learning_rate": 1.0, "base_batch_size": 10, "schedule": "constant"},
         "model_overrides": {"depths": (1,), "widths": (16,), "strides": (1,), "norm": "sync_batch"},
     }
-    if not strategy:
-        history = reskeras.fit(**begin, **common)
-    else:
-        class Stop(keras.callbacks.Callback):
-            def on_epoch_begin(self, epoch, logs=None):
-                self.epoch = epoch
+    history = reskeras.fit(data=data, validation_data=held, verbose=2, strategy=strategy or "none",
+                           **begin, **more)
+    return describe(history)
 
-            def on_train_batch_begin(self, batch, logs=None):
-                if (self.epoch, batch) == (1, 1):
-                    raise KeyboardInterrupt
-        try:
-            reskeras.fit(**begin, **common, output=folder / "run", save_every=1, callbacks=[Stop()])
-        except KeyboardInterrupt:
-            history = reskeras.fit(data=data, validation_data=held, resume=folder / "run", **common)
+
+def make_images():
+    """Images to train on and to validate on, in batches of 10 and 10, and of 10 and 1."""
+    rng = np.random.default_rng(0)
+    return [(rng.integers(0, 256, (number, 8, 8, 3), "uint8"), np.arange(number) % CLASSES)
+            for number in (25, 11)]
+
+
+def run_half(strategy, folder):
+    """`reskeras.fit` until the second batch of the second epoch."""
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+        def on_train_batch_begin(self, batch, logs=None):
+            if (self.epoch, batch) == (1, 1):
+                raise KeyboardInterrupt
+    try:
+        run_whole(strategy, folder, output=folder / "run", save_every=1, callbacks=[Stop()])
+    except KeyboardInterrupt:
+        return {}
+    raise AssertionError("it was not stopped")
+
+
+def resume_half(strategy, folder):
+    """What `run_half` has left, to the end; on the same or another number of devices."""
+    data, held = make_images()
+    return describe(reskeras.fit(data=data, validation_data=held, resume=folder / "run", verbose=2,
+                                 strategy=strategy or "none"))
+
+
+def describe(history):
     return {
         "weights": weights(history.model),
         **{name: np.array(values) for name, values in history.history.items()}}
@@ -237,8 +310,18 @@ CASES = {
             0.05, use_ema=True, ema_momentum=0.5, global_clipnorm=0.1)),
     "synchronized": lambda s: one_step(s, "sync_batch"), "unsynchronized": lambda s: one_step(s, "batch"),
     "overflow_first": lambda s: overflow(s, "first"), "overflow_second": lambda s: overflow(s, "second"),
-    "decayed": decayed, "drawn": drawn, "fit": lambda s: fitted(s, pathlib.Path(sys.argv[1]).parent),
-    "lost": lambda s: lost(s, pathlib.Path(sys.argv[1]).parent)}
+    "decayed": decayed, "drawn": drawn, "fit": lambda s: fitted(s, FOLDER),
+    "whole": lambda s: run_whole(s, FOLDER), "half": lambda s: run_half(s, FOLDER),
+    "resumed": lambda s: resume_half(s, FOLDER),
+    "outputs": lambda s: two_outputs(s, FOLDER),
+    "outputs16": lambda s: two_outputs(s, FOLDER, policy="mixed_float16"),
+    "outputs_jit": lambda s: two_outputs(s, FOLDER, jit_compile=True),
+    "class_weight": lambda s: trained(s, class_weight={0: 0.2, 1: 1.0, 2: 3.0, 3: 0.5}),
+    "class_weight16": lambda s: trained(s, class_weight={0: 0.2, 1: 1.0, 2: 3.0, 3: 0.5},
+                                        policy="mixed_float16"),
+    "class_weight_jit": lambda s: trained(s, class_weight={0: 0.2, 1: 1.0, 2: 3.0, 3: 0.5}, norm=None,
+                                          jit_compile=True),
+    "lost": lambda s: lost(s, FOLDER)}
 
 
 def main(output, *cases):
