@@ -4,7 +4,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError
-from ..images.headers import convert_tensor_to_bytes, cut_gif, has_16_bits, has_at_most, is_gif, read_sides
+from ..images.headers import (convert_tensor_to_bytes, cut_gif, has_16_bits, has_at_most, is_gif,
+                              read_orientation, read_sides, turn_upright)
 from ..images.limits import get_image_limits
 from .options import ExportOptions
 
@@ -20,7 +21,7 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
 
     `serving_default` takes float images.  If the model's preprocessing is known, it is inside
     `serving_uint8` (pixels of any size) and `serving_bytes` (JPEG or PNG files, the first frame of a GIF,
-    BMP).  EXIF turns are not made: no TensorFlow operation reads them.
+    BMP); JPEG photos are turned upright as their EXIF data say.
 
     Args:
         model: to serve.
@@ -83,9 +84,10 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
 
 
 def _decode_image(data: Any, bits: int = 0) -> Any:
-    """Decodes a file's bytes to RGB pixels, as `reskeras.images.decode` does, except for EXIF.
+    """Decodes a file's bytes to RGB pixels, as `reskeras.images.decode` does.
 
-    The limit of an image's pixels is that of the process that writes the file.
+    EXIF data of JPEG files turn the image; those of PNG files do not.  The limit of an image's pixels is that
+    of the process that writes the file.
     """
     import tensorflow as tf
     limit = get_image_limits().max_pixels
@@ -99,4 +101,4 @@ def _decode_image(data: Any, bits: int = 0) -> Any:
             (has_16_bits(data),
              lambda: convert_tensor_to_bytes(tf.io.decode_png(data, channels=3, dtype=tf.uint16), bits))],
             default=lambda: tf.io.decode_image(data, channels=3, expand_animations=False))
-        return tf.ensure_shape(pixels, (None, None, 3))
+        return tf.ensure_shape(turn_upright(pixels, read_orientation(data)), (None, None, 3))

@@ -14,6 +14,11 @@ _TURNED_JPEG = (r"(?s)\C*(\x01\x12\x00[\x03\x04]\x00\x00\x00\x01(\x00\x00)?\x00[
                 r"|\x12\x01[\x03\x04]\x00\x01\x00\x00\x00[\x02-\x08]\x00|tiff:Orientation(=.|>)[2-8])\C*")
 _HAS_EXIF = r"(?is)\C*(exif|com\.adobe\.xmp)\C*"
 _SEARCHED = 2 ** 14     # bytes of a JPEG, where these data are
+_XMP_ORIENTATION = r"(?s)\C*?tiff:Orientation(=.|>)([2-8])\C*"
+
+# Of a JPEG: how segments and EXIF data begin, and the tag that says how the image lies
+_APP1, _SCAN, _EXIF, _BIG_ENDIAN, _ORIENTATION = 0xFFE1, 0xFFDA, b"Exif\0\0", 0x4D4D, 0x0112
+_MAX_HEAD, _PADDING = 2 ** 17, 16       # bytes: the longest two segments; zeros after the end
 
 
 def read_sides(data: Any) -> Any:
@@ -70,6 +75,69 @@ def may_be_turned(data: Any) -> Any:
     return tf.cond(tf.io.is_jpeg(data),
                    lambda: tf.strings.regex_full_match(tf.strings.substr(data, 0, _SEARCHED), _TURNED_JPEG),
                    lambda: tf.strings.regex_full_match(data, _HAS_EXIF))
+
+
+def read_orientation(data: Any) -> Any:
+    """How a JPEG lies, as its EXIF data say, or its XMP data if there are no others, as Pillow reads them.
+
+    Args:
+        data: the bytes of an image file, a scalar string tensor.
+
+    Returns:
+        An int64 tensor, 1 to 8; 1, for upright, also for other files and for data that are damaged.
+    """
+    import tensorflow as tf
+    head = tf.strings.substr(data, 0, _MAX_HEAD)
+    size = tf.strings.length(head)
+    padded = tf.strings.join([head, bytes(_PADDING)])
+    numbers = tf.cast(tf.io.decode_raw(padded, tf.uint8), tf.int64)
+
+    def read(position: Any, count: int, is_big_endian: Any = True) -> Any:
+        """A whole number of `count` bytes; after the end are zeros."""
+        begin = tf.clip_by_value(tf.cast(position, tf.int32), 0, size)
+        values = numbers[begin:begin + count]
+        return tf.reduce_sum(tf.where(is_big_endian, values[::-1], values) * [256 ** i for i in range(count)])
+
+    def is_other_segment(begin: Any) -> Any:
+        kind = read(begin, 2)
+        is_exif = (kind == _APP1) & (tf.strings.substr(padded, begin + 4, len(_EXIF)) == _EXIF)
+        return (kind > 0xFF00) & (kind != _SCAN) & ~is_exif
+
+    def skip_segment(begin: Any) -> tuple[Any]:
+        return (tf.minimum(begin + 2 + tf.cast(tf.maximum(read(begin + 2, 2), 2), tf.int32), size),)
+
+    # EXIF data are a TIFF file without a picture: the byte order, where the directory is, tags of 12 bytes
+    segment, = tf.while_loop(is_other_segment, skip_segment, (2,))
+    begin = segment + 4 + len(_EXIF)
+    is_exif, is_big_endian = read(segment, 2) == _APP1, read(begin, 2) == _BIG_ENDIAN
+    directory = begin + tf.cast(tf.minimum(read(begin + 4, 4, is_big_endian), _MAX_HEAD), tf.int32)
+    tags = tf.minimum(tf.cast(read(directory, 2, is_big_endian), tf.int32),
+                      tf.maximum(size - directory, 0) // 12)
+
+    def is_other_tag(i: Any) -> Any:
+        return (i < tags) & (read(directory + 2 + 12 * i, 2, is_big_endian) != _ORIENTATION)
+    i, = tf.while_loop(is_other_tag, lambda i: (i + 1,), (0,))
+    tag = directory + 2 + 12 * i
+    kind = read(tag + 2, 2, is_big_endian)
+    value = tf.where((kind == 3) | (kind == 8), read(tag + 8, 2, is_big_endian),
+                     tf.where((kind == 4) | (kind == 9), read(tag + 8, 4, is_big_endian), 1))
+    xmp = tf.strings.regex_replace(head, _XMP_ORIENTATION, r"\2")
+    digit = tf.cast(tf.io.decode_raw(tf.strings.join([xmp, "1"]), tf.uint8)[0], tf.int64) - ord("0")
+    in_xmp = tf.where(tf.strings.length(xmp) == 1, digit, 1)
+    orientation = tf.where(is_exif & (i < tags), value, in_xmp)
+    return tf.where(tf.io.is_jpeg(data) & (orientation >= 1) & (orientation <= 8), orientation, 1)
+
+
+def turn_upright(pixels: Any, orientation: Any) -> Any:
+    """Pixels (height, width, channels) of an image that lies as `orientation` says, turned upright."""
+    import tensorflow as tf
+
+    def apply_if(orientations: tuple[int, ...], function: Any, x: Any) -> Any:
+        return tf.cond(tf.reduce_any(orientation == tf.constant(orientations, tf.int64)),
+                       lambda: function(x), lambda: x)
+    pixels = apply_if((5, 6, 7, 8), lambda x: tf.transpose(x, (1, 0, 2)), pixels)
+    pixels = apply_if((2, 3, 6, 7), lambda x: x[:, ::-1], pixels)
+    return apply_if((3, 4, 7, 8), lambda x: x[::-1], pixels)
 
 
 def convert_tensor_to_bytes(pixels: Any, bits: int) -> Any:

@@ -13,7 +13,7 @@ def resize_and_crop_array(pixels: np.ndarray, size: Size, target: Size, mode: st
     The arguments are the same, and the result is an array instead of a tensor.
 
     Raises:
-        ValueError: for a number of channels that is not 1 to 4.
+        ValueError: for a number of channels that is not 1 or 3.
     """
     check_channels(pixels.shape[-1])
     result = np.empty((len(pixels), *size, len(fill)), "float32")
@@ -24,10 +24,9 @@ def resize_and_crop_array(pixels: np.ndarray, size: Size, target: Size, mode: st
 
 
 def _paint(pixels: np.ndarray, canvas: np.ndarray, target: Size, mode: str, interpolation: str) -> None:
-    """Resizes one image (height, width, 1 to 4) into the middle of `canvas`, which has its border already."""
+    """Resizes one image (height, width, 1 or 3) into the middle of `canvas`, which has its border already."""
     from PIL import Image
-    colors = pixels[..., :-1] if pixels.shape[-1] in (2, 4) else pixels
-    image = Image.fromarray(np.ascontiguousarray(colors[..., 0] if colors.shape[-1] == 1 else colors))
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
     image = image.convert("L") if canvas.shape[-1] == 1 else image
 
     old = (image.height, image.width)

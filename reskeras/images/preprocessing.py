@@ -93,9 +93,9 @@ class Preprocessing:
         """Images as the net takes them.
 
         Args:
-            images: a uint8 image (height, width) or (height, width, 1 to 4), a batch of them, the bytes or
-                the path of a file, or a list of any of these.  Transparency is removed; a photo is rotated as
-                its EXIF data require.
+            images: a uint8 image (height, width) or (height, width, 1 or 3), a batch of them, the bytes or
+                the path of a file, or a list of any of these.  The transparency of a file is removed; a photo
+                is rotated as its EXIF data require.
             *rest: further values, returned unchanged, so that `dataset.map(preprocessing)` keeps the labels.
 
         Returns:
@@ -172,7 +172,7 @@ class Preprocessing:
         this one.
 
         Args:
-            pixels: uint8 (N, height, width, 1 to 4), an array or a tensor.
+            pixels: uint8 (N, height, width, 1 or 3), an array or a tensor.
 
         Returns:
             A float32 tensor (N, *size, channels).

@@ -1,7 +1,6 @@
 """The sizes of a resize and a crop: how large an image becomes, and what is cut off or added."""
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 CROP_MODES = ("center", "squash", "border")
@@ -61,14 +60,14 @@ def compute_margins(size: Any, crop: int, maximum: Any = max) -> tuple[Any, Any,
 
 
 def check_channels(channels: int) -> None:
-    """Warns of a channel that is taken for transparency.
+    """Checks the number of channels of pixels in memory.
+
+    A file says whether one of its bands is transparency; an array of four bands may be infrared as well.
 
     Raises:
-        ValueError: if `channels` is not the number of channels of an image.
+        ValueError: if `channels` is not 1 (gray) or 3 (RGB).
     """
-    if channels not in (1, 2, 3, 4):
-        raise ValueError(f"images of {channels} channels: expected gray (1), RGB (3), "
-                         "or either with transparency (2, 4)")
-    if channels in (2, 4):
-        warnings.warn(f"pixels of {channels} channels: the last one is taken for transparency and left out; "
-                      f"give x[..., :{channels - 1}] if it is not needed", stacklevel=2)
+    if channels not in (1, 3):
+        hint = (f"; if the last one is transparency, leave it out: x[..., :{channels - 1}]"
+                if channels in (2, 4) else "")
+        raise ValueError(f"images of {channels} channels: expected gray (1) or RGB (3){hint}")

@@ -31,7 +31,7 @@ def resize_and_crop(pixels: Any, size: Size, target: Size, mode: str, interpolat
     Pillow's by at most 1.
 
     Args:
-        pixels: uint8 (N, height, width, 1 to 4), an array or a tensor; transparency is removed.
+        pixels: uint8 (N, height, width, 1 or 3), an array or a tensor.
         size: (height, width) of the result.
         target: as in `compute_resized_size`.
         mode: as in `compute_resized_size`.
@@ -175,10 +175,9 @@ def _map_strips(function: Any, x: Any) -> Any:
 
 
 def _convert_channels(x: Any, channels: int) -> Any:
-    """Removes transparency from bytes (N, height, width, 1 to 4), and makes colors gray for one channel."""
+    """Makes the colors of bytes (N, height, width, 1 or 3) gray for one channel."""
     import tensorflow as tf
     check_channels(x.shape[-1])
-    x = x[..., :-1] if x.shape[-1] in (2, 4) else x
     if x.shape[-1] == 3 and channels == 1:
         luma = sum(tf.cast(x[..., i], tf.int32) * weight for i, weight in enumerate(_LUMA))
         return tf.cast((luma + 2 ** 15) // 2 ** 16, tf.uint8)[..., None]

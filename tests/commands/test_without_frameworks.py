@@ -3,7 +3,6 @@ import json
 import pathlib
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
@@ -73,10 +72,10 @@ def test_predict_an_exported_file(digits):
 @pytest.mark.parametrize("mode", CROP_MODES)
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("shape, size, channels", [
-    ((30, 47, 3), (16, 16), 3), ((47, 30, 4), (16, 20), 3), ((9, 7, 1), (16, 16), 3),
-    ((40, 40, 2), (16, 16), 1), ((33, 50, 3), (24, 16), 1), ((5, 300, 3), (16, 16), 3)])
+    ((30, 47, 3), (16, 16), 3), ((47, 30, 3), (16, 20), 3), ((9, 7, 1), (16, 16), 3),
+    ((40, 40, 1), (16, 16), 1), ((33, 50, 3), (24, 16), 1), ((5, 300, 3), (16, 16), 3)])
 def test_pillow_makes_the_same_pixels(mode, interpolation, shape, size, channels):
-    """As TensorFlow's operation, up to one level nearly everywhere: crop, border, gray, transparency.
+    """As TensorFlow's operation, up to one level nearly everywhere: crop, border, gray.
 
     The images are smooth as photos are; of noise TensorFlow makes other pixels than Pillow.
     """
@@ -85,9 +84,8 @@ def test_pillow_makes_the_same_pixels(mode, interpolation, shape, size, channels
              for image in noise]
     pixels = np.stack([np.stack(image, -1) for image in bands])
     target, fill = (round(size[0] / 0.875), round(size[1] / 0.875)), (124.0, 116.0, 104.0)[:channels]
-    with warnings.catch_warnings(action="ignore"):      # 2 and 4 channels are taken for transparency
-        ours = resize_and_crop_array(pixels, size, target, mode, interpolation, fill)
-        theirs = resize_and_crop(pixels, size, target, mode, interpolation, fill).numpy()
+    ours = resize_and_crop_array(pixels, size, target, mode, interpolation, fill)
+    theirs = resize_and_crop(pixels, size, target, mode, interpolation, fill).numpy()
     assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
     difference = np.abs(ours - theirs)
     assert difference.max() <= 2 and np.mean(difference > 1) < 0.01

@@ -74,10 +74,6 @@ def test_a_fourth_band_is_not_dropped_without_a_word():
     band = data[:place] + b"\0" + data[place + 1:]
     with pytest.raises(ValueError, match="it has 4 bands, and what is behind the first 3 is not said"):
         decode_image(band)
-    bands = np.concatenate([COLORS, COLORS[..., :1]], -1)
-    with pytest.warns(UserWarning, match="4 channels: the last one is taken for transparency and left out"):
-        found = Preprocessing((20, 30), "raw", crop_pct=1.0)(bands)
-    np.testing.assert_array_equal(found[0], COLORS)
 
 
 @pytest.mark.parametrize("form, options", [("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})])
