@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "create": "catalog", "list_models": "catalog", "features": "backbone",
     "list_weights": "weights.table", "get_weights": "weights.table", "Checkpoint": "weights.checkpoint",
-    "load": "build", "save": "build",
+    "load": "build", "save": "build", "load_weights": "weights.load",
     "get_preprocessing": "inputs_outputs", "Preprocessing": "images.preprocessing",
     "preprocess_input": "inputs_outputs", "decode_predictions": "inputs_outputs",
     "set_image_limits": "images.limits",

@@ -45,6 +45,7 @@ from .train.recipe import Recipe as Recipe
 from .train.recipes import get_recipe as get_recipe, list_recipes as list_recipes
 from .train.strategy import distributable as distributable
 from .weights.checkpoint import Checkpoint as Checkpoint
+from .weights.load import load_weights as load_weights
 from .weights.table import get_weights as get_weights, list_weights as list_weights
 
 __version__: str
@@ -62,13 +63,16 @@ def fit(
     label_offset: int | None = None, weights: str | None = 'auto', save_every: int = 1000,
     callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1, epochs: int | None = None,
     steps: int | None = None, batch_size: int | None = None, optimizer: str | None = None,
-    momentum: float | None = None, learning_rate: float | None = None, base_batch_size: int | None = None,
-    learning_rate_scaling: str | None = None, schedule: str | None = None,
-    milestones: tuple[float, ...] | None = None, decay_factor: float | None = None,
-    patience: int | None = None, warmup: float | None = None, warmup_start: float | None = None,
-    weight_decay: float | None = None, decay_all_weights: bool | None = None, loss: str | None = None,
-    label_smoothing: float | None = None, size: int | None = None, augmentation: str | None = None,
-    augmentation_repeats: int | None = None, ema_momentum: float | None = None,
+    momentum: float | None = None, learning_rate_in_velocity: bool | None = None,
+    epsilon: float | None = None, global_clipnorm: float | None = None, learning_rate: float | None = None,
+    base_batch_size: int | None = None, learning_rate_scaling: str | None = None, schedule: str | None = None,
+    schedule_by_epoch: bool | None = None, cosine_includes_warmup: bool | None = None,
+    final_learning_rate: float | None = None, milestones: tuple[float, ...] | None = None,
+    decay_factor: float | None = None, patience: int | None = None, warmup: float | None = None,
+    warmup_start: float | None = None, weight_decay: float | None = None, decayed_weights: str | None = None,
+    loss: str | None = None, label_smoothing: float | None = None, target_threshold: float | None = None,
+    size: int | None = None, augmentation: str | None = None, augmentation_repeats: int | None = None,
+    ema_momentum: float | None = None, ema_rule: str | None = None, ema_steps: int | None = None,
     head_epochs: int | None = None, head_learning_rate: float | None = None,
     freeze_statistics: bool | None = None, test_size: int | None = None, test_crop_pct: float | None = None,
 ) -> keras.callbacks.History:

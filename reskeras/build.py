@@ -65,7 +65,6 @@ def build(spec: AnySpec, *, include_top: bool = True,
     Raises:
         ValueError: for an invalid argument; the message says which one, and what was expected.
         OSError: if the weights cannot be downloaded or read.
-        ImportError: for weights that only PyTorch can read, if PyTorch is not installed.
     """
     classes = spec.classes if classes is None else classes
     classes = check_whole_number("classes", classes)

@@ -57,8 +57,8 @@ class Variant:
         Args:
             include_top: whether the model ends in average pool, dropout and classifier.
             weights: None for random values; "imagenet" for the default checkpoint; the name of another
-                published checkpoint of this net, see `reskeras.list_weights`; or the path of a .safetensors,
-                .h5, .weights.h5, .keras, .npz or .pth file.  By default "imagenet" if this net has such
+                published checkpoint of this net, see `reskeras.list_weights`; or the path of a file, see
+                `reskeras.load_weights`.  By default "imagenet" if this net has such
                 weights, otherwise None.
             input_tensor: a Keras tensor (N, H, W, C) to build on, instead of a new input.
             input_shape: (height, width, channels) in pixels; a height or width of None takes images of any
@@ -66,8 +66,8 @@ class Variant:
                 that of the weights, the first convolution is adapted.
             pooling: what follows the last feature map if `include_top` is False: None for nothing (the
                 output is (N, h, w, c)), "avg" or "max" (the output is (N, c)).
-            classes: the number of classes; by default the checkpoint's, or else the net's.  If it is not the
-                checkpoint's, the classifier starts at random.
+            classes: the number of classes; by default that of the checkpoint or file, or else of the net.
+                If it is not the checkpoint's, the classifier starts at random.
             classifier_activation: the activation of the classifier; None gives logits.
             include_preprocessing: whether the model scales its images itself.  If True it takes RGB pixels
                 from 0 to 255, otherwise the result of `reskeras.get_preprocessing`.
@@ -87,7 +87,6 @@ class Variant:
             ValueError: for an invalid value of an argument; the message says what was expected.
             TypeError: for an unknown argument; the message suggests the nearest name.
             OSError: if published weights cannot be downloaded or read.
-            ImportError: for weights that only PyTorch can read, if it is not installed.
 
         Example:
             >>> model = reskeras.ResNet50D()                       # with the default weights
@@ -104,6 +103,9 @@ class Variant:
             classes = (checkpoint.classes or None) if classes is None else classes
             if input_tensor is None and input_shape is None:
                 input_shape = (checkpoint.input_size, checkpoint.input_size, checkpoint.channels)
+        elif checkpoint is not None and classes is None and include_top:
+            from .weights.load import find_classes      # imported late: the table is read without Keras
+            classes = find_classes(checkpoint, self.spec.classes)
 
         spec = override(self.spec, overrides, inspect.signature(type(self).__call__).parameters)
         return build(spec, include_top=include_top, weights=checkpoint, input_tensor=input_tensor,

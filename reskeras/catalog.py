@@ -54,7 +54,6 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
             argument.
         TypeError: for an unknown argument; the message suggests the nearest name.
         OSError: if published weights cannot be downloaded or read.
-        ImportError: for weights that only PyTorch can read, if it is not installed.
 
     Example:
         >>> model = reskeras.create("resnet50d", classes=10)

@@ -29,8 +29,12 @@ CALLS = {
                        "reskeras.resnet50.preprocess_input(x)", "reskeras.resnet_v2.preprocess_input(x)",
                        "reskeras.preprocess_input(x, {})"},
     "catalog": {"reskeras.list_models()"}, "weights/table": {"reskeras.list_weights()"},
+    "commands/predict": {"reskeras.get_preprocessing(model)"},     # run in test_more_code_in_messages.py
     "train/class_names": {"reskeras.set_metadata(model, labels=[...])"},
-    "commands/fusion_report": {"reskeras.optimize(model)"}}
+    "commands/fusion_report": {"reskeras.optimize(model)"},
+    # run by tests/weights/test_trainers_files.py
+    "weights/state_dicts": {"reskeras.load_weights(model, path, key=...)",
+                            "reskeras.load_weights(model, path, key={})"}}
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), "uint8")
 
 

@@ -110,7 +110,7 @@ def match_tensors(model: keras.Model, arrays: Arrays, source: str,
                 "tensors that fit two variables": ambiguous, "unequal shapes (net and file)": unequal}
     if any(problems.values()):
         raise ValueError(f"{source} does not fit {model.name}: " + "; ".join(
-            f"{len(names)} {what}: {_join_names(names)}" for what, names in problems.items() if names))
+            f"{len(names)} {what}: {join_names(names)}" for what, names in problems.items() if names))
     return matches
 
 
@@ -127,7 +127,7 @@ def check_types(matches: Sequence[TensorMatch], source: str) -> None:
     others = [f"{match.key} ({match.array.dtype})" for match in matches
               if match.array.dtype.kind not in "iuf" and match.array.dtype != ml_dtypes.bfloat16]
     if others:
-        raise ValueError(f"{source}: {len(others)} tensors are not real numbers: {_join_names(others)}")
+        raise ValueError(f"{source}: {len(others)} tensors are not real numbers: {join_names(others)}")
 
 
 def check_values(matches: Sequence[TensorMatch], source: str) -> None:
@@ -151,11 +151,11 @@ def check_values(matches: Sequence[TensorMatch], source: str) -> None:
             reason = f"too large for {dtype}" if np.isfinite(match.array).all() else "NaN or infinite"
             bad.append(f"{match.key} ({reason})")
     if bad:
-        raise ValueError(f"{source}: {len(bad)} tensors have values that are not finite: {_join_names(bad)}")
+        raise ValueError(f"{source}: {len(bad)} tensors have values that are not finite: {join_names(bad)}")
 
 
-def _join_names(names: Sequence[str]) -> str:
-    """The first six names; a file may have names of any length, with any characters."""
+def join_names(names: Sequence[str]) -> str:
+    """The first six names, for a message; a file may have names of any length, with any characters."""
     return ", ".join(make_printable(name[:200]) for name in names[:6]) + (" ..." if len(names) > 6 else "")
 
 

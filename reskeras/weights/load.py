@@ -9,58 +9,61 @@ Tensors are matched twice: first only by their names and shapes, so that no tens
 """
 from __future__ import annotations
 
-import functools
 import logging
-import math
 import os
 import sys
 import warnings
-from dataclasses import dataclass, field
-from typing import Callable
 
 import keras
-import numpy as np
 
 from ..terminal import print_text
-from .convert import (Arrays, TensorMatch, check_types, check_values, is_headless, is_keras_key,
-                      list_variables, match_tensors, rename_tensors)
+from .adaptation import Adaptation, count_classes, explain_classes, plan_channels, plan_classes
+from .convert import TensorMatch, check_types, check_values, match_tensors, rename_tensors
 from .fetch import fetch_checkpoint
-from .name_rules import HEAD
-from .readers import check_readable, open_tensors
 from .checkpoint import Checkpoint
+from .readers import MAX_PARAMETERS, open_tensors
+from .state_dicts import remove_prefix
 
-# No camera has more channels; a file with more would only fill the memory.
-_MAX_CHANNELS = 1024
 _LOGGED: set[str] = set()       # messages and warnings already shown; each is shown only once
 
 
-def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str]) -> None:
+def load_weights(model: keras.Model, path: str | os.PathLike[str] | Checkpoint, *,
+                 key: str | None = None) -> None:
     """Assigns the weights of a file to a net, or changes nothing.
 
-    Every variable must have its tensor.  Two things may differ, and a message says so: the first convolution
-    is adapted to the number of channels; and if a published checkpoint has a different number of classes, the
-    classifier keeps its random values.
+    Every variable must have its tensor.  The file may be one of Keras or PyTorch, as trainers write it: its
+    tensors may be in an entry such as "state_dict" or "model_ema" (averaged weights are preferred), and their
+    names may begin with "module.", "backbone." or any other prefix.  Nothing in the file is executed, and
+    PyTorch is not needed.  Two things may differ, and a message says so: the first convolution is adapted to
+    the number of channels; and if a published checkpoint has a different number of classes, the classifier
+    keeps its random values.
 
     Args:
         model: the net.
-        weights: a path (see `open_tensors`), or a checkpoint of the table.
+        path: a .safetensors, .weights.h5, .h5, .keras, .npz, .pth, .pt, .th, .ckpt, .bin or .pth.tar file; or
+            a checkpoint of the table.
+        key: the entry of a PyTorch file that has the weights, such as "state_dict"; or the last part of the
+            prefix of their names, such as "encoder_q", if the file has several nets.
 
     Raises:
-        ValueError: for a file that cannot be read or does not fit the net, or if a value is not a finite
-            number after conversion to the type of its variable.
+        ValueError: for a file that cannot be read or does not fit the net, for an unknown `key`, or if a
+            value is not a finite number after conversion to the type of its variable.
         FileNotFoundError: if the path does not exist.
         OSError: if a checkpoint cannot be downloaded.
-        ImportError: for a PyTorch file without PyTorch.
+
+    Example:
+        >>> model = reskeras.ResNet50(weights=None)
+        >>> reskeras.load_weights(model, "checkpoint-90.pth.tar", key="state_dict")
     """
+    weights = path
     if not isinstance(weights, Checkpoint):
-        matches, messages = _read_matches(model, weights, os.fspath(weights))
+        matches, messages = _read_matches(model, weights, os.fspath(weights), key=key)
         _assign(matches)
         for message in messages:
             _log_once(message)
         return
 
     checkpoint = weights
-    check_readable(f".{checkpoint.format}", checkpoint.name)
     if not checkpoint.allows_commercial_use:
         _warn_about_license(checkpoint)
 
@@ -72,8 +75,29 @@ def load_weights(model: keras.Model, weights: Checkpoint | str | os.PathLike[str
         _log_once(message)
 
 
+def find_classes(path: str | os.PathLike[str], default: int) -> int | None:
+    """Finds how many classes the classifier in a file has; a message says so if there are others.
+
+    Args:
+        path: the file.
+        default: the number of classes of the net.
+
+    Returns:
+        The number; None if the file has no tensor with a usual name of a classifier's weights.
+
+    Raises:
+        ValueError, FileNotFoundError: see `load_weights`.
+    """
+    with open_tensors(path, MAX_PARAMETERS) as opened:
+        classes = count_classes({name: tensor.outline for name, tensor in opened.tensors.items()})
+    if classes and classes != default:
+        _log_once(f"{os.fspath(path)}: the net gets {classes} classes, as the file has")
+    return classes or None
+
+
 def _read_matches(model: keras.Model, path: str | os.PathLike[str], source: str,
-                  checkpoint: Checkpoint | None = None) -> tuple[list[TensorMatch], list[str]]:
+                  checkpoint: Checkpoint | None = None,
+                  key: str | None = None) -> tuple[list[TensorMatch], list[str]]:
     """Reads the tensor of every variable from a file.
 
     Args:
@@ -81,6 +105,7 @@ def _read_matches(model: keras.Model, path: str | os.PathLike[str], source: str,
         path: the file.
         source: the name of the file or checkpoint in an error.
         checkpoint: what the file should contain; None for the user's own file.
+        key: as for `load_weights`.
 
     Returns:
         The variables and their tensors, and messages for the user.
@@ -88,17 +113,18 @@ def _read_matches(model: keras.Model, path: str | os.PathLike[str], source: str,
     Raises:
         ValueError: see `load_weights`.
     """
-    with open_tensors(path, model.count_params()) as tensors:
+    with open_tensors(path, model.count_params(), key) as opened:
+        tensors, messages = remove_prefix(model, opened.tensors, None if opened.is_named_by_key else key)
         stored = rename_tensors(model, tensors)
         outlines = {key: tensor.outline for key, tensor in stored.items()}
-        plan = _Adaptation()
+        plan = Adaptation(messages=[f"{source}: {message}" for message in [*opened.messages, *messages]])
         if checkpoint:
-            _plan_classes(plan, model, outlines, checkpoint)
-        _plan_channels(plan, model, outlines, source, checkpoint.channels if checkpoint else None)
+            plan_classes(plan, model, outlines, checkpoint)
+        plan_channels(plan, model, outlines, source, checkpoint.channels if checkpoint else None)
         try:
             matches = match_tensors(model, plan.apply(outlines), source, plan.random_layers)
         except ValueError as error:
-            hint = _explain_classes(model, outlines) if checkpoint is None else (
+            hint = explain_classes(model, outlines) if checkpoint is None else (
                 "; if the net should differ from the checkpoint, use weights=None (random weights)")
             raise ValueError(f"{error}{hint}") from error
         check_types(matches, source)
@@ -112,155 +138,6 @@ def _read_matches(model: keras.Model, path: str | os.PathLike[str], source: str,
 def _assign(matches: list[TensorMatch]) -> None:
     for match in matches:
         match.variable.assign(match.array)
-
-
-# ---- a file with other classes or channels than the net
-
-
-@dataclass
-class _Adaptation:
-    """How the tensors of a file are fitted to the channels and classes of a net.
-
-    Args:
-        changes: what is done to a tensor, by its key.
-        unused: the keys of tensors that the net does not use.
-        random_layers: the names of layers that keep their random values.
-        messages: what the user should know.
-    """
-
-    changes: dict[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
-    unused: list[str] = field(default_factory=list)
-    random_layers: list[str] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
-
-    def apply(self, arrays: Arrays) -> dict[str, np.ndarray]:
-        return {key: self.changes[key](array) if key in self.changes else array
-                for key, array in arrays.items() if key not in self.unused}
-
-
-def _plan_classes(plan: _Adaptation, model: keras.Model, outlines: Arrays, checkpoint: Checkpoint) -> None:
-    """Plans what to do with the classifier of a checkpoint; needs only the shapes of its tensors.
-
-    Raises:
-        ValueError: if the file's number of classes is not the one in the table.
-    """
-    if is_headless(model):
-        return
-    head, classes = _find_keys(model, outlines, HEAD), model.get_layer(HEAD).units
-    size = _get_size(outlines, head, _get_class_axis)
-    if head and checkpoint.label_offset and size != checkpoint.classes:
-        # the extra first classes of the file, TensorFlow's "background"
-        size -= checkpoint.label_offset
-        axis = _get_class_axis(head[0])
-        skip = functools.partial(_skip_first, axis=axis, count=checkpoint.label_offset)
-        plan.changes.update(dict.fromkeys(head, skip))
-    if head and size != checkpoint.classes:
-        raise ValueError(f"{checkpoint.name}: the file has {size} classes, but "
-                         f"{checkpoint.classes} are expected")
-    if head and size != classes or not head and not checkpoint.include_top:
-        plan.unused += head
-        plan.random_layers.append(HEAD)
-        plan.messages.append(f"{checkpoint.name}: the classifier of {classes} classes starts at random "
-                             f"(the file has {checkpoint.classes or 'none'})")
-
-
-def _plan_channels(plan: _Adaptation, model: keras.Model, outlines: Arrays, source: str,
-                   expected: int | None) -> None:
-    """Plans the adaptation of the first convolution, if the file's kernel differs only in its input channels.
-
-    Args:
-        plan: the change and a message are added to it.
-        model: the net.
-        outlines: the shapes and types of the file's tensors, by key.
-        source: the name of the file or checkpoint.
-        expected: the number of channels that a checkpoint has in the table; None for other files.
-
-    Raises:
-        ValueError: if the file's number of channels is not that of the table, or larger than _MAX_CHANNELS.
-    """
-    stem = _find_keys(model, outlines, _find_first_convolution(model))
-    shape = _get_first_kernel_shape(model) if stem else (0,) * 4
-    channels, file_channels = shape[2], _get_size(outlines, stem, _get_channel_axis)
-    # if more than the channels differs, match_tensors refuses the kernel
-    if file_channels in (0, channels) or \
-            outlines[stem[0]].size * channels != math.prod(shape) * file_channels:
-        return
-    if file_channels != (expected or file_channels) or file_channels > _MAX_CHANNELS:
-        raise ValueError(f"{source}: the first convolution of the file has {file_channels} channels, but "
-                         f"{expected or f'at most {_MAX_CHANNELS}'} are expected")
-    plan.changes[stem[0]] = functools.partial(adapt_channels, channels=channels,
-                                              axis=_get_channel_axis(stem[0]))
-    plan.messages.append(f"{source}: the first convolution, of {file_channels} channels, "
-                         f"is adapted to {channels}")
-
-
-def _explain_classes(model: keras.Model, outlines: Arrays) -> str:
-    """A hint, if the classifier of the user's file has not as many classes as the net; otherwise ""."""
-    head = [] if is_headless(model) else _find_keys(model, outlines, HEAD)
-    size = _get_size(outlines, head, _get_class_axis)
-    if size in (0, model.get_layer(HEAD).units if head else 0):
-        return ""
-    return (f"; the file has {size} classes: build the net with classes={size}, or with include_top=False "
-            "for a classifier of your own")
-
-
-def _find_keys(model: keras.Model, arrays: Arrays, layer: str) -> list[str]:
-    """The file's keys for the variables of a layer, the kernel first; empty if there is no kernel."""
-    keys = [next((k for k in candidates if k in arrays), "") for name, _, candidates in list_variables(model)
-            if name.partition(".")[0] == layer]
-    return [key for key in keys if key] if keys and keys[0] else []
-
-
-def _find_first_convolution(model: keras.Model) -> str:
-    """The name of the first layer with a two-dimensional kernel, "" if there is none."""
-    kernels = (layer.name for layer in model.layers for v in layer.weights
-               if v.name == "kernel" and len(v.shape) == 4)
-    return next(kernels, "")
-
-
-def _get_first_kernel_shape(model: keras.Model) -> tuple[int, ...]:
-    layer = model.get_layer(_find_first_convolution(model))
-    return next(tuple(v.shape) for v in layer.weights if v.name == "kernel")
-
-
-def _get_class_axis(key: str) -> int:
-    """The axis of the classes: the first in PyTorch's tensors, the last in Keras'."""
-    return -1 if is_keras_key(key) else 0
-
-
-def _get_channel_axis(key: str) -> int:
-    """The axis of a kernel's input channels: the second in PyTorch's tensors, the last but one in Keras'."""
-    return 2 if is_keras_key(key) else 1
-
-
-def _get_size(outlines: Arrays, keys: list[str], get_axis: Callable[[str], int]) -> int:
-    """The length of an axis of the first of these tensors; 0 if there is no tensor, or no such axis."""
-    shape = outlines[keys[0]].shape if keys else ()
-    axis = get_axis(keys[0]) if keys else 0
-    return shape[axis] if -len(shape) <= axis < len(shape) else 0
-
-
-def _skip_first(array: np.ndarray, axis: int, count: int) -> np.ndarray:
-    """The array without the first elements along an axis."""
-    return np.moveaxis(np.moveaxis(array, axis, 0)[count:], 0, axis)
-
-
-def adapt_channels(kernel: np.ndarray, channels: int, axis: int) -> np.ndarray:
-    """Adapts a kernel to a different number of image channels; the output changes little.
-
-    For one channel the new kernel is the sum over the old channels, which is exact for a gray image.  For
-    more channels the old channels are repeated and scaled.  Source: timm's adapt_input_conv.
-
-    Args:
-        kernel: the kernel of a convolution.
-        channels: the new number of input channels.
-        axis: the axis of the input channels.
-    """
-    old_channels = kernel.shape[axis]
-    if channels == 1:
-        return np.asarray(np.sum(kernel, axis, keepdims=True))
-    repeated = np.take(kernel, np.arange(channels) % old_channels, axis)
-    return np.asarray(repeated * (old_channels / channels), kernel.dtype)
 
 
 # ---- messages

@@ -1,5 +1,7 @@
 """Reads files of weights, with one reader per format; nothing in a file is executed.
 
+The content of a file decides which reader reads it, not its name: a `.ckpt` may have any format.
+
     file -> readers.py (tensors by name) -> name_rules.py (which name is which variable)
          -> convert.py (renames Keras layers, matches, transposes) -> load.py assigns
 
@@ -14,13 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import io
 import os
 import pathlib
-import pickle
 import posixpath
-import re
 from dataclasses import dataclass
 from typing import IO, Any, Callable, Iterator
 
@@ -32,12 +31,14 @@ from ..errors import ArgumentError, name_damaged_file, nearest
 from ..file_reading import open_regular_file, open_zip, read_array_header, read_member
 from .hdf5 import open_hdf5
 from .name_rules import VARIABLE_INDICES
+from .state_dicts import choose_tensors
 from .table import FILE_SUFFIXES
+from .torch_files import LEGACY_START, read_torch_file
 
-_TORCH_SUFFIXES = (".pth", ".pt", ".th")
 # A .keras, .npz or .pth file may unpack to so many bytes for each parameter of the net (enough for float64,
 # or for float32 with the optimizer's variables and averages), plus so many bytes that are not tensors
 _BYTES_PER_PARAMETER, _MIN_BYTES = 32, 2 ** 26
+MAX_PARAMETERS = 2 ** 30        # the largest net of the table, with 4 times its width, has fewer
 _MAX_NAME = 1000                # letters of a layer's name
 _MAX_HEADER = 2 ** 24           # bytes, in a safetensors file; the largest nets have a hundredth of it
 _SAFETENSORS_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
@@ -71,28 +72,45 @@ class StoredTensor:
             return array
 
 
+@dataclass(frozen=True)
+class OpenWeights:
+    """An open file of weights.
+
+    Attributes:
+        tensors: its tensors by their names, "layer.#index" in formats of Keras.
+        messages: what the user should know of how they were chosen.
+        is_named_by_key: whether `key` names the entry of the file that has them.
+    """
+
+    tensors: dict[str, StoredTensor]
+    messages: tuple[str, ...] = ()
+    is_named_by_key: bool = False
+
+
 # What a reader returns: for the name of each tensor its shape, its type, and a function that reads its values
 _Found = dict[str, tuple[tuple[int, ...], Any, Callable[[], Any]]]
 
 
 @contextlib.contextmanager
-def open_tensors(path: str | os.PathLike[str], parameters: int) -> Iterator[dict[str, StoredTensor]]:
+def open_tensors(path: str | os.PathLike[str], parameters: int,
+                 key: str | None = None) -> Iterator[OpenWeights]:
     """Opens a file of weights, and reads the names, shapes and types of its tensors.
 
     Args:
-        path: the path of a .safetensors, .weights.h5, .h5, .keras, .npz, .pth, .pt or .th file.
+        path: the path of a file: .safetensors, .weights.h5, .h5, .keras, .npz, or what PyTorch wrote: .pth,
+            .pt, .th, .ckpt, .bin, .pth.tar.
         parameters: how many parameters the net has; limits the size that a compressed file may unpack to.
+        key: which entry of a PyTorch file has the weights, see `choose_tensors`.
 
     Returns:
-        A context manager, which gives a dict: from the name of each tensor ("layer.#index" in formats of
-        Keras) to the tensor.  The values can be read until the block ends.
+        A context manager, which gives an `OpenWeights`.  The values can be read until the block ends.
 
     Raises:
         FileNotFoundError: if the path does not exist.
-        ArgumentError: for a path with a different ending.
-        ValueError: for a damaged file, a file whose format is not that of its name, a file that refers to
-            other files, or a file that is too large for such a net; a folder, a pipe or a device.
-        ImportError: for a PyTorch file without PyTorch.
+        ArgumentError: for a path with a different ending; if the file has several nets, and `key` does not
+            name one.
+        ValueError: for a damaged file, a file of no known format, a file that refers to other files, or a
+            file that is too large for such a net; a folder, a pipe or a device.
     """
     name, file = os.fspath(path), pathlib.Path(path)
     suffix = next((s for s in FILE_SUFFIXES if file.name.endswith(s)), None)
@@ -103,52 +121,56 @@ def open_tensors(path: str | os.PathLike[str], parameters: int) -> Iterator[dict
     if not file.exists():
         raise FileNotFoundError(f"weights={name!r}: no such file")
 
-    check_readable(suffix, name)
     max_bytes = _BYTES_PER_PARAMETER * parameters + _MIN_BYTES
     # `closing` does not pass the block's errors to the readers, which would blame the file for them
     with contextlib.closing(contextlib.ExitStack()) as stack:
         stream = stack.enter_context(open_regular_file(file))
         with name_damaged_file(name, f"a {suffix} file"):
-            found = _READERS[suffix](_File(name, stream, max_bytes, stack))
-            tensors = {key: StoredTensor(np.broadcast_to(np.zeros((), dtype), shape), load, name)
-                       for key, (shape, dtype, load) in found.items()}
-        yield tensors
-
-
-def check_readable(suffix: str, name: str) -> None:
-    """Checks that files of a format can be read here.
-
-    Args:
-        suffix: ".pth", ".h5" ...
-        name: the name of the file or checkpoint, for the error.
-
-    Raises:
-        ImportError: for PyTorch's formats, if PyTorch is not installed, or older than 2.6: older readers may
-            run code of the file (CVE-2025-32434).
-    """
-    if suffix not in _TORCH_SUFFIXES:
-        return
-    if importlib.util.find_spec("torch") is None:
-        raise ImportError(f"{name}: a {suffix} file is read by PyTorch, which is not installed: "
-                          "pip install 'reskeras[torch]', or build the net with random weights "
-                          "(weights=None)")
-    import torch
-    if tuple(int(n) for n in re.findall(r"\d+", torch.__version__)[:2]) < (2, 6):
-        raise ImportError(f"{name}: PyTorch {torch.__version__} is too old to open it safely: "
-                          "pip install 'torch>=2.6'")
+            opened = _File(name, stream, max_bytes, stack, key)
+            found = (_recognize(opened) or _READERS[suffix])(opened)
+            tensors = {n: StoredTensor(np.broadcast_to(np.zeros((), dtype), shape), load, name)
+                       for n, (shape, dtype, load) in found.items()}
+        yield OpenWeights(tensors, opened.messages, opened.is_named_by_key)
 
 
 # ---- one reader per format
 
 
-@dataclass(frozen=True)
+@dataclass
 class _File:
-    """An open file: its name, its bytes, how many bytes it may unpack to, and what is closed with it."""
+    """An open file: its name, its bytes, how many bytes it may unpack to, and what is closed with it.
+
+    `key` and what follows it are those of `open_tensors` and `OpenWeights`.
+    """
 
     name: str
     stream: IO[bytes]
     max_bytes: int
     stack: contextlib.ExitStack
+    key: str | None
+    messages: tuple[str, ...] = ()
+    is_named_by_key: bool = False
+
+
+def _recognize(file: _File) -> Callable[[_File], _Found] | None:
+    """The reader of a file, by its first bytes and the members of a zip file; None for unknown content."""
+    start = file.stream.read(16)
+    file.stream.seek(0)
+    if start.startswith(b"\x89HDF\r\n\x1a\n"):
+        return _read_h5
+    if start == LEGACY_START[:16]:
+        return _read_torch
+    if start[8:9] == b"{":
+        return _read_safetensors
+    if start[:2] != b"PK":
+        return None
+    with open_zip(file.name, "a zip file", file.max_bytes) as archive:
+        members = {member.rpartition("/")[2] for member in archive.namelist()}
+    if "data.pkl" in members:
+        return _read_torch
+    if "model.weights.h5" in members:
+        return _read_keras
+    return _read_npz if members and all(member.endswith(".npy") for member in members) else None
 
 
 def _read_safetensors(file: _File) -> _Found:
@@ -162,32 +184,14 @@ def _read_safetensors(file: _File) -> _Found:
         # types that are not in the table are those of quantized nets; convert.py refuses them
         dtype = _SAFETENSORS_TYPES.get(tensor.get_dtype(), "V1")
         found[key] = tuple(tensor.get_shape()), np.dtype(dtype), functools.partial(archive.get_tensor, key)
-    return _remove_module_prefix(found)
+    return found
 
 
 def _read_torch(file: _File) -> _Found:
-    """Reads torch.save's pickle by PyTorch's safe reader, which makes only tensors and containers."""
-    import torch
-    if file.stream.read(2) == b"PK":        # a zip file; the older format is not compressed
-        with open_zip(file.name, "a PyTorch file", file.max_bytes):
-            pass
-    file.stream.seek(0)
-    try:
-        content = torch.load(file.stream, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:     # PyTorch's own message advises to switch the safe reader off
-        raise ValueError("it has other objects than tensors, dicts and lists, or is damaged") from error
-    for key in ("state_dict", "model"):
-        content = content[key] if isinstance(content.get(key), dict) else content
-    arrays = {name: tensor.detach().numpy() for name, tensor in content.items() if hasattr(tensor, "numpy")}
-    return _remove_module_prefix({name: (array.shape, array.dtype, functools.partial(arrays.get, name))
-                                  for name, array in arrays.items()})
-
-
-def _remove_module_prefix(found: _Found) -> _Found:
-    """Removes "module." from the names, which torch's DataParallel adds."""
-    if all(name.startswith("module.") for name in found):
-        return {name.removeprefix("module."): tensor for name, tensor in found.items()}
-    return found
+    content = read_torch_file(file.name, file.stream, file.max_bytes, file.stack)
+    chosen = choose_tensors(content, file.key)
+    file.messages, file.is_named_by_key = chosen.messages, chosen.is_named_by_key
+    return {name: (tensor.shape, tensor.dtype, tensor.load) for name, tensor in chosen.tensors.items()}
 
 
 def _read_npz(file: _File) -> _Found:
@@ -262,4 +266,4 @@ def _read_names(group: Any, attribute: str) -> list[str]:
 
 _READERS: dict[str, Callable[[_File], _Found]] = {
     ".safetensors": _read_safetensors, ".weights.h5": _read_h5, ".h5": _read_h5, ".keras": _read_keras,
-    ".npz": _read_npz, **{suffix: _read_torch for suffix in _TORCH_SUFFIXES}}
+    ".npz": _read_npz, **dict.fromkeys((".pth", ".pt", ".th", ".ckpt", ".tar", ".bin"), _read_torch)}

@@ -67,16 +67,3 @@ def same(model, expected, but=()):
         if layer.weights and layer.name not in but:
             for mine, theirs in zip(ours[layer.name].weights, layer.weights, strict=True):
                 np.testing.assert_array_equal(mine.numpy(), theirs.numpy(), err_msg=mine.path)
-
-
-class FakeTensor:
-    """What PyTorch's load returns, where that is not installed."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def detach(self):
-        return self
-
-    def numpy(self):
-        return self.array

@@ -1,8 +1,5 @@
 import dataclasses
 import hashlib
-import importlib.machinery
-import sys
-import types
 from urllib.parse import urlsplit
 
 import pytest
@@ -60,17 +57,6 @@ def add_checkpoints(monkeypatch):
     monkeypatch.undo()
     for cached in caches:
         cached.cache_clear()
-
-
-@pytest.fixture
-def torch(monkeypatch):
-    """A stand-in for PyTorch whose load returns `torch.content` and notes how it was called."""
-    module = types.ModuleType("torch")
-    module.__spec__ = importlib.machinery.ModuleSpec("torch", None)
-    module.__version__, module.calls = "2.6.0+cpu", []
-    module.load = lambda file, **how: module.calls.append(how) or module.content
-    monkeypatch.setitem(sys.modules, "torch", module)
-    return module
 
 
 @pytest.fixture

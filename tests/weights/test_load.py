@@ -15,7 +15,7 @@ from checkpoints import SMALL, randomized, safetensors, same, torch_arrays
 from safetensors.numpy import save
 
 import reskeras
-from reskeras.weights.load import adapt_channels
+from reskeras.weights.adaptation import adapt_channels
 from reskeras.weights.checkpoint import Checkpoint
 from reskeras.weights.table import find_checkpoint, get_weights
 

@@ -1,14 +1,13 @@
 """Every source's names and layout, as a synthetic checkpoint, into our nets with a bijection."""
-import importlib.util
 import itertools
 import re
-import sys
 
 import keras
 import numpy as np
 import pytest
-from checkpoints import SMALL, FakeTensor, legacy_h5, npz, randomized, same, torch_arrays
+from checkpoints import SMALL, legacy_h5, npz, randomized, same, torch_arrays
 from test_name_rules import NAMES
+from torch_writer import save_torch
 
 import reskeras
 from reskeras.weights.name_rules import KERAS_RULES
@@ -45,10 +44,6 @@ def bit_name(layer):
     return unit + (
         f"{LETTERS[number]}/standardized_conv2d" if kind == "conv" else f"{'abc'[int(number)]}/group_norm"
     )
-
-
-def tensors(model, prefix=""):
-    return {prefix + key: FakeTensor(array) for key, array in torch_arrays(model).items()}
 
 
 def layers_of(model, rename=lambda name: name):
@@ -142,29 +137,11 @@ def test_bit(server):
     same(model, ours, but=["predictions", "conv1_conv"])
 
 
-def test_without_torch(server, monkeypatch):
-    """Said before anything is downloaded."""
-    monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'reskeras\[torch\]'"):
-        reskeras.create("torchvision/resnet18.imagenet1k_v1")
-    assert server.log == []
-
-
-def test_an_unsafe_torch_is_refused(published, torch):
-    torch.__version__ = "2.5.1+cpu"
-    with pytest.raises(ImportError, match=r"PyTorch 2.5.1\+cpu is too old to open it safely"):
-        reskeras.create(published("torchvision/resnet18.imagenet1k_v1", b"a pickle"))
-    assert torch.calls == []
-
-
-def test_legacy_nets_pool(published, torch):
+def test_legacy_nets_pool(published):
     """A checkpoint's own Spec fields come with it, under whatever name it is asked for."""
     small = {"depths": (1, 1, 1, 1), "width": 0.5}
-    torch.content = tensors(
-        randomized(reskeras.create("timm/legacy_seresnext50_32x4d", weights=None, **small))
-    )
-    published("timm/legacy_seresnext50_32x4d.in1k", b"a pickle")
+    trained = randomized(reskeras.create("timm/legacy_seresnext50_32x4d", weights=None, **small))
+    published("timm/legacy_seresnext50_32x4d.in1k", save_torch(torch_arrays(trained)))
     model = reskeras.create("seresnext50_32x4d", weights="in1k_test", input_shape=(65, 65, 3), **small)
     other = reskeras.create("seresnext50_32x4d", weights=None, input_shape=(65, 65, 3), **small)
     assert [layer.name for layer in model.layers] != [layer.name for layer in other.layers] or any(
