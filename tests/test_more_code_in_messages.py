@@ -26,7 +26,8 @@ KERAS_CODE = {
     "keras.Input(shape)", "keras.Model(images, model.call(images))",
     "keras.Input((height, width, channels))", "keras.activations.linear", "keras.Model(images, output)",
     "keras.Model(model.inputs, model.outputs[0])", "keras.callbacks.EarlyStopping('val_loss')",
-    "keras.Model(net.inputs, net.outputs)"}
+    "keras.Model(net.inputs, net.outputs)",
+    "keras.models.clone_model(net)"}     # run by tests/exporters/test_nested_float_layers.py
 
 
 def find(pattern):
@@ -51,7 +52,7 @@ def test_extras_and_packages_of_pip_exist():
     for name in found:
         extra = re.fullmatch(r'"reskeras\[(\w+)\]"', name)
         assert not extra or extra[1] in known, name
-        assert extra or name in ("{}", '"reskeras[{}]"', "pillow-heif"), name
+        assert extra or name in ("{}", '"reskeras[{}]"', "pillow-heif", "tensorboard"), name
     from reskeras.exporters.formats import FORMATS
     for each in FORMATS if not isinstance(FORMATS, dict) else FORMATS.values():
         extra = getattr(each, "extra", "")
@@ -210,6 +211,14 @@ def test_a_fixed_number_of_images(tmp_path):
     built = keras.Model(again, layers.Dense(2)(layers.GlobalAveragePooling2D()(again)))
     built.set_weights(model.get_weights())
     assert reskeras.predict(built, photo, **options)
+
+
+def test_pixels_in_memory():
+    model, pixels = reskeras.create("cifar_resnet20.digits"), np.zeros((1, 16, 16, 1), "uint8")
+    with pytest.raises((TypeError, ValueError), match="for pixels in memory") as error:
+        reskeras.predict(model, pixels)
+    code = re.search(r"model\.predict\(reskeras\.get_preprocessing\(model\)\(pixels\)\)", str(error.value))[0]
+    assert eval(code, {"reskeras": reskeras, "model": model, "pixels": pixels}).shape == (1, 10)
 
 
 # ---- a model made of the tensors of a net

@@ -15,7 +15,7 @@ SHORT = {
     "inference_timm": ["--nets", "ResNet50", "--batches", "1"],
     "export": ["--targets", "TF graph", "TFLite float32"], "input": [],
     "scaling": ["--depths", "20", "56", "--batches", "64", "128"], "replicas": ["--runs", "1"],
-    "stochastic_depth": ["--rates", "0.9"]}
+    "stochastic_depth": ["--rates", "0.9"], "subsampling": ["--channels", "64"]}
 TIMM = ("build", "train_step", "inference_timm", "input")
 
 

@@ -172,6 +172,20 @@ def stochastic_depth(files: list[dict[str, Any]]) -> list[str]:
             for row in file["rows"]])
 
 
+def subsampling(files: list[dict[str, Any]]) -> list[str]:
+    return lines(
+        ["every second position, ms in LiteRT", "max pool", "strided slice", "depthwise",
+         "max pool ÷ depthwise", "strided slice ÷ depthwise"],
+        [
+            [
+                f"{row['size']} px, {row['channels']} channels, "
+                + ("alone" if row["alone"] else "between two 1x1 convolutions"),
+                *(value(row["ms"][side], 3) for side in ("max pool", "strided slice", "depthwise")),
+                value(row["ratio"]["max pool"]), value(row["ratio"]["strided slice"])]
+            for file in files
+            for row in file["rows"]])
+
+
 def latencies(files: list[dict[str, Any]]) -> list[str]:
     """Before and after `optimize`; of a cell that was measured again the first figures that were quiet."""
     cells: dict[tuple[str, str, int], dict[str, Any]] = {}
@@ -236,7 +250,8 @@ PAGES: dict[str, dict[str, Any]] = {
     "speed": {
         "gpu": gpu, "train_step": train, "inference_timm": inference, "build": build, "input": images,
         "scaling": memory, "replicas": replicas, "stochastic_depth": stochastic_depth},
-    "optimize": {"inference": latencies}, "exports": {"export": exports, "mlperf_tiny": mlperf_tiny}}
+    "optimize": {"inference": latencies}, "exports": {"export": exports, "mlperf_tiny": mlperf_tiny,
+                                              "subsampling": subsampling}}
 
 
 def summary(folder: pathlib.Path) -> str:

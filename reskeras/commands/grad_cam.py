@@ -111,8 +111,8 @@ def _get_output(net: keras.Model, name: str) -> Any:
         ValueError: for a layer in a nested model, or one of several calls of a shared layer.
     """
     if "/" in name or "#" in name:
-        raise ValueError(f"{net.name}: {name} is in a nested model or is a shared layer; give the nested "
-                         f"model itself")
+        raise ValueError(f"{net.name}: {name} is called several times, or lies in a model that is, and has "
+                         "maps for each call; give a model that calls it once, such as the nested model")
     return net.get_layer(name).output
 
 

@@ -59,7 +59,8 @@ def inline_nested_models(model: keras.Model) -> keras.Model:
 
 def _why_not(graph: Graph, node: Node, keeps_output_names: bool) -> str:
     if graph.is_shared(node):
-        return "it is shared"
+        return ("it is shared; a copy of it for each call, keras.models.clone_model(net) with set_weights, "
+                "is inlined")
     if keeps_output_names and graph.is_output(node):
         return "it is an output of the model"
     if node.is_training_call:
