@@ -162,9 +162,9 @@ def test_values_of_options():
     assert parse(["cost", "resnet18", "--size", "224"]).size == 224
     assert parse(["cost", "resnet18", "--size", "224x192"]).size == (224, 192)
     options = vars(parse(["train", "x", "--epochs", "5", "--milestones", "(3, 4)", "--optimizer", "lamb",
-                          "--decay-all-weights", "False"]))
+                          "--freeze-statistics", "False"]))
     given = {field.name: options[field.name] for field in training_fields() if field.name in options}
-    assert given == {"epochs": 5, "milestones": (3, 4), "optimizer": "lamb", "decay_all_weights": False}
+    assert given == {"epochs": 5, "milestones": (3, 4), "optimizer": "lamb", "freeze_statistics": False}
 
 
 @pytest.mark.parametrize("start", [["-m", "reskeras"], ["-m", "reskeras.cli"]])

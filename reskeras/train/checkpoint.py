@@ -32,6 +32,7 @@ class TrainState:
         logs: the results of the epoch's training, if the training of the epoch is over, but not its
             validation; otherwise None.
         best: the best validation accuracy so far.
+        best_raw: that of the weights themselves, if `best` is that of their averages.
         epochs: the numbers of the epochs that are done.
         history: the results of these epochs, as in Keras' History.
         unreadable: the indices of the images that could not be read.
@@ -41,6 +42,7 @@ class TrainState:
     step: int = 0
     logs: dict[str, float] | None = None
     best: float = -math.inf
+    best_raw: float = -math.inf
     epochs: list[int] = field(default_factory=list)
     history: dict[str, list[float]] = field(default_factory=dict)
     unreadable: list[int] = field(default_factory=list)
@@ -56,9 +58,18 @@ class TrainState:
             raise ValueError("the checkpoint: expected at most one value of each result for each epoch")
         return state
 
-    def is_best(self, logs: Mapping[str, float]) -> bool:
-        """Whether an epoch's accuracy is better than all before; False if its loss is NaN or infinite."""
-        return math.isfinite(logs.get("val_loss", math.nan)) and logs["val_accuracy"] > self.best
+    def update_best(self, logs: Mapping[str, float], raw: bool = False) -> bool:
+        """Whether an epoch's accuracy is better than all before; False if its loss is NaN or infinite.
+
+        Args:
+            logs: the results of the epoch; the better accuracy becomes the best one.
+            raw: whether they are those of the weights themselves, whose averages count otherwise.
+        """
+        name = "best_raw" if raw else "best"
+        is_best = math.isfinite(logs.get("val_loss", math.nan)) and logs["val_accuracy"] > getattr(self, name)
+        if is_best:
+            setattr(self, name, logs["val_accuracy"])
+        return is_best
 
 
 def read_values(groups: VariableGroups) -> dict[str, np.ndarray]:

@@ -51,6 +51,7 @@ class DistributedModel(ModelWithMetadata):
 
     train_function: Any
     test_function: Any
+    weight_averages: Any = None     # a `WeightAverages`, which is updated after each step
     saver: Callable[..., None] | None = None
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *args: Any, jit_compile: bool = False,
@@ -90,6 +91,8 @@ class DistributedModel(ModelWithMetadata):
         # all replicas have the same sum; outside of them the optimizer updates the variables of all replicas
         sums = [None if g is None else strategy.experimental_local_results(g)[0] for g in gradients]
         self.optimizer.apply(sums, self.trainable_variables)
+        if self.weight_averages is not None:
+            self.weight_averages.update(self.optimizer)
         return self._read_metrics()
 
     def _train_on_all_samples(self, data: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Recipes that train a pretrained net on.  Imports no framework."""
 from __future__ import annotations
 
-from .recipe_sources import OWN, cite, make_recipe
+from .recipe import OWN
+from .recipe_sources import cite, make_recipe
 
 FINETUNE = make_recipe(
     "finetune", "a pretrained net on other classes: the classifier first, then all layers with frozen "

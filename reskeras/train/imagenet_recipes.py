@@ -4,7 +4,7 @@ ResNet-RS is in resnet_rs.py, "ResNet strikes back" in rsb_recipes.py.
 """
 from __future__ import annotations
 
-from .recipe_sources import cite, make_recipe
+from .recipe_sources import TORCH_SGD, cite, make_recipe
 
 HE2015 = make_recipe(
     "he2015", "Deep Residual Learning, ImageNet",
@@ -13,7 +13,10 @@ HE2015 = make_recipe(
     cite("arXiv:1512.03385 §3.4: shorter side in [256, 480], crop, flip, and the colours of AlexNet (§4.1 "
          "there)",
          augmentation="scale(256, 480)|crop(224)|flip|lighting(0.1)", size=224),
-    cite("the paper says \"when the error plateaus\"; this package's choice", patience=5))
+    cite("Caffe sgd_solver.cpp ComputeUpdateValue, in which the nets were trained",
+         learning_rate_in_velocity=True),
+    cite("arXiv:1512.03385 §3.4: \"when the error plateaus\"", patience=5,
+         differs={"patience": "the paper gives no number: this package's choice"}))
 
 # The step recipe behind v1.5.  Its repository initializes convolutions by fan-out, reskeras' nets by fan-in,
 # as He et al. 2015b.
@@ -22,6 +25,7 @@ FB_RESNET_TORCH = make_recipe(
     cite("fb.resnet.torch README: -batchSize 256", batch_size=256, base_batch_size=256),
     cite("fb.resnet.torch opts.lua, train.lua", epochs=90, learning_rate=0.1, momentum=0.9,
          optimizer="nesterov", weight_decay=1e-4),
+    cite(TORCH_SGD, learning_rate_in_velocity=False),
     cite("fb.resnet.torch train.lua: 0.1 ^ floor((epoch - 1) / 30)", schedule="step", milestones=(30, 60),
          decay_factor=0.1),
     cite("fb.resnet.torch datasets/imagenet.lua",
@@ -34,6 +38,7 @@ RESNEXT = make_recipe(
     cite("arXiv:1611.05431 §4", batch_size=256, base_batch_size=256, learning_rate=0.1, momentum=0.9,
          weight_decay=1e-4),
     cite("facebookresearch/ResNeXt train.lua", optimizer="nesterov"),
+    cite(TORCH_SGD, learning_rate_in_velocity=False),
     cite("arXiv:1611.05431 §4: divided by 10 three times; ResNeXt train.lua: 0.1 ^ floor((epoch - 1) / 30)",
          schedule="step", milestones=(30, 60, 90), decay_factor=0.1),
     cite("facebookresearch/ResNeXt opts.lua", epochs=100),
@@ -44,11 +49,13 @@ RESNEXT = make_recipe(
 BAG_OF_TRICKS = make_recipe(
     "bag_of_tricks", "Bag of Tricks, ImageNet, ResNet-50-D",
     cite("arXiv:1812.01187 §3.1", batch_size=1024, base_batch_size=256, learning_rate=0.1,
-         learning_rate_scaling="linear", warmup=5, decay_all_weights=False,
+         learning_rate_scaling="linear", warmup=5, decayed_weights="kernels",
          model={"zero_init_residual": True}),
     cite("arXiv:1812.01187 §2.1", optimizer="nesterov", model={"initializer": "glorot_uniform"}),
     cite("MXNet's example of its efficient training, gluon-cv train_imagenet.py", momentum=0.9,
          weight_decay=1e-4),
+    cite("MXNet 1 python/mxnet/optimizer/optimizer.py NAG: state without the rate",
+         learning_rate_in_velocity=False),
     cite("arXiv:1812.01187 §5.1", schedule="cosine"),
     cite("arXiv:1812.01187 §5.2, Table 6", label_smoothing=0.1),
     cite("arXiv:1812.01187 §5.4: 200 with mixup, 120 without", epochs=200),
@@ -63,7 +70,9 @@ RESNEST = make_recipe(
     # classifier and larger crops
     cite("arXiv:2004.08955 §4.1, §5.1", batch_size=8192, base_batch_size=256, learning_rate=0.1,
          learning_rate_scaling="linear", schedule="cosine", warmup=5, epochs=270, momentum=0.9,
-         weight_decay=1e-4, decay_all_weights=False, label_smoothing=0.1),
+         weight_decay=1e-4, decayed_weights="kernels", label_smoothing=0.1),
+    cite("MXNet 1 python/mxnet/optimizer/optimizer.py NAG: state without the rate",
+         learning_rate_in_velocity=False),
     cite("resnest's scripts/gluon/train.py, of the published command: nag; its PyTorch script has none",
          optimizer="nesterov"),
     cite("arXiv:2004.08955 §4.1: AutoAugment, mixup 0.2; "
@@ -79,10 +88,15 @@ TV2 = make_recipe(
     "tv2", "torchvision's IMAGENET1K_V2 weights",
     cite("pytorch/vision#3995, references/classification: ResNet50 V2", batch_size=1024,
          base_batch_size=1024, learning_rate=0.5, epochs=600, warmup=5, schedule="cosine", weight_decay=2e-5,
-         decay_all_weights=False, label_smoothing=0.1, augmentation_repeats=4, size=176,
+         label_smoothing=0.1, augmentation_repeats=4, size=176,
          augmentation="inception_crop(176)|flip|trivialaugment|erase(0.1)|mixup(0.2)|cutmix(1.0)",
          test_size=224, test_crop_pct=224 / 232),
-    cite("torchvision references/classification train.py: every 32nd step, 2e-5 times 32 batches per epoch; "
-         "here for each step",
-         ema_momentum=(1 - 2e-5 * 1024 * 32 / 600) ** (1 / 32)),
-    cite("torchvision references/classification train.py", optimizer="sgd", momentum=0.9, warmup_start=0.01))
+    cite("pytorch/vision#3995: --norm-weight-decay 0.0; torchvision ops/_utils.py split_normalization_params",
+         decayed_weights="all_but_normalization"),
+    cite("pytorch/vision#3995: --model-ema; torchvision references/classification train.py: its defaults "
+         "--model-ema-decay 0.99998 and --model-ema-steps 32, rescaled and reset in train_one_epoch and main",
+         ema_momentum=0.99998, ema_steps=32, ema_rule="torchvision"),
+    cite("torchvision references/classification train.py: LinearLR(start_factor=0.01), then "
+         "CosineAnnealingLR, each stepped once in an epoch", warmup_start=0.01, schedule_by_epoch=True),
+    cite("torchvision references/classification train.py: torch.optim.SGD", optimizer="sgd", momentum=0.9,
+         learning_rate_in_velocity=False))

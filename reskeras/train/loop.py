@@ -14,6 +14,7 @@ from ..errors import ArgumentError
 from ..graph.graph import high_recursion_limit
 from ..terminal import print_text
 from . import strategy as strategies
+from .averages import describe_unsettled_average, make_averages
 from .callback_checks import ends_quietly
 from .callback_bridge import CallbackBridge, ignore_end_of_data, restart_early_stopping
 from .checkpoint import TrainState
@@ -28,7 +29,7 @@ from .optimizers import get_averages, make_optimizer
 from .phase_rate import PhaseRate
 from .phases import Phase, plan_phases
 from .run_checkpoint import RunCheckpoint
-from .run_folder import BEST_MODEL, LAST_MODEL
+from .run_folder import BEST_MODEL, BEST_RAW_MODEL, LAST_MODEL, LAST_RAW_MODEL
 from .sigterm import StopSignalHandler
 from .training_config import TrainingConfig
 
@@ -82,7 +83,7 @@ class TrainingLoop:
             finally:
                 self._freezer.unfreeze()
         if self.trainer:
-            for variable, average in zip(self._trained, get_averages(self.trainer.optimizer)):
+            for variable, average in zip(*self._list_averages()):
                 variable.assign(average)
             self.callbacks.on_train_end()
         self._history.set_model(self.config.model)
@@ -106,6 +107,9 @@ class TrainingLoop:
         self.callbacks.set_model(self.trainer)
         if is_first:
             self._describe_devices()
+            if text := describe_unsettled_average(self.config.training, self.config.steps_per_epoch,
+                                                  self.config.micro_batches):
+                warnings.warn(text, stacklevel=2)
         self._print(f"training {phase.name}: {sum(math.prod(v.shape) for v in self._trained):,} parameters")
 
         if is_first:
@@ -130,6 +134,8 @@ class TrainingLoop:
             loss = make_loss(config.training, find_final_activation(config.model))
             self.trainer.compile(self._optimizer, loss, metrics=self._metrics, jit_compile=config.jit_compile)
             self.trainer.optimizer.build(self.trainer.trainable_variables)
+            self.trainer.weight_averages = make_averages(config.training, config.model,
+                                                         config.steps_per_epoch, config.micro_batches)
         self.trainer.saver = self._save_for_callback
         self._trained = self.trainer.trainable_variables
         self._rate = PhaseRate(phase, config.training, self._optimizer)
@@ -145,13 +151,12 @@ class TrainingLoop:
                 self.stop_if_requested()
 
         logs = dict(state.logs or {})
-        with swap_values(self._trained, get_averages(self.trainer.optimizer)):
-            if config.validation is not None:
-                logs |= self._evaluate(config.validation)
-            self._save_model(LAST_MODEL)
-            if state.is_best(logs):
-                state.best = logs["val_accuracy"]
-                self._save_model(BEST_MODEL)
+        variables, averages = self._list_averages()
+        if averages:
+            raw = self._validate_and_save(LAST_RAW_MODEL, BEST_RAW_MODEL, raw=True)
+            logs |= {f"{name}_raw": value for name, value in raw.items()}
+        with swap_values(variables, averages):
+            logs |= self._validate_and_save(LAST_MODEL, BEST_MODEL)
             logs |= self.left_out.count(state)
             # what callbacks save or keep are the weights that were validated
             self.callbacks.on_epoch_end(state.epoch, logs)
@@ -163,6 +168,22 @@ class TrainingLoop:
         state.epoch, state.step, state.logs = state.epoch + 1, 0, None
         self.checkpoint.save()
         self.stop_if_requested()
+
+    def _list_averages(self) -> tuple[list[Any], list[Any]]:
+        """The variables that are averaged, and their averages; without averages the second list is empty."""
+        averages = self.trainer.weight_averages
+        if averages is not None:
+            return averages.averaged, averages.values
+        return self._trained, get_averages(self.trainer.optimizer)
+
+    def _validate_and_save(self, last: str, best: str, raw: bool = False) -> dict[str, float]:
+        """Validates the model, saves it as `last`, and as `best` if it is.  Returns: the results."""
+        validation = self.config.validation
+        results = {} if validation is None else self._evaluate(validation)
+        self._save_model(last)
+        if self.state.update_best(results, raw):
+            self._save_model(best)
+        return results
 
     def _train_epoch(self, phase: Phase) -> None:
         """Trains the batches of one epoch, starting at `state.step`."""

@@ -31,6 +31,11 @@ def _find_zero_init(layers: list[Any]) -> bool:
     return any(isinstance(initializer, keras.initializers.Zeros) for initializer in initializers)
 
 
+def _find_bn_momentum(layers: list[Any]) -> Any:
+    return next((layer.momentum for layer in layers if isinstance(layer, keras.layers.BatchNormalization)),
+                None)
+
+
 def _find_initializer(layers: list[Any]) -> Any:
     first = next((layer for layer in layers if hasattr(layer, "kernel_initializer")), None)
     return first and _name_initializer(first.kernel_initializer)
@@ -57,7 +62,8 @@ MODEL_FIELDS: dict[str, Callable[[list[Any]], Any]] = {
     "drop_block_rate": lambda layers: _find_largest(la.rate for la in layers if isinstance(la, DropBlock2D)),
     "block_dropout_rate": lambda layers: _find_largest(_list_dropout_rates(layers, is_top=False)),
     "dropout_rate": lambda layers: _find_largest(_list_dropout_rates(layers, is_top=True)),
-    "zero_init_residual": _find_zero_init, "initializer": _find_initializer, "order": _find_order}
+    "bn_momentum": _find_bn_momentum, "zero_init_residual": _find_zero_init,
+    "initializer": _find_initializer, "order": _find_order}
 
 
 def check_model_matches_recipe(model: keras.Model, recipe: Recipe) -> None:

@@ -7,6 +7,7 @@ Both differ from the papers wherever there is momentum, or a ratio other than 1.
 """
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -21,17 +22,17 @@ class WeightDecay:
 
     Args:
         l2: added to the gradient, times the variable.
-        decay_all: whether biases and the scales of normalization decay too, not only kernels.
+        decayed_weights: which variables decay, a value of the recipes' field of this name.
     """
 
-    def __init__(self, *args: Any, l2: float = 0.0, decay_all: bool = True, **kwargs: Any):
+    def __init__(self, *args: Any, l2: float = 0.0, decayed_weights: str = "all", **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.l2, self.decay_all = l2, decay_all
+        self.l2, self.decayed_weights = l2, decayed_weights
 
     def build(self, variables: list[Any]) -> None:
         optimizer: Any = self
         if not optimizer.built:
-            self.decays = [self.decay_all or len(v.shape) > 1 for v in variables]
+            self.decays = [_HAS_DECAY[self.decayed_weights](v) for v in variables]
             optimizer.exclude_from_weight_decay(
                 var_list=[v for v, decays in zip(variables, self.decays) if not decays])
         super().build(variables)                                    # type: ignore[misc]
@@ -40,35 +41,111 @@ class WeightDecay:
         """Whether a variable decays."""
         return self.decays[get_variable_index(self, variable)]
 
+    def add_decay(self, gradient: Any, variable: Any) -> Any:
+        """The gradient with the decay of its variable."""
+        if not self.l2 or not self.has_decay(variable):
+            return gradient
+        return gradient + ops.convert_to_tensor(self.l2, gradient.dtype) * ops.cast(variable, gradient.dtype)
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        if self.l2 and self.has_decay(variable):
-            gradient = gradient + ops.cast(self.l2, gradient.dtype) * ops.cast(variable, gradient.dtype)
+        gradient = self.add_decay(gradient, variable)
         super().update_step(gradient, variable, learning_rate)      # type: ignore[misc]
 
     def finalize_variable_values(self, var_list: Any) -> None:
         """Does nothing: Keras would end each epoch, which is a `fit` of its own, with the averages."""
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "l2": self.l2, "decay_all": self.decay_all}     # type: ignore[misc]
+        return {**super().get_config(), "l2": self.l2,                                  # type: ignore[misc]
+                "decayed_weights": self.decayed_weights}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], *args: Any) -> Any:
+        config = dict(config)
+        if "decay_all" in config:           # saved by an earlier version
+            config["decayed_weights"] = "all" if config.pop("decay_all") else "kernels"
+        return super().from_config(config, *args)                                       # type: ignore[misc]
+
+
+_HAS_DECAY = {"all": lambda variable: True, "kernels": lambda variable: len(variable.shape) > 1,
+              "all_but_normalization": lambda variable: variable.name not in ("gamma", "beta")}
 
 
 @keras.saving.register_keras_serializable("reskeras")
 class SGD(WeightDecay, keras.optimizers.SGD):
-    """v = momentum v - rate (g + l2 w);  w = w + v  (Nesterov: w + momentum v - rate (g + l2 w))."""
+    """v = momentum v + g + l2 w;  w = w - rate v  (Nesterov: w - rate (g + l2 w + momentum v)).
+
+    Args:
+        learning_rate_in_velocity: whether instead v = momentum v - rate (g + l2 w);  w = w + v  (Nesterov:
+            w + momentum v - rate (g + l2 w)), as in Keras.  The two differ after the rate has changed.
+    """
+
+    def __init__(self, *args: Any, learning_rate_in_velocity: bool = True, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.learning_rate_in_velocity = learning_rate_in_velocity
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if self.learning_rate_in_velocity or not self.momentum:
+            return super().update_step(gradient, variable, learning_rate)
+        gradient = self.add_decay(ops.cast(gradient, variable.dtype), variable)
+        velocity = self.momentums[get_variable_index(self, variable)]
+        new = self.momentum * velocity + gradient
+        self.assign(velocity, new)
+        step = gradient + self.momentum * new if self.nesterov else new
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * step)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "learning_rate_in_velocity": self.learning_rate_in_velocity}
+
+
+class _Moments:
+    """A mixin for Keras' Adam: the update that the moments of the gradient give.
+
+    In the n-th update Keras' epsilon counts as epsilon / sqrt(1 - beta_2 ** n), 32 times as much in the first
+    one: Keras adds it to the root of the second moment before it corrects the moment for beginning with zero.
+
+    Args:
+        corrects_root: whether epsilon is added after the correction, as in the papers and in PyTorch.
+    """
+
+    def __init__(self, *args: Any, corrects_root: bool = False, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.corrects_root = corrects_root
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        optimizer: Any = self
+        update = _adapt_gradient(optimizer, optimizer.add_decay(gradient, variable), variable)
+        optimizer.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * update)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "corrects_root": self.corrects_root}    # type: ignore[misc]
+
+
+def _adapt_gradient(optimizer: Any, gradient: Any, variable: Any) -> Any:
+    """Updates the moments of a gradient.  Returns: the first one, divided by the second one's root."""
+    dtype = variable.dtype
+    m, v = get_moments(optimizer, variable)
+    gradient = ops.cast(gradient, dtype)
+    optimizer.assign_add(m, (gradient - m) * (1 - optimizer.beta_1))
+    optimizer.assign_add(v, (ops.square(gradient) - v) * (1 - optimizer.beta_2))
+    # 1 - beta ** n, without the cancellation that costs float32 five of its seven digits
+    first, second = (-ops.expm1(ops.cast(optimizer.iterations + 1, dtype) * math.log(beta))
+                     for beta in (optimizer.beta_1, optimizer.beta_2))
+    epsilon = optimizer.epsilon if optimizer.corrects_root else optimizer.epsilon / ops.sqrt(second)
+    return m / first / (ops.sqrt(v / second) + epsilon)
 
 
 @keras.saving.register_keras_serializable("reskeras")
-class Adam(WeightDecay, keras.optimizers.Adam):
+class Adam(_Moments, WeightDecay, keras.optimizers.Adam):
     """Adam (arXiv:1412.6980), with the decay in the gradient."""
 
 
 @keras.saving.register_keras_serializable("reskeras")
-class AdamW(WeightDecay, keras.optimizers.AdamW):
+class AdamW(_Moments, WeightDecay, keras.optimizers.AdamW):
     """AdamW (arXiv:1711.05101): the decay is rate * weight_decay * w, apart from the gradient."""
 
 
 @keras.saving.register_keras_serializable("reskeras")
-class Lamb(WeightDecay, keras.optimizers.Lamb):
+class Lamb(_Moments, WeightDecay, keras.optimizers.Lamb):
     """LAMB (arXiv:1904.00962, algorithm 2): the trust ratio compares the norm of update and decay together.
 
     What does not decay is not adapted, as in timm and tensorflow-addons.
@@ -78,17 +155,12 @@ class Lamb(WeightDecay, keras.optimizers.Lamb):
     """
 
     def __init__(self, *args: Any, weight_decay: float | None = None, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, corrects_root=True, **kwargs)
         self.decay = weight_decay or 0.0
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         dtype = variable.dtype
-        m, v = get_moments(self, variable)
-        gradient, step = ops.cast(gradient, dtype), ops.cast(self.iterations + 1, dtype)
-        self.assign_add(m, (gradient - m) * (1 - self.beta_1))
-        self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
-        update = (m / (1 - ops.power(ops.cast(self.beta_1, dtype), step))
-                  / (ops.sqrt(v / (1 - ops.power(ops.cast(self.beta_2, dtype), step))) + self.epsilon))
+        update = _adapt_gradient(self, gradient, variable)
         ratio = ops.ones([], dtype)
         if self.decay and self.has_decay(variable):
             update = update + self.decay * variable
@@ -98,19 +170,28 @@ class Lamb(WeightDecay, keras.optimizers.Lamb):
         self.assign_sub(variable, ratio * ops.cast(learning_rate, dtype) * update)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "weight_decay": self.decay}
+        config = {**super().get_config(), "weight_decay": self.decay}
+        del config["corrects_root"]
+        return config
 
 
 def _make_sgd(training: Training, **options: Any) -> SGD:
     return SGD(momentum=float(training.momentum), l2=training.weight_decay,
-               nesterov=training.optimizer == "nesterov", **options)
+               nesterov=training.optimizer == "nesterov",
+               learning_rate_in_velocity=training.learning_rate_in_velocity, **options)
+
+
+def _read_epsilon(training: Training) -> dict[str, Any]:
+    return {"epsilon": training.epsilon, "corrects_root": True} if training.epsilon else {}
 
 
 _OPTIMIZERS = {
     "sgd": _make_sgd, "nesterov": _make_sgd,
-    "adam": lambda training, **options: Adam(l2=training.weight_decay, **options),
-    "adamw": lambda training, **options: AdamW(weight_decay=training.weight_decay, **options),
-    "lamb": lambda training, **options: Lamb(weight_decay=training.weight_decay, epsilon=1e-6, **options)}
+    "adam": lambda training, **options: Adam(l2=training.weight_decay, **_read_epsilon(training), **options),
+    "adamw": lambda training, **options: AdamW(weight_decay=training.weight_decay, **_read_epsilon(training),
+                                               **options),
+    "lamb": lambda training, **options: Lamb(weight_decay=training.weight_decay,
+                                             epsilon=training.epsilon or 1e-6, **options)}
 
 
 def make_optimizer(training: Training, learning_rate: Any,
@@ -122,10 +203,12 @@ def make_optimizer(training: Training, learning_rate: Any,
         learning_rate: a number or a schedule.
         micro_batches: batches whose gradients make one update.
     """
-    options: dict[str, Any] = {"learning_rate": learning_rate, "decay_all": training.decay_all_weights}
+    options: dict[str, Any] = {"learning_rate": learning_rate, "decayed_weights": training.decayed_weights}
     if micro_batches > 1:
         options["gradient_accumulation_steps"] = micro_batches
-    if training.ema_momentum:
+    if training.global_clipnorm:
+        options["global_clipnorm"] = training.global_clipnorm
+    if training.ema_momentum and training.ema_rule == "keras":
         # Keras averages after each batch, of which only one in `micro_batches` changes anything: the same
         # horizon
         options |= {"use_ema": True, "ema_momentum": training.ema_momentum ** (1 / micro_batches)}
@@ -133,7 +216,7 @@ def make_optimizer(training: Training, learning_rate: Any,
 
 
 def get_averages(optimizer: Any) -> list[Any]:
-    """The averaged weights, in the order of the variables that the optimizer trains.
+    """The averages that Keras' optimizer computes, in the order of the variables that it trains.
 
     Returns:
         [] without averaging, and before the first update: Keras' averages are zeros until then, for instance

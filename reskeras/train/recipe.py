@@ -14,6 +14,9 @@ from ..spec import AnySpec, Spec
 from ..spec import override as override_spec
 from .training import Training, convert_value, to_python, training_fields
 
+OWN = "no paper: this package's choice"
+_NO_SOURCES = ("", "given", "from scratch", OWN)      # said of a value that was not taken from a source
+
 FieldValues = Mapping[str, Any]
 Overrides = FieldValues | Iterable[str]         # {"epochs": 10}, or ["epochs=10"]
 
@@ -28,6 +31,7 @@ class Recipe:
         training: how to train.
         model: fields of the net's Spec, such as {"drop_path_rate": 0.1}.
         sources: where each value comes from, by its name: "epochs", "model.drop_path_rate".
+        differs_from_source: in the same way, a sentence for each value that is not what its source does.
     """
 
     name: str
@@ -35,9 +39,10 @@ class Recipe:
     training: Training
     model: FieldValues = field(default_factory=dict, hash=False)
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
+    differs_from_source: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for name in ("model", "sources"):
+        for name in ("model", "sources", "differs_from_source"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     @property
@@ -111,13 +116,19 @@ class Recipe:
                 if here.get(name, "-") != there.get(name, "-")}
 
     def as_text(self) -> str:
-        """One line for each value that the recipe sets, with its source."""
+        """One line for each value that the recipe sets, with its source, and what differs from it."""
         defaults = vars(Training(epochs=1))
         lines = [f"{self.name}: {self.description}"]
-        lines += [f"{name:24} {value!s:44} {self.sources.get(name, '')}".rstrip()
+        lines += [f"{name:26} {value!s:44} {self._describe_source(name)}".rstrip()
                   for name, value in self.values.items()
                   if name in self.sources or value != defaults.get(name)]
         return "\n".join(lines)
+
+    def _describe_source(self, name: str) -> str:
+        source = self.sources.get(name, "")
+        if source in _NO_SOURCES:
+            return source
+        return f"{source} | {self.differs_from_source.get(name, 'as the source')}"
 
 
 def _convert_fields(values: FieldValues) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from typing import Any, Mapping
 from .recipe import Recipe
 from .training import Training
 
-OWN = "no paper: this package's choice"
+# source, training fields, model fields, field -> what differs from the source
+_Citation = tuple[str, Mapping[str, Any], Mapping[str, Any], Mapping[str, str]]
 
-_Citation = tuple[str, Mapping[str, Any], Mapping[str, Any]]     # source, training fields, model fields
+TORCH_SGD = "Torch optim/sgd.lua: dfdx, without the rate"
 
 
 def make_recipe(name: str, description: str, *citations: _Citation) -> Recipe:
@@ -22,20 +23,24 @@ def make_recipe(name: str, description: str, *citations: _Citation) -> Recipe:
     training: dict[str, Any] = {}
     model: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for source, training_fields, model_fields in citations:
+    differences: dict[str, str] = {}
+    for source, training_fields, model_fields, differs in citations:
         training |= training_fields
         model |= model_fields
         names = [*training_fields, *(f"model.{field}" for field in model_fields)]
         sources |= dict.fromkeys(names, source)
-    return Recipe(name, description, Training(**training), model, sources)
+        differences |= differs
+    return Recipe(name, description, Training(**training), model, sources, differences)
 
 
-def cite(source: str, model: Mapping[str, Any] | None = None, **training: Any) -> _Citation:
+def cite(source: str, model: Mapping[str, Any] | None = None, differs: Mapping[str, str] | None = None,
+         **training: Any) -> _Citation:
     """Values of the training and of the model, and the source that states them.
 
     Args:
         source: a paper with its section, or a file.
         model: fields of the net's Spec.
+        differs: where a value is not what the source does: the name of its field, and a sentence.
         **training: fields of `Training`.
     """
-    return source, training, model or {}
+    return source, training, model or {}, differs or {}

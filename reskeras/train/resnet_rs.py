@@ -50,11 +50,19 @@ CONFIGS = "tensorflow/tpu resnet_rs/configs/*.yaml"
 
 RESNET_RS = make_recipe(
     "resnet_rs", "Revisiting ResNets, ImageNet; RESNET_RS/152@256 ... are the models of its scaling table",
-    cite(f"arXiv:2103.07579 §4, {CONFIGS}", batch_size=4096, epochs=350, schedule="cosine", optimizer="sgd",
-         momentum=0.9, learning_rate=0.1, base_batch_size=256, learning_rate_scaling="linear",
-         label_smoothing=0.1, ema_momentum=0.9999),
+    cite(f"arXiv:2103.07579 §4, {CONFIGS}", batch_size=4096, epochs=350, schedule="cosine", momentum=0.9,
+         learning_rate=0.1, base_batch_size=256, learning_rate_scaling="linear", label_smoothing=0.1,
+         ema_momentum=0.9999, model={"bn_momentum": 0.0},
+         differs={"schedule": "as the paper; the released code has steps at 30, 60 and 80 of 90 epochs"}),
+    cite("tensorflow/tpu resnet_main.py 500-503: MomentumOptimizer(use_nesterov=True)", optimizer="nesterov",
+         learning_rate_in_velocity=False),
+    cite("tensorflow/tpu resnet_main.py 481-484: ExponentialMovingAverage(num_updates=), moving_mean and "
+         "moving_variance too", ema_rule="tensorflow", ema_steps=1),
     cite("arXiv:2103.07579 §4.2 and Table 2: less, if there are other regularizers", weight_decay=4e-5),
-    cite("arXiv:2103.07579 appendix", warmup=5, decay_all_weights=False),
+    cite("arXiv:2103.07579 appendix; tensorflow/tpu resnet_main.py 268-280", warmup=5,
+         differs={"warmup": "the first update has 1/m of the rate, the source's has 0"}),
+    cite("tensorflow/tpu resnet_main.py 470-478: all but batch_normalization",
+         decayed_weights="all_but_normalization"),
     cite(f"arXiv:2103.07579 Table 7, {CONFIGS}: 50@160", size=160,
          augmentation=RESNET_RS_SCALING["50@160"].augmentation,
          model={"dropout_rate": 0.25, "drop_path_rate": 0.0}),
@@ -74,4 +82,4 @@ def scale_resnet_rs(config: str) -> Recipe:
     return Recipe(f"{base.name}/{config}", f"ResNet-RS-{scale.depth} at {scale.size} pixels, ImageNet",
                   training,
                   {**base.model, "dropout_rate": scale.dropout_rate, "drop_path_rate": scale.drop_path_rate},
-                  {**base.sources, **sources})
+                  {**base.sources, **sources}, base.differs_from_source)

@@ -61,7 +61,8 @@ class RunCheckpoint:
         run, groups = self._config.run, self._group_variables()
         path = run.path(CHECKPOINT_FILE)
         if not (self._state.epoch > phase.epochs.start or self._state.step):
-            del groups["optimizer"]         # the saved optimizer belongs to the previous phase
+            # the saved optimizer and averages belong to the previous phase
+            groups = {"model": groups["model"]}
         elif not has_rate(info):
             groups["optimizer"] = [v for v in groups["optimizer"] if v.name != "learning_rate"]
         restore_variables(groups, arrays, info, path)
@@ -77,7 +78,9 @@ class RunCheckpoint:
             self._restore_pending_metrics = None
 
     def _group_variables(self) -> dict[str, Any]:
-        return {"model": self._config.model.variables, "optimizer": self._trainer.optimizer.variables}
+        groups = {"model": self._config.model.variables, "optimizer": self._trainer.optimizer.variables}
+        averages = self._trainer.weight_averages
+        return groups | ({"averages": averages.variables} if averages else {})
 
     def _list_metric_variables(self) -> list[Any]:
         """The variables of the mean loss and of the metrics, which Keras lists only after they have run."""

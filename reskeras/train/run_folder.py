@@ -23,6 +23,8 @@ from .saved_keys import from_saved_info, to_saved_info
 
 RUN_FILE, LOG_FILE, CHECKPOINT_FILE, EVENTS_FOLDER = "run.json", "log.csv", "checkpoint.npz", "events"
 BEST_MODEL, LAST_MODEL = "best.keras", "last.keras"
+# if the recipe averages the weights, the two above have the averages, and these have the weights themselves
+BEST_RAW_MODEL, LAST_RAW_MODEL = "best_raw.keras", "last_raw.keras"
 LEFT_OUT_FILE = "left_out.json"
 
 _PLUGIN = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")

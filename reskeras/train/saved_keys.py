@@ -16,8 +16,11 @@ ARGUMENT_KEYS = {
 TRAINING_KEYS = {
     "batch_size": "batch", "learning_rate": "rate", "base_batch_size": "rate_batch",
     "learning_rate_scaling": "scaling", "decay_factor": "factor", "warmup_start": "warmup_rate",
-    "decay_all_weights": "decay_all", "augmentation": "augment", "augmentation_repeats": "repeats",
+    "augmentation": "augment", "augmentation_repeats": "repeats",
     "ema_momentum": "ema", "head_learning_rate": "head_rate"}
+
+# What earlier versions did without saying so, because these fields did not exist
+_BEFORE = {"learning_rate_in_velocity": True, "ema_rule": "keras"}
 
 
 def to_saved_info(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,9 +38,20 @@ def from_saved_info(saved: Mapping[str, Any]) -> dict[str, Any]:
     info["arguments"] = _rename_keys(saved["arguments"], _invert(ARGUMENT_KEYS))
     # earlier versions also wrote a list of texts
     overrides = parse_overrides(info["arguments"].get("overrides", ()))
-    info["arguments"]["overrides"] = _rename_keys(overrides, _invert(TRAINING_KEYS))
+    info["arguments"]["overrides"] = _update_decay(_rename_keys(overrides, _invert(TRAINING_KEYS)))
     info["recipe"] = _rename_recipe(saved["recipe"], _invert(TRAINING_KEYS))
+    for part in ("training", "sources"):
+        info["recipe"][part] = _update_decay(info["recipe"][part])
+    info["recipe"]["training"] = _BEFORE | info["recipe"]["training"]
     return info
+
+
+def _update_decay(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Replaces the key "decay_all" of earlier versions, whose value was True or False."""
+    names = {True: "all", False: "kernels"}
+    return {"decayed_weights" if key == "decay_all" else key:
+            names[value] if key == "decay_all" and isinstance(value, bool) else value
+            for key, value in values.items()}
 
 
 def _rename_recipe(recipe: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from .training import Training
 
 _CONFIG_KEYS = {        # argument -> its key in the config of a saved schedule
     "learning_rate": "rate", "total_updates": "total", "kind": "kind", "milestones": "milestones",
-    "decay_factor": "factor", "warmup": "warmup", "warmup_start": "warmup_rate", "steps_per_update": "every"}
+    "decay_factor": "factor", "warmup": "warmup", "warmup_start": "warmup_rate", "steps_per_update": "every",
+    "updates_per_period": "updates_per_period", "cosine_start": "cosine_start",
+    "final_learning_rate": "final_learning_rate"}
 
 
 @keras.saving.register_keras_serializable("reskeras", name="Schedule")
@@ -30,20 +32,36 @@ class TrainingSchedule(keras.optimizers.schedules.LearningRateSchedule):
             `learning_rate` (arXiv:1812.01187 §3.1).
         warmup_start: see `warmup`.
         steps_per_update: batches for one update, if gradients are accumulated.
+        updates_per_period: updates between two changes of the rate, such as those of an epoch; 0 changes it
+            after each update.  By periods the i-th of the warm-up's m has (i - 1)/m of the way.
+        cosine_start: the update with which the cosine begins; by default that after the warm-up.
+        final_learning_rate: at the end of the cosine, as a fraction of `learning_rate`.
     """
 
     def __init__(self, learning_rate: float, total_updates: int, kind: str = "constant",
                  milestones: Iterable[int] = (), decay_factor: float = 0.1, warmup: int = 0,
-                 warmup_start: float = 0.0, steps_per_update: int = 1):
+                 warmup_start: float = 0.0, steps_per_update: int = 1, updates_per_period: float = 0,
+                 cosine_start: int | None = None, final_learning_rate: float = 0.0):
         self.learning_rate, self.total_updates, self.kind = learning_rate, total_updates, kind
         self.milestones, self.decay_factor = tuple(milestones), decay_factor
         self.warmup, self.warmup_start, self.steps_per_update = warmup, warmup_start, steps_per_update
+        self.updates_per_period, self.final_learning_rate = updates_per_period, final_learning_rate
+        self.cosine_start = warmup if cosine_start is None else cosine_start
 
     def __call__(self, step: Any) -> Any:
-        update = ops.cast(ops.floor_divide(ops.cast(step, "int64"), self.steps_per_update), "float32")
-        warm = self.warmup_start + (1 - self.warmup_start) * (update + 1) / max(self.warmup, 1)
+        update = ops.cast(ops.floor_divide(ops.convert_to_tensor(step), self.steps_per_update), "float32")
+        done = update + 1
+        if self.updates_per_period:
+            update = done = self._find_period(step) * self.updates_per_period
+        warm = self.warmup_start + (1 - self.warmup_start) * done / max(self.warmup, 1)
         factor = _SHAPES[self.kind](self, update)
         return self.learning_rate * ops.where(update < self.warmup, warm, factor)
+
+    def _find_period(self, step: Any) -> Any:
+        """The number of the period in which the update of a batch begins, from 0 on."""
+        steps = max(round(self.updates_per_period * self.steps_per_update), 1)
+        first = ops.convert_to_tensor(step) // self.steps_per_update * self.steps_per_update
+        return ops.cast(first // steps, "float32")
 
     def get_config(self) -> dict[str, Any]:
         return {key: getattr(self, name) for name, key in _CONFIG_KEYS.items()}
@@ -59,8 +77,9 @@ def _step(schedule: TrainingSchedule, update: Any) -> Any:
 
 
 def _cosine(schedule: TrainingSchedule, update: Any) -> Any:
-    progress = (update - schedule.warmup) / max(schedule.total_updates - schedule.warmup, 1)
-    return 0.5 * (1 + ops.cos(math.pi * ops.clip(progress, 0, 1)))
+    start, end = schedule.cosine_start, schedule.final_learning_rate
+    progress = (update - start) / max(schedule.total_updates - start, 1)
+    return end + (1 - end) * 0.5 * (1 + ops.cos(math.pi * ops.clip(progress, 0, 1)))
 
 
 _SHAPES = {"constant": lambda schedule, update: ops.ones_like(update), "step": _step, "cosine": _cosine}
@@ -92,7 +111,9 @@ def make_schedule(training: Training, learning_rate: float, updates_per_epoch: f
     unit = 1 if training.steps else updates_per_epoch
     return TrainingSchedule(learning_rate, total_updates, training.schedule,
                             [round(m * unit) for m in training.milestones], training.decay_factor,
-                            round(training.warmup * unit), training.warmup_start, steps_per_update)
+                            round(training.warmup * unit), training.warmup_start, steps_per_update,
+                            updates_per_epoch if training.schedule_by_epoch else 0,
+                            0 if training.cosine_includes_warmup else None, training.final_learning_rate)
 
 
 def count_plateaus(values: Iterable[float], patience: int) -> int:

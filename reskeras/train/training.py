@@ -13,6 +13,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("constant", "step", "plateau", "cosine"),
     "loss": ("softmax", "binary"),
     "learning_rate_scaling": ("linear", "sqrt", "none"),
+    "decayed_weights": ("all", "kernels", "all_but_normalization"),
+    "ema_rule": ("tensorflow", "timm", "torchvision", "constant", "keras"),
 }
 EXPECTED = {"int": "a whole number", "float": "a number", "bool": "True or False", "str": "a word",
             "tuple[float, ...]": "numbers in parentheses, such as (30, 60)"}
@@ -39,12 +41,30 @@ class Training:
     batch_size: int = _setting(256, "Images per update of the weights, on all devices together.")
     optimizer: str = _setting("sgd", "The optimizer: sgd, nesterov, adam, adamw or lamb.")
     momentum: float = _setting(0.0, "Momentum of sgd and nesterov.")
+    learning_rate_in_velocity: bool = _setting(
+        False, "Whether the velocity of sgd and nesterov contains the learning rates of the past, as in "
+        "Caffe and Keras (v = momentum v - rate g, w = w + v), or not, as in PyTorch and TensorFlow 1 "
+        "(v = momentum v + g, w = w - rate v).")
+    epsilon: float = _setting(
+        0.0, "Epsilon of adam, adamw and lamb, added to the root of the corrected second moment, as in their "
+        "papers and PyTorch (there 1e-8; lamb 1e-6). 0 is as Keras' adam and adamw, which add 1e-7 to the "
+        "root before it is corrected; for lamb it is 1e-6.")
+    global_clipnorm: float = _setting(
+        0.0, "The largest norm of all gradients together; larger gradients are scaled down to it.")
     learning_rate: float = _setting(0.1, "Learning rate after the warm-up, for a batch of base_batch_size "
                                     "images.")
     base_batch_size: int = _setting(256, "The batch size, in images, that learning_rate is meant for.")
     learning_rate_scaling: str = _setting(
         "linear", "How the learning rate grows with batch_size / base_batch_size: linear, sqrt or none.")
     schedule: str = _setting("step", "Learning-rate schedule: constant, step, plateau or cosine.")
+    schedule_by_epoch: bool = _setting(
+        False, "Whether the learning rate changes between epochs only, warm-up included, and not after each "
+        "update.")
+    cosine_includes_warmup: bool = _setting(
+        False, "Whether the cosine begins with the training, and only continues after the warm-up, as in "
+        "timm, instead of beginning after the warm-up.")
+    final_learning_rate: float = _setting(
+        0.0, "Learning rate at the end of the cosine, as a fraction of the full one.")
     milestones: tuple[float, ...] = _setting(
         (), "When the step schedule multiplies the learning rate by decay_factor, in epochs (or in steps).")
     decay_factor: float = _setting(0.1, "Factor of the learning rate at each milestone or plateau.")
@@ -53,17 +73,31 @@ class Training:
     warmup_start: float = _setting(0.0, "Learning rate at the start of the warm-up, as a fraction of the "
                                    "full one.")
     weight_decay: float = _setting(0.0, "Weight decay, as the paper of the optimizer defines it.")
-    decay_all_weights: bool = _setting(
-        True, "Whether biases and the weights of normalization decay too, not only kernels.")
+    decayed_weights: str = _setting(
+        "all", "Which weights decay: all, kernels (no biases, no weights of normalization) or "
+        "all_but_normalization.")
     loss: str = _setting("softmax", "The loss: softmax (one class per image) or binary (a sigmoid for each "
                          "class).")
     label_smoothing: float = _setting(0.0, "Fraction of each label that is spread over all classes.")
+    target_threshold: float = _setting(
+        0.0, "For the binary loss: a class counts as present, with the target 1, if its part of a mixed and "
+        "smoothed label is larger than this number, else as absent; 0 keeps the parts.")
     size: int = _setting(224, "Height and width of the training images, in pixels.")
     augmentation: str = _setting(
         "inception_crop(224)|flip", "Operations on each training image, separated by |.")
     augmentation_repeats: int = _setting(
         1, "How often an epoch contains each image that it draws, augmented differently each time.")
-    ema_momentum: float = _setting(0.0, "Decay per update of the exponential moving average of the weights.")
+    ema_momentum: float = _setting(
+        0.0, "Decay of the exponential moving average of the weights, each time it is updated.")
+    ema_rule: str = _setting(
+        "tensorflow", "How the average begins, for ema_momentum d after n updates. tensorflow: "
+        "min(d, (1 + n) / (10 + n)). timm: min(d, 1 - n ** (-2/3)). torchvision: the weights themselves "
+        "during the warm-up, then 1 - (1 - d) * batch_size * ema_steps / epochs. constant: the weights after "
+        "the first update, then d. keras: likewise, but of the trained weights only, without the "
+        "statistics of batch normalization.")
+    ema_steps: int = _setting(
+        1, "The average is updated at the first update of the weights in each epoch, and each ema_steps "
+        "updates after it.")
     head_epochs: int = _setting(0, "Epochs before the others in which only the classifier is trained.")
     head_learning_rate: float = _setting(0.0, "Learning rate in these epochs.")
     freeze_statistics: bool = _setting(
@@ -80,7 +114,8 @@ class Training:
             object.__setattr__(self, name, value)
             if field_.type in ("int", "float"):     # not replaced: 5 stays 5 in what is shown of a recipe
                 check_number(name, value, minimum=0, expected="a number of at least 0")
-        for name in ("batch_size", "base_batch_size", "augmentation_repeats", "size", "test_size"):
+        for name in ("batch_size", "base_batch_size", "augmentation_repeats", "ema_steps", "size",
+                     "test_size"):
             if getattr(self, name) < 1:
                 raise ArgumentError(name, getattr(self, name), "a whole number of at least 1")
         if bool(self.epochs) == bool(self.steps):
@@ -89,6 +124,12 @@ class Training:
         if self.warmup >= (length := self.epochs or self.steps):
             raise ArgumentError("warmup", self.warmup, "a warm-up that is shorter than the training, which "
                                 f"has {length} {self.unit}", hint="set both")
+        if self.ema_momentum >= 1:
+            raise ArgumentError("ema_momentum", self.ema_momentum, "less than 1, such as 0.9999; with 1 the "
+                                "average would never change")
+        if self.ema_rule == "keras" and self.ema_steps > 1:
+            raise ArgumentError("ema_steps", self.ema_steps, "1, because ema_rule='keras' averages after "
+                                "each update")
         if self.schedule == "plateau" and self.patience < 1:
             raise ArgumentError("patience", self.patience, "at least 1, because the schedule 'plateau' needs "
                                 "the number of epochs without progress that make a plateau, such as 5")

@@ -88,9 +88,9 @@ def test_weights_that_only_the_last_update_made_infinite(tmp_path):
 
 def test_a_validation_of_nan_is_not_the_best(monkeypatch):
     state = TrainState()
-    assert not state.is_best({"loss": 1.0})
-    assert not state.is_best({"val_accuracy": 1.0, "val_loss": float("nan")})
-    assert state.is_best({"val_accuracy": 0.1, "val_loss": 2.0})
+    assert not state.update_best({"loss": 1.0})
+    assert not state.update_best({"val_accuracy": 1.0, "val_loss": float("nan")})
+    assert state.update_best({"val_accuracy": 0.1, "val_loss": 2.0})
     history = keras.callbacks.History()
     history.history = {"loss": [1.0] * 3, "accuracy": [0.1] * 3, "val_accuracy": [0.9, 0.2, 0.3],
                        "val_loss": [float("nan"), 1.0, 1.0]}

@@ -60,7 +60,8 @@ def lamb(w, g, state, rate, decay):
 @pytest.mark.parametrize("decay_all", [True, False])
 def test_updates_are_the_papers(kind, step, decay_all):
     training = Training(
-        epochs=1, optimizer=kind, momentum=0.9, weight_decay=0.05, decay_all_weights=decay_all)
+        epochs=1, optimizer=kind, momentum=0.9, weight_decay=0.05, learning_rate_in_velocity=True,
+        decayed_weights="all" if decay_all else "kernels")
     start, gradients, found, _ = trained(training)
     for i, (w, end) in enumerate(zip(start, found)):
         state, w = {}, w.astype("float64")
@@ -71,7 +72,8 @@ def test_updates_are_the_papers(kind, step, decay_all):
 
 def test_keras_own_decay_is_another():
     """What the mixin is for: with momentum, Keras' SGD of the same decay goes elsewhere."""
-    training = Training(epochs=1, optimizer="sgd", momentum=0.9, weight_decay=0.05)
+    training = Training(
+        epochs=1, optimizer="sgd", momentum=0.9, weight_decay=0.05, learning_rate_in_velocity=True)
     start, gradients, found, _ = trained(training)
     theirs, w = keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.05), keras.Variable(start[0])
     for rate, own in zip(RATES, gradients):
@@ -88,12 +90,12 @@ def test_accumulated_gradients_are_those_of_the_large_batch():
         plain.apply([keras.ops.convert_to_tensor((a + b) / 2) for a, b in zip(first, second)], w)
     for mine, theirs in zip(small, w):
         np.testing.assert_allclose(mine, theirs.numpy(), rtol=1e-5, atol=1e-6)
-    assert make_optimizer(
-        Training(epochs=1, ema_momentum=0.81), 0.1, micro_batches=2).ema_momentum == pytest.approx(0.9)
+    by_keras = Training(epochs=1, ema_momentum=0.81, ema_rule="keras")
+    assert make_optimizer(by_keras, 0.1, micro_batches=2).ema_momentum == pytest.approx(0.9)
 
 
 def test_averages_stay_beside_the_weights():
-    training = Training(epochs=1, optimizer="sgd", ema_momentum=0.5)
+    training = Training(epochs=1, optimizer="sgd", ema_momentum=0.5, ema_rule="keras")
     start, gradients, found, made = trained(training, (0.1, 0.1))
     made.finalize_variable_values(None)
     first = start[0] - np.float32(0.1) * gradients[0][0]
@@ -105,10 +107,11 @@ def test_averages_stay_beside_the_weights():
 
 def test_optimizers_and_schedules_are_serialisable():
     made = make_optimizer(
-        Training(epochs=1, optimizer="lamb", weight_decay=0.02, decay_all_weights=False),
+        Training(epochs=1, optimizer="lamb", weight_decay=0.02, decayed_weights="kernels"),
         TrainingSchedule(0.1, 10, "cosine"))
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))
-    assert again.get_config() == made.get_config() and (again.decay, again.decay_all) == (0.02, False)
+    assert again.get_config() == made.get_config()
+    assert (again.decay, again.decayed_weights) == (0.02, "kernels")
 
 
 def rates(training, per_epoch, total, every=1, steps=None):

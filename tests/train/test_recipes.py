@@ -178,7 +178,7 @@ def test_steps_do_not_become_epochs():
         ("learning_rate='0.1'", "learning_rate='0.1': expected a number"),
         ("learning_rate=-1", "expected a number of at least 0"),
         ("batch_size=0", "batch_size=0: expected a whole number of at least 1"),
-        ("decay_all_weights=1", "decay_all_weights=1: expected True or False"),
+        ("freeze_statistics=1", "freeze_statistics=1: expected True or False"),
         ("milestones=30", "milestones=30: expected numbers in parentheses"),
         ("optimizer=nestrov", "did you mean 'nesterov'?"), ("epochs", "'epochs': expected NAME=VALUE"),
         (

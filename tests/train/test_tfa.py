@@ -34,7 +34,8 @@ def stepped(optimizer, averages=False):
             "lamb",
             lambda: keras.optimizers.Lamb(RATE, epsilon=1e-6),
         ),  # decay: Keras' own is outside of the trust ratio
-        ("lamb_decay", lambda: optimizers.Lamb(RATE, epsilon=1e-6, weight_decay=DECAY, decay_all=False)),
+        ("lamb_decay", lambda: optimizers.Lamb(
+            RATE, epsilon=1e-6, weight_decay=DECAY, decayed_weights="kernels")),
         ("adamw", lambda: keras.optimizers.AdamW(RATE, weight_decay=DECAY / RATE, epsilon=1e-7)),
         ("adamw", lambda: optimizers.AdamW(RATE, weight_decay=DECAY / RATE, epsilon=1e-7)),
         ("sgdw", lambda: keras.optimizers.SGD(RATE, momentum=0.9, weight_decay=DECAY / RATE)),
