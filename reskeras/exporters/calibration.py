@@ -222,8 +222,13 @@ def _check_preparation(images: np.ndarray, preprocessing: Preprocessing | None) 
     first, last = float(images.min()), float(images.max())
     if preprocessing is None:
         _, height, width, channels = images.shape
-        # of other numbers of channels there is no `Preprocessing` that says so
-        if first >= 0 and 64 < last <= 255 and channels in (1, 3):
+        if not (first >= 0 and 64 < last <= 255):
+            return
+        if channels not in (1, 3):      # there is no `Preprocessing` that says so
+            warnings.warn(f"the images reach from {first:g} to {last:g}, like pixels before any "
+                          "preprocessing; if the model does not take those, give images as it takes them",
+                          stacklevel=2)
+        else:
             scaling = "" if channels == 3 else ", mean=(0.0,), std=(1.0,)"
             raise ValueError(f"the images reach from {first:g} to {last:g}, like pixels before any "
                              "preprocessing; if the model takes those, say so: give reskeras.Preprocessing"

@@ -21,6 +21,9 @@ def check_output_path(path: pathlib.Path, file_format: Format) -> None:
     """
     if not path.name:
         raise ValueError(f"{os.fspath(path)!r}: expected the name of a file or of a new folder")
+    for file in file_format.files(path):
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise ValueError(f"{file} is a pipe or a device; give the path of a file")
     _check_files_beside(path, file_format)
 
     is_folder = file_format.name == "SavedModel"
