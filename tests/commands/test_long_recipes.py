@@ -79,7 +79,8 @@ def test_in_the_browser_nothing_is_cut_off(tmp_path, width, medium):
     with opened(file, width) as (tab, complaints):
         tab.emulate_media(media=medium)
         assert tab.evaluate(CUT_OFF) == 0
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        if medium == "screen":
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert complaints == []
     file.write_text(file.read_text().replace("overflow-wrap: anywhere", ""))     # the test can fail
     with opened(file, width) as (tab, _):

@@ -1,7 +1,6 @@
-"""What the shell offers beside the library: completion, folders, JSON, and no log of TensorFlow."""
+"""What the shell offers beside the library: completion, folders, and JSON."""
 import json
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -10,20 +9,10 @@ from PIL import Image
 
 import reskeras
 from reskeras import cli
-from reskeras.commands import comparison
 from reskeras.commands.comparison import Point
 from reskeras.commands.html import encode_png
 
 NET = "cifar_resnet20.digits"
-LOGS = """
-import sys
-from reskeras.cli import main
-codes = [main(["train", "cifar_resnet20", "--recipe", "cifar_he", "--data", sys.argv[1], "--augmentation",
-               "resize(8)", "--size", "8", "--test-size", "8", "--batch-size", "4", "--steps", "2",
-               "--output", sys.argv[2], "--model-overrides", "depths=(1,)", "--model-overrides",
-               "widths=(16,)", "--model-overrides", "strides=(1,)"]), main(["recipes", "list"])]
-print(codes)
-"""
 
 
 def test_list_as_json(capsys):
@@ -69,20 +58,6 @@ def test_predict_a_folder(tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-def test_no_command_shows_the_log_of_tensorflow(tmp_path):
-    np.savez(tmp_path / "data.npz", x_train=np.zeros((8, 8, 8, 3), "uint8"), y_train=np.arange(8) % 2,
-             x_test=np.zeros((8, 8, 8, 3), "uint8"), y_test=np.arange(8) % 2)
-    run = subprocess.run([sys.executable, "-c", LOGS, f"npz:{tmp_path / 'data.npz'}", str(tmp_path / "run")],
-                         capture_output=True, text=True, env=_without_log_level())
-    assert run.stdout.splitlines()[-1] == "[0, 0]", run.stderr
-    assert run.stderr == ""
-
-
-def _without_log_level():
-    import os
-    return {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-
-
 def test_names_in_a_chart_do_not_lie_on_each_other(tmp_path):
     """Measured where they are in the file: on the front many nets are alike."""
     pytest.importorskip("matplotlib")
@@ -98,15 +73,6 @@ def test_names_in_a_chart_do_not_lie_on_each_other(tmp_path):
         assert boxes and not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
         (legend,) = drawing.legends
         assert not any(box.overlaps(legend.get_window_extent()) for box in boxes)
-
-
-def test_nets_of_others_are_added_by_a_switch(capsys):
-    assert cli.main(["compare", "resnet50v1_5", "--markdown", "--literature"]) == 0
-    with_others = capsys.readouterr().out
-    assert cli.main(["compare", "resnet50v1_5", "--markdown"]) == 0
-    alone = capsys.readouterr().out
-    assert "AlexNet" in with_others and "AlexNet" not in alone
-    assert comparison.LITERATURE not in alone
 
 
 def test_the_page_has_the_words_of_the_field(tmp_path):

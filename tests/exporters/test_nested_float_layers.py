@@ -31,7 +31,10 @@ def transfer():
     return keras.Model(image, layers.Dense(5, activation="softmax", name="scores")(x))
 
 
-@pytest.mark.parametrize("name", ["n.tflite", "n.onnx", "n.xml", "folder"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("n.xml", "folder")]
+
+
+@pytest.mark.parametrize("name", ["n.tflite", "n.onnx", *SLOW])
 def test_transfer_learning_in_every_format(transfer, tmp_path, name):
     assert reskeras.export(transfer, tmp_path / name, preprocessing=RAW, labels=list("abcde")).passed
     found = open_file(tmp_path / name, trust=True).run(PIXELS[:1])
@@ -49,7 +52,7 @@ def read_types(path):
     return types
 
 
-@pytest.mark.parametrize("float_layers", [(), ("scores",), ("conv1_conv",), ("scores", "conv1_conv")])
+@pytest.mark.parametrize("float_layers", [(), ("scores",), ("scores", "conv1_conv")])
 def test_float_layers_are_float_in_the_file(transfer, tmp_path, float_layers):
     """The kernel's own type; those of all other kernels are int8."""
     reskeras.export(transfer, tmp_path / "n.tflite", quantize="int8", calibration_data=PIXELS, strict=False,
@@ -70,8 +73,7 @@ def twice():
     return keras.Model(image, layers.Dense(5, activation="softmax", name="scores")(layers.Average()(views)))
 
 
-@pytest.mark.parametrize("name", ["n.tflite", "n.onnx", "n.xml",
-                                  pytest.param("folder", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["n.tflite", "n.onnx", *SLOW])
 def test_a_net_that_is_called_twice_is_exported(twice, tmp_path, name):
     assert reskeras.export(twice, tmp_path / name, preprocessing=RAW).passed
     found = open_file(tmp_path / name, trust=True).run(PIXELS[:1])

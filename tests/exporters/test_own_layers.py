@@ -38,7 +38,9 @@ def net(request):
     return make_net(request.param)
 
 
-@pytest.mark.parametrize("name, options", FILES, ids=NAMES)
+@pytest.mark.parametrize("name, options", [
+    pytest.param(*file, id=name, marks=[pytest.mark.slow] if name in ("float16", "OpenVINO") else [])
+    for file, name in zip(FILES, NAMES)])
 def test_every_format(net, tmp_path, name, options):
     report = reskeras.export(net, tmp_path / name, **options, strict=False)
     assert (tmp_path / name).exists() and type(net.get_layer("conv")) is layers.Conv2D

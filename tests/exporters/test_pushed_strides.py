@@ -49,9 +49,9 @@ def test_files(net, tmp_path, name, options, operator):
     assert np.abs(found - expected).max() <= allowed * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("options, optimize", [({}, True), ({}, False), ({"quantize": "float16"}, True),
-                                               ({"quantize": "dynamic"}, True)],
-                         ids=["float32", "not optimized", "float16", "dynamic"])
+@pytest.mark.parametrize("options, optimize", [
+    ({}, True), ({"quantize": "dynamic"}, True), pytest.param({}, False, marks=pytest.mark.slow),
+    pytest.param({"quantize": "float16"}, True, marks=pytest.mark.slow)])
 def test_a_blur_pool_at_8_pixels(tmp_path, options, optimize):
     """Its last maps are of one position, where there is nothing to reflect."""
     keras.utils.set_random_seed(0)
