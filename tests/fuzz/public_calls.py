@@ -63,11 +63,11 @@ def _save_safetensors(folder: Path) -> None:
 
 
 def _save_torch(folder: Path) -> None:
-    import torch
     from checkpoints import torch_arrays
-    arrays = torch_arrays(_make_net())
-    torch.save({"state_dict": {name: torch.from_numpy(array) for name, array in arrays.items()}},
-               folder / "net.pth")
+    from torch_writer import save_torch
+    content = {"state_dict": torch_arrays(_make_net()), "epoch": 3}
+    (folder / "net.pth").write_bytes(save_torch(content))
+    (folder / "old.pth").write_bytes(save_torch(content, legacy=True))
 
 
 BIT = {"widths": (16, 16, 16, 16), "depths": (1, 1, 1, 1), "input_shape": (32, 32, 3)}
@@ -245,7 +245,8 @@ FORMATS = {
         ("weights.npz", _load_weights("weights.npz", "ResNetV2_50x1BiT", **BIT)),
         ("data.npz", _evaluate("npz:{}/data.npz")))),
     "safetensors": FuzzedFormat(_save_safetensors, (("net.safetensors", _load_weights("net.safetensors")),)),
-    "pth": FuzzedFormat(_save_torch, (("net.pth", _load_weights("net.pth")),)),
+    "pth": FuzzedFormat(_save_torch, (
+        ("net.pth", _load_weights("net.pth")), ("old.pth", _load_weights("old.pth")))),
     "keras": FuzzedFormat(lambda folder: _make_net().save(folder / "net.keras"), (
         ("net.keras", _load_file("net.keras")), ("net.keras", _load_weights("net.keras")))),
     "tflite": FuzzedFormat(_export_tflite, tuple(

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from checkpoints import legacy_h5, npz, randomized, torch_arrays
+from torch_writer import save_torch as save_torch_file
 from safetensors.numpy import save_file
 
 import reskeras
@@ -75,8 +76,7 @@ def save_npz(model, path):
 
 
 def save_torch(model, path):
-    torch = pytest.importorskip("torch")
-    torch.save({name: torch.from_numpy(array.copy()) for name, array in torch_arrays(model).items()}, path)
+    path.write_bytes(save_torch_file(torch_arrays(model)))
 
 
 WRITERS = {
