@@ -10,7 +10,7 @@ import keras
 from ..build import load
 from ..catalog import create, find_variant
 from ..errors import ArgumentError
-from ..graph.model_requirements import check_image_model, check_layers
+from ..graph.model_requirements import check_floating_point, check_image_model, check_layers
 from ..images.preprocessing import Preprocessing
 from ..model_metadata import get_metadata
 from ..model_with_metadata import ModelWithMetadata, set_metadata
@@ -136,6 +136,7 @@ def _check_model(model: Any, recipe: Recipe, dtype: str | None) -> None:
     if len(model.output_shape) != 2:
         raise ValueError(f"{model.name}: expected a functional model from images to one score for each class")
     check_layers(model)
+    check_floating_point(model)
     check_model_matches_recipe(model, recipe)
     policy = next((layer.dtype_policy.name for layer in iterate_layers(model) if layer.weights), dtype)
     if getattr(dtype, "name", dtype) not in (None, policy):     # a name, or a policy as an object
