@@ -4,6 +4,7 @@ ResNet-RS is in resnet_rs.py, "ResNet strikes back" in rsb_recipes.py.
 """
 from __future__ import annotations
 
+from .recipe import Recipe
 from .recipe_sources import TORCH_SGD, cite, make_recipe
 
 HE2015 = make_recipe(
@@ -83,6 +84,35 @@ RESNEST = make_recipe(
     cite("arXiv:2004.08955 §4.1; 0.1 at the end of scripts/gluon/train.py's schedule",
          model={"drop_block_rate": 0.1}),
     cite("arXiv:2004.08955 §4.1, as arXiv:1812.01187 §3.1", model={"zero_init_residual": True}))
+
+
+def _nvidia(epochs: int, mixup: str) -> Recipe:
+    """The ResNet-50 v1.5 of NVIDIA's DeepLearningExamples."""
+    code = "NVIDIA/DeepLearningExamples PyTorch/Classification/ConvNets"
+    return make_recipe(
+        f"nvidia_{epochs}", f"NVIDIA DeepLearningExamples, ResNet-50 v1.5, {epochs} epochs of ImageNet",
+        cite(f"{code} configs.yml resnet_params_2k", batch_size=2048, base_batch_size=2048,
+             learning_rate=2.048, momentum=0.875, weight_decay=3.0517578125e-05, label_smoothing=0.1,
+             schedule="cosine"),
+        cite(f"{code} README: the rate is 0.256 for each 256 images", learning_rate_scaling="linear"),
+        cite(f"{code} resnet50v1.5/README: 50, 90 and 250 epochs, mixup 0.2 with 250 alone", epochs=epochs),
+        cite(f"{code} image_classification/optimizers.py lr_cosine_policy; configs.yml: 8 epochs, the "
+             "first with 1/8 of the rate, the last with all of it", warmup=7, warmup_start=0.125,
+             schedule_by_epoch=True,
+             differs={"warmup": "the rates of the warm-up are the source's; the cosine begins an epoch "
+                      "earlier"}),
+        cite(f"{code} image_classification/optimizers.py get_sgd_optimizer", optimizer="sgd",
+             learning_rate_in_velocity=False, decayed_weights="all_but_normalization",
+             differs={"decayed_weights": "none of the normalization; the source finds its weights by \"bn\" "
+                      "in the name, which those of the shortcuts do not have"}),
+        cite(f"{code} image_classification/dataloaders.py get_pytorch_train_loader", size=224,
+             augmentation=f"inception_crop(224)|flip{mixup}"),
+        cite(f"{code} image_classification/dataloaders.py: Resize(256), CenterCrop(224)", test_size=224,
+             test_crop_pct=0.875))
+
+
+NVIDIA_90 = _nvidia(90, "")
+NVIDIA_250 = _nvidia(250, "|mixup(0.2)")
 
 TV2 = make_recipe(
     "tv2", "torchvision's IMAGENET1K_V2 weights",

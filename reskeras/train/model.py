@@ -1,6 +1,7 @@
 """The model that a recipe trains: built from its name with the recipe's model part, or checked against it."""
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from typing import Any
@@ -124,6 +125,7 @@ def _train_from_scratch(name: str, recipe: Recipe) -> Recipe:
                             hint=f"or give the net's name alone, {variant.name}")
     changes = {field: value for field, value in (("head_epochs", 0), ("freeze_statistics", False))
                if getattr(recipe.training, field)}
+    recipe = dataclasses.replace(recipe, starts_from_weights=False)
     return recipe.override(changes).with_sources(
         {**recipe.sources, **dict.fromkeys(changes, "from scratch")}) if changes else recipe
 
@@ -201,7 +203,8 @@ def _resize_recipe(recipe: Recipe, size: int) -> Recipe:
 
 def _is_finetuning(recipe: Recipe) -> bool:
     """Whether the recipe is for a net that is trained already."""
-    return bool(recipe.training.head_epochs or recipe.training.freeze_statistics)
+    training = recipe.training
+    return bool(recipe.starts_from_weights or training.head_epochs or training.freeze_statistics)
 
 
 def _make_preprocessing(variant: str, recipe: Recipe) -> Preprocessing:

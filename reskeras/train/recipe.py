@@ -32,6 +32,7 @@ class Recipe:
         model: fields of the net's Spec, such as {"drop_path_rate": 0.1}.
         sources: where each value comes from, by its name: "epochs", "model.drop_path_rate".
         differs_from_source: in the same way, a sentence for each value that is not what its source does.
+        starts_from_weights: whether it is for a net that is trained already.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Recipe:
     model: FieldValues = field(default_factory=dict, hash=False)
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
     differs_from_source: Mapping[str, str] = field(default_factory=dict, hash=False)
+    starts_from_weights: bool = False
 
     def __post_init__(self) -> None:
         for name in ("model", "sources", "differs_from_source"):

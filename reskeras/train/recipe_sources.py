@@ -12,13 +12,15 @@ _Citation = tuple[str, Mapping[str, Any], Mapping[str, Any], Mapping[str, str]]
 TORCH_SGD = "Torch optim/sgd.lua: dfdx, without the rate"
 
 
-def make_recipe(name: str, description: str, *citations: _Citation) -> Recipe:
+def make_recipe(name: str, description: str, *citations: _Citation,
+                starts_from_weights: bool = False) -> Recipe:
     """Makes a recipe from what its sources state.
 
     Args:
         name: such as "wrn".
         description: one line: the paper and the data set.
         citations: made by `cite`.
+        starts_from_weights: whether it is for a net that is trained already.
     """
     training: dict[str, Any] = {}
     model: dict[str, Any] = {}
@@ -30,7 +32,8 @@ def make_recipe(name: str, description: str, *citations: _Citation) -> Recipe:
         names = [*training_fields, *(f"model.{field}" for field in model_fields)]
         sources |= dict.fromkeys(names, source)
         differences |= differs
-    return Recipe(name, description, Training(**training), model, sources, differences)
+    return Recipe(name, description, Training(**training), model, sources, differences,
+                  starts_from_weights)
 
 
 def cite(source: str, model: Mapping[str, Any] | None = None, differs: Mapping[str, str] | None = None,

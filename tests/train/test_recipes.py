@@ -17,7 +17,8 @@ TABLES = {(t["paper"], t["table"]): t for t in json.loads((ROOT / "tests/facts/r
 IMAGENET = 1_281_167
 ISSUE = (
     "FINETUNE HE2015 FB_RESNET_TORCH CIFAR_HE PREACT WRN RESNEXT STOCHASTIC_DEPTH BAG_OF_TRICKS RESNEST "
-    "RESNET_RS RSB_A1 RSB_A2 RSB_A3 TV2 DIGITS"
+    "RESNET_RS RSB_A1 RSB_A2 RSB_A3 TV2 NVIDIA_90 NVIDIA_250 BIT_SMALL "
+    "BIT_MEDIUM BIT_LARGE DIGITS"
 ).split()
 
 
@@ -44,6 +45,37 @@ def test_every_recipe_is_a_row_with_sources():
             "weight_decay"} <= set(recipe.sources) or name == "FINETUNE"
         assert all(len(source) > 8 for source in recipe.sources.values())
         override(Spec(), recipe.model)
+
+
+def test_every_recipe_says_what_differs_from_its_source():
+    for recipe in RECIPES.values():
+        training = recipe.training
+        assert set(recipe.differs_from_source) <= set(recipe.sources), recipe.name
+        # forms of which each program has its own: not left to a default
+        stated = {"learning_rate_in_velocity"} if training.optimizer in ("sgd", "nesterov") else set()
+        stated |= {"ema_rule", "ema_steps"} if training.ema_momentum else set()
+        assert stated <= set(recipe.sources), recipe.name
+    lines = {line.split()[0]: line for line in recipes.TV2.as_text().splitlines()[1:]}
+    assert all(line.endswith("| as the source") for name, line in lines.items()
+               if name in ("ema_rule", "schedule_by_epoch", "decayed_weights"))
+    assert "| as the paper; the released code has steps" in recipes.RESNET_RS.as_text()
+    assert "| given" not in recipes.WRN.override({"epochs": 10}).as_text()
+
+
+def test_rows_of_released_code():
+    """Against constants of the released code."""
+    t = recipes.RESNET_RS.training
+    assert (t.optimizer, t.decayed_weights, t.ema_rule) == ("nesterov", "all_but_normalization", "tensorflow")
+    assert recipes.RESNET_RS.model["bn_momentum"] == 0
+    assert recipes.RSB_A2.training.global_clipnorm == 1 and recipes.TV2.training.ema_steps == 32
+    t = recipes.NVIDIA_250.training
+    assert (t.batch_size, t.learning_rate, t.momentum, t.weight_decay) == (2048, 2.048, 0.875, 1 / 32768)
+    assert recipes.NVIDIA_90.training.augmentation == t.augmentation.replace("|mixup(0.2)", "")
+    for name, steps in (("small", [100, 200, 300, 400, 500]), ("medium", [500, 3000, 6000, 9000, 10_000]),
+                        ("large", [500, 6000, 12_000, 18_000, 20_000])):
+        t = get_recipe(f"bit_{name}").training
+        assert [t.warmup, *t.milestones, t.steps] == steps
+        assert ("mixup(0.1)" in t.augmentation) == (name != "small")
 
 
 def test_rows_cannot_change():
