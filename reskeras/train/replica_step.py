@@ -68,9 +68,12 @@ class ReplicaStep:
         first, share, replica_key = tf.zeros([], tf.int32), tf.ones([], tf.float64), tf.zeros([], tf.int64)
         counts_layer_metrics = tf.constant(True)
         if uses_all_samples:
-            counts = context.all_gather(replica_count[None], 0)
+            def gather(t: Any) -> Any:
+                # a worker with one replica gathers only what an operation on its device has made
+                return context.all_gather(tf.identity(t), 0)
+            counts = gather(replica_count[None])
             first = tf.reduce_sum(counts[:context.replica_id_in_sync_group])
-            data = tree.map_structure(lambda t: None if t is None else context.all_gather(t, 0), data)
+            data = tree.map_structure(lambda t: None if t is None else gather(t), data)
             # the layers have seen the samples of all, on each replica
             counts_layer_metrics = tf.equal(context.replica_id_in_sync_group, 0)
         elif self._replicas > 1:
