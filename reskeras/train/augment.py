@@ -1,8 +1,7 @@
 """Augmentation as one readable string: "inception_crop(224)|flip|randaugment(2, 9)|mixup(0.2)|cutmix(1.0)".
 
 Every draw is stateless, from a seed that belongs to the image (or the batch), so it repeats whatever runs
-beside or before it.  keras-cv's own draws do not repeat under a parallel map; only what its layers do to
-pixels is used.
+beside or before it.
 """
 from __future__ import annotations
 
@@ -19,16 +18,24 @@ from ..images.decode import decode_image, read_header
 from ..images.headers import has_16_bits, has_at_most, may_be_turned, read_sides
 from ..images.limits import count_in_flight, get_image_limits
 from . import randaugment
-from .augment_ops import BATCH_OPERATIONS, IMAGE_OPERATIONS, OPERATIONS, decode_rgb, fold_seed
+from .augment_ops import BATCH_OPERATIONS, IMAGE_OPERATIONS, OPERATIONS, decode_rgb
+from .seeds import fold_seed
 from .training import convert_value
 
-_DECODES_JPEG = {"inception_crop"}                                      # takes the bytes of a JPEG
+# takes the bytes of a JPEG
+_DECODES_JPEG = {"inception_crop", "random_resized_crop", "tpu_crop", "torch7_crop"}
 # all images have one size from then on
-_FIXES_SIZE = {"inception_crop", "resize", "crop", "pad_crop"}
+_FIXES_SIZE = {*_DECODES_JPEG, "resize", "crop", "pad_crop"}
 # need no floats, which take four times as much memory
-_TAKES_BYTES = {"inception_crop", "scale", "resize", "crop", "pad_crop", "flip"}
+_TAKES_BYTES = {*_FIXES_SIZE, "scale", "flip"}
 _NEEDS_KERAS_CV = {"randaugment", "trivialaugment"}
-_NEEDS_COLOUR = {"jitter", "lighting", *_NEEDS_KERAS_CV}
+_NEEDS_COLOUR = {"jitter", "lighting", "tpu_randaugment", *_NEEDS_KERAS_CV}
+# 255 times torchvision's and timm's mean of 0.485, 0.456, 0.406
+_IMAGENET_MEAN = (123.675, 116.28, 103.53)
+# what an operation is given besides its arguments in the string
+_NOT_IN_STRING = ("x", "y", "seed", "mean")
+_ABOVE_ZERO = {"size", "low", "high", "number", "alpha", "smallest_ratio", "largest_ratio", "largest"}
+_CHOICES = {"mode": ("constant", "reflect"), "interpolation": ("bilinear", "bicubic")}
 
 
 @dataclass(frozen=True)
@@ -38,8 +45,10 @@ class Operation:
     name: str
     arguments: dict[str, Any]
 
-    def __call__(self, *tensors: tf.Tensor) -> Any:
-        return OPERATIONS[self.name](*tensors, **self.arguments)
+    def __call__(self, *tensors: tf.Tensor, mean: tuple[float, ...] = _IMAGENET_MEAN) -> Any:
+        function = OPERATIONS[self.name]
+        takes_mean = "mean" in inspect.signature(function).parameters
+        return function(*tensors, **self.arguments, **({"mean": mean} if takes_mean else {}))
 
 
 Operations = list[tuple[int, Operation]]    # each with its number in the string
@@ -47,16 +56,18 @@ Operations = list[tuple[int, Operation]]    # each with its number in the string
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The operations on an image, and then on a batch; pixels are float32 in 0..255 throughout.
+    """The operations on an image, and then on a batch; pixels are float32, where 0 is black and 255 white.
 
     Attributes:
         bits: of images of 16 bits, as in `Preprocessing`.
+        mean: the mean color of the data set in 0..255, which some operations fill with.
     """
 
     text: str
     image_operations: tuple[Operation, ...]
     batch_operations: tuple[Operation, ...]
     bits: int = 0
+    mean: tuple[float, ...] = _IMAGENET_MEAN
 
     @property
     def size(self) -> int | None:
@@ -125,7 +136,7 @@ class Augmentation:
                 raise ValueError(f"{self.text!r}: {operation.name} needs colours, but these images have "
                                  f"{x.shape[-1]} channel")
             x = x if operation.name in _TAKES_BYTES else tf.cast(x, tf.float32)
-            x = operation(x, fold_seed(seed, i))
+            x = operation(x, fold_seed(seed, i), mean=self.mean)
         return x
 
     @tf.autograph.experimental.do_not_convert
@@ -188,7 +199,7 @@ def _parse_operation(node: ast.expr, text: str) -> Operation:
         raise ValueError(f"unknown operation {name.id!r}{nearest(name.id, OPERATIONS)}; the operations are "
                          f"{', '.join(OPERATIONS)}")
     parameters = {parameter: p for parameter, p in inspect.signature(OPERATIONS[name.id]).parameters.items()
-                  if parameter not in ("x", "y", "seed")}
+                  if parameter not in _NOT_IN_STRING}
     arguments = _parse_arguments(call, node, name.id, parameters)
     for argument, value in arguments.items():
         where = f"{name.id}: {argument}"
@@ -230,12 +241,12 @@ def _describe_parameter(parameter: inspect.Parameter) -> str:
 def _check_argument(where: str, argument: str, value: Any) -> None:
     """Raises: ValueError for a value outside of its range."""
     is_fraction = argument in ("probability", "area")
-    if argument in ("size", "low", "high", "number", "alpha") and not value > 0:
+    if argument in _ABOVE_ZERO and not value > 0:
         raise ValueError(f"{where}={value!r}: expected a number above 0")
     if is_fraction and not 0 <= value <= 1:
         raise ValueError(f"{where}={value!r}: expected a number of 0 to 1")
     if isinstance(value, (int, float)) and value < 0:
         raise ValueError(f"{where}={value!r}: expected a number of at least 0")
-    if argument == "mode" and value not in ("constant", "reflect"):
-        raise ValueError(f"{where}={value!r}: expected constant or "
-                         f"reflect{nearest(value, ('constant', 'reflect'))}")
+    choices = _CHOICES.get(argument, (value,))
+    if value not in choices:
+        raise ValueError(f"{where}={value!r}: expected {' or '.join(choices)}{nearest(value, choices)}")

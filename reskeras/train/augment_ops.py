@@ -9,8 +9,10 @@ from typing import Any, Callable
 
 import tensorflow as tf
 
-from ..images.transform import MAX_SIDE
-from . import randaugment as policies
+from . import color_jitter, policies, random_crops, random_erasing
+from . import randaugment as keras_cv_policies
+from .random_crops import resize_pixels
+from .seeds import fold_seed
 
 # AlexNet's principal components of ImageNet's colours, as in fb.resnet.torch: deviations in 0..1, and RGB
 # columns
@@ -18,22 +20,6 @@ _EIGENVALUES = (0.2175, 0.0188, 0.0045)
 _EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 _WHITE = 255.0
 _MAX_PROPORTION = 16
-
-
-def inception_crop(x: tf.Tensor, seed: tf.Tensor, size: int, area: float = 0.08) -> tf.Tensor:
-    """Cuts out a random part of the image, resized to `size` (arXiv:1409.4842).
-
-    Its area is `area` to 1 of the image's, its proportions 3:4 to 4:3.  Of a JPEG only that part is decoded.
-    """
-    shape = tf.image.extract_jpeg_shape(x) if x.dtype == tf.string else tf.shape(x)
-    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-        shape, tf.zeros([1, 0, 4]), seed, aspect_ratio_range=(3 / 4, 4 / 3), area_range=(area, 1.0),
-        min_object_covered=0.0, max_attempts=10, use_image_if_no_bounding_boxes=True)
-    if x.dtype == tf.string:
-        x = tf.image.decode_and_crop_jpeg(x, tf.concat([begin[:2], extent[:2]], 0), channels=3)
-    else:
-        x = tf.image.crop_to_bounding_box(x, begin[0], begin[1], extent[0], extent[1])
-    return _resize(x, (size, size))
 
 
 def scale(x: tf.Tensor, seed: tf.Tensor, low: int, high: int) -> tf.Tensor:
@@ -45,12 +31,12 @@ def scale(x: tf.Tensor, seed: tf.Tensor, low: int, high: int) -> tf.Tensor:
     x = _random_window(x, fold_seed(seed, 1), tf.minimum(tf.shape(x)[:2], longest))
     short = tf.cast(tf.random.stateless_uniform([], seed, low, high + 1, tf.int32), tf.float32)
     sides = tf.cast(tf.shape(x)[:2], tf.float32)
-    return _resize(x, tf.cast(tf.round(sides * short / tf.reduce_min(sides)), tf.int32))
+    return resize_pixels(x, tf.cast(tf.round(sides * short / tf.reduce_min(sides)), tf.int32))
 
 
 def resize(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
     """Resizes to a square of `size` pixels, whatever the proportions."""
-    return _resize(x, (size, size))
+    return resize_pixels(x, (size, size))
 
 
 def crop(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
@@ -58,7 +44,7 @@ def crop(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
     # along a side that is too small the window is all of it, and is resized afterwards
     extent = tf.minimum(tf.shape(x)[:2], size)
     x = tf.cast(_random_window(x, seed, extent), tf.float32)
-    x = tf.cond(tf.reduce_min(extent) < size, lambda: _resize(x, (size, size)), lambda: x)
+    x = tf.cond(tf.reduce_min(extent) < size, lambda: resize_pixels(x, (size, size)), lambda: x)
     return tf.ensure_shape(x, (size, size, x.shape[-1]))
 
 
@@ -87,10 +73,14 @@ def jitter(x: tf.Tensor, seed: tf.Tensor, brightness: float, contrast: float = 0
     return tf.image.adjust_hue(x, hue * draws[3] / 2) if hue else x
 
 
-def lighting(x: tf.Tensor, seed: tf.Tensor, deviation: float) -> tf.Tensor:
-    """Shifts the colours along their principal components, as AlexNet."""
+def lighting(x: tf.Tensor, seed: tf.Tensor, deviation: float, clip: bool = True) -> tf.Tensor:
+    """Shifts the colours along their principal components, as AlexNet.
+
+    `clip` keeps the results in 0..255; fb.resnet.torch does not.
+    """
     draws = tf.random.stateless_normal([3], seed, stddev=deviation) * _EIGENVALUES
-    return tf.clip_by_value(x + _WHITE * tf.linalg.matvec(tf.constant(_EIGENVECTORS), draws), 0.0, _WHITE)
+    x = x + _WHITE * tf.linalg.matvec(tf.constant(_EIGENVECTORS), draws)
+    return tf.clip_by_value(x, 0.0, _WHITE) if clip else x
 
 
 def affine(x: tf.Tensor, seed: tf.Tensor, turn: float, shift: float = 0.0, scale: float = 0.0) -> tf.Tensor:
@@ -117,12 +107,12 @@ def randaugment(x: tf.Tensor, seed: tf.Tensor, number: int, magnitude: float,
     """Applies `number` operations of strength `magnitude` of 10, varied by `deviation`; by keras-cv
     (arXiv:1909.13719).
     """
-    return policies.randaugment(x, seed, number, magnitude, deviation)
+    return keras_cv_policies.randaugment(x, seed, number, magnitude, deviation)
 
 
 def trivialaugment(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Applies one operation of any strength (arXiv:2103.10158, its wide space); by keras-cv."""
-    return policies.trivialaugment(x, seed)
+    return keras_cv_policies.trivialaugment(x, seed)
 
 
 def erase(x: tf.Tensor, seed: tf.Tensor, probability: float, low: float = 0.02,
@@ -180,11 +170,6 @@ def decode_rgb(x: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(tf.io.decode_image(x, channels=3, expand_animations=False), (None, None, 3))
 
 
-def fold_seed(seed: tf.Tensor, number: Any) -> tf.Tensor:
-    """Makes a new seed of `seed` and a number."""
-    return tf.random.experimental.stateless_fold_in(seed, number)
-
-
 def _draw_beta(seed: tf.Tensor, alpha: float) -> tf.Tensor:
     a, b = tf.unstack(tf.random.stateless_gamma([2], seed, alpha) + 1e-30)      # not 0 / (0 + 0)
     return a / (a + b)
@@ -197,15 +182,11 @@ def _random_window(x: tf.Tensor, seed: tf.Tensor, extent: Any) -> tf.Tensor:
     return tf.image.crop_to_bounding_box(x, corner[0], corner[1], extent[0], extent[1])
 
 
-def _resize(x: tf.Tensor, size: Any) -> tf.Tensor:
-    # of a side that is longer than any photo's, every k-th pixel is enough
-    steps = tf.maximum(tf.shape(x)[:2] // MAX_SIDE, 1)
-    x = tf.ensure_shape(x[::steps[0], ::steps[1]], (None, None, x.shape[-1]))
-    return tf.clip_by_value(tf.image.resize(x, size, antialias=True), 0.0, _WHITE)
-
-
 IMAGE_OPERATIONS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (
-    inception_crop, scale, resize, crop, pad_crop, flip, jitter, lighting, affine, randaugment,
-    trivialaugment, erase)}
+    random_crops.inception_crop, random_crops.random_resized_crop, random_crops.tpu_crop,
+    random_crops.torch7_crop, scale, resize, crop, pad_crop, flip, jitter, color_jitter.color_jitter,
+    color_jitter.torch7_jitter, lighting, affine, randaugment, trivialaugment, policies.timm_randaugment,
+    policies.tpu_randaugment, policies.trivialaugment_wide, policies.resnest_autoaugment, erase,
+    random_erasing.random_erasing, random_erasing.cutout)}
 BATCH_OPERATIONS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (mixup, cutmix)}
 OPERATIONS = {**IMAGE_OPERATIONS, **BATCH_OPERATIONS}

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from ..errors import ArgumentError
 from .augment import Augmentation, parse_augmentation
-from .augment_ops import fold_seed
 from .reading_errors import READING_ERRORS, describe_unreadable, explain_tensorflow_error
+from .seeds import fold_seed
 from .source import DataSource
 from .sources import open_source
 

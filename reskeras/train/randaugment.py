@@ -13,6 +13,8 @@ from typing import Any, Callable
 
 import tensorflow as tf
 
+from .branches import Branches
+
 _RANGE, _GREY = (0, 255), 128.0
 
 
@@ -125,12 +127,10 @@ def _apply_one(space: Space, x: tf.Tensor, seed: tf.Tensor, magnitude: tf.Tensor
     draws = tf.random.stateless_uniform([2], seed)
     which = tf.cast(draws[0] * len(space), tf.int32)
     sign = tf.where(draws[1] < 0.5, -1.0, 1.0)
-    shape = x.shape
 
-    def branch(name: str, strength: PixelFunction) -> Callable[[], tf.Tensor]:
-        return lambda: tf.ensure_shape(OPERATIONS[name](x[None], strength(magnitude, sign))[0], shape)
-    x = tf.switch_case(which, [branch(name, strength) for name, strength in space.items()])
-    return tf.ensure_shape(x, shape)
+    def branch(name: str, strength: PixelFunction) -> Callable[..., tf.Tensor]:
+        return lambda x, magnitude, sign: OPERATIONS[name](x[None], strength(magnitude, sign))[0]
+    return Branches([branch(*item) for item in space.items()]).run(which, x, magnitude, sign)
 
 
 def randaugment(x: tf.Tensor, seed: tf.Tensor, number: int, magnitude: float, deviation: float) -> tf.Tensor:
