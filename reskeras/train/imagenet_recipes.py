@@ -7,6 +7,9 @@ from __future__ import annotations
 from .recipe import Recipe
 from .recipe_sources import TORCH_SGD, cite, make_recipe
 
+TORCH7 = "torch7_crop(224)|torch7_jitter(0.4, 0.4, 0.4)|lighting(0.1, clip=False)|flip"
+TORCH7_DIFFERS = "the bicubic resize continues the outermost pixels as they are, the source along a line"
+
 HE2015 = make_recipe(
     "he2015", "Deep Residual Learning, ImageNet",
     cite("arXiv:1512.03385 §3.4", batch_size=256, base_batch_size=256, learning_rate=0.1, optimizer="sgd",
@@ -29,8 +32,8 @@ FB_RESNET_TORCH = make_recipe(
     cite(TORCH_SGD, learning_rate_in_velocity=False),
     cite("fb.resnet.torch train.lua: 0.1 ^ floor((epoch - 1) / 30)", schedule="step", milestones=(30, 60),
          decay_factor=0.1),
-    cite("fb.resnet.torch datasets/imagenet.lua",
-         augmentation="inception_crop(224)|jitter(0.4, 0.4, 0.4)|lighting(0.1)|flip", size=224),
+    cite("fb.resnet.torch datasets/imagenet.lua, transforms.lua; torch/image generic/image.c",
+         augmentation=TORCH7, size=224, differs={"augmentation": TORCH7_DIFFERS}),
     cite("fb.resnet.torch datasets/imagenet.lua: Scale(256), CenterCrop(224)", test_size=224,
          test_crop_pct=0.875))
 
@@ -43,8 +46,8 @@ RESNEXT = make_recipe(
     cite("arXiv:1611.05431 §4: divided by 10 three times; ResNeXt train.lua: 0.1 ^ floor((epoch - 1) / 30)",
          schedule="step", milestones=(30, 60, 90), decay_factor=0.1),
     cite("facebookresearch/ResNeXt opts.lua", epochs=100),
-    cite("facebookresearch/ResNeXt datasets/imagenet.lua", size=224,
-         augmentation="inception_crop(224)|jitter(0.4, 0.4, 0.4)|lighting(0.1)|flip"),
+    cite("facebookresearch/ResNeXt datasets/imagenet.lua, transforms.lua; torch/image generic/image.c",
+         size=224, augmentation=TORCH7, differs={"augmentation": TORCH7_DIFFERS}),
     cite("arXiv:1611.05431 §4: 224 of a shorter side of 256", test_size=224, test_crop_pct=0.875))
 
 BAG_OF_TRICKS = make_recipe(
@@ -61,8 +64,9 @@ BAG_OF_TRICKS = make_recipe(
     cite("arXiv:1812.01187 §5.2, Table 6", label_smoothing=0.1),
     cite("arXiv:1812.01187 §5.4: 200 with mixup, 120 without", epochs=200),
     cite("arXiv:1812.01187 §2.1, and mixup of §5.4 with alpha 0.2",
-         augmentation="inception_crop(224)|flip|jitter(0.4, 0, 0.4, 0.4)|lighting(0.1)|mixup(0.2)",
-         size=224),
+         augmentation="random_resized_crop(224)|flip|jitter(0.4, 0, 0.4, 0.4)|lighting(0.1)|mixup(0.2)",
+         size=224, differs={"augmentation": "the crop is torchvision's; the paper gives the ranges of area and "
+                            "proportions, not how they are drawn"}),
     cite("arXiv:1812.01187 §2.1: 224 of a shorter side of 256", test_size=224, test_crop_pct=0.875))
 
 RESNEST = make_recipe(
@@ -76,10 +80,12 @@ RESNEST = make_recipe(
          learning_rate_in_velocity=False),
     cite("resnest's scripts/gluon/train.py, of the published command: nag; its PyTorch script has none",
          optimizer="nesterov"),
-    cite("arXiv:2004.08955 §4.1: AutoAugment, mixup 0.2; "
-         "keras-cv has no AutoAugment: RandAugment replaces it",
-         augmentation="inception_crop(224)|flip|randaugment(2, 9)"
-                      + "|jitter(0.4, 0.4, 0.4)|lighting(0.1)|mixup(0.2)", size=224),
+    cite("resnest's scripts/gluon/train.py get_train_data, resnest/gluon/data_utils.py; arXiv:2004.08955 "
+         "§4.1: mixup 0.2",
+         augmentation="resnest_autoaugment|random_resized_crop(224)|flip|color_jitter(0.4, 0.4, 0.4)"
+                      + "|lighting(0.1)|mixup(0.2)", size=224,
+         differs={"augmentation": "crop and jitter are torchvision's; MXNet's, whose draws are the same, do "
+                  "not smooth, and take another crop of the middle where ten attempts fail"}),
     cite("arXiv:2004.08955 §5.1: 224 of a shorter side of 256", test_size=224, test_crop_pct=0.875),
     cite("arXiv:2004.08955 §4.1; 0.1 at the end of scripts/gluon/train.py's schedule",
          model={"drop_block_rate": 0.1}),
@@ -106,7 +112,7 @@ def _nvidia(epochs: int, mixup: str) -> Recipe:
              differs={"decayed_weights": "none of the normalization; the source finds its weights by \"bn\" "
                       "in the name, which those of the shortcuts do not have"}),
         cite(f"{code} image_classification/dataloaders.py get_pytorch_train_loader", size=224,
-             augmentation=f"inception_crop(224)|flip{mixup}"),
+             augmentation=f"random_resized_crop(224)|flip{mixup}"),
         cite(f"{code} image_classification/dataloaders.py: Resize(256), CenterCrop(224)", test_size=224,
              test_crop_pct=0.875))
 
@@ -119,8 +125,12 @@ TV2 = make_recipe(
     cite("pytorch/vision#3995, references/classification: ResNet50 V2", batch_size=1024,
          base_batch_size=1024, learning_rate=0.5, epochs=600, warmup=5, schedule="cosine", weight_decay=2e-5,
          label_smoothing=0.1, augmentation_repeats=4, size=176,
-         augmentation="inception_crop(176)|flip|trivialaugment|erase(0.1)|mixup(0.2)|cutmix(1.0)",
          test_size=224, test_crop_pct=224 / 232),
+    cite("torchvision references/classification presets.py ClassificationPresetTrain, transforms.py",
+         augmentation="random_resized_crop(176)|flip|trivialaugment_wide|random_erasing(0.1)|mixup(0.2)"
+                      + "|cutmix(1.0)",
+         differs={"augmentation": "mixup and cutmix take the images of the batch in reverse order, the "
+                  "source in the order shifted by one"}),
     cite("pytorch/vision#3995: --norm-weight-decay 0.0; torchvision ops/_utils.py split_normalization_params",
          decayed_weights="all_but_normalization"),
     cite("pytorch/vision#3995: --model-ema; torchvision references/classification train.py: its defaults "

@@ -159,7 +159,7 @@ def _resize_crops(training: Training, size: int) -> dict[str, Any]:
     """The augmentation with crops of the new size, and the test size if it was the same as the old one."""
     if not size or size == training.size:
         return {}
-    crops = rf"\b((?:inception_|pad_)?crop|resize)\({training.size}\b"
+    crops = rf"\b(\w*crop|resize)\({training.size}\b"
     augmentation = re.sub(crops, lambda match: f"{match[1]}({size}", training.augmentation)
     has_same_test_size = training.test_size == training.size
     return {"augmentation": augmentation} | ({"test_size": size} if has_same_test_size else {})

@@ -30,7 +30,7 @@ class Scale:
     @property
     def augmentation(self) -> str:
         """The augmentation string of its training."""
-        return f"inception_crop({self.size})|flip|randaugment(2, {self.magnitude})"
+        return f"tpu_crop({self.size})|flip|tpu_randaugment(2, {self.magnitude})"
 
 
 # arXiv:2103.07579 Tables 7, 8 and the released tensorflow/tpu resnet_rs/configs/*.yaml
@@ -47,6 +47,7 @@ RESNET_RS_SCALING = {f"{s.depth}@{s.size}": s for s in (
     Scale(350, 320, 0.4, 0.1, 15),
     Scale(420, 320, 0.4, 0.1, 15))}
 CONFIGS = "tensorflow/tpu resnet_rs/configs/*.yaml"
+_PREPROCESSING = "tensorflow/tpu resnet_preprocessing.py, efficientnet/autoaugment.py"
 
 RESNET_RS = make_recipe(
     "resnet_rs", "Revisiting ResNets, ImageNet; RESNET_RS/152@256 ... are the models of its scaling table",
@@ -63,8 +64,8 @@ RESNET_RS = make_recipe(
          differs={"warmup": "the first update has 1/m of the rate, the source's has 0"}),
     cite("tensorflow/tpu resnet_main.py 470-478: all but batch_normalization",
          decayed_weights="all_but_normalization"),
+    cite(f"{_PREPROCESSING}; {CONFIGS}: 50@160", augmentation=RESNET_RS_SCALING["50@160"].augmentation),
     cite(f"arXiv:2103.07579 Table 7, {CONFIGS}: 50@160", size=160,
-         augmentation=RESNET_RS_SCALING["50@160"].augmentation,
          model={"dropout_rate": 0.25, "drop_path_rate": 0.0}),
     cite("tensorflow/tpu resnet_rs: the training size, padded by 32 pixels before the crop", test_size=160,
          test_crop_pct=160 / 192),
@@ -78,7 +79,8 @@ def scale_resnet_rs(config: str) -> Recipe:
                                    augmentation=scale.augmentation,
                                    test_crop_pct=scale.size / (scale.size + 32))
     source = f"arXiv:2103.07579 Table 7, {CONFIGS}: {config}"
-    sources = dict.fromkeys(("size", "augmentation", "model.dropout_rate", "model.drop_path_rate"), source)
+    sources = dict.fromkeys(("size", "model.dropout_rate", "model.drop_path_rate"), source)
+    sources["augmentation"] = f"{_PREPROCESSING}; {CONFIGS}: {config}"
     return Recipe(f"{base.name}/{config}", f"ResNet-RS-{scale.depth} at {scale.size} pixels, ImageNet",
                   training,
                   {**base.model, "dropout_rate": scale.dropout_rate, "drop_path_rate": scale.drop_path_rate},

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from ..errors import ArgumentError, make_printable
+from ..images.preprocessing import Preprocessing
 from ..model_metadata import get_metadata
 from .arguments import FitArguments
 from .augment import Augmentation, parse_augmentation
@@ -165,7 +166,8 @@ def make_datasets(sources: TrainingSources, arguments: FitArguments, training: T
     number, workers = worker
     train = ImageDataset(
         sources.train, batch_size,
-        dataclasses.replace(_make_augmentation(training, sources.train), bits=preprocessing.bits),
+        dataclasses.replace(_make_augmentation(training, sources.train), bits=preprocessing.bits,
+                            mean=_find_mean(preprocessing)),
         normalize=preprocessing.normalize,
         classes=sources.classes, seed=arguments.seed, worker=number, workers=workers,
         deterministic=arguments.deterministic, augmentation_repeats=training.augmentation_repeats,
@@ -175,6 +177,13 @@ def make_datasets(sources: TrainingSources, arguments: FitArguments, training: T
     return train, ImageDataset(sources.validation, batch_size, prepare=preprocessing, worker=number,
                                workers=workers,
                                max_unreadable=arguments.max_unreadable)
+
+
+def _find_mean(preprocessing: Preprocessing) -> tuple[float, ...]:
+    """The color in 0..255 that becomes 0 when pixels are normalized."""
+    scale, offset = preprocessing.scale_and_offset
+    mean = tuple(-o / s for s, o in zip(scale, offset))
+    return mean[::-1] if preprocessing.is_bgr else mean
 
 
 def _make_augmentation(training: Training, images: DataSource) -> Augmentation:

@@ -17,7 +17,7 @@ TABLES = {(t["paper"], t["table"]): t for t in json.loads((ROOT / "tests/facts/r
 IMAGENET = 1_281_167
 ISSUE = (
     "FINETUNE HE2015 FB_RESNET_TORCH CIFAR_HE PREACT WRN RESNEXT STOCHASTIC_DEPTH BAG_OF_TRICKS RESNEST "
-    "RESNET_RS RSB_A1 RSB_A2 RSB_A3 TV2 NVIDIA_90 NVIDIA_250 BIT_SMALL "
+    "RESNET_RS RSB_A1 RSB_A2 RSB_A3 TV2 NVIDIA_90 NVIDIA_250 CIFAR_COSINE BIT_SMALL "
     "BIT_MEDIUM BIT_LARGE DIGITS"
 ).split()
 
@@ -141,7 +141,7 @@ def test_resnet_rs(line):
     recipe, depth = get_recipe(f"RESNET_RS/{config}"), config.split("@")[0]
     assert (recipe.training.size, recipe.training.test_size) == (size, size)
     assert recipe.model["dropout_rate"] == dropout and recipe.model["drop_path_rate"] == (drop_path or 0)
-    assert recipe.training.augmentation == f"inception_crop({size})|flip|randaugment(2, {magnitude})"
+    assert recipe.training.augmentation == f"tpu_crop({size})|flip|tpu_randaugment(2, {magnitude})"
     assert config == "50@160" or recipe.sources["size"].endswith(config)
     text, t = TABLES["resnetrs2021", "released configs"]["caption"], recipe.training
     epochs, steps, batch = numbers(
