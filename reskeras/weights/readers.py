@@ -28,6 +28,7 @@ import ml_dtypes
 import numpy as np
 
 from ..errors import ArgumentError, name_damaged_file, nearest
+from ..json_reader import parse_json
 from ..file_reading import open_regular_file, open_zip, read_array_header, read_member
 from .hdf5 import open_hdf5
 from .name_rules import VARIABLE_INDICES
@@ -40,6 +41,7 @@ from .torch_files import LEGACY_START, read_torch_file
 _BYTES_PER_PARAMETER, _MIN_BYTES = 32, 2 ** 26
 MAX_PARAMETERS = 2 ** 30        # the largest net of the table, with 4 times its width, has fewer
 _MAX_NAME = 1000                # letters of a layer's name
+_MAX_PARTS = 1000               # of a .weights.json
 _MAX_HEADER = 2 ** 24           # bytes, in a safetensors file; the largest nets have a hundredth of it
 _SAFETENSORS_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
                       "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64",
@@ -97,8 +99,8 @@ def open_tensors(path: str | os.PathLike[str], parameters: int,
     """Opens a file of weights, and reads the names, shapes and types of its tensors.
 
     Args:
-        path: the path of a file: .safetensors, .weights.h5, .h5, .keras, .npz, or what PyTorch wrote: .pth,
-            .pt, .th, .ckpt, .bin, .pth.tar.
+        path: the path of a file: .safetensors, .weights.h5, .weights.json with its parts beside it, .h5,
+            .keras, .npz, or what PyTorch wrote: .pth, .pt, .th, .ckpt, .bin, .pth.tar.
         parameters: how many parameters the net has; limits the size that a compressed file may unpack to.
         key: which entry of a PyTorch file has the weights, see `choose_tensors`.
 
@@ -133,9 +135,6 @@ def open_tensors(path: str | os.PathLike[str], parameters: int,
         yield OpenWeights(tensors, opened.messages, opened.is_named_by_key)
 
 
-# ---- one reader per format
-
-
 @dataclass
 class _File:
     """An open file: its name, its bytes, how many bytes it may unpack to, and what is closed with it.
@@ -162,6 +161,8 @@ def _recognize(file: _File) -> Callable[[_File], _Found] | None:
         return _read_torch
     if start[8:9] == b"{":
         return _read_safetensors
+    if start[:1] == b"{":
+        return _read_parts
     if start[:2] != b"PK":
         return None
     with open_zip(file.name, "a zip file", file.max_bytes) as archive:
@@ -213,6 +214,23 @@ def _read_h5(file: _File) -> _Found:
     return _find_datasets(file.stack.enter_context(open_hdf5(file.stream, file.name)))
 
 
+def _read_parts(file: _File) -> _Found:
+    """Reads Keras' .weights.json, which names the parts in which its variables are, .weights.h5 files."""
+    content = parse_json(file.stream.read(_MAX_HEADER), file.name)
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(places, dict):
+        raise ValueError("it has no weight_map, which says where the variables are")
+    parts = {part for place in places.values() for part in (place if isinstance(place, list) else [place])}
+    if len(parts) > _MAX_PARTS or not all(isinstance(part, str) and part.endswith(".weights.h5")
+                                          and part == os.path.basename(part) for part in parts):
+        raise ValueError(f"its parts are not at most {_MAX_PARTS:,} .weights.h5 files in the same folder")
+    paths = [os.path.join(os.path.dirname(file.name), part) for part in sorted(parts)]
+    if missing := [path for path in paths if not os.path.exists(path)]:
+        raise ValueError(f"its part {missing[0]} does not exist")
+    opened = [file.stack.enter_context(open_hdf5(path)) for path in paths]
+    return _describe_datasets(_find_keras3_datasets(opened))
+
+
 def _read_keras(file: _File) -> _Found:
     with open_zip(file.name, "a .keras file", file.max_bytes) as archive:
         weights = io.BytesIO(read_member(archive, "model.weights.h5"))
@@ -223,12 +241,7 @@ def _find_datasets(h5: h5py.File) -> _Found:
     """Finds Keras 3's layout (groups by class, the layer's name in an attribute) or Keras 2's (by layer)."""
     datasets: dict[str, h5py.Dataset] = {}
     if "layers" in h5 and not _read_names(h5, "layer_names"):
-        for group in h5["layers"].values():
-            variables = group["vars"]
-            layer = str(variables.attrs["name"])
-            if len(layer) > _MAX_NAME:
-                raise ValueError(f"the name of {group.name} has more than {_MAX_NAME} letters")
-            datasets |= {f"{layer}.#{index}": variables[index] for index in variables}
+        datasets = _find_keras3_datasets([h5])
     else:
         paths: set[str] = set()
         root = h5["model_weights"] if "model_weights" in h5 else h5
@@ -243,6 +256,22 @@ def _find_datasets(h5: h5py.File) -> _Found:
                     raise ValueError(f"it lists {path} twice")
                 paths.add(path)
                 datasets[f"{layer}.#{i}"] = root[layer][name]
+    return _describe_datasets(datasets)
+
+
+def _find_keras3_datasets(parts: list[h5py.File]) -> dict[str, h5py.Dataset]:
+    """The data sets of a file, or of all parts of one: a layer's name may be in another part than its data."""
+    names: dict[str, str] = {}
+    groups = [(key, group["vars"]) for h5 in parts for key, group in h5["layers"].items()]
+    for key, variables in groups:
+        if "name" in variables.attrs:
+            names[key] = str(variables.attrs["name"])
+            if len(names[key]) > _MAX_NAME:
+                raise ValueError(f"the name of {variables.name} has more than {_MAX_NAME} letters")
+    return {f"{names[key]}.#{index}": variables[index] for key, variables in groups for index in variables}
+
+
+def _describe_datasets(datasets: dict[str, h5py.Dataset]) -> _Found:
     return {key: (dataset.shape, _get_dtype(dataset), functools.partial(dataset.__getitem__, ()))
             for key, dataset in datasets.items()}
 
@@ -250,7 +279,7 @@ def _find_datasets(h5: h5py.File) -> _Found:
 def _get_dtype(dataset: h5py.Dataset) -> np.dtype[Any]:
     """The type of a data set's numbers.  HDF5 has no bfloat16: Keras writes that into an attribute."""
     is_bfloat16 = dataset.dtype == "V2" and dataset.attrs.get("dtype") == "bfloat16"
-    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16) if is_bfloat16 else dataset.dtype
+    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16 if is_bfloat16 else dataset.dtype)
     return dtype
 
 
@@ -264,6 +293,7 @@ def _read_names(group: Any, attribute: str) -> list[str]:
     return [n.decode() if isinstance(n, bytes) else str(n) for n in names]
 
 
+_TORCH_SUFFIXES = (".pth", ".pt", ".th", ".ckpt", ".tar", ".bin")
 _READERS: dict[str, Callable[[_File], _Found]] = {
-    ".safetensors": _read_safetensors, ".weights.h5": _read_h5, ".h5": _read_h5, ".keras": _read_keras,
-    ".npz": _read_npz, **dict.fromkeys((".pth", ".pt", ".th", ".ckpt", ".tar", ".bin"), _read_torch)}
+    ".safetensors": _read_safetensors, ".weights.h5": _read_h5, ".weights.json": _read_parts, ".h5": _read_h5,
+    ".keras": _read_keras, ".npz": _read_npz, **dict.fromkeys(_TORCH_SUFFIXES, _read_torch)}

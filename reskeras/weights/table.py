@@ -28,8 +28,8 @@ EMBEDDED_FOLDER = pathlib.Path(__file__).parent / "embedded"       # checkpoints
 TABLE_FILE = pathlib.Path(__file__).with_name("table.json")
 IMAGENET = "imagenet"       # stands for the variant's default checkpoint; no checkpoint has this tag
 # endings of the paths of files of weights, see readers.py
-FILE_SUFFIXES = (".safetensors", ".weights.h5", ".h5", ".keras", ".npz", ".pth", ".pt", ".th", ".ckpt",
-                 ".tar", ".bin")
+FILE_SUFFIXES = (".safetensors", ".weights.h5", ".weights.json", ".h5", ".keras", ".npz", ".pth", ".pt",
+                 ".th", ".ckpt", ".tar", ".bin")
 
 
 @functools.cache

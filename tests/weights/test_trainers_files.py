@@ -128,6 +128,24 @@ def test_the_classes_are_those_of_the_file(arrays, write, capsys):
         build(weights=write(seven), classes=10)
 
 
+def test_parts(tmp_path, trained):
+    file = tmp_path / "net.weights.json"
+    trained.save_weights(file, max_shard_size=0.0002)
+    parts = sorted(tmp_path.glob("*.weights.h5"))
+    assert len(parts) == 2
+    same(build(weights=file), trained)
+    text = file.read_text()
+    for name, message in (("../net_00001.weights.h5", "in the same folder"),
+                          ("net_00009.weights.h5", "does not exist"), ("net.h5", "in the same folder")):
+        file.write_text(text.replace(parts[1].name, name))
+        with pytest.raises(ValueError, match=message):
+            build(weights=file)
+    for content in ("{", "{}", '{"weight_map": {"a": 3}}', '{"weight_map": []}'):
+        file.write_text(content)
+        with pytest.raises(ValueError, match="net.weights.json"):
+            build(weights=file)
+
+
 def test_bfloat16(arrays, write):
     half = {name: array.astype(ml_dtypes.bfloat16) for name, array in arrays.items()}
     for legacy in (False, True):
