@@ -40,8 +40,8 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str] | Checkpoint, 
 
     Args:
         model: the net.
-        path: a .safetensors, .weights.h5, .h5, .keras, .npz, .pth, .pt, .th, .ckpt, .bin or .pth.tar file; or
-            a checkpoint of the table.
+        path: a .safetensors, .weights.h5, .weights.json, .h5, .keras, .npz, .pth, .pt, .th, .ckpt, .bin or
+            .pth.tar file; or a checkpoint of the table.
         key: the entry of a PyTorch file that has the weights, such as "state_dict"; or the last part of the
             prefix of their names, such as "encoder_q", if the file has several nets.
 

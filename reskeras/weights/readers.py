@@ -260,7 +260,7 @@ def _find_datasets(h5: h5py.File) -> _Found:
 
 
 def _find_keras3_datasets(parts: list[h5py.File]) -> dict[str, h5py.Dataset]:
-    """The data sets of a file, or of all parts of one: a layer's name may be in another part than its data."""
+    """The data sets of a file, or of all parts of one: a layer's name may be in a different part."""
     names: dict[str, str] = {}
     groups = [(key, group["vars"]) for h5 in parts for key, group in h5["layers"].items()]
     for key, variables in groups:
