@@ -55,6 +55,16 @@ STOCHASTIC_DEPTH = make_recipe(
     cite("arXiv:1603.09382 §3 equation 4: p_L = 0.5, linear decay, one draw per mini-batch",
          model={"drop_path_rate": 0.5, "drop_path_mode": "batch"}))
 
+CIFAR_COSINE = make_recipe(
+    "cifar_cosine", "a modern training on CIFAR: 200 epochs of a cosine, with cutout",
+    cite("kuangliu/pytorch-cifar main.py", batch_size=128, base_batch_size=128, learning_rate=0.1,
+         optimizer="sgd", momentum=0.9, learning_rate_in_velocity=False, weight_decay=5e-4, epochs=200),
+    cite("kuangliu/pytorch-cifar main.py: CosineAnnealingLR(T_max=200), stepped once in an epoch",
+         schedule="cosine", schedule_by_epoch=True),
+    cite("arXiv:1708.04552 §4; uoguelph-mlrg/Cutout train.py: --length 16 for CIFAR-10",
+         augmentation="pad_crop(32, 4)|flip|cutout(16)", size=32),
+    cite("uoguelph-mlrg/Cutout train.py: the image as it is", test_size=32, test_crop_pct=1.0))
+
 DIGITS = make_recipe(
     "digits", "scikit-learn's digits, what `reskeras demo` does",
     cite(OWN, batch_size=64, base_batch_size=64, learning_rate=0.1, optimizer="nesterov", momentum=0.9,
