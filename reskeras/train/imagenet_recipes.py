@@ -65,8 +65,8 @@ BAG_OF_TRICKS = make_recipe(
     cite("arXiv:1812.01187 §5.4: 200 with mixup, 120 without", epochs=200),
     cite("arXiv:1812.01187 §2.1, and mixup of §5.4 with alpha 0.2",
          augmentation="random_resized_crop(224)|flip|jitter(0.4, 0, 0.4, 0.4)|lighting(0.1)|mixup(0.2)",
-         size=224, differs={"augmentation": "the crop is torchvision's; the paper gives the ranges of area and "
-                            "proportions, not how they are drawn"}),
+         size=224, differs={"augmentation": "the crop is torchvision's; the paper gives the ranges of area "
+                            "and proportions, not how they are drawn"}),
     cite("arXiv:1812.01187 §2.1: 224 of a shorter side of 256", test_size=224, test_crop_pct=0.875))
 
 RESNEST = make_recipe(
