@@ -205,6 +205,10 @@ class DistributedModel(ModelWithMetadata):
         """As `keras.Model.get_compile_config`; None if a training run saves the net in its own way."""
         return None if self.saver else super().get_compile_config()
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """As `keras.Model.compile_from_config`; a clone of a compiled model is compiled too."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
     @contextlib.contextmanager
     def _keep_only_first(self, path: str | os.PathLike[str]) -> Iterator[str]:
         """The path to write to.  Every worker must write, as variables may be exchanged between them."""

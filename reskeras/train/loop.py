@@ -131,7 +131,10 @@ class TrainingLoop:
                                              if layer.weights)
             self._optimizer = make_optimizer(config.training, phase.learning_rate, config.micro_batches)
             self._metrics = make_metrics(config.classes)
-            loss = make_loss(config.training, find_final_activation(config.model))
+            # the scores of a net in float64 are not rounded, those of mixed precision are not in 16 bits
+            is_float64 = self.trainer.dtype_policy.compute_dtype == "float64"
+            loss = make_loss(config.training, find_final_activation(config.model),
+                             "float64" if is_float64 else None)
             self.trainer.compile(self._optimizer, loss, metrics=self._metrics, jit_compile=config.jit_compile)
             self.trainer.optimizer.build(self.trainer.trainable_variables)
             self.trainer.weight_averages = make_averages(config.training, config.model,

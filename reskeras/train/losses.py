@@ -42,12 +42,13 @@ class BinaryCrossentropy(keras.losses.Loss):
                 "label_smoothing": self.label_smoothing, "target_threshold": self.target_threshold}
 
 
-def make_loss(training: Training, activation: str) -> keras.losses.Loss:
+def make_loss(training: Training, activation: str, dtype: str | None = None) -> keras.losses.Loss:
     """Makes the recipe's loss.
 
     Args:
         training: the recipe's training part.
         activation: the activation that the classifier ends in; "linear" for logits.
+        dtype: in which it is computed; Keras' `floatx` by default.
 
     Raises:
         ValueError: for an activation that does not belong to the loss.
@@ -57,7 +58,7 @@ def make_loss(training: Training, activation: str) -> keras.losses.Loss:
         raise ValueError(f"the recipe has loss={training.loss!r}, but the net's classifier ends in "
                          f"{activation!r}: expected classifier_activation={expected!r}, or None for logits")
     options: dict[str, Any] = {"from_logits": activation == "linear",
-                               "label_smoothing": training.label_smoothing}
+                               "label_smoothing": training.label_smoothing, "dtype": dtype}
     if training.loss == "softmax":
         return keras.losses.CategoricalCrossentropy(**options)
     return BinaryCrossentropy(**options, target_threshold=training.target_threshold)
