@@ -257,7 +257,7 @@ def _add_train(add: Commands) -> None:
 
 
 def _add_weights(add: Commands) -> None:
-    sub = add("weights", "list, show, download or check published checkpoints")
+    sub = add("weights", "list, show, download or check published checkpoints; convert weights for timm")
     actions = sub.add_subparsers(metavar="ACTION", required=True)
     text = "list the checkpoints, with license and published accuracy"
     action = actions.add_parser("list", help=text, description=text, module="weights", function="list_all")
@@ -270,3 +270,12 @@ def _add_weights(add: Commands) -> None:
                        ("verify", "read the files in the cache again, print their SHA-256")):
         action = actions.add_parser(name, help=text, description=text, module="weights", function=name)
         action.add_argument("names", nargs="+", metavar="NAME.TAG")
+    text = "write the weights of a net as timm or torchvision name them"
+    action = actions.add_parser("convert", help=text, description=text, module="weights", function="convert")
+    action.add_argument("source", metavar="SOURCE",
+                        help="a .keras file, the name of a checkpoint, or a file of weights (needs --net)")
+    action.add_argument("destination", metavar="DESTINATION",
+                        help="the .safetensors file to write; for timm also a config.json beside it")
+    action.add_argument("--naming", default="timm", metavar="timm|torchvision",
+                        help="whose names the tensors get (default: %(default)s)")
+    action.add_argument("--net", help="the name of the net, for a file of weights or a model of another name")

@@ -1,6 +1,7 @@
-"""`weights`: published checkpoints: list them, show all that is known of one, download and check them."""
+"""`weights`: published checkpoints: list, show, download, check them; files for timm and torchvision."""
 from __future__ import annotations
 
+import pathlib
 from typing import Iterable, Iterator, NoReturn
 
 from ..errors import ArgumentError
@@ -69,6 +70,42 @@ def verify(names: Iterable[str]) -> Iterator[str]:
     from ..weights.fetch import verify_cached_file
     for checkpoint in _find_all(names):
         yield f"{verify_cached_file(checkpoint)}  {checkpoint.name}"
+
+
+def convert(source: str, destination: str, *, naming: str = "timm", net: str | None = None) -> Iterator[str]:
+    """Writes the weights of a model, a checkpoint or a file under the names of timm or torchvision.
+
+    Args:
+        source: a .keras file, the name of a checkpoint, or a file of weights together with `net`.
+        destination: the .safetensors file to write; for timm a config.json is written beside it.
+        naming: "timm" or "torchvision".
+        net: the name of the net, for a file of weights, or a model whose own name is not that of a net.
+
+    Yields:
+        The path of each written file.
+
+    Raises:
+        ValueError: for a source that cannot be read, or a net that timm or torchvision do not have.
+        OSError: if a file cannot be read or written.
+    """
+    from ..catalog import create, is_file_name, load_keras_file
+    from ..sharing.save_weights import check_arguments, check_checkpoint, save_weights
+    check_arguments(destination, naming, "destination")
+    if source.endswith(".keras"):
+        model = load_keras_file(source)
+    elif not is_file_name(source):
+        checkpoint = find_weights(source, "source")
+        check_checkpoint(checkpoint, naming)        # before the download
+        model, net = create(checkpoint.name), None
+    elif net is None:
+        raise ArgumentError("net", net, f"the name of the net that {source} has the weights of",
+                            hint="a file of weights does not say it; such as 'resnet50d'")
+    else:
+        model = create(net, weights=pathlib.Path(source))
+    save_weights(model, destination, naming, net)
+    yield destination
+    if naming == "timm":
+        yield str(pathlib.Path(destination).with_name("config.json"))
 
 
 def print_result(result: Iterable[str], markdown: bool = False) -> int:
