@@ -88,7 +88,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         weights: "auto" starts from a checkpoint as `model` says; "none" builds the net with random weights
             and trains all of it from the start, also by a recipe that otherwise fine-tunes.
         save_every: batches between checkpoints within an epoch; 0 saves at the end of each epoch only.
-        callbacks: Keras callbacks.
+        callbacks: Keras callbacks.  Those that set the learning rate need schedule="constant" without a
+            warm-up, or "plateau".
         verbose: 0 prints nothing, 1 shows a progress bar, 2 prints one line per epoch.
         **training_fields: any field of the recipe's training part as a keyword: `epochs`, `batch_size`,
             `learning_rate`, `weight_decay`, `ema_momentum` ...; None takes the recipe's value.
