@@ -269,7 +269,7 @@ def test_model_that_cannot_classify_images(files, tmp_path):
     with pytest.raises(FileNotFoundError, match="net.keras: no such file"):
         predict(tmp_path / "net.keras", files[0])
     (tmp_path / "net.tflite").write_bytes(b"no net")
-    with pytest.raises(ValueError, match="cannot be read as a TFLite file"):
+    with pytest.raises(ValueError, match="net.tflite is not a TFLite file"):
         predict(tmp_path / "net.tflite", files[0])
     (tmp_path / "net.keras").write_bytes(b"no net")
     with pytest.raises(ValueError, match="cannot be read as a Keras file"):
