@@ -1,9 +1,9 @@
 """How PyTorch, timm and torchvision's training script train a small net: tests/golden/trajectories.npz.
 
 Run by `tox -e torch-reference`, the only place that has them.  A convolution with a bias, batch
-normalization, ReLU, mean and a dense layer, in float64, for 20 updates.  What is stored has Keras' layout; the
-moving variances are PyTorch's, with its factor n / (n - 1).  They begin with 0, so that the factor is that of
-all of them.
+normalization, ReLU, mean and a dense layer, in float64, for 20 updates.  What is stored has Keras' layout;
+the moving variances are PyTorch's, with its factor n / (n - 1).  They begin with 0, so that all of them have
+this factor.
 """
 import math
 import pathlib

@@ -75,9 +75,12 @@ class Run:
         return net
 
     def step(self, batch):
+        self._step(tf.constant(TORCH["images"][batch] / 64 - 2), tf.constant(TORCH["labels"][batch]))
+
+    @tf.function
+    def _step(self, images, labels):
         with tf.GradientTape() as tape:
-            outputs = self.net(tf.constant(TORCH["images"][batch] / 64 - 2), training=True)
-            loss = self.loss(TORCH["labels"][batch], outputs)
+            loss = self.loss(labels, self.net(images, training=True))
         self.optimizer.apply(tape.gradient(loss, [v.value for v in self.net.trainable_variables]))
         if self.averages:
             self.averages.update(self.optimizer)
