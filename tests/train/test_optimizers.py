@@ -1,10 +1,12 @@
 """Optimizers, schedules and losses against hand-written NumPy."""
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 from reskeras.train.losses import BinaryCrossentropy, make_loss
-from reskeras.train.optimizers import get_averages, make_optimizer
+from reskeras.train.optimizers import SGD, get_averages, make_optimizer
 from reskeras.train.training import Training
 from reskeras.train.recipes import CIFAR_HE, PREACT, RESNET_RS
 from reskeras.train.schedule import TrainingSchedule, count_plateaus, make_schedule
@@ -114,6 +116,14 @@ def test_optimizers_and_schedules_are_serialisable():
     assert (again.decay, again.decayed_weights) == (0.02, "kernels")
 
 
+def test_optimizers_of_earlier_versions_are_read():
+    config = make_optimizer(Training(epochs=1, momentum=0.9), 0.1).get_config()
+    before = {name: value for name, value in config.items()
+              if name not in ("decayed_weights", "learning_rate_in_velocity")}
+    again = SGD.from_config({**before, "decay_all": False})
+    assert again.decayed_weights == "kernels" and again.learning_rate_in_velocity
+
+
 def rates(training, per_epoch, total, every=1, steps=None):
     made = make_schedule(training, training.learning_rate, per_epoch, total, every)
     return np.array([float(made(step)) for step in steps or range(total)])
@@ -139,6 +149,20 @@ def test_accumulation_does_not_change_the_rates():
     np.testing.assert_array_equal(rates(t, 10, 40, every=3, steps=range(120))[::3], rates(t, 10, 40))
 
 
+def test_rates_that_change_between_epochs():
+    t = Training(epochs=4, learning_rate=1.0, schedule="cosine", warmup=2, warmup_start=0.1,
+                 schedule_by_epoch=True)
+    first = [0.1] * 5 + [0.55] * 5
+    np.testing.assert_allclose(rates(t, 5, 20), first + [1.0] * 5 + [0.5] * 5, rtol=1e-6)
+    # as timm: the cosine goes on beside the warm-up; it ends with a hundredth
+    t = dataclasses.replace(t, cosine_includes_warmup=True, final_learning_rate=0.01)
+    last = 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * np.array([2, 3]) / 4))
+    np.testing.assert_allclose(rates(t, 5, 20), first + [last[0]] * 5 + [last[1]] * 5, rtol=1e-6)
+    # 5 batches of an epoch, 2 of them make an update, which has the rate of its first batch
+    made = make_schedule(t, 1.0, 2.5, 10, 2)
+    assert [float(made(step)) for step in (3, 4, 5, 6)] == pytest.approx([0.1, 0.1, 0.1, 0.55])
+
+
 def test_plateau():
     values = [5, 4, 4, 4, 3, 3, 3, 3, 3, 2]
     assert [count_plateaus(values[:n], 2) for n in range(11)] == [0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
@@ -156,6 +180,16 @@ def test_binary(logits):
     expected = -(smooth * np.log(p) + (1 - smooth) * np.log(1 - p)).mean()
     assert float(BinaryCrossentropy(logits, 0.1)(y, z if logits else p)) == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(smooth.sum(1), 1)
+
+
+def test_targets_above_a_threshold():
+    """As timm's BinaryCrossEntropy(target_threshold=0.2): of a mixed label each larger part is present."""
+    y, p = np.array([[0.85, 0.15, 0.0], [0.7, 0.3, 0.0]]), np.array([[0.9, 0.4, 0.2], [0.6, 0.3, 0.1]])
+    targets = np.array([[1, 0, 0], [1, 1, 0]])
+    expected = -(targets * np.log(p) + (1 - targets) * np.log(1 - p)).mean()
+    loss = make_loss(Training(epochs=1, loss="binary", target_threshold=0.2), "sigmoid")
+    assert float(loss(y, p)) == pytest.approx(expected, rel=1e-5)
+    assert BinaryCrossentropy.from_config(loss.get_config()).target_threshold == 0.2
 
 
 def test_softmax_with_smoothing_and_shares():
