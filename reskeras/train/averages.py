@@ -108,8 +108,9 @@ class WeightAverages:
 
     def __init__(self, schedule: AverageSchedule, averaged: Iterable[Any]):
         self.schedule, self.averaged = schedule, list(averaged)
-        self.values = [keras.Variable(ops.cast(v, _find_dtype(v)), trainable=False, dtype=_find_dtype(v),
-                                      name=f"{v.name}_average") for v in self.averaged]
+        # copies: a step of JAX takes the buffers of all variables
+        self.values = [keras.Variable(ops.copy(ops.cast(v, _find_dtype(v))), trainable=False,
+                                      dtype=_find_dtype(v), name=f"{v.name}_average") for v in self.averaged]
         self._updates = keras.Variable(0, trainable=False, dtype="int", name="updates")
 
     @property

@@ -35,6 +35,8 @@ class CallbackBridge(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         loop, step = self.loop, self.first_step + batch
+        if keras.config.backend() == "jax":     # else the variables get their values at the end of the epoch
+            loop.trainer.jax_state_sync()
         loop.finite_check.check_step(loop.trainer.optimizer, logs, loop.state.epoch, step)
         loop.state.step = step + 1
         loop.timer.end_step(loop.config.data.batch_size)

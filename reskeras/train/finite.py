@@ -117,8 +117,9 @@ class FiniteCheck:
             FloatingPointError: if a weight is not finite.
         """
         variables = [v for v in self._model.variables if keras.backend.is_float_dtype(v.dtype)]
-        are_finite = [tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(v.value))) for v in variables]
-        bad = [v.path for v, is_finite in zip(variables, tf.stack(are_finite).numpy()) if not is_finite]
+        are_finite = [keras.ops.all(keras.ops.isfinite(keras.ops.convert_to_tensor(v))) for v in variables]
+        flags = keras.ops.convert_to_numpy(keras.ops.stack(are_finite))
+        bad = [v.path for v, is_finite in zip(variables, flags) if not is_finite]
         if bad:
             raise FloatingPointError(f"{len(bad)} of the weights of {self._model.name}, such as {bad[0]}, "
                                      f"are NaN or infinite after step {step} of epoch {epoch + 1}; "

@@ -13,6 +13,7 @@ import tensorflow as tf
 from ..build import load
 from ..errors import ArgumentError, check_choice, unknown_argument
 from ..terminal import print_text
+from . import keras_devices
 from . import strategy as strategies
 from .arguments import FitArguments
 from .callback_checks import check_callbacks
@@ -128,6 +129,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
             print_text(f"resuming {resumed.run.folder}, which was started with {arguments.as_text()}")
     elif model is None or data is None:
         raise TypeError("fit() needs a model and data, or a folder to `resume`")
+    keras_devices.hide_gpus_from_tensorflow()
     _set_seeds(arguments)
     devices = _find_strategy(arguments.model, strategy)
     worker = strategies.find_worker(devices)
@@ -210,6 +212,7 @@ def _set_seeds(arguments: FitArguments) -> None:
     keras.utils.set_random_seed(arguments.seed)
     if arguments.deterministic:
         tf.config.experimental.enable_op_determinism()
+        keras_devices.make_deterministic()
 
 
 def _find_strategy(model: Any, strategy: Any) -> tf.distribute.Strategy | None:
@@ -218,7 +221,7 @@ def _find_strategy(model: Any, strategy: Any) -> tf.distribute.Strategy | None:
     Raises:
         ArgumentError: if a model was built in the scope of another one; as `choose_strategy`.
     """
-    if not isinstance(model, keras.Model):
+    if not isinstance(model, keras.Model) or keras.config.backend() != "tensorflow":
         return strategies.choose_strategy(strategy)
     model_strategy = model.distribute_strategy
     is_default = model_strategy is tf.distribute.get_strategy() and not tf.distribute.has_strategy()

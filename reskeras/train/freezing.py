@@ -65,7 +65,8 @@ def swap_values(variables: list[Any], values: list[Any]) -> Iterator[None]:
     """
     previous = [keras.ops.convert_to_numpy(v) for v in variables] if values else []
     for variable, value in zip(variables, values):
-        variable.assign(value)
+        # a copy: with JAX both would have one buffer, which the next step would take from both
+        variable.assign(keras.ops.convert_to_numpy(value))
     try:
         yield
     finally:

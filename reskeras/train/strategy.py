@@ -3,13 +3,17 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Callable, Iterable
 
 import keras
 import tensorflow as tf
 
 from ..errors import ArgumentError, describe_error
-from .distributed_model import DistributedModel
+from . import keras_devices
+
+if TYPE_CHECKING:
+    from .distributed_model import DistributedModel
+    from .keras_trainer import KerasTrainer
 
 _TIMEOUT = 600.0     # seconds
 _EXAMPLE = ('{"cluster": {"worker": ["host0:12345", "host1:12345"]}, '
@@ -24,7 +28,8 @@ def choose_strategy(strategy: str | tf.distribute.Strategy | None = "auto",
         strategy: "none"; "mirrored", all GPUs of this machine, or its (logical) CPUs if there is none;
             "multi_worker", the machines in the environment variable TF_CONFIG; "tpu"; "auto", which is
             multi_worker if TF_CONFIG names several machines, mirrored if there are several GPUs, otherwise
-            none; or a strategy, which is returned as it is.
+            none; or a strategy, which is returned as it is.  With JAX and PyTorch "auto" and "none" only:
+            JAX trains on the devices of `keras.distribution`.
         timeout: seconds that a worker waits for the others in one step before it gives up.
 
     Raises:
@@ -32,6 +37,9 @@ def choose_strategy(strategy: str | tf.distribute.Strategy | None = "auto",
         ValueError: if "multi_worker" finds a missing or wrong TF_CONFIG.
         RuntimeError: if "tpu" finds no TPU.
     """
+    if keras.config.backend() != "tensorflow":
+        keras_devices.check_strategy(strategy)
+        return None
     if strategy is None or isinstance(strategy, tf.distribute.Strategy):
         return strategy
     if strategy not in _STRATEGIES:
@@ -121,10 +129,11 @@ def gather_union(strategy: tf.distribute.Strategy | None, numbers: Iterable[int]
     return sorted(set(mine.numpy().tolist()) - {-1})
 
 
-def distributable(model: keras.Model) -> DistributedModel:
+def distributable(model: keras.Model) -> DistributedModel | KerasTrainer:
     """A model with the same inputs, outputs and variables, to be compiled and fitted under any strategy.
 
-    Training it trains `model`, which is the one to save.
+    Training it trains `model`, which is the one to save.  With JAX and PyTorch it trains by Keras' own
+    trainer, with JAX on the devices of `keras.distribution`.
 
     Args:
         model: a functional model, made inside of `strategy.scope()`.
@@ -143,10 +152,15 @@ def distributable(model: keras.Model) -> DistributedModel:
         >>> trainer.fit(images, labels)
         >>> net.save("net.keras")
     """
-    if isinstance(model, DistributedModel):
-        return model
     if not getattr(model, "inputs", None):
         raise TypeError(f"{model.name}: expected a functional model, with inputs and outputs")
+    if keras.config.backend() != "tensorflow":
+        from .keras_trainer import make_keras_trainer
+        return make_keras_trainer(model)
+    # here: it changes methods of Keras that only the backend TensorFlow has
+    from .distributed_model import DistributedModel
+    if isinstance(model, DistributedModel):
+        return model
     with model.distribute_strategy.scope():
         trainer = DistributedModel(model.input, model.output, name=model.name,
                                    metadata=getattr(model, "metadata", None))
@@ -182,7 +196,7 @@ def get_replica_batch_size(strategy: tf.distribute.Strategy | None, batch_size: 
     Raises:
         ArgumentError: for a batch that the replicas cannot share evenly.
     """
-    replicas = strategy.num_replicas_in_sync if strategy else 1
+    replicas = strategy.num_replicas_in_sync if strategy else keras_devices.count_devices()
     if batch_size % replicas:
         raise ArgumentError("batch_size", batch_size, f"a multiple of the {replicas} replicas, which share "
                             "it evenly")
@@ -191,6 +205,8 @@ def get_replica_batch_size(strategy: tf.distribute.Strategy | None, batch_size: 
 
 def describe_strategy(strategy: tf.distribute.Strategy | None, model: keras.Model) -> dict[str, Any]:
     """What runs: "policy", "strategy", "replicas", "workers", "xla", "devices"; for run.json and the log."""
+    if keras.config.backend() != "tensorflow":
+        return keras_devices.describe_devices(model)
     policies = sorted({layer.dtype_policy.name for layer in model.layers if layer.weights})
     kind, devices = "none", ["CPU:0" if not tf.config.list_logical_devices("GPU") else "GPU:0"]
     if strategy is not None:
