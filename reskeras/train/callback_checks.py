@@ -1,8 +1,9 @@
 """Which Keras callbacks a training run takes, and with which recipes; checked before the first batch."""
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
 
 import keras
 
@@ -52,6 +53,26 @@ def check_callbacks(callbacks: Sequence[Any], training: Training) -> None:
                 raise ArgumentError("warmup", training.warmup, f"0 with the callback {name}, because only "
                                     "one of the two can set the learning rate",
                                     hint="give warmup=0, or leave out the callback")
+
+
+@contextlib.contextmanager
+def explain_set_rate(training: Training) -> Iterator[None]:
+    """Context manager around a training run: says what a callback of one's own needs that sets the rate.
+
+    Such a callback cannot be told from others before it sets the rate.
+
+    Raises:
+        ArgumentError: if it did so although the recipe has a schedule.
+    """
+    try:
+        yield
+    except TypeError as error:
+        if "learning rate is not settable" not in str(error):
+            raise
+        name = "warmup" if training.schedule == "constant" else "schedule"
+        expected = "0" if name == "warmup" else "'constant'"
+        raise ArgumentError(name, getattr(training, name), f"{expected}, because a callback sets the "
+                            "learning rate too", hint=f"give {name}={expected}, or leave out the callback") from error
 
 
 def ends_quietly(callbacks: Sequence[Any]) -> bool:

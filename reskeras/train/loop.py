@@ -15,7 +15,7 @@ from ..graph.graph import high_recursion_limit
 from ..terminal import print_text
 from . import strategy as strategies
 from .averages import describe_unsettled_average, make_averages
-from .callback_checks import ends_quietly
+from .callback_checks import ends_quietly, explain_set_rate
 from .callback_bridge import CallbackBridge, ignore_end_of_data, restart_early_stopping
 from .checkpoint import TrainState
 from .data import ImageDataset, one_hot_labels
@@ -71,7 +71,7 @@ class TrainingLoop:
             Keras' History.  Its `model` has the averaged weights if the recipe averages them.  If the run
             was already finished, the model does not change.
         """
-        with StopSignalHandler(self.config.run) as self._stop:
+        with StopSignalHandler(self.config.run) as self._stop, explain_set_rate(self.config.training):
             try:
                 for phase in self.phases:
                     if self.state.epoch < phase.epochs.stop and not self._run_phase(phase):

@@ -169,6 +169,20 @@ def test_two_schedules_are_refused(callback, options, field, tmp_path):
     assert type(callback).__name__ in str(error.value) and not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("options, text", [
+    ({"schedule": "cosine"}, "schedule='cosine': expected 'constant', because a callback sets the learning"),
+    ({"warmup": 1}, r"warmup=1\.0: expected 0, because a callback sets the learning rate too")])
+def test_a_callback_of_ones_own_says_what_it_needs(options, text):
+    class Own(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.optimizer.learning_rate = 0.01
+    with pytest.raises(ArgumentError, match=text):
+        fit(Own(), **options)
+    rates = Rates()
+    fit(Own(), rates, epochs=1)
+    assert rates.rates == [0.01] * 3
+
+
 @pytest.mark.parametrize("callback, text", [
     (keras.callbacks.BackupAndRestore("backup"), "give a folder as `output`, and later the same folder"),
     (keras.callbacks.SwapEMAWeights(), "averaged weights of a recipe with ema_momentum"),
