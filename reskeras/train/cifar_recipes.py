@@ -61,7 +61,7 @@ CIFAR_COSINE = make_recipe(
          optimizer="sgd", momentum=0.9, learning_rate_in_velocity=False, weight_decay=5e-4, epochs=200),
     cite("kuangliu/pytorch-cifar main.py: CosineAnnealingLR(T_max=200), stepped once in an epoch",
          schedule="cosine", schedule_by_epoch=True),
-    cite("arXiv:1708.04552 §4; uoguelph-mlrg/Cutout train.py: --length 16 for CIFAR-10",
+    cite("arXiv:1708.04552 §4; uoguelph-mlrg/Cutout train.py: length 16 for CIFAR-10",
          augmentation="pad_crop(32, 4)|flip|cutout(16)", size=32),
     cite("uoguelph-mlrg/Cutout train.py: the image as it is", test_size=32, test_crop_pct=1.0))
 

@@ -23,7 +23,7 @@ def _bit(size_of_data: str, warmup: int, milestones: tuple[float, ...], steps: i
         cite(f"arXiv:1912.11370 §3.3; {code} get_schedule, get_lr", steps=steps, milestones=milestones,
              warmup=warmup, learning_rate=0.003, schedule="step", decay_factor=0.1,
              differs={"warmup": "the first update has 1/m of the rate, the source's has 0"}),
-        cite("google-research/big_transfer bit_common.py: --batch 512, whatever the rate", batch_size=512,
+        cite("google-research/big_transfer bit_common.py: batch 512, whatever the rate", batch_size=512,
              base_batch_size=512, learning_rate_scaling="none"),
         cite("google-research/big_transfer bit_pytorch/train.py: SGD without weight decay", optimizer="sgd",
              momentum=0.9, weight_decay=0.0, learning_rate_in_velocity=False),

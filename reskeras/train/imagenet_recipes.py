@@ -7,8 +7,7 @@ from __future__ import annotations
 from .recipe import Recipe
 from .recipe_sources import TORCH_SGD, cite, make_recipe
 
-TORCH7 = "torch7_crop(224)|torch7_jitter(0.4, 0.4, 0.4)|lighting(0.1, clip=False)|flip"
-TORCH7_DIFFERS = "the bicubic resize continues the outermost pixels as they are, the source along a line"
+_TORCH7 = "torch7_crop(224)|torch7_jitter(0.4, 0.4, 0.4)|lighting(0.1, clip=False)|flip"
 
 HE2015 = make_recipe(
     "he2015", "Deep Residual Learning, ImageNet",
@@ -33,7 +32,7 @@ FB_RESNET_TORCH = make_recipe(
     cite("fb.resnet.torch train.lua: 0.1 ^ floor((epoch - 1) / 30)", schedule="step", milestones=(30, 60),
          decay_factor=0.1),
     cite("fb.resnet.torch datasets/imagenet.lua, transforms.lua; torch/image generic/image.c",
-         augmentation=TORCH7, size=224, differs={"augmentation": TORCH7_DIFFERS}),
+         augmentation=_TORCH7, size=224),
     cite("fb.resnet.torch datasets/imagenet.lua: Scale(256), CenterCrop(224)", test_size=224,
          test_crop_pct=0.875))
 
@@ -47,7 +46,7 @@ RESNEXT = make_recipe(
          schedule="step", milestones=(30, 60, 90), decay_factor=0.1),
     cite("facebookresearch/ResNeXt opts.lua", epochs=100),
     cite("facebookresearch/ResNeXt datasets/imagenet.lua, transforms.lua; torch/image generic/image.c",
-         size=224, augmentation=TORCH7, differs={"augmentation": TORCH7_DIFFERS}),
+         size=224, augmentation=_TORCH7),
     cite("arXiv:1611.05431 §4: 224 of a shorter side of 256", test_size=224, test_crop_pct=0.875))
 
 BAG_OF_TRICKS = make_recipe(
@@ -131,10 +130,10 @@ TV2 = make_recipe(
                       + "|cutmix(1.0)",
          differs={"augmentation": "mixup and cutmix take the images of the batch in reverse order, the "
                   "source in the order shifted by one"}),
-    cite("pytorch/vision#3995: --norm-weight-decay 0.0; torchvision ops/_utils.py split_normalization_params",
+    cite("pytorch/vision#3995: norm-weight-decay 0.0; torchvision ops/_utils.py split_normalization_params",
          decayed_weights="all_but_normalization"),
-    cite("pytorch/vision#3995: --model-ema; torchvision references/classification train.py: its defaults "
-         "--model-ema-decay 0.99998 and --model-ema-steps 32, rescaled and reset in train_one_epoch and main",
+    cite("pytorch/vision#3995: model-ema; torchvision references/classification train.py: its defaults "
+         "model-ema-decay 0.99998 and model-ema-steps 32, rescaled and reset in train_one_epoch and main",
          ema_momentum=0.99998, ema_steps=32, ema_rule="torchvision"),
     cite("torchvision references/classification train.py: LinearLR(start_factor=0.01), then "
          "CosineAnnealingLR, each stepped once in an epoch", warmup_start=0.01, schedule_by_epoch=True),

@@ -24,7 +24,7 @@ def _rsb(procedure: str, epochs: int, learning_rate: float, weight_decay: float,
         cite("timm optim/_optim_factory.py: filter_bias_and_bn, all of one dimension; mmpretrain's file too",
              decayed_weights="kernels"),
         cite("timm optim/lamb.py: max_grad_norm=1.0", global_clipnorm=1.0),
-        cite("timm train.py: --sched cosine, stepped once in an epoch; scheduler/cosine_lr.py with "
+        cite("timm train.py: sched cosine, stepped once in an epoch; scheduler/cosine_lr.py with "
              "warmup_prefix=False", schedule_by_epoch=True, cosine_includes_warmup=True),
         cite("mmpretrain imagenet_bs2048_rsb.py", warmup_start=1e-4,
              final_learning_rate=1e-6 / learning_rate),
