@@ -20,6 +20,7 @@ _PUBLIC = {
     "get_preprocessing": "inputs_outputs", "Preprocessing": "images.preprocessing",
     "preprocess_input": "inputs_outputs", "decode_predictions": "inputs_outputs",
     "set_image_limits": "images.limits", "save_weights": "sharing.save_weights",
+    "push_to_hub": "commands.push_to_hub", "from_pretrained": "pretrained",
     "set_metadata": "model_with_metadata",
     "get_metadata": "model_metadata", "ModelMetadata": "model_metadata",
     "cost": "commands.cost", "optimize": "commands.optimize", "remove_blocks": "graph.remove_blocks",

@@ -22,6 +22,7 @@ from .commands.export import export as export
 from .commands.optimize import optimize as optimize
 from .commands.page import page as page
 from .commands.predict import predict as predict
+from .commands.push_to_hub import push_to_hub as push_to_hub
 from .commands.verify import verify as verify
 from .graph.remove_blocks import remove_blocks as remove_blocks
 from .images.limits import set_image_limits as set_image_limits
@@ -33,6 +34,7 @@ from .inputs_outputs import (
 )
 from .model_metadata import ModelMetadata as ModelMetadata, get_metadata as get_metadata
 from .model_with_metadata import set_metadata as set_metadata
+from .pretrained import from_pretrained as from_pretrained
 from .sharing.save_weights import save_weights as save_weights
 from .spec import (
     ECA as ECA,

@@ -23,6 +23,7 @@ from . import variants
 from .builder import Variant
 from .costs import COSTS_FILE as COSTS_FILE, VariantCost as VariantCost, read_costs as read_costs
 from .errors import ArgumentError, nearest
+from .pretrained import from_pretrained, is_hub_name
 from .spec import AnySpec, override
 from .weights.checkpoint import Checkpoint
 from .weights.table import find_checkpoint, get_default_weights, get_source_nets
@@ -112,18 +113,20 @@ def check_model_kind(model: Any) -> None:
 
 
 def is_file_name(name: str | os.PathLike[str]) -> bool:
-    """Whether `name` is the path of a file, and not the name of a net."""
-    return not isinstance(name, str) or name.endswith(FILE_SUFFIXES)
+    """Whether `name` is the path of a file or a repository "hf://user/name", and not the name of a net."""
+    return not isinstance(name, str) or name.endswith(FILE_SUFFIXES) or is_hub_name(name)
 
 
 def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
-    """Loads a `.keras` file.
+    """Loads a `.keras` file, or the model of a repository "hf://user/name".
 
     Raises:
         ValueError: for a file that is not a Keras file, or that Keras cannot read.
         FileNotFoundError: if there is no such file.
     """
     name = os.fspath(path)
+    if is_hub_name(name):
+        return from_pretrained(name)
     if not name.endswith(".keras"):
         raise ValueError(f"{name}: expected a .keras file; reskeras does not open models from other files")
     if not os.path.exists(name):

@@ -31,7 +31,7 @@ FLOORS = {"spec": 1, "spec_checks": 1, "errors": 1, "files": 1, "file_replacemen
           "blocks": 2, "images": 2, "weights": 2, "graph": 2,
           "model_metadata": 3, "model_with_metadata": 3, "inputs_outputs": 3, "build": 3,
           "keras_file_check": 3,
-          "builder": 4, "variants": 4, "catalog": 4, "backbone": 4,
+          "pretrained": 4, "builder": 4, "variants": 4, "catalog": 4, "backbone": 4,
           "resnet": 4, "resnet50": 4, "resnet_v2": 4, "inception_resnet_v2": 4,
           "train": 5, "exporters": 5, "sharing": 5, "commands": 6, "cli": 7, "__main__": 8}
 FRAMEWORK_FREE = ["spec", "spec_checks", "errors", "files", "file_replacement", "termination",

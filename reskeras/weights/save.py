@@ -46,6 +46,12 @@ def list_tensors(model: keras.Model, layout: str, spec: AnySpec) -> dict[str, np
     return tensors
 
 
+def list_keras_tensors(model: keras.Model) -> dict[str, np.ndarray]:
+    """The values of a net's variables under the keys "layer.#index", which `weights=` reads."""
+    return {keys[0]: np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+            for _, variable, keys in list_variables(model)}
+
+
 def to_safetensors(tensors: dict[str, np.ndarray]) -> bytes:
     """The bytes of a .safetensors file with these tensors, marked as PyTorch's."""
     from safetensors.numpy import save

@@ -1,6 +1,7 @@
 """A small HTTP server for tests: plain files, the Hugging Face hub's layout, and faults to order."""
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import http.server
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 
 HUB = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
 API = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)(/revision/.+)?")
+COMMITS = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/commit/.+")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -37,6 +39,7 @@ class Server:
     log: list[Request] = field(default_factory=list)
     etags: bool = True
     etag_of: dict[str, str] = field(default_factory=dict)       # a lie, where the test wants one
+    refuses_commits: int = 0            # the status of the answer to every POST, 0 to take commits
     port: int = 0
 
     @property
@@ -60,6 +63,39 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.answer(body=True)
+
+    def do_POST(self):
+        """Takes a commit as the hub does: the repository, how files are sent (in the commit), the files."""
+        state: Server = self.server.state
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path = self.path.partition("?")[0]
+        if state.refuses_commits:
+            return self.short(state, state.refuses_commits, None)
+        if path == "/api/repos/create":
+            sent = json.loads(body)
+            return self.json(state, {"url": f"{state.url}/{sent['organization']}/{sent['name']}"})
+        if "/preupload/" in path:
+            return self.json(state, {"files": [
+                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False, "oid": None}
+                for file in json.loads(body)["files"]]})
+        if path == "/api/validate-yaml":        # of a card
+            return self.json(state, {"warnings": [], "errors": []})
+        repo = COMMITS.fullmatch(path)["repo"]
+        for line in map(json.loads, body.splitlines()):
+            if line["key"] == "file":
+                content = base64.b64decode(line["value"]["content"])
+                state.files[f"/{repo}/{line['value']['path']}"] = content
+        url = f"{state.url}/{repo}/commit/{COMMIT}"
+        self.json(state, {"success": True, "commitOid": COMMIT, "commitUrl": url, "hookOutput": ""})
+
+    def json(self, state: Server, answer) -> None:
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        self.note(state, 200, len(data))
 
     def answer(self, body: bool) -> None:
         state: Server = self.server.state
