@@ -72,7 +72,8 @@ def explain_set_rate(training: Training) -> Iterator[None]:
         name = "warmup" if training.schedule == "constant" else "schedule"
         expected = "0" if name == "warmup" else "'constant'"
         raise ArgumentError(name, getattr(training, name), f"{expected}, because a callback sets the "
-                            "learning rate too", hint=f"give {name}={expected}, or leave out the callback") from error
+                            "learning rate too",
+                            hint=f"give {name}={expected}, or leave out the callback") from error
 
 
 def ends_quietly(callbacks: Sequence[Any]) -> bool:
