@@ -32,6 +32,9 @@ CALLS = {
     "commands/predict": {"reskeras.get_preprocessing(model)"},     # run in test_more_code_in_messages.py
     "train/class_names": {"reskeras.set_metadata(model, labels=[...])"},
     "commands/fusion_report": {"reskeras.optimize(model)"},
+    # the example in a card, run by tests/weights/test_hub.py
+    "sharing/model_card": {'reskeras.from_pretrained("hf://{}")',
+                           'reskeras.predict(model, ["image.jpg"])'},
     # run by tests/weights/test_trainers_files.py
     "weights/state_dicts": {"reskeras.load_weights(model, path, key=...)",
                             "reskeras.load_weights(model, path, key={})"}}
