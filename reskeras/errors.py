@@ -10,7 +10,17 @@ import os
 import reprlib
 from typing import Any, Iterable, Iterator, Sequence
 
-_SHORT = reprlib.Repr()
+
+class _ShortRepr(reprlib.Repr):
+    """Shortens what is long, and describes an array, also in a list, by its shape and type."""
+
+    def repr1(self, x: Any, level: int) -> str:
+        """The text for a value at a level of nesting; a number of NumPy, without axes, is written out."""
+        is_array = getattr(x, "shape", ()) and hasattr(x, "dtype")
+        return _describe_array(x) if is_array else super().repr1(x, level)
+
+
+_SHORT = _ShortRepr()
 _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
 
@@ -89,9 +99,12 @@ def nearest(word: object, known: Iterable[Any], cutoff: float = 0.5) -> str:
 
 def short_repr(value: Any) -> str:
     """Returns `repr(value)`, shortened if it is long; describes an array by its shape and type."""
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return f"<{type(value).__name__} of shape {tuple(value.shape)}, {value.dtype}>"
-    return _SHORT.repr(value)
+    is_array = hasattr(value, "shape") and hasattr(value, "dtype")
+    return _describe_array(value) if is_array else _SHORT.repr(value)
+
+
+def _describe_array(value: Any) -> str:
+    return f"<{type(value).__name__} of shape {tuple(value.shape)}, {value.dtype}>"
 
 
 def make_printable(text: object) -> str:

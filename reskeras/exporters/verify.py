@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import ArgumentError, check_paths, check_whole_number, name_damaged_file, short_repr
+from ..errors import ArgumentError, check_whole_number, name_damaged_file, short_repr
 from ..json_writer import to_json
 from .comparison import RuntimeResult, compare_outputs, compute_relative_difference
 from .formats import BatchRunner, Format, find_format, open_file
@@ -77,8 +77,10 @@ def verify_file(path: str | os.PathLike[str], threads: int = 1, *, trust: bool =
         >>> reskeras.verify("net.tflite").passed
         True
     """
-    file = pathlib.Path(check_paths("file", [path], "the path of an exported file", hint=(
-        "write a model to a file first, with reskeras.export"))[0])
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentError("path", path, "the path of an exported file",
+                            hint="write a model to a file first, with reskeras.export")
+    file = pathlib.Path(path)
     file_format = find_format(file)
     threads = check_whole_number("threads", threads)
     if sha256 is not None and not (isinstance(sha256, str) and re.fullmatch("[0-9a-fA-F]{64}", sha256)):

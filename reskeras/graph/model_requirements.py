@@ -9,10 +9,10 @@ from typing import Any
 
 import keras
 
+from .._keras_private import flatten_layers
 from ..errors import ArgumentError, describe_error
 
 _IMAGES = "one input (batch, height, width, channels) and one output"
-_QUANTIZED_TYPES = ("int8", "uint8")        # of the variables of layers that Keras has quantized
 
 
 def check_image_model(model: keras.Model) -> None:
@@ -104,17 +104,11 @@ def check_floating_point(model: keras.Model) -> None:
         model: any Keras model.
 
     Raises:
-        ArgumentError: if Keras has quantized a layer of it.
+        ArgumentError: if Keras has quantized a layer of it, at any depth.
     """
-    if _is_quantized(model):
+    # not by the variables: a layer of one's own may have a mask of bytes
+    if any(getattr(getattr(layer, "dtype_policy", None), "quantization_mode", None) is not None
+           for layer in flatten_layers(model)):
         raise ArgumentError("model", model.name, "a model in floating point", hint=(
             "Keras has quantized it (model.quantize); give it as it was before that.  A .tflite file of int8 "
             "is made of it by reskeras.export with 'int8' as `quantize`"))
-
-
-def _is_quantized(model: keras.Model) -> bool:
-    """Whether Keras has quantized a layer of a model, at any depth."""
-    return (any(variable.dtype in _QUANTIZED_TYPES for variable in model.variables)
-            or any(_is_quantized(layer) if isinstance(layer, keras.Model)       # float8 has no such variables
-                   else getattr(getattr(layer, "dtype_policy", None), "quantization_mode", None) is not None
-                   for layer in model.layers))
