@@ -66,8 +66,9 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
             training and test images, these are the test images.
         validation_split: instead of `validation_data`, the fraction of each class of `data` to validate on.
         output: a new folder for run.json, log.csv, TensorBoard events, last.keras, best.keras (by validation
-            accuracy), and a checkpoint at the end of every epoch and each `save_every` batches.  None writes
-            nothing.
+            accuracy), and a checkpoint at the end of every epoch and each `save_every` batches.  If the
+            recipe averages the weights, these two are of the averages, and last_raw.keras and best_raw.keras
+            of the weights themselves.  None writes nothing.
         resume: such a folder, to resume its training.  All other arguments are then as they were and can be
             left out.
         strategy: "auto", "none", "mirrored", "multi_worker", "tpu" or a `tf.distribute.Strategy`.

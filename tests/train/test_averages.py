@@ -120,7 +120,8 @@ def test_averages_under_every_recipe(name):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         history = reskeras.fit(
-            "cifar_resnet20", "digits", name, validation_data="digits", epochs=12,
+            # an average follows a net that still learns fast by many updates: LAMB is slower here
+            "cifar_resnet20", "digits", name, validation_data="digits", epochs=24 if "rsb" in name else 12,
             warmup=0 if name == "he2015" else 2, size=16, test_size=16, test_crop_pct=1.0, batch_size=64,
             augmentation="affine(0.26, 0.1, 0.1)", weights="none", verbose=0,
             model_overrides={"depths": (1, 1, 1)}, **fields).history
