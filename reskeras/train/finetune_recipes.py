@@ -7,8 +7,8 @@ from .recipe_sources import cite, make_recipe
 FINETUNE = make_recipe(
     "finetune", "a pretrained net on other classes: the classifier first, then all layers with frozen "
     "statistics; needs nothing but Keras",
-    cite("keras.io/guides/transfer_learning: the procedure", optimizer="adam", freeze_statistics=True,
-         learning_rate_scaling="none"),
+    cite("keras.io/guides/transfer_learning: the procedure", optimizer="adam", epsilon=0.0,
+         freeze_statistics=True, learning_rate_scaling="none"),
     cite("keras.io/guides/transfer_learning: Adam's default for the new classifier",
          head_learning_rate=1e-3),
     cite(OWN, head_epochs=3, epochs=10, batch_size=32, base_batch_size=32, learning_rate=1e-4,

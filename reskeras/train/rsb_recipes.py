@@ -23,11 +23,11 @@ def _rsb(procedure: str, epochs: int, learning_rate: float, weight_decay: float,
              model={"drop_path_rate": drop_path_rate}),
         cite("timm optim/_optim_factory.py: filter_bias_and_bn, all of one dimension; mmpretrain's file too",
              decayed_weights="kernels"),
-        cite("timm optim/lamb.py: max_grad_norm=1.0", global_clipnorm=1.0),
+        cite("timm optim/lamb.py: max_grad_norm=1.0, eps=1e-6", global_clipnorm=1.0, epsilon=1e-6),
         cite("timm train.py: sched cosine, stepped once in an epoch; scheduler/cosine_lr.py with "
              "warmup_prefix=False", schedule_by_epoch=True, cosine_includes_warmup=True),
         cite("mmpretrain imagenet_bs2048_rsb.py", warmup_start=1e-4,
-             final_learning_rate=1e-6 / learning_rate),
+             final_learning_rate=round(1e-6 / learning_rate, 9)),
         cite("arXiv:2110.00476 §3: each class of a mixed image is a target of its own; timm "
              "loss/binary_cross_entropy.py target_threshold", target_threshold=target_threshold,
              differs={"target_threshold": "the paper gives no threshold: the usual 0.2 of timm's users"
