@@ -166,13 +166,14 @@ def trivialaugment_wide(x: tf.Tensor, seed: tf.Tensor, interpolation: str = "bil
 
 # ---- tensorflow/tpu's RandAugment, models/official/efficientnet/autoaugment.py
 
-# the strength of a magnitude of 0 to 10, above as far as the operation allows
+# the strength of a magnitude of 0 to 10, above as far as the operation allows; TensorFlow shifts a
+# byte by 7 at most, so one bit is left
 TPU_OPERATIONS: dict[str, tuple[Callable[..., tf.Tensor], Strength]] = {
     "autocontrast": (lambda x, v: tpu_pixel_ops.autocontrast(x), lambda m, sign: m),
     "equalize": (lambda x, v: pixel_ops.equalize(x), lambda m, sign: m),
     "invert": (lambda x, v: pixel_ops.invert(x), lambda m, sign: m),
     "rotate": (tpu_pixel_ops.rotate, lambda m, sign: m / 10 * 30 * sign),
-    "posterize": (pixel_ops.posterize, lambda m, sign: min(int(m / 10 * 4), 8)),
+    "posterize": (pixel_ops.posterize, lambda m, sign: min(max(int(m / 10 * 4), 1), 8)),
     "solarize": (tpu_pixel_ops.solarize, lambda m, sign: int(m / 10 * 256)),
     "color": (tpu_pixel_ops.adjust_color, lambda m, sign: m / 10 * 1.8 + 0.1),
     "contrast": (tpu_pixel_ops.adjust_contrast, lambda m, sign: m / 10 * 1.8 + 0.1),

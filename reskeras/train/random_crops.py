@@ -63,11 +63,23 @@ def torch7_crop(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
     Its bicubic resize does not smooth, and its results may be below 0 and above 255.
     """
     x = tf.cast(_thin_out(_cut(x, _draw_torch7_window(_read_shape(x), seed))), tf.float32)
-    steps = tf.cast(tf.maximum(tf.shape(x)[:2] - 1, 1), tf.float32) / max(size - 1, 1)
-    # the centers of the first and the last pixel stay where they are
+    steps = tf.maximum(tf.cast(tf.shape(x)[:2] - 1, tf.float32), 1e-3) / max(size - 1, 1)
+    for axis in (0, 1):
+        x = _continue_along_a_line(x, axis)
+    # the centers of the first and the last pixel, which are now the second and the last but one, stay where
+    # they are
     return tf.raw_ops.ScaleAndTranslate(
-        images=x[None], size=(size, size), scale=1 / steps, translation=0.5 - 0.5 / steps,
+        images=x[None], size=(size, size), scale=1 / steps, translation=0.5 - 1.5 / steps,
         kernel_type="keyscubic", antialias=False)[0]
+
+
+def _continue_along_a_line(x: tf.Tensor, axis: int) -> tf.Tensor:
+    """One pixel more at both ends, on the line through the two beside it."""
+    count = tf.shape(x)[axis]
+    near = tf.minimum(1, count - 1)
+    places = (0, near, count - 1, count - 1 - near)
+    first, second, last, before = (tf.gather(x, [place], axis=axis) for place in places)
+    return tf.concat([2 * first - second, x, 2 * last - before], axis)
 
 
 def resize_pixels(x: tf.Tensor, size: Any, interpolation: str = "bilinear") -> tf.Tensor:
