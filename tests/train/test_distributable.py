@@ -89,7 +89,8 @@ def test_class_weights_are_those_of_keras():
     np.testing.assert_allclose(np.concatenate(found[0]), np.concatenate(found[1]), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"jit_compile": True}])
+@pytest.mark.parametrize("options", [
+    {}, pytest.param({"jit_compile": True}, marks=pytest.mark.slow)])
 def test_float64_trains(options):
     """Also by `fit`, whose loss is computed in float64."""
     model = reskeras.distributable(make_net(None, dtype="float64"))
