@@ -27,7 +27,7 @@ _DECODES_JPEG = {"inception_crop", "random_resized_crop", "tpu_crop", "torch7_cr
 # all images have one size from then on
 _FIXES_SIZE = {*_DECODES_JPEG, "resize", "crop", "pad_crop"}
 # need no floats, which take four times as much memory
-_TAKES_BYTES = {*_FIXES_SIZE, "scale", "flip"}
+_TAKES_BYTES = {*_FIXES_SIZE, "scale", "flip", "resnest_autoaugment"}
 _NEEDS_KERAS_CV = {"randaugment", "trivialaugment"}
 _NEEDS_COLOUR = {"jitter", "lighting", "tpu_randaugment", *_NEEDS_KERAS_CV}
 # 255 times torchvision's and timm's mean of 0.485, 0.456, 0.406

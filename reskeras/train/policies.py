@@ -232,6 +232,8 @@ RESNEST_POLICY: tuple[tuple[_Step, _Step], ...] = (
     (("equalize", 0.4, 0), ("solarize", 0.2, 154)), (("solarize", 0.6, 128), ("autocontrast", 0.6, 0)),
     (("invert", 0.6, 0), ("equalize", 1.0, 0)), (("color", 0.6, 0.82), ("contrast", 1.0, 1.54)),
     (("equalize", 0.8, 0), ("equalize", 0.6, 0)))
+# of a larger image, which is cropped afterwards, every k-th pixel is enough: floats of all need much memory
+_MOST_PIXELS = 2 ** 24
 _RESNEST_STEPS = sorted({(name, strength) for pair in RESNEST_POLICY for name, _, strength in pair})
 
 
@@ -260,7 +262,9 @@ def resnest_autoaugment(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
             return lambda x, sign: function(x, strength * sign, interpolation, tf.zeros([x.shape[-1]]))
         return lambda x, sign: function(x, strength)
 
-    x = pixel_ops.to_whole_numbers(x)
+    pixels = tf.reduce_prod(tf.cast(tf.shape(x)[:2], tf.float32))
+    step = tf.maximum(tf.cast(tf.sqrt(pixels / _MOST_PIXELS), tf.int32), 1)
+    x = pixel_ops.to_whole_numbers(x[::step, ::step])
     branches = Branches([*(make_branch(*step) for step in _RESNEST_STEPS), lambda x, sign: x])
     for draw in draw_autoaugment(seed):
         x = branches.run(draw.which, x, draw.sign)

@@ -104,7 +104,8 @@ def scale_as_torch7(line, length):
         p1, p2 = line[k], line[k + 1]
         p0 = line[k - 1] if k > 0 else 2 * p1 - p2
         p3 = line[k + 2] if k + 2 < n else 2 * p2 - p1
-        out.append(p1 + 0.5 * d * (p2 - p0 + d * (2 * p0 - 5 * p1 + 4 * p2 - p3 + d * (3 * (p1 - p2) + p3 - p0))))
+        curve = 2 * p0 - 5 * p1 + 4 * p2 - p3 + d * (3 * (p1 - p2) + p3 - p0)
+        out.append(p1 + 0.5 * d * (p2 - p0 + d * curve))
     return np.array([*out, line[-1]])
 
 
@@ -149,6 +150,13 @@ def test_old_strings_mean_the_same(text):
     run_one = tf.function(pipeline.augment_image)
     found = [float(tf.reduce_mean(run_one(tf.constant(IMAGE), tf.constant([5, i])))) for i in range(6)]
     np.testing.assert_allclose(found, OLD[text], rtol=1e-4)
+
+
+def test_autoaugment_thins_out_an_image_that_would_need_too_much_memory(monkeypatch):
+    pipeline = parse_augmentation("resnest_autoaugment")
+    assert pipeline.augment_image(IMAGE, tf.constant([5, 1])).shape == IMAGE.shape
+    monkeypatch.setattr(policies, "_MOST_PIXELS", 28 * 24 // 9)
+    assert pipeline.augment_image(IMAGE, tf.constant([5, 1])).shape == (10, 8, 3)
 
 
 @pytest.mark.parametrize("text", [
