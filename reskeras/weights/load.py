@@ -16,6 +16,7 @@ import warnings
 
 import keras
 
+from ..errors import short_repr
 from ..terminal import print_text
 from .adaptation import Adaptation, count_classes, explain_classes, plan_channels, plan_classes
 from .convert import TensorMatch, check_types, check_values, match_tensors, rename_tensors
@@ -46,6 +47,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str] | Checkpoint, 
             prefix of their names, such as "encoder_q", if the file has several nets.
 
     Raises:
+        TypeError: if `model` is not a Keras model, or `path` is not a path.
         ValueError: for a file that cannot be read or does not fit the net, for an unknown `key`, or if a
             value is not a finite number after conversion to the type of its variable.
         FileNotFoundError: if the path does not exist.
@@ -55,6 +57,11 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str] | Checkpoint, 
         >>> model = reskeras.ResNet50(weights=None)
         >>> reskeras.load_weights(model, "checkpoint-90.pth.tar", key="state_dict")
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model={short_repr(model)}: expected a keras.Model")
+    if not isinstance(path, (str, os.PathLike, Checkpoint)):
+        raise TypeError(f"path={short_repr(path)}: expected the path of a file of weights")
+
     weights = path
     if not isinstance(weights, Checkpoint):
         matches, messages = _read_matches(model, weights, os.fspath(weights), key=key)

@@ -106,25 +106,28 @@ def remove_prefix(model: keras.Model, tensors: Mapping[str, _Tensor],
         ArgumentError: for an unknown `key`, or if several prefixes fit equally.
     """
     if any(map(is_keras_key, tensors)):
+        if key is not None:
+            raise ArgumentError("key", key, "None, because only PyTorch's files have entries and prefixes")
         return dict(tensors), []
     compiled = {name.replace(_COMPILED, ""): tensor for name, tensor in tensors.items()}
     tensors = compiled if len(compiled) == len(tensors) else dict(tensors)
-    prefixes = _count_variables(model, tensors)
+    half = len(list_variables(model)) / 2
+    prefixes = {p: count for p, count in _count_variables(model, tensors).items() if count >= half}
     if key is not None:
         matching = [p for p in prefixes if f".{p}".endswith(f".{key}.")]
         if not matching:
-            known = sorted({p.removesuffix(".") for p in prefixes} - {""})
+            known = sorted({make_printable(p.removesuffix(".")[:100]) for p in prefixes} - {""})
             raise ArgumentError("key", key, "an entry of the file that has tensors, or the prefix of its "
                                 "names" + (f", such as {known[0]!r}" if known else ""), known)
         prefixes = {p: prefixes[p] for p in matching}
     largest = max(prefixes.values(), default=0)
     best = [prefix for prefix, count in prefixes.items() if count == largest]
-    if "" in best or 2 * largest < len(list_variables(model)):
+    if "" in best or not best:
         return dict(tensors), []
     if len(best) > 1:
         names = sorted(make_printable(prefix.removesuffix(".")[:100]) for prefix in best)
-        raise ArgumentError("key", key, f"one of {', '.join(map(repr, names[:10]))}: the file has several "
-                            "such nets", names)
+        raise ArgumentError("key", key, f"one of {', '.join(map(repr, names[:10]))}", names, hint=(
+            "the file has several such nets; reskeras.load_weights(model, path, key=...) chooses one"))
 
     prefix = best[0]
     chosen = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()
