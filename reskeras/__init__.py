@@ -38,7 +38,13 @@ _KERAS_MODULES = ("resnet", "resnet50", "resnet_v2", "inception_resnet_v2")
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        return getattr(_import(_PUBLIC[name]), name)
+        try:
+            return getattr(_import(_PUBLIC[name]), name)
+        except ModuleNotFoundError as error:
+            if error.name != "tensorflow":
+                raise
+            raise ModuleNotFoundError(f"reskeras.{name} needs TensorFlow, which reads the images with every "
+                                      "backend of Keras: pip install tensorflow", name=error.name) from error
     if name in _KERAS_MODULES:
         return _import(name)
     if name == "__all__":

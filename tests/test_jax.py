@@ -1,4 +1,4 @@
-"""Under KERAS_BACKEND=jax, a net of every family computes what it computes under TensorFlow.
+"""Under KERAS_BACKEND=jax, nets compute, are optimized and train as under TensorFlow.
 
 Run as a script, it writes the nets' weights and outputs, in a process of its own backend.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import small_training
 from tiny import images, tiny, trained
 
 import reskeras
@@ -51,9 +52,13 @@ if keras.config.backend() != "jax":
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    path = tmp_path_factory.mktemp("tensorflow") / "nets.npz"
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, __file__, path], env=environment, text=True, capture_output=True)
+    return run(tmp_path_factory.mktemp("tensorflow") / "nets.npz", __file__, KERAS_BACKEND="tensorflow")
+
+
+def run(path, script, *arguments, **environment):
+    """The arrays that a script writes to a path."""
+    done = subprocess.run([sys.executable, script, path, *arguments], text=True, capture_output=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
     assert done.returncode == 0, done.stderr[-3000:]
     with np.load(path) as arrays:
         return dict(arrays)
@@ -90,3 +95,70 @@ def test_saves(tmp_path):
     x = images(model)
     np.testing.assert_array_equal(reskeras.load(tmp_path / "net.keras").predict_on_batch(x),
                                   model.predict_on_batch(x))
+
+
+@pytest.mark.parametrize("variant", ["seresnet18v1", "resnest50"])
+def test_is_optimized(variant):
+    model = trained(tiny(variant))
+    optimized, report = reskeras.optimize(model)
+    assert not report.refusal and report.check.max_relative_difference < 1e-12
+    assert len(optimized.layers) < len(model.layers) and keras.config.floatx() == "float32"
+    assert keras.ops.convert_to_tensor(np.zeros(1, "float64")).dtype == "float32"
+
+
+def test_needs_no_tensorflow_to_predict(tmp_path):
+    script = Path(__file__).with_name("without_tensorflow.py")
+    done = subprocess.run([sys.executable, script, tmp_path / "image.png"], text=True, capture_output=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert "works without TensorFlow" in done.stdout, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def results():
+    return small_training.train_all()
+
+
+def compare(results, expected, tolerance):
+    """Losses, accuracies and weights agree; those of 16 bits within their rounding."""
+    assert results.keys() == expected.keys()
+    for name, value in expected.items():
+        allowed = 0.1 if name.startswith("mixed") else tolerance
+        assert np.abs(results[name] - value).max() <= allowed * max(np.abs(value).max(), 0.1), name
+
+
+def test_training_equals_tensorflow(results, tmp_path):
+    expected = run(tmp_path / "run.npz", small_training.__file__, KERAS_BACKEND="tensorflow")
+    compare(results, expected, 0.02)
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_training_on_several_devices_equals_one(devices, results, tmp_path):
+    arrays = run(tmp_path / "run.npz", small_training.__file__, str(devices), "micro_batches",
+                 XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    compare(arrays, {name: results[name] for name in arrays}, 0.02)
+
+
+class Stop(keras.callbacks.Callback):
+    """Interrupts a training in its second epoch."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 3 and self.model.optimizer.iterations > 2:
+            raise RuntimeError("interrupted")
+
+
+@pytest.mark.parametrize("case", ["micro_batches", "mixed_float16"])
+def test_resumes_to_the_bit(case, results, tmp_path):
+    net = small_training.make_net("mixed_float16" if case == "mixed_float16" else "float32")
+    options = dict(small_training.CASES[case], output=tmp_path / "run", save_every=1)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        small_training.train(net, callbacks=[Stop()], **options)
+    history = small_training.train(small_training.make_net(net.layers[1].dtype_policy.name),
+                                   resume=tmp_path / "run", **small_training.CASES[case])
+    for i, weight in enumerate(history.model.get_weights()):
+        np.testing.assert_array_equal(weight, results[f"{case}/{i}"])
+    assert (tmp_path / "run" / "best.keras").is_file()
+
+
+def test_says_which_strategies_there_are():
+    with pytest.raises(ValueError, match=r"^strategy='mirrored': .*KERAS_BACKEND=jax; .*DataParallel"):
+        small_training.train(small_training.make_net(), strategy="mirrored")

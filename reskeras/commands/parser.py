@@ -225,7 +225,8 @@ def _add_train(add: Commands) -> None:
     sub.add_argument("--resume", metavar="FOLDER",
                      help="resume the training in this folder, with its own options")
     sub.add_argument("--strategy", default="auto",
-                     help="distribution: auto, none, mirrored, multi_worker or tpu (default: %(default)s)")
+                     help="distribution: auto, none, mirrored, multi_worker or tpu, which is untested "
+                          "(default: %(default)s)")
     sub.add_argument("--dtype", metavar="POLICY", help="dtype policy of the layers, such as mixed_bfloat16")
     sub.add_argument("--jit-compile", action="store_true", help="compile with XLA")
     sub.add_argument("--micro-batches", type=parse_int, default=1, metavar="N",

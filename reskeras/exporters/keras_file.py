@@ -37,7 +37,10 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
 
 
 def make_array_function(model: keras.Model) -> ArrayFunction:
-    """The model for inference as a TensorFlow graph, a function from array to array."""
+    """The model for inference, a function from array to array: a TensorFlow graph, or compiled by JAX."""
+    import keras
+    if keras.config.backend() != "tensorflow":
+        return lambda images: np.asarray(model.predict_on_batch(images))
     import tensorflow as tf
     signature = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
     function = tf.function(lambda images: model(images, training=False), input_signature=[signature],

@@ -71,7 +71,9 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
             of the weights themselves.  None writes nothing.
         resume: such a folder, to resume its training.  All other arguments are then as they were and can be
             left out.
-        strategy: "auto", "none", "mirrored", "multi_worker", "tpu" or a `tf.distribute.Strategy`.
+        strategy: "auto", "none", "mirrored", "multi_worker", "tpu" (untested) or a `tf.distribute.Strategy`.
+            With KERAS_BACKEND=jax or torch "auto" or "none"; JAX trains on the devices of
+            `keras.distribution`.
         dtype: a Keras dtype policy, such as "mixed_bfloat16", for a net that is built from its name.
         jit_compile: whether to compile with XLA.
         micro_batches: the number of equal parts into which each batch is divided to save memory; their

@@ -26,8 +26,8 @@ def choose_strategy(strategy: str | tf.distribute.Strategy | None = "auto",
 
     Args:
         strategy: "none"; "mirrored", all GPUs of this machine, or its (logical) CPUs if there is none;
-            "multi_worker", the machines in the environment variable TF_CONFIG; "tpu"; "auto", which is
-            multi_worker if TF_CONFIG names several machines, mirrored if there are several GPUs, otherwise
+            "multi_worker", the machines in the environment variable TF_CONFIG; "tpu", untested; "auto", which
+            is multi_worker if TF_CONFIG names several machines, mirrored if there are several GPUs, otherwise
             none; or a strategy, which is returned as it is.  With JAX and PyTorch "auto" and "none" only:
             JAX trains on the devices of `keras.distribution`.
         timeout: seconds that a worker waits for the others in one step before it gives up.
