@@ -14,6 +14,7 @@ from .source import DataSource
 ADVICE = ("to keep its classifier, give the model after reskeras.set_metadata(model, labels=[...]) with the "
           "names that the data have, in the order of the model's scores")
 
+
 def find_class_order(model: keras.Model, images: DataSource) -> np.ndarray | None:
     """For each class of the data, finds the output of the model that has its name.
 
@@ -30,7 +31,7 @@ def find_class_order(model: keras.Model, images: DataSource) -> np.ndarray | Non
     if not images.classes or not labels:
         return in_order
     known = get_metadata(model).get_classes(number)
-    if images.classes in (tuple(identity for identity, _ in known), tuple(name for _, name in known)):
+    if images.classes == tuple(name for _, name in known):
         return in_order     # also if several classes have the same name
     try:
         order = np.array(find_classes(images.classes, known))
@@ -40,10 +41,11 @@ def find_class_order(model: keras.Model, images: DataSource) -> np.ndarray | Non
 
 
 def describe_other_classes(model: keras.Model, images: DataSource) -> str:
-    """The beginning of a sentence that says which classes the model has, and which the data."""
+    """The beginning of a sentence that says which classes the model has, and which others the data."""
     known = [name for _, name in get_metadata(model).get_classes(model.output_shape[-1])]
+    others = [name for name in images.classes if name not in set(known)] or images.classes
     return (f"{model.name} has the classes {list_names(known, 3)}, but {images.name} has "
-            f"{list_names(images.classes, 3)}")
+            f"{list_names(others, 3)}")
 
 
 def find_label_set(classes: tuple[str, ...]) -> Any:
