@@ -52,7 +52,7 @@ def test_extras_and_packages_of_pip_exist():
     for name in found:
         extra = re.fullmatch(r'"reskeras\[(\w+)\]"', name)
         assert not extra or extra[1] in known, name
-        assert extra or name in ("{}", '"reskeras[{}]"', "pillow-heif", "tensorboard"), name
+        assert extra or name in ("{}", '"reskeras[{}]"', "pillow-heif", "tensorboard", "tensorflow"), name
     from reskeras.exporters.formats import FORMATS
     for each in FORMATS if not isinstance(FORMATS, dict) else FORMATS.values():
         extra = getattr(each, "extra", "")
