@@ -264,7 +264,8 @@ def resnest_autoaugment(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
     pixels = tf.reduce_prod(tf.cast(tf.shape(x)[:2], tf.float32))
     step = tf.maximum(tf.cast(tf.sqrt(pixels / _MOST_PIXELS), tf.int32), 1)
-    x = pixel_ops.to_whole_numbers(x[::step, ::step])
+    x = tf.ensure_shape(x[::step, ::step], (None, None, x.shape[-1]))
+    x = pixel_ops.to_whole_numbers(x)
     branches = Branches([*(make_branch(*step) for step in _RESNEST_STEPS), lambda x, sign: x])
     for draw in draw_autoaugment(seed):
         x = branches.run(draw.which, x, draw.sign)

@@ -4,6 +4,7 @@ tests/golden/torch_augmentation.npz and tpu_augmentation.npz were written by the
 """
 import dataclasses
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from test_augmentation_draws import NAMES
 from reskeras.images.preprocessing import Preprocessing
 from reskeras.train import pixel_ops, policies, random_crops
 from reskeras.train.augment import parse_augmentation
+from reskeras.train.recipes import RECIPES
 from reskeras.train.training_data import _find_mean
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
@@ -170,6 +172,20 @@ def test_a_parallel_map_changes_nothing(text):
         data = seeds.map(lambda seed: pipeline.augment_image(tf.constant(IMAGE), seed), threads)
         return np.stack(list(data.as_numpy_iterator()))
     np.testing.assert_array_equal(augment(None), augment(8))
+
+
+@pytest.mark.parametrize("text", sorted({recipe.training.augmentation for recipe in RECIPES.values()}))
+def test_recipes_augment_files(text):
+    """A JPEG and a PNG in a graph, as `fit` reads them, to pixels that can be trained on."""
+    large = tf.cast(tf.image.resize(IMAGE, (80, 64)), tf.uint8)
+    text = re.sub(r"\b(\w*crop|resize)\(\d+", r"\1(32", text)
+    text = text if "crop" in text else f"resize(32)|{text}"
+    pipeline = parse_augmentation(text)
+    run_one = tf.function(pipeline.augment_image)
+    for encode in (tf.io.encode_jpeg, tf.io.encode_png):
+        results = [run_one(encode(large), tf.constant([5, i])).numpy() for i in range(3)]
+        assert results[0].shape == (32, 32, 3) and np.isfinite(results).all()
+        assert len({r.tobytes() for r in results}) > 1
 
 
 @pytest.mark.parametrize("text", ["timm_randaugment(2, 9, 0.5)", "trivialaugment_wide", "resnest_autoaugment",
