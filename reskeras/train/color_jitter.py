@@ -21,7 +21,7 @@ def color_jitter(x: tf.Tensor, seed: tf.Tensor, brightness: float, contrast: flo
     After each the pixels are whole numbers in 0..255.
     """
     x = pixel_ops.to_whole_numbers(x)
-    factors = draw_factors(seed, (brightness, contrast, saturation, hue))
+    factors = _draw_factors(seed, (brightness, contrast, saturation, hue))
     steps: list[Step] = []
     if brightness:
         steps.append(lambda x, factors: pixel_ops.adjust_brightness(x, factors[0]))
@@ -42,7 +42,7 @@ def torch7_jitter(x: tf.Tensor, seed: tf.Tensor, brightness: float, contrast: fl
 
     Results may be below 0 and above 255.
     """
-    factors = draw_factors(seed, (brightness, contrast, saturation))
+    factors = _draw_factors(seed, (brightness, contrast, saturation))
 
     def gray(x: tf.Tensor) -> tf.Tensor:
         return x if x.shape[-1] == 1 else tf.tensordot(x, tf.constant(_LUMA)[:, None], 1)
@@ -59,7 +59,7 @@ def torch7_jitter(x: tf.Tensor, seed: tf.Tensor, brightness: float, contrast: fl
     return _apply_in_random_order(x, factors, fold_seed(seed, 1), steps)
 
 
-def draw_factors(seed: tf.Tensor, ranges: tuple[float, ...]) -> tf.Tensor:
+def _draw_factors(seed: tf.Tensor, ranges: tuple[float, ...]) -> tf.Tensor:
     """Draws a factor of 1 - r to 1 + r, but not below 0, for each range r."""
     low, high = [max(1 - r, 0.0) for r in ranges], [1 + r for r in ranges]
     return low + tf.random.stateless_uniform([len(ranges)], seed) * tf.subtract(high, low)

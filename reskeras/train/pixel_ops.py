@@ -29,7 +29,7 @@ def make_color(x: tf.Tensor, color: tuple[float, ...]) -> tf.Tensor:
     return tf.constant(color if len(color) == channels else [sum(color) / len(color)] * channels, tf.float32)
 
 
-def to_gray(x: tf.Tensor) -> tf.Tensor:
+def _to_gray(x: tf.Tensor) -> tf.Tensor:
     """Gray levels, (height, width, 1), as Pillow's mode "L"."""
     if x.shape[-1] == 1:
         return x
@@ -44,12 +44,12 @@ def blend(start: Any, end: Any, factor: Any) -> tf.Tensor:
 
 def adjust_color(x: tf.Tensor, factor: Any) -> tf.Tensor:
     """Gray for factor 0, the image for 1, more colors above."""
-    return blend(to_gray(x), x, factor)
+    return blend(_to_gray(x), x, factor)
 
 
 def adjust_contrast(x: tf.Tensor, factor: Any) -> tf.Tensor:
     """The mean gray level for factor 0, the image for 1, more contrast above."""
-    return blend(tf.floor(tf.reduce_mean(to_gray(x)) + 0.5), x, factor)
+    return blend(tf.floor(tf.reduce_mean(_to_gray(x)) + 0.5), x, factor)
 
 
 def adjust_brightness(x: tf.Tensor, factor: Any) -> tf.Tensor:
@@ -142,22 +142,22 @@ def cut_square(x: tf.Tensor, size: int, place: tf.Tensor, fill: tf.Tensor) -> tf
 
 def shear_x(x: tf.Tensor, factor: Any, interpolation: str, fill: Any) -> tf.Tensor:
     """Shifts each row by `factor` times its number."""
-    return transform_affine(x, (1.0, factor, 0.0, 0.0, 1.0, 0.0), interpolation, fill)
+    return _transform_affine(x, (1.0, factor, 0.0, 0.0, 1.0, 0.0), interpolation, fill)
 
 
 def shear_y(x: tf.Tensor, factor: Any, interpolation: str, fill: Any) -> tf.Tensor:
     """Shifts each column by `factor` times its number."""
-    return transform_affine(x, (1.0, 0.0, 0.0, factor, 1.0, 0.0), interpolation, fill)
+    return _transform_affine(x, (1.0, 0.0, 0.0, factor, 1.0, 0.0), interpolation, fill)
 
 
 def translate_x(x: tf.Tensor, pixels: Any, interpolation: str, fill: Any) -> tf.Tensor:
     """Shifts to the left."""
-    return transform_affine(x, (1.0, 0.0, pixels, 0.0, 1.0, 0.0), interpolation, fill)
+    return _transform_affine(x, (1.0, 0.0, pixels, 0.0, 1.0, 0.0), interpolation, fill)
 
 
 def translate_y(x: tf.Tensor, pixels: Any, interpolation: str, fill: Any) -> tf.Tensor:
     """Shifts up."""
-    return transform_affine(x, (1.0, 0.0, 0.0, 0.0, 1.0, pixels), interpolation, fill)
+    return _transform_affine(x, (1.0, 0.0, 0.0, 0.0, 1.0, pixels), interpolation, fill)
 
 
 def rotate(x: tf.Tensor, degrees: Any, interpolation: str, fill: Any) -> tf.Tensor:
@@ -165,12 +165,12 @@ def rotate(x: tf.Tensor, degrees: Any, interpolation: str, fill: Any) -> tf.Tens
     height, width = (tf.cast(side, tf.float32) for side in tf.unstack(tf.shape(x)[:2]))
     angle = -degrees * (math.pi / 180)
     cos, sin = tf.cos(angle), tf.sin(angle)
-    return transform_affine(x, (cos, sin, width / 2 - cos * width / 2 - sin * height / 2,
+    return _transform_affine(x, (cos, sin, width / 2 - cos * width / 2 - sin * height / 2,
                                 -sin, cos, height / 2 + sin * width / 2 - cos * height / 2),
                             interpolation, fill)
 
 
-def transform_affine(x: tf.Tensor, matrix: Matrix, interpolation: str, fill: Any) -> tf.Tensor:
+def _transform_affine(x: tf.Tensor, matrix: Matrix, interpolation: str, fill: Any) -> tf.Tensor:
     """Takes each pixel from another place, as Pillow's `Image.transform`.
 
     Args:

@@ -16,7 +16,8 @@ import tensorflow_addons as tfa
 from PIL import Image
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "torch_reference"))
-from augmentation_figures import DRAWS, crop_figures, make_image, operation_figures, write_figures  # noqa: E402
+from augmentation_figures import (  # noqa: E402
+    DRAWS, crop_figures, make_image, operation_figures, write_figures)
 
 SIZES = ((400, 400), (300, 500))
 
