@@ -55,8 +55,8 @@ def make_deterministic() -> None:
         torch.use_deterministic_algorithms(True)
     elif keras.config.backend() == "jax" and "gpu" in keras.distribution.list_devices()[0]:
         if "xla_gpu_deterministic_ops" not in os.environ.get("XLA_FLAGS", ""):
-            raise ArgumentError("deterministic", True, "the flag xla_gpu_deterministic_ops in the environment "
-                                "variable XLA_FLAGS with KERAS_BACKEND=jax on a GPU")
+            raise ArgumentError("deterministic", True, "the flag xla_gpu_deterministic_ops in the "
+                                "environment variable XLA_FLAGS with KERAS_BACKEND=jax on a GPU")
 
 
 def count_devices() -> int:
