@@ -155,14 +155,15 @@ def _recognize(file: _File) -> Callable[[_File], _Found] | None:
     """The reader of a file, by its first bytes and the members of a zip file; None for unknown content."""
     start = file.stream.read(16)
     file.stream.seek(0)
-    if start.startswith(b"\x89HDF\r\n\x1a\n"):
-        return _read_h5
-    if start == LEGACY_START[:16]:
-        return _read_torch
-    if start[8:9] == b"{":
-        return _read_safetensors
-    if start[:1] == b"{":
-        return _read_parts
+    for is_format, reader in ((start.startswith(b"\x89HDF\r\n\x1a\n"), _read_h5),
+                              (start == LEGACY_START[:16], _read_torch),
+                              (start[8:9] == b"{", _read_safetensors), (start[:1] == b"{", _read_parts)):
+        if is_format:
+            return reader
+    if start == b"version https://":
+        raise ValueError("it is a pointer of Git LFS, not the file; `git lfs pull` downloads the file")
+    if start.lstrip()[:1] == b"<":
+        raise ValueError("it is a page of HTML or XML, not a file of weights")
     if start[:2] != b"PK":
         return None
     with open_zip(file.name, "a zip file", file.max_bytes) as archive:

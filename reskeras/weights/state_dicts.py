@@ -62,7 +62,8 @@ def choose_tensors(content: Any, key: str | None) -> ChosenTensors:
         return ChosenTensors(own)
     if not entries:
         nets = [value for name, value in content.items() if name in _AVERAGED + _LAST and is_whole_net(value)]
-        raise ValueError(_describe_object(nets[0]) if nets else "it has no tensors by name")
+        entries_text = f"; it has {join_names([repr(name) for name in content])}" if content else ""
+        raise ValueError(_describe_object(nets[0]) if nets else f"it has no tensors by name{entries_text}")
 
     usual = [name for name in _AVERAGED + _LAST if name in entries]
     if not usual and len(entries) > 1:

@@ -128,6 +128,16 @@ def test_the_classes_are_those_of_the_file(arrays, write, capsys):
         build(weights=write(seven), classes=10)
 
 
+def test_what_a_file_is_instead(tmp_path, arrays, write):
+    with pytest.raises(ValueError, match="no tensors by name; it has 'checkpoint', 'epoch'"):
+        build(weights=write({"checkpoint": {"model": arrays}, "epoch": 3}))
+    for content, message in ((b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "pointer of Git"),
+                             (b"<!DOCTYPE html><html></html>", "a page of HTML")):
+        (tmp_path / "net.pth").write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            build(weights=tmp_path / "net.pth")
+
+
 def test_parts(tmp_path, trained):
     file = tmp_path / "net.weights.json"
     trained.save_weights(file, max_shard_size=0.0002)
