@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_messages import list_options
 
+import reskeras
 from reskeras.commands.html import encode_png
 from reskeras.commands.published_costs import PUBLISHED_NETS
 
@@ -29,7 +30,8 @@ WITH_TENSORFLOW = [
     ["benchmark", "{d}/n.tflite"], ["predict", "{d}/7.png", "--model", "{d}/n.tflite"],
     ["evaluate", "{d}/run/last.keras", "--data", "npz:{d}/data.npz"],
     ["explain", "{d}/7.png", "--model", "cifar_resnet20.digits", "--output", "{d}/e.html"],
-    ["optimize", "{d}/run/last.keras", "--output", "{d}/fast.keras"]]
+    ["optimize", "{d}/run/last.keras", "--output", "{d}/fast.keras"],
+    ["weights", "convert", "{d}/net.keras", "{d}/timm/model.safetensors", "--naming", "timm"]]
 RUN = """
 import json, os, sys
 from reskeras.cli import main
@@ -63,6 +65,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quiet")
     pixels, labels = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), "uint8"), np.arange(8) % 2
     np.savez(folder / "data.npz", x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    net = reskeras.create("resnet18", weights=None, classes=2, depths=(1, 1, 1, 1), input_shape=(32, 32, 3))
+    reskeras.save(net, folder / "net.keras")
     (folder / "7.png").write_bytes(encode_png(np.zeros((32, 32), "uint8")))
     return folder
 
@@ -113,7 +117,6 @@ def test_a_net_of_others_is_added_by_the_switch_alone(net, capsys):
 def test_the_page_of_a_comparison_has_them_by_the_switch_alone(tmp_path):
     """In the table and in the chart."""
     pytest.importorskip("matplotlib")
-    import reskeras
     for literature in (False, True):
         page = reskeras.compare(["resnet18"], literature=literature,
                                 output=tmp_path / "c.html").file.read_text()
