@@ -19,7 +19,7 @@ PACKAGE = pathlib.Path(reskeras.__file__).parent
 KERAS = re.compile(r"\bkeras\.(?!io\b)[\w.]+(?:\((?:[^()]|\([^()]*\))*\))?")
 SHELL = re.compile(r"reskeras (?!\{\})[a-z]+(?: [a-z-]+| \{\})*(?: --[a-z-]+ \{\})*")
 PIP = re.compile(r"pip install ([\w-]+|\{\}|\"reskeras\[(?:\w+|\{\})\]\")")
-EXTRAS = PACKAGE.parent / "setup.cfg"
+EXTRAS = pathlib.Path(__file__).parents[1] / "setup.cfg"
 # what messages say of Keras; each is run below, or names a class or module that exists
 KERAS_CODE = {
     "keras.config.set_image_data_format('channels_last')", "keras.Input((224, 224, 3))",

@@ -1,12 +1,12 @@
 """The card of a model on the hub (README.md): what the model and its training run know, in Markdown."""
 from __future__ import annotations
 
-import json
 from typing import Mapping
 
 import keras
 
 from ..errors import make_printable
+from ..json_writer import to_json
 from ..model_metadata import ModelMetadata, get_class_names
 from ..weights.checkpoint import Checkpoint
 
@@ -34,7 +34,7 @@ def make_model_card(model: keras.Model, repo: str, variant: str, metadata: Model
              "Images": " x ".join("any" if side is None else str(side) for side in model.input_shape[1:]),
              **_describe_weights(checkpoint), **_describe_preprocessing(metadata),
              "License": license or "not given", **run}
-    lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", "",
+    lines = ["---", *(f"{key}: {to_json(value, indent=None)}" for key, value in front.items()), "---", "",
              f"# {repo}", "", *(f"* **{title}**: {_flatten(text)}" for title, text in facts.items()), "",
              "## Use", "", "```python", "import reskeras", "",
              f'model = reskeras.from_pretrained("hf://{repo}")',

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "training"
 DRAWS = 10_000
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 FILL = (124, 116, 104)
@@ -46,7 +46,7 @@ def operation_figures(drawn):
 
 
 def write_figures(name, figures, pixels):
-    """Writes tests/golden/NAME.json and NAME.npz."""
+    """Writes tests/golden/training/NAME.json and NAME.npz."""
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in figures.items())
     (GOLDEN / f"{name}.json").write_text("{\n" + lines + "\n}\n")
     np.savez_compressed(GOLDEN / f"{name}.npz", image=make_image(),

@@ -1,4 +1,4 @@
-"""How torchvision and timm crop, erase and augment: tests/golden/torch_augmentation.json and .npz.
+"""How torchvision and timm crop, erase and augment: tests/golden/training/torch_augmentation.json and .npz.
 
 Run by `tox -e torch-reference`.  Figures of distributions are of 10,000 draws of their own code, in which the
 operations are recorded, not run; pixels are of single operations on one small Pillow image.

@@ -1,4 +1,5 @@
-"""How PyTorch, timm and torchvision's training script train a small net: tests/golden/trajectories.npz.
+"""How PyTorch, timm and torchvision's training script train a small net, for
+tests/golden/training/trajectories.npz.
 
 Run by `tox -e torch-reference`, the only place that has them.  A convolution with a bias, batch
 normalization, ReLU, mean and a dense layer, in float64, for 20 updates.  What is stored has Keras' layout;
@@ -15,7 +16,7 @@ import timm.scheduler
 import timm.utils
 import torch
 
-FILE = pathlib.Path(__file__).parents[1] / "golden" / "trajectories.npz"
+FILE = pathlib.Path(__file__).parents[1] / "golden" / "training" / "trajectories.npz"
 UPDATES, EPOCH, BATCH, SIZE, CLASSES = 20, 4, 8, 6, 5
 KEPT = (1, 2, 5, 10, 20)        # after which updates the variables are stored
 DECAY = 0.05

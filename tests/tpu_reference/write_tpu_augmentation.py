@@ -1,4 +1,4 @@
-"""How tensorflow/tpu (ResNet-RS) and ResNeSt augment: tests/golden/tpu_augmentation.json and .npz.
+"""How tensorflow/tpu (ResNet-RS) and ResNeSt augment: tests/golden/training/tpu_augmentation.json and .npz.
 
 Run by `tox -e tpu-reference`, which checks out both repositories: their code is run as it is, with
 tensorflow-addons in place of TensorFlow 1's contrib, and with nothing in place of MXNet.

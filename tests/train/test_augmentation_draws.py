@@ -1,6 +1,7 @@
 """Crops, RandAugment, TrivialAugment, AutoAugment and erasing draw as their sources do: 10,000 draws each.
 
-tests/golden/torch_augmentation.json and tpu_augmentation.json were written by the sources' own code.
+torch_augmentation.json and tpu_augmentation.json in
+tests/golden/training were written by the sources' own code.
 """
 import json
 import pathlib
@@ -13,7 +14,7 @@ from reskeras.train import policies, random_crops, random_erasing
 from reskeras.train.augment import parse_augmentation
 from reskeras.train.seeds import fold_seed
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "training"
 TORCH = json.loads((GOLDEN / "torch_augmentation.json").read_text())
 TPU = json.loads((GOLDEN / "tpu_augmentation.json").read_text())
 DRAWS = 10_000

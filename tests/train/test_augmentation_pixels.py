@@ -1,6 +1,7 @@
 """What single operations do to pixels: Pillow's, through timm, torchvision and ResNeSt, and tensorflow/tpu's.
 
-tests/golden/torch_augmentation.npz and tpu_augmentation.npz were written by the sources' own code.
+torch_augmentation.npz and tpu_augmentation.npz in
+tests/golden/training were written by the sources' own code.
 """
 import dataclasses
 import pathlib
@@ -17,7 +18,7 @@ from reskeras.train.augment import parse_augmentation
 from reskeras.train.recipes import RECIPES
 from reskeras.train.training_data import _find_mean
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "training"
 FILES = {name: np.load(GOLDEN / f"{name}_augmentation.npz") for name in ("torch", "tpu")}
 IMAGE = FILES["torch"]["image"]
 FILL = tf.constant([124.0, 116.0, 104.0])

@@ -15,7 +15,7 @@ from reskeras.train.optimizers import make_optimizer
 from reskeras.train.schedule import make_schedule
 from reskeras.train.training import Training
 
-TORCH = np.load(pathlib.Path(__file__).parents[1] / "golden" / "trajectories.npz")
+TORCH = np.load(pathlib.Path(__file__).parents[1] / "golden" / "training" / "trajectories.npz")
 UPDATES, EPOCH, BATCH, SIZE, CLASSES = 20, 4, 8, 6, 5
 PIXELS = BATCH * SIZE ** 2      # over which a moving variance is computed
 SGD = dict(optimizer="sgd", momentum=0.9, weight_decay=0.05, schedule="constant", learning_rate=0.1)
