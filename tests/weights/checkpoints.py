@@ -5,10 +5,17 @@ import h5py
 import numpy as np
 from safetensors.numpy import save
 
+import reskeras
 from reskeras.weights.name_rules import get_pytorch_names
 
 SMALL = {"depths": (1, 1, 1, 1), "width": 0.25}  # of an ImageNet net; its checkpoint is of about a megabyte
 TORCH = {4: (3, 2, 0, 1), 3: (2, 1, 0), 2: (1, 0), 1: (0,)}
+
+
+def build_cifar(**arguments):
+    """A net of 8 layers for gray images of 16 x 16 pixels, with random weights."""
+    return reskeras.CifarResNet20(**{"weights": None, "classes": 10, "input_shape": (16, 16, 1),
+                                     "depths": (1, 1, 1), **arguments})
 
 
 def randomized(model):

@@ -5,17 +5,10 @@ import pickle
 import zipfile
 
 import pytest
+from checkpoints import build_cifar as build
 from checkpoints import randomized, same, torch_arrays
 
-import reskeras
-
 torch = pytest.importorskip("torch")
-
-SMALL = {"classes": 10, "input_shape": (16, 16, 1), "depths": (1, 1, 1)}
-
-
-def build(**arguments):
-    return reskeras.CifarResNet20(**{"weights": None, **SMALL, **arguments})
 
 
 @pytest.fixture(scope="module")

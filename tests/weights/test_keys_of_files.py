@@ -3,16 +3,12 @@ import re
 
 import numpy as np
 import pytest
+from checkpoints import build_cifar as build
 from checkpoints import randomized, same, torch_arrays
 from safetensors.numpy import save_file
 from torch_writer import save_torch
 
 import reskeras
-
-
-def build(**arguments):
-    return reskeras.CifarResNet20(**{"weights": None, "classes": 10, "input_shape": (16, 16, 1),
-                                     "depths": (1, 1, 1), **arguments})
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,13 @@ import re
 import ml_dtypes
 import numpy as np
 import pytest
+from checkpoints import build_cifar as build
 from checkpoints import randomized, same, torch_arrays
 from safetensors.numpy import save_file
 from torch_writer import Module, save_torch
 
 import reskeras
 from reskeras.weights.pickle_data import Call, read_pickle
-
-SMALL = {"classes": 10, "input_shape": (16, 16, 1), "depths": (1, 1, 1)}
-
-
-def build(**arguments):
-    return reskeras.CifarResNet20(**{"weights": None, **SMALL, **arguments})
 
 
 @pytest.fixture(scope="module")
