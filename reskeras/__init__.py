@@ -28,6 +28,7 @@ _PUBLIC = {
     "fit": "commands.train", "distributable": "train.strategy",
     "predict": "commands.predict", "evaluate": "commands.evaluate", "explain": "commands.explain",
     "benchmark": "commands.benchmark", "compare": "commands.compare", "page": "commands.page",
+    "doctor": "commands.doctor",
     "Recipe": "train.recipe", "list_recipes": "train.recipes", "get_recipe": "train.recipes",
     "Spec": "spec", "InceptionSpec": "spec", "SE": "spec", "ECA": "spec", "SK": "spec",
     "SplitAttention": "spec", "variant": "builder",

@@ -82,6 +82,9 @@ def _add_analysis(add: Commands) -> None:
 
 
 def _add_demo(add: Commands) -> None:
+    sub = add("doctor", "show versions, devices, and what each missing extra would give", is_quiet=True)
+    sub.add_switch("--json", "print JSON")
+
     sub = add("demo", "train, optimize, export and use a net on real images, in two minutes", is_quiet=True)
     sub.add_argument("--fast", action="store_true",
                      help="seconds instead of minutes: a smaller net, few epochs")

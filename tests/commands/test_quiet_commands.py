@@ -13,7 +13,7 @@ from reskeras.commands.html import encode_png
 from reskeras.commands.published_costs import PUBLISHED_NETS
 
 # In one process each, as each imports TensorFlow first in its own way; {d} is the folder
-FIRST = [["predict", "{d}/7.png", "--model", "cifar_resnet20.digits"]]
+FIRST = [["predict", "{d}/7.png", "--model", "cifar_resnet20.digits"], ["doctor"]]
 LIGHT = [["list", "resnet1?"], ["show", "resnet18"], ["compare", "resnet18"], ["recipes", "list"],
          ["recipes", "show", "CIFAR_HE"], ["weights", "list", "resnet18*"],
          ["weights", "show", "resnet18.a1_in1k"],
