@@ -71,6 +71,14 @@ def flatten_layers(layer: Any) -> list[Any]:
     return list(_get(layer, "_flatten_layers", "keras", "read a layer that has others inside")())
 
 
+def get_wrapped_arguments(value: Any) -> dict[str, Any]:
+    """The arguments that a Loss or Metric of Keras passes to its function, such as `delta` of Huber.
+
+    The `get_config` of some of these classes leaves them out.  Falls back to none, as of other objects.
+    """
+    return dict(getattr(value, "_fn_kwargs", {}))
+
+
 def get_lambda_output_shape(layer: Any) -> Any:
     """The `output_shape` argument of a Lambda layer.
 

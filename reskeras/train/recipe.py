@@ -172,7 +172,7 @@ def parse_overrides(overrides: Overrides) -> dict[str, Any]:
         ValueError: for a string without "=".
     """
     if isinstance(overrides, Mapping):
-        return {name: to_python(value) for name, value in overrides.items()}
+        return {name: to_python(value, name) for name, value in overrides.items()}
     values: dict[str, Any] = {}
     for text in [overrides] if isinstance(overrides, str) else overrides:
         name, equals, value = text.partition("=")

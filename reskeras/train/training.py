@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ArgumentError, check_choice, check_number
+from .keras_objects import is_keras_object, is_serialized, serialize_object
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "nesterov", "adam", "adamw", "lamb"),
@@ -16,7 +17,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "decayed_weights": ("all", "kernels", "all_but_normalization"),
     "ema_rule": ("tensorflow", "timm", "torchvision", "constant", "keras"),
 }
+OBJECT = "str | dict[str, Any]"         # the type of a field that takes a word or an object of Keras
 EXPECTED = {"int": "a whole number", "float": "a number", "bool": "True or False", "str": "a word",
+            OBJECT: "a word, or an object of Keras",
             "tuple[float, ...]": "numbers in parentheses, such as (30, 60)"}
 
 
@@ -108,9 +111,10 @@ class Training:
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
-            check_choice(name, getattr(self, name), choices)
+            if not is_serialized(getattr(self, name)):
+                check_choice(name, getattr(self, name), choices)
         for field_ in dataclasses.fields(self):
-            name, value = field_.name, to_python(getattr(self, field_.name))
+            name, value = field_.name, to_python(getattr(self, field_.name), field_.name)
             object.__setattr__(self, name, value)
             if field_.type in ("int", "float"):     # not replaced: 5 stays 5 in what is shown of a recipe
                 check_number(name, value, minimum=0, expected="a number of at least 0")
@@ -145,7 +149,7 @@ class TrainingField:
     """A field of `Training`, as the command line and the documentation show it.
 
     Attributes:
-        type: the annotation: "int", "float", "bool", "str" or "tuple[float, ...]".
+        type: the annotation: "int", "float", "bool", "str", "tuple[float, ...]" or `OBJECT`.
         choices: the values that are allowed, if they are words; else empty.
     """
 
@@ -162,10 +166,17 @@ def training_fields() -> list[TrainingField]:
             for f in dataclasses.fields(Training)]
 
 
-def to_python(value: Any) -> Any:
-    """Converts a NumPy number, or those of a tuple or list, to Python's own, which a file can hold."""
+def to_python(value: Any, name: str = "") -> Any:
+    """Converts what a file cannot hold: numbers of NumPy, and objects of Keras, also in a tuple or list.
+
+    Args:
+        value: the value of a field or argument.
+        name: its name, for the error of an object that could not be made again.
+    """
+    if is_keras_object(value):
+        return serialize_object(name or type(value).__name__, value)
     if isinstance(value, (tuple, list)):
-        return type(value)(map(to_python, value))
+        return type(value)(to_python(part, name) for part in value)
     is_scalar = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
     return value.item() if is_scalar else value
 
@@ -183,7 +194,7 @@ def convert_value(name: str, value: Any, annotation: str) -> Any:
     Raises:
         ArgumentError: for a value that is not of this type.
     """
-    value = to_python(value)
+    value = to_python(value, name)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
     if annotation == "tuple[float, ...]" and isinstance(value, (tuple, list)):
         if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value):
@@ -193,6 +204,8 @@ def convert_value(name: str, value: Any, annotation: str) -> Any:
     elif annotation == "int" and is_number and math.isfinite(value) and value == int(value):
         return int(value)
     elif annotation == "bool" and isinstance(value, bool) or annotation == "str" and isinstance(value, str):
+        return value
+    elif annotation == OBJECT and (isinstance(value, str) or is_serialized(value)):
         return value
     raise ArgumentError(name, value, EXPECTED[annotation])
 
