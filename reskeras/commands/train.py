@@ -17,6 +17,7 @@ from ..file_reading import read_text
 from ..files import atomic_write
 from ..terminal import print_text
 from ..train import fit as training
+from ..train.keras_objects import describe_object
 from ..train.left_out import read_left_out
 from ..train.run_folder import BEST_MODEL, LAST_MODEL, LOG_FILE, read_run_info
 from . import html
@@ -158,7 +159,8 @@ def _build_report(info: Mapping[str, Any], rows: Sequence[Row],
 
     values = {**recipe["training"], **{f"model.{name}": value for name, value in recipe["model"].items()}}
     sources = recipe["sources"]
-    recipe_rows = [(name, value, sources[name]) for name, value in values.items() if name in sources]
+    recipe_rows = [(name, describe_object(value), sources[name])
+                   for name, value in values.items() if name in sources]
     run_rows = [*info["strategy"].items(), ("seed", info["seed"]), *info["versions"].items()]
     drawing = _draw_curves(rows, html.INK)
     return html.page(

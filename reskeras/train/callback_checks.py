@@ -8,6 +8,7 @@ from typing import Any, Iterator, Sequence
 import keras
 
 from ..errors import ArgumentError
+from .keras_objects import describe_object, is_serialized
 from .training import Training
 
 _SETS_RATE = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
@@ -45,6 +46,9 @@ def check_callbacks(callbacks: Sequence[Any], training: Training) -> None:
             raise ImportError(f"the callback {name} needs tensorboard: pip install tensorboard; without it "
                               "fit writes TensorBoard's events into the folder `output`")
         if isinstance(callback, _SETS_RATE):
+            if is_serialized(training.learning_rate):
+                raise ArgumentError("learning_rate", describe_object(training.learning_rate), "a number with "
+                                    f"the callback {name}, because only one of the two can set the rate")
             if training.schedule not in ("constant", "plateau"):
                 raise ArgumentError("schedule", training.schedule, f"'constant' with the callback {name}, "
                                     "because only one of the two can set the learning rate",
@@ -69,6 +73,9 @@ def explain_set_rate(training: Training) -> Iterator[None]:
     except TypeError as error:
         if "learning rate is not settable" not in str(error):
             raise
+        if is_serialized(training.learning_rate):
+            raise ArgumentError("learning_rate", describe_object(training.learning_rate), "a number, because "
+                                "a callback sets the learning rate too") from error
         name = "warmup" if training.schedule == "constant" else "schedule"
         expected = "0" if name == "warmup" else "'constant'"
         raise ArgumentError(name, getattr(training, name), f"{expected}, because a callback sets the "

@@ -35,7 +35,8 @@ def _add_training_fields(function: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(function)
     parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     parameters += [inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=None,
-                                     annotation=f"{f.type} | None") for f in training_fields()]
+                                     annotation="Any" if "dict" in f.type else f"{f.type} | None")
+                   for f in training_fields()]
     function.__signature__ = signature.replace(parameters=parameters)       # type: ignore[attr-defined]
     return function
 

@@ -8,12 +8,13 @@ Both differ from the papers wherever there is momentum, or a ratio other than 1.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Sequence
 
 import keras
 from keras import ops
 
 from .._keras_private import get_moments, get_variable_index
+from .keras_objects import is_serialized, restore_object
 from .training import Training
 
 
@@ -23,18 +24,21 @@ class WeightDecay:
     Args:
         l2: added to the gradient, times the variable.
         decayed_weights: which variables decay, a value of the recipes' field of this name.
+        rate_scales: a factor of the learning rate for each variable, in their order; () is the same rate for
+            all.
     """
 
-    def __init__(self, *args: Any, l2: float = 0.0, decayed_weights: str = "all", **kwargs: Any):
+    def __init__(self, *args: Any, l2: float = 0.0, decayed_weights: str = "all",
+                 rate_scales: Sequence[float] = (), **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.l2, self.decayed_weights = l2, decayed_weights
+        self.l2, self.decayed_weights, self.rate_scales = l2, decayed_weights, tuple(rate_scales)
 
     def build(self, variables: list[Any]) -> None:
         optimizer: Any = self
         if not optimizer.built:
             self.decays = [_HAS_DECAY[self.decayed_weights](v) for v in variables]
             optimizer.exclude_from_weight_decay(
-                var_list=[v for v, decays in zip(variables, self.decays) if not decays])
+                var_list=[v for v, decays in zip(variables, self.decays) if self.rate_scales or not decays])
         super().build(variables)                                    # type: ignore[misc]
 
     def has_decay(self, variable: Any) -> bool:
@@ -47,16 +51,24 @@ class WeightDecay:
             return gradient
         return gradient + ops.convert_to_tensor(self.l2, gradient.dtype) * ops.cast(variable, gradient.dtype)
 
+    def scale_rate(self, learning_rate: Any, variable: Any) -> Any:
+        """The learning rate of a variable."""
+        if not self.rate_scales:
+            return learning_rate
+        scale = self.rate_scales[get_variable_index(self, variable)]
+        return ops.cast(learning_rate, variable.dtype) * ops.cast(scale, variable.dtype)
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         gradient = self.add_decay(gradient, variable)
-        super().update_step(gradient, variable, learning_rate)      # type: ignore[misc]
+        super().update_step(gradient, variable, self.scale_rate(learning_rate, variable))  # type: ignore[misc]
 
     def finalize_variable_values(self, var_list: Any) -> None:
         """Does nothing: Keras would end each epoch, which is a `fit` of its own, with the averages."""
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "l2": self.l2,                                  # type: ignore[misc]
-                "decayed_weights": self.decayed_weights}
+                "decayed_weights": self.decayed_weights,
+                **({"rate_scales": list(self.rate_scales)} if self.rate_scales else {})}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], *args: Any) -> Any:
@@ -91,7 +103,7 @@ class SGD(WeightDecay, keras.optimizers.SGD):
         new = self.momentum * velocity + gradient
         self.assign(velocity, new)
         step = gradient + self.momentum * new if self.nesterov else new
-        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * step)
+        self.assign_sub(variable, ops.cast(self.scale_rate(learning_rate, variable), variable.dtype) * step)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "learning_rate_in_velocity": self.learning_rate_in_velocity}
@@ -114,7 +126,8 @@ class _Moments:
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         optimizer: Any = self
         update = _adapt_gradient(optimizer, optimizer.add_decay(gradient, variable), variable)
-        optimizer.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * update)
+        rate = ops.cast(optimizer.scale_rate(learning_rate, variable), variable.dtype)
+        optimizer.assign_sub(variable, rate * update)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "corrects_root": self.corrects_root}    # type: ignore[misc]
@@ -143,6 +156,12 @@ class Adam(_Moments, WeightDecay, keras.optimizers.Adam):
 class AdamW(_Moments, WeightDecay, keras.optimizers.AdamW):
     """AdamW (arXiv:1711.05101): the decay is rate * weight_decay * w, apart from the gradient."""
 
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if self.rate_scales and self.has_decay(variable):       # Keras would take the same rate for all
+            decay = ops.cast(self.scale_rate(learning_rate, variable) * self.weight_decay, variable.dtype)
+            self.assign_sub(variable, ops.convert_to_tensor(variable) * decay)
+        super().update_step(gradient, variable, learning_rate)
+
 
 @keras.saving.register_keras_serializable("reskeras")
 class Lamb(_Moments, WeightDecay, keras.optimizers.Lamb):
@@ -167,7 +186,8 @@ class Lamb(_Moments, WeightDecay, keras.optimizers.Lamb):
             weight, change = ops.norm(ops.reshape(variable, [-1])), ops.norm(ops.reshape(update, [-1]))
             quotient = weight / ops.where(change > 0, change, 1)
             ratio = ops.where((weight > 0) & (change > 0), quotient, ratio)
-        self.assign_sub(variable, ratio * ops.cast(learning_rate, dtype) * update)
+        rate = ops.cast(self.scale_rate(learning_rate, variable), dtype)
+        self.assign_sub(variable, ratio * rate * update)
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "weight_decay": self.decay}
@@ -194,25 +214,31 @@ _OPTIMIZERS = {
                                              epsilon=training.epsilon or 1e-6, **options)}
 
 
-def make_optimizer(training: Training, learning_rate: Any,
-                   micro_batches: int = 1) -> keras.optimizers.Optimizer:
+def make_optimizer(training: Training, learning_rate: Any, micro_batches: int = 1,
+                   rate_scales: Sequence[float] = ()) -> keras.optimizers.Optimizer:
     """Makes the recipe's optimizer.
 
     Args:
         training: the recipe's training part.
         learning_rate: a number or a schedule.
         micro_batches: batches whose gradients make one update.
+        rate_scales: a factor of the learning rate for each trained variable, see `layer_rates`.
     """
-    options: dict[str, Any] = {"learning_rate": learning_rate, "decayed_weights": training.decayed_weights}
+    options: dict[str, Any] = {"learning_rate": learning_rate}
     if micro_batches > 1:
         options["gradient_accumulation_steps"] = micro_batches
-    if training.global_clipnorm:
-        options["global_clipnorm"] = training.global_clipnorm
+    if is_serialized(training.optimizer):
+        if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+            options["learning_rate"] = keras.saving.serialize_keras_object(learning_rate)
+        return restore_object("optimizer", training.optimizer, keras.optimizers.Optimizer, **options)
+    options |= {"decayed_weights": training.decayed_weights, "rate_scales": rate_scales}
+    options |= {name: value for name in ("global_clipnorm", "clipnorm", "clipvalue")
+                if (value := getattr(training, name))}
     if training.ema_momentum and training.ema_rule == "keras":
         # Keras averages after each batch, of which only one in `micro_batches` changes anything: the same
         # horizon
         options |= {"use_ema": True, "ema_momentum": training.ema_momentum ** (1 / micro_batches)}
-    return _OPTIMIZERS[training.optimizer](training, **options)
+    return _OPTIMIZERS[str(training.optimizer)](training, **options)
 
 
 def get_averages(optimizer: Any) -> list[Any]:

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from ..errors import ArgumentError
+from .object_calls import restore_schedule
 from .training import Training
 
 _CONFIG_KEYS = {        # argument -> its key in the config of a saved schedule
@@ -71,6 +72,30 @@ class TrainingSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return cls(**{name: config[key] for name, key in _CONFIG_KEYS.items() if key in config})
 
 
+@keras.saving.register_keras_serializable("reskeras")
+class ScheduleOfUpdates(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule, whose steps are updates of the weights, if several batches make one update.
+
+    Args:
+        schedule: the other schedule.
+        steps_per_update: batches for one update.
+    """
+
+    def __init__(self, schedule: Any, steps_per_update: int):
+        self.schedule, self.steps_per_update = schedule, steps_per_update
+
+    def __call__(self, step: Any) -> Any:
+        return self.schedule(ops.floor_divide(ops.convert_to_tensor(step), self.steps_per_update))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule),
+                "steps_per_update": self.steps_per_update}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ScheduleOfUpdates:
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["steps_per_update"])
+
+
 def _step(schedule: TrainingSchedule, update: Any) -> Any:
     passed = sum((ops.cast(update >= m, "float32") for m in schedule.milestones), ops.zeros_like(update))
     return schedule.decay_factor ** passed
@@ -86,7 +111,7 @@ _SHAPES = {"constant": lambda schedule, update: ops.ones_like(update), "step": _
 
 
 def make_schedule(training: Training, learning_rate: float, updates_per_epoch: float, total_updates: int,
-                  steps_per_update: int = 1) -> TrainingSchedule | float:
+                  steps_per_update: int = 1) -> Any:
     """Makes the recipe's schedule.
 
     Args:
@@ -97,12 +122,15 @@ def make_schedule(training: Training, learning_rate: float, updates_per_epoch: f
         steps_per_update: batches for one update.
 
     Returns:
-        A schedule; the number `learning_rate` if callbacks may change it: for "plateau", which itself follows
-        the results (`count_plateaus`), and for "constant" without a warm-up.
+        A schedule, also one of Keras; the number `learning_rate` if callbacks may change it: for "plateau",
+        which itself follows the results (`count_plateaus`), and for "constant" without a warm-up.
 
     Raises:
         ArgumentError: for a plateau with a warm-up.
     """
+    if isinstance(training.learning_rate, dict):
+        schedule = restore_schedule(training.learning_rate)
+        return ScheduleOfUpdates(schedule, steps_per_update) if steps_per_update > 1 else schedule
     if training.schedule == "plateau":
         if training.warmup:
             raise ArgumentError("warmup", training.warmup, "0, because the schedule 'plateau' has no warm-up")
