@@ -13,6 +13,7 @@ from typing import Any, Iterable, Mapping
 from ..errors import unknown_argument
 from ..spec import AnySpec, Spec
 from ..spec import override as override_spec
+from .keras_objects import describe_object, is_serialized
 from .training import Training, convert_value, to_python, training_fields
 
 OWN = "no paper: this package's choice"

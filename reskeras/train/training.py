@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ArgumentError, check_choice, check_number
-from .keras_objects import is_keras_object, is_serialized, serialize_object
+from .keras_objects import describe_object, is_keras_object, is_serialized, serialize_object
+from .object_calls import check_object, is_object_call, make_called_object, restore_schedule
+from .training_checks import check_training
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "nesterov", "adam", "adamw", "lamb"),
@@ -19,7 +21,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 OBJECT = "str | dict[str, Any]"         # the type of a field that takes a word or an object of Keras
 EXPECTED = {"int": "a whole number", "float": "a number", "bool": "True or False", "str": "a word",
-            OBJECT: "a word, or an object of Keras",
+            OBJECT: "a word, or an object of Keras", "float | dict[str, Any]": "a number, or a schedule of Keras",
             "tuple[float, ...]": "numbers in parentheses, such as (30, 60)"}
 SCHEDULE = "float | dict[str, Any]"     # that of one that takes a number or a schedule of Keras
 
