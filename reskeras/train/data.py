@@ -27,6 +27,8 @@ ImageFunction = Callable[[tf.Tensor], tf.Tensor]
 class ImageDataset:
     """A source of images as `tf.data` batches of (images, labels), one epoch at a time.
 
+    If the images have weights, the batches are (images, labels, weights).
+
     Give either `augmentation`, for training, or `prepare`, for evaluation.
 
     Args:
@@ -182,7 +184,7 @@ class ImageDataset:
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         return data.with_options(options).prefetch(_AUTOTUNE)
 
-    def iterate_batches(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    def iterate_batches(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[tf.Tensor, ...]]:
         """The batches of `make_epoch`, one by one.  Raises: as `explain_errors`."""
         with self.explain_errors():
             yield from self.make_epoch(epoch, first_step)
@@ -208,45 +210,53 @@ class ImageDataset:
                                 f"{self.describe_unreadable()}") from error
 
     def _read_source(self, order: np.ndarray) -> tf.data.Dataset:
-        """A dataset of (index, repetition, path or pixels, label), sorted like `order`."""
-        images, labels = tf.constant(self.source.images), tf.constant(self.source.labels)
+        """A dataset of (index, repetition, path or pixels, (label,) or (label, weight)), sorted like `order`.
+        """
+        source = self.source
+        images = tf.constant(source.images)
+        targets = [tf.constant(part) for part in (source.labels, source.weights) if part is not None]
         return tf.data.Dataset.from_tensor_slices(order).map(
-            lambda row: (row[0], row[1], tf.gather(images, row[0]), tf.gather(labels, row[0])))
+            lambda row: (row[0], row[1], tf.gather(images, row[0]),
+                         tuple(tf.gather(part, row[0]) for part in targets)))
 
     def _read_stream(self, epoch: int) -> tf.data.Dataset:
-        """Makes a dataset of this worker's (index, 0, bytes or pixels, label)."""
+        """Makes a dataset of this worker's (index, 0, bytes or pixels, (label,) or (label, weight))."""
         assert self.source.stream is not None
         data = self.source.stream().enumerate().shard(self.workers, self.worker)
         if self.is_training:
             seed = int(np.random.default_rng((self.seed, epoch)).integers(2 ** 31))
             data = data.shuffle(_SHUFFLE_BUFFER, seed=seed)
-        return data.map(lambda index, example: (index, tf.zeros([], tf.int64), *example))
+        return data.map(lambda index, example: (index, tf.zeros([], tf.int64), example[0], example[1:]))
 
     def _process_images(self, data: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
-        """Makes (image, label) of what was read; images that cannot be read are counted and left out."""
+        """Makes (image, label) or (image, label, weight) of what was read.
+
+        Images that cannot be read are counted and left out.
+        """
         has_files = self.source.has_files
 
         def process(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
-                    label: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                    target: tuple[tf.Tensor, ...]) -> tuple[Any, ...]:
             x = tf.io.read_file(x) if has_files else x
             image_seed = fold_seed(fold_seed(seed, index), repetition)
-            return tf.constant(True), index, self._traced_image(x, image_seed), label
+            return tf.constant(True), index, self._traced_image(x, image_seed), target
         process = tf.autograph.experimental.do_not_convert(process)
         if data.element_spec[2].dtype != tf.string:     # pixels, which can always be read
             data = data.map(process, _AUTOTUNE, deterministic=self.deterministic)
-            return data.map(lambda _, index, x, label: (x, label))
+            return data.map(lambda _, index, x, target: (x, *target))
         spec = data.map(process).element_spec[2]
 
         def read_or_blank(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
-                    label: tf.Tensor) -> tf.data.Dataset:
+                          target: tuple[tf.Tensor, ...]) -> tf.data.Dataset:
             """One element: the image, or a blank image with the mark False if it cannot be read."""
-            example = tf.data.Dataset.from_tensors((index, repetition, x, label))
+            example = tf.data.Dataset.from_tensors((index, repetition, x, target))
             single_image = example.map(process).ignore_errors()
-            blank = tf.constant(False), index, tf.zeros([side or 1 for side in spec.shape], spec.dtype), label
+            pixels = tf.zeros([side or 1 for side in spec.shape], spec.dtype)
+            blank = tf.constant(False), index, pixels, target
             return single_image.concatenate(tf.data.Dataset.from_tensors(blank)).take(1)
         data = data.interleave(tf.autograph.experimental.do_not_convert(read_or_blank), cycle_length=16,
                                num_parallel_calls=_AUTOTUNE, deterministic=self.deterministic)
-        return data.filter(self._count_unreadable).map(lambda _, index, x, label: (x, label))
+        return data.filter(self._count_unreadable).map(lambda _, index, x, target: (x, *target))
 
     def _process_image(self, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """An image as the net takes it, except for what is done to whole batches."""
@@ -257,7 +267,7 @@ class ImageDataset:
 
     @tf.autograph.experimental.do_not_convert
     def _count_unreadable(self, is_readable: tf.Tensor, index: tf.Tensor, x: tf.Tensor,
-                          label: tf.Tensor) -> tf.Tensor:
+                          target: tuple[tf.Tensor, ...]) -> tf.Tensor:
         """Returns `is_readable`.  If False, stores the index; an error if too many images are unreadable."""
         def record_unreadable() -> tf.Tensor:
             count = self._unreadable_count.assign_add(1)
@@ -273,20 +283,20 @@ class ImageDataset:
         return tf.cond(is_readable, lambda: tf.constant(True), record_unreadable)
 
     @tf.autograph.experimental.do_not_convert
-    def _finish_batch(self, step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor],
-                      seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mixes and normalizes a batch; its labels become probabilities if images are mixed."""
-        x, y = batch
+    def _finish_batch(self, step: tf.Tensor, batch: tuple[tf.Tensor, ...],
+                      seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Mixes and normalizes a batch; its labels become probabilities if images are mixed.
+
+        A mixed image has its parts' weights, mixed in the same way.
+        """
+        x, y, *weights = batch
         assert self.augmentation is not None
         if self.augmentation.mixes_labels:
             # no image has index -1, so this seed differs from the seeds of the images
             batch_seed = fold_seed(fold_seed(fold_seed(seed, -1), self.worker), step)
-            x, y = self.augmentation.augment_batch(x, tf.one_hot(y, self.classes), batch_seed)
-        return (self.normalize(x) if self.normalize else x), y
-
-
-def one_hot_labels(data: tf.data.Dataset, classes: int) -> tf.data.Dataset:
-    """The batches with labels as probabilities of the classes, (N, classes)."""
-    def convert(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return x, tf.one_hot(y, classes) if y.dtype.is_integer else y
-    return data.map(tf.autograph.experimental.do_not_convert(convert))
+            y = tf.one_hot(y, self.classes) if y.dtype.is_integer else y
+            numbers = y.shape[-1]
+            columns = [y, *(tf.cast(w, y.dtype)[:, None] for w in weights)]
+            x, y = self.augmentation.augment_batch(x, tf.concat(columns, 1), batch_seed)
+            y, weights = y[:, :numbers], [y[:, numbers] for _ in weights]
+        return (self.normalize(x) if self.normalize else x), y, *weights

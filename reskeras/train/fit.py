@@ -25,6 +25,7 @@ from .recipe import Overrides, Recipe, parse_overrides
 from .recipes import get_recipe
 from .resumed_run import ResumedRun
 from .run_folder import LAST_MODEL, RunFolder, check_empty
+from .task import Task
 from .training import Training, describe_unreached_milestones, scale_learning_rate, training_fields
 from .training_config import TrainingConfig
 from .training_data import TrainingSources, make_datasets, open_training_sources
@@ -186,8 +187,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         run = RunFolder.create(output, is_chief=worker[0] == 0)
     config = TrainingConfig(
         net, training, train, validation, devices, images // train.batch_size, learning_rate.value,
-        arguments.micro_batches, arguments.jit_compile, sources.classes, save_every, verbose,
-        callbacks, run, info)
+        arguments.micro_batches, arguments.jit_compile, Task("multiclass", sources.classes), save_every,
+        verbose, callbacks, run, info)
     return _run_loop(config, resumed, is_own_model=isinstance(arguments.model, keras.Model))
 
 

@@ -18,7 +18,7 @@ from .averages import describe_unsettled_average, make_averages
 from .callback_checks import ends_quietly, explain_set_rate
 from .callback_bridge import CallbackBridge, ignore_end_of_data, restart_early_stopping
 from .checkpoint import TrainState
-from .data import ImageDataset, one_hot_labels
+from .data import ImageDataset
 from .finite import FiniteCheck
 from .freezing import LayerFreezer, swap_values
 from .input_timer import InputTimer
@@ -130,7 +130,7 @@ class TrainingLoop:
             self.trainer.dtype_policy = next(layer.dtype_policy for layer in self._freezer.layers
                                              if layer.weights)
             self._optimizer = make_optimizer(config.training, phase.learning_rate, config.micro_batches)
-            self._metrics = make_metrics(config.classes)
+            self._metrics = make_metrics(config.task.classes)
             # the scores of a net in float64 are not rounded, those of mixed precision are not in 16 bits
             is_float64 = self.trainer.dtype_policy.compute_dtype == "float64"
             loss = make_loss(config.training, find_final_activation(config.model),
@@ -210,7 +210,7 @@ class TrainingLoop:
     def _evaluate(self, validation: ImageDataset) -> dict[str, float]:
         """The results of the validation, as "val_loss" and so on."""
         # make a new dataset for each epoch, so that an unreadable image is counted only once
-        batches = self._distribute(one_hot_labels(validation.make_epoch(), self.config.classes))
+        batches = self._distribute(self.config.task.make_targets(validation.make_epoch()))
         with validation.explain_errors(), ignore_end_of_data():
             results = self.trainer.evaluate(batches, verbose=0, return_dict=True,
                                             callbacks=[CallbackBridge(self)])
@@ -223,7 +223,7 @@ class TrainingLoop:
         self.epoch_steps = phase.last_epoch_steps if is_last else config.steps_per_epoch
         # `take` also limits a stream: otherwise one worker could run a batch more than the others, and hang
         data = config.data.make_epoch(state.epoch, state.step).take(self.epoch_steps - state.step)
-        return self._distribute(self.timer.record_times(one_hot_labels(data, config.classes)))
+        return self._distribute(self.timer.record_times(config.task.make_targets(data, is_training=True)))
 
     def _distribute(self, data: tf.data.Dataset) -> Any:
         return strategies.distribute_batches(self.config.strategy, data, self.config.data.batch_size)

@@ -35,9 +35,13 @@ class DataSource:
     Attributes:
         name: what it is called in messages.
         images: a list of paths, or uint8 pixels (N, height, width, channels); None for a stream.
-        labels: the number of the class of each image, int64 (N,).
-        classes: the names or WordNet ids of the classes; () if they are not known.
-        stream: makes a dataset of (bytes or pixels, label).
+        labels: the number of the class of each image, int64 (N,); or several numbers for each image, float32
+            (N, numbers): 0 or 1 for each of several labels, or the values to predict.
+        classes: the names or WordNet ids of the classes, or the names of these numbers; () if they are not
+            known.
+        stream: makes a dataset of (bytes or pixels, label), or of (bytes or pixels, label, weight).
+        weights: how much each image counts in the loss, float32 (N,); None if all count the same, and for a
+            stream.
         label_offset: the label of the first class in TFRecord files, which `stream` subtracts; None for
             other sources.
         known_parts: the `parts` of a stream, if they are known already.
@@ -52,6 +56,7 @@ class DataSource:
     label_offset: int | None = None
     known_parts: tuple[SourcePart, ...] = ()
     left_out: tuple[str, ...] = ()
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         """How many images.  Raises: TypeError for a stream."""
@@ -64,9 +69,13 @@ class DataSource:
         """The number of images and the labels of each part; reads a stream once."""
         if self.known_parts:
             return self.known_parts
+        if not self.has_class_numbers:
+            images = len(self.labels) if self.stream is None else int(
+                self.stream().reduce(np.int64(0), lambda count, *_: count + 1))
+            return (SourcePart(self.name, images, 0, 0),)
         if self.stream is None:
             return (SourcePart(self.name, len(self.labels), int(self.labels.min()), int(self.labels.max())),)
-        images, lowest, highest = reduce_labels(self.stream().map(lambda _, label: label))
+        images, lowest, highest = reduce_labels(self.stream().map(lambda _, label, *weight: label))
         return (SourcePart(self.name, int(images), int(lowest), int(highest)),)
 
     def check_labels(self, classes: int, owner: str = "") -> None:
@@ -100,16 +109,40 @@ class DataSource:
         """
         if np.array_equal(order, np.arange(len(order))):
             return self
-        parts, stream = self.parts, self.stream
-        if stream is not None:      # the lowest and the highest label that a file can then have
+        parts, stream, has_numbers = self.parts, self.stream, self.has_class_numbers
+        # the lowest and the highest label that a file can then have
+        if stream is not None and has_numbers:
             ranges = [order[part.lowest:part.highest + 1] for part in parts]
             parts = tuple(replace(part, lowest=int(numbers.min()), highest=int(numbers.max()))
                           for part, numbers in zip(parts, ranges))
+        places = np.argsort(order)
+
+        def renumber(image: tf.Tensor, label: tf.Tensor, *weight: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            new = tf.gather(tf.constant(order, tf.int64), label) if has_numbers else tf.gather(label, places)
+            return image, new, *weight
         return replace(
-            self, labels=order[self.labels], known_parts=parts if stream is not None else (),
-            classes=tuple(self.classes[i] for i in np.argsort(order)) if self.classes else (),
-            stream=None if stream is None else lambda: stream().map(
-                lambda image, label: (image, tf.gather(tf.constant(order, tf.int64), label))))
+            self, labels=order[self.labels] if has_numbers else self.labels[:, places],
+            known_parts=parts if stream is not None else (),
+            classes=tuple(self.classes[i] for i in places) if self.classes else (),
+            stream=None if stream is None else lambda: stream().map(renumber))
+
+    @property
+    def has_class_numbers(self) -> bool:
+        """Whether each image has the number of its class, and not several numbers."""
+        if self.stream is None:
+            return self.labels.ndim == 1
+        return self.stream().element_spec[1].shape.rank == 0
+
+    @property
+    def label_count(self) -> int:
+        """How many numbers an image has as its label: 1 if it is the number of its class."""
+        shape = self.labels.shape[1:] if self.stream is None else self.stream().element_spec[1].shape
+        return int(shape[0]) if len(shape) else 1
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the images have weights."""
+        return self.weights is not None if self.stream is None else len(self.stream().element_spec) == 3
 
     @property
     def has_files(self) -> bool:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from .data import ImageDataset
+from .task import Task
 from .training import Training
 from .run_folder import RunFolder
 
@@ -33,7 +34,7 @@ class TrainingConfig:
     learning_rate: float
     micro_batches: int
     jit_compile: bool
-    classes: int
+    task: Task
     save_every: int
     verbose: int
     callbacks: list[Any]

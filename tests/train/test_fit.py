@@ -27,6 +27,7 @@ from reskeras.train.recipes import CIFAR_HE, RECIPES
 from reskeras.train.run_folder import check_empty, read_run_info
 from reskeras.train.saved_keys import from_saved_info, to_saved_info
 from reskeras.train.sources import open_source
+from reskeras.train.task import Task
 from reskeras.train.training_config import TrainingConfig
 from reskeras.train.training_data import split_source
 
@@ -314,7 +315,8 @@ def prepared(net):
     """A loop that is about to begin."""
     data = ImageDataset((np.zeros((16, 8, 8, 1), "uint8"), np.arange(16) % 2), 8, "")
     config = TrainingConfig(
-        net, CIFAR_HE.training, data, None, None, 2, 0.1, 1, False, 2, 0, 2, [], None, {"learning_rate": ""})
+        net, CIFAR_HE.training, data, None, None, 2, 0.1, 1, False, Task("multiclass", 2), 0, 2, [], None,
+        {"learning_rate": ""})
     loop = TrainingLoop(config)
     loop.start_phase(loop.phases[0])
     return loop
