@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import reskeras
-from reskeras.exporters.calibration import load_images
+from reskeras.quantization.calibration import load_images
 from reskeras.images import depth
 from reskeras.images.decode import decode_image
 
@@ -20,7 +20,7 @@ PACKAGE = pathlib.Path(reskeras.__file__).parent
 CALL = re.compile(r"(?:dataclasses\.replace\()?reskeras\.[\w.]+\((?:[^()]|\([^()]*\))*\)(?:, bits=16\))?")
 # file -> the calls in its messages, `{}` for what is put in; each is run below
 CALLS = {
-    "exporters/calibration": {"reskeras.Preprocessing(({}, {}), 'raw'{}, crop_pct=1.0)",
+    "quantization/calibration": {"reskeras.Preprocessing(({}, {}), 'raw'{}, crop_pct=1.0)",
                               "reskeras.get_preprocessing(model)"},
     "images/depth": {"dataclasses.replace(reskeras.get_preprocessing(model), bits=16)"},
     "images/decode": {"reskeras.set_image_limits(max_pixels=...)"},

@@ -9,9 +9,9 @@ import keras
 from ..errors import ArgumentError, check_choice, check_whole_number
 from ..graph.model_requirements import check_floating_point, check_image_model, check_layers
 from ..graph.passes.inline import inline_nested_models
+from ..quantization.range_choice import CALIBRATION_METHODS
 from .formats import FORMATS, MAX_THREADS, Format
 from .signatures import SIGNATURES
-from .tflite.ranges import CALIBRATION_METHODS
 
 IO_TYPES = ("int8", "uint8", "float32")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .._keras_private import quantize_calibrated
-from .calibration import check_image_count, iterate_batches, load_images
+from ..quantization.calibration import check_image_count, iterate_batches, load_images
 from .formats import FORMATS
 from .options import ExportOptions
 from .prepare import get_compared_shape, make_options, optimize_for_format, prepare_model

@@ -24,7 +24,7 @@ class ExportOptions:
     quantize: str | None = None                 # as `reskeras.export` takes it
     calibration_images: np.ndarray | None = None    # (N, height, width, channels) as the model takes them
     validation_images: np.ndarray | None = None     # those that the file will be compared on
-    calibration_method: str = "minmax"          # how int8 ranges are chosen from them: see `tflite.ranges`
+    calibration_method: str = "minmax"          # of the int8 ranges: see `quantization.range_choice`
     io: str = "int8"                            # type of the input and the output of an int8 file
     float_layers: tuple[str, ...] = ()          # layers that stay in floating point in an int8 file
     verbose: bool | TextIO = False              # whether the calibration shows a bar, or where

@@ -10,7 +10,7 @@ import numpy as np
 from ..images.preprocessing import Preprocessing
 from ..model_metadata import get_metadata
 from .byte_input import find_normalization, prepare_reference, restore_pixels, to_byte_options
-from .calibration import ImageSet, check_image_count, load_images
+from ..quantization.calibration import ImageSet, check_image_count, load_images
 from .formats import Format
 from .keras_reference import KerasReference, make_reference
 from .options import ExportOptions

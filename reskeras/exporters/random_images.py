@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .calibration import ImageSet
+from ..quantization.calibration import ImageSet
 from .measurements import ArrayFunction
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from reskeras.commands.evaluate import _check_views
 from reskeras.commands.quiet import open_terminal, quiet_tensorflow
 from reskeras.errors import ArgumentError
 from reskeras.exporters.arguments import check_arguments
-from reskeras.exporters.calibration import load_images
+from reskeras.quantization.calibration import load_images
 from reskeras.exporters.formats import FORMATS, open_file
 from reskeras.graph.optimize import optimize_model
 from reskeras.images.labels import decode_scores

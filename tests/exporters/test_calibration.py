@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from reskeras.exporters.calibration import load_images
+from reskeras.quantization.calibration import load_images
 from reskeras.images.preprocessing import Preprocessing
 
 SHAPE = (16, 20, 3)

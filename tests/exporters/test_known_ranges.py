@@ -5,7 +5,7 @@ import pytest
 from tiny import tiny
 
 import reskeras
-from reskeras.exporters.calibration import load_images
+from reskeras.quantization.calibration import load_images
 from reskeras.exporters.formats import open_file
 from reskeras.exporters.tflite.runtime import get_interpreter_class
 from reskeras.images.preprocessing import Preprocessing

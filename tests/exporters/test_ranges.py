@@ -11,7 +11,7 @@ from reskeras._keras_private import get_tflite_schema
 from reskeras.exporters.tflite import flatbuffer
 from reskeras.exporters.formats import open_file
 from reskeras.images.preprocessing import Preprocessing
-from reskeras.exporters.tflite.ranges import BINS, SHARES, choose_mse_range, choose_percentile_range
+from reskeras.quantization.range_choice import BINS, SHARES, choose_mse_range, choose_percentile_range
 
 LOW, HIGH = -1.0, 3.0
 

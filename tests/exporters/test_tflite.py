@@ -15,7 +15,7 @@ from tiny import first_stages, tiny, trained
 import reskeras
 from reskeras._keras_private import get_tflite_schema
 from reskeras.exporters.tflite import flatbuffer, runtime
-from reskeras.exporters.calibration import ImageSet
+from reskeras.quantization.calibration import ImageSet
 from reskeras.exporters.debug_quantization import measure_layer_errors
 from reskeras.exporters.tflite.delegates import count_cpu_operators
 from reskeras.exporters.export import export

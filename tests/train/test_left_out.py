@@ -12,7 +12,7 @@ from PIL import Image
 
 import reskeras
 from reskeras import cli
-from reskeras.exporters.calibration import load_images
+from reskeras.quantization.calibration import load_images
 from reskeras.images import depth
 from reskeras.images.preprocessing import Preprocessing
 

@@ -12,7 +12,7 @@ from typing import Any, Callable, Sequence
 
 from ..._keras_private import calibrate_only, quantize_calibrated
 from ...errors import ArgumentError
-from ..calibration import iterate_batches
+from ...quantization.calibration import iterate_batches
 from ..options import ExportOptions
 from . import flatbuffer
 from .known_ranges import set_known_ranges

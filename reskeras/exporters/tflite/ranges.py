@@ -1,75 +1,22 @@
-"""Where the int8 ranges are chosen: from which value to which value the 256 levels of a tensor reach.
+"""Gives the tensors of a calibrated file the ranges that `calibration_method` chooses.
 
 The converter runs the model on the calibration images and keeps the smallest and the largest value that it
-sees of each tensor.  `calibration_method` says what is made of them:
-
-* "minmax": these are the range.
-* "percentile": the range leaves out equally many values at either end; of the values other than zero,
-  99.99 % stay inside.
-* "mse": the range is the share of [smallest, largest] whose levels have the least mean squared error.
-
-With "minmax", a few very large values make the steps coarse for all others; the other two methods clip the
-few.
+sees of each tensor; `quantization.range_choice` says what else the range may be.
 """
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
-from ..calibration import iterate_batches, pick_evenly
+from ...quantization.calibration import iterate_batches, pick_evenly
+from ...quantization.range_choice import BINS, METHODS, Range
 from ..options import ExportOptions
 from . import flatbuffer
 from .runtime import open_all_tensors
 
-PERCENTILE = 99.99      # this share of a tensor's non-zero values stays within its range
-BINS = 2048             # in the histogram of a tensor
-SHARES = np.linspace(1, 0.02, 50)       # "mse" tries these parts of [smallest, largest]
 MAX_IMAGES = 128        # histograms are made from at most this many
 MAX_VALIDATION_IMAGES = 32      # on which values outside the ranges are counted
-Range = tuple[float, float]
-
-
-def choose_percentile_range(counts: np.ndarray, low: float, high: float) -> Range:
-    """The range that leaves out equally many values at either end, with PERCENTILE % of all inside.
-
-    Args:
-        counts: how many values lie in each of BINS equal parts of [low, high].
-        low: the smallest value of the tensor.
-        high: the largest.
-    """
-    outside = (1 - PERCENTILE / 100) / 2 * counts.sum()
-    edges = np.linspace(low, high, BINS + 1)
-    return (float(edges[np.searchsorted(counts.cumsum(), outside, "right")]),
-            float(edges[BINS - np.searchsorted(counts[::-1].cumsum(), outside, "right")]))
-
-
-def choose_mse_range(counts: np.ndarray, low: float, high: float) -> Range:
-    """The range among SHARES of [low, high] whose rounding inside and clipping outside do the least harm.
-
-    That is, with the least mean squared error.
-
-    Args:
-        counts: how many values lie in each of BINS equal parts of [low, high].
-        low: the smallest value of the tensor.
-        high: the largest.
-    """
-    edges = np.linspace(low, high, BINS + 1)
-    middles = (edges[1:] + edges[:-1]) / 2
-
-    def compute_error(share: float) -> float:
-        first, last = share * min(low, 0.0), share * max(high, 0.0)
-        step = (last - first) / 255
-        clipped = middles - np.clip(middles, first, last)
-        return float((counts * np.where(clipped == 0, step ** 2 / 12, clipped ** 2)).sum())
-    best = min(SHARES, key=compute_error)
-    return best * low, best * high
-
-
-# Methods that change the converter's ranges; "minmax" leaves them as they are.
-_METHODS: dict[str, Callable[[np.ndarray, float, float], Range]] = {
-    "percentile": choose_percentile_range, "mse": choose_mse_range}
-CALIBRATION_METHODS = ("minmax", *_METHODS)
 
 
 def narrow_ranges(calibrated: bytes, options: ExportOptions) -> bytes:
@@ -83,7 +30,7 @@ def narrow_ranges(calibrated: bytes, options: ExportOptions) -> bytes:
     """
     model = flatbuffer.unpack(calibrated)
     tensors, ranges = model.subgraphs[0].tensors, _find_ranges(model)
-    choose_range = _METHODS[options.calibration_method]
+    choose_range = METHODS[options.calibration_method]
     for i, counts in _count_values(calibrated, options, ranges).items():
         if counts.any():
             low, high = choose_range(counts, *ranges[i])
