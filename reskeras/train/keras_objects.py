@@ -99,14 +99,16 @@ def find_class(name: str, value: str, module: Any) -> type[Any]:
 
 
 def describe_object(value: Any) -> str:
-    """The object of a dictionary as a call: "Huber(delta=0.5)", without its name and reduction."""
+    """The object of a dictionary as a call: "Huber(delta=0.5)", without name, reduction and what is not set."""
     if not is_serialized(value):
         return str(value)
     config = value["config"] if isinstance(value["config"], dict) else {}
     arguments = [f"{key}={_describe_value(v)}" for key, v in config.items()
-                 if key not in ("name", "reduction", "dtype")]
+                 if key not in ("name", "reduction", "dtype") and v is not None and v is not False]
     return f"{value['class_name']}({', '.join(arguments)})"
 
 
 def _describe_value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return describe_object(value) if is_serialized(value) else repr(value)
