@@ -95,6 +95,29 @@ def open_image(data: bytes, channels: int = 3, bits: int = 0) -> Iterator[np.nda
         yield pixels
 
 
+def decode_unconverted(data: bytes) -> np.ndarray:
+    """The upright pixels of an image file as they are stored: 16 bits stay 16, transparency is a channel.
+
+    Raises:
+        ValueError: as `decode_image`.
+    """
+    image: Any = read_header(data)
+    with count_in_flight(image.width * image.height), _explain_errors():
+        low_bytes = _open_low_bytes(image, data)
+        image.load()
+        if image.mode.startswith("I") or low_bytes is not None:
+            lying = _read_deep_tile(image, low_bytes, (0, 0, *image.size))
+        else:
+            lying = np.asarray(image if image.mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGB"))
+        lying = lying[..., None] if lying.ndim == 2 else lying
+        lying_view = _LYING_VIEWS.get(_read_orientation(image), np.asarray)
+        is_lying = lying_view(np.empty((1, 2))).shape[0] == 2
+        sides = lying.shape[1::-1] if is_lying else lying.shape[:2]
+        upright = np.empty((*sides, lying.shape[-1]), lying.dtype)
+        lying_view(upright)[:] = lying
+        return upright
+
+
 def read_header(data: bytes) -> Image:
     """Opens an image file without decoding it; a JPEG that is too large will be decoded at a smaller size.
 

@@ -17,18 +17,14 @@ from ..file_reading import read_bytes
 from ..json_reader import to_dataclass
 from .decode import open_image
 from .limits import get_image_limits
-from .preprocessing_checks import check_bits, check_fractions, check_scaling, check_sizes
+from .preprocessing_checks import (PIXEL_SCALINGS, check_bits, check_fractions, check_pixels, check_scaling,
+                                   check_sizes)
 from .sizes import CROP_MODES, INTERPOLATIONS, Size
 from .transform import is_symbolic, resize_and_crop, resize_and_crop_on_host
+from .values import decode_values
 
 if TYPE_CHECKING:
     import keras
-
-# Keras' name of a scaling -> default mean and deviation: for pixels in 0..1 (torch, tf), for BGR in 0..255
-# (caffe); raw pixels are not scaled
-PIXEL_SCALINGS = {"torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-                  "tf": ((0.5,) * 3, (0.5,) * 3), "raw": ((0.0,) * 3, (1.0,) * 3),
-                  "caffe": ((103.939, 116.779, 123.68), (1.0,) * 3)}
 
 
 @dataclass(frozen=True)
@@ -40,9 +36,10 @@ class Preprocessing:
     Args:
         size: (height, width) of the result, in pixels.
         pixels: how pixels are scaled: "torch" is (x / 255 - mean) / std, "tf" the same with mean = std = 0.5,
-            "caffe" is BGR and x - mean, "raw" leaves 0..255.
-        mean: one number for gray, three for RGB, in 0..1 ("caffe": BGR in 0..255); by default the values of
-            `pixels` in PIXEL_SCALINGS.
+            "caffe" is BGR and x - mean, "raw" leaves 0..255.  "values" is (x - mean) / std of whatever the
+            images have, 16 bits and floats too: nothing is rounded, or limited to 0..255.
+        mean: a number for each channel, such as one for gray and three for RGB, in 0..1 ("caffe": BGR in
+            0..255; "values": as in the images); by default the values of `pixels` in PIXEL_SCALINGS.
         std: the standard deviation, in the same form as `mean`.
         interpolation: "bilinear" or "bicubic".
         crop_pct: the part of the resized image that the crop keeps, in (0, 1].
@@ -53,7 +50,7 @@ class Preprocessing:
             of 8, 10, 12, 14 and 16 as each image's largest value has.
 
     Raises:
-        ArgumentError: for an unknown word, or if `mean` and `std` do not have 1 or 3 numbers each.
+        ArgumentError: for an unknown word, or if `mean` and `std` do not have equally many numbers.
 
     Example:
         >>> preprocessing = reskeras.get_preprocessing("resnet50v1_5.a1_in1k")
@@ -93,9 +90,9 @@ class Preprocessing:
         """Images as the net takes them.
 
         Args:
-            images: a uint8 image (height, width) or (height, width, 1 or 3), a batch of them, the bytes or
+            images: a uint8 image (height, width) or (height, width, channels), a batch of them, the bytes or
                 the path of a file, or a list of any of these.  The transparency of a file is removed; a photo
-                is rotated as its EXIF data require.
+                is rotated as its EXIF data require.  With pixels="values" any number type.
             *rest: further values, returned unchanged, so that `dataset.map(preprocessing)` keeps the labels.
 
         Returns:
@@ -104,7 +101,7 @@ class Preprocessing:
 
         Raises:
             ValueError: for anything that is not an image.
-            TypeError: for pixels that are not uint8.
+            TypeError: for pixels that are not uint8, if `pixels` is not "values".
         """
         result = self._prepare_in_graph(images) if is_symbolic(images) else self._prepare(images)
         return (result, *rest) if rest else result
@@ -123,21 +120,20 @@ class Preprocessing:
             if pixels.dtype.kind in "SO" and not pixels.ndim:
                 images = pixels.item()      # a string tensor holds bytes too
         if isinstance(images, bytes):
+            if self.has_values:
+                return self._prepare_pixels(decode_values(images, len(self.mean))[None])
             with open_image(images, len(self.mean), self.bits) as pixels:
                 return self._prepare_pixels(pixels[None])
 
-        if pixels.dtype != "uint8":
-            raise TypeError(f"pixels of type {pixels.dtype}: expected uint8, 0 to 255; for floats "
-                            "that already have the net's size, use reskeras.preprocess_input")
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-        if pixels.ndim not in (3, 4) or not all(pixels.shape):
-            raise ValueError(f"pixels of shape {pixels.shape}: expected images "
-                             "(N, height, width, channels) or one image (height, width, channels)")
+        pixels = check_pixels(pixels[..., None] if pixels.ndim == 2 else pixels, self.has_values)
         return self._prepare_pixels(pixels[None] if pixels.ndim == 3 else pixels)
 
     def _prepare_in_graph(self, images: Any) -> Any:
         """Converts images in tf.data: a scalar string, or uint8 pixels with a known number of axes."""
         import tensorflow as tf
+        if images.dtype == tf.string and self.has_values:
+            images = tf.numpy_function(lambda data: decode_values(data, len(self.mean)), [images], tf.float32)
+            images.set_shape((None, None, len(self.mean)))
         if images.dtype == tf.string:
             # Pillow decodes without the GIL
             pixels, prepared = tf.numpy_function(self._decode_or_prepare, [images], (tf.uint8, tf.float32))
@@ -145,7 +141,7 @@ class Preprocessing:
             prepared.set_shape((None, None, len(self.mean)))
             image = tf.cond(tf.size(prepared) > 0, lambda: prepared, lambda: self.transform(pixels[None])[0])
             return tf.ensure_shape(image, (*self.size, len(self.mean)))
-        if images.dtype != tf.uint8 or images.shape.rank not in (3, 4):
+        if images.dtype != tf.uint8 and not self.has_values or images.shape.rank not in (3, 4):
             raise TypeError(f"{images}: expected uint8 pixels (height, width, channels), a batch of them, "
                             "or a file's bytes")
         return self.transform(images) if images.shape.rank == 4 else self.transform(images[None])[0]
@@ -172,7 +168,7 @@ class Preprocessing:
         this one.
 
         Args:
-            pixels: uint8 (N, height, width, 1 or 3), an array or a tensor.
+            pixels: uint8 (N, height, width, channels), an array or a tensor; with "values" any numbers.
 
         Returns:
             A float32 tensor (N, *size, channels).
@@ -184,6 +180,7 @@ class Preprocessing:
 
         Args:
             x: float pixels (..., channels), an array of NumPy or a tensor of any backend; so is the result.
+                With "values" the pixels' own values.
         """
         scale, offset = (np.array(values, "float32") for values in self.scale_and_offset)
         return (x[..., ::-1] if self.is_bgr else x) * scale + offset
@@ -195,7 +192,7 @@ class Preprocessing:
             resize: whether the layers also resize; if False, they only scale.
 
         Returns:
-            Layers that take (N, height, width, channels), where channels is the net's number, 1 or 3.
+            Layers that take (N, height, width, channels), where channels is the net's number.
 
         Example:
             >>> keras.Sequential([*preprocessing.as_layers(), model])
@@ -221,8 +218,13 @@ class Preprocessing:
         """For each channel in 0..255 the factor, and the number that is then added."""
         if self.pixels == "raw":
             return [1.0] * len(self.mean), [0.0] * len(self.mean)
-        max_pixel = 1 if self.pixels == "caffe" else 255
+        max_pixel = 1 if self.pixels in ("caffe", "values") else 255
         return [1 / (max_pixel * s) for s in self.std], [-m / s for m, s in zip(self.mean, self.std)]
+
+    @property
+    def has_values(self) -> bool:
+        """Whether images are taken by value, and not as pixels in 0..255."""
+        return self.pixels == "values"
 
     @property
     def is_bgr(self) -> bool:
@@ -230,9 +232,10 @@ class Preprocessing:
         return self.pixels == "caffe" and len(self.mean) == 3
 
     @property
-    def _geometry(self) -> tuple[Size, Size, str, str, tuple[float, ...]]:
-        """What the functions of a resize take: size, target, mode, interpolation, fill."""
-        return self.size, self.resize_target, self.crop_mode, self.interpolation, self.fill_pixel
+    def _geometry(self) -> tuple[Size, Size, str, str, tuple[float, ...], bool]:
+        """What the functions of a resize take: size, target, mode, interpolation, fill, has_values."""
+        return (self.size, self.resize_target, self.crop_mode, self.interpolation, self.fill_pixel,
+                self.has_values)
 
     @property
     def resize_target(self) -> Size:
@@ -242,13 +245,16 @@ class Preprocessing:
 
     @property
     def fill_pixel(self) -> tuple[float, ...]:
-        """The color of the border: the mean pixel, RGB in 0..255."""
+        """The color of the border: the mean pixel, RGB in 0..255, or by value."""
+        if self.has_values:
+            return tuple(map(float, self.mean))
         means = self.mean[::-1] if self.pixels == "caffe" else self.mean
         return tuple(float(round(m if self.pixels in ("caffe", "raw") else 255 * m)) for m in means)
 
     def without_scaling(self) -> Preprocessing:
         """Makes a copy for a net that scales its pixels itself."""
-        return replace(self, pixels="raw", mean=self.fill_pixel, std=(1.0,) * len(self.std))
+        pixels, mean = ("values", (0.0,) * len(self.mean)) if self.has_values else ("raw", self.fill_pixel)
+        return replace(self, pixels=pixels, mean=mean, std=(1.0,) * len(self.std))
 
     def with_test_size(self) -> Preprocessing:
         """Makes a copy with the size and crop of the published test."""
@@ -263,7 +269,7 @@ class Preprocessing:
 
         Raises:
             ArgumentError: if `test` is True and the net's size is not the size of the published test.
-            ValueError: if the number of channels is not 1 or 3.
+            ValueError: if the net's number of channels is another one, and they are not gray and RGB.
         """
         height, width, channels = shape
         result = self.with_test_size() if test else self
@@ -278,9 +284,9 @@ class Preprocessing:
 
         if channels == len(result.mean):
             return result
-        if channels not in (1, 3):
-            raise ValueError(f"the net takes {channels} channels, and its weights' preprocessing is defined "
-                             "for 1 and 3")
+        if channels not in (1, 3) or len(result.mean) not in (1, 3) or self.has_values:
+            raise ValueError(f"the net takes {channels} channels, and its preprocessing is defined for "
+                             f"{len(result.mean)}" + ("" if self.has_values else ", or for 1 and 3"))
         mean, std = ((sum(v) / 3,) if channels == 1 else (v[0],) * 3 for v in (result.mean, result.std))
         return replace(result, mean=mean, std=std)
 

@@ -40,18 +40,19 @@ class ResizeAndCrop(layers.Layer):
         mode: "center", "squash" or "border", as in `compute_resized_size`.
         interpolation: "bilinear" or "bicubic".
         fill: the color of the border, one number for each channel, 0 to 255.
+        has_values: whether the pixels are any numbers, whose results are not limited to 0..255.
 
     Input: pixels (N, height, width, channels), 0 to 255.
     Output: (N, *size, channels), 0 to 255.
     """
 
     def __init__(self, size: Size, target: Size, mode: str = "center", interpolation: str = "bicubic",
-                 fill: tuple[float, ...] = (0.0,), **kwargs: Any):
+                 fill: tuple[float, ...] = (0.0,), has_values: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.size: Size = (size[0], size[1])
         self.target: Size = (target[0], target[1])
         self.fill = tuple(fill)
-        self.mode, self.interpolation = mode, interpolation
+        self.mode, self.interpolation, self.has_values = mode, interpolation, has_values
 
     def call(self, inputs: Any) -> Any:
         # 16-bit types cannot hold 255 levels and the fractions between them
@@ -65,9 +66,9 @@ class ResizeAndCrop(layers.Layer):
         down = self._make_matrix(height, new_height, self.size[0], x.dtype)
 
         # first the width, then the height; clipped after each, as in Pillow
-        x = _clip(ops.matmul(across, x - fill) + fill)
+        x = self._clip(ops.matmul(across, x - fill) + fill)
         x = ops.reshape(x - fill, (-1, height, self.size[1] * channels))
-        x = _clip(ops.reshape(ops.matmul(down, x), (-1, *self.size, channels)) + fill)
+        x = self._clip(ops.reshape(ops.matmul(down, x), (-1, *self.size, channels)) + fill)
         return ops.cast(x, self.compute_dtype)
 
     def _make_matrix(self, size: Any, resized: Any, crop: int, dtype: str) -> Any:
@@ -95,12 +96,12 @@ class ResizeAndCrop(layers.Layer):
         return (input_shape[0], *self.size, input_shape[-1])
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "size": self.size, "target": self.target, "mode": self.mode,
-                "interpolation": self.interpolation, "fill": self.fill}
+        config = {**super().get_config(), "size": self.size, "target": self.target, "mode": self.mode,
+                  "interpolation": self.interpolation, "fill": self.fill}
+        return {**config, "has_values": True} if self.has_values else config
 
-
-def _clip(x: Any) -> Any:
-    return ops.clip(x, 0, 255)
+    def _clip(self, x: Any) -> Any:
+        return x if self.has_values else ops.clip(x, 0, 255)
 
 
 @_register

@@ -59,15 +59,23 @@ def compute_margins(size: Any, crop: int, maximum: Any = max) -> tuple[Any, Any,
     return half + cut % 2 * (half % 2), padding // 2, padding - padding // 2
 
 
-def check_channels(channels: int) -> None:
+def check_channels(channels: int, expected: int, has_values: bool = False) -> None:
     """Checks the number of channels of pixels in memory.
 
     A file says whether one of its bands is transparency; an array of four bands may be infrared as well.
 
+    Args:
+        channels: of the images.
+        expected: those that the net takes; gray (1) and RGB (3) are converted into each other.
+        has_values: whether the images are taken by value, and nothing is converted.
+
     Raises:
-        ValueError: if `channels` is not 1 (gray) or 3 (RGB).
+        ValueError: for another number of channels.
     """
-    if channels not in (1, 3):
+    if has_values and channels != expected or expected not in (1, 3, channels):
+        raise ValueError(f"images of {channels} channels: expected {expected}, of which the net's "
+                         "preprocessing has a mean each")
+    if channels not in (1, 3) and channels != expected:
         hint = (f"; if the last one is transparency, leave it out: x[..., :{channels - 1}]"
                 if channels in (2, 4) else "")
         raise ValueError(f"images of {channels} channels: expected gray (1) or RGB (3){hint}")

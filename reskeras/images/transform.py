@@ -24,25 +24,27 @@ _NO_MEMORY = "not enough memory to resize it"
 
 
 def resize_and_crop(pixels: Any, size: Size, target: Size, mode: str, interpolation: str,
-                    fill: tuple[float, ...]) -> Any:
+                    fill: tuple[float, ...], has_values: bool = False) -> Any:
     """Resizes to `target` by `mode`, crops or pads to `size`.
 
     As Pillow does, it resizes the width, rounds, resizes the height, and rounds.  The result differs from
     Pillow's by at most 1.
 
     Args:
-        pixels: uint8 (N, height, width, 1 or 3), an array or a tensor.
+        pixels: uint8 (N, height, width, channels), an array or a tensor.
         size: (height, width) of the result.
         target: as in `compute_resized_size`.
         mode: as in `compute_resized_size`.
         interpolation: "bilinear" or "bicubic".
         fill: the color of the border, one number for each channel, 0 to 255.
+        has_values: whether the pixels are any numbers, whose results are not rounded or limited to 0..255.
 
     Returns:
         A float32 tensor (N, *size, channels), whole numbers of 0 to 255, with as many channels as `fill`.
     """
     import tensorflow as tf
-    x = _convert_channels(tf.convert_to_tensor(pixels), len(fill))
+    pixels = tf.cast(pixels, tf.float32) if has_values else pixels
+    x = _convert_channels(tf.convert_to_tensor(pixels), len(fill), has_values)
     is_known = all(x.shape[1:3])
     # in 64 bits, because a product of two sides does not always fit into 32
     height, width = x.shape[1:3] if is_known else tf.unstack(tf.shape(x, tf.int64)[1:3])
@@ -63,9 +65,12 @@ def resize_and_crop(pixels: Any, size: Size, target: Size, mode: str, interpolat
 
     # first the width, in strips; then the height
     (rows, scale_down, shift_down, top), (columns, scale_across, shift_across, left) = sides
-    x = _map_strips(lambda strip: _resize(strip, (tf.shape(strip)[1], columns), (1.0, scale_across),
-                                          (0.0, shift_across), interpolation), x)[:, :, left:]
-    x = _resize(x, (rows, tf.shape(x)[2]), (scale_down, 1.0), (shift_down, 0.0), interpolation)[:, top:]
+    def resize(x: Any, size: tuple[Any, Any], scale: tuple[Any, Any], shift: tuple[Any, Any]) -> Any:
+        x = _resize(x, size, scale, shift, interpolation)
+        return x if has_values else tf.clip_by_value(tf.round(x), 0, 255)
+    x = _map_strips(lambda strip: resize(strip, (tf.shape(strip)[1], columns), (1.0, scale_across),
+                                         (0.0, shift_across)), x)[:, :, left:]
+    x = resize(x, (rows, tf.shape(x)[2]), (scale_down, 1.0), (shift_down, 0.0))[:, top:]
 
     x = tf.repeat(x, 3, -1) if x.shape[-1] == 1 and len(fill) == 3 else x
     margins = [compute_margins(new, crop, maximum) for new, crop in zip(resized, size)]
@@ -139,16 +144,15 @@ def _plan_side(old: Any, new: Any, crop: int, minimum: Any, maximum: Any) -> tup
 
 def _resize(x: Any, size: tuple[Any, Any], scale: tuple[Any, Any], translation: tuple[Any, Any],
             interpolation: str) -> Any:
-    """Resizes with antialiasing, and rounds to whole numbers from 0 to 255.
+    """Resizes with antialiasing.
 
     `tf.image.resize` cannot shift an image, so its raw operation is called.
     """
     import tensorflow as tf
-    x = tf.raw_ops.ScaleAndTranslate(images=x, size=[tf.cast(side, tf.int32) for side in size],
-                                     scale=[tf.cast(factor, tf.float32) for factor in scale],
-                                     translation=[tf.cast(shift, tf.float32) for shift in translation],
-                                     kernel_type=_OPERATION_KERNELS[interpolation], antialias=True)
-    return tf.clip_by_value(tf.round(x), 0, 255)
+    return tf.raw_ops.ScaleAndTranslate(images=x, size=[tf.cast(side, tf.int32) for side in size],
+                                        scale=[tf.cast(factor, tf.float32) for factor in scale],
+                                        translation=[tf.cast(shift, tf.float32) for shift in translation],
+                                        kernel_type=_OPERATION_KERNELS[interpolation], antialias=True)
 
 
 def _map_strips(function: Any, x: Any) -> Any:
@@ -174,10 +178,12 @@ def _map_strips(function: Any, x: Any) -> Any:
     return tf.transpose(array.concat(), (1, 0, 2, 3))
 
 
-def _convert_channels(x: Any, channels: int) -> Any:
+def _convert_channels(x: Any, channels: int, has_values: bool) -> Any:
     """Makes the colors of bytes (N, height, width, 1 or 3) gray for one channel."""
     import tensorflow as tf
-    check_channels(x.shape[-1])
+    check_channels(x.shape[-1], channels, has_values)
+    if has_values:
+        return x
     if x.shape[-1] == 3 and channels == 1:
         luma = sum(tf.cast(x[..., i], tf.int32) * weight for i, weight in enumerate(_LUMA))
         return tf.cast((luma + 2 ** 15) // 2 ** 16, tf.uint8)[..., None]

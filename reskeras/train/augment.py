@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ..errors import nearest
+from ..errors import ArgumentError, nearest
 from ..images.decode import decode_image, read_header
 from ..images.headers import has_16_bits, has_at_most, may_be_turned, read_sides
 from ..images.limits import count_in_flight, get_image_limits
+from ..images.values import decode_values
 from . import randaugment
 from .augment_ops import BATCH_OPERATIONS, IMAGE_OPERATIONS, OPERATIONS, decode_rgb
+from .image_size import Sides, to_sides
 from .seeds import fold_seed
 from .training import convert_value
 
@@ -30,10 +32,13 @@ _FIXES_SIZE = {*_DECODES_JPEG, "resize", "crop", "pad_crop"}
 _TAKES_BYTES = {*_FIXES_SIZE, "scale", "flip", "resnest_autoaugment"}
 _NEEDS_KERAS_CV = {"randaugment", "trivialaugment"}
 _NEEDS_COLOUR = {"jitter", "lighting", "tpu_randaugment", *_NEEDS_KERAS_CV}
+# take any number of channels, of any values, and not only pixels in 0..255
+_TAKES_VALUES = {"inception_crop", "random_resized_crop", "torch7_crop", "scale", "resize", "crop",
+                 "pad_crop", "flip", "affine", "erase", "random_erasing", "cutout", *BATCH_OPERATIONS}
 # 255 times torchvision's and timm's mean of 0.485, 0.456, 0.406
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 # what an operation is given besides its arguments in the string
-_NOT_IN_STRING = ("x", "y", "seed", "mean")
+_NOT_IN_STRING = ("x", "y", "seed", "mean", "has_values")
 _ABOVE_ZERO = {"size", "low", "high", "number", "alpha", "smallest_ratio", "largest_ratio", "largest"}
 _CHOICES = {"mode": ("constant", "reflect"), "interpolation": ("bilinear", "bicubic")}
 
@@ -45,10 +50,11 @@ class Operation:
     name: str
     arguments: dict[str, Any]
 
-    def __call__(self, *tensors: tf.Tensor, mean: tuple[float, ...] = _IMAGENET_MEAN) -> Any:
+    def __call__(self, *tensors: tf.Tensor, **more: Any) -> Any:
         function = OPERATIONS[self.name]
-        takes_mean = "mean" in inspect.signature(function).parameters
-        return function(*tensors, **self.arguments, **({"mean": mean} if takes_mean else {}))
+        parameters = inspect.signature(function).parameters
+        more = {name: value for name, value in more.items() if name in parameters}
+        return function(*tensors, **self.arguments, **more)
 
 
 Operations = list[tuple[int, Operation]]    # each with its number in the string
@@ -61,6 +67,7 @@ class Augmentation:
     Attributes:
         bits: of images of 16 bits, as in `Preprocessing`.
         mean: the mean color of the data set in 0..255, which some operations fill with.
+        has_values: whether images are taken by value, with as many channels as `mean`, and not as pixels.
     """
 
     text: str
@@ -68,10 +75,11 @@ class Augmentation:
     batch_operations: tuple[Operation, ...]
     bits: int = 0
     mean: tuple[float, ...] = _IMAGENET_MEAN
+    has_values: bool = False
 
     @property
-    def size(self) -> int | None:
-        """Pixels on a side after the operations; None if they do not fix it."""
+    def size(self) -> Sides | None:
+        """Pixels on a side after the operations, or (height, width); None if they do not fix it."""
         sizes = [op.arguments["size"] for op in self.image_operations if op.name in _FIXES_SIZE]
         return sizes[-1] if sizes else None
 
@@ -92,6 +100,9 @@ class Augmentation:
             ValueError: for an operation on colours if there is one channel.
         """
         operations = list(enumerate(self.image_operations))
+        if x.dtype == tf.string and self.has_values:
+            x = tf.numpy_function(lambda data: decode_values(data, len(self.mean)), [x], tf.float32)
+            x.set_shape((None, None, len(self.mean)))
         if x.dtype == tf.string:
             # what these operations leave of a large image is small
             count = next((i + 1 for i, operation in operations if operation.name in _FIXES_SIZE), 0)
@@ -103,7 +114,22 @@ class Augmentation:
                             lambda data, seed: self._decode_large(data, seed, first), [x, seed], tf.float32))
             x = tf.ensure_shape(x, (None, None, 3))
         x = tf.cast(self._apply(x, seed, operations), tf.float32)
-        return tf.ensure_shape(x, (self.size, self.size, x.shape[-1]))
+        return tf.ensure_shape(x, (*to_sides(self.size), x.shape[-1])) if self.size else x
+
+    def check_channels(self, channels: int) -> None:
+        """Checks that the operations take images of so many channels.
+
+        Raises:
+            ArgumentError: for an operation that takes only pixels of colors in 0..255.
+        """
+        for operation in (*self.image_operations, *self.batch_operations):
+            needs_pixels = operation.name not in _TAKES_VALUES
+            if needs_pixels and (self.has_values or channels not in (1, 3)) \
+                    or operation.name in _NEEDS_COLOUR and channels != 3:
+                raise ArgumentError(
+                    "augmentation", self.text, f"no {operation.name}, which takes RGB images of 8 bits only, "
+                    f"for images of {channels} channels" + (" by value" if self.has_values else ""),
+                    hint="these take any channels: " + ", ".join(sorted(_TAKES_VALUES)))
 
     def _decode(self, data: tf.Tensor, seed: tf.Tensor, operations: Operations) -> tf.Tensor:
         """Decodes a file, and applies the first operations."""
@@ -136,7 +162,7 @@ class Augmentation:
                 raise ValueError(f"{self.text!r}: {operation.name} needs colours, but these images have "
                                  f"{x.shape[-1]} channel")
             x = x if operation.name in _TAKES_BYTES else tf.cast(x, tf.float32)
-            x = operation(x, fold_seed(seed, i), mean=self.mean)
+            x = operation(x, fold_seed(seed, i), mean=self.mean, has_values=self.has_values)
         return x
 
     @tf.autograph.experimental.do_not_convert
@@ -241,7 +267,8 @@ def _describe_parameter(parameter: inspect.Parameter) -> str:
 def _check_argument(where: str, argument: str, value: Any) -> None:
     """Raises: ValueError for a value outside of its range."""
     is_fraction = argument in ("probability", "area")
-    if argument in _ABOVE_ZERO and not value > 0:
+    sides = value if isinstance(value, tuple) else (value,)
+    if argument in _ABOVE_ZERO and not all(side > 0 for side in sides):
         raise ValueError(f"{where}={value!r}: expected a number above 0")
     if is_fraction and not 0 <= value <= 1:
         raise ValueError(f"{where}={value!r}: expected a number of 0 to 1")

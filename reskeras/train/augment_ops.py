@@ -1,4 +1,4 @@
-"""The operations of an augmentation string, on pixels in 0..255, float32.
+"""The operations of an augmentation string, on pixels in 0..255, float32; some also on any values.
 
 Every draw is stateless, from a seed that belongs to the image (or the batch).  x is an image (height, width,
 channels), seed an int32 tensor (2,).
@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from . import color_jitter, policies, random_crops, random_erasing
 from . import randaugment as keras_cv_policies
+from .image_size import to_sides
 from .random_crops import resize_pixels
 from .seeds import fold_seed
 
@@ -22,7 +23,7 @@ _WHITE = 255.0
 _MAX_PROPORTION = 16
 
 
-def scale(x: tf.Tensor, seed: tf.Tensor, low: int, high: int) -> tf.Tensor:
+def scale(x: tf.Tensor, seed: tf.Tensor, low: int, high: int, has_values: bool = False) -> tf.Tensor:
     """Resizes the shorter side to `low` to `high` pixels (arXiv:1409.1556).
 
     Of an image that is more than 16 times as long as wide, a random part that is 16 times as long is resized.
@@ -31,27 +32,32 @@ def scale(x: tf.Tensor, seed: tf.Tensor, low: int, high: int) -> tf.Tensor:
     x = _random_window(x, fold_seed(seed, 1), tf.minimum(tf.shape(x)[:2], longest))
     short = tf.cast(tf.random.stateless_uniform([], seed, low, high + 1, tf.int32), tf.float32)
     sides = tf.cast(tf.shape(x)[:2], tf.float32)
-    return resize_pixels(x, tf.cast(tf.round(sides * short / tf.reduce_min(sides)), tf.int32))
+    new = tf.cast(tf.round(sides * short / tf.reduce_min(sides)), tf.int32)
+    return resize_pixels(x, new, has_values=has_values)
 
 
-def resize(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
-    """Resizes to a square of `size` pixels, whatever the proportions."""
-    return resize_pixels(x, (size, size))
+def resize(x: tf.Tensor, seed: tf.Tensor, size: int | tuple[int, int],
+           has_values: bool = False) -> tf.Tensor:
+    """Resizes to `size`, pixels on a side or (height, width), whatever the proportions."""
+    return resize_pixels(x, to_sides(size), has_values=has_values)
 
 
-def crop(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
-    """Cuts out a random square of `size` pixels; a smaller image is resized first."""
+def crop(x: tf.Tensor, seed: tf.Tensor, size: int | tuple[int, int], has_values: bool = False) -> tf.Tensor:
+    """Cuts out a random rectangle of `size`; a smaller image is resized first."""
+    sides = to_sides(size)
     # along a side that is too small the window is all of it, and is resized afterwards
-    extent = tf.minimum(tf.shape(x)[:2], size)
+    extent = tf.minimum(tf.shape(x)[:2], sides)
     x = tf.cast(_random_window(x, seed, extent), tf.float32)
-    x = tf.cond(tf.reduce_min(extent) < size, lambda: resize_pixels(x, (size, size)), lambda: x)
-    return tf.ensure_shape(x, (size, size, x.shape[-1]))
+    x = tf.cond(tf.reduce_any(extent < sides), lambda: resize_pixels(x, sides, has_values=has_values),
+                lambda: x)
+    return tf.ensure_shape(x, (*sides, x.shape[-1]))
 
 
-def pad_crop(x: tf.Tensor, seed: tf.Tensor, size: int, pad: int, mode: str = "constant") -> tf.Tensor:
-    """Cuts a random square out of the image with a border of `pad` pixels: black, or mode "reflect"."""
+def pad_crop(x: tf.Tensor, seed: tf.Tensor, size: int | tuple[int, int], pad: int,
+             mode: str = "constant") -> tf.Tensor:
+    """Cuts a random rectangle out of the image with a border of `pad` pixels: black, or mode "reflect"."""
     padded = tf.pad(x, [(pad, pad), (pad, pad), (0, 0)], mode.upper())
-    return tf.cast(_random_window(padded, seed, (size, size)), tf.float32)
+    return tf.cast(_random_window(padded, seed, to_sides(size)), tf.float32)
 
 
 def flip(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

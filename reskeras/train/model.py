@@ -19,6 +19,7 @@ from ..spec import AnySpec, Spec
 from ..variants import VARIANTS
 from ..weights.checkpoint import Checkpoint
 from ..weights.table import find_checkpoint, get_default_weights
+from .image_size import Sides, convert_size, describe_size, to_sides
 from .class_names import ADVICE, describe_other_classes, find_class_order, find_label_set
 from .classifier import replace_classifier
 from .losses import ACTIVATIONS
@@ -97,14 +98,14 @@ def _build_net(name: str, recipe: Recipe, channels: int, classes: int,
         assert isinstance(checkpoint, Checkpoint)
         if recipe.sources.get("size") != "given":
             recipe = _resize_recipe(recipe, checkpoint.input_size)
-        size: Any = recipe.training.size
+        size: Any = to_sides(recipe.training.size)
         name = name if "." in name else f"{variant.name}.{tag}"
     else:
         options["weights"] = None
         # if the validation images have another size, the net leaves the size open
-        size = training.size if training.test_size == training.size else None
+        size = to_sides(training.size) if training.test_size == training.size else (None, None)
     try:
-        net = create(name, input_shape=(size, size, channels), **options)
+        net = create(name, input_shape=(*size, channels), **options)
     except OSError as error:
         if not tag:
             raise
@@ -159,16 +160,15 @@ def _fit_recipe_to_model(model: keras.Model, recipe: Recipe, images: DataSource,
     if channels != images.channels:
         raise ValueError(f"{model.name} takes images of {channels} channels, but those of {images.name} have "
                          f"{images.channels}")
-    if height != width:
-        raise ValueError(f"{model.name} takes images of {height} x {width} pixels: expected a square, or an "
-                         "open size")
-    if height in (None, recipe.training.size):
+    trained = to_sides(recipe.training.size)
+    if height in (None, trained[0]) and width in (None, trained[1]):
         return recipe
+    size = convert_size("size", (height or trained[0], width or trained[1]))
     if _is_finetuning(recipe) and recipe.sources.get("size") != "given":
-        return _resize_recipe(recipe, height)
-    raise ValueError(f"{model.name} takes images of {height} pixels, but the recipe {recipe.name} trains "
-                     f"with {recipe.training.size}: set `size` to {height}, or build it with "
-                     f"input_shape=(None, None, {channels})")
+        return _resize_recipe(recipe, size)
+    raise ValueError(f"{model.name} takes images of {describe_size(size)} pixels, but the recipe "
+                     f"{recipe.name} trains with {describe_size(recipe.training.size)}: set `size` to {size}"
+                     f", or build it with input_shape=(None, None, {channels})")
 
 
 def _fit_classes_to_data(net: keras.Model, recipe: Recipe, images: DataSource,
@@ -193,7 +193,7 @@ def _fit_classes_to_data(net: keras.Model, recipe: Recipe, images: DataSource,
     return replace_classifier(net, len(images.classes), ACTIVATIONS[recipe.training.loss])
 
 
-def _resize_recipe(recipe: Recipe, size: int) -> Recipe:
+def _resize_recipe(recipe: Recipe, size: Sides) -> Recipe:
     if recipe.training.size == size:
         return recipe
     sources = dict.fromkeys(("size", "test_size", "augmentation"), "the net's own size")
@@ -211,8 +211,8 @@ def _make_preprocessing(variant: str, recipe: Recipe) -> Preprocessing:
     """The preprocessing of a net without weights: the variant's scaling, the recipe's size and crop."""
     training = recipe.training
     # bilinear, as the augmentation resizes
-    return Preprocessing((training.test_size,) * 2, VARIANTS[variant].spec.pixels, interpolation="bilinear",
-                         crop_pct=training.test_crop_pct)
+    return Preprocessing(to_sides(training.test_size), VARIANTS[variant].spec.pixels,
+                         interpolation="bilinear", crop_pct=training.test_crop_pct)
 
 
 def _infer_preprocessing(model: keras.Model, recipe: Recipe) -> Preprocessing:

@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..images.transform import MAX_SIDE
+from .image_size import to_sides
 from .seeds import draw_log_uniform, draw_whole_numbers
 
 _WHITE = 255.0
@@ -19,16 +20,18 @@ _KEPT = 0.875                   # of the shorter side, where tensorflow/tpu's cr
 Window = tuple[Any, Any, Any, Any]      # top, left, height, width
 
 
-def inception_crop(x: tf.Tensor, seed: tf.Tensor, size: int, area: float = 0.08) -> tf.Tensor:
+def inception_crop(x: tf.Tensor, seed: tf.Tensor, size: int | tuple[int, int], area: float = 0.08,
+                   has_values: bool = False) -> tf.Tensor:
     """Cuts out a random part of the image, resized to `size` (arXiv:1409.4842), in TensorFlow's way.
 
     Its area is `area` to 1 of the image's, its proportions 3:4 to 4:3.  Of a JPEG only that part is decoded.
     """
     begin, extent = _draw_box(_read_shape(x), seed, tf.zeros([1, 0, 4]), 0.0, area)
-    return resize_pixels(_cut(x, (begin[0], begin[1], extent[0], extent[1])), (size, size))
+    window = begin[0], begin[1], extent[0], extent[1]
+    return resize_pixels(_cut(x, window), to_sides(size), has_values=has_values)
 
 
-def tpu_crop(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
+def tpu_crop(x: tf.Tensor, seed: tf.Tensor, size: int | tuple[int, int]) -> tf.Tensor:
     """Cuts out a random part of 0.1 to 1 of the image's area, resized to `size`, as tensorflow/tpu.
 
     Its bicubic resize does not smooth.  What would be the whole image is a square from the middle.
@@ -37,39 +40,42 @@ def tpu_crop(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
     # 0.1 of the area, not 0.08: the box, here the whole image, must be covered by 0.1 at least
     begin, extent = _draw_box(shape, seed, tf.constant([[[0.0, 0.0, 1.0, 1.0]]]), 0.1, 0.08)
     shorter = tf.cast(tf.reduce_min(shape[:2]), tf.float32)
-    square = tf.maximum(tf.cast(size / (size + round(size * (1 / _KEPT - 1))) * shorter, tf.int32), 1)
+    side = min(to_sides(size))
+    square = tf.maximum(tf.cast(side / (side + round(side * (1 / _KEPT - 1))) * shorter, tf.int32), 1)
     is_whole = tf.reduce_all(extent[:2] == shape[:2])
     begin = tf.where(is_whole, (shape[:2] - square + 1) // 2, begin[:2])
     extent = tf.where(is_whole, tf.stack([square, square]), extent[:2])
     x = _thin_out(_cut(x, (begin[0], begin[1], extent[0], extent[1])))
-    x = tf.raw_ops.ResizeBicubic(images=x[None], size=(size, size))[0]
+    x = tf.raw_ops.ResizeBicubic(images=x[None], size=to_sides(size))[0]
     return tf.clip_by_value(x, 0.0, _WHITE)
 
 
-def random_resized_crop(x: tf.Tensor, seed: tf.Tensor, size: int, area: float = 0.08,
-                        interpolation: str = "bilinear") -> tf.Tensor:
+def random_resized_crop(x: tf.Tensor, seed: tf.Tensor, size: int | tuple[int, int], area: float = 0.08,
+                        interpolation: str = "bilinear", has_values: bool = False) -> tf.Tensor:
     """Cuts out a random part of the image, resized to `size`, as torchvision and timm do.
 
     Its area is uniform in `area` to 1 of the image's, the logarithm of its proportions between those of 3:4
-    and 4:3.  The pixels are whole numbers.
+    and 4:3.  The pixels are whole numbers, if the image's are.
     """
     x = _cut(x, _draw_window(_read_shape(x), seed, area))
-    return tf.round(resize_pixels(x, (size, size), interpolation))
+    x = resize_pixels(x, to_sides(size), interpolation, has_values)
+    return x if has_values else tf.round(x)
 
 
-def torch7_crop(x: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
+def torch7_crop(x: tf.Tensor, seed: tf.Tensor, size: int | tuple[int, int]) -> tf.Tensor:
     """Cuts out a random part of the image, resized to `size`, as fb.resnet.torch's RandomSizedCrop.
 
     Its bicubic resize does not smooth, and its results may be below 0 and above 255.
     """
     x = tf.cast(_thin_out(_cut(x, _draw_torch7_window(_read_shape(x), seed))), tf.float32)
-    steps = tf.maximum(tf.cast(tf.shape(x)[:2] - 1, tf.float32), 1e-3) / max(size - 1, 1)
+    steps = tf.maximum(tf.cast(tf.shape(x)[:2] - 1, tf.float32), 1e-3) / [
+        max(side - 1, 1) for side in to_sides(size)]
     for axis in (0, 1):
         x = _continue_along_a_line(x, axis)
     # the centers of the first and the last pixel, which are now the second and the last but one, stay where
     # they are
     return tf.raw_ops.ScaleAndTranslate(
-        images=x[None], size=(size, size), scale=1 / steps, translation=0.5 - 1.5 / steps,
+        images=x[None], size=to_sides(size), scale=1 / steps, translation=0.5 - 1.5 / steps,
         kernel_type="keyscubic", antialias=False)[0]
 
 
@@ -82,9 +88,18 @@ def _continue_along_a_line(x: tf.Tensor, axis: int) -> tf.Tensor:
     return tf.concat([2 * first - second, x, 2 * last - before], axis)
 
 
-def resize_pixels(x: tf.Tensor, size: Any, interpolation: str = "bilinear") -> tf.Tensor:
-    """Resizes to (height, width), smoothing where the result is smaller; float32 in 0..255."""
-    return tf.clip_by_value(tf.image.resize(_thin_out(x), size, interpolation, antialias=True), 0.0, _WHITE)
+def resize_pixels(x: tf.Tensor, size: Any, interpolation: str = "bilinear",
+                  has_values: bool = False) -> tf.Tensor:
+    """Resizes to (height, width), smoothing where the result is smaller; float32.
+
+    Args:
+        x: pixels (height, width, channels).
+        size: (height, width), whole numbers or a tensor.
+        interpolation: "bilinear" or "bicubic".
+        has_values: whether the pixels are any numbers; otherwise the results are limited to 0..255.
+    """
+    x = tf.image.resize(_thin_out(x), size, interpolation, antialias=True)
+    return x if has_values else tf.clip_by_value(x, 0.0, _WHITE)
 
 
 def _thin_out(x: tf.Tensor) -> tf.Tensor:

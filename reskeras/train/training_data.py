@@ -13,6 +13,7 @@ from ..images.preprocessing import Preprocessing
 from ..model_metadata import get_metadata
 from .arguments import FitArguments
 from .augment import Augmentation, parse_augmentation
+from .image_size import describe_size, to_sides
 from .class_names import describe_other_classes, find_class_order
 from .data import ImageDataset
 from .training import Training
@@ -193,9 +194,10 @@ def _make_augmentation(training: Training, images: DataSource) -> Augmentation:
     """
     augmentation, size = parse_augmentation(training.augmentation), training.size
     is_in_memory = not images.has_files and images.images is not None
-    if augmentation.size is None and is_in_memory and images.images.shape[1:3] != (size, size):
+    if augmentation.size is None and is_in_memory and images.images.shape[1:3] != to_sides(size):
         return parse_augmentation(f"resize({size})|{training.augmentation}".rstrip("|"))
     if augmentation.size not in (None, size):
-        raise ArgumentError("augmentation", training.augmentation, f"images of `size` pixels, {size}, not of "
-                            f"{augmentation.size}", hint="set both")
+        raise ArgumentError("augmentation", training.augmentation, "images of `size` pixels, "
+                            f"{describe_size(size)}, not of {describe_size(augmentation.size)}",
+                            hint="set both")
     return augmentation
