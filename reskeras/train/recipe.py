@@ -5,6 +5,7 @@ import ast
 import dataclasses
 import math
 import re
+import struct
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Iterable, Mapping
@@ -12,8 +13,10 @@ from typing import Any, Iterable, Mapping
 from ..errors import unknown_argument
 from ..spec import AnySpec, Spec
 from ..spec import override as override_spec
+from .keras_objects import describe_object, is_serialized
 from .image_size import Sides
 from .training import Training, convert_value, to_python, training_fields
+from .training_checks import OPTIMIZER_FIELDS, SCHEDULE_FIELDS
 
 OWN = "no paper: this package's choice"
 _NO_SOURCES = ("", "given", "from scratch", OWN)      # said of a value that was not taken from a source
@@ -90,7 +93,7 @@ class Recipe:
         other_unit = {"epochs": "steps", "steps": "epochs"}
         new |= {other_unit[name]: 0 for name in new
                 if name in other_unit and new[name] and other_unit[name] not in new}
-        for consequences in (_rescale_times(self.training, new),
+        for consequences in (_make_room_for_objects(new), _rescale_times(self.training, new),
                              _resize_crops(self.training, new.get("size", 0))):
             new |= {name: value for name, value in consequences.items() if name not in new}
 
@@ -122,7 +125,7 @@ class Recipe:
         """One line for each value that the recipe sets, with its source, and what differs from it."""
         defaults = vars(Training(epochs=1))
         lines = [f"{self.name}: {self.description}"]
-        lines += [f"{name:26} {value!s:44} {self._describe_source(name)}".rstrip()
+        lines += [f"{name:26} {describe_object(value):44} {self._describe_source(name)}".rstrip()
                   for name, value in self.values.items()
                   if name in self.sources or value != defaults.get(name)]
         return "\n".join(lines)
@@ -154,6 +157,24 @@ def _rescale_times(training: Training, new: FieldValues) -> dict[str, Any]:
         return {}
     ratio = new[after] / getattr(training, before)
     return {"milestones": tuple(m * ratio for m in training.milestones), "warmup": training.warmup * ratio}
+
+
+def _make_room_for_objects(new: FieldValues) -> dict[str, Any]:
+    """What an optimizer or a schedule that is an object has of its own, in place of the recipe's values."""
+    values: dict[str, Any] = {}
+    optimizer = new.get("optimizer")
+    if isinstance(optimizer, dict):
+        values = {**OPTIMIZER_FIELDS, **SCHEDULE_FIELDS, "head_learning_rate": 0.0,
+                  "learning_rate": _shorten(optimizer["config"].get("learning_rate", 0.0))}
+    return values | (SCHEDULE_FIELDS if is_serialized(new.get("learning_rate")) else {})
+
+
+def _shorten(value: Any) -> Any:
+    """0.0001 instead of 9.999999747378752e-05, which is the same float32; other values as they are."""
+    if not isinstance(value, float):
+        return value
+    short = float(f"{value:.7g}")
+    return short if struct.unpack("f", struct.pack("f", short))[0] == value else value
 
 
 def _resize_crops(training: Training, size: Sides) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from typing import Any
 
 from ..errors import ArgumentError, check_choice, check_number
 from .image_size import EXPECTED_SIZE, SIZE, convert_size
-from .keras_objects import is_keras_object, is_serialized, serialize_object
+from .keras_objects import describe_object, is_keras_object, is_serialized, serialize_object
+from .object_calls import check_object, is_object_call, make_called_object, restore_schedule
+from .training_checks import check_training
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "nesterov", "adam", "adamw", "lamb"),
@@ -19,8 +21,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "ema_rule": ("tensorflow", "timm", "torchvision", "constant", "keras"),
 }
 OBJECT = "str | dict[str, Any]"         # the type of a field that takes a word or an object of Keras
+SCHEDULE = "float | dict[str, Any]"     # that of one that takes a number or a schedule of Keras
 EXPECTED = {"int": "a whole number", "float": "a number", "bool": "True or False", "str": "a word",
-            OBJECT: "a word, or an object of Keras",
+            OBJECT: "a word, or an object of Keras", SCHEDULE: "a number, or a schedule of Keras",
             SIZE: EXPECTED_SIZE, "tuple[float, ...]": "numbers in parentheses, such as (30, 60)"}
 
 
@@ -43,7 +46,9 @@ class Training:
     epochs: int = _setting(0, "Length of the training, in epochs.")
     steps: int = _setting(0, "Length of the training in updates of the weights, instead of epochs.")
     batch_size: int = _setting(256, "Images per update of the weights, on all devices together.")
-    optimizer: str = _setting("sgd", "The optimizer: sgd, nesterov, adam, adamw or lamb.")
+    optimizer: str | dict[str, Any] = _setting(
+        "sgd", "The optimizer: sgd, nesterov, adam, adamw or lamb; or one of Keras with its own learning "
+        "rate and options, such as keras.optimizers.Lion(1e-4), in the shell \"Lion(1e-4)\".")
     momentum: float = _setting(0.0, "Momentum of sgd and nesterov.")
     learning_rate_in_velocity: bool = _setting(
         False, "Whether the velocity of sgd and nesterov contains the learning rates of the past, as in "
@@ -55,8 +60,15 @@ class Training:
         "root before it is corrected; for lamb it is 1e-6.")
     global_clipnorm: float = _setting(
         0.0, "The largest norm of all gradients together; larger gradients are scaled down to it.")
-    learning_rate: float = _setting(0.1, "Learning rate after the warm-up, for a batch of base_batch_size "
-                                    "images.")
+    clipnorm: float = _setting(
+        0.0, "The largest norm of the gradient of each variable; a larger one is scaled down to it.")
+    clipvalue: float = _setting(0.0, "The largest absolute value of each number of a gradient.")
+    layer_decay: float = _setting(
+        0.0, "Factor of the learning rate from each block to the one before it, counted from the classifier, "
+        "which has the full rate; the stem has the lowest. Such as 0.75.")
+    learning_rate: float | dict[str, Any] = _setting(
+        0.1, "Learning rate after the warm-up, for a batch of base_batch_size images; or a schedule of Keras "
+        "over the updates of the weights, in the shell such as \"CosineDecay(0.1, 1000)\".")
     base_batch_size: int = _setting(256, "The batch size, in images, that learning_rate is meant for.")
     learning_rate_scaling: str = _setting(
         "linear", "How the learning rate grows with batch_size / base_batch_size: linear, sqrt or none.")
@@ -106,6 +118,12 @@ class Training:
         "updates after it.")
     head_epochs: int = _setting(0, "Epochs before the others in which only the classifier is trained.")
     head_learning_rate: float = _setting(0.0, "Learning rate in these epochs.")
+    early_stopping: int = _setting(
+        0, "Epochs in a row without progress after which the training ends, as Keras' EarlyStopping.")
+    early_stopping_monitor: str = _setting(
+        "val_loss", "The result that counts as progress of early_stopping, such as val_accuracy.")
+    restore_best_weights: bool = _setting(
+        False, "Whether a training with early_stopping ends with the weights of its best epoch.")
     freeze_statistics: bool = _setting(
         False, "Whether batch normalization keeps its moving mean and variance unchanged.")
     test_size: int | tuple[int, int] = _setting(
@@ -120,28 +138,15 @@ class Training:
         for field_ in dataclasses.fields(self):
             name, value = field_.name, to_python(getattr(self, field_.name), field_.name)
             object.__setattr__(self, name, value)
-            if field_.type in ("int", "float"):     # not replaced: 5 stays 5 in what is shown of a recipe
+            # not replaced: 5 stays 5 in what is shown of a recipe
+            if field_.type in ("int", "float", SCHEDULE) and not is_serialized(value):
                 check_number(name, value, minimum=0, expected="a number of at least 0")
         for name in ("size", "test_size"):
             object.__setattr__(self, name, convert_size(name, getattr(self, name)))
         for name in ("batch_size", "base_batch_size", "augmentation_repeats", "ema_steps"):
             if getattr(self, name) < 1:
                 raise ArgumentError(name, getattr(self, name), "a whole number of at least 1")
-        if bool(self.epochs) == bool(self.steps):
-            raise ArgumentError("epochs", self.epochs, f"either epochs or steps (now {self.steps}) above 0, "
-                                "not both")
-        if self.warmup >= (length := self.epochs or self.steps):
-            raise ArgumentError("warmup", self.warmup, "a warm-up that is shorter than the training, which "
-                                f"has {length} {self.unit}", hint="set both")
-        if self.ema_momentum >= 1:
-            raise ArgumentError("ema_momentum", self.ema_momentum, "less than 1, such as 0.9999; with 1 the "
-                                "average would never change")
-        if self.ema_rule == "keras" and self.ema_steps > 1:
-            raise ArgumentError("ema_steps", self.ema_steps, "1, because ema_rule='keras' averages after "
-                                "each update")
-        if self.schedule == "plateau" and self.patience < 1:
-            raise ArgumentError("patience", self.patience, "at least 1, because the schedule 'plateau' needs "
-                                "the number of epochs without progress that make a plateau, such as 5")
+        check_training(self)
 
     @property
     def unit(self) -> str:
@@ -154,7 +159,7 @@ class TrainingField:
     """A field of `Training`, as the command line and the documentation show it.
 
     Attributes:
-        type: the annotation: "int", "float", "bool", "str", "tuple[float, ...]" or `OBJECT`.
+        type: the annotation: "int", "float", "bool", "str", "tuple[float, ...]", `OBJECT` or `SCHEDULE`.
         choices: the values that are allowed, if they are words; else empty.
     """
 
@@ -199,6 +204,8 @@ def convert_value(name: str, value: Any, annotation: str) -> Any:
     Raises:
         ArgumentError: for a value that is not of this type.
     """
+    if annotation in (OBJECT, SCHEDULE) and is_object_call(value):
+        value = make_called_object(name, value)
     value = to_python(value, name)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
     if annotation == SIZE:
@@ -206,13 +213,16 @@ def convert_value(name: str, value: Any, annotation: str) -> Any:
     if annotation == "tuple[float, ...]" and isinstance(value, (tuple, list)):
         if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value):
             return tuple(value)
-    elif annotation == "float" and is_number:
+    elif annotation in ("float", SCHEDULE) and is_number:
         return float(value)
     elif annotation == "int" and is_number and math.isfinite(value) and value == int(value):
         return int(value)
     elif annotation == "bool" and isinstance(value, bool) or annotation == "str" and isinstance(value, str):
         return value
-    elif annotation == OBJECT and (isinstance(value, str) or is_serialized(value)):
+    elif annotation == OBJECT and isinstance(value, str):
+        return value
+    elif annotation in (OBJECT, SCHEDULE) and is_serialized(value):
+        check_object(name, value)
         return value
     raise ArgumentError(name, value, EXPECTED[annotation])
 
@@ -246,6 +256,10 @@ def scale_learning_rate(training: Training, batch_size: int | None = None) -> Sc
     Args:
         batch_size: images per update on all devices together; the recipe's by default.
     """
+    if isinstance(training.learning_rate, dict):
+        first = float(restore_schedule(training.learning_rate)(0))
+        return ScaledLearningRate(first, f"learning rate {describe_object(training.learning_rate)} over the "
+                                  f"updates of the weights, from {first:g} on")
     batch_size = batch_size or training.batch_size
     base = training.base_batch_size
     ratio = batch_size / base
