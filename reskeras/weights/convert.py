@@ -24,6 +24,7 @@ import numpy as np
 from keras import layers
 
 from ..errors import make_printable
+from .kerashub import map_kerashub_names
 from .name_rules import HEAD, IGNORED_VARIABLES, get_pytorch_names, rename_keras_layer
 
 Arrays = Mapping[str, np.ndarray]
@@ -60,11 +61,14 @@ def rename_tensors(model: keras.Model, tensors: Mapping[str, _Tensor]) -> dict[s
     """
     weights = {key: tensor for key, tensor in tensors.items()
                if key.rsplit(".", 1)[-1] not in IGNORED_VARIABLES}
+    names = map_kerashub_names([layer.name for layer in model.layers],
+                               [key.partition(".#")[0] for key in weights if is_keras_key(key)])
     renamed: dict[str, _Tensor] = {}
     for key, tensor in weights.items():
         layer, separator, index = key.partition(".#")
         if not _GROUP_SUM.fullmatch(layer):
-            renamed[rename_keras_layer(layer) + separator + index if separator else key] = tensor
+            name = names.get(layer) or rename_keras_layer(layer)
+            renamed[name + separator + index if separator else key] = tensor
     return _rename_numbered_layers(model, renamed)
 
 

@@ -19,7 +19,6 @@ import functools
 import io
 import os
 import pathlib
-import posixpath
 from dataclasses import dataclass
 from typing import IO, Any, Callable, Iterator
 
@@ -31,6 +30,8 @@ from ..errors import ArgumentError, name_damaged_file, nearest
 from ..json_reader import parse_json
 from ..file_reading import open_regular_file, open_zip, read_array_header, read_member
 from .hdf5 import open_hdf5
+from .keras_layouts import find_datasets, find_keras3_datasets
+from .kerashub import find_preset_files
 from .name_rules import VARIABLE_INDICES
 from .state_dicts import choose_tensors
 from .table import FILE_SUFFIXES
@@ -40,7 +41,6 @@ from .torch_files import LEGACY_START, read_torch_file
 # or for float32 with the optimizer's variables and averages), plus so many bytes that are not tensors
 _BYTES_PER_PARAMETER, _MIN_BYTES = 32, 2 ** 26
 MAX_PARAMETERS = 2 ** 30        # the largest net of the table, with 4 times its width, has fewer
-_MAX_NAME = 1000                # letters of a layer's name
 _MAX_PARTS = 1000               # of a .weights.json
 _MAX_HEADER = 2 ** 24           # bytes, in a safetensors file; the largest nets have a hundredth of it
 _SAFETENSORS_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
@@ -100,7 +100,8 @@ def open_tensors(path: str | os.PathLike[str], parameters: int,
 
     Args:
         path: the path of a file: .safetensors, .weights.h5, .weights.json with its parts beside it, .h5,
-            .keras, .npz, or what PyTorch wrote: .pth, .pt, .th, .ckpt, .bin, .pth.tar.
+            .keras, .npz, or what PyTorch wrote: .pth, .pt, .th, .ckpt, .bin, .pth.tar.  Or the folder of a
+            preset of KerasHub.
         parameters: how many parameters the net has; limits the size that a compressed file may unpack to.
         key: which entry of a PyTorch file has the weights, see `choose_tensors`.
 
@@ -112,9 +113,24 @@ def open_tensors(path: str | os.PathLike[str], parameters: int,
         ArgumentError: for a path with a different ending; if the file has several nets, and `key` does not
             name one.
         ValueError: for a damaged file, a file of no known format, a file that refers to other files, or a
-            file that is too large for such a net; a folder, a pipe or a device.
+            file that is too large for such a net; another folder, a pipe or a device.
     """
-    name, file = os.fspath(path), pathlib.Path(path)
+    name = os.fspath(path)
+    max_bytes = _BYTES_PER_PARAMETER * parameters + _MIN_BYTES
+    # `closing` does not pass the block's errors to the readers, which would blame the file for them
+    with contextlib.closing(contextlib.ExitStack()) as stack:
+        if not os.path.isdir(name):
+            yield _open_file(name, max_bytes, key, stack)
+            return
+        tensors: dict[str, StoredTensor] = {}
+        for file in find_preset_files(name):    # where two files have a tensor, KerasHub takes the second one
+            tensors |= _open_file(file, max_bytes, key, stack).tensors
+        yield OpenWeights(tensors)
+
+
+def _open_file(name: str, max_bytes: int, key: str | None, stack: contextlib.ExitStack) -> OpenWeights:
+    """Opens one file, and adds to `stack` what must be closed.  Raises: as `open_tensors`."""
+    file = pathlib.Path(name)
     suffix = next((s for s in FILE_SUFFIXES if file.name.endswith(s)), None)
     if suffix is None:
         hint = nearest(file.suffix, FILE_SUFFIXES).removeprefix("; ") if file.suffix else ""
@@ -123,16 +139,13 @@ def open_tensors(path: str | os.PathLike[str], parameters: int,
     if not file.exists():
         raise FileNotFoundError(f"weights={name!r}: no such file")
 
-    max_bytes = _BYTES_PER_PARAMETER * parameters + _MIN_BYTES
-    # `closing` does not pass the block's errors to the readers, which would blame the file for them
-    with contextlib.closing(contextlib.ExitStack()) as stack:
-        stream = stack.enter_context(open_regular_file(file))
-        with name_damaged_file(name, f"a {suffix} file"):
-            opened = _File(name, stream, max_bytes, stack, key)
-            found = (_recognize(opened) or _READERS[suffix])(opened)
-            tensors = {n: StoredTensor(np.broadcast_to(np.zeros((), dtype), shape), load, name)
-                       for n, (shape, dtype, load) in found.items()}
-        yield OpenWeights(tensors, opened.messages, opened.is_named_by_key)
+    stream = stack.enter_context(open_regular_file(file))
+    with name_damaged_file(name, f"a {suffix} file"):
+        opened = _File(name, stream, max_bytes, stack, key)
+        found = (_recognize(opened) or _READERS[suffix])(opened)
+        tensors = {n: StoredTensor(np.broadcast_to(np.zeros((), dtype), shape), load, name)
+                   for n, (shape, dtype, load) in found.items()}
+    return OpenWeights(tensors, opened.messages, opened.is_named_by_key)
 
 
 @dataclass
@@ -212,7 +225,7 @@ def _read_npz(file: _File) -> _Found:
 
 
 def _read_h5(file: _File) -> _Found:
-    return _find_datasets(file.stack.enter_context(open_hdf5(file.stream, file.name)))
+    return _describe_datasets(find_datasets(file.stack.enter_context(open_hdf5(file.stream, file.name))))
 
 
 def _read_parts(file: _File) -> _Found:
@@ -229,47 +242,13 @@ def _read_parts(file: _File) -> _Found:
     if missing := [path for path in paths if not os.path.exists(path)]:
         raise ValueError(f"its part {missing[0]} does not exist")
     opened = [file.stack.enter_context(open_hdf5(path)) for path in paths]
-    return _describe_datasets(_find_keras3_datasets(opened))
+    return _describe_datasets(find_keras3_datasets(opened))
 
 
 def _read_keras(file: _File) -> _Found:
     with open_zip(file.name, "a .keras file", file.max_bytes) as archive:
         weights = io.BytesIO(read_member(archive, "model.weights.h5"))
-    return _find_datasets(file.stack.enter_context(open_hdf5(weights, file.name)))
-
-
-def _find_datasets(h5: h5py.File) -> _Found:
-    """Finds Keras 3's layout (groups by class, the layer's name in an attribute) or Keras 2's (by layer)."""
-    datasets: dict[str, h5py.Dataset] = {}
-    if "layers" in h5 and not _read_names(h5, "layer_names"):
-        datasets = _find_keras3_datasets([h5])
-    else:
-        paths: set[str] = set()
-        root = h5["model_weights"] if "model_weights" in h5 else h5
-        layers = _read_names(root, "layer_names")
-        if not layers:
-            raise KeyError("layer_names")
-        for layer in layers:
-            for i, name in enumerate(_read_names(root[layer], "weight_names")):
-                # a list that has the same name in many spellings ("x", "x/") would take much memory
-                path = posixpath.normpath(posixpath.join(root.name, layer, name))
-                if path in paths:
-                    raise ValueError(f"it lists {path} twice")
-                paths.add(path)
-                datasets[f"{layer}.#{i}"] = root[layer][name]
-    return _describe_datasets(datasets)
-
-
-def _find_keras3_datasets(parts: list[h5py.File]) -> dict[str, h5py.Dataset]:
-    """The data sets of a file, or of all parts of one: a layer's name may be in a different part."""
-    names: dict[str, str] = {}
-    groups = [(key, group["vars"]) for h5 in parts for key, group in h5["layers"].items()]
-    for key, variables in groups:
-        if "name" in variables.attrs:
-            names[key] = str(variables.attrs["name"])
-            if len(names[key]) > _MAX_NAME:
-                raise ValueError(f"the name of {variables.name} has more than {_MAX_NAME} letters")
-    return {f"{names[key]}.#{index}": variables[index] for key, variables in groups for index in variables}
+    return _describe_datasets(find_datasets(file.stack.enter_context(open_hdf5(weights, file.name))))
 
 
 def _describe_datasets(datasets: dict[str, h5py.Dataset]) -> _Found:
@@ -282,16 +261,6 @@ def _get_dtype(dataset: h5py.Dataset) -> np.dtype[Any]:
     is_bfloat16 = dataset.dtype == "V2" and dataset.attrs.get("dtype") == "bfloat16"
     dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16 if is_bfloat16 else dataset.dtype)
     return dtype
-
-
-def _read_names(group: Any, attribute: str) -> list[str]:
-    """Reads a list of names; Keras cuts lists of more than 64 kB into attribute0, attribute1 ..."""
-    names = list(group.attrs.get(attribute, ()))
-    number = 0
-    while f"{attribute}{number}" in group.attrs:
-        names += list(group.attrs[f"{attribute}{number}"])
-        number += 1
-    return [n.decode() if isinstance(n, bytes) else str(n) for n in names]
 
 
 _TORCH_SUFFIXES = (".pth", ".pt", ".th", ".ckpt", ".tar", ".bin")
