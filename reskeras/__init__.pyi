@@ -164,6 +164,15 @@ def CifarPreResNet164(
     """Builds the net 'cifar_preresnet164', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
     ...
 
+def CifarPreResNet18(
+    include_top: bool = True, weights: _Weights = None, input_tensor: Any = None, input_shape: _Shape = None,
+    pooling: str | None = None, classes: int | None = 10, classifier_activation: Any = 'softmax',
+    include_preprocessing: bool = False, name: str | None = 'cifar_preresnet18', dtype: _DType = None,
+    **overrides: Any
+) -> keras.Model:
+    """Builds the net 'cifar_preresnet18', of the family ResNet v2 (pre-activation), arXiv:1603.05027."""
+    ...
+
 def CifarPreResNet20(
     include_top: bool = True, weights: _Weights = None, input_tensor: Any = None, input_shape: _Shape = None,
     pooling: str | None = None, classes: int | None = 10, classifier_activation: Any = 'softmax',
@@ -302,6 +311,16 @@ def CifarResNet164(
     **overrides: Any
 ) -> keras.Model:
     """Builds the net 'cifar_resnet164', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
+    ...
+
+def CifarResNet18(
+    include_top: bool = True, weights: _Weights = None, input_tensor: Any = None, input_shape: _Shape = None,
+    pooling: str | None = None, classes: int | None = 10, classifier_activation: Any = 'softmax',
+    include_preprocessing: bool = False, name: str | None = 'cifar_resnet18', dtype: _DType = None,
+    **overrides: Any
+) -> keras.Model:
+    """Builds the net 'cifar_resnet18', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
     -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
@@ -576,6 +595,15 @@ def ECAResNet101D(
     """Builds the net 'ecaresnet101d', of the family ECA, arXiv:1910.03151."""
     ...
 
+def ECAResNet101DPruned(
+    include_top: bool = True, weights: _Weights = 'imagenet', input_tensor: Any = None,
+    input_shape: _Shape = None, pooling: str | None = None, classes: int | None = 1000,
+    classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
+    name: str | None = 'ecaresnet101d_pruned', dtype: _DType = None, **overrides: Any
+) -> keras.Model:
+    """Builds the net 'ecaresnet101d_pruned', of the family ECA, arXiv:1910.03151."""
+    ...
+
 def ECAResNet152(
     include_top: bool = True, weights: _Weights = None, input_tensor: Any = None, input_shape: _Shape = None,
     pooling: str | None = None, classes: int | None = 1000, classifier_activation: Any = 'softmax',
@@ -646,6 +674,15 @@ def ECAResNet50D(
     name: str | None = 'ecaresnet50d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
     """Builds the net 'ecaresnet50d', of the family ECA, arXiv:1910.03151."""
+    ...
+
+def ECAResNet50DPruned(
+    include_top: bool = True, weights: _Weights = 'imagenet', input_tensor: Any = None,
+    input_shape: _Shape = None, pooling: str | None = None, classes: int | None = 1000,
+    classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
+    name: str | None = 'ecaresnet50d_pruned', dtype: _DType = None, **overrides: Any
+) -> keras.Model:
+    """Builds the net 'ecaresnet50d_pruned', of the family ECA, arXiv:1910.03151."""
     ...
 
 def ECAResNet50T(
@@ -1969,6 +2006,16 @@ def SKResNet50D(
     **overrides: Any
 ) -> keras.Model:
     """Builds the net 'skresnet50d', of the family SK, arXiv:1903.06586."""
+    ...
+
+def TestResNet(
+    include_top: bool = True, weights: _Weights = 'imagenet', input_tensor: Any = None,
+    input_shape: _Shape = None, pooling: str | None = None, classes: int | None = 1000,
+    classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
+    name: str | None = 'test_resnet', dtype: _DType = None, **overrides: Any
+) -> keras.Model:
+    """Builds the net 'test_resnet', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def WideResNet101_2(

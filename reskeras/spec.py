@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Mapping
 
 from .errors import ArgumentError, unknown_argument
-from .spec_checks import check_choices, check_field_type, check_numbers
+from .spec_checks import check_choices, check_field_type, check_groups, check_numbers, check_structure
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ Attention = SE | ECA | None
 Mixer = SK | SplitAttention | None
 SHORTHANDS: dict[str, Callable[[], Any]] = {"se": SE, "eca": ECA, "sk": SK, "split": SplitAttention}
 
+EXPANSIONS = {"basic": 1, "bottleneck": 4}      # output channels of a block, per plane
+
 # The fields that take words, with all words of each.
 CHOICES: dict[str, tuple[Any, ...]] = {
     "block": ("basic", "bottleneck"),
@@ -123,8 +125,11 @@ class Spec:
     depths: tuple[int, ...] = (3, 4, 6, 3)          # blocks per stage
     widths: tuple[int, ...] = (64, 128, 256, 512)   # planes per stage; a bottleneck puts out 4 times as many
     width: float = 1.0                              # multiplies the planes and the channels of the stem
-    block: str = "bottleneck"                       # basic: 3x3, 3x3; bottleneck: 1x1, 3x3, 1x1
+    out_widths: tuple[int, ...] = ()                # output channels per stage, if pruned
+    inner_widths: tuple[int, ...] = ()              # of all convolutions but each block's last, if pruned
+    block: str | tuple[str, ...] = "bottleneck"     # basic: 3x3, 3x3; bottleneck: 1x1, 3x3, 1x1; or per stage
     order: str = "post"                             # where norm and activation are (arXiv:1603.05027)
+    final_norm: bool = True                         # whether both end a pre-activation net too
     stride_on: str = "3x3"                          # strided convolution of a bottleneck: 3x3 v1.5, 1x1 v1
     stride_at: str = "first"                        # strided block of a stage; keras.applications' V2: last
     strides: tuple[int, ...] = (1, 2, 2, 2)         # stride of each stage
@@ -172,17 +177,13 @@ class Spec:
         for field in ("attention", "mixer"):
             if isinstance(getattr(self, field), str):
                 object.__setattr__(self, field, _parse_shorthand(field, getattr(self, field)))
-        check_choices(self, CHOICES)
+        check_choices(self, CHOICES, per_stage=("block",))
         check_numbers(self)
         check_field_type(self, "attention", (SE, ECA, type(None)))
         check_field_type(self, "mixer", (SK, SplitAttention, type(None)))
-        if not len(self.depths) == len(self.widths) <= len(self.strides):
-            raise ValueError(f"depths={self.depths}, widths={self.widths}, strides={self.strides}: "
-                             "expected as many depths as widths, one for each stage, and a stride for each")
-        if self.shortcut_kernel % 2 == 0:
-            raise ArgumentError("shortcut_kernel", self.shortcut_kernel, "an odd number")
+        check_structure(self)
         self._check_combinations()
-        self._check_groups()
+        check_groups(self)
 
     def _check_combinations(self) -> None:
         """Raises: ValueError for fields that cannot be combined."""
@@ -192,10 +193,10 @@ class Spec:
         if self.zero_init_residual and self.order in ("relu_before_add", "relu_around_add"):
             raise ValueError(f"zero_init_residual=True: with order={self.order!r} a ReLU after the zeros "
                              "would pass no gradient")
-        if self.block == "basic" and (self.groups, self.base_width) != (1, 64):
+        if "basic" in self.blocks and (self.groups, self.base_width) != (1, 64):
             raise ValueError(f"groups={self.groups}, base_width={self.base_width}: defined for "
                              "block='bottleneck' only")
-        if isinstance(self.mixer, SplitAttention) and self.block != "bottleneck":
+        if isinstance(self.mixer, SplitAttention) and "basic" in self.blocks:
             raise ValueError(f"mixer={self.mixer}: split attention is defined for block='bottleneck' only")
         if self.weight_standardization and self.mixer:
             raise ValueError(f"weight_standardization=True is not defined with mixer={self.mixer}")
@@ -210,23 +211,22 @@ class Spec:
         if ignored:
             raise ValueError(f"form={self.form!r}: defined without {', '.join(ignored)}")
 
-    def _check_groups(self) -> None:
-        """Raises: ValueError if the groups do not divide the channels of a bottleneck."""
-        for planes in self.stages if self.block == "bottleneck" else ():
-            inner = max(1, int(planes * self.base_width / 64)) * self.groups // self.reduce_first
-            if inner % self.groups:
-                raise ValueError(f"width={self.width}, widths={self.widths}: a first convolution would have "
-                                 f"{inner} channels, which groups={self.groups} does not divide")
-
     @property
-    def expansion(self) -> int:
-        """Output channels of a block, per plane."""
-        return 4 if self.block == "bottleneck" else 1
+    def blocks(self) -> tuple[str, ...]:
+        """The word of `block` for each stage."""
+        return (self.block,) * len(self.depths) if isinstance(self.block, str) else self.block
 
     @property
     def stages(self) -> tuple[int, ...]:
         """Planes per stage, after the width multiplier."""
         return tuple(scale_channels(w, self.width) for w in self.widths)
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Output channels per stage, after the width multiplier."""
+        if self.out_widths:
+            return tuple(scale_channels(w, self.width) for w in self.out_widths)
+        return tuple(EXPANSIONS[kind] * planes for kind, planes in zip(self.blocks, self.stages))
 
 
 @dataclass(frozen=True)

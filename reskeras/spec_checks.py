@@ -7,10 +7,25 @@ from typing import Any, Callable, Iterable, Mapping
 from .errors import ArgumentError, check_choice, check_number, check_whole_number, to_whole_number
 
 
-def check_choices(spec: Any, choices: Mapping[str, tuple[Any, ...]]) -> None:
-    """Raises: ArgumentError if a field has an unknown word; `choices` is field -> words."""
+def check_choices(spec: Any, choices: Mapping[str, tuple[Any, ...]], per_stage: Iterable[str] = ()) -> None:
+    """Checks the fields that take words.
+
+    Args:
+        spec: the spec.
+        choices: field -> words.
+        per_stage: fields that may have a tuple of words instead; a list becomes a tuple.
+
+    Raises:
+        ArgumentError: if a field has an unknown word.
+    """
     for field, known in choices.items():
-        check_choice(field, getattr(spec, field), known)
+        value = getattr(spec, field)
+        if field in per_stage and isinstance(value, (tuple, list)):
+            object.__setattr__(spec, field, tuple(value))
+            for word in value:
+                check_choice(field, word, known)
+        else:
+            check_choice(field, value, known)
 
 
 def check_field_type(spec: Any, field: str, types: tuple[type, ...]) -> None:
@@ -42,6 +57,47 @@ def check_numbers(spec: Any) -> None:
                                     ("bn_momentum", 0 <= spec.bn_momentum < 1, "a number in [0, 1)")):
         if not is_valid:
             raise ArgumentError(name, getattr(spec, name), expected)
+
+
+def check_structure(spec: Any) -> None:
+    """Raises: ValueError for fields of a `Spec` that do not fit each other: above all those with a value for
+    each stage or block.
+    """
+    depths = spec.depths
+    if spec.shortcut_kernel % 2 == 0:
+        raise ArgumentError("shortcut_kernel", spec.shortcut_kernel, "an odd number")
+    if not spec.final_norm and spec.order not in ("pre", "relu_only_pre"):
+        raise ValueError(f"final_norm=False: with order={spec.order!r} nothing comes after the last block")
+    if not len(depths) == len(spec.widths) <= len(spec.strides):
+        raise ValueError(f"depths={depths}, widths={spec.widths}, strides={spec.strides}: "
+                         "expected as many depths as widths, one for each stage, and a stride for each")
+    if len(spec.blocks) != len(depths):
+        raise ValueError(f"block={spec.block}: expected a word, or a word for each of the {len(depths)} "
+                         "stages")
+    if len(spec.out_widths) not in (0, len(depths)):
+        raise ValueError(f"out_widths={spec.out_widths}: expected (), or one number for each of the "
+                         f"{len(depths)} stages")
+
+    numbers = sum(depth * (2 if kind == "bottleneck" else 1) for depth, kind in zip(depths, spec.blocks))
+    if not spec.inner_widths:
+        return
+    if len(spec.inner_widths) != numbers:
+        raise ValueError(f"inner_widths has {len(spec.inner_widths)} numbers: expected (), or {numbers}, two "
+                         f"for each bottleneck and one for each basic block of depths={depths}")
+    fixed = {"groups": 1, "base_width": 64, "reduce_first": 1, "mixer": None, "form": "grouped"}
+    others = [f"{field}={getattr(spec, field)!r}" for field, value in fixed.items()
+              if getattr(spec, field) != value]
+    if others:
+        raise ValueError(f"inner_widths cannot be combined with {', '.join(others)}")
+
+
+def check_groups(spec: Any) -> None:
+    """Raises: ValueError if the groups do not divide the channels of a bottleneck."""
+    for planes, kind in zip(spec.stages, spec.blocks):
+        inner = max(1, int(planes * spec.base_width / 64)) * spec.groups // spec.reduce_first
+        if kind == "bottleneck" and inner % spec.groups:
+            raise ValueError(f"width={spec.width}, widths={spec.widths}: a first convolution would have "
+                             f"{inner} channels, which groups={spec.groups} does not divide")
 
 
 def _check_probability(name: str, value: Any) -> float:

@@ -42,12 +42,14 @@ BIT = _fields(**PRE, **GN, weight_standardization=True, pool="max_zero_pad", pix
 AA, BLUR = _fields(antialias="average"), _fields(antialias="blur")
 X32x4, X32x8, X64x4 = (_fields(groups=g, base_width=w) for g, w in ((32, 4), (32, 8), (64, 4)))
 SE16, ECA_ = _fields(attention=SE()), _fields(attention=ECA())
+PRUNED = _fields(attention=ECA(gamma=3, beta=8))                # kernels 5, 5, 5, 7, as before the pruning
 SE_V1 = _fields(attention=SE(divisor=1), pool="max_ceil")       # as the SENet authors published it
 SK_NARROW, SK_HALF, SK_FULL = (_fields(mixer=sk) for sk in (
     SK(1 / 8, 16), SK(), SK(divisor=32, split_input=False)))
 RS = _fields(**D, pool="conv", attention=SE(1 / 4))             # ResNet-RS, arXiv:2103.07579
 ST = _fields(**D, mixer=SplitAttention(2), downsample="pool_after")     # ResNeSt, arXiv:2004.08955
 ST_WIDE = _fields(**ST, stem_width=128)
+SMALL = _fields(stem="cifar", pool="none", classes=10, input_size=32)   # for small images
 
 
 def _resnest_fast(radix: int, groups: int, width: int) -> Spec:
@@ -111,6 +113,9 @@ ResNet101V1_5 = resnet("resnet101v1_5", Spec(**R101), sources="timm/resnet101 to
 ResNet152V1_5 = resnet("resnet152v1_5", Spec(**R152), sources="timm/resnet152 torchvision/resnet152")
 ResNet200 = resnet("resnet200", Spec(**R200))
 ResNet50GN = resnet("resnet50_gn", Spec(**R50, **GN))
+TestResNet = resnet("test_resnet", Spec(depths=(1, 1, 1, 1), widths=(32, 48, 48, 96),     # timm's, for tests of programs
+                                        block=("basic", "basic", "bottleneck", "basic"), **D, stem_width=32, input_size=160,
+                                        pixels="tf"))
 
 # Bag of Tricks, arXiv:1812.01187: C, D; and timm's S, T
 ResNet10T = resnet("resnet10t", Spec(**B10, **T))
@@ -230,6 +235,13 @@ ECAResNet26T = eca("ecaresnet26t", Spec(**R26, **T, **ECA_))
 ECAResNet50D = eca("ecaresnet50d", Spec(**R50, **D, **ECA_))
 ECAResNet50T = eca("ecaresnet50t", Spec(**R50, **T, **ECA_))
 ECAResNet101D = eca("ecaresnet101d", Spec(**R101, **D, **ECA_))
+ECAResNet50DPruned = eca("ecaresnet50d_pruned", Spec(**R50, **D, **PRUNED, out_widths=(19, 171, 818, 2022), inner_widths=(
+    47, 18, 52, 22, 64, 35, 85, 37, 107, 80, 120, 85, 125, 87, 198, 126, 255, 232, 256, 233, 253, 235, 256, 225, 256, 239,
+    492, 237, 512, 500, 512, 490)))
+ECAResNet101DPruned = eca("ecaresnet101d_pruned", Spec(**R101, **D, **PRUNED, out_widths=(26, 142, 278, 2042), inner_widths=(
+    45, 25, 53, 20, 60, 27, 81, 24, 93, 49, 102, 54, 122, 78, 101, 25, 239, 160, 234, 156, 250, 176, 253, 191, 251, 175,
+    230, 128, 244, 154, 244, 159, 238, 97, 244, 149, 253, 181, 245, 119, 255, 216, 256, 201, 253, 149, 254, 141, 256, 190,
+    256, 217, 255, 156, 256, 155, 256, 232, 256, 214, 499, 289, 512, 512, 512, 502)))
 ECAResNet200D = eca("ecaresnet200d", Spec(**R200, **D, **ECA_))
 ECAResNet269D = eca("ecaresnet269d", Spec(**R269, **D, **ECA_))
 ECAResNetLight = eca("ecaresnetlight", Spec(depths=(1, 1, 11, 3), shortcut="avg", **ECA_))
@@ -284,6 +296,12 @@ CifarResNet20B, CifarResNet32B, CifarResNet44B, CifarResNet56B, CifarResNet110B,
     resnet(f"cifar_resnet{n}b", _cifar(n, shortcut="conv"), sources=NO_SOURCE) for n in (20, 32, 44, 56, 110, 1202))
 CifarResNet164, CifarResNet272, CifarResNet542, CifarResNet1001 = (
     resnet(f"cifar_resnet{n}", _cifar(n, block="bottleneck", shortcut="conv"), sources=NO_SOURCE) for n in (164, 272, 542, 1001))
+
+# CIFAR: the nets for ImageNet with a stem of one 3x3 and no pool, as kuangliu/pytorch-cifar has them
+CifarResNet18, CifarResNet34, CifarResNet50 = (
+    resnet(f"cifar_resnet{n}", Spec(**blocks, **SMALL), sources=f"kuangliu/resnet{n}")
+    for n, blocks in ((18, B18), (34, B34), (50, R50)))
+CifarPreResNet18 = v2("cifar_preresnet18", Spec(**B18, **PRE, **SMALL, final_norm=False), sources="kuangliu/preactresnet18")
 
 # CIFAR: He et al. 2016; Wide ResNet; ResNeXt-29
 CifarPreResNet20, CifarPreResNet32, CifarPreResNet44, CifarPreResNet56, CifarPreResNet110, CifarPreResNet1202 = (

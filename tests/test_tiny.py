@@ -26,7 +26,7 @@ CASES = [
     "senet154", "ecaresnet50t", "skresnet18", "skresnext50_32x4d", "resnest50", "resnest50_fast_1s4x24d",
     "resnest50_fast_4s2x40d", "resnetrs50", "inception_v4", "inception_resnet_v2", "cifar_resnet20",
     "cifar_preresnet164",
-    "cifar_wide_resnet16_4", "mlperf_tiny_resnet8",
+    "cifar_wide_resnet16_4", "mlperf_tiny_resnet8", "ecaresnet50d_pruned", "test_resnet", "cifar_preresnet18",
     ("cifar_resnet20", dict(order="bn_after_add", shortcut="constant", output_stride=1)),
     ("cifar_resnet164", dict(order="relu_before_add", shortcut="exclusive_gate", output_stride=2)),
     ("cifar_resnet56b", dict(order="relu_only_pre", shortcut="shortcut_gate", output_stride=4,

@@ -40,14 +40,24 @@ def small(spec: Spec | InceptionSpec) -> dict[str, Any]:
     parts = spec.reduce_first * (spec.mixer.radix if isinstance(spec.mixer, SplitAttention) else 1)
     # a group of a bottleneck must be divisible into its parts
     planes = next(p for p in (16, 32, 64) if (p * spec.base_width // 64) % parts == 0)
-    return {"depths": (2,) + (1,) * (len(spec.depths) - 1),
-            "width": planes / spec.widths[0]}    # 2: an identity block too
+    depths = (2,) + (1,) * (len(spec.depths) - 1)       # 2: an identity block too
+    return {"depths": depths, "width": planes / spec.widths[0], **pruned(spec, depths)}
+
+
+def pruned(spec: Spec, depths: tuple[int, ...]) -> dict[str, Any]:
+    """The fields of `spec` that have a value for each stage or block, for fewer of them."""
+    blocks, stages = spec.blocks[:len(depths)], len(depths)
+    count = sum(depth * (2 if kind == "bottleneck" else 1) for depth, kind in zip(depths, blocks))
+    fields = {"out_widths": spec.out_widths[:stages], "inner_widths": spec.inner_widths[:count],
+              "block": spec.block if isinstance(spec.block, str) else blocks}
+    return {name: value for name, value in fields.items() if value != getattr(spec, name)}
 
 
 def first_stages(variant: str) -> dict[str, Any]:
     """Arguments of `tiny` for two stages: later ones have the layers of the second, with more channels."""
     spec = VARIANTS[variant].spec
-    return {} if isinstance(spec, InceptionSpec) else {"depths": (2, 1), "widths": spec.widths[:2]}
+    return {} if isinstance(spec, InceptionSpec) else {"depths": (2, 1), "widths": spec.widths[:2],
+                                                        **pruned(spec, (2, 1))}
 
 
 def size(spec: Spec | InceptionSpec) -> int:

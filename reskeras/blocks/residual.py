@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from keras import layers
 
 from ..errors import ArgumentError
-from ..spec import Spec
+from ..spec import Spec, scale_channels
 from .attention import apply_attention
 from .ops import Tensor, act, add, conv, drop_path, norm
 from .shortcuts import BlockPlan, add_shortcut
@@ -78,7 +78,7 @@ def build_stages(x: Tensor, spec: Spec, stem_stride: int) -> Tensor:
     """
     for block in _plan_blocks(spec, stem_stride):
         x = _build_block(x, spec, block)
-    return _norm_and_act(x, spec, ORDERS[spec.order].first, "post")
+    return _norm_and_act(x, spec, ORDERS[spec.order].first, "post") if spec.final_norm else x
 
 
 def _plan_blocks(spec: Spec, stem_stride: int) -> list[BlockPlan]:
@@ -89,7 +89,10 @@ def _plan_blocks(spec: Spec, stem_stride: int) -> list[BlockPlan]:
         raise ArgumentError("output_stride", target, f"at least {stride}, the stride of the stem")
 
     plans: list[BlockPlan] = []
-    for index, (depth, planes) in enumerate(zip(spec.depths, spec.stages)):
+    pruned = [scale_channels(channels, spec.width) for channels in spec.inner_widths]
+    stages = zip(spec.depths, spec.blocks, spec.stages, spec.out_channels)
+    for index, (depth, kind, planes, out_channels) in enumerate(stages):
+        inner = 2 if kind == "bottleneck" else 1        # convolutions of a block before its last
         strided_block = 0 if spec.stride_at == "first" else depth - 1
         for block_index in range(depth):
             published_stride = spec.strides[index] if block_index == strided_block else 1
@@ -99,9 +102,10 @@ def _plan_blocks(spec: Spec, stem_stride: int) -> list[BlockPlan]:
             stride *= block_stride
 
             share_of_depth = (len(plans) + 1) / sum(spec.depths)
+            inner_channels, pruned = tuple(pruned[:inner]), pruned[inner:]
             plans.append(BlockPlan(
-                name=f"conv{index + 2}_block{block_index + 1}", planes=planes,
-                out_channels=planes * spec.expansion, stride=block_stride,
+                name=f"conv{index + 2}_block{block_index + 1}", kind=kind, planes=planes,
+                inner_channels=inner_channels, out_channels=out_channels, stride=block_stride,
                 is_strided=published_stride > 1, dilation=(first_dilation, dilation),
                 drop_path_rate=spec.drop_path_rate * share_of_depth,
                 in_last_two_stages=index >= len(spec.depths) - 2, stage=index + 2))
@@ -132,7 +136,7 @@ def _norm_and_act(x: Tensor, spec: Spec, kinds: tuple[str, ...], name: str) -> T
 
 def _grouped_branch(x: Tensor, spec: Spec, block: BlockPlan) -> Tensor:
     """The residual branch of all nets but ResNeXt's forms a and b; a grouped convolution makes the groups."""
-    *convolutions, last = BLOCKS[spec.block](spec, block)
+    *convolutions, last = BLOCKS[block.kind](spec, block)
     for plan in convolutions:
         x = apply_mixer(x, spec, plan)
         if plan.has_mixer and spec.block_dropout_rate:
@@ -156,14 +160,14 @@ def _end_branch(x: Tensor, spec: Spec, last: ConvolutionPlan) -> Tensor:
 
 def _concatenated_paths_branch(x: Tensor, spec: Spec, block: BlockPlan) -> Tensor:
     """ResNeXt's form b: every path has its own 1x1 and 3x3, then the paths are concatenated."""
-    _, _, last = BLOCKS[spec.block](spec, block)
+    _, _, last = BLOCKS[block.kind](spec, block)
     paths = layers.Concatenate(name=f"{block.name}_paths")(_build_paths(x, spec, block))
     return _end_branch(conv(paths, spec, last.filters, 1, last.name), spec, last)
 
 
 def _summed_paths_branch(x: Tensor, spec: Spec, block: BlockPlan) -> Tensor:
     """ResNeXt's form a: every path has its own three convolutions; the paths are summed."""
-    _, _, last = BLOCKS[spec.block](spec, block)
+    _, _, last = BLOCKS[block.kind](spec, block)
     paths = [conv(path, spec, last.filters, 1, f"{block.name}_path{i}_3", bias=False)
              for i, path in enumerate(_build_paths(x, spec, block), 1)]
     return _end_branch(add(paths, f"{block.name}_paths") if len(paths) > 1 else paths[0], spec, last)
@@ -171,7 +175,7 @@ def _summed_paths_branch(x: Tensor, spec: Spec, block: BlockPlan) -> Tensor:
 
 def _build_paths(x: Tensor, spec: Spec, block: BlockPlan) -> list[Tensor]:
     """Makes the first two convolutions of each of the `groups` paths, with their share of channels."""
-    first, second, _ = BLOCKS[spec.block](spec, block)
+    first, second, _ = BLOCKS[block.kind](spec, block)
     paths = []
     for i in range(1, spec.groups + 1):
         path = x
@@ -185,8 +189,9 @@ def _build_paths(x: Tensor, spec: Spec, block: BlockPlan) -> list[Tensor]:
 
 def _plan_basic_block(spec: Spec, block: BlockPlan) -> list[ConvolutionPlan]:
     """Plans two 3x3 convolutions; the first one has the stride."""
+    (inner,) = block.inner_channels or (block.planes // spec.reduce_first,)
     return [
-        ConvolutionPlan(f"{block.name}_1", block.planes // spec.reduce_first, 3, stride=block.stride,
+        ConvolutionPlan(f"{block.name}_1", inner, 3, stride=block.stride,
                         dilation=block.dilation[0], is_strided=block.is_strided, has_mixer=True,
                         in_last_two_stages=block.in_last_two_stages),
         ConvolutionPlan(f"{block.name}_2", block.out_channels, 3, dilation=block.dilation[1])]
@@ -198,12 +203,13 @@ def _plan_bottleneck_block(spec: Spec, block: BlockPlan) -> list[ConvolutionPlan
     The first one has the stride in ResNet v1, the second one in v1.5 and all later nets.
     """
     inner = max(1, int(block.planes * (spec.base_width / 64))) * spec.groups
+    first, second = block.inner_channels or (inner // spec.reduce_first, inner)
     on_1x1 = spec.stride_on == "1x1"
     return [
-        ConvolutionPlan(f"{block.name}_1", inner // spec.reduce_first, 1,
+        ConvolutionPlan(f"{block.name}_1", first, 1,
                         stride=block.stride if on_1x1 else 1, is_strided=on_1x1 and block.is_strided,
                         in_last_two_stages=block.in_last_two_stages),
-        ConvolutionPlan(f"{block.name}_2", inner, 3, stride=1 if on_1x1 else block.stride,
+        ConvolutionPlan(f"{block.name}_2", second, 3, stride=1 if on_1x1 else block.stride,
                         dilation=block.dilation[on_1x1], groups=spec.groups,
                         is_strided=block.is_strided and not on_1x1, has_mixer=True,
                         in_last_two_stages=block.in_last_two_stages),

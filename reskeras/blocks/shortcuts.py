@@ -21,7 +21,9 @@ class BlockPlan:
     """The plan of one block: its name, its place in the net, and the shape of its output."""
 
     name: str                   # "conv2_block1"
+    kind: str                   # "basic" or "bottleneck"
     planes: int                 # channels before the expansion of a bottleneck
+    inner_channels: tuple[int, ...]     # of the convolutions before the last, if they are pruned; else ()
     out_channels: int
     stride: int                 # 1 if `output_stride` replaced the stride by dilation
     is_strided: bool            # whether the published net has a stride here (decides which weights exist)

@@ -18,7 +18,7 @@ from ..catalog import find_variant, list_source_names
 from ..errors import ArgumentError
 from ..graph.graph import Graph
 from ..model_metadata import get_metadata
-from ..spec import AnySpec, InceptionSpec, Spec, override, scale_channels
+from ..spec import AnySpec, EXPANSIONS, InceptionSpec, Spec, override, scale_channels
 from ..variants import VARIANTS
 from ..weights.name_rules import HEAD
 
@@ -128,13 +128,14 @@ def _read_sizes(model: keras.Model, spec: AnySpec) -> dict[str, Any]:
         return {}
     stages = sorted({stage for stage, _ in outputs})
     depths = tuple(max(block for at, block in outputs if at == stage) for stage in stages)
-    widths = tuple(outputs[stage, 1] // spec.expansion for stage in stages if (stage, 1) in outputs)
+    out_channels = tuple(outputs[stage, 1] for stage in stages if (stage, 1) in outputs)
+    widths = tuple(channels // EXPANSIONS[kind] for channels, kind in zip(out_channels, spec.blocks))
     stem = layers.get("conv1_3_conv") or layers.get("conv1_conv")
     stem_width = stem.filters if stem is not None else spec.stem_width
     sizes: dict[str, Any] = {}
     if depths != spec.depths:
         sizes["depths"] = depths
-    if widths != spec.stages or stem_width != scale_channels(spec.stem_width, spec.width):
+    if out_channels != spec.out_channels or stem_width != scale_channels(spec.stem_width, spec.width):
         sizes |= {"widths": widths, "stem_width": stem_width, "width": 1.0}
     return {field: value for field, value in sizes.items() if value != getattr(spec, field)}
 

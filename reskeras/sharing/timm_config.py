@@ -121,8 +121,8 @@ def _make_model_arguments(net: KnownNet, source: str, layout: str) -> dict[str, 
         return arguments
 
     assert isinstance(spec, Spec)
-    expansion, stem = spec.expansion if layout == "resnetv2" else 1, spec.stem_width
-    arguments["channels"] = [planes * expansion for planes in spec.stages]
+    stem = spec.stem_width
+    arguments["channels"] = list(spec.out_channels if layout == "resnetv2" else spec.stages)
     if layout == "resnetv2":
         return {**arguments, "stem_chs": stem, "width_factor": 1}
     if spec.stem == "conv7":

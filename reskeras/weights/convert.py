@@ -95,10 +95,11 @@ def match_tensors(model: keras.Model, arrays: Arrays, source: str,
     for name, variable, keys in list_variables(model):
         if name.partition(".")[0] in random_layers:
             continue
-        key = next((k for k in keys if k in arrays), None)
-        if key is None:
+        present = [k for k in keys if k in arrays]
+        if not present:
             missing.append(name)
             continue
+        key = next((k for k in present if k not in used), present[0])
 
         shape = tuple(variable.shape)
         array = _to_keras_axes(arrays[key], shape, is_pytorch=not is_keras_key(key))

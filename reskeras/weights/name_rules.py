@@ -10,8 +10,8 @@ Keras' layout have rules the other way, which give our names to their layers.
 
 In a rule, {0}, {1} ... are the groups of the pattern; {0:-1} is the first group minus one, since other
 packages count stages and blocks from 0.  "|" separates the names that several sources use; the first name
-that the file has is used.  As every tensor must be used exactly once (see convert.py), a wrong guess cannot
-load.
+that the file has is used, unless a layer before has it already.  As every tensor must be used exactly once
+(see convert.py), a wrong guess cannot load.
 """
 from __future__ import annotations
 
@@ -52,13 +52,15 @@ PYTORCH_RULES: list[tuple[str, str]] = [
     (r"pool1_bn", "maxpool.1"),
 
     # shortcuts: after an average pool, the other layers have the next number
-    (_BLOCK + "0_conv", f"{_V1}downsample.0|{_V1}downsample.1|{_V2}downsample.conv"),
-    (_BLOCK + "0_bn", f"{_V1}downsample.2|{_V1}downsample.1"),
+    (_BLOCK + "0_conv", f"{_V1}downsample.0|{_V1}downsample.1|{_V2}downsample.conv|{_V1}shortcut.0"),
+    (_BLOCK + "0_bn", f"{_V1}downsample.2|{_V1}downsample.1|{_V1}shortcut.1"),
 
-    # residual branches; split attention and SK have one level more; resnetv2.py counts norms from 1
+    # residual branches; split attention and SK have one level more; resnetv2.py and kuangliu's
+    # preact_resnet.py count the norms of a block from the one before its first convolution
     (_BLOCK + r"(\d)_conv", f"{_V1}conv{{2}}|{_V1}conv{{2}}.conv|{_V2}conv{{2}}"),
-    (_BLOCK + r"(\d)_bn", f"{_V1}bn{{2}}|{_V1}conv{{2}}.bn0|{_V1}conv{{2}}.bn|{_V2}norm{{2:+1}}"),
-    (_BLOCK + "preact_bn", f"{_V2}norm1"),
+    (_BLOCK + r"(\d)_bn",
+     f"{_V1}bn{{2}}|{_V1}conv{{2}}.bn0|{_V1}conv{{2}}.bn|{_V2}norm{{2:+1}}|{_V1}bn{{2:+1}}"),
+    (_BLOCK + "preact_bn", f"{_V2}norm1|{_V1}bn1"),
     (_BLOCK + r"(\d)_path(\d)_(conv|bn)", f"{_V1}conv{{2}}.paths.{{3:-1}}.{{4}}"),
     (_BLOCK + r"(\d)_sk_reduce_conv", f"{_V1}conv{{2}}.attn.fc_reduce"),
     (_BLOCK + r"(\d)_sk_reduce_bn", f"{_V1}conv{{2}}.attn.bn"),
@@ -70,7 +72,7 @@ PYTORCH_RULES: list[tuple[str, str]] = [
     (_BLOCK + "se_expand", f"{_V1}se.fc2|{_V1}se_module.fc2"),
     (_BLOCK + "eca_conv", f"{_V1}se.conv"),
 
-    # heads: timm, legacy senet.py and Inception-v4, akamaster, resnetv2.py, Inception-ResNet-v2
+    # heads: timm, legacy senet.py and Inception-v4, akamaster and kuangliu, resnetv2.py, Inception-ResNet-v2
     (r"post_bn", "norm"),
     (HEAD, "fc|last_linear|linear|head.fc|classif"),
 

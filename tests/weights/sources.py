@@ -3,7 +3,7 @@
 A function takes its parameters by the source's names and in PyTorch's layout, and so says its names, its
 shapes, and what it computes.  Sources: akamaster/pytorch_resnet_cifar10 (resnet.py), pytorch/vision
 (models/resnet.py), chenyaofo/pytorch-cifar-models (resnet.py), zhanghang1989/ResNeSt
-(resnest/torch/models/resnet.py, splat.py).
+(resnest/torch/models/resnet.py, splat.py), kuangliu/pytorch-cifar (models/resnet.py, preact_resnet.py).
 """
 import numpy as np
 import tensorflow as tf
@@ -92,6 +92,32 @@ def akamaster(p, x, blocks=3):
 
 def chenyaofo(p, x, blocks=3, classes=10):
     return cifar(p, x, blocks, projected, "fc", classes)
+
+
+def kuangliu(p, x, kind="basic", depths=(2, 2, 2, 2)):
+    """`kind`: "basic", "bottleneck", or "preact", whose net has no normalization outside of its blocks."""
+    x = conv(p, x, "conv1", 64, 3)
+    x = x if kind == "preact" else tf.nn.relu(norm(p, x, "bn1"))
+    for stage, (blocks, planes) in enumerate(zip(depths, (64, 128, 256, 512)), 1):
+        for i in range(blocks):
+            at, stride, out = f"layer{stage}.{i}", 2 if stage > 1 and i == 0 else 1, planes
+            y = tf.nn.relu(norm(p, x, f"{at}.bn1")) if kind == "preact" else x
+            read = y        # by the shortcut, if it projects
+            if kind == "bottleneck":
+                out = 4 * planes
+                y = tf.nn.relu(norm(p, conv(p, y, f"{at}.conv1", planes, 1), f"{at}.bn1"))
+                y = tf.nn.relu(norm(p, conv(p, y, f"{at}.conv2", planes, 3, stride), f"{at}.bn2"))
+                y = norm(p, conv(p, y, f"{at}.conv3", out, 1), f"{at}.bn3")
+            else:
+                y = conv(p, y, f"{at}.conv1", planes, 3, stride)
+                y = tf.nn.relu(norm(p, y, f"{at}.bn2" if kind == "preact" else f"{at}.bn1"))
+                y = conv(p, y, f"{at}.conv2", planes, 3)
+                y = y if kind == "preact" else norm(p, y, f"{at}.bn2")
+            if stride > 1 or x.shape[-1] != out:
+                x = conv(p, read, f"{at}.shortcut.0", out, 1, stride)
+                x = x if kind == "preact" else norm(p, x, f"{at}.shortcut.1")
+            x = x + y if kind == "preact" else tf.nn.relu(x + y)
+    return dense(p, x, "linear", 10)
 
 
 def torchvision(p, x, depths=(3, 4, 6, 3), bottlenecks=True, groups=1, width=64):

@@ -25,7 +25,7 @@ from reskeras.weights.table import (
 
 DEFAULTS = pathlib.Path(__file__).parents[1] / "golden" / "default_weights.json"
 KINDS = {
-    "timm": 193,
+    "timm": 196,
     "torchvision": 19,
     "keras": 18,
     "tf_keras": 22,
