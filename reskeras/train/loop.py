@@ -22,6 +22,7 @@ from .data import ImageDataset
 from .finite import FiniteCheck
 from .freezing import LayerFreezer, swap_values
 from .input_timer import InputTimer
+from .layer_rates import list_rate_scales
 from .left_out import LeftOutImages
 from .losses import make_loss, make_metrics
 from .model import find_final_activation
@@ -129,7 +130,10 @@ class TrainingLoop:
             # model does not know its policy, so that of its first layer with weights is taken
             self.trainer.dtype_policy = next(layer.dtype_policy for layer in self._freezer.layers
                                              if layer.weights)
-            self._optimizer = make_optimizer(config.training, phase.learning_rate, config.micro_batches)
+            scales = list_rate_scales(config.model, config.training.layer_decay,
+                                      self.trainer.trainable_variables)
+            self._optimizer = make_optimizer(config.training, phase.learning_rate, config.micro_batches,
+                                             scales)
             self._metrics = make_metrics(config.task.classes)
             # the scores of a net in float64 are not rounded, those of mixed precision are not in 16 bits
             is_float64 = self.trainer.dtype_policy.compute_dtype == "float64"
