@@ -162,6 +162,7 @@ def _build_report(info: Mapping[str, Any], rows: Sequence[Row],
     recipe_rows = [(name, describe_object(value), sources[name])
                    for name, value in values.items() if name in sources]
     run_rows = [*info["strategy"].items(), ("seed", info["seed"]), *info["versions"].items()]
+    run_rows += [("continued", change["learning_rate"]) for change in info.get("continued", ())]
     drawing = _draw_curves(rows, html.INK)
     return html.page(
         f"{info['net']} on {data['name']}", html.tiles(*facts),

@@ -36,6 +36,8 @@ class TrainState:
         epochs: the numbers of the epochs that are done.
         history: the results of these epochs, as in Keras' History.
         unreadable: the indices of the images that could not be read.
+        is_stopped: whether the run has ended before its last epoch, because there was no progress.
+        continued_at: how many epochs were done each time when such a run was made longer.
     """
 
     epoch: int = 0
@@ -46,12 +48,14 @@ class TrainState:
     epochs: list[int] = field(default_factory=list)
     history: dict[str, list[float]] = field(default_factory=dict)
     unreadable: list[int] = field(default_factory=list)
+    is_stopped: bool = False
+    continued_at: list[int] = field(default_factory=list)
 
     @classmethod
     def from_checkpoint(cls, info: dict[str, Any]) -> TrainState:
         """The state of a checkpoint, from what `load_checkpoint` returns."""
         state = to_dataclass(cls, info, "the checkpoint")
-        numbers = [state.epoch, state.step, *state.epochs, *state.unreadable]
+        numbers = [state.epoch, state.step, *state.epochs, *state.unreadable, *state.continued_at]
         if not all(0 <= number < 2 ** 63 for number in numbers):
             raise ValueError("the checkpoint: expected numbers of epochs, steps and images of at least 0")
         if any(len(values) > len(state.epochs) for values in state.history.values()):

@@ -18,6 +18,7 @@ from . import strategy as strategies
 from .arguments import FitArguments
 from .callback_checks import check_callbacks
 from .checkpoint import TrainState
+from .continuation import change_length
 from .distribution_errors import explain_lost_worker
 from .loop import TrainingLoop
 from .model import find_spec, prepare_model
@@ -72,7 +73,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
             recipe averages the weights, these two are of the averages, and last_raw.keras and best_raw.keras
             of the weights themselves.  None writes nothing.
         resume: such a folder, to resume its training.  All other arguments are then as they were and can be
-            left out.
+            left out.  With more `epochs` (or `steps`) than before it goes on beyond its end, with the
+            learning rates of a training that had this length from the start.
         strategy: "auto", "none", "mirrored", "multi_worker", "tpu" (untested) or a `tf.distribute.Strategy`.
             With KERAS_BACKEND=jax or torch "auto" or "none"; JAX trains on the devices of
             `keras.distribution`.
@@ -128,6 +130,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         preprocessing, max_unreadable, label_offset, weights)
     resumed = None if resume is None else ResumedRun.open(resume, output)
     if resumed:
+        arguments = change_length(resumed, arguments)
         arguments = arguments.resume(resumed.info["arguments"], resumed.run.folder)
         strategy = resumed.info["strategy_argument"] or "auto" if strategy == "auto" else strategy
         if verbose:
@@ -268,6 +271,10 @@ def _run_loop(config: TrainingConfig, resumed: ResumedRun | None,
     with run.lock() if run else contextlib.nullcontext():
         if run and not resumed:
             check_empty(run.folder, run.is_chief)       # another process may have started there since
+        if run and resumed and resumed.is_changed:
+            run.write_info(config.info)
+            if config.verbose:
+                print_text(config.info["continued"][-1]["learning_rate"])
         loop = TrainingLoop(config, resumed.state, resumed.checkpoint) if resumed else TrainingLoop(config)
         history = loop.run()
         was_finished = loop.trainer is None

@@ -99,7 +99,7 @@ def find_class(name: str, value: str, module: Any) -> type[Any]:
 
 
 def describe_object(value: Any) -> str:
-    """The object of a dictionary as a call: "Huber(delta=0.5)", without name, reduction and what is not set."""
+    """The object of a dictionary as a call: "Huber(delta=0.5)", without its name and what is not set."""
     if not is_serialized(value):
         return str(value)
     config = value["config"] if isinstance(value["config"], dict) else {}

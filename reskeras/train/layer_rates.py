@@ -36,8 +36,8 @@ def find_layer_scales(model: keras.Model, layer_decay: float) -> dict[str, float
     layers = [layer for layer in iterate_layers(model) if layer.weights]
     blocks = list(dict.fromkeys(match[1] for layer in layers if (match := _BLOCK.match(layer.name))))
     if not blocks:
-        raise ArgumentError("layer_decay", layer_decay, f"0, because the layers of {model.name} are not named "
-                            "as those of this package's nets, such as 'conv2_block1_1_conv'")
+        raise ArgumentError("layer_decay", layer_decay, f"0, because the layers of {model.name} are not "
+                            "named as those of this package's nets, such as 'conv2_block1_1_conv'")
     groups, seen = {}, 0
     for layer in layers:
         if match := _BLOCK.match(layer.name):

@@ -18,7 +18,9 @@ from .averages import describe_unsettled_average, make_averages
 from .callback_checks import ends_quietly, explain_set_rate
 from .callback_bridge import CallbackBridge, ignore_end_of_data, restart_early_stopping
 from .checkpoint import TrainState
+from .continuation import find_ended
 from .data import ImageDataset
+from .early_stopping import EarlyStopping
 from .finite import FiniteCheck
 from .freezing import LayerFreezer, swap_values
 from .input_timer import InputTimer
@@ -51,13 +53,15 @@ class TrainingLoop:
                  saved: tuple[dict[str, Any], dict[str, Any]] | None = None):
         self.config, self.state = config, state or TrainState()
         self.phases = plan_phases(config.training, config.steps_per_epoch, config.learning_rate,
-                                  config.micro_batches)
+                                  config.micro_batches, find_ended(config.info))
         self.timer = InputTimer()
         self.finite_check = FiniteCheck(config.model, config.learning_rate, config.run)
         self.left_out = LeftOutImages(config)
         self.trainer: Any = None
         self.epoch_steps = 0
         self.checkpoint = RunCheckpoint(config, self.state, saved)
+        self.early_stopping = EarlyStopping(config.training, config.model, config.validation is not None)
+        self.checkpoint.restore_best_weights(self.early_stopping.variables)
         self._freezer = LayerFreezer(config.model)
         self._history = keras.callbacks.History()
         self._history.epoch, self._history.history = self.state.epochs, self.state.history
@@ -75,7 +79,8 @@ class TrainingLoop:
         with StopSignalHandler(self.config.run) as self._stop, explain_set_rate(self.config.training):
             try:
                 for phase in self.phases:
-                    if self.state.epoch < phase.epochs.stop and not self._run_phase(phase):
+                    is_left = self.state.epoch < phase.epochs.stop and not self.state.is_stopped
+                    if is_left and not self._run_phase(phase):
                         break
             except FloatingPointError as error:
                 if not ends_quietly(self.config.callbacks):
@@ -87,6 +92,8 @@ class TrainingLoop:
             for variable, average in zip(*self._list_averages()):
                 variable.assign(average)
             self.callbacks.on_train_end()
+        if self.early_stopping.restore_best():
+            self._save_model(LAST_MODEL)
         self._history.set_model(self.config.model)
         return self._history
 
@@ -143,6 +150,7 @@ class TrainingLoop:
             self.trainer.optimizer.build(self.trainer.trainable_variables)
             self.trainer.weight_averages = make_averages(config.training, config.model,
                                                          config.steps_per_epoch, config.micro_batches)
+        self.early_stopping.check_monitor(self._metrics)
         self.trainer.saver = self._save_for_callback
         self._trained = self.trainer.trainable_variables
         self._rate = PhaseRate(phase, config.training, self._optimizer)
@@ -167,6 +175,8 @@ class TrainingLoop:
             logs |= self.left_out.count(state)
             # what callbacks save or keep are the weights that were validated
             self.callbacks.on_epoch_end(state.epoch, logs)
+            if self.early_stopping.end_epoch(state, self.trainer.metrics, self.phases[-1].epochs.start):
+                self.trainer.stop_training = True
         if config.verbose == 2:
             results = ", ".join(f"{name} {value:.4g}" for name, value in logs.items())
             self._print(f"epoch {state.epoch + 1}/{self.phases[-1].epochs.stop}: {results}")

@@ -31,8 +31,8 @@ class Phase:
     last_epoch_steps: int
 
 
-def plan_phases(training: Training, steps_per_epoch: int, learning_rate: float,
-                micro_batches: int) -> list[Phase]:
+def plan_phases(training: Training, steps_per_epoch: int, learning_rate: float, micro_batches: int,
+                ended: tuple[int, int] = (0, 0)) -> list[Phase]:
     """The phases of a training run, one or two.
 
     Args:
@@ -40,12 +40,16 @@ def plan_phases(training: Training, steps_per_epoch: int, learning_rate: float,
         steps_per_epoch: batches in an epoch.
         learning_rate: after the warm-up.
         micro_batches: batches whose gradients make one update of the weights.
+        ended: (epochs, batches) that the phase of all layers had done when it ended amid an epoch, before the
+            training was made longer; the next batches then begin an epoch.
 
     Raises:
         ArgumentError: if a phase has too few batches for a single update.
     """
     steps = training.steps * micro_batches if training.steps else training.epochs * steps_per_epoch
-    epochs, head_epochs = math.ceil(steps / steps_per_epoch), training.head_epochs
+    left = steps - ended[1]
+    epochs_left, head_epochs = math.ceil(left / steps_per_epoch), training.head_epochs
+    epochs = ended[0] + epochs_left
     updates = math.ceil(steps / micro_batches)
     schedule = make_schedule(training, learning_rate, steps_per_epoch / micro_batches, updates, micro_batches)
 
@@ -54,7 +58,7 @@ def plan_phases(training: Training, steps_per_epoch: int, learning_rate: float,
         raise ArgumentError("micro_batches", micro_batches, f"at most {fewest}, the number of batches; with "
                             "more the weights would never change")
     phases = [Phase("all layers", range(head_epochs, head_epochs + epochs), schedule, False,
-                    training.freeze_statistics, steps - (epochs - 1) * steps_per_epoch)]
+                    training.freeze_statistics, left - (epochs_left - 1) * steps_per_epoch)]
     if head_epochs:
         head_learning_rate = float(training.head_learning_rate or learning_rate)
         phases.insert(0, Phase("the classifier", range(head_epochs), head_learning_rate, True, True,

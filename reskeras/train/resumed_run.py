@@ -17,12 +17,17 @@ from .training import Training
 
 @dataclass
 class ResumedRun:
-    """A training run that is resumed: its folder, its run.json, and its checkpoint."""
+    """A training run that is resumed: its folder, its run.json, and its checkpoint.
+
+    Attributes:
+        is_changed: whether run.json must be written again.
+    """
 
     run: RunFolder
     info: dict[str, Any]
     checkpoint: tuple[dict[str, Any], dict[str, Any]]
     state: TrainState
+    is_changed: bool = False
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], output: Any) -> ResumedRun:

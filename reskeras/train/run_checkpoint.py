@@ -26,7 +26,19 @@ class RunCheckpoint:
     def __init__(self, config: TrainingConfig, state: TrainState,
                  saved: tuple[dict[str, Any], dict[str, Any]] | None = None):
         self._config, self._state, self._saved = config, state, saved
+        self._best_weights: list[Any] = []
         self._restore_pending_metrics: Callable[[], None] | None = None
+
+    def restore_best_weights(self, variables: list[Any]) -> None:
+        """Takes the variables of `EarlyStopping`, and restores them if a run is resumed.
+
+        Raises:
+            ValueError: if the checkpoint is of a different model.
+        """
+        self._best_weights = variables
+        if self._saved and variables and self._config.run:
+            path = self._config.run.path(CHECKPOINT_FILE)
+            restore_variables(self._group_best_weights(), *self._saved, path)
 
     def begin_phase(self, phase: Phase, trainer: keras.Model, metrics: list[Any]) -> None:
         """Takes the model that trains a phase; restores a checkpoint if the run is resumed in this phase.
@@ -51,6 +63,7 @@ class RunCheckpoint:
             return
         self._state.unreadable = strategies.gather_union(config.strategy, config.data.unreadable)
         groups = self._group_variables() | {"metrics": self._list_metric_variables()}
+        groups |= self._group_best_weights()
         arrays = read_values(groups)
         if config.run.is_chief:
             save_checkpoint(config.run.path(CHECKPOINT_FILE), arrays,
@@ -81,6 +94,9 @@ class RunCheckpoint:
         groups = {"model": self._config.model.variables, "optimizer": self._trainer.optimizer.variables}
         averages = self._trainer.weight_averages
         return groups | ({"averages": averages.variables} if averages else {})
+
+    def _group_best_weights(self) -> dict[str, Any]:
+        return {"best_weights": self._best_weights} if self._best_weights else {}
 
     def _list_metric_variables(self) -> list[Any]:
         """The variables of the mean loss and of the metrics, which Keras lists only after they have run."""

@@ -27,6 +27,27 @@ class _Recipe:
 
 
 @dataclass(frozen=True)
+class Continuation:
+    """A change of the length of a training that is resumed.
+
+    Attributes:
+        unit: "epochs" or "steps".
+        before: the length until then, in this unit.
+        after: the new length.
+        epochs_done: epochs of the whole training that were done or begun.
+        steps_done: batches that the phase of all layers had done when it ended amid an epoch, else 0.
+        learning_rate: a sentence: the rate that follows, and why.
+    """
+
+    unit: str
+    before: int
+    after: int
+    epochs_done: int
+    steps_done: int = 0
+    learning_rate: str = ""
+
+
+@dataclass(frozen=True)
 class _RunInfo:
     arguments: FitArguments
     strategy_argument: str | None
@@ -38,6 +59,7 @@ class _RunInfo:
     strategy: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     resume: str = ""
+    continued: tuple[Continuation, ...] = ()
 
 
 def check_run_info(info: Mapping[str, Any], source: str) -> None:
