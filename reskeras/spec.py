@@ -91,7 +91,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "stride_at": ("first", "last"),
     "stem": ("conv7", "deep", "tiered", "cifar"),
     "pool": ("max", "max_zero_pad", "max_ceil", "conv", "none"),
-    "shortcut": ("conv", "pad", "all_conv", "avg", "none",
+    "shortcut": ("conv", "pad", "all_conv", "avg", "avg_each_stage", "none",
                  "constant", "exclusive_gate", "shortcut_gate", "dropout"),
     "form": ("grouped", "concat", "sum"),
     "downsample": ("conv", "pool_before", "pool_after"),
@@ -137,7 +137,7 @@ class Spec:
     stem_width: int = 64                            # output channels of the stem
     stem_norm: bool = True                          # whether norm and activation end the stem (not in v2)
     pool: str = "max"                               # pool after the stem; the words differ in the padding
-    shortcut: str = "conv"                          # option B; pad: A; all_conv: C; avg: ResNet-D's
+    shortcut: str = "conv"                          # option B; pad: A; all_conv: C; avg...: ResNet-D's
     shortcut_kernel: int = 1                        # kernel of projections that stride; 3 in SENet-154
     shortcut_norm: bool = True                      # whether a projection has a norm
     gate_bias: float = -6.0                         # bias of gated shortcuts (arXiv:1603.05027: b_g)

@@ -4,7 +4,7 @@ A line is `variant(name, Spec, family, sources)`; `resnet`, `senet`, ... set the
 the names that other packages have for the same structure, so that `create("timm/resnest50d")` finds it; by
 default timm's net of the same name.
 
-The letters: B18, R50: depths.  C, D, S, T: stem and shortcut, as in "ResNet-50-D".  V1, PRE: ResNet v1, v2.
+The letters: B18, R50: depths.  C, D, S, T, VD: stem and shortcut ("ResNet-50-D").  V1, PRE: ResNet v1, v2.
 GN: group norm.  AA, BLUR: anti-aliased.  X32x4: ResNeXt.  SE, ECA, SK: as named.  ST: ResNeSt.  RS: ResNet-RS.
 """
 from __future__ import annotations
@@ -29,6 +29,7 @@ R14, R26, R50, R101, R152, R200, R269 = (_fields(depths=d) for d in (
 # What makes another family of a ResNet.
 C = _fields(stem="deep")                                        # ResNet-C: a stem of three 3x3, arXiv:1812.01187
 D = _fields(**C, shortcut="avg")                                # ResNet-D: C, and average-pooled shortcuts
+VD = _fields(**C, shortcut="avg_each_stage")                    # PaddleClas: D, and one projection more
 T = _fields(stem="tiered", shortcut="avg")                      # timm: D with a narrower stem
 S = _fields(**C, stem_width=128)                                # timm: C with a stem of twice the width
 V1 = _fields(stride_on="1x1")                                   # He et al. 2015
@@ -105,19 +106,22 @@ ResNet152V1 = resnet("resnet152v1", Spec(**R152, **V1), sources=NO_SOURCE)
 ResNet50 = resnet("resnet50", Spec(**R50, **KERAS_V1), sources="keras/ResNet50")
 ResNet101 = resnet("resnet101", Spec(**R101, **KERAS_V1), sources="keras/ResNet101")
 ResNet152 = resnet("resnet152", Spec(**R152, **KERAS_V1), sources="keras/ResNet152")
-ResNet18 = resnet("resnet18", Spec(**B18), sources="timm/resnet18 torchvision/resnet18")
+ResNet18 = resnet("resnet18", Spec(**B18), sources="timm/resnet18 torchvision/resnet18 kerashub/resnet_18")
 ResNet26 = resnet("resnet26", Spec(**R26))
 ResNet34 = resnet("resnet34", Spec(**B34), sources="timm/resnet34 torchvision/resnet34")
-ResNet50V1_5 = resnet("resnet50v1_5", Spec(**R50), sources="timm/resnet50 torchvision/resnet50")
-ResNet101V1_5 = resnet("resnet101v1_5", Spec(**R101), sources="timm/resnet101 torchvision/resnet101")
-ResNet152V1_5 = resnet("resnet152v1_5", Spec(**R152), sources="timm/resnet152 torchvision/resnet152")
+ResNet50V1_5 = resnet("resnet50v1_5", Spec(**R50),
+                      sources="timm/resnet50 torchvision/resnet50 kerashub/resnet_50")
+ResNet101V1_5 = resnet("resnet101v1_5", Spec(**R101),
+                       sources="timm/resnet101 torchvision/resnet101 kerashub/resnet_101")
+ResNet152V1_5 = resnet("resnet152v1_5", Spec(**R152),
+                       sources="timm/resnet152 torchvision/resnet152 kerashub/resnet_152")
 ResNet200 = resnet("resnet200", Spec(**R200))
 ResNet50GN = resnet("resnet50_gn", Spec(**R50, **GN))
 TestResNet = resnet("test_resnet", Spec(depths=(1, 1, 1, 1), widths=(32, 48, 48, 96),     # timm's, for tests of programs
                                         block=("basic", "basic", "bottleneck", "basic"), **D, stem_width=32, input_size=160,
                                         pixels="tf"))
 
-# Bag of Tricks, arXiv:1812.01187: C, D; and timm's S, T
+# Bag of Tricks, arXiv:1812.01187: C, D; timm's S, T; PaddleClas's VD where that is no D of the table
 ResNet10T = resnet("resnet10t", Spec(**B10, **T))
 ResNet14T = resnet("resnet14t", Spec(**R14, **T))
 ResNet18D = resnet("resnet18d", Spec(**B18, **D))
@@ -125,16 +129,19 @@ ResNet26D = resnet("resnet26d", Spec(**R26, **D))
 ResNet26T = resnet("resnet26t", Spec(**R26, **T))
 ResNet34D = resnet("resnet34d", Spec(**B34, **D))
 ResNet50C = resnet("resnet50c", Spec(**R50, **C))
-ResNet50D = resnet("resnet50d", Spec(**R50, **D))
+ResNet50D = resnet("resnet50d", Spec(**R50, **D), sources="timm/resnet50d kerashub/resnet_vd_50")
 ResNet50S = resnet("resnet50s", Spec(**R50, **S))
 ResNet50T = resnet("resnet50t", Spec(**R50, **T))
 ResNet101C = resnet("resnet101c", Spec(**R101, **C))
-ResNet101D = resnet("resnet101d", Spec(**R101, **D))
+ResNet101D = resnet("resnet101d", Spec(**R101, **D), sources="timm/resnet101d kerashub/resnet_vd_101")
 ResNet101S = resnet("resnet101s", Spec(**R101, **S))
 ResNet152C = resnet("resnet152c", Spec(**R152, **C))
-ResNet152D = resnet("resnet152d", Spec(**R152, **D))
+ResNet152D = resnet("resnet152d", Spec(**R152, **D), sources="timm/resnet152d kerashub/resnet_vd_152")
 ResNet152S = resnet("resnet152s", Spec(**R152, **S))
 ResNet200D = resnet("resnet200d", Spec(**R200, **D))
+ResNet18VD = resnet("resnet18_vd", Spec(**B18, **VD), sources="kerashub/resnet_vd_18")
+ResNet34VD = resnet("resnet34_vd", Spec(**B34, **VD), sources="kerashub/resnet_vd_34")
+ResNet200VD = resnet("resnet200_vd", Spec(depths=(3, 12, 48, 3), **D), sources="kerashub/resnet_vd_200")
 ResNetAA34D = resnet("resnetaa34d", Spec(**B34, **D, **AA))
 ResNetAA50 = resnet("resnetaa50", Spec(**R50, **AA))
 ResNetAA50D = resnet("resnetaa50d", Spec(**R50, **D, **AA))
@@ -153,11 +160,11 @@ ResNetV2_18 = v2("resnetv2_18", Spec(**B18, **PRE))
 ResNetV2_18D = v2("resnetv2_18d", Spec(**B18, **PRE, **D))
 ResNetV2_34 = v2("resnetv2_34", Spec(**B34, **PRE))
 ResNetV2_34D = v2("resnetv2_34d", Spec(**B34, **PRE, **D))
-ResNetV2_50 = v2("resnetv2_50", Spec(**R50, **PRE))
+ResNetV2_50 = v2("resnetv2_50", Spec(**R50, **PRE), sources="timm/resnetv2_50 kerashub/resnet_v2_50")
 ResNetV2_50D = v2("resnetv2_50d", Spec(**R50, **PRE, **D))
 ResNetV2_50DGN = v2("resnetv2_50d_gn", Spec(**R50, **PRE, **D, **GN))
 ResNetV2_50T = v2("resnetv2_50t", Spec(**R50, **PRE, **T))
-ResNetV2_101 = v2("resnetv2_101", Spec(**R101, **PRE))
+ResNetV2_101 = v2("resnetv2_101", Spec(**R101, **PRE), sources="timm/resnetv2_101 kerashub/resnet_v2_101")
 ResNetV2_101D = v2("resnetv2_101d", Spec(**R101, **PRE, **D))
 ResNetV2_152 = v2("resnetv2_152", Spec(**R152, **PRE))
 ResNetV2_152D = v2("resnetv2_152d", Spec(**R152, **PRE, **D))

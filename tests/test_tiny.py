@@ -19,7 +19,7 @@ import tensorflow as tf  # noqa: E402
 
 # variants, and behind a variant Spec fields that no variant has
 CASES = [
-    "plainnet18", "resnet18_option_c", "resnet50", "resnet50_gn", "resnet10t", "resnetaa50d",
+    "plainnet18", "resnet18_option_c", "resnet18_vd", "resnet50", "resnet50_gn", "resnet10t", "resnetaa50d",
     "resnetblur18", "resnet50v2",
     "resnetv2_50d", "resnetv2_50x1_bit", "wide_resnet50_2", "resnext50_32x4d", "seresnet18v1",
     "seresnext26_32x4d",

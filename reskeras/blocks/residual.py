@@ -106,7 +106,8 @@ def _plan_blocks(spec: Spec, stem_stride: int) -> list[BlockPlan]:
             plans.append(BlockPlan(
                 name=f"conv{index + 2}_block{block_index + 1}", kind=kind, planes=planes,
                 inner_channels=inner_channels, out_channels=out_channels, stride=block_stride,
-                is_strided=published_stride > 1, dilation=(first_dilation, dilation),
+                is_first=block_index == 0, is_strided=published_stride > 1,
+                dilation=(first_dilation, dilation),
                 drop_path_rate=spec.drop_path_rate * share_of_depth,
                 in_last_two_stages=index >= len(spec.depths) - 2, stage=index + 2))
     return plans

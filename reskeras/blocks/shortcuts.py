@@ -26,6 +26,7 @@ class BlockPlan:
     inner_channels: tuple[int, ...]     # of the convolutions before the last, if they are pruned; else ()
     out_channels: int
     stride: int                 # 1 if `output_stride` replaced the stride by dilation
+    is_first: bool              # whether it is the first block of its stage
     is_strided: bool            # whether the published net has a stride here (decides which weights exist)
     dilation: tuple[int, int]   # (of the block's strided convolution, of the convolutions after it)
     drop_path_rate: float
@@ -81,6 +82,12 @@ def _identity_or_projection(x: Tensor, preactivated: Tensor, spec: Spec, block: 
 
 def _identity_or_pooled_projection(x: Tensor, preactivated: Tensor, spec: Spec, block: BlockPlan) -> Tensor:
     return _project(preactivated, spec, block, pool=True) if _changes_shape(x, block) else x
+
+
+def _projection_of_each_stage(x: Tensor, preactivated: Tensor, spec: Spec, block: BlockPlan) -> Tensor:
+    """Like PaddleClas: the first block of every stage projects, also where its shape does not change."""
+    is_projected = block.is_first or _changes_shape(x, block)
+    return _project(preactivated, spec, block, pool=True) if is_projected else x
 
 
 def _subsample(x: Tensor, block: BlockPlan) -> Tensor:
@@ -142,6 +149,7 @@ SHORTCUTS: dict[str, JoinFunction] = {
     "pad": _keep_branch(_identity_or_padding),
     "all_conv": _keep_branch(lambda x, preactivated, spec, block: _project(preactivated, spec, block)),
     "avg": _keep_branch(_identity_or_pooled_projection),
+    "avg_each_stage": _keep_branch(_projection_of_each_stage),
     "none": lambda *_: None,
     # "Identity Mappings", arXiv:1603.05027, Table 1
     "constant": _halve_both,

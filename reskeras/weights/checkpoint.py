@@ -7,6 +7,8 @@ from typing import Any, Mapping
 HUB = "https://huggingface.co"
 _NO_CROP = "its source gives no crop or interpolation: those given here are usual for such nets"
 _CONVERTED = "by Kaiming He's release (MIT), converted"
+_KERASHUB = ("KerasHub resizes to the input size without antialiasing; the accuracy is that of the weights "
+             "before their conversion")
 _OTHER_POOL = "the net differs from its variant only in the stem's pool, which no parameter count shows"
 # What users should know about a checkpoint, by source, by the source's net, or by id
 NOTES = {
@@ -14,6 +16,7 @@ NOTES = {
     **dict.fromkeys(("keras/ResNet50", "keras/ResNet101", "keras/ResNet152"), _CONVERTED),
     **dict.fromkeys(("timm/legacy_senet154", "timm/legacy_seresnext50_32x4d",
                      "timm/legacy_seresnext101_32x4d"), _OTHER_POOL),
+    "kerashub": _KERASHUB,
     "torchvision": "the license is of torchvision's code; the weights carry none of their own",
     "timm/resnet50.bamboo":
         "trained on Bamboo's classes, but the file has no classifier: the head starts at random",

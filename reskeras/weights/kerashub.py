@@ -70,8 +70,8 @@ def find_preset_files(folder: str) -> list[str]:
     """
     path = os.path.join(folder, CONFIG_FILE)
     if not os.path.exists(path):
-        raise ValueError(f"{folder} is a folder; expected a regular file, or a preset of KerasHub, which has a "
-                         f"file {CONFIG_FILE}")
+        raise ValueError(f"{folder} is a folder; expected a regular file, or a preset of KerasHub, which has "
+                         f"a file {CONFIG_FILE}")
     config: Any = read_json(path, max_bytes=_MAX_CONFIG)
     name = config.get("class_name") if isinstance(config, dict) else None
     if name != BACKBONE_CLASS:

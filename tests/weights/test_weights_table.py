@@ -33,6 +33,7 @@ KINDS = {
     "akamaster": 6,
     "chenyaofo": 8,
     "google": 22,
+    "kerashub": 32,
     "reskeras": 1,
 }
 
