@@ -25,7 +25,7 @@ _PUBLIC = {
     "get_metadata": "model_metadata", "ModelMetadata": "model_metadata",
     "cost": "commands.cost", "optimize": "commands.optimize", "remove_blocks": "graph.remove_blocks",
     "export": "commands.export", "verify": "commands.verify",
-    "fit": "commands.train", "distributable": "train.strategy",
+    "fit": "commands.train", "sweep": "commands.sweep", "distributable": "train.strategy",
     "predict": "commands.predict", "evaluate": "commands.evaluate", "explain": "commands.explain",
     "benchmark": "commands.benchmark", "compare": "commands.compare", "page": "commands.page",
     "doctor": "commands.doctor",

@@ -24,6 +24,7 @@ from .commands.optimize import optimize as optimize
 from .commands.page import page as page
 from .commands.predict import predict as predict
 from .commands.push_to_hub import push_to_hub as push_to_hub
+from .commands.sweep import sweep as sweep
 from .commands.verify import verify as verify
 from .graph.remove_blocks import remove_blocks as remove_blocks
 from .images.limits import set_image_limits as set_image_limits
