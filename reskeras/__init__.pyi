@@ -67,19 +67,22 @@ def fit(
     classes: int | None = None, preprocessing: Any = None, max_unreadable: int = 100,
     label_offset: int | None = None, weights: str | None = 'auto', save_every: int = 1000,
     callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1, epochs: int | None = None,
-    steps: int | None = None, batch_size: int | None = None, optimizer: str | None = None,
+    steps: int | None = None, batch_size: int | None = None, optimizer: Any = None,
     momentum: float | None = None, learning_rate_in_velocity: bool | None = None,
-    epsilon: float | None = None, global_clipnorm: float | None = None, learning_rate: float | None = None,
+    epsilon: float | None = None, global_clipnorm: float | None = None, clipnorm: float | None = None,
+    clipvalue: float | None = None, layer_decay: float | None = None, learning_rate: Any = None,
     base_batch_size: int | None = None, learning_rate_scaling: str | None = None, schedule: str | None = None,
     schedule_by_epoch: bool | None = None, cosine_includes_warmup: bool | None = None,
     final_learning_rate: float | None = None, milestones: tuple[float, ...] | None = None,
     decay_factor: float | None = None, patience: int | None = None, warmup: float | None = None,
     warmup_start: float | None = None, weight_decay: float | None = None, decayed_weights: str | None = None,
     loss: str | None = None, label_smoothing: float | None = None, target_threshold: float | None = None,
-    size: int | None = None, augmentation: str | None = None, augmentation_repeats: int | None = None,
-    ema_momentum: float | None = None, ema_rule: str | None = None, ema_steps: int | None = None,
-    head_epochs: int | None = None, head_learning_rate: float | None = None,
-    freeze_statistics: bool | None = None, test_size: int | None = None, test_crop_pct: float | None = None,
+    size: int | tuple[int, int] | None = None, augmentation: str | None = None,
+    augmentation_repeats: int | None = None, ema_momentum: float | None = None, ema_rule: str | None = None,
+    ema_steps: int | None = None, head_epochs: int | None = None, head_learning_rate: float | None = None,
+    early_stopping: int | None = None, early_stopping_monitor: str | None = None,
+    restore_best_weights: bool | None = None, freeze_statistics: bool | None = None,
+    test_size: int | tuple[int, int] | None = None, test_crop_pct: float | None = None,
 ) -> keras.callbacks.History:
     """Trains a net on data by a recipe."""
     ...
@@ -375,6 +378,16 @@ def CifarResNet32B(
     -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
+def CifarResNet34(
+    include_top: bool = True, weights: _Weights = None, input_tensor: Any = None, input_shape: _Shape = None,
+    pooling: str | None = None, classes: int | None = 10, classifier_activation: Any = 'softmax',
+    include_preprocessing: bool = False, name: str | None = 'cifar_resnet34', dtype: _DType = None,
+    **overrides: Any
+) -> keras.Model:
+    """Builds the net 'cifar_resnet34', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
+    ...
+
 def CifarResNet44(
     include_top: bool = True, weights: _Weights = None, input_tensor: Any = None, input_shape: _Shape = None,
     pooling: str | None = None, classes: int | None = 10, classifier_activation: Any = 'softmax',
@@ -392,6 +405,16 @@ def CifarResNet44B(
     **overrides: Any
 ) -> keras.Model:
     """Builds the net 'cifar_resnet44b', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
+    -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
+    ...
+
+def CifarResNet50(
+    include_top: bool = True, weights: _Weights = None, input_tensor: Any = None, input_shape: _Shape = None,
+    pooling: str | None = None, classes: int | None = 10, classifier_activation: Any = 'softmax',
+    include_preprocessing: bool = False, name: str | None = 'cifar_resnet50', dtype: _DType = None,
+    **overrides: Any
+) -> keras.Model:
+    """Builds the net 'cifar_resnet50', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
     -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
@@ -1237,6 +1260,16 @@ def ResNet18OptionC(
     -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
+def ResNet18VD(
+    include_top: bool = True, weights: _Weights = 'imagenet', input_tensor: Any = None,
+    input_shape: _Shape = None, pooling: str | None = None, classes: int | None = 1000,
+    classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
+    name: str | None = 'resnet18_vd', dtype: _DType = None, **overrides: Any
+) -> keras.Model:
+    """Builds the net 'resnet18_vd', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
+    ...
+
 def ResNet200(
     include_top: bool = True, weights: _Weights = None, input_tensor: Any = None, input_shape: _Shape = None,
     pooling: str | None = None, classes: int | None = 1000, classifier_activation: Any = 'softmax',
@@ -1254,6 +1287,16 @@ def ResNet200D(
     name: str | None = 'resnet200d', dtype: _DType = None, **overrides: Any
 ) -> keras.Model:
     """Builds the net 'resnet200d', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
+    ...
+
+def ResNet200VD(
+    include_top: bool = True, weights: _Weights = 'imagenet', input_tensor: Any = None,
+    input_shape: _Shape = None, pooling: str | None = None, classes: int | None = 1000,
+    classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
+    name: str | None = 'resnet200_vd', dtype: _DType = None, **overrides: Any
+) -> keras.Model:
+    """Builds the net 'resnet200_vd', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
     -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
@@ -1325,6 +1368,16 @@ def ResNet34OptionC(
 ) -> keras.Model:
     """Builds the net 'resnet34_option_c', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D,
     -S, -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
+    ...
+
+def ResNet34VD(
+    include_top: bool = True, weights: _Weights = 'imagenet', input_tensor: Any = None,
+    input_shape: _Shape = None, pooling: str | None = None, classes: int | None = 1000,
+    classifier_activation: Any = 'softmax', include_preprocessing: bool = False,
+    name: str | None = 'resnet34_vd', dtype: _DType = None, **overrides: Any
+) -> keras.Model:
+    """Builds the net 'resnet34_vd', of the family ResNet v1 and v1.5 (shortcut options A, B, C; -C, -D, -S,
+    -T; anti-aliased; CIFAR), arXiv:1512.03385, arXiv:1812.01187."""
     ...
 
 def ResNet50(
