@@ -8,7 +8,8 @@ import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = {page.name: page.read_text() for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+PAGES = {page.name if page.parent.name != "guides" else f"guides/{page.name}": page.read_text()
+         for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
 BLOCKS = {f"{name}-{number}": code for name, text in PAGES.items()
           for number, code in enumerate(re.findall(r"```python\n(.*?)```", text, flags=re.S))}
 
