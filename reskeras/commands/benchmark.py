@@ -1,4 +1,4 @@
-"""`benchmark`: exported files side by side: latency, throughput, bytes, agreement."""
+"""`benchmark`: exported files and nets side by side: latency, throughput, bytes, agreement."""
 from __future__ import annotations
 
 import os
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
+from ..catalog import is_file_name, list_builders, list_models, list_source_names
 from ..errors import ArgumentError, check_paths, check_whole_number
 from ..json_writer import to_json
 from ..terminal import print_text
-from .open_model import Size, check_size
+from .keras_nets import find_keras_net
+from .open_model import Size, check_size, open_model
 
 if TYPE_CHECKING:
     from ..exporters.formats import BatchRunner
@@ -26,18 +28,20 @@ MANY = 16               # images of a throughput call, if a file takes any numbe
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """One file in one runtime."""
+    """One file in one runtime, or a net by its name in Keras."""
 
     file: str
     runtime: str
-    bytes: int
+    bytes: int                      # of the file; of the net's weights
     median_ms: float                # of one call on one image
     p90_ms: float                   # nine of ten calls are at least as fast
     images_per_second: float        # in calls on as many images as the file takes, at most MANY
     ratio: float                    # its median divided by that of the first file
-    agreement: float | None         # share of images that have the class of the first file
-    # largest difference from the first file's outputs, divided by their largest value
-    difference: float
+    # Share of images that have the class of the first file; None for a net by its name, whose weights are
+    # random, and for what is compared with one
+    agreement: float | None
+    # largest difference from the first file's outputs, divided by their largest value; None likewise
+    difference: float | None
 
 
 def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = None,
@@ -46,9 +50,11 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
 
     Args:
         files: files in the formats that `reskeras.export` writes; the others are compared with the first one.
+            The name of a net ("resnet50d", "keras/MobileNetV2") is the net in Keras, with random weights.
         threads: number of threads of each runtime; TensorFlow's threads (for Keras and SavedModel) are set
             only if it does not run yet.
-        size: size of the images, if the files take any size: pixels on a side, or (height, width).
+        size: size of the images, if the files take any size: pixels on a side, or (height, width).  A net by
+            its name is built for it.
         trust: whether a SavedModel, which is a program, may run.
 
     Returns:
@@ -75,25 +81,34 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
     threads = check_whole_number("threads", threads)
     height_and_width = check_size(size)
     _set_tensorflow_threads(files, threads)
-    runners = [(pathlib.Path(file), runtime, open_file(file, threads, runtime, trust=trust))
-               for file in files for runtime in find_format(file).module.RUNTIMES]
-    shapes = {str(file): runner.shape[1:] for file, _, runner in runners}
+    runners: list[tuple[Path, str, BatchRunner, int]] = []
+    for file in files:
+        if _is_net(file):
+            runners.append((file, "Keras", *_open_net(file, height_and_width)))
+            continue
+        for runtime in find_format(file).module.RUNTIMES:
+            runner = open_file(file, threads, runtime, trust=trust)
+            size_in_bytes, _ = compute_size_and_hash(*find_format(file).files(file))
+            runners.append((pathlib.Path(file), runtime, runner, size_in_bytes))
+    shapes = {str(file): runner.shape[1:] for file, _, runner, _ in runners}
     shape = _find_common_shape(shapes, height_and_width)
     images = np.random.RandomState(0).standard_normal((IMAGES, *shape)).astype("float32")
 
     first_outputs, first_median, results = None, 0.0, []
-    for file, runtime, runner in runners:
+    has_values = not _is_net(files[0])
+    for file, runtime, runner, size_in_bytes in runners:
         outputs = runner(images)
         first_outputs = outputs if first_outputs is None else first_outputs
         one, many = (np.resize(images, (runner.shape[0] or count, *shape)) for count in (1, MANY))
         times = measure_latency(runner.run, one, CALLS, TIME)
         first_median = first_median or times["median"]
-        size_in_bytes, _ = compute_size_and_hash(*find_format(file).files(file))
+        compares = has_values and not _is_net(file)
         results.append(BenchmarkResult(
             str(file), runtime, size_in_bytes, times["median"], times["p90"],
             _measure_throughput(runner, many),
-            times["median"] / first_median, compute_agreement(outputs, first_outputs),
-            compute_relative_difference(outputs, first_outputs)))
+            times["median"] / first_median,
+            compute_agreement(outputs, first_outputs) if compares else None,
+            compute_relative_difference(outputs, first_outputs) if compares else None))
     return results
 
 
@@ -111,15 +126,37 @@ def _format_results(results: list[BenchmarkResult]) -> str:
              f"{'as first':>9} {'difference':>11}"]
     for r in results:
         agreement = "" if r.agreement is None else f"{r.agreement:.1%}"
+        difference = "" if r.difference is None else f"{r.difference:.1e}"
         lines.append(f"{r.file:{width}}  {r.runtime:14} {r.bytes / 1e6:9.3f} {r.median_ms:10.3f} "
                      f"{r.p90_ms:9.3f} "
-                     f"{r.ratio:7.2f} {r.images_per_second:10.1f} {agreement:>9} {r.difference:11.1e}")
-    return "\n".join(lines)
+                     f"{r.ratio:7.2f} {r.images_per_second:10.1f} {agreement:>9} {difference:>11}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _is_net(file: Path) -> bool:
+    """Whether it is the name of a net, and no file or folder.
+
+    Raises:
+        ValueError: for a misspelled name of a net of keras.applications.
+    """
+    if not isinstance(file, str) or is_file_name(file) or os.path.exists(file):
+        return False
+    names = {*list_models(), *list_builders(), *list_source_names()}
+    return bool(find_keras_net(file)) or file.partition(".")[0] in names
+
+
+def _open_net(name: str, size: tuple[int, int] | None) -> tuple[BatchRunner, int]:
+    """The net as a function of images, and the bytes of its weights."""
+    from ..exporters.formats import BatchRunner
+    from ..exporters.keras_file import make_array_function
+    net = open_model(name, size)
+    runner = BatchRunner(make_array_function(net), tuple(net.input_shape))
+    return runner, sum(np.asarray(variable).nbytes for variable in net.weights)
 
 
 def _set_tensorflow_threads(files: Sequence[Path], threads: int) -> None:
     from ..exporters.formats import find_format
-    if any(find_format(file).name in ("Keras", "SavedModel") for file in files):
+    if any(_is_net(file) or find_format(file).name in ("Keras", "SavedModel") for file in files):
         import tensorflow as tf
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)

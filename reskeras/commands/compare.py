@@ -36,7 +36,8 @@ def compare(models: Iterable[str] = (), *, family: str | None = None, labels: st
     Each net is compared with its default checkpoint, unless its name contains another tag.
 
     Args:
-        models: names of nets, with a checkpoint's tag ("resnet50d.ra2_in1k") or without.
+        models: names of nets, with a checkpoint's tag ("resnet50d.ra2_in1k") or without; "keras/VGG16" and
+            the other nets of keras.applications, which Keras builds.
         family: one family, or "all": adds every net of the family with a published accuracy.
         labels: the label set of the validation images, such as "cifar10".
         literature: whether a few nets of other families are added, with the numbers of their papers; they

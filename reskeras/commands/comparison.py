@@ -9,11 +9,12 @@ from ..errors import ArgumentError, nearest
 from ..variants import VARIANTS
 from ..weights.checkpoint import Checkpoint
 from ..weights.table import get_checkpoints
+from .keras_nets import KerasNet, find_keras_net
 from .published_costs import PUBLISHED_NETS
 
 IMAGENET = "imagenet-1k"
-# instead of a family: other nets, for which papers give the figures
-LITERATURE = "literature"
+# instead of a family: other nets, for which papers give the figures, and those that Keras builds
+LITERATURE, KERAS = "literature", "keras.applications"
 FREE_FIELDS = {"pixels", "bn_epsilon"}      # fields of a checkpoint's Spec that change no cost
 COSTS = {"macs": ("MACs (G)", 1e9), "params": ("parameters (M)", 1e6), "latency_ms": ("latency (ms)", 1.0)}
 
@@ -24,7 +25,7 @@ class Point:
 
     name: str
     family: str
-    tag: str                    # of the checkpoint; "" for the literature
+    tag: str                    # of the checkpoint; "" for other families
     size: int                   # pixels on a side
     data: str                   # what it was trained on
     top1: float                 # percent
@@ -44,15 +45,15 @@ def find_points(models: Iterable[str], family: str | None, labels: str, literatu
     if literature and labels != IMAGENET:
         raise ArgumentError("literature", literature, f"False with the labels {labels}, because the nets of "
                             f"the literature were validated on {IMAGENET}")
-    checkpoints = [_find_measured_checkpoint(name, labels) for name in models]
+    nets: list[Checkpoint | KerasNet] = [_find_measured_net(name, labels) for name in models]
     if family:
-        checkpoints += _find_family_checkpoints(family, labels)
-    if not checkpoints:
+        nets += _find_family_checkpoints(family, labels)
+    if not nets:
         raise ArgumentError("models", list(models),
                             "the names of nets, or a `family` such as 'resnext'",
                             hint="there is nothing to compare")
 
-    points = [_make_point(checkpoint) for checkpoint in dict.fromkeys(checkpoints)]
+    points = [_make_point(net) for net in dict.fromkeys(nets)]
     if latency:
         points = [replace(point, latency_ms=time_one_image(point)) for point in points]
     if literature:
@@ -66,12 +67,16 @@ def find_points(models: Iterable[str], family: str | None, labels: str, literatu
             for i, point in enumerate(points)]
 
 
-def _find_measured_checkpoint(name: str, labels: str) -> Checkpoint:
+def _find_measured_net(name: str, labels: str) -> Checkpoint | KerasNet:
     """The checkpoint that `name` means: its own, or the net's default one if its accuracy is published.
 
     Raises:
         ValueError: for an unknown name, or if no accuracy is published.
     """
+    if keras_net := find_keras_net(name):
+        if labels != IMAGENET:
+            raise ValueError(f"{name}: no accuracy on {labels} is published; there is one on {IMAGENET}")
+        return keras_net
     variant, tag, _ = catalog.find_variant(name)
     checkpoints = get_checkpoints(variant.name)
     if tag and tag not in checkpoints:
@@ -100,20 +105,22 @@ def _with_accuracy(checkpoints: Iterable[Checkpoint], labels: str) -> list[Check
     return sorted((c for c in checkpoints if c.top1 and c.labels == labels), key=lambda c: not c.is_default)
 
 
-def _make_point(checkpoint: Checkpoint) -> Point:
-    variant = VARIANTS[checkpoint.variant]
-    size = checkpoint.top1_size or checkpoint.input_size
-    stored = catalog.read_costs()[checkpoint.variant]
+def _make_point(net: Checkpoint | KerasNet) -> Point:
+    if isinstance(net, KerasNet):
+        return Point(net.name, KERAS, "", net.size, net.data, net.top1, net.params, net.macs, net.source)
+    variant = VARIANTS[net.variant]
+    size = net.top1_size or net.input_size
+    stored = catalog.read_costs()[net.variant]
     params, macs = stored.params, stored.macs
-    if (size != variant.spec.input_size or checkpoint.classes != variant.spec.classes
-            or set(checkpoint.spec_fields) - FREE_FIELDS):
+    if (size != variant.spec.input_size or net.classes != variant.spec.classes
+            or set(net.spec_fields) - FREE_FIELDS):
         from .cost import cost
-        measured = cost(checkpoint.name, size)
+        measured = cost(net.name, size)
         params, macs = measured.params, measured.macs
-    assert checkpoint.top1 is not None
-    return Point(variant.builder, variant.family, checkpoint.tag, size, checkpoint.dataset, checkpoint.top1,
+    assert net.top1 is not None
+    return Point(variant.builder, variant.family, net.tag, size, net.dataset, net.top1,
                  params, macs,
-                 checkpoint.id)
+                 net.id)
 
 
 def time_one_image(point: Point) -> float:
@@ -123,7 +130,8 @@ def time_one_image(point: Point) -> float:
     from ..exporters.keras_file import make_array_function
     from ..exporters.measurements import measure_latency
     from .open_model import open_model
-    net = open_model(f"{catalog.list_builders()[point.name]}.{point.tag}", point.size)
+    name = point.name if point.family == KERAS else f"{catalog.list_builders()[point.name]}.{point.tag}"
+    net = open_model(name, point.size)
     shape = (1, point.size, point.size, net.input_shape[-1])
     images = np.random.default_rng(0).normal(size=shape).astype("float32")
     return measure_latency(make_array_function(net), images)["median"]

@@ -25,8 +25,8 @@ def cost(model: ModelName | keras.Model, size: Size | None = None, batch_size: i
 
     Args:
         model: the name of a net ("resnet50d"), with a checkpoint or without, which decides the head and the
-            size of the images; a `.keras` file; or a functional or sequential keras.Model, even with shared
-            layers and nested models.
+            size of the images; "keras/VGG16" or another net of keras.applications; a `.keras` file; or a
+            functional or sequential keras.Model, even with shared layers and nested models.
         size: size of the images: pixels on a side, or (height, width).  By default the model's own.
         batch_size: images at once, for the memory.
 

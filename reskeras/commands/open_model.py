@@ -12,6 +12,8 @@ from .. import catalog
 from .._keras_private import build_without_values
 from ..catalog import check_model_kind, is_file_name, load_keras_file
 from ..errors import ArgumentError, to_whole_number
+from .keras_nets import find_keras_net
+from ..remote_paths import exists
 from ..weights.checkpoint import Checkpoint
 from ..weights.table import get_checkpoints, find_checkpoint, get_default_weights, get_weights
 
@@ -29,8 +31,8 @@ def open_model(model: ModelName | keras.Model, size: Size | None = None, has_val
 
     Args:
         model: the name of a net ("resnet50d"), with a checkpoint or without, which decides the head and the
-            size of the images ("resnet50d.ra2_in1k"), or another package's name for it; a `.keras` file; or a
-            model, which is returned as it is.
+            size of the images ("resnet50d.ra2_in1k"), another package's name for it, or "keras/VGG16" and the
+            other nets of keras.applications; a `.keras` file; or a model, which is returned as it is.
         size: size of the images of a net that is given by its name; by default the net's own.
         has_values: whether the weights have values; without values a net of any size takes no memory, and
             cannot run.
@@ -49,6 +51,8 @@ def open_model(model: ModelName | keras.Model, size: Size | None = None, has_val
         return load_keras_file(model)
 
     name = os.fspath(model)
+    if keras_net := find_keras_net(name):
+        return keras_net.build(height_and_width, has_values)
     variant, tag, source_fields = catalog.find_variant(name)    # a wrong name is an error before Keras starts
     options: dict[str, Any] = {**source_fields, **fields}
     if tag:
@@ -102,9 +106,12 @@ def check_trained_model(model: ModelName | keras.Model) -> None:
         return
     name = os.fspath(model)
     if is_file_name(model):
-        if not os.path.exists(name):
+        if not exists(name):
             raise FileNotFoundError(f"{name}: no such file")
     elif not os.path.isdir(name):
+        if keras_net := find_keras_net(name):
+            raise ValueError(f"{name} has no weights here, only a cost; give the model itself, "
+                             f"keras.applications.{keras_net.function}(), or save that to a .keras file")
         variant, tag, _ = catalog.find_variant(name)
         if tag:
             find_checkpoint(variant.name, tag, name.partition(".")[0])

@@ -48,7 +48,8 @@ def _add_catalog(add: Commands) -> None:
 
 def _add_analysis(add: Commands) -> None:
     sub = add("compare", "compare published accuracy with operations, parameters and time", is_quiet=True)
-    sub.add_argument("models", nargs="*", metavar="NAME[.TAG]")
+    sub.add_argument("models", nargs="*", metavar="NAME[.TAG]",
+                     help="such as resnet50d.ra2_in1k, or keras/VGG16 of keras.applications")
     sub.add_argument("--family", metavar="FAMILY|all", help="every net of it that has a published accuracy")
     sub.add_argument("--labels", default="imagenet-1k",
                      help="the label set of the validation images (default: %(default)s)")
@@ -62,7 +63,8 @@ def _add_analysis(add: Commands) -> None:
 
     sub = add("cost", "count parameters, operations, memory and receptive field, by stage or layer",
               is_quiet=True)
-    sub.add_argument("model", metavar="NAME[.TAG]|FILE", help="such as resnet50d, or a .keras file")
+    sub.add_argument("model", metavar="NAME[.TAG]|FILE",
+                     help="such as resnet50d, keras/VGG16, or a .keras file")
     add_size(sub, "size of the images; by default the net's own")
     sub.add_argument("--batch-size", type=parse_int, default=1, metavar="N",
                      help="images at once, for the memory (default: %(default)s)")
@@ -193,7 +195,8 @@ def _add_files(add: Commands) -> None:
     sub.add_switch("--json", "print JSON")
 
     sub = add("benchmark", "compare exported files: latency, bytes, agreement", is_quiet=True)
-    sub.add_argument("files", nargs="+", metavar="FILE")
+    sub.add_argument("files", nargs="+", metavar="FILE|NAME",
+                     help="exported files; the name of a net, such as keras/VGG16, is the net in Keras")
     sub.add_argument("--threads", type=parse_int, default=1, metavar="N",
                      help="threads of each runtime (default: %(default)s)")
     add_size(sub, "size of the images, if the files take any size")

@@ -1,4 +1,4 @@
-"""Writes files of tests/golden, as README.md there says: python write_logits.py [NET ...], names as timm has them.
+"""Writes files of tests/golden, as README.md there says: python write_logits.py [NET ...], with timm's names.
 
 `tox -e torch-reference` runs it for the nets below; other files there were written the same way.
 """
