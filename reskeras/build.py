@@ -24,6 +24,7 @@ from .blocks.residual import build_stages
 from .blocks.inception import build_inception
 from .blocks.stems import build_stem
 from .files import atomic_write
+from .remote_paths import copy_to_local, to_url
 from .errors import (ArgumentError, check_choice, check_whole_number, describe_error, name_damaged_file,
                      to_whole_number)
 from .keras_file_check import check_keras_file
@@ -130,7 +131,8 @@ def load(path: str | os.PathLike[str], compile: bool = False) -> keras.Model:
     than its weights need.  A layer with code, such as a `Lambda`, is an error.
 
     Args:
-        path: a file that `reskeras.save` or `model.save` wrote, whose name ends in ".keras".
+        path: a file that `reskeras.save` or `model.save` wrote, whose name ends in ".keras"; it may be a
+            remote path, such as s3://BUCKET/net.keras.
         compile: whether to restore the optimizer, the loss and the metrics too.
 
     Returns:
@@ -142,6 +144,9 @@ def load(path: str | os.PathLike[str], compile: bool = False) -> keras.Model:
     Example:
         >>> model = reskeras.load("net.keras")
     """
+    if to_url(path):
+        with copy_to_local(path) as local:
+            return load(local, compile)
     name = os.fspath(path)
     custom_objects = {"BatchNormalization": BatchNormalization}
     try:

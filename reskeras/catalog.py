@@ -24,6 +24,7 @@ from .builder import Variant
 from .costs import COSTS_FILE as COSTS_FILE, VariantCost as VariantCost, read_costs as read_costs
 from .errors import ArgumentError, nearest
 from .pretrained import from_pretrained, is_hub_name
+from .remote_paths import exists
 from .spec import AnySpec, override
 from .weights.checkpoint import Checkpoint
 from .weights.table import find_checkpoint, get_default_weights, get_source_nets
@@ -129,7 +130,7 @@ def load_keras_file(path: str | os.PathLike[str]) -> keras.Model:
         return from_pretrained(name)
     if not name.endswith(".keras"):
         raise ValueError(f"{name}: expected a .keras file; reskeras does not open models from other files")
-    if not os.path.exists(name):
+    if not exists(name):
         raise FileNotFoundError(f"{name}: no such file")
 
     from .build import load     # imported late: Keras takes seconds to load, a wrong name should fail first

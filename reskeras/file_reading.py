@@ -14,6 +14,7 @@ import zipfile
 from typing import IO, Any, Iterator
 
 from .errors import name_damaged_file
+from .remote_paths import open_remote_file, read_remote_bytes, to_url
 
 Path = str | os.PathLike[str]
 
@@ -32,10 +33,10 @@ _FILE_TYPES = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "
 def open_regular_file(path: Path) -> IO[bytes]:
     """Opens a regular file, or a symbolic link to one, to read bytes.
 
-    A pipe would wait for ever, and a device may have no end.
+    A pipe would wait for ever, and a device may have no end.  A remote file is downloaded first.
 
     Args:
-        path: the file.
+        path: the file, or a URL such as s3://BUCKET/KEY.
 
     Returns:
         A binary stream.
@@ -45,6 +46,8 @@ def open_regular_file(path: Path) -> IO[bytes]:
         ValueError: for a folder, a pipe, a device or a socket.
         OSError: if it cannot be opened.
     """
+    if url := to_url(path):
+        return open_remote_file(url)
     # check before the file is opened, because opening changes the state of some devices
     _check_regular(path, os.stat(path).st_mode)
     # open without waiting: another process may have put a pipe in its place since the check
@@ -75,6 +78,8 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
         ValueError: for a larger file, a folder, a pipe or a device.
         OSError: if it cannot be read.
     """
+    if url := to_url(path):
+        return read_remote_bytes(url, max_bytes)
     with open_regular_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:

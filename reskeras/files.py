@@ -10,6 +10,7 @@ import time
 from typing import Iterator
 
 from .file_replacement import make_staging_folder, replace_files
+from .remote_paths import to_url, upload, upload_from_mirror
 from .termination import raise_on_sigterm
 
 Path = str | os.PathLike[str]
@@ -31,6 +32,9 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
     If `path` is a symbolic link, the link stays, and its target is replaced.  If `path` is a device or a
     pipe, such as /dev/stdout, the bytes are written to it when the block has succeeded.
 
+    A remote path, such as s3://BUCKET/net.keras, is uploaded when the block has succeeded; an object store
+    then has the new file, or still the old one.
+
     Args:
         path: the file or the folder to write or to replace; missing parent folders are made.
 
@@ -42,6 +46,10 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
         >>> with atomic_write("net.keras") as new:
         ...     model.save(new)
     """
+    if url := to_url(path):
+        with _write_remote(url) as new:
+            yield new
+        return
     target = pathlib.Path(os.path.realpath(path))
     if pathlib.Path(path).name in ("", "..") or not target.name:
         raise IsADirectoryError(errno.EISDIR, "expected the name of a file or of a new folder",
@@ -61,11 +69,28 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
         with _name_full_disk(target):
             yield new / target.name
 
+        names = [target.name, *sorted({file.name for file in new.iterdir()} - {target.name})]
         with _name_errors(target):
             if is_device:
                 target.write_bytes((new / target.name).read_bytes())
             else:
                 replace_files(new, old, target.parent, first=target.name)
+        upload_from_mirror(target.parent, names)
+
+
+@contextlib.contextmanager
+def _write_remote(url: str) -> Iterator[pathlib.Path]:
+    """`atomic_write` for a remote path: the file is written in a temporary folder, and then uploaded."""
+    parent, _, name = url.rstrip("/").rpartition("/")
+    if not name or parent.endswith("/"):
+        raise IsADirectoryError(errno.EISDIR, "expected the name of a file or of a new folder", url)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(raise_on_sigterm())
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reskeras-")))
+        yield folder / name
+        others = sorted(file.name for file in folder.iterdir() if file.name != name)
+        for each in [name, *others]:
+            upload(folder / each, f"{parent}/{each}")
 
 
 @contextlib.contextmanager

@@ -65,9 +65,9 @@ def open_classifier(model: ModelName | keras.Model, any_size: bool = False,
                 f"it takes {net.inputs[0].shape[0]} at a time; build it with keras.Input(shape) instead of "
                 "batch_shape, and set its weights with set_weights"))
         run, shape, metadata = make_array_function(net), net.input_shape, get_metadata(net)
-    if len(shape) != 4 or shape[3] not in (1, 3):
-        raise ValueError(f"{name}: its input has the shape {tuple(shape[1:])}; expected images of 1 or 3 "
-                         f"channels")
+    if len(shape) != 4 or not shape[3]:
+        raise ValueError(f"{name}: its input has the shape {tuple(shape[1:])}; expected images (height, "
+                         "width, channels)")
     return Classifier(name, run, tuple(shape[1:]), metadata)
 
 

@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import sys
 from typing import TYPE_CHECKING, Any, Iterable
 
 from ..errors import check_paths, check_whole_number, make_printable
 from ..json_writer import to_json
+from ..remote_paths import exists, find_remote_files, is_remote_folder, to_url
 from ..terminal import print_text
 from .open_model import ModelName, check_trained_model
 
@@ -88,8 +90,17 @@ def _list_image_paths(paths: Iterable[Path]) -> list[Path]:
     from ..images.image_files import find_image_files
     found: list[Path] = []
     for path in paths:
-        found += os.path.isdir(path) and find_image_files(path).images or [path]
+        found += os.path.isdir(path) and find_image_files(path).images or _list_remote_images(path) or [path]
     return found
+
+
+def _list_remote_images(path: Path) -> list[Path]:
+    """The images in a remote folder; [] for other paths."""
+    if not is_remote_folder(path):
+        return []
+    from ..images.image_files import select_images
+    files = [pathlib.PurePosixPath(file) for file in find_remote_files(to_url(path))]
+    return [to_url(file) for file in select_images(files)]
 
 
 def predict_existing(images: list[str], **options: Any) -> Results:
@@ -99,7 +110,7 @@ def predict_existing(images: list[str], **options: Any) -> Results:
         FileNotFoundError: if none of the images exists, and as `predict`.
     """
     check_trained_model(options["model"])
-    if not any(map(os.path.exists, images)):
+    if not any(map(exists, images)):
         raise FileNotFoundError(f"{', '.join(images)}: no such file")
     return predict(images=images, **options)
 

@@ -15,6 +15,7 @@ from ..build import load
 from ..errors import describe_error, list_names
 from ..file_reading import read_text
 from ..files import atomic_write
+from ..remote_paths import exists, join_path, mirror_folder, to_url
 from ..terminal import print_text
 from ..train import fit as training
 from ..train.keras_objects import describe_object
@@ -43,11 +44,16 @@ Row = Mapping[str, str]         # an epoch in log.csv
 @functools.wraps(training.fit)
 def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
     """Calls `reskeras.train.fit.fit`, and writes a report into the run's folder."""
-    history = training.fit(*args, **kwargs)
     folder = kwargs.get("output") or kwargs.get("resume")
-    if folder and pathlib.Path(folder, LOG_FILE).is_file():
-        _write_report(folder, getattr(history, "validation", None))
-    return history
+    if not folder:
+        return training.fit(*args, **kwargs)
+    with mirror_folder(folder, is_new=not kwargs.get("resume")) as place:
+        kwargs |= {name: str(place) for name in ("output", "resume") if kwargs.get(name) == folder
+                   and to_url(folder)}
+        history = training.fit(*args, **kwargs)
+        if (place / LOG_FILE).is_file():
+            _write_report(place, getattr(history, "validation", None))
+        return history
 
 
 def train(model: str | None = None, data: str | None = None, recipe: str = "finetune", *,
@@ -80,7 +86,7 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
 
     if not options.get("verbose", 1):
         return ""
-    folder = pathlib.Path(str(resume or output))
+    folder = str(resume or output)
     losses, accuracies = history["loss"], history["accuracy"]
     summary = f"{len(losses)} epochs; loss {losses[-1]:.4f}, accuracy {accuracies[-1]:.2%}"
     if "val_accuracy" in history:
@@ -91,8 +97,8 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
         if epochs:
             best = max(epochs, key=accuracies.__getitem__)
             summary += f", best {accuracies[best]:.2%} in epoch {best + 1}"
-    files = [folder / name for name in (BEST_MODEL, LAST_MODEL, REPORT)]
-    return "\n".join([summary, *(str(file) for file in files if file.is_file())])
+    files = [join_path(folder, name) for name in (BEST_MODEL, LAST_MODEL, REPORT)]
+    return "\n".join([summary, *(str(file) for file in files if exists(file))])
 
 
 def print_result(summary: str) -> int:

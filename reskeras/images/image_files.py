@@ -4,10 +4,13 @@ from __future__ import annotations
 import os
 import pathlib
 from dataclasses import dataclass
+from typing import TypeVar
 
 # In lower case.  `decode.py` finds out the format by the content of a file, not by its suffix.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".gif", ".webp", ".tif",
                   ".tiff", ".heic", ".heif", ".hif")
+_Path = TypeVar("_Path", bound=pathlib.PurePath)
+
 # What macOS and Windows add to folders and zip files of photos
 _SYSTEM_NAMES = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
@@ -17,7 +20,7 @@ class ImageFiles:
     """The files of a folder, sorted.
 
     Attributes:
-        images: the files whose suffix is that of an image.
+        images: the files whose suffix is that of an image; if there are none, the .npy files.
         others: the other files, without those of the operating system.
     """
 
@@ -37,11 +40,18 @@ def find_image_files(folder: str | os.PathLike[str]) -> ImageFiles:
     top = pathlib.Path(folder)
     files = [path for path in sorted(top.rglob("*")) if not _is_inside_hidden(path, top)
              and (path.is_file() or not path.exists())]
-    return ImageFiles([file for file in files if _has_image_suffix(file)],
-                      [file for file in files if not _has_image_suffix(file)])
+    images = select_images(files)
+    is_image = set(images)
+    return ImageFiles(images, [file for file in files if file not in is_image])
 
 
-def _has_image_suffix(path: pathlib.Path) -> bool:
+def select_images(files: list[_Path]) -> list[_Path]:
+    """The images among the files of a folder, by their names; if there are none, the .npy files."""
+    return [file for file in files if _has_image_suffix(file)] or [
+        file for file in files if file.suffix.lower() == ".npy"]
+
+
+def _has_image_suffix(path: pathlib.PurePath) -> bool:
     """Whether a file is an image by its name."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 

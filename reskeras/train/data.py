@@ -11,16 +11,19 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import ArgumentError
+from ..images.preprocessing import Preprocessing
+from ..remote_paths import to_url
 from .augment import Augmentation, parse_augmentation
 from .reading_errors import READING_ERRORS, describe_unreadable, explain_tensorflow_error
+from .pixel_values import check_fits_images
 from .seeds import fold_seed
 from .source import DataSource
+from .source_reading import read_file, read_in_order, read_stream
 from .sources import open_source
 
 _AUTOTUNE = tf.data.AUTOTUNE
 # TensorFlow reserves the memory of a batch before it reads one; if that fails, it ends the process
 _MAX_BATCH = 2 ** 20
-_SHUFFLE_BUFFER = 16_384                # records of a stream that are shuffled among each other
 ImageFunction = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -72,6 +75,8 @@ class ImageDataset:
                                 f"a multiple of workers={workers}, which share it evenly")
         self.source: DataSource = open_source(data, split)
         self.augmentation = None if augmentation is None else parse_augmentation(augmentation)
+        if isinstance(prepare, Preprocessing):
+            check_fits_images(prepare, self.source)
         self.prepare, self.normalize = prepare, normalize
         self.batch_size, self.worker, self.workers = batch_size, worker, workers
         self.seed, self.deterministic = seed, deterministic
@@ -88,9 +93,14 @@ class ImageDataset:
 
     def _check_training(self, augmentation: Augmentation) -> None:
         source, text = self.source, augmentation.text
-        if augmentation.size is None and not isinstance(source.images, np.ndarray):
+        spec = source.pixel_spec
+        if augmentation.size is None and (spec is None or None in spec[0]):
             raise ArgumentError("augmentation", text, "an operation that gives all images one size, such as "
                                 "resize(224) or crop(224)")
+        if spec is not None and (spec[1] != np.uint8 and not augmentation.has_values):
+            raise ArgumentError("data", source.name, "uint8 pixels of 0 to 255 for this augmentation, not "
+                                f"{np.dtype(spec[1]).name}", hint="reskeras.fit takes other types, too")
+        augmentation.check_channels(source.channels)
         if augmentation.mixes_labels and not self.classes:
             raise ArgumentError("augmentation", text,
                                 "no operation that mixes labels, unless classes= gives the number of classes")
@@ -115,7 +125,7 @@ class ImageDataset:
     @property
     def can_be_unreadable(self) -> bool:
         """Whether the images come from files; pixels can always be read."""
-        return not isinstance(self.source.images, np.ndarray)
+        return self.source.pixel_spec is None
 
     @property
     def unreadable(self) -> list[int]:
@@ -164,7 +174,7 @@ class ImageDataset:
         if self.source.stream is None:
             order = self.epoch_order(epoch)
             is_readable = ~np.isin(order[:, 0], np.array(unreadable, int))
-            data = self._read_source(order[is_readable][first_step * worker_batch:])
+            data = read_in_order(self.source, order[is_readable][first_step * worker_batch:])
         else:
             excluded = tf.constant(unreadable, tf.int64)
             data = self._read_stream(epoch).filter(lambda index, *_: tf.reduce_all(index != excluded))
@@ -209,24 +219,10 @@ class ImageDataset:
                                 f"a higher limit, as too many images of {self.source.name} cannot be read: "
                                 f"{self.describe_unreadable()}") from error
 
-    def _read_source(self, order: np.ndarray) -> tf.data.Dataset:
-        """A dataset of (index, repetition, path or pixels, (label,) or (label, weight)), sorted like `order`.
-        """
-        source = self.source
-        images = tf.constant(source.images)
-        targets = [tf.constant(part) for part in (source.labels, source.weights) if part is not None]
-        return tf.data.Dataset.from_tensor_slices(order).map(
-            lambda row: (row[0], row[1], tf.gather(images, row[0]),
-                         tuple(tf.gather(part, row[0]) for part in targets)))
-
     def _read_stream(self, epoch: int) -> tf.data.Dataset:
-        """Makes a dataset of this worker's (index, 0, bytes or pixels, (label,) or (label, weight))."""
-        assert self.source.stream is not None
-        data = self.source.stream().enumerate().shard(self.workers, self.worker)
-        if self.is_training:
-            seed = int(np.random.default_rng((self.seed, epoch)).integers(2 ** 31))
-            data = data.shuffle(_SHUFFLE_BUFFER, seed=seed)
-        return data.map(lambda index, example: (index, tf.zeros([], tf.int64), example[0], example[1:]))
+        """This worker's part of a stream, shuffled for training; see `read_stream`."""
+        seed = int(np.random.default_rng((self.seed, epoch)).integers(2 ** 31)) if self.is_training else None
+        return read_stream(self.source, self.worker, self.workers, seed, self.batch_size)
 
     def _process_images(self, data: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
         """Makes (image, label) or (image, label, weight) of what was read.
@@ -234,10 +230,11 @@ class ImageDataset:
         Images that cannot be read are counted and left out.
         """
         has_files = self.source.has_files
+        is_remote = has_files and any(map(to_url, self.source.images[:1]))
 
         def process(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
                     target: tuple[tf.Tensor, ...]) -> tuple[Any, ...]:
-            x = tf.io.read_file(x) if has_files else x
+            x = read_file(x, is_remote) if has_files else x
             image_seed = fold_seed(fold_seed(seed, index), repetition)
             return tf.constant(True), index, self._traced_image(x, image_seed), target
         process = tf.autograph.experimental.do_not_convert(process)

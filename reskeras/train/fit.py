@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from ..build import load
 from ..errors import ArgumentError, check_choice, unknown_argument
+from ..remote_paths import get_original_path
 from ..terminal import print_text
 from . import keras_devices
 from . import strategy as strategies
@@ -134,7 +135,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         arguments = arguments.resume(resumed.info["arguments"], resumed.run.folder)
         strategy = resumed.info["strategy_argument"] or "auto" if strategy == "auto" else strategy
         if verbose:
-            print_text(f"resuming {resumed.run.folder}, which was started with {arguments.as_text()}")
+            print_text(f"resuming {get_original_path(resumed.run.folder)}, which was started with "
+                       f"{arguments.as_text()}")
     elif model is None or data is None:
         raise TypeError("fit() needs a model and data, or a folder to `resume`")
     keras_devices.hide_gpus_from_tensorflow()

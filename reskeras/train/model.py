@@ -24,6 +24,7 @@ from .class_names import ADVICE, describe_other_classes, find_class_order, find_
 from .classifier import replace_classifier
 from .losses import ACTIVATIONS
 from .model_check import check_model_matches_recipe, iterate_layers
+from .pixel_values import fits_images, measure_normalization
 from .recipe import Recipe
 from .source import DataSource
 
@@ -57,7 +58,11 @@ def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, i
     if path and not path.endswith(".keras"):
         if weights == "none":
             recipe = _train_from_scratch(path, recipe)
-        net, recipe, preprocessing = _build_net(path, recipe, images.channels, classes, dtype)
+        # files are decoded to gray or RGB, unless a preprocessing takes them by value
+        by_value = isinstance(preprocessing, Preprocessing) and preprocessing.has_values
+        channels = len(preprocessing.mean) if by_value else images.channels
+        net, recipe, default = _build_net(path, recipe, channels, classes, dtype)
+        preprocessing = _choose_preprocessing(preprocessing, default, net, recipe, images)
     else:
         if weights == "none":
             raise ArgumentError("weights", weights, "'auto', because the model has its own weights")
@@ -66,6 +71,7 @@ def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, i
         if path and _is_finetuning(recipe) and net.output_shape[-1] != classes:
             net = replace_classifier(net, classes, ACTIVATIONS[recipe.training.loss])
         recipe = _fit_recipe_to_model(net, recipe, images, classes)
+        preprocessing = _choose_preprocessing(preprocessing, None, net, recipe, images)
         if preprocessing is None and get_metadata(net).preprocessing is None:
             preprocessing = _infer_preprocessing(net, recipe)
     keeps_classifier = not path or path.endswith(".keras") and not _is_finetuning(recipe)
@@ -213,6 +219,28 @@ def _make_preprocessing(variant: str, recipe: Recipe) -> Preprocessing:
     # bilinear, as the augmentation resizes
     return Preprocessing(to_sides(training.test_size), VARIANTS[variant].spec.pixels,
                          interpolation="bilinear", crop_pct=training.test_crop_pct)
+
+
+def _choose_preprocessing(given: Any, default: Preprocessing | None, net: keras.Model, recipe: Recipe,
+                          images: DataSource) -> Any:
+    """The preprocessing that was given, or one whose numbers are measured if the images are taken by value.
+
+    Args:
+        given: the argument `preprocessing` of `fit`.
+        default: what the net is trained with, if its metadata do not say it.
+        net: the net.
+        recipe: has the size and the crop of the validation.
+        images: the images to train on.
+    """
+    known = get_metadata(net).preprocessing or default
+    if given is not None or not images.value_channels or known and fits_images(known, images):
+        return default if given is None else given
+    mean, std = measure_normalization(images)
+    if known:
+        return dataclasses.replace(known, pixels="values", mean=mean, std=std, bits=0)
+    training = recipe.training
+    return Preprocessing(to_sides(training.test_size), "values", mean, std, interpolation="bilinear",
+                         crop_pct=training.test_crop_pct)
 
 
 def _infer_preprocessing(model: keras.Model, recipe: Recipe) -> Preprocessing:

@@ -1,7 +1,6 @@
 """What is wrong with files that cannot be read, in one line."""
 from __future__ import annotations
 
-import pathlib
 import re
 from typing import Sequence
 
@@ -10,6 +9,8 @@ import tensorflow as tf
 from ..errors import make_printable
 from ..file_reading import read_bytes
 from ..images.decode import decode_image
+from ..images.values import decode_values
+from ..remote_paths import exists
 
 # Of a data set whose files are damaged, missing or not allowed to be read
 READING_ERRORS = (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.PermissionDeniedError)
@@ -47,10 +48,11 @@ def describe_unreadable(names: Sequence[str]) -> str:
 
 def _explain(name: str) -> str:
     """What is wrong with an image; "" if it is no file, or can be read by now."""
-    if not pathlib.Path(name).exists():
-        return ""
     try:
-        decode_image(read_bytes(name))
+        if not exists(name):
+            return ""
+        data = read_bytes(name)
+        decode_values(data) if data.startswith(b"\x93NUMPY") else decode_image(data)
     except OSError as error:
         return (error.strerror or str(error)).lower()
     except ValueError as error:

@@ -18,6 +18,7 @@ from ..file_replacement import is_leftover
 from ..files import locked, write_text
 from ..json_reader import read_json
 from ..json_writer import to_json
+from ..remote_paths import get_original_path, upload_from_mirror
 from .run_info import check_run_info
 from .saved_keys import from_saved_info, to_saved_info
 
@@ -79,7 +80,7 @@ class RunFolder:
     @property
     def resume_command(self) -> str:
         """The shell command that resumes this run."""
-        return f"reskeras train --resume {shlex.quote(str(self.folder))}"
+        return f"reskeras train --resume {shlex.quote(get_original_path(self.folder))}"
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -127,10 +128,13 @@ class RunFolder:
             writer.writerow([epoch + 1, *(f"{value:.6g}" for value in values)])
         write_text(self.path(LOG_FILE), text.getvalue())
 
-        with tf.summary.create_file_writer(str(self.path(EVENTS_FOLDER))).as_default():
+        events = self.path(EVENTS_FOLDER)
+        before = set(os.listdir(events)) if events.is_dir() else set()
+        with tf.summary.create_file_writer(str(events)).as_default():
             for name, values in history.items():
                 # like tf.summary.scalar, which needs the tensorboard package
                 tf.summary.write(name, tf.constant(values[-1], tf.float32), epochs[-1] + 1, _SCALAR)
+        upload_from_mirror(events, sorted(set(os.listdir(events)) - before))
 
 
 def check_empty(folder: str | os.PathLike[str], is_chief: bool = True) -> pathlib.Path:

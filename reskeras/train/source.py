@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import ArgumentError, list_names, to_whole_number
+from .pixel_values import find_value_channels
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class DataSource:
 
     Attributes:
         name: what it is called in messages.
-        images: a list of paths, or uint8 pixels (N, height, width, channels); None for a stream.
+        images: a list of paths, an array of pixels (N, height, width, channels), or `IndexedImages`; None for
+            a stream.
         labels: the number of the class of each image, int64 (N,); or several numbers for each image, float32
             (N, numbers): 0 or 1 for each of several labels, or the values to predict.
         classes: the names or WordNet ids of the classes, or the names of these numbers; () if they are not
@@ -46,6 +48,7 @@ class DataSource:
             other sources.
         known_parts: the `parts` of a stream, if they are known already.
         left_out: files of a folder that are not images by their names, or are in no class's folder.
+        task: what the data say is learned of them, such as "multilabel"; "" if the labels alone say it.
     """
 
     name: str
@@ -57,6 +60,7 @@ class DataSource:
     known_parts: tuple[SourcePart, ...] = ()
     left_out: tuple[str, ...] = ()
     weights: np.ndarray | None = None
+    task: str = ""
 
     def __len__(self) -> int:
         """How many images.  Raises: TypeError for a stream."""
@@ -144,6 +148,32 @@ class DataSource:
         """Whether the images have weights."""
         return self.weights is not None if self.stream is None else len(self.stream().element_spec) == 3
 
+    @functools.cached_property
+    def pixel_spec(self) -> tuple[tuple[int | None, ...], Any] | None:
+        """(height, width, channels) and the type of the pixels; None for files, which have to be decoded."""
+        if self.has_files:
+            return None
+        if self.stream is None:
+            is_array = isinstance(self.images, np.ndarray)
+            shape = self.images.shape[1:] if is_array else self.images.shape
+            return (shape, self.images.dtype) if shape else None
+        spec = self.stream().element_spec[0]
+        return None if spec.dtype == tf.string else (tuple(spec.shape), spec.dtype.as_numpy_dtype)
+
+    @functools.cached_property
+    def value_channels(self) -> int | None:
+        """The channels of images that are taken by value; None for gray or RGB images of 8 bits.
+
+        The first one of several files says it for all.
+        """
+        if self.has_files:
+            return find_value_channels(self.images[0]) if self.images else None
+        if self.pixel_spec is None:
+            return None
+        (_, _, channels), dtype = self.pixel_spec
+        assert channels is not None
+        return None if dtype == np.uint8 and channels in (1, 3) else channels
+
     @property
     def has_files(self) -> bool:
         """Whether the images are paths."""
@@ -162,8 +192,9 @@ class DataSource:
 
     @property
     def channels(self) -> int:
-        """Channels of the pixels, 1 or 3."""
-        return 3 if self.images is None or self.has_files else self.images.shape[-1]
+        """Channels of the pixels; 3 for files that are decoded."""
+        spec = self.pixel_spec
+        return self.value_channels or (3 if spec is None else spec[0][-1] or 3)
 
 
 def check_label_offset(value: Any) -> int | None:

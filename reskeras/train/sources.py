@@ -16,14 +16,18 @@ from ..errors import ArgumentError, check_choice, list_names
 from ..file_reading import open_npz, read_bytes
 from ..images.image_files import find_image_files, is_hidden
 from ..images.labels import get_label_set
+from ..remote_paths import exists, to_url
 from . import tfrecord
+from .dataset_source import is_dataset, open_dataset, refuse_generator
+from .hugging_face import is_hugging_face, open_hugging_face, open_named
+from .remote_folder import open_remote_folder
 from .source import DataSource, check_label_offset
 
 _MAX_BYTES = 2 ** 30        # of a file of CIFAR, which has up to 154 MB
 # split -> its names in folders and tfds
 _SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
-_GRAMMAR = ("folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10[:FILE or FOLDER], cifar100[:FILE or "
-            "FOLDER], digits, or arrays (images, labels)")
+_GRAMMAR = ("folder:PATH, tfrecord:GLOB, tfds:NAME, hf:NAME[:SPLIT], npz:FILE, cifar10[:FILE or FOLDER], "
+            "cifar100[:FILE or FOLDER], digits, arrays (images, labels), or a dataset")
 
 
 def open_source(data: Any, split: str = "train", argument: str = "data",
@@ -51,12 +55,17 @@ def open_source(data: Any, split: str = "train", argument: str = "data",
         raise ArgumentError("label_offset", label_offset, f"None, because {argument} are no TFRecord files")
     if isinstance(data, DataSource):
         return data
+    if is_hugging_face(data):
+        return open_hugging_face(type(data).__name__, data, _SPLITS[split], argument)
+    if is_dataset(data):
+        return open_dataset(data, argument)
+    refuse_generator(data, argument)
     if isinstance(data, (tuple, list)) and len(data) == 2:
         return from_arrays("arrays", *data)
     if not isinstance(data, str):
         raise ArgumentError(argument, data, _GRAMMAR)
     kind, colon, rest = data.partition(":")
-    needs_rest = kind in ("folder", "tfrecord", "tfds", "npz")
+    needs_rest = kind in ("folder", "tfrecord", "tfds", "hf", "npz")
     kinds = (*_READERS, "tfrecord")
     if kind not in kinds or bool(colon) != bool(rest) or not rest and needs_rest:
         raise ArgumentError(argument, data, _GRAMMAR, () if kind in kinds else kinds)
@@ -77,7 +86,8 @@ def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = 
 
     Args:
         name: what they are called in messages.
-        images: uint8, (N, height, width) or (N, height, width, 1 or 3).
+        images: (N, height, width) or (N, height, width, channels); uint8 for pixels of 0 to 255, or other
+            numbers, which are taken by value.
         labels: class numbers, (N,) or (N, 1).
         classes: the names of the classes, if they are known.
 
@@ -87,9 +97,10 @@ def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = 
     images, labels = np.asarray(images), np.asarray(labels)
     images = images[..., None] if images.ndim == 3 else images
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if images.ndim != 4 or images.dtype != np.uint8 or images.shape[3] not in (1, 3):
-        raise ValueError(f"{name}: images of shape {images.shape} and type {images.dtype}; expected uint8 of "
-                         "0 to 255, (N, height, width, 1 or 3)")
+    if images.ndim != 4 or images.dtype.kind not in "uif" or not all(images.shape):
+        raise ValueError(f"{name}: images of shape {images.shape} and type {images.dtype}; expected numbers, "
+                         "(N, height, width) or (N, height, width, channels)")
+    images = images.astype("float32") if images.dtype == np.float64 else images
     is_class_numbers = labels.dtype.kind in "iu" and len(labels) and labels.min() >= 0 \
         and labels.max() < 2 ** 63
     if labels.shape != images.shape[:1] or not is_class_numbers:
@@ -100,6 +111,8 @@ def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = 
 
 def _open_folder(name: str, path: str, split: str) -> DataSource:
     """Opens PATH/CLASS/IMAGE, or PATH/train/CLASS/IMAGE beside PATH/test or PATH/val."""
+    if to_url(path):
+        return open_remote_folder(name, to_url(path), _SPLITS[split], sum(_SPLITS.values(), ()))
     top = pathlib.Path(path).expanduser()
     if not top.is_dir():
         raise FileNotFoundError(f"{name}: no such folder")
@@ -154,8 +167,8 @@ def _open_tfds(name: str, dataset: str, split: str) -> DataSource:
 
 def _open_npz(name: str, path: str, split: str) -> DataSource:
     """Opens x and y, or images and labels, or x_train, y_train, x_test and y_test; images are uint8."""
-    file = pathlib.Path(path).expanduser()
-    if not file.exists():
+    file = to_url(path) or pathlib.Path(path).expanduser()
+    if not exists(file):
         raise FileNotFoundError(f"{name}: no such file")
     with open_npz(file) as arrays:
         for x, y in ((f"x_{split}", f"y_{split}"), ("x", "y"), ("images", "labels")):
@@ -170,7 +183,7 @@ def _open_cifar(name: str, path: str, split: str) -> DataSource:
     kind = name.partition(":")[0]
     classes = tuple(label for _, label in get_label_set(kind))
     place = pathlib.Path(path).expanduser()
-    if path and place.is_dir():
+    if path and place.is_dir() and not to_url(path):
         images, labels = _read_cifar_binaries(place, kind, split)
     elif path:
         source = _open_npz(name, path, split)
@@ -217,6 +230,11 @@ def _open_digits(name: str, path: str, split: str) -> DataSource:
                                                                  label in get_label_set("digits")))
 
 
+def _open_hugging_face(name: str, rest: str, split: str) -> DataSource:
+    return open_named(name, rest, _SPLITS[split])
+
+
 _READERS: dict[str, Callable[[str, str, str], DataSource]] = {
+    "hf": _open_hugging_face,
     "folder": _open_folder, "tfds": _open_tfds, "npz": _open_npz, "cifar10": _open_cifar,
     "cifar100": _open_cifar, "digits": _open_digits}

@@ -11,6 +11,7 @@ import io
 import os
 import pathlib
 from dataclasses import replace
+from typing import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +20,7 @@ from ..errors import ArgumentError, to_whole_number
 from ..file_reading import open_regular_file, read_bytes, read_text
 from ..files import atomic_write, write_text
 from ..images.decode import decode_image
+from ..remote_paths import copy_to_local, exists, find_remote_files, join_path, to_url
 from .reading_errors import explain_tensorflow_error
 from .source import DataSource, SourcePart, reduce_labels
 
@@ -27,7 +29,10 @@ _LABELS_FILE = "labels.txt"           # beside the files: lines such as "1:tench
 
 def _find_files(pattern: str) -> list[str]:
     """The files of a shell pattern, sorted.  Raises: FileNotFoundError if there are none."""
-    files = sorted(f for f in glob.glob(os.path.expanduser(pattern)) if pathlib.Path(f).is_file())
+    if to_url(pattern):
+        files = find_remote_files(to_url(pattern))
+    else:
+        files = sorted(f for f in glob.glob(os.path.expanduser(pattern)) if pathlib.Path(f).is_file())
     if not files:
         raise FileNotFoundError(f"tfrecord:{pattern}: no such files")
     return files
@@ -39,8 +44,8 @@ def read_class_names(pattern: str) -> tuple[str, ...]:
     Raises:
         ValueError: if a line of labels.txt is not a number, a colon and a name.
     """
-    path = pathlib.Path(_find_files(pattern)[0]).with_name(_LABELS_FILE)
-    if not path.exists():
+    path = join_path(os.path.dirname(_find_files(pattern)[0]), _LABELS_FILE)
+    if not exists(path):
         return ()
     lines = read_text(path).splitlines()
     names = tuple(line.partition(":")[2] for line in lines)
@@ -89,9 +94,19 @@ def read_records(pattern: str, label_offset: int = 1) -> tf.data.Dataset:
         encoded, label = _parse(record)
         return encoded, label - label_offset
     data = tf.data.Dataset.from_tensor_slices(files)
-    data = data.interleave(tf.data.TFRecordDataset, cycle_length=min(16, len(files)),
+    read_file = _read_remote if to_url(pattern) else tf.data.TFRecordDataset
+    data = data.interleave(read_file, cycle_length=min(16, len(files)),
                            num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return data.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+@tf.autograph.experimental.do_not_convert
+def _read_remote(file: tf.Tensor) -> tf.data.Dataset:
+    """The records of a remote file, which has a local copy while it is read."""
+    def read(url: bytes) -> Iterator[bytes]:
+        with copy_to_local(url.decode()) as local:
+            yield from tf.data.TFRecordDataset(str(local)).as_numpy_iterator()
+    return tf.data.Dataset.from_generator(read, output_signature=tf.TensorSpec([], tf.string), args=(file,))
 
 
 def _parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -110,6 +125,8 @@ def _scan_files(files: list[str]) -> tuple[SourcePart, ...]:
     Raises:
         ValueError, OSError: as `open_records`.
     """
+    if any(map(to_url, files)):
+        return tuple(replace(part, name=file) for file in files for part in _scan_remote(file))
     for file in files:
         _check_lengths(file)
     data = tf.data.Dataset.from_tensor_slices(files).map(
@@ -123,6 +140,11 @@ def _scan_files(files: list[str]) -> tuple[SourcePart, ...]:
         raise ValueError(f"{files[len(parts)]}: it has records that are damaged, or are not images with a "
                          f"label ({explain_tensorflow_error(error)})") from error
     return tuple(parts)
+
+
+def _scan_remote(file: str) -> tuple[SourcePart, ...]:
+    with copy_to_local(file) as local:
+        return _scan_files([str(local)])
 
 
 def _check_lengths(path: str) -> None:
@@ -169,11 +191,12 @@ def write_records(source: DataSource, folder: str | os.PathLike[str], name: str 
     if not 1 <= (to_whole_number(shards) or 0) <= len(source):
         raise ArgumentError("shards", shards, f"1 to {len(source)}, the number of images")
     order = np.random.default_rng(seed).permutation(len(source))
-    paths = [pathlib.Path(folder, f"{name}-{i:05d}-of-{shards:05d}") for i in range(shards)]
+    names = [f"{name}-{i:05d}-of-{shards:05d}" for i in range(shards)]
+    paths = [join_path(folder, each) for each in names]
     # all files that are written beside `first` are moved to their final paths at the end of the block
     with atomic_write(paths[0]) as first:
-        for shard, path in enumerate(paths):
-            with tf.io.TFRecordWriter(str(first.with_name(path.name))) as writer:
+        for shard, each in enumerate(names):
+            with tf.io.TFRecordWriter(str(first.with_name(each))) as writer:
                 for index in order[shard::shards]:
                     writer.write(_make_example(source, int(index)).SerializeToString())
         if source.classes:

@@ -168,7 +168,7 @@ def make_datasets(sources: TrainingSources, arguments: FitArguments, training: T
     train = ImageDataset(
         sources.train, batch_size,
         dataclasses.replace(_make_augmentation(training, sources.train), bits=preprocessing.bits,
-                            mean=_find_mean(preprocessing)),
+                            mean=_find_mean(preprocessing), has_values=preprocessing.has_values),
         normalize=preprocessing.normalize,
         classes=sources.classes, seed=arguments.seed, worker=number, workers=workers,
         deterministic=arguments.deterministic, augmentation_repeats=training.augmentation_repeats,
@@ -181,7 +181,7 @@ def make_datasets(sources: TrainingSources, arguments: FitArguments, training: T
 
 
 def _find_mean(preprocessing: Preprocessing) -> tuple[float, ...]:
-    """The color in 0..255 that becomes 0 when pixels are normalized."""
+    """The color in 0..255, or by value, that becomes 0 when pixels are normalized."""
     scale, offset = preprocessing.scale_and_offset
     mean = tuple(-o / s for s, o in zip(scale, offset))
     return mean[::-1] if preprocessing.is_bgr else mean
@@ -193,8 +193,8 @@ def _make_augmentation(training: Training, images: DataSource) -> Augmentation:
     Images in memory that have another size are resized first, if the augmentation does not do so itself.
     """
     augmentation, size = parse_augmentation(training.augmentation), training.size
-    is_in_memory = not images.has_files and images.images is not None
-    if augmentation.size is None and is_in_memory and images.images.shape[1:3] != to_sides(size):
+    spec = images.pixel_spec
+    if augmentation.size is None and spec is not None and spec[0][:2] != to_sides(size):
         return parse_augmentation(f"resize({size})|{training.augmentation}".rstrip("|"))
     if augmentation.size not in (None, size):
         raise ArgumentError("augmentation", training.augmentation, "images of `size` pixels, "
