@@ -16,6 +16,7 @@ from .catalog import create as create, list_models as list_models
 from .commands.benchmark import benchmark as benchmark
 from .commands.compare import compare as compare
 from .commands.cost import cost as cost
+from .commands.cross_validate import cross_validate as cross_validate
 from .commands.doctor import doctor as doctor
 from .commands.evaluate import evaluate as evaluate
 from .commands.explain import explain as explain

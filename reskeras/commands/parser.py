@@ -24,8 +24,9 @@ def make_parser() -> CommandParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
     def add(name: str, text: str, function: str = "", is_quiet: bool = False) -> CommandParser:
-        return commands.add_parser(name, help=text, description=text, module=name, function=function or name,
-                                   is_quiet=is_quiet)
+        module = name.replace("-", "_")
+        return commands.add_parser(name, help=text, description=text, module=module,
+                                   function=function or module, is_quiet=is_quiet)
     for add_commands in (_add_catalog, _add_analysis, _add_demo, _add_use, _add_graph, _add_files, add_train,
                          _add_weights):
         add_commands(add)

@@ -3,23 +3,13 @@ from __future__ import annotations
 
 import os
 import pathlib
-import time
-from dataclasses import dataclass
 from typing import Any, Mapping
 
-import keras
-
-from ..errors import ArgumentError, check_choice, describe_error
-from ..files import locked, write_text
-from ..json_reader import read_json
-from ..json_writer import to_json
+from ..errors import check_choice
 from ..terminal import print_text
-from ..train.run_folder import CHECKPOINT_FILE
-from .sweep_report import Outcome, SweepResult, format_summary, write_report
-from .sweep_table import Run, read_table
-from .train import fit
-
-_SETTINGS, _METRICS, _EPOCHS, _SECONDS, _ERROR = "settings", "metrics", "epochs", "seconds", "error"
+from .recorded_runs import train_runs
+from .sweep_report import SweepResult, format_summary, write_report
+from .sweep_table import read_table
 
 
 def sweep(table: str | os.PathLike[str] | Mapping[str, Any], *,
@@ -63,14 +53,8 @@ def sweep(table: str | os.PathLike[str] | Mapping[str, Any], *,
         name = "sweep" if isinstance(table, Mapping) else pathlib.Path(table).stem
         output = pathlib.Path("runs", name)
     folder = pathlib.Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with locked(folder, seconds=0):
-            outcomes = _run_all(runs, folder, verbose)
-    except BlockingIOError as error:
-        raise ArgumentError("output", os.fspath(output), "a folder in which no other sweep runs",
-                            hint="wait until it ends, or give another folder") from error
-    return write_report(outcomes, folder, metric)
+    outcomes = train_runs({run.name: run.arguments for run in runs}, folder, verbose, "table")
+    return write_report(runs, outcomes, folder, metric)
 
 
 def print_result(result: SweepResult) -> int:
@@ -79,88 +63,3 @@ def print_result(result: SweepResult) -> int:
     for file in result.files:
         print_text(file)
     return int(any(outcome.error for outcome in result.outcomes))
-
-
-@dataclass(frozen=True)
-class _RunPlace:
-    """Where a run is: its folder, and the file that says how it ended."""
-
-    folder: pathlib.Path
-    result: pathlib.Path
-
-    @classmethod
-    def of(cls, run: Run, folder: pathlib.Path) -> _RunPlace:
-        return cls(folder / run.name, folder / f"{run.name}.json")
-
-
-def _run_all(runs: list[Run], folder: pathlib.Path, verbose: int) -> list[Outcome]:
-    known = {run.name: _read_result(run, _RunPlace.of(run, folder)) for run in runs}    # before the first run
-    outcomes = []
-    for number, run in enumerate(runs, 1):
-        saved = known[run.name]
-        is_new = saved is None or bool(saved.get(_ERROR))
-        if is_new:
-            saved = _train(run, _RunPlace.of(run, folder), verbose)
-        assert saved is not None
-        outcome = Outcome(run, saved.get(_METRICS, {}), saved.get(_EPOCHS, 0), saved.get(_SECONDS, 0.0),
-                          saved.get(_ERROR, ""))
-        outcomes.append(outcome)
-        if verbose:
-            text = "finished before" if not is_new else outcome.error or f"{outcome.seconds:.0f} s"
-            print_text(f"{number}/{len(runs)} {run.name}: {text}")
-    return outcomes
-
-
-def _train(run: Run, place: _RunPlace, verbose: int) -> dict[str, Any]:
-    """Trains a run, or resumes it.  Returns: what its file says of it."""
-    keras.utils.clear_session()
-    settings = _describe_settings(run)
-    write_text(place.result, to_json({_SETTINGS: settings}))
-    is_started = (place.folder / CHECKPOINT_FILE).is_file()
-    start = time.perf_counter()
-    saved: dict[str, Any] = {_SETTINGS: settings}
-    try:
-        where = {"resume": place.folder} if is_started else {"output": place.folder}
-        history = fit(**run.arguments, **where, verbose=2 if verbose == 2 else 0).history
-        saved[_METRICS] = {name: float(values[-1]) for name, values in history.items()}
-        saved[_EPOCHS] = len(history["loss"])
-    except Exception as error:      # whatever goes wrong in one run, the others are still to be trained
-        saved[_ERROR] = describe_error(error)
-    saved[_SECONDS] = round(time.perf_counter() - start, 1)
-    write_text(place.result, to_json(saved))
-    return saved
-
-
-def _read_result(run: Run, place: _RunPlace) -> dict[str, Any] | None:
-    """What an earlier call has found; None if the run has not ended.
-
-    Raises:
-        ArgumentError: if the run was started with other settings.
-    """
-    if not place.result.is_file():
-        return None
-    saved = read_json(place.result)
-    if not isinstance(saved, dict) or not isinstance(saved.get(_SETTINGS), dict):
-        raise ValueError(f"{place.result} is damaged; delete it and the folder {place.folder}, to train this "
-                         "run again")
-    before, now = saved[_SETTINGS], _describe_settings(run)
-    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    if changed:
-        name = changed[0]
-        raise ArgumentError("table", run.name, f"{name}={before.get(name)!r}, with which this run was "
-                            f"started, not {now.get(name)!r}",
-                            hint="give another output, or delete its folder and its .json file in "
-                            f"{place.folder.parent}")
-    return saved if _METRICS in saved or _ERROR in saved else None
-
-
-def _describe_settings(run: Run) -> dict[str, Any]:
-    """The arguments of a run, as a JSON file has them; objects by the name of their type."""
-    def convert(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {str(key): convert(v) for key, v in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [convert(v) for v in value]
-        is_plain = isinstance(value, (str, int, float, type(None)))
-        return value if is_plain else type(value).__name__
-    return {name: convert(value) for name, value in run.arguments.items()}

@@ -1,6 +1,8 @@
-"""Tables as Markdown and as plain text."""
+"""Tables as Markdown, as plain text and as comma-separated values."""
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any, Iterable, Sequence
 
 from ..errors import make_printable
@@ -22,3 +24,12 @@ def text_table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
                           for column, (cell, width) in enumerate(zip(line, widths)))
         return "  ".join([first, *others]).rstrip()
     return "\n".join(map(align, lines))
+
+
+def to_csv(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as comma-separated values; NaN is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([["" if cell != cell else cell for cell in row] for row in rows])
+    return text.getvalue()

@@ -1,4 +1,4 @@
-"""The options of the commands that train: recipes, train, sweep.  Its imports take no time."""
+"""The options of the commands that train: recipes, train, cross-validate, sweep."""
 from __future__ import annotations
 
 import argparse
@@ -34,6 +34,17 @@ def add_train(add: Callable[..., CommandParser]) -> None:
     sub.add_argument("--output", metavar="FOLDER", help="a new folder; by default runs/NAME.RECIPE")
     sub.add_argument("--resume", metavar="FOLDER",
                      help="resume the training in this folder, with its own options")
+
+    sub = add("cross-validate", "train a net for each fold of the data; mean and deviation over the folds",
+              "cross_validate_in_folder")
+    sub.add_argument("model", metavar="NAME[.TAG]|FILE.keras", help="such as resnet50d")
+    _add_fit_options(sub)
+    sub.add_argument("--folds", type=parse_int, default=5, metavar="K",
+                     help="how many (default: %(default)s)")
+    sub.add_argument("--output", metavar="FOLDER",
+                     help="the folder of all folds, to begin or to go on; by default runs/NAME.RECIPE.folds")
+    sub.add_argument("--metric", metavar="NAME",
+                     help="whose mean is the result; by default val_accuracy, if there is one")
 
     sub = add("sweep", "train the nets of a table by its recipes, with overrides and seeds; compare them")
     sub.add_argument("table", metavar="TABLE.toml",

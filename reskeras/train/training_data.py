@@ -113,10 +113,11 @@ def split_source(images: DataSource, fraction: float, seed: int) -> tuple[DataSo
             raise ArgumentError("validation_split", fraction, f"0, because class {name} of {images.name} has "
                                 "one image, which cannot be divided")
         is_chosen[indices[:min(max(round(len(indices) * fraction), 1), len(indices) - 1)]] = True
-    return _select(images, ~is_chosen), _select(images, is_chosen)
+    return select_images(images, ~is_chosen), select_images(images, is_chosen)
 
 
-def _select(images: DataSource, mask: np.ndarray) -> DataSource:
+def select_images(images: DataSource, mask: np.ndarray) -> DataSource:
+    """The images for which the mask, (N,), is true."""
     selected = images.images[mask] if not images.has_files else [
         path for path, is_selected in zip(images.images, mask) if is_selected]
     return dataclasses.replace(images, images=selected, labels=images.labels[mask])

@@ -56,7 +56,8 @@ def table(data):
 def swept(table):
     """A sweep of four runs that was killed in its third one, and then went on."""
     output = table.with_name("sweep")
-    code = ("import sys, reskeras.commands.sweep as s\nfit, calls = s.fit, []\n"
+    code = ("import sys, reskeras.commands.recorded_runs as s, reskeras.commands.sweep as sweep\n"
+            "fit, calls = s.fit, []\n"
             "def killed(*args, **kwargs):\n"
             "    calls.append(1)\n"
             "    if len(calls) == 3:\n"
@@ -65,7 +66,7 @@ def swept(table):
             "            on_epoch_begin=lambda epoch, logs: epoch and os.kill(os.getpid(), signal.SIGKILL))\n"
             "        kwargs['callbacks'] = [kill]\n"
             "    return fit(*args, **kwargs)\n"
-            "s.fit = killed\ns.sweep(sys.argv[1], output=sys.argv[2])\n")
+            "s.fit = killed\nsweep.sweep(sys.argv[1], output=sys.argv[2])\n")
     done = subprocess.run([sys.executable, "-c", code, str(table), str(output)], capture_output=True,
                           text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
