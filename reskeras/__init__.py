@@ -24,7 +24,7 @@ _PUBLIC = {
     "set_metadata": "model_with_metadata",
     "get_metadata": "model_metadata", "ModelMetadata": "model_metadata",
     "cost": "commands.cost", "optimize": "commands.optimize", "remove_blocks": "graph.remove_blocks",
-    "export": "commands.export", "verify": "commands.verify",
+    "export": "commands.export", "verify": "commands.verify", "quantization_aware": "quantization.model",
     "fit": "commands.train", "sweep": "commands.sweep", "cross_validate": "commands.cross_validate",
     "distributable": "train.strategy",
     "predict": "commands.predict", "evaluate": "commands.evaluate", "explain": "commands.explain",

@@ -38,6 +38,7 @@ from .inputs_outputs import (
 from .model_metadata import ModelMetadata as ModelMetadata, get_metadata as get_metadata
 from .model_with_metadata import set_metadata as set_metadata
 from .pretrained import from_pretrained as from_pretrained
+from .quantization.model import quantization_aware as quantization_aware
 from .sharing.save_weights import save_weights as save_weights
 from .spec import (
     ECA as ECA,

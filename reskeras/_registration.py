@@ -26,7 +26,7 @@ from typing import Any
 
 # The modules that register classes of saved models
 _MODULES = ("blocks.layers", "blocks.drop_layers", "blocks.grouped_conv", "images.resize",
-            "model_with_metadata")
+            "quantization.layers", "model_with_metadata")
 
 
 def register_with_keras() -> None:

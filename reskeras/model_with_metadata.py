@@ -9,7 +9,8 @@ import keras
 from ._keras_private import call_while_cloning, get_functional_module
 from .graph.graph import high_recursion_limit
 from .graph.model_requirements import check_input_and_output
-from .model_metadata import METADATA_KEY, ModelMetadata, get_metadata
+from .graph.passes.inline import inline_nested_models
+from .model_metadata import METADATA_KEY, ModelMetadata, find_metadata, get_metadata
 
 _MARK = "_reskeras_metadata"    # an attribute of the outputs of a model that is being cloned
 
@@ -119,3 +120,19 @@ def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = No
             result = ModelWithMetadata(model.inputs[0], model.outputs[0], name=model.name)
     result.metadata = metadata
     return result
+
+
+def inline_with_metadata(model: keras.Model) -> keras.Model:
+    """A model of layers alone, which can be folded and named, with the metadata of what was nested in it.
+
+    Args:
+        model: a functional or sequential model of one input and one output.
+
+    Returns:
+        A new model, for inference; or `model` itself if nothing is nested in it.
+    """
+    flat, metadata = inline_nested_models(model), replace(get_metadata(model), weights="")
+    if flat is not model and find_metadata(flat) is None and metadata != ModelMetadata():
+        flat = set_metadata(flat)
+        flat.metadata = metadata
+    return flat

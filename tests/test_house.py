@@ -44,6 +44,7 @@ FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "numpy", "h5py"}
 TENSORFLOW = {
     "blocks/grouped_conv": "its own convolution, where it is the backend: Keras' fails there on CPUs",
     "blocks/batch_norm": "its fused operation, where it is the backend",
+    "quantization/fake_quantize": "its operation, where it is the backend: TFLite's converter knows it",
     "images/preprocessing": "images within tf.data",
     "images/headers": "sizes of files within tf.data and servers' graphs",
     "images/transform": "the resize within tf.data, and on the host on every backend"}

@@ -9,6 +9,7 @@ import keras
 from ..errors import ArgumentError, check_choice, check_whole_number
 from ..graph.model_requirements import check_floating_point, check_image_model, check_layers
 from ..graph.passes.inline import inline_nested_models
+from ..quantization.model import is_quantization_aware
 from ..quantization.range_choice import CALIBRATION_METHODS
 from .formats import FORMATS, MAX_THREADS, Format
 from .signatures import SIGNATURES
@@ -59,7 +60,11 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
                             f"False, as {path.name!r} would be a file for {file_format.name}",
                             hint="it is defined for .tflite")
     _check_signatures(file_format, path, signatures)
-    _check_int8_arguments(model, quantize, calibration_data, io, calibration_method, float_layers)
+    if is_quantization_aware(model):
+        _check_trained_ranges(path, file_format, quantize, io, calibration_data=calibration_data,
+                              calibration_method=calibration_method, float_layers=tuple(float_layers))
+    else:
+        _check_int8_arguments(model, quantize, calibration_data, io, calibration_method, float_layers)
 
     threads = check_whole_number("threads", threads, maximum=MAX_THREADS)
     own_batch_size = model.inputs[0].shape[0]
@@ -117,3 +122,23 @@ def _check_int8_arguments(model: keras.Model, quantize: str | None, calibration_
     for name in float_layers:
         if quantize != "int8" or name not in layers:
             raise ArgumentError("float_layers", name, "layers of the net, for int8 as `quantize`", layers)
+
+
+def _check_trained_ranges(path: pathlib.Path, file_format: Format, quantize: str | None, io: str,
+                          **arguments: Any) -> None:
+    """Raises: ArgumentError for a format that cannot hold trained ranges, or what would choose others."""
+    if file_format.name not in ("TFLite", "SavedModel", "Keras"):
+        raise ArgumentError("path", str(path), "a .tflite file, which holds the ranges that were trained; a "
+                            "SavedModel or a .keras file, which computes in floats as that would",
+                            hint=f"{file_format.name} files of such models are not made yet; export the "
+                            "model that it was made of")
+    if quantize not in (None, "int8"):
+        raise ArgumentError("quantize", quantize, "None or 'int8', because the model was trained for int8")
+    check_choice("io", io, IO_TYPES)
+    if io != "int8" and file_format.name != "TFLite":
+        raise ArgumentError("io", io, "'int8'", hint="other values are defined for .tflite")
+    for name, default in (("calibration_data", None), ("calibration_method", "minmax"), ("float_layers", ())):
+        if arguments[name] != default and arguments[name] is not default:
+            raise ArgumentError(name, arguments[name], repr(default), hint=(
+                "the model has ranges that were trained; give it to reskeras.quantization_aware instead, or "
+                "`validation_data` for images to compare on"))

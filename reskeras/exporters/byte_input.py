@@ -7,13 +7,15 @@ zeros are those of prepared values: a border of byte 0 would be black, not the m
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Sequence
 
 import keras
 import numpy as np
 
 from ..errors import ArgumentError
 from ..graph.graph import Graph
-from ..graph.node import make_node
+from ..graph.keras_config import TensorRef
+from ..graph.node import Node, make_node
 from ..graph.passes.fold_bn import fold_bn
 from ..images.preprocessing import Preprocessing
 from ..model_metadata import METADATA_KEY
@@ -84,19 +86,44 @@ def put_normalization_inside(model: keras.Model, preprocessing: Preprocessing, f
 
 def _insert(graph: Graph, name: str, preprocessing: Preprocessing, as_norm: bool) -> Graph:
     """The graph with a new first layer: a batch normalization, which can be folded, or a 1x1 convolution."""
-    scale, offset = (np.array(values) for values in preprocessing.scale_and_offset)
     image = next(node for node in graph.nodes if node.layer_class is keras.layers.InputLayer)
     reader = graph.readers(image)[0]
     like = reader if "dtype" in reader.config else image        # a nested model has none
-    if as_norm:     # scale = 1 / sqrt(variance), offset = -mean * scale
-        node = make_node(keras.layers.BatchNormalization, name, [image.output], like,
-                         [-offset / scale, 1 / scale ** 2], center=False, scale=False, epsilon=0.0)
-    elif preprocessing.is_bgr:
+    if not as_norm:
+        return put_first(graph, image, [make_normalization(name, image.output, like, preprocessing)])
+    # scale = 1 / sqrt(variance), offset = -mean * scale
+    scale, offset = (np.array(values) for values in preprocessing.scale_and_offset)
+    node = make_node(keras.layers.BatchNormalization, name, [image.output], like,
+                     [-offset / scale, 1 / scale ** 2], center=False, scale=False, epsilon=0.0)
+    return put_first(graph, image, [node])
+
+
+def make_normalization(name: str, pixels: TensorRef, like: Node, preprocessing: Preprocessing) -> Node:
+    """A 1x1 convolution that normalizes pixels.
+
+    Args:
+        name: of the layer.
+        pixels: the tensor that it reads.
+        like: a node whose dtype policy it gets.
+        preprocessing: how pixels become what the model takes.
+    """
+    scale, offset = (np.array(values) for values in preprocessing.scale_and_offset)
+    if preprocessing.is_bgr:
         kernel = np.diag(scale)[None, None, ::-1]
-        node = make_node(keras.layers.Conv2D, name, [image.output], like, [kernel, offset],
-                         filters=len(scale), kernel_size=1)
-    else:
-        node = make_node(keras.layers.DepthwiseConv2D, name, [image.output], like,
-                         [scale[None, None, :, None], offset], kernel_size=1)
-    others = (other.with_inputs({image.output: node.output}) for other in graph.nodes if other is not image)
-    return replace(graph, nodes=(image, node, *others))
+        return make_node(keras.layers.Conv2D, name, [pixels], like, [kernel, offset], filters=len(scale),
+                         kernel_size=1)
+    return make_node(keras.layers.DepthwiseConv2D, name, [pixels], like,
+                     [scale[None, None, :, None], offset], kernel_size=1)
+
+
+def put_first(graph: Graph, image: Node, nodes: Sequence[Node]) -> Graph:
+    """The graph with new layers between its input and all that reads the input.
+
+    Args:
+        graph: the graph.
+        image: its input.
+        nodes: the layers, each of which reads the one before.
+    """
+    others = (other.with_inputs({image.output: nodes[-1].output}) for other in graph.nodes
+              if other is not image)
+    return replace(graph, nodes=(image, *nodes, *others))

@@ -14,6 +14,7 @@ from .. import __version__
 from ..errors import ExportError
 from ..files import atomic_write
 from ..model_metadata import METADATA_KEY, find_metadata
+from ..quantization.model import is_quantization_aware
 from .arguments import check_arguments, check_model
 from .byte_input import put_normalization_inside
 from .c_array import remove_old_c_array, write_c_array
@@ -30,6 +31,7 @@ from .reference_outputs import write_reference_outputs
 from .report import ExportReport
 from .thresholds import choose_threshold
 from .tflite.runtime import load_logits_function
+from .tflite.trained_ranges import prepare_for_converter
 
 # If a larger share of the values lies outside the calibrated ranges, an error gives that as the reason
 MAX_OUTSIDE = 0.05
@@ -145,9 +147,11 @@ def _write(plan: ExportPlan, file: pathlib.Path, optimize: bool) -> float | None
     Raises: ExportError if a runtime does not accept the file.
     """
     model, module = plan.prepared.model, plan.file_format.module
-    if optimize:
+    if plan.options.has_trained_ranges:
+        model = prepare_for_converter(model, plan.options, plan.normalization)
+    elif optimize and not is_quantization_aware(model):
         model = optimize_for_format(model, plan.file_format, plan.options)
-    if plan.normalization is not None:
+    if plan.normalization is not None and not plan.options.has_trained_ranges:
         model = put_normalization_inside(model, plan.normalization, fold=optimize)
     outside_ranges = module.write(model, file, plan.options)
     if faults := module.find_faults(file, plan.options):

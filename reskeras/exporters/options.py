@@ -27,6 +27,7 @@ class ExportOptions:
     calibration_method: str = "minmax"          # of the int8 ranges: see `quantization.range_choice`
     io: str = "int8"                            # type of the input and the output of an int8 file
     float_layers: tuple[str, ...] = ()          # layers that stay in floating point in an int8 file
+    has_trained_ranges: bool = False            # whether the model has fake quantization, with its ranges
     verbose: bool | TextIO = False              # whether the calibration shows a bar, or where
     labels: tuple[str, ...] = ()                # names of the classes
     metadata: dict[str, Any] = field(default_factory=dict)      # about the model, to be kept inside the file

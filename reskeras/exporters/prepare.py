@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Sequence, TextIO
 
 import keras
@@ -12,11 +12,12 @@ from .. import __version__
 from ..errors import ArgumentError, to_whole_number
 from ..graph.graph import Graph
 from ..graph.optimize import optimize_without_check
-from ..graph.passes.inline import inline_nested_models
 from ..graph.passes.subsample_by_convolution import subsample_by_convolution
 from ..graph.passes.use_own_layers import use_own_layers
-from ..model_metadata import ModelMetadata, find_metadata, get_class_names, get_metadata
-from ..model_with_metadata import set_metadata
+from ..model_metadata import find_metadata, get_class_names
+from ..model_with_metadata import inline_with_metadata, set_metadata
+from ..quantization.model import is_quantization_aware
+from ..quantization.placement import find_float_layers
 from ..weights.table import get_weights
 from .formats import Format
 from .options import ExportOptions
@@ -51,22 +52,13 @@ def prepare_model(model: keras.Model, file_format: Format, preprocessing: Any = 
         model = set_metadata(Graph.of(model).build(), preprocessing, labels)
     trained, weights_sha256 = is_trained(model), _hash_weights(model)
     if file_format.name != "Keras":
-        model = _inline_nested_models(model)
+        model = inline_with_metadata(model)
         own = use_own_layers(Graph.of(model))
         model = own.graph.build() if own.rewritten else model
     if not file_format.keeps_half_precision and (_find_half_precision(model) or _has_double_precision(model)):
         # Converters have no bfloat16, and sums in float16 overflow; runtimes have few operators in float64.
         reference = model = Graph.of(model).build("float32")
     return PreparedModel(model, reference, _find_half_precision(model) or "float32", trained, weights_sha256)
-
-
-def _inline_nested_models(model: keras.Model) -> keras.Model:
-    """A model of layers alone, which can be folded and named, with the metadata of what was nested in it."""
-    flat, metadata = inline_nested_models(model), replace(get_metadata(model), weights="")
-    if flat is not model and find_metadata(flat) is None and metadata != ModelMetadata():
-        flat = set_metadata(flat)
-        flat.metadata = metadata
-    return flat
 
 
 def _find_half_precision(model: keras.Model) -> str | None:
@@ -124,8 +116,12 @@ def make_options(model: keras.Model, file_format: Format, *, quantize: str | Non
 
     metadata = find_metadata(model)
     preprocessing = metadata.preprocessing if metadata else None
+    has_trained_ranges = file_format.name == "TFLite" and is_quantization_aware(model)
+    if has_trained_ranges:
+        quantize, float_layers = "int8", find_float_layers(Graph.of(model, weights=False))
     return ExportOptions(
         shape=(batch, height, width, channels), quantize=quantize, io=io, float_layers=tuple(float_layers),
+        has_trained_ranges=has_trained_ranges,
         calibration_method=calibration_method, verbose=verbose, labels=get_class_names(model),
         metadata=_describe(model, quantize), signatures=tuple(signatures),
         preprocessing=preprocessing and preprocessing.for_input_shape((height, width, channels)))

@@ -25,6 +25,16 @@ def get_interpreter_class() -> Any:
     return Interpreter
 
 
+def get_reference_resolver() -> dict[str, Any]:
+    """The argument of an interpreter that runs the reference kernels, which are slow and exact."""
+    try:
+        from ai_edge_litert.interpreter import OpResolverType
+    except ImportError:
+        import tensorflow as tf
+        OpResolverType = tf.lite.experimental.OpResolverType
+    return {"experimental_op_resolver_type": OpResolverType.BUILTIN_REF}
+
+
 def open_all_tensors(**file: Any) -> Any:
     """An interpreter that keeps what every operator computes, ready to run.
 
@@ -63,7 +73,7 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
     (input_,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(images: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(input_["index"], _quantize(images, input_))
+        interpreter.set_tensor(input_["index"], quantize_array(images, input_))
         interpreter.invoke()
         return _dequantize(interpreter.get_tensor(output["index"]), output)
     return run, shape
@@ -83,14 +93,19 @@ def load_logits_function(path: pathlib.Path) -> ArrayFunction:
     logits = next(tensor for tensor in interpreter.get_tensor_details() if tensor["index"] == index)
 
     def run(images: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(input_["index"], _quantize(images, input_))
+        interpreter.set_tensor(input_["index"], quantize_array(images, input_))
         interpreter.invoke()
         return _dequantize(interpreter.get_tensor(index), logits)
     return run
 
 
-def _quantize(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
-    """Floats in the type of a tensor of the file."""
+def quantize_array(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """Floats in the type of a tensor of the file.
+
+    Args:
+        array: floats.
+        tensor: the interpreter's details of the tensor.
+    """
     scale, zero_point = tensor["quantization"]
     if not scale:
         return array.astype(tensor["dtype"])

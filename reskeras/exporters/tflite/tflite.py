@@ -34,10 +34,13 @@ def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> flo
     """
     from .. import saved_model
     from .quantize import calibrate, convert, quantize
+    from .trained_ranges import convert_with_trained_ranges
     share = None
     with tempfile.TemporaryDirectory() as folder:
         saved_model.write_for_converter(model, pathlib.Path(folder), options.shape)
-        if options.quantize == "int8":
+        if options.has_trained_ranges:
+            data = convert_with_trained_ranges(folder, options)
+        elif options.quantize == "int8":
             calibrated = calibrate(folder, options)
             data = quantize(calibrated, options, [layer.name for layer in model.layers])
             if options.validation_images is not None:

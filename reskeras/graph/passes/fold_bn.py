@@ -61,7 +61,7 @@ def _fold(graph: Graph, norm: Node) -> tuple[list[Node], str]:
         return [], "it is called with training=True"
 
     source = graph.get_node(norm.inputs[0])
-    scale, shift = _scale_and_shift(norm)
+    scale, shift = compute_scale_and_shift(norm)
     reason = _why_not_linear(source, norm) or why_not_fusible(graph, source)
     if not reason:
         return [_scale_output(source, scale, shift)], ""
@@ -85,11 +85,15 @@ def _fold_shared(graph: Graph, norms: list[Node]) -> tuple[list[Node], str]:
         return [], f"{sources[0].name} has several readers"
     if reason := _why_not_linear(sources[0], norms[0]):
         return [], reason
-    return [_scale_output(source, *_scale_and_shift(norms[0])) for source in sources], ""
+    return [_scale_output(source, *compute_scale_and_shift(norms[0])) for source in sources], ""
 
 
-def _scale_and_shift(norm: Node) -> tuple[Array, Array]:
-    """a and beta - a mean, in float64: they are rounded to a layer's dtype only when the graph is built."""
+def compute_scale_and_shift(norm: Node) -> tuple[Array, Array]:
+    """a and beta - a mean, in float64: they are rounded to a layer's dtype only when the graph is built.
+
+    Args:
+        norm: a BatchNormalization.
+    """
     values = iter([w.astype(np.float64) for w in norm.weights])
     gamma = next(values) if norm.config["scale"] else 1.0
     beta = next(values) if norm.config["center"] else 0.0

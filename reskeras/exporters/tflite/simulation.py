@@ -1,0 +1,112 @@
+"""How exactly an int8 file computes what a model with fake quantization computes in Keras.
+
+The scores before a last softmax are compared in steps, that is in units of their quantization scale: in
+LiteRT's reference kernels, which round as TFLite's specification says, and in its default kernels (XNNPACK).
+"""
+from __future__ import annotations
+
+import pathlib
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...file_reading import read_bytes
+from ..formats import BatchRunner
+from . import flatbuffer
+from .runtime import get_interpreter_class, get_reference_resolver, quantize_array
+
+KERNELS = ("reference", "default")
+MAX_IMAGES = 128
+_MAX_SECONDS = 10.0     # that reference kernels may run: they are slow
+_MIN_IMAGES = 4
+DECIDED = 2.0           # steps between the two best scores, above which the class must be the same
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """The scores of a file in some kernels, beside those of the fake-quantized model in Keras.
+
+    Args:
+        images: how many were compared.
+        within_one_step: the share of the scores that differ by at most one step.
+        max_steps: the largest difference in steps.
+        decided: the number of images whose two best scores are more than two steps apart in Keras.
+        decided_agreement: the share of these that get the same class; None if there are none.
+    """
+
+    images: int
+    within_one_step: float
+    max_steps: float
+    decided: int
+    decided_agreement: float | None
+
+
+def compare_with_simulation(path: pathlib.Path, simulation: BatchRunner,
+                            images: np.ndarray) -> dict[str, SimulationResult]:
+    """Compares a file with the model that it was made of, in each of KERNELS.
+
+    Args:
+        path: the .tflite file.
+        simulation: the scores of the model in Keras, without a last softmax, for images as the file takes
+            them.
+        images: such images.
+    """
+    data = _remove_softmax(read_bytes(path))
+    images = images[:MAX_IMAGES]
+    expected = simulation(images)
+    return {kernels: _compare(data, kernels, images, expected) for kernels in KERNELS}
+
+
+def _remove_softmax(data: bytes) -> bytes:
+    """The file with the input of its last softmax as its output; without a softmax unchanged."""
+    model = flatbuffer.unpack(data)
+    graph, names = model.subgraphs[0], flatbuffer.list_operator_names(model)
+    if "SOFTMAX" not in names:
+        return data
+    last = len(names) - 1 - names[::-1].index("SOFTMAX")
+    graph.outputs = [graph.operators[last].inputs[0]]
+    graph.operators = graph.operators[:last]
+    model.signatureDefs = None
+    return flatbuffer.pack(model)
+
+
+def _compare(data: bytes, kernels: str, images: np.ndarray, expected: np.ndarray) -> SimulationResult:
+    options = get_reference_resolver() if kernels == "reference" else {}
+    interpreter = get_interpreter_class()(model_content=data, **options)
+    interpreter.allocate_tensors()
+    (input_,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
+    batch_size = int(input_["shape"][0])
+    scale, zero_point = output["quantization"]
+
+    scores: list[np.ndarray] = []
+    start = time.perf_counter()
+    for first in range(0, len(images), batch_size):
+        batch = np.resize(images[first:first + batch_size], input_["shape"])
+        interpreter.set_tensor(input_["index"], quantize_array(batch, input_))
+        interpreter.invoke()
+        values = interpreter.get_tensor(output["index"])[:len(images) - first]
+        scores.append((values.astype("float32") - zero_point) * scale if scale else values)
+        if first + batch_size >= _MIN_IMAGES and time.perf_counter() - start > _MAX_SECONDS:
+            break
+    return _measure_steps(np.concatenate(scores), expected, float(scale) or 1.0)
+
+
+def _measure_steps(scores: np.ndarray, expected: np.ndarray, scale: float) -> SimulationResult:
+    """The differences of scores in steps.
+
+    Args:
+        scores: of the file, (N, ...).
+        expected: of the model in Keras, for these images and perhaps more.
+        scale: the size of a step.
+    """
+    expected = expected[:len(scores)]
+    steps = np.abs(scores - expected) / scale
+    decided, agreement = 0, None
+    if expected.ndim == 2 and expected.shape[1] > 1:
+        best = np.sort(expected, axis=1)
+        is_decided = (best[:, -1] - best[:, -2]) / scale > DECIDED + 0.01     # differences are whole steps
+        decided = int(is_decided.sum())
+        same = scores.argmax(1) == expected.argmax(1)
+        agreement = float(same[is_decided].mean()) if decided else None
+    return SimulationResult(len(scores), float((steps < 1.01).mean()), float(steps.max()), decided, agreement)
