@@ -29,7 +29,8 @@ CALLS = {
                        "reskeras.resnet50.preprocess_input(x)", "reskeras.resnet_v2.preprocess_input(x)",
                        "reskeras.preprocess_input(x, {})"},
     "catalog": {"reskeras.list_models()"}, "weights/table": {"reskeras.list_weights()"},
-    "commands/predict": {"reskeras.get_preprocessing(model)"},     # run in test_more_code_in_messages.py
+    # run in test_more_code_in_messages.py
+    "commands/predict": {"reskeras.get_preprocessing(model)", "reskeras.create({})", "reskeras.load({})"},
     "train/class_names": {"reskeras.set_metadata(model, labels=[...])"},
     "commands/fusion_report": {"reskeras.optimize(model)"},
     # the example in a card, run by tests/weights/test_hub.py

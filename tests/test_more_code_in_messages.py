@@ -220,6 +220,46 @@ def test_pixels_in_memory():
     code = re.search(r"model\.predict\(reskeras\.get_preprocessing\(model\)\(pixels\)\)", str(error.value))[0]
     assert eval(code, {"reskeras": reskeras, "model": model, "pixels": pixels}).shape == (1, 10)
 
+    with pytest.raises(ValueError, match="for pixels in memory") as error:
+        reskeras.predict("cifar_resnet20.digits", pixels)
+    opening = re.search(r"where model = (reskeras\.create\('cifar_resnet20\.digits'\))", str(error.value))[1]
+    names = {"reskeras": reskeras, "pixels": pixels}
+    assert eval(code, {**names, "model": eval(opening, names)}).shape == (1, 10)
+    with pytest.raises(ValueError, match=r"where model = reskeras\.load\('n\.keras'\)"):
+        reskeras.predict("n.keras", pixels)
+    with pytest.raises(ValueError, match="write pixels in memory to .png files first"):
+        reskeras.predict("n.tflite", pixels)
+
+
+def test_images_of_other_channels():
+    """The message's argument builds the net for them; by its name it is built so at once."""
+    model = reskeras.create("cifar_resnet20", weights=None, classes=2)
+    images = np.zeros((4, 32, 32, 4), "float32"), [0, 1, 0, 1]
+    with pytest.raises(ValueError, match="of 3 channels, but those of arrays have 4") as error:
+        reskeras.fit(model, images, epochs=1)
+    shape = re.search(r"build it with input_shape=(\(.+?\)), or give its name", str(error.value))[1]
+    again = reskeras.create("cifar_resnet20", weights=None, classes=2, input_shape=eval(shape))
+    assert again.input_shape == (None, 32, 32, 4)
+
+
+def test_a_net_that_is_called_twice_in_explain(tmp_path):
+    net = reskeras.create("cifar_resnet20.digits")
+    image = keras.Input((16, 16, 1))
+    model = keras.Model(image, layers.Average()([net(image), net(layers.Rescaling(0.5)(image))]))
+    Image.new("L", (16, 16)).save(tmp_path / "x.png")
+    with pytest.raises(ValueError, match="give a model that calls it once, such as") as error:
+        reskeras.explain(model, tmp_path / "x.png", tmp_path / "x.html", preprocessing=net)
+    code = re.search(r"model\.get_layer\('.+?'\)", str(error.value))[0]
+    assert reskeras.explain(eval(code), tmp_path / "x.png", tmp_path / "x.html").exists()
+
+    features = reskeras.create("cifar_resnet20", weights=None, include_top=False, pooling="avg")
+    image = keras.Input((32, 32, 3))
+    joined = layers.Add()([features(image), features(layers.Rescaling(0.5)(image))])
+    classifier = keras.Model(image, layers.Dense(3, activation="softmax")(joined))
+    with pytest.raises(ValueError, match="a model that calls it once$"):
+        reskeras.explain(classifier, tmp_path / "x.png", tmp_path / "x.html",
+                         preprocessing="cifar_resnet20.cifar10")
+
 
 # ---- a model made of the tensors of a net
 

@@ -41,10 +41,10 @@ def compute_grad_cam(net: keras.Model, image: np.ndarray, classes: Sequence[int]
         ValueError: for a net without maps or classes, or a class that the net does not have.
     """
     check_floating_point(net)
-    net = inline_nested_models(net)
+    outer, net = net, inline_nested_models(net)
     cost = measure_cost(net, image.shape[1:])
     last, ends = _find_last_map(net, cost), _find_stage_ends(cost)
-    tensors = {name: _get_output(net, name) for name in dict.fromkeys([last, *ends])}
+    tensors = {name: _get_output(net, name, outer) for name in dict.fromkeys([last, *ends])}
     compute_logits, logits_input = _find_logits(net)
     with high_recursion_limit():
         observed = keras.Model(net.inputs, [*tensors.values(), logits_input, net.outputs[0]])
@@ -104,15 +104,23 @@ def _find_stage_ends(cost: Cost) -> list[str]:
     return list(ends.values())
 
 
-def _get_output(net: keras.Model, name: str) -> Any:
+def _get_output(net: keras.Model, name: str, outer: keras.Model) -> Any:
     """The output of a layer.
 
+    Args:
+        net: the model, without nested models.
+        name: the layer.
+        outer: the model with its nested models.
+
     Raises:
-        ValueError: for a layer in a nested model, or one of several calls of a shared layer.
+        ValueError: for one of several calls of a shared layer, or a layer in a model that is called so.
     """
     if "/" in name or "#" in name:
+        shared = outer.get_layer(name.partition("/")[0].partition("#")[0])
+        is_classifier = isinstance(shared, keras.Model) and shared.output_shape == outer.output_shape
         raise ValueError(f"{net.name}: {name} is called several times, or lies in a model that is, and has "
-                         "maps for each call; give a model that calls it once, such as the nested model")
+                         "maps for each call; give a model that calls it once"
+                         + (f", such as model.get_layer({shared.name!r})" if is_classifier else ""))
     return net.get_layer(name).output
 
 

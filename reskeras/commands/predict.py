@@ -6,6 +6,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any, Iterable
 
+from ..catalog import is_file_name
 from ..errors import check_paths, check_whole_number, make_printable
 from ..json_writer import to_json
 from ..remote_paths import exists, find_remote_files, is_remote_folder, to_url
@@ -56,7 +57,7 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
     paths = _list_image_paths(check_paths(
         "images", [images] if isinstance(images, (str, os.PathLike)) else images,
         "the path of an image file or a folder, or several",
-        hint="for pixels in memory, call model.predict(reskeras.get_preprocessing(model)(pixels))"))
+        hint=_advise_for_pixels(model)))
     check_trained_model(model)
 
     import numpy as np
@@ -83,6 +84,19 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
         predictions = [{"label": classes[i][1], "id": classes[i][0], "score": float(scores[i])} for i in best]
         results.append({"image": os.fspath(path), "predictions": predictions})
     return results
+
+
+def _advise_for_pixels(model: ModelName | keras.Model) -> str:
+    """What to do with pixels in memory: the model itself computes with them, an exported file reads files."""
+    call = "for pixels in memory, call model.predict(reskeras.get_preprocessing(model)(pixels))"
+    if not isinstance(model, (str, os.PathLike)):
+        return call
+    name = os.fspath(model)
+    if name.endswith(".keras"):
+        return f"{call}, where model = reskeras.load({name!r})"
+    if is_file_name(model) or os.path.isdir(name):
+        return "write pixels in memory to .png files first"
+    return f"{call}, where model = reskeras.create({name!r})"
 
 
 def _list_image_paths(paths: Iterable[Path]) -> list[Path]:
