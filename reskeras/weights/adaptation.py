@@ -71,6 +71,8 @@ def count_classes(outlines: Arrays) -> int:
         outlines: the shapes and types of the file's tensors, by their names.
     """
     names = [f"{HEAD}.#0", *get_pytorch_names(HEAD, "kernel")]
+    if not any(key.startswith("dense_") for key in outlines):       # Keras' own name of the only dense layer
+        names.append("dense.#0")
     heads = [key for key in outlines if any(f".{key}".endswith(f".{name}") for name in names)]
     head = min(heads, key=len, default="")      # a wrapper may have other classifiers, with longer names
     classes = _get_size(outlines, [head], _get_class_axis) if head else 0

@@ -16,28 +16,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence, TypeVar
+from typing import Mapping, Sequence, TypeVar
 
 import keras
 import ml_dtypes
 import numpy as np
-from keras import layers
 
 from ..errors import make_printable
 from .kerashub import map_kerashub_names
+from .layer_order import rename_numbered_layers
 from .name_rules import HEAD, IGNORED_VARIABLES, get_pytorch_names, rename_keras_layer
 
 Arrays = Mapping[str, np.ndarray]
 _Tensor = TypeVar("_Tensor")    # an array, or a `readers.StoredTensor`, whose values are not read yet
 # PyTorch's axes in Keras' order, by rank: dense kernels, 1-D and 2-D convolutions
 _KERAS_AXES = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
-_MODULE = re.compile(r"conv\d+_block\d+|\w+?(?=_branch)")
-_PROJECTION = re.compile(r"(block\d+)_0_")
 # in the files of keras.applications' ResNeXt: the constant kernel that sums groups
 _GROUP_SUM = re.compile(r"conv\d+_block\d+_2_gconv")
-# Keras' own names of layers without a name: "conv2d", "conv2d_1" ...
-_NUMBERED_LAYERS = {"conv2d": layers.Conv2D, "batch_normalization": layers.BatchNormalization,
-                    "dense": layers.Dense}
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ def rename_tensors(model: keras.Model, tensors: Mapping[str, _Tensor]) -> dict[s
         if not _GROUP_SUM.fullmatch(layer):
             name = names.get(layer) or rename_keras_layer(layer)
             renamed[name + separator + index if separator else key] = tensor
-    return _rename_numbered_layers(model, renamed)
+    return rename_numbered_layers(model, renamed)
 
 
 def match_tensors(model: keras.Model, arrays: Arrays, source: str,
@@ -218,7 +213,8 @@ def _to_variable_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if array.ndim == 2 and rank == 4:                                   # or the other way
         return array[None, None]
 
-    if array.ndim == rank == 4 and array.shape != shape and array.shape == (*shape[:2], shape[3], shape[2]):
+    if array.ndim == rank == 4 and array.shape != shape and shape[0] > 1 and shape[3] % shape[2] == 0 and (
+            array.shape == (*shape[:2], shape[3], shape[2])):
         # keras.applications' ResNeXt makes a grouped convolution of two layers: a depthwise convolution, and
         # a sum over each group.  The kernel of the first one is (height, width, input channel, output channel
         # within the group).
@@ -226,45 +222,3 @@ def _to_variable_shape(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         grouped = array.reshape(height, width, channels // size, size, size)    # group, input, output channel
         return grouped.transpose(0, 1, 3, 2, 4).reshape(height, width, size, channels)
     return array
-
-
-# ---- layers that Keras numbered
-
-
-def _rename_numbered_layers(model: keras.Model, tensors: Mapping[str, _Tensor]) -> dict[str, _Tensor]:
-    """Gives our names to layers that Keras numbered ("conv2d_17.#0"), in the order of their creation."""
-    names: dict[str, str] = {}
-    for base, kind in _NUMBERED_LAYERS.items():
-        pattern = re.compile(rf"{base}(?:_(\d+))?")
-        known = {key.partition(".#")[0] for key in tensors if is_keras_key(key)}
-        numbered = sorted((int(m[1] or 0), layer) for layer in known if (m := pattern.fullmatch(layer)))
-        ours = [layer.name for layer in _list_in_creation_order(model)
-                if isinstance(layer, kind) and layer.name not in known]
-        if len(ours) == len(numbered):
-            names.update((layer, our_name) for (_, layer), our_name in zip(numbered, ours))
-
-    def rename(key: str) -> str:
-        layer, separator, index = key.partition(".#")
-        return names.get(layer, layer) + separator + index
-
-    return {rename(key): tensor for key, tensor in tensors.items()}
-
-
-def _list_in_creation_order(model: keras.Model) -> list[Any]:
-    """The layers in the order in which Keras' code makes them: module by module, branch by branch.
-
-    `model.layers` is sorted by depth, so the branches of a module are mixed there.  The code that wrote these
-    files makes a block's projection last.
-    """
-    position: dict[str, int] = {}
-    for i, layer in enumerate(model.layers):
-        position.setdefault(_get_module(layer.name), i)
-    # "_9_" sorts the projection after the other layers of its block
-    return sorted(model.layers, key=lambda layer: (position[_get_module(layer.name)],
-                                                   _PROJECTION.sub(r"\1_9_", layer.name)))
-
-
-def _get_module(layer: str) -> str:
-    """The module or block that a layer is part of; if it is part of none, the layer's own name."""
-    match = _MODULE.match(layer)
-    return match[0] if match else layer

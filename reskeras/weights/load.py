@@ -13,17 +13,20 @@ import logging
 import os
 import sys
 import warnings
+from typing import Any
 
 import keras
 
-from ..errors import short_repr
+from ..errors import ArgumentError, short_repr
 from ..terminal import print_text
 from .adaptation import Adaptation, count_classes, explain_classes, plan_channels, plan_classes
 from .convert import TensorMatch, check_types, check_values, match_tensors, rename_tensors
 from .fetch import fetch_checkpoint
 from .checkpoint import Checkpoint
+from .layer_order import check_strides, rename_by_order
 from .readers import MAX_PARAMETERS, open_tensors
 from .state_dicts import remove_prefix
+from .table import FILE_SUFFIXES, find_weights, get_checkpoints, get_source_nets
 
 _LOGGED: set[str] = set()       # messages and warnings already shown; each is shown only once
 
@@ -62,6 +65,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str] | Checkpoint, 
     if not isinstance(path, (str, os.PathLike, Checkpoint)):
         raise TypeError(f"path={short_repr(path)}: expected the path of a file of weights")
 
+    _check_path(path)
     weights = path
     if not isinstance(weights, Checkpoint):
         matches, messages = _read_matches(model, weights, os.fspath(weights), key=key)
@@ -80,6 +84,19 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str] | Checkpoint, 
         _log_once(f"{checkpoint.variant}: weights='imagenet' means {checkpoint.id} ({checkpoint.license})")
     for message in messages:
         _log_once(message)
+
+
+def _check_path(path: Any) -> None:
+    """Raises: ArgumentError for the name of a published checkpoint in the place of a path."""
+    if not isinstance(path, str) or path.endswith(FILE_SUFFIXES) or any(
+            map(os.path.exists, (path, f"{path}.index"))):
+        return
+    net = path.partition(".")[0]
+    if get_checkpoints(net) or net in get_source_nets() or f"timm/{net}" in get_source_nets():
+        checkpoint = find_weights(path, "path")
+        raise ArgumentError("path", path, "the path of a file of weights", hint=(
+            "it is the name of published weights, which reskeras.load_weights(model, "
+            f"reskeras.get_weights({checkpoint.name!r})) loads"))
 
 
 def find_classes(path: str | os.PathLike[str], default: int) -> int | None:
@@ -121,8 +138,11 @@ def _read_matches(model: keras.Model, path: str | os.PathLike[str], source: str,
         ValueError: see `load_weights`.
     """
     with open_tensors(path, model.count_params(), key) as opened:
-        tensors, messages = remove_prefix(model, opened.tensors, None if opened.is_named_by_key else key)
-        stored = rename_tensors(model, tensors)
+        tensors, messages = remove_prefix(model, opened.tensors, opened.key, opened.entry)
+        stored, order_messages = rename_by_order(model, rename_tensors(model, tensors), opened.layer_order)
+        messages += order_messages
+        if opened.is_slim_resnet:
+            check_strides(model, source)
         outlines = {key: tensor.outline for key, tensor in stored.items()}
         plan = Adaptation(messages=[f"{source}: {message}" for message in [*opened.messages, *messages]])
         if checkpoint:

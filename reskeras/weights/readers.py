@@ -34,7 +34,10 @@ from .keras_layouts import find_datasets, find_keras3_datasets
 from .kerashub import find_preset_files
 from .name_rules import VARIABLE_INDICES
 from .state_dicts import choose_tensors
+from .stored_tensors import Found, OpenWeights, StoredTensor, make_tensors
 from .table import FILE_SUFFIXES
+from .tensorflow_files import find_prefix, open_checkpoint, open_old_checkpoint
+from .tensorflow_names import choose_variables, find_variables
 from .torch_files import LEGACY_START, read_torch_file
 
 # A .keras, .npz or .pth file may unpack to so many bytes for each parameter of the net (enough for float64,
@@ -48,51 +51,6 @@ _SAFETENSORS_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF1
                       "U32": "uint32", "U16": "uint16", "U8": "uint8", "C64": "complex64", "BOOL": "bool"}
 
 
-@dataclass(frozen=True)
-class StoredTensor:
-    """A tensor in an open file; its values are read when `read` is called.
-
-    Args:
-        outline: an array of the tensor's shape and type, without its values; it takes no memory, because all
-            elements are the same number in memory.
-        load: a function that reads the values.
-        file: the name of the file, for errors.
-    """
-
-    outline: np.ndarray
-    load: Callable[[], Any]
-    file: str
-
-    def read(self) -> np.ndarray:
-        """The values.  Raises: ValueError if the file is damaged."""
-        with name_damaged_file(self.file, "a file of weights"):
-            array = np.asarray(self.load())
-            if array.dtype.kind == "V" and self.outline.dtype == ml_dtypes.bfloat16:
-                array = array.view(ml_dtypes.bfloat16)
-            if (array.shape, array.dtype) != (self.outline.shape, self.outline.dtype):
-                raise ValueError(f"a tensor has the shape {array.shape} instead of {self.outline.shape}")
-            return array
-
-
-@dataclass(frozen=True)
-class OpenWeights:
-    """An open file of weights.
-
-    Attributes:
-        tensors: its tensors by their names, "layer.#index" in formats of Keras.
-        messages: what the user should know of how they were chosen.
-        is_named_by_key: whether `key` names the entry of the file that has them.
-    """
-
-    tensors: dict[str, StoredTensor]
-    messages: tuple[str, ...] = ()
-    is_named_by_key: bool = False
-
-
-# What a reader returns: for the name of each tensor its shape, its type, and a function that reads its values
-_Found = dict[str, tuple[tuple[int, ...], Any, Callable[[], Any]]]
-
-
 @contextlib.contextmanager
 def open_tensors(path: str | os.PathLike[str], parameters: int,
                  key: str | None = None) -> Iterator[OpenWeights]:
@@ -101,9 +59,10 @@ def open_tensors(path: str | os.PathLike[str], parameters: int,
     Args:
         path: the path of a file: .safetensors, .weights.h5, .weights.json with its parts beside it, .h5,
             .keras, .npz, or what PyTorch wrote: .pth, .pt, .th, .ckpt, .bin, .pth.tar.  Or the folder of a
-            preset of KerasHub.
+            preset of KerasHub, or a checkpoint of TensorFlow, see `find_prefix`.
         parameters: how many parameters the net has; limits the size that a compressed file may unpack to.
-        key: which entry of a PyTorch file has the weights, see `choose_tensors`.
+        key: which entry of a PyTorch file has the weights, see `choose_tensors`; which variables of a
+            TensorFlow checkpoint, see `choose_variables`.
 
     Returns:
         A context manager, which gives an `OpenWeights`.  The values can be read until the block ends.
@@ -119,6 +78,9 @@ def open_tensors(path: str | os.PathLike[str], parameters: int,
     max_bytes = _BYTES_PER_PARAMETER * parameters + _MIN_BYTES
     # `closing` does not pass the block's errors to the readers, which would blame the file for them
     with contextlib.closing(contextlib.ExitStack()) as stack:
+        if (prefix := find_prefix(name)) is not None:
+            yield _open_checkpoint(name, prefix, max_bytes, key, stack)
+            return
         if not os.path.isdir(name):
             yield _open_file(name, max_bytes, key, stack)
             return
@@ -142,10 +104,30 @@ def _open_file(name: str, max_bytes: int, key: str | None, stack: contextlib.Exi
     stream = stack.enter_context(open_regular_file(file))
     with name_damaged_file(name, f"a {suffix} file"):
         opened = _File(name, stream, max_bytes, stack, key)
-        found = (_recognize(opened) or _READERS[suffix])(opened)
-        tensors = {n: StoredTensor(np.broadcast_to(np.zeros((), dtype), shape), load, name)
-                   for n, (shape, dtype, load) in found.items()}
-    return OpenWeights(tensors, opened.messages, opened.is_named_by_key)
+        tensors = make_tensors((_recognize(opened) or _READERS[suffix])(opened), name)
+    return OpenWeights(tensors, opened.messages, opened.key, opened.entry)
+
+
+def _open_checkpoint(name: str, prefix: str, max_bytes: int, key: str | None,
+                     stack: contextlib.ExitStack) -> OpenWeights:
+    """Opens a checkpoint of TensorFlow.  Raises: as `open_tensors`.
+
+    Args:
+        name: the path that the user gave.
+        prefix: what `find_prefix` made of it.
+    """
+    is_old = os.path.isfile(prefix) and not os.path.exists(f"{prefix}.index")
+    if not is_old and not os.path.exists(f"{prefix}.index"):
+        raise FileNotFoundError(f"weights={name!r}: there is no {prefix}.index")
+    with name_damaged_file(name, "a TensorFlow checkpoint"):
+        opened = open_old_checkpoint(prefix, stack, max_bytes) if is_old else open_checkpoint(prefix, stack)
+        tensors = make_tensors(opened.tensors, name)
+        variables, others = find_variables(tensors, opened.graph)
+    chosen = choose_variables(variables, others, key)
+    is_folder = os.path.basename(prefix) not in os.path.basename(name)
+    latest = (f"the latest checkpoint is {os.path.basename(prefix)}",) if is_folder else ()
+    return OpenWeights(chosen.tensors, latest + chosen.messages, layer_order=chosen.layers,
+                       is_slim_resnet=chosen.is_slim_resnet)
 
 
 @dataclass
@@ -161,10 +143,10 @@ class _File:
     stack: contextlib.ExitStack
     key: str | None
     messages: tuple[str, ...] = ()
-    is_named_by_key: bool = False
+    entry: str = ""
 
 
-def _recognize(file: _File) -> Callable[[_File], _Found] | None:
+def _recognize(file: _File) -> Callable[[_File], Found] | None:
     """The reader of a file, by its first bytes and the members of a zip file; None for unknown content."""
     start = file.stream.read(16)
     file.stream.seek(0)
@@ -188,12 +170,12 @@ def _recognize(file: _File) -> Callable[[_File], _Found] | None:
     return _read_npz if members and all(member.endswith(".npy") for member in members) else None
 
 
-def _read_safetensors(file: _File) -> _Found:
+def _read_safetensors(file: _File) -> Found:
     from safetensors import safe_open
     if int.from_bytes(file.stream.read(8), "little") > _MAX_HEADER:
         raise ValueError(f"its header has more than {_MAX_HEADER:,} bytes")
     archive = file.stack.enter_context(safe_open(file.name, framework="np"))
-    found: _Found = {}
+    found: Found = {}
     for key in archive.keys():
         tensor = archive.get_slice(key)
         # types that are not in the table are those of quantized nets; convert.py refuses them
@@ -202,17 +184,17 @@ def _read_safetensors(file: _File) -> _Found:
     return found
 
 
-def _read_torch(file: _File) -> _Found:
+def _read_torch(file: _File) -> Found:
     content = read_torch_file(file.name, file.stream, file.max_bytes, file.stack)
     chosen = choose_tensors(content, file.key)
-    file.messages, file.is_named_by_key = chosen.messages, chosen.is_named_by_key
+    file.messages, file.key, file.entry = chosen.messages, chosen.key, chosen.entry
     return {name: (tensor.shape, tensor.dtype, tensor.load) for name, tensor in chosen.tensors.items()}
 
 
-def _read_npz(file: _File) -> _Found:
+def _read_npz(file: _File) -> Found:
     """Reads Big Transfer's files: "resnet/root_block/standardized_conv2d/kernel", in Keras' order of axes."""
     archive = file.stack.enter_context(open_zip(file.name, "an .npz file", file.max_bytes))
-    found: _Found = {}
+    found: Found = {}
     for member in archive.namelist():
         layer, _, variable = member.removesuffix(".npy").rpartition("/")
 
@@ -224,11 +206,11 @@ def _read_npz(file: _File) -> _Found:
     return found
 
 
-def _read_h5(file: _File) -> _Found:
+def _read_h5(file: _File) -> Found:
     return _describe_datasets(find_datasets(file.stack.enter_context(open_hdf5(file.stream, file.name))))
 
 
-def _read_parts(file: _File) -> _Found:
+def _read_parts(file: _File) -> Found:
     """Reads Keras' .weights.json, which names the parts in which its variables are, .weights.h5 files."""
     content = parse_json(file.stream.read(_MAX_HEADER), file.name)
     places = content.get("weight_map") if isinstance(content, dict) else None
@@ -245,13 +227,13 @@ def _read_parts(file: _File) -> _Found:
     return _describe_datasets(find_keras3_datasets(opened))
 
 
-def _read_keras(file: _File) -> _Found:
+def _read_keras(file: _File) -> Found:
     with open_zip(file.name, "a .keras file", file.max_bytes) as archive:
         weights = io.BytesIO(read_member(archive, "model.weights.h5"))
     return _describe_datasets(find_datasets(file.stack.enter_context(open_hdf5(weights, file.name))))
 
 
-def _describe_datasets(datasets: dict[str, h5py.Dataset]) -> _Found:
+def _describe_datasets(datasets: dict[str, h5py.Dataset]) -> Found:
     return {key: (dataset.shape, _get_dtype(dataset), functools.partial(dataset.__getitem__, ()))
             for key, dataset in datasets.items()}
 
@@ -264,6 +246,6 @@ def _get_dtype(dataset: h5py.Dataset) -> np.dtype[Any]:
 
 
 _TORCH_SUFFIXES = (".pth", ".pt", ".th", ".ckpt", ".tar", ".bin")
-_READERS: dict[str, Callable[[_File], _Found]] = {
+_READERS: dict[str, Callable[[_File], Found]] = {
     ".safetensors": _read_safetensors, ".weights.h5": _read_h5, ".weights.json": _read_parts, ".h5": _read_h5,
     ".keras": _read_keras, ".npz": _read_npz, **dict.fromkeys(_TORCH_SUFFIXES, _read_torch)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Mapping, TypeVar
+from typing import Any, Iterable, Mapping, TypeVar
 
 import keras
 
@@ -16,7 +16,8 @@ from .convert import is_keras_key, join_names, list_variables
 from .torch_files import HOW_TO_SAVE, TorchTensor, is_whole_net
 
 # Entries of a file that have weights, the likeliest first; averaged weights are those that trainers report
-_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema_model", "ema")
+AVERAGED_ENTRIES = ("state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema_model",
+                    "ema")
 _LAST = ("state_dict", "model", "model_state_dict", "model_state", "net", "network", "weights")
 # torch.compile puts it before the names of what it compiles
 _COMPILED = "_orig_mod."
@@ -29,12 +30,14 @@ class ChosenTensors:
 
     Attributes:
         tensors: the tensors by their names.
-        is_named_by_key: whether `key` names the entry of the file that has them.
+        key: what is left of the user's `key` to choose the prefix of their names.
+        entry: the entry of the file that `key` names, "" if it names none.
         messages: what the user should know.
     """
 
     tensors: dict[str, TorchTensor]
-    is_named_by_key: bool = False
+    key: str | None = None
+    entry: str = ""
     messages: tuple[str, ...] = ()
 
 
@@ -43,7 +46,8 @@ def choose_tensors(content: Any, key: str | None) -> ChosenTensors:
 
     Args:
         content: what `read_torch_file` returned.
-        key: the entry that has it; by default the averaged weights, then the usual names.
+        key: the entry that has it, "state_dict", or with the prefix in it, "state_dict.encoder_q"; by default
+            the averaged weights, then the usual names.
 
     Raises:
         ValueError: if there are no tensors, if the file has a net as an object of its class, or if there are
@@ -56,24 +60,26 @@ def choose_tensors(content: Any, key: str | None) -> ChosenTensors:
     own = _find_tensors(content)
     entries = {name: tensors for name, value in content.items()
                if isinstance(name, str) and isinstance(value, dict) and (tensors := _find_tensors(value))}
-    if key in entries:
-        return ChosenTensors(entries[key], is_named_by_key=True)
+    for name in sorted(entries, key=len, reverse=True):
+        if isinstance(key, str) and f"{key}.".startswith(f"{name}."):
+            return ChosenTensors(entries[name], key[len(name) + 1:] or None, name)
     if own:
-        return ChosenTensors(own)
+        return ChosenTensors(own, key)
     if not entries:
-        nets = [value for name, value in content.items() if name in _AVERAGED + _LAST and is_whole_net(value)]
+        nets = [value for name, value in content.items()
+                if name in AVERAGED_ENTRIES + _LAST and is_whole_net(value)]
         entries_text = f"; it has {join_names([repr(name) for name in content])}" if content else ""
         raise ValueError(_describe_object(nets[0]) if nets else f"it has no tensors by name{entries_text}")
 
-    usual = [name for name in _AVERAGED + _LAST if name in entries]
+    usual = [name for name in AVERAGED_ENTRIES + _LAST if name in entries]
     if not usual and len(entries) > 1:
         raise ValueError("it has several dicts of tensors; reskeras.load_weights(model, path, key=...) "
                          f"chooses one of {join_names([repr(name) for name in entries])}")
     chosen = (usual or list(entries))[0]
-    others = [name for name in usual if name not in _AVERAGED]
-    if chosen not in _AVERAGED or not others:
-        return ChosenTensors(entries[chosen])
-    return ChosenTensors(entries[chosen], messages=(
+    others = [name for name in usual if name not in AVERAGED_ENTRIES]
+    if chosen not in AVERAGED_ENTRIES or not others:
+        return ChosenTensors(entries[chosen], key)
+    return ChosenTensors(entries[chosen], key, messages=(
         f"the averaged weights {chosen!r} are loaded; reskeras.load_weights(model, path, key={others[0]!r}) "
         "loads the others",))
 
@@ -89,7 +95,7 @@ def _describe_object(net: Any) -> str:
 
 
 def remove_prefix(model: keras.Model, tensors: Mapping[str, _Tensor],
-                  key: str | None = None) -> tuple[dict[str, _Tensor], list[str]]:
+                  key: str | None = None, entry: str = "") -> tuple[dict[str, _Tensor], list[str]]:
     """Removes what stands before the net's names in a file, such as "module." or "backbone.".
 
     The prefix is the one under which most variables of the net have a tensor.  If there is one, tensors with
@@ -99,6 +105,7 @@ def remove_prefix(model: keras.Model, tensors: Mapping[str, _Tensor],
         model: the net.
         tensors: the tensors of a file, by their names.
         key: the last part of the prefix, such as "encoder_q", needed if several fit equally.
+        entry: the entry of the file that the user chose, for errors.
 
     Returns:
         The net's tensors by the names without the prefix, and messages for the user.
@@ -114,20 +121,23 @@ def remove_prefix(model: keras.Model, tensors: Mapping[str, _Tensor],
     tensors = compiled if len(compiled) == len(tensors) else dict(tensors)
     half = len(list_variables(model)) / 2
     prefixes = {p: count for p, count in _count_variables(model, tensors).items() if count >= half}
+    start = f"{entry}." if entry else ""
     if key is not None:
         matching = [p for p in prefixes if f".{p}".endswith(f".{key}.")]
         if not matching:
-            known = sorted({make_printable(p.removesuffix(".")[:100]) for p in prefixes} - {""})
-            raise ArgumentError("key", key, "an entry of the file that has tensors, or the prefix of its "
-                                "names" + (f", such as {known[0]!r}" if known else ""), known)
+            known = _list_known(prefixes, start)
+            raise ArgumentError("key", f"{start}{key}" if start else key, (
+                "an entry of the file that has tensors, or the prefix of its names"
+                + (f", such as {known[0]!r}" if known else "")), known)
         prefixes = {p: prefixes[p] for p in matching}
     largest = max(prefixes.values(), default=0)
     best = [prefix for prefix, count in prefixes.items() if count == largest]
     if "" in best or not best:
         return dict(tensors), []
     if len(best) > 1:
-        names = sorted(make_printable(prefix.removesuffix(".")[:100]) for prefix in best)
-        raise ArgumentError("key", key, f"one of {', '.join(map(repr, names[:10]))}", names, hint=(
+        names = _list_known(best, start)
+        raise ArgumentError("key", f"{start}{key}" if key else entry or None, (
+            f"one of {', '.join(map(repr, names[:10]))}"), names, hint=(
             "the file has several such nets; reskeras.load_weights(model, path, key=...) chooses one"))
 
     prefix = best[0]
@@ -136,6 +146,11 @@ def remove_prefix(model: keras.Model, tensors: Mapping[str, _Tensor],
     others = [name for name in tensors if not name.startswith(prefix)]
     return chosen, [f"the names of its tensors begin with {make_printable(prefix[:100])!r}" + (
         f"; {len(others)} other tensors do not belong to the net: {join_names(others)}" if others else "")]
+
+
+def _list_known(prefixes: Iterable[str], start: str) -> list[str]:
+    """The values of `key` that choose these prefixes."""
+    return sorted(start + make_printable(prefix.removesuffix(".")[:100]) for prefix in prefixes if prefix)
 
 
 def _count_variables(model: keras.Model, names: Mapping[str, Any]) -> dict[str, int]:

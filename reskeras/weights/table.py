@@ -6,7 +6,7 @@ The data are in table.json, one line per checkpoint, without the fields that hav
 "is_default" marks the checkpoint that `weights="imagenet"` means.  It is set by hand and changes only in a
 major version.  It is chosen by these rules: for Keras' nets Keras' file; for other nets the first checkpoint
 in timm's order (so timm's default) that has ImageNet-1k's classes and a permissive license, with a preference
-for safetensors; otherwise the release of the ResNeSt authors; otherwise none.
+for safetensors; otherwise the release of the ResNeSt authors, or KerasHub's file; otherwise none.
 
 Google's .h5 files of Big Transfer are left out: they have the numbers of its .npz files, in a layout that is
 not documented.
@@ -29,7 +29,7 @@ TABLE_FILE = pathlib.Path(__file__).with_name("table.json")
 IMAGENET = "imagenet"       # stands for the variant's default checkpoint; no checkpoint has this tag
 # endings of the paths of files of weights, see readers.py
 FILE_SUFFIXES = (".safetensors", ".weights.h5", ".weights.json", ".h5", ".keras", ".npz", ".pth", ".pt",
-                 ".th", ".ckpt", ".tar", ".bin")
+                 ".th", ".ckpt", ".tar", ".bin", ".index")
 
 
 @functools.cache
@@ -178,7 +178,8 @@ def find_checkpoint(variant: str, weights: Any,
         tags = {tag.lower(): c for tag, c in get_checkpoints(variant).items()}
         word = weights.lower()
         checkpoint = tags.get(word) or _checkpoints_by_name().get(word) or _checkpoints_by_id().get(word)
-        is_path = weights.endswith(FILE_SUFFIXES) or os.path.exists(weights)
+        # the files of a checkpoint of TensorFlow begin with its name
+        is_path = weights.endswith(FILE_SUFFIXES) or any(map(os.path.exists, (weights, f"{weights}.index")))
         if checkpoint is None and is_path:
             return weights
 

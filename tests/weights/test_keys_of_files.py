@@ -62,3 +62,42 @@ def test_what_is_no_model_or_no_path(trained):
         reskeras.load_weights("resnet18", "net.pth")
     with pytest.raises(TypeError, match="path=None: expected the path of a file of weights"):
         reskeras.load_weights(trained, None)
+
+
+def test_an_entry_with_two_nets(tmp_path, trained, arrays):
+    """`key` then has the entry and the prefix, as the message says."""
+    file, model = tmp_path / "net.pth", build()
+    nets = {f"{part}.{name}": array if part == "student" else np.zeros_like(array)
+            for part in ("student", "teacher") for name, array in arrays.items()}
+    file.write_bytes(save_torch({"first": nets, "second": {"student.fc.bias": arrays["fc.bias"]}}))
+    with pytest.raises(ValueError, match="^key='first': expected one of 'first.student', 'first.teacher'"):
+        reskeras.load_weights(model, file, key="first")
+    reskeras.load_weights(model, file, key="first.student")
+    same(model, trained)
+    with pytest.raises(ValueError, match="^key='first.studnt': .*did you mean 'first.student'"):
+        reskeras.load_weights(model, file, key="first.studnt")
+
+
+@pytest.mark.parametrize("name, message", [
+    ("resnet50.a1_in1k", "did you mean 'resnet50v1_5.a1_in1k'"),
+    ("resnet50v1_5.a1_in1k", r"reskeras.get_weights\('resnet50v1_5.a1_in1k'\)\) loads"),
+    ("timm/resnet18.a1_in1k", r"reskeras.get_weights\('resnet18.a1_in1k'\)\) loads")])
+def test_the_name_of_a_checkpoint_is_no_path(name, message):
+    with pytest.raises(ValueError, match=f"^path='{name}': .*{message}") as error:
+        reskeras.load_weights(build(), name)
+    assert ".bin" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")
+def test_a_quantized_net(tmp_path, arrays):
+    save_file(arrays, tmp_path / "net.safetensors")
+    model = build()
+    model.quantize("int8")
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="variables of the net without a tensor: predictions.kernel_scale"):
+        reskeras.load_weights(model, tmp_path / "net.safetensors")
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    with pytest.raises(ValueError, match=r"Keras has quantized it \(model.quantize\)"):
+        reskeras.save_weights(model, tmp_path / "new.safetensors")
+    assert not (tmp_path / "new.safetensors").exists()
