@@ -26,6 +26,7 @@ _PUBLIC = {
     "cost": "commands.cost", "optimize": "commands.optimize", "remove_blocks": "graph.remove_blocks",
     "export": "commands.export", "verify": "commands.verify", "quantization_aware": "quantization.model",
     "fit": "commands.train", "sweep": "commands.sweep", "cross_validate": "commands.cross_validate",
+    "find_learning_rate": "commands.find_learning_rate",
     "distributable": "train.strategy",
     "predict": "commands.predict", "evaluate": "commands.evaluate", "explain": "commands.explain",
     "benchmark": "commands.benchmark", "compare": "commands.compare", "page": "commands.page",

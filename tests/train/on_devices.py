@@ -232,6 +232,31 @@ def run_whole(strategy, folder, **more):
     return describe(history)
 
 
+def with_controls(strategy):
+    """`reskeras.fit` with layer decay, clipping, and an end without progress whose best weights are restored."""
+    data, held = make_images()
+    fields = {"size": 8, "test_size": 8, "augmentation": "", "batch_size": 10, "epochs": 5, "base_batch_size": 10,
+              "schedule": "constant", "learning_rate": 3.0, "layer_decay": 0.5, "clipnorm": 0.5,
+              "early_stopping": 1, "restore_best_weights": True}
+    history = reskeras.fit("cifar_resnet20", data, "cifar_he", validation_data=held, deterministic=True,
+                           strategy=strategy or "none", verbose=2, dtype="float32", overrides=fields,
+                           model_overrides={"depths": (1,), "widths": (16,), "strides": (1,),
+                                            "norm": "sync_batch"})
+    return describe(history)
+
+
+def with_objects(strategy):
+    """`reskeras.fit` with an optimizer and a schedule of Keras."""
+    data, held = make_images()
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.5, 2, 0.5)
+    history = reskeras.fit("cifar_resnet20", data, "cifar_he", validation_data=held, deterministic=True,
+                           strategy=strategy or "none", verbose=2, dtype="float32", size=8, test_size=8,
+                           augmentation="", batch_size=8, epochs=2, micro_batches=2,
+                           optimizer=SGD(schedule, momentum=0.9, clipvalue=0.1),
+                           model_overrides={"depths": (1,), "widths": (16,), "strides": (1,), "norm": "sync_batch"})
+    return describe(history)
+
+
 def make_images():
     """Images to train on and to validate on, in batches of 10 and 10, and of 10 and 1."""
     rng = np.random.default_rng(0)
@@ -311,6 +336,7 @@ CASES = {
     "synchronized": lambda s: one_step(s, "sync_batch"), "unsynchronized": lambda s: one_step(s, "batch"),
     "overflow_first": lambda s: overflow(s, "first"), "overflow_second": lambda s: overflow(s, "second"),
     "decayed": decayed, "drawn": drawn, "fit": lambda s: fitted(s, FOLDER),
+    "controls": with_controls, "objects": with_objects,
     "whole": lambda s: run_whole(s, FOLDER), "half": lambda s: run_half(s, FOLDER),
     "resumed": lambda s: resume_half(s, FOLDER),
     "outputs": lambda s: two_outputs(s, FOLDER),
