@@ -35,6 +35,19 @@ def add_train(add: Callable[..., CommandParser]) -> None:
     sub.add_argument("--resume", metavar="FOLDER",
                      help="resume the training in this folder, with its own options")
 
+    sub = add("find-learning-rate", "train with a rising learning rate, and suggest one (a range test)",
+              "find_learning_rate")
+    sub.add_argument("model", metavar="NAME[.TAG]|FILE.keras", help="such as resnet50d")
+    _add_fit_options(sub)
+    sub.add_argument("--lowest-rate", type=parse_number, default=1e-7, metavar="RATE",
+                     help="learning rate of the first update (default: %(default)s)")
+    sub.add_argument("--highest-rate", type=parse_number, default=10.0, metavar="RATE",
+                     help="that of the last update, if the loss does not explode before (default: "
+                          "%(default)s)")
+    sub.add_argument("--updates", type=parse_int, default=100, metavar="N",
+                     help="how many updates of the weights (default: %(default)s)")
+    sub.add_argument("--output", metavar="FILE.png|FILE.csv|FILE.json", help="write the curve")
+
     sub = add("cross-validate", "train a net for each fold of the data; mean and deviation over the folds",
               "cross_validate_in_folder")
     sub.add_argument("model", metavar="NAME[.TAG]|FILE.keras", help="such as resnet50d")

@@ -21,7 +21,7 @@ _SMOOTHING = 0.9        # of the moving average of the losses, corrected for its
 _EXPLODED = 4.0         # times the smallest smoothed loss
 # what the range test sets itself
 _OWN = ("output", "resume", "epochs", "steps", "learning_rate", "schedule", "validation_data",
-        "validation_split", "save_every", "callbacks")
+        "validation_split", "callbacks", "loggers")
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,11 @@ def measure_learning_rates(model: str | os.PathLike[str] | keras.Model, data: An
             raise ArgumentError(name, value, "none, because the range test sets it")
     factor = _find_factor(get_recipe(recipe).override(fields).training)
     # the schedule of Keras takes the place of the recipe's
-    fields = {name: value for name, value in fields.items() if name not in (*SCHEDULE_FIELDS, "base_batch_size")}
-    fields |= dict(steps=updates, head_epochs=0, ema_momentum=0.0, early_stopping=0, restore_best_weights=False,
-                   learning_rate=keras.optimizers.schedules.ExponentialDecay(lowest, updates - 1,
-                                                                             highest / lowest))
+    fields = {name: value for name, value in fields.items()
+              if name not in (*SCHEDULE_FIELDS, "base_batch_size")}
+    schedule = keras.optimizers.schedules.ExponentialDecay(lowest, updates - 1, highest / lowest)
+    fields |= dict(steps=updates, learning_rate=schedule, head_epochs=0, ema_momentum=0.0, early_stopping=0,
+                   restore_best_weights=False)
     micro_batches = int(options.get("micro_batches") or 1)
     recorder = _Recorder(micro_batches)
     variables = list(model.variables) if isinstance(model, keras.Model) else []
@@ -88,7 +89,8 @@ def measure_learning_rates(model: str | os.PathLike[str] | keras.Model, data: An
             warnings.filterwarnings("ignore", "the loss of .* became", UserWarning)
             fit(model, data, recipe, overrides=fields, save_every=0,
                 callbacks=[recorder, keras.callbacks.TerminateOnNaN()],
-                **{name: value for name, value in options.items() if name not in names})
+                **{name: value for name, value in options.items()
+                   if name not in names and name != "save_every"})
     finally:
         for variable, value in zip(variables, values):
             variable.assign(value)

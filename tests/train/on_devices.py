@@ -233,11 +233,12 @@ def run_whole(strategy, folder, **more):
 
 
 def with_controls(strategy):
-    """`reskeras.fit` with layer decay, clipping, and an end without progress whose best weights are restored."""
+    """`reskeras.fit` with layer decay, clipping, and an end without progress; the best weights are restored.
+    """
     data, held = make_images()
-    fields = {"size": 8, "test_size": 8, "augmentation": "", "batch_size": 10, "epochs": 5, "base_batch_size": 10,
-              "schedule": "constant", "learning_rate": 3.0, "layer_decay": 0.5, "clipnorm": 0.5,
-              "early_stopping": 1, "restore_best_weights": True}
+    fields = {"size": 8, "test_size": 8, "augmentation": "", "batch_size": 10, "epochs": 5,
+              "base_batch_size": 10, "schedule": "constant", "learning_rate": 3.0, "layer_decay": 0.5,
+              "clipnorm": 0.5, "early_stopping": 1, "restore_best_weights": True}
     history = reskeras.fit("cifar_resnet20", data, "cifar_he", validation_data=held, deterministic=True,
                            strategy=strategy or "none", verbose=2, dtype="float32", overrides=fields,
                            model_overrides={"depths": (1,), "widths": (16,), "strides": (1,),
@@ -253,7 +254,8 @@ def with_objects(strategy):
                            strategy=strategy or "none", verbose=2, dtype="float32", size=8, test_size=8,
                            augmentation="", batch_size=8, epochs=2, micro_batches=2,
                            optimizer=SGD(schedule, momentum=0.9, clipvalue=0.1),
-                           model_overrides={"depths": (1,), "widths": (16,), "strides": (1,), "norm": "sync_batch"})
+                           model_overrides={"depths": (1,), "widths": (16,), "strides": (1,),
+                                            "norm": "sync_batch"})
     return describe(history)
 
 

@@ -112,8 +112,8 @@ def test_controls_of_a_training_work_as_on_one_device(tmp_path):
     found = results(start(output, ["controls@1", "controls@2", "objects@1", "objects@2"]), output)
     for case in ("controls", "objects"):
         for name in ("weights", "loss", "val_loss", "learning_rate"):
-            np.testing.assert_allclose(found[f"{case}@2/{name}"], found[f"{case}@1/{name}"], rtol=1e-4, atol=1e-5,
-                                       err_msg=f"{case} {name}")
+            np.testing.assert_allclose(found[f"{case}@2/{name}"], found[f"{case}@1/{name}"], rtol=1e-4,
+                                       atol=1e-5, err_msg=f"{case} {name}")
     assert len(found["objects@1/loss"]) == 2 and len(found["controls@1/loss"]) < 5
 
 

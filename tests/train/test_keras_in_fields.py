@@ -108,9 +108,10 @@ def test_a_class_of_ones_own_from_the_shell_resumed_to_the_bit(tmp_path, capsys)
         pass
     images, labels = small_training.make_images(32)
     np.savez(tmp_path / "images.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    words = ["--recipe", "digits", "--data", f"npz:{tmp_path / 'images.npz'}", "--epochs", "3", "--batch-size",
-             "8", "--augmentation", "resize(8)", "--size", "8", "--test-size", "8", "--verbose", "0",
-             "--deterministic", "--model-overrides", "depths=(1,)", "--model-overrides", "widths=(16,)",
+    words = ["--recipe", "digits", "--data", f"npz:{tmp_path / 'images.npz'}", "--epochs", "3",
+             "--batch-size", "8", "--augmentation", "resize(8)", "--size", "8", "--test-size", "8",
+             "--verbose", "0", "--deterministic", "--model-overrides", "depths=(1,)",
+             "--model-overrides", "widths=(16,)",
              "--model-overrides", "strides=(1,)", "--optimizer",
              "plugin>Plain(ExponentialDecay(0.1, 4, 0.5), momentum=0.9)"]
     assert cli.main(["train", "cifar_resnet20", *words, "--output", str(tmp_path / "whole")]) == 0
@@ -134,7 +135,8 @@ def test_a_class_of_ones_own_from_the_shell_resumed_to_the_bit(tmp_path, capsys)
     assert "import the module that registers its class first" in capsys.readouterr().err
     keras.saving.get_custom_objects()["plugin>Plain"] = Plain
     assert cli.main(resume) == 0
-    (arrays, _), (others, _) = (load_checkpoint(tmp_path / name / "checkpoint.npz") for name in ("whole", "parts"))
+    (arrays, _), (others, _) = (load_checkpoint(tmp_path / name / "checkpoint.npz")
+                                for name in ("whole", "parts"))
     assert arrays.keys() == others.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, others[name], err_msg=name)
@@ -146,8 +148,8 @@ class Unregistered(SGD):
 
 
 @pytest.mark.parametrize("fields, text", [
-    (dict(optimizer=Unregistered()), "optimizer='Unregistered': expected an object that Keras can save and make"),
-    (dict(optimizer=keras.losses.MeanSquaredError()), "optimizer=.*: expected an object of a class of keras.Opt"),
+    (dict(optimizer=Unregistered()), "optimizer='Unregistered': expected an object that Keras can save"),
+    (dict(optimizer=keras.losses.MeanSquaredError()), "optimizer=.*: expected an object of a class of keras"),
     (dict(optimizer="Liom(1e-4)"), "Liom is neither a class of Keras nor .*did you mean 'Lion'"),
     (dict(optimizer="Lion(1e-4, wieght_decay=1)"), "expected a call such as Lion.1e-4.*wieght_decay"),
     (dict(optimizer="__import__('os').getcwd()"), "getcwd is neither a class of Keras"),
@@ -155,7 +157,7 @@ class Unregistered(SGD):
     (dict(optimizer=SGD(gradient_accumulation_steps=2)), "give micro_batches"),
     (dict(optimizer=SGD(), momentum=0.5), "momentum=0.5: expected none with the optimizer SGD"),
     (dict(optimizer=SGD(), ema_momentum=0.5, ema_rule="keras"), "ema_rule='keras': expected another rule"),
-    (dict(learning_rate=cosine(), schedule="cosine"), "schedule='cosine': expected 'constant' with learning_rate"),
+    (dict(learning_rate=cosine(), schedule="cosine"), "schedule='cosine': expected 'constant' with learning"),
     (dict(learning_rate=cosine(), head_epochs=1), "head_learning_rate=0: expected the rate of the epochs"),
     (dict(clipnorm=1, clipvalue=1), "clipvalue=1.0: expected 0 with clipnorm"),
     (dict(clipnorm=-1), "clipnorm=-1.0: expected a number of at least 0")])
@@ -165,6 +167,6 @@ def test_refusals(fields, text):
 
 
 def test_a_callback_that_sets_the_rate_is_refused():
-    with pytest.raises(ArgumentError, match="learning_rate=.*CosineDecay.*expected a number with the callback"):
+    with pytest.raises(ArgumentError, match="learning_rate=.*CosineDecay.*expected a number with"):
         fit(make_net(), learning_rate=cosine(), schedule=None, learning_rate_scaling=None, warmup=None,
             callbacks=[keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)])

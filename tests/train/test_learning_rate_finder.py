@@ -76,7 +76,8 @@ def test_the_shell_writes_the_curve(tmp_path, capsys):
     words = ["find-learning-rate", "cifar_resnet20", "--data", f"npz:{tmp_path / 'images.npz'}", "--recipe",
              "digits", "--batch-size", "8", "--augmentation", "resize(8)", "--size", "8", "--test-size", "8",
              "--model-overrides", "depths=(1,)", "--model-overrides", "widths=(16,)", "--model-overrides",
-             "strides=(1,)", "--updates", "12", "--lowest-rate", "1e-5", "--highest-rate", "1", "--verbose", "0"]
+             "strides=(1,)", "--updates", "12", "--lowest-rate", "1e-5", "--highest-rate", "1", "--verbose",
+             "0"]
     assert cli.main([*words, "--output", str(tmp_path / "curve.csv")]) == 0
     assert "a tenth of the rate with the smallest loss" in capsys.readouterr().out
     rows = list(csv.reader((tmp_path / "curve.csv").open()))
