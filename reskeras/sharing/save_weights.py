@@ -39,7 +39,8 @@ def save_weights(model: keras.Model, path: str | os.PathLike[str], naming: str =
 
     Raises:
         ValueError: for a net that timm (torchvision) does not have; the message names the nearest one that it
-            has, or another way to save the model.  For a folder with the config.json of other weights.
+            has, or another way to save the model.  For a net that Keras has quantized, and for a folder
+            with the config.json of other weights.
         OSError: if a file cannot be written.
 
     Example:
@@ -47,9 +48,11 @@ def save_weights(model: keras.Model, path: str | os.PathLike[str], naming: str =
         >>> reskeras.save_weights(model, "folder/model.safetensors", naming="timm")
     """
     check_arguments(path, naming)
+    from ..graph.model_requirements import check_floating_point
     from ..weights.save import list_tensors, to_safetensors
     from ..weights.save_names import get_layout
     from .known_net import find_known_net
+    check_floating_point(model)
     known = find_known_net(model, net)
     source = find_source(known, naming)
     layout = get_layout(source)
