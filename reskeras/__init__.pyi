@@ -21,6 +21,7 @@ from .commands.doctor import doctor as doctor
 from .commands.evaluate import evaluate as evaluate
 from .commands.explain import explain as explain
 from .commands.export import export as export
+from .commands.find_learning_rate import find_learning_rate as find_learning_rate
 from .commands.optimize import optimize as optimize
 from .commands.page import page as page
 from .commands.predict import predict as predict
@@ -67,7 +68,8 @@ def fit(
     strategy: Any = 'auto', dtype: str | None = None, jit_compile: bool = False, micro_batches: int = 1,
     deterministic: bool = False, seed: int = 0, overrides: Any = (), model_overrides: Any = (),
     classes: int | None = None, preprocessing: Any = None, max_unreadable: int = 100,
-    label_offset: int | None = None, weights: str | None = 'auto', save_every: int = 1000,
+    label_offset: int | None = None, weights: str | None = 'auto', class_weight: Any = None,
+    metrics: Any = (), quantize: str | None = None, save_every: int = 1000,
     callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1, epochs: int | None = None,
     steps: int | None = None, batch_size: int | None = None, optimizer: Any = None,
     momentum: float | None = None, learning_rate_in_velocity: bool | None = None,
@@ -78,10 +80,11 @@ def fit(
     final_learning_rate: float | None = None, milestones: tuple[float, ...] | None = None,
     decay_factor: float | None = None, patience: int | None = None, warmup: float | None = None,
     warmup_start: float | None = None, weight_decay: float | None = None, decayed_weights: str | None = None,
-    loss: str | None = None, label_smoothing: float | None = None, target_threshold: float | None = None,
-    size: int | tuple[int, int] | None = None, augmentation: str | None = None,
-    augmentation_repeats: int | None = None, ema_momentum: float | None = None, ema_rule: str | None = None,
-    ema_steps: int | None = None, head_epochs: int | None = None, head_learning_rate: float | None = None,
+    task: str | None = None, loss: Any = None, label_smoothing: float | None = None,
+    target_threshold: float | None = None, size: int | tuple[int, int] | None = None,
+    augmentation: str | None = None, augmentation_repeats: int | None = None,
+    ema_momentum: float | None = None, ema_rule: str | None = None, ema_steps: int | None = None,
+    head_epochs: int | None = None, head_learning_rate: float | None = None,
     early_stopping: int | None = None, early_stopping_monitor: str | None = None,
     restore_best_weights: bool | None = None, freeze_statistics: bool | None = None,
     test_size: int | tuple[int, int] | None = None, test_crop_pct: float | None = None,

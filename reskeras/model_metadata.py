@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Iterator
 
-from .errors import ArgumentError
+from .errors import ArgumentError, check_choice
 from .file_reading import read_text
 from .images.labels import get_classes, list_label_sets
 from .images.preprocessing import Preprocessing
@@ -30,7 +30,8 @@ EXAMPLE = "'resnet50v1_5.a1_in1k'"
 # for each field (left) its key (right).
 METADATA_KEY = "memory"
 _FIELD_KEYS = {"weights": "weights", "preprocessing": "preprocessing", "labels": "labels",
-               "includes_preprocessing": "scales"}
+               "includes_preprocessing": "scales", "task": "task"}
+TASKS = ("", "binary", "multilabel", "regression")
 
 # Layers and operations before a net, by class name: those that scale pixels, those that do not
 _SCALING = re.compile("Rescaling|Normalization|Multiply|Add|Subtract|Divide|TrueDivide")
@@ -47,17 +48,27 @@ class ModelMetadata:
         preprocessing: how images are prepared; without scaling if the model scales pixels itself.
         labels: the name of a label set, such as "imagenet-1k", or the names of the classes in order.
         includes_preprocessing: whether the model takes pixels in 0..255 and scales them itself.
+        task: what the outputs are: "" for the scores of classes, of which an image has one; "binary" for the
+            score of the second of two classes; "multilabel" for the scores of labels, of which an image may
+            have several; "regression" for numbers, whose names are the labels.
     """
 
     weights: str = ""
     preprocessing: Preprocessing | None = None
     labels: Labels = ()
     includes_preprocessing: bool = False
+    task: str = ""
+
+    def __post_init__(self) -> None:
+        check_choice("task", self.task, TASKS)
 
     def get_config(self) -> dict[str, Any]:
         """The metadata as a file has them, see `_FIELD_KEYS`."""
         values = {**vars(self), "preprocessing": self.preprocessing and self.preprocessing.get_config()}
-        return {key: values[field] for field, key in _FIELD_KEYS.items()}
+        config = {key: values[field] for field, key in _FIELD_KEYS.items()}
+        if not self.task:       # as earlier versions wrote it
+            del config[_FIELD_KEYS["task"]]
+        return config
 
     @classmethod
     def from_config(cls, config: Any, source: str = METADATA_KEY) -> ModelMetadata:
@@ -89,20 +100,26 @@ class ModelMetadata:
         if preprocessing and scales_pixels:
             preprocessing = preprocessing.without_scaling()
         return replace(self, preprocessing=preprocessing, labels=self.labels if keeps_classes else (),
+                       task=self.task if keeps_classes else "",
                        includes_preprocessing=self.includes_preprocessing or scales_pixels)
 
-    def override(self, preprocessing: Any = None, labels: Any = None) -> ModelMetadata:
-        """Makes a copy of the metadata with new preprocessing or labels, if given.
+    def override(self, preprocessing: Any = None, labels: Any = None,
+                 task: str | None = None) -> ModelMetadata:
+        """Makes a copy of the metadata with new preprocessing, labels or task, if given.
 
         Args:
             preprocessing: as in `set_metadata`; raises the same errors.
             labels: as in `set_metadata`.
+            task: as in `set_metadata`.
         """
         changes: dict[str, Any] = {}
         if preprocessing is not None:
             changes["preprocessing"] = _find_preprocessing(preprocessing, self.includes_preprocessing)
         if labels is not None:
             changes["labels"] = _read_labels(labels)
+        if task is not None:
+            check_choice("task", task, ("multiclass", *TASKS[1:]))
+            changes["task"] = "" if task == "multiclass" else task
         return replace(self, **changes)
 
     def get_preprocessing(self, shape: tuple[int | None, ...], name: str,
@@ -127,9 +144,12 @@ class ModelMetadata:
     def get_classes(self, number: int) -> tuple[tuple[str, str], ...]:
         """Lists (synset or index, name) of the `number` classes; without known names, the index twice.
 
+        The one output of a binary classifier has two classes.
+
         Raises:
             ValueError: if the number of names is not `number`.
         """
+        number = 2 if self.task == "binary" and number == 1 else number
         return get_classes(self.labels or [str(i) for i in range(number)], number)
 
 

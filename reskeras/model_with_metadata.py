@@ -84,7 +84,8 @@ class _FunctionalReader:
 keras.saving.get_custom_objects()["Functional"] = _FunctionalReader
 
 
-def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = None) -> ModelWithMetadata:
+def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = None,
+                 task: str | None = None) -> ModelWithMetadata:
     """Tells a model how its images are prepared and what its classes are called.
 
     `reskeras.predict`, `evaluate`, `explain` and `export` use both, and a saved file keeps them.
@@ -96,6 +97,10 @@ def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = No
             left out if `model` scales pixels itself.  Default: the model's current preprocessing.
         labels: a label set such as "cifar10", the names of the classes in order, or a text file with one name
             per line.  Default: the model's current labels.
+        task: what the outputs are: "multiclass", scores of classes of which an image has one; "binary", one
+            output, the score of the second of two classes; "multilabel", scores of labels of which an image
+            may have several; "regression", numbers, whose names are the labels.  Default: the model's
+            current task, "multiclass" if none is known.
 
     Returns:
         A functional model with the attribute `metadata`, which a saved file keeps.
@@ -109,8 +114,8 @@ def set_metadata(model: keras.Model, preprocessing: Any = None, labels: Any = No
         >>> model = reskeras.set_metadata(model, preprocessing="resnet50v1_5.a1_in1k", labels=["cat", "dog"])
     """
     check_input_and_output(model)
-    metadata = get_metadata(model).override(preprocessing, labels)
-    if labels is not None:
+    metadata = get_metadata(model).override(preprocessing, labels, task)
+    if labels is not None or task is not None:
         metadata.get_classes(model.output_shape[-1])
 
     if isinstance(model, ModelWithMetadata):

@@ -56,26 +56,36 @@ def _draw_error(picture: html.Html, label: str, said: str) -> html.Html:
 
 
 def make_validation_sections(model: keras.Model, validation: ImageDataset) -> list[html.Html]:
-    """The error sections of the validation images of a training, of the first MAX_VALIDATED of them."""
+    """The error sections of the validation images of a training, of the first MAX_VALIDATED of them.
+
+    None if the images have several labels, or numbers.
+    """
     from ..exporters.keras_file import make_array_function
-    from ..model_metadata import get_class_names, get_metadata
-    run, preprocessing = make_array_function(model), get_metadata(model).preprocessing
+    from ..model_metadata import get_metadata
+    from ..train.model import find_final_activation
+    run, metadata = make_array_function(model), get_metadata(model)
+    if metadata.task in ("multilabel", "regression"):
+        return []
+    classes = metadata.get_classes(model.output_shape[-1])
+    threshold = 0.0 if find_final_activation(model) == "linear" else 0.5
     labels: list[int] = []
     predicted: list[int] = []
     pictures: dict[int, html.Html] = {}
-    for images, truth in validation.iterate_batches():
-        arrays, best = images.numpy(), run(images.numpy()).argmax(-1)
-        true = truth.numpy() if truth.dtype.is_integer else truth.numpy().argmax(-1)
+    for images, truth, *_ in validation.iterate_batches():
+        arrays, scores, true = images.numpy(), run(images.numpy()), truth.numpy()
+        best = scores.argmax(-1) if scores.shape[1] > 1 else (scores[:, 0] > threshold).astype(int)
+        if true.ndim > 1:       # probabilities
+            true = true.argmax(-1) if true.shape[1] > 1 else (true[:, 0] > 0.5).astype(int)
         for i in np.flatnonzero(best != true):
             if len(pictures) < MAX_IMAGES:
-                pictures[len(labels) + int(i)] = _draw_prepared(arrays[i], preprocessing, len(pictures))
+                pictures[len(labels) + int(i)] = _draw_prepared(arrays[i], metadata.preprocessing,
+                                                                 len(pictures))
         labels += true.tolist()
         predicted += best.tolist()
         if len(labels) >= MAX_VALIDATED:
             break
-    names = get_class_names(model) or [str(i) for i in range(model.output_shape[-1])]
-    return make_error_sections(names, np.array(labels), np.array(predicted), pictures.__getitem__,
-                               f"{len(labels):,} validation images.")
+    return make_error_sections([name for _, name in classes], np.array(labels), np.array(predicted),
+                               pictures.__getitem__, f"{len(labels):,} validation images.")
 
 
 def _draw_prepared(image: np.ndarray, preprocessing: Any, number: int) -> html.Html:

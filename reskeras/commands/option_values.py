@@ -49,5 +49,32 @@ def parse_value(text: str) -> Any:
         return text
 
 
+def parse_class_weight(text: str) -> Any:
+    """Parses "balanced", "cat=2,dog=0.5", or a dict as Python writes it.  Raises: ArgumentTypeError."""
+    if "=" not in text:
+        return parse_value(text)
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    try:
+        return {name.strip(): float(weight) for name, _, weight in pairs}
+    except ValueError:
+        raise _error(text, "CLASS=WEIGHT,CLASS=WEIGHT, such as cat=2,dog=0.5") from None
+
+
+def parse_calls(text: str) -> list[str]:
+    """Parses "AUC,Precision(0.3, top_k=2)" at the commas outside of parentheses.  Raises: ArgumentTypeError.
+    """
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    names = [part.strip() for part in parts]
+    if depth or not all(names):
+        raise _error(text, "names or calls with a comma between them, such as AUC,Precision(0.3)")
+    return names
+
+
 def _error(text: str, expected: str) -> argparse.ArgumentTypeError:
     return argparse.ArgumentTypeError(f"{text!r}: expected {expected}")

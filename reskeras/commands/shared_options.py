@@ -4,7 +4,7 @@ from __future__ import annotations
 from .command_parser import CommandParser
 from .option_values import parse_int, parse_size
 
-SOURCES = "folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10, cifar100 or digits"
+SOURCES = "folder:PATH, table:FILE, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10, cifar100 or digits"
 
 
 def add_size(sub: CommandParser, text: str) -> None:

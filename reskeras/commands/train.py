@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from ..train.data import ImageDataset
 
 REPORT, PICTURE = "report.html", "curves.png"
-CURVES = (("loss", "loss"), ("accuracy", "accuracy (%)"), ("learning_rate", "learning rate"))
+# of classes and labels; of numbers there is the error instead of the accuracy
+CURVES = (("loss", "loss"), ("accuracy", "accuracy (%)"), ("mae", "mean absolute error"),
+          ("learning_rate", "learning rate"))
+_ALTERNATIVES = {"accuracy", "mae"}
 
 _LEFT_OUT = {"unreadable": "training images that cannot be read",
              "val_unreadable": "validation images that cannot be read",
@@ -82,20 +85,27 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
         output = os.path.join("runs", f"{name}.{recipe.replace('/', '-')}".lower())
     with quiet_tensorflow():        # it logs what it finds of GPUs; this is the first that asks for them
         tf.config.list_physical_devices()
-    history = fit(model, data, recipe, output=output, resume=resume, **options).history
-
+    trained = fit(model, data, recipe, output=output, resume=resume, **options)
+    history = trained.history
     if not options.get("verbose", 1):
         return ""
     folder = str(resume or output)
-    losses, accuracies = history["loss"], history["accuracy"]
-    summary = f"{len(losses)} epochs; loss {losses[-1]:.4f}, accuracy {accuracies[-1]:.2%}"
+    losses = history["loss"]
+    summary = f"{len(losses)} epochs; loss {losses[-1]:.4f}"
+    if "accuracy" in history:
+        summary += f", accuracy {history['accuracy'][-1]:.2%}"
+    else:
+        summary += f", mean absolute error {history['mae'][-1]:.4g}"
+        if "val_mae" in history:
+            summary += f"; validation {history['val_mae'][-1]:.4g}"
     if "val_accuracy" in history:
         accuracies = history["val_accuracy"]
         summary += f"; validation {accuracies[-1]:.2%}"
         # the epochs that best.keras may be from
         epochs = [i for i, loss in enumerate(history["val_loss"]) if math.isfinite(loss)]
         if epochs:
-            best = max(epochs, key=accuracies.__getitem__)
+            by_loss = trained.task.by_loss
+            best = max(epochs, key=lambda i: -history["val_loss"][i] if by_loss else accuracies[i])
             summary += f", best {accuracies[best]:.2%} in epoch {best + 1}"
     files = [join_path(folder, name) for name in (BEST_MODEL, LAST_MODEL, REPORT)]
     return "\n".join([summary, *(str(file) for file in files if exists(file))])
@@ -137,12 +147,12 @@ def _write_report(folder: str | os.PathLike[str], validation: ImageDataset | Non
 
 def _read_log(path: pathlib.Path) -> list[Row]:
     """The epochs in log.csv.  Raises: OSError; ValueError if there are none, or a value is no number."""
-    names = {"epoch", "images_per_s", "waiting", *(name for name, _ in CURVES)}
+    names = {"epoch", "images_per_s", "waiting", *(name for name, _ in CURVES)} - _ALTERNATIVES
     text = read_text(path)
     try:
         rows: list[Row] = list(csv.DictReader(io.StringIO(text)))
-        if not rows or not names <= rows[0].keys():
-            raise ValueError(f"it has no epochs, or lacks one of {', '.join(sorted(names))}")
+        if not rows or not names <= rows[0].keys() or not _ALTERNATIVES & rows[0].keys():
+            raise ValueError(f"it has no epochs, or lacks one of {', '.join(sorted({*names, 'accuracy'}))}")
         for row in rows:
             for value in row.values():
                 float(value)        # None, or a list, in a line with fewer or more values than names
@@ -159,7 +169,7 @@ def _build_report(info: Mapping[str, Any], rows: Sequence[Row],
     out, the recipe, and how to resume.
     """
     recipe, data, last = info["recipe"], info["data"], rows[-1]
-    facts = _list_accuracies(rows)
+    facts = _list_accuracies(rows, recipe["training"].get("task") == "multilabel")
     facts += [(f"{float(last['images_per_s']):.0f}", "images per second"),
               (f"{float(last['waiting']):.0%}", "waiting for input")]
 
@@ -190,9 +200,20 @@ def _list_left_out(left_out: Mapping[str, Sequence[str]]) -> list[html.Html]:
     return [html.section("Left out", html.table(("", "files", "names"), rows, wraps=True))] if rows else []
 
 
-def _list_accuracies(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """The accuracies of the page's head: of the best epoch, whose net is best.keras, and of the last one."""
+def _list_accuracies(rows: Sequence[Row], by_loss: bool) -> list[tuple[str, str]]:
+    """The accuracies of the page's head: of the best epoch, whose net is best.keras, and of the last one.
+
+    Of numbers, their errors.
+    """
     last = rows[-1]
+    if "accuracy" not in last:
+        facts = [(f"{float(last['mae']):.4g}", "mean absolute error of the training, last epoch")]
+        finite = [row for row in rows if math.isfinite(float(row.get("val_loss", "nan")))]
+        if finite:
+            best = min(finite, key=lambda row: float(row["val_loss"]))
+            facts.insert(0, (f"{float(best['val_mae']):.4g}",
+                             f"mean absolute error of the validation, best epoch {best['epoch']}"))
+        return facts
     facts = [(f"{float(last['accuracy']):.2%}", "training accuracy, last epoch")]
     if "val_accuracy" not in last:
         return facts
@@ -200,7 +221,7 @@ def _list_accuracies(rows: Sequence[Row]) -> list[tuple[str, str]]:
     # as the training chooses best.keras: the first of the best, none whose loss is not finite
     finite = [row for row in rows if math.isfinite(float(row["val_loss"]))]
     if finite:
-        best = max(finite, key=lambda row: float(row["val_accuracy"]))
+        best = max(finite, key=lambda row: -float(row["val_loss"]) if by_loss else float(row["val_accuracy"]))
         facts.insert(0, (f"{float(best['val_accuracy']):.2%}",
                          f"validation accuracy, best epoch {best['epoch']}"))
     return facts
@@ -215,7 +236,8 @@ def _draw_curves(rows: Sequence[Row], ink: str) -> Figure | None:
     epochs = [int(row["epoch"]) for row in rows]
     with html.use_ink(ink):
         drawing = Figure(figsize=(9, 7), layout="constrained")
-        for axes, (name, title) in zip(drawing.subplots(len(CURVES), sharex=True), CURVES):
+        curves = [(name, title) for name, title in CURVES if name in rows[0]]
+        for axes, (name, title) in zip(drawing.subplots(len(curves), sharex=True), curves):
             for column, label in ((name, "training"), (f"val_{name}", "validation")):
                 if column in rows[0]:
                     values = [(100 if name == "accuracy" else 1) * float(row[column]) for row in rows]

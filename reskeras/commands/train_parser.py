@@ -6,7 +6,7 @@ from typing import Callable
 
 from ..train.training import training_fields
 from .command_parser import CommandParser
-from .option_values import parse_int, parse_number, parse_value
+from .option_values import parse_calls, parse_class_weight, parse_int, parse_number, parse_value
 from .shared_options import SOURCES, add_label_offset, add_overrides, to_option
 
 
@@ -88,7 +88,14 @@ def _add_fit_options(sub: CommandParser) -> None:
                      help="how images are prepared, for a file that does not know it: as for this checkpoint")
     sub.add_argument("--weights", default="auto", metavar="auto|none",
                      help="none: random weights instead of a checkpoint (default: %(default)s)")
+    sub.add_argument("--quantize", metavar="int8",
+                     help="int8: train with fake quantization, for an int8 .tflite of the same ranges")
     add_overrides(sub)
+    sub.add_argument("--class-weight", type=parse_class_weight, metavar="balanced|CLASS=WEIGHT,...",
+                     help="how much an image of each class counts in the training loss: balanced, or weights "
+                          "such as cat=2,dog=0.5; others count 1")
+    sub.add_argument("--metrics", type=parse_calls, default=(), metavar="METRIC,METRIC",
+                     help='metrics of Keras to measure beside, such as "AUC,Precision(0.3)"')
     sub.add_argument("--seed", type=parse_int, default=0, metavar="N",
                      help="seed of the weights, the order and the augmentation (default: %(default)s)")
     sub.add_argument("--deterministic", action="store_true",

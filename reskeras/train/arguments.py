@@ -10,6 +10,8 @@ import keras
 import numpy as np
 
 from ..errors import ArgumentError, check_choice, check_number, check_whole_number
+from .labels import read_class_weight
+from .metrics import read_metrics
 from .source import check_label_offset
 from .training import to_python
 
@@ -43,6 +45,9 @@ class FitArguments:
     max_unreadable: int = 100
     label_offset: int | None = None
     weights: str | None = "auto"
+    class_weight: Any = None
+    metrics: Any = ()
+    quantize: str | None = None
 
     def __post_init__(self) -> None:
         for name, minimum in (("micro_batches", 1), ("seed", 0), ("max_unreadable", 0)):
@@ -52,10 +57,13 @@ class FitArguments:
         object.__setattr__(self, "label_offset", check_label_offset(self.label_offset))
         object.__setattr__(self, "weights", "none" if self.weights is None else self.weights)
         check_choice("weights", self.weights, ("auto", "none"))
+        check_choice("quantize", self.quantize, (None, "int8"))
         for name in ("jit_compile", "deterministic"):
             object.__setattr__(self, name, _check_boolean(name, getattr(self, name)))
         if type(self.dtype) is keras.DTypePolicy:       # not a map of policies, which has no name of its own
             object.__setattr__(self, "dtype", self.dtype.name)
+        object.__setattr__(self, "class_weight", read_class_weight(self.class_weight))
+        object.__setattr__(self, "metrics", read_metrics(self.metrics))
         if self.seed >= 2 ** 31:
             raise ArgumentError("seed", self.seed, f"a whole number below {2 ** 31}")
         fraction = check_number("validation_split", self.validation_split, 0, 1,
@@ -123,8 +131,11 @@ def _to_json(value: Any) -> Any:
         return os.fspath(value)
     if isinstance(value, Mapping):
         return {name: _to_json(v) for name, v in value.items()}
-    if isinstance(value, (list, tuple)) and all(isinstance(v, (str, int, float, list, tuple)) for v in value):
-        return [_to_json(v) for v in value]
+    kinds = (str, int, float, list, tuple, dict, type(None))
+    if isinstance(value, (list, tuple)) and all(isinstance(v, kinds) for v in value):
+        parts = [_to_json(v) for v in value]
+        if not any(isinstance(part, dict) and _OBJECT in part for part in parts):
+            return parts
     return {_OBJECT: type(value).__name__}
 
 

@@ -31,7 +31,8 @@ class TrainState:
         step: batches of the epoch that are done.
         logs: the results of the epoch's training, if the training of the epoch is over, but not its
             validation; otherwise None.
-        best: the best validation accuracy so far.
+        best: the best validation accuracy so far; of several labels and of numbers, minus the smallest
+            validation loss.
         best_raw: that of the weights themselves, if `best` is that of their averages.
         epochs: the numbers of the epochs that are done.
         history: the results of these epochs, as in Keras' History.
@@ -62,17 +63,21 @@ class TrainState:
             raise ValueError("the checkpoint: expected at most one value of each result for each epoch")
         return state
 
-    def update_best(self, logs: Mapping[str, float], raw: bool = False) -> bool:
+    def update_best(self, logs: Mapping[str, float], raw: bool = False, by_loss: bool = False) -> bool:
         """Whether an epoch's accuracy is better than all before; False if its loss is NaN or infinite.
 
         Args:
             logs: the results of the epoch; the better accuracy becomes the best one.
             raw: whether they are those of the weights themselves, whose averages count otherwise.
+            by_loss: whether the smallest validation loss is the best, instead of the largest accuracy.
         """
-        name = "best_raw" if raw else "best"
-        is_best = math.isfinite(logs.get("val_loss", math.nan)) and logs["val_accuracy"] > getattr(self, name)
+        name, loss = "best_raw" if raw else "best", logs.get("val_loss", math.nan)
+        if not math.isfinite(loss):
+            return False
+        value = -loss if by_loss else logs["val_accuracy"]
+        is_best = value > getattr(self, name)
         if is_best:
-            setattr(self, name, logs["val_accuracy"])
+            setattr(self, name, value)
         return is_best
 
 

@@ -26,11 +26,11 @@ def find_class_order(model: keras.Model, images: DataSource) -> np.ndarray | Non
         The index of the output for each class; the classes in their order if the data or the model have no
         names.  None if the model has other classes than the data.
     """
-    number, labels = model.output_shape[-1], get_metadata(model).labels
-    in_order = np.arange(number)
-    if not images.classes or not labels:
+    metadata = get_metadata(model)
+    known = metadata.get_classes(model.output_shape[-1])
+    in_order = np.arange(len(known))
+    if not images.classes or not metadata.labels:
         return in_order
-    known = get_metadata(model).get_classes(number)
     if images.classes == tuple(name for _, name in known):
         return in_order     # also if several classes have the same name
     try:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import keras
 
 from ..model_metadata import get_metadata
-from ..model_with_metadata import ModelWithMetadata
+from ..model_with_metadata import ModelWithMetadata, set_metadata
 
 
 def replace_classifier(model: keras.Model, classes: int, activation: str) -> ModelWithMetadata:
@@ -36,5 +36,27 @@ def replace_classifier(model: keras.Model, classes: int, activation: str) -> Mod
     has_logits = head is last and head.get_config()["activation"] == "linear"
     new = keras.layers.Dense.from_config({**head.get_config(), "units": classes,
                                           "activation": "linear" if has_logits else activation})
-    metadata = replace(get_metadata(model), labels=())
+    metadata = replace(get_metadata(model), labels=(), task="")
     return ModelWithMetadata(model.inputs[0], new(head.input), name=model.name, metadata=metadata)
+
+
+def set_task(model: keras.Model, kind: str) -> keras.Model:
+    """The model, with metadata that say what it has learned.
+
+    Args:
+        model: a functional model.
+        kind: "multiclass", "binary", "multilabel" or "regression".
+
+    Returns:
+        The model itself if it knows that already; names of classes that are for another task are left out.
+    """
+    metadata = get_metadata(model)
+    if metadata.task == ("" if kind == "multiclass" else kind):
+        return model
+    result = set_metadata(model)
+    result.metadata = replace(metadata, task="" if kind == "multiclass" else kind)
+    try:
+        result.metadata.get_classes(model.output_shape[-1])
+    except ValueError:
+        result.metadata = replace(result.metadata, labels=())
+    return result

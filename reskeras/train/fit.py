@@ -22,13 +22,15 @@ from .checkpoint import TrainState
 from .continuation import change_length
 from .distribution_errors import explain_lost_worker
 from .loop import TrainingLoop
+from .metrics import check_metrics, list_metrics
 from .model import find_spec, prepare_model
+from .quantized_model import quantize_model
 from .recipe import Overrides, Recipe, parse_overrides
 from .recipes import get_recipe
 from .resumed_run import ResumedRun
 from .run_folder import LAST_MODEL, RunFolder, check_empty
-from .task import Task
-from .training import Training, describe_unreached_milestones, scale_learning_rate, training_fields
+from .task_rules import fit_recipe_to_task
+from .training import describe_unreached_milestones, scale_learning_rate, training_fields
 from .training_config import TrainingConfig
 from .training_data import TrainingSources, make_datasets, open_training_sources
 
@@ -53,7 +55,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         deterministic: bool = False, seed: int = 0, overrides: Overrides = (),
         model_overrides: Overrides = (), classes: int | None = None, preprocessing: Any = None,
         max_unreadable: int = 100, label_offset: int | None = None, weights: str | None = "auto",
-        save_every: int = 1000,
+        class_weight: Any = None, metrics: Any = (), quantize: str | None = None, save_every: int = 1000,
         callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1,
         **training_fields: Any) -> keras.callbacks.History:
     """Trains a net on data by a recipe.
@@ -63,16 +65,19 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
             ("resnet50v1_5.a1_in1k") the training starts from it; recipe="finetune" starts from the net's
             default checkpoint.  Or a `.keras` file, or a functional model, which must be as the recipe's
             model part says.
-        data: images to train on: "folder:PATH", "tfrecord:GLOB", "tfds:NAME", "npz:FILE", "cifar10",
-            "cifar100", "digits", or uint8 arrays (images, labels).
+        data: images to train on: "folder:PATH", "table:FILE", "tfrecord:GLOB", "tfds:NAME", "npz:FILE",
+            "cifar10", "cifar100", "digits", or uint8 arrays (images, labels), or (images, labels, weights).
+            Labels are class numbers (N,); 0 or 1 for each of several labels (N, labels); or numbers, as
+            floats, (N,) or (N, numbers); see the field `task`.
         recipe: a name (`reskeras.list_recipes()`) or a `Recipe`.
         validation_data: images to validate on after each epoch, in the same forms.  If a source has
             training and test images, these are the test images.
         validation_split: instead of `validation_data`, the fraction of each class of `data` to validate on.
         output: a new folder for run.json, log.csv, TensorBoard events, last.keras, best.keras (by validation
-            accuracy), and a checkpoint at the end of every epoch and each `save_every` batches.  If the
-            recipe averages the weights, these two are of the averages, and last_raw.keras and best_raw.keras
-            of the weights themselves.  None writes nothing.
+            accuracy; of several labels and of numbers, by validation loss), and a checkpoint at the end of
+            every epoch and each `save_every` batches.  If the recipe averages the weights, these two are of
+            the averages, and last_raw.keras and best_raw.keras of the weights themselves.  None writes
+            nothing.
         resume: such a folder, to resume its training.  All other arguments are then as they were and can be
             left out.  With more `epochs` (or `steps`) than before it goes on beyond its end, with the
             learning rates of a training that had this length from the start.
@@ -96,6 +101,13 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
             `data` has the label 0, else 1.
         weights: "auto" starts from a checkpoint as `model` says; "none" builds the net with random weights
             and trains all of it from the start, also by a recipe that otherwise fine-tunes.
+        class_weight: how much an image of each class counts in the training loss: "balanced" (the rarer the
+            class, the more), or {class: weight} with names or numbers of classes; others count 1.  An image
+            may have a weight of its own, which is multiplied by that: data=(images, labels, weights).
+        metrics: what to measure beside: metrics of Keras, or the names of their classes; for a net whose
+            output has a name, also {name: metrics}.
+        quantize: "int8" trains the net for int8: with fake quantization as `reskeras.quantization_aware` puts
+            it, and ranges from some of the training images.  `reskeras.export` then writes an int8 `.tflite`.
         save_every: batches between checkpoints within an epoch; 0 saves at the end of each epoch only.
         callbacks: Keras callbacks.  Those that set the learning rate need schedule="constant" without a
             warm-up, or "plateau".
@@ -128,7 +140,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         model, data, recipe, validation_data, validation_split, dtype, jit_compile, micro_batches,
         deterministic, seed, _merge_overrides(overrides, training_fields),
         model_overrides if isinstance(model_overrides, (str, Mapping)) else list(model_overrides), classes,
-        preprocessing, max_unreadable, label_offset, weights)
+        preprocessing, max_unreadable, label_offset, weights, class_weight, metrics, quantize)
     resumed = None if resume is None else ResumedRun.open(resume, output)
     if resumed:
         arguments = change_length(resumed, arguments)
@@ -141,11 +153,14 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         raise TypeError("fit() needs a model and data, or a folder to `resume`")
     keras_devices.hide_gpus_from_tensorflow()
     _set_seeds(arguments)
-    devices = _find_strategy(arguments.model, strategy)
+    devices = strategies.find_strategy(arguments.model, strategy)
     worker = strategies.find_worker(devices)
 
     # Data
-    sources = open_training_sources(arguments)
+    recipe = _find_recipe(arguments, resumed)
+    sources = open_training_sources(arguments, recipe)
+    if not resumed:
+        recipe = fit_recipe_to_task(recipe, sources.task.kind, sources.task.outputs)
     if resumed:
         resumed.check_data(sources.train, "classes", sources.class_names)
         resumed.check_data(sources.train, "label_offset", sources.train.label_offset)
@@ -159,14 +174,18 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
 
     # Model
     with devices.scope() if devices else contextlib.nullcontext():
-        net, training, chosen_recipe = _open_model(arguments, sources, resumed)
+        net, recipe = _open_model(arguments, recipe, sources, resumed)
+    training = recipe.training
+    extra_metrics = list_metrics(arguments.metrics, net.output_names)
+    check_metrics(sources.task, extra_metrics)
     callbacks = list(callbacks)
     check_callbacks(callbacks, training)
     if output is not None and not resumed:
         check_empty(output, is_chief=worker[0] == 0)
     state = resumed.state if resumed else TrainState()
-    train, validation = make_datasets(sources.match_classes(net), arguments, training, net, state.unreadable,
-                                      worker)
+    matched = sources.match_classes(net)
+    task = matched.weigh_classes(arguments.class_weight, training)
+    train, validation = make_datasets(matched, arguments, training, net, state.unreadable, worker)
     strategies.get_replica_batch_size(devices, train.batch_size)
 
     # Schedule
@@ -184,7 +203,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         "strategy_argument": strategy if isinstance(strategy, str) else None,
         "net": net.name,
         "data": {"name": sources.train.name, "images": images, "classes": sources.class_names, **offset},
-        "recipe": chosen_recipe.as_dict(), "seed": arguments.seed,
+        "recipe": recipe.as_dict(), "seed": arguments.seed,
         "learning_rate": learning_rate.reason + describe_unreached_milestones(training)})
     if resumed:
         resumed.run.is_chief = worker[0] == 0
@@ -192,8 +211,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         run = RunFolder.create(output, is_chief=worker[0] == 0)
     config = TrainingConfig(
         net, training, train, validation, devices, images // train.batch_size, learning_rate.value,
-        arguments.micro_batches, arguments.jit_compile, Task("multiclass", sources.classes), save_every,
-        verbose, callbacks, run, info)
+        arguments.micro_batches, arguments.jit_compile, task, extra_metrics, save_every, verbose, callbacks,
+        run, info)
     return _run_loop(config, resumed, is_own_model=isinstance(arguments.model, keras.Model))
 
 
@@ -209,7 +228,7 @@ def _merge_overrides(overrides: Overrides, keywords: Mapping[str, Any]) -> dict[
         if name not in known:
             raise unknown_argument(name, value, inspect.signature(fit).parameters, "fit")
     values = parse_overrides(overrides)
-    fields = {name: value for name, value in keywords.items() if value is not None}
+    fields = parse_overrides({name: value for name, value in keywords.items() if value is not None})
     for name in fields:
         if name in values:
             raise ArgumentError(name, fields[name], f"no {name} in overrides too (there it is "
@@ -225,40 +244,27 @@ def _set_seeds(arguments: FitArguments) -> None:
         keras_devices.make_deterministic()
 
 
-def _find_strategy(model: Any, strategy: Any) -> tf.distribute.Strategy | None:
-    """The strategy that is asked for, or that of a model.
-
-    Raises:
-        ArgumentError: if a model was built in the scope of another one; as `choose_strategy`.
-    """
-    if not isinstance(model, keras.Model) or keras.config.backend() != "tensorflow":
-        return strategies.choose_strategy(strategy)
-    model_strategy = model.distribute_strategy
-    is_default = model_strategy is tf.distribute.get_strategy() and not tf.distribute.has_strategy()
-    model_strategy = None if is_default else model_strategy
-    if strategy != "auto" and strategies.choose_strategy(strategy) is not model_strategy:
-        name = strategy if isinstance(strategy, str) else type(strategy).__name__
-        raise ArgumentError("strategy", name, f"the strategy in whose scope {model.name} was built",
-                            hint="build it inside of the scope and give the strategy as an object, or give "
-                            "the net's name")
-    return model_strategy
-
-
-def _open_model(arguments: FitArguments, sources: TrainingSources,
-                resumed: ResumedRun | None) -> tuple[keras.Model, Training, Any]:
-    """The model to train, how to train it, and the recipe, which is None for a model from a run folder."""
+def _find_recipe(arguments: FitArguments, resumed: ResumedRun | None) -> Recipe:
+    """The recipe with the overrides; of a run that is resumed, with the training part that it has saved."""
     if resumed and not isinstance(arguments.model, keras.Model):
-        return load(resumed.run.path(LAST_MODEL)), resumed.training, None
+        return Recipe("resumed", "the recipe that the run was started with", resumed.training)
     recipe = get_recipe(arguments.recipe).override(arguments.overrides, arguments.model_overrides,
                                                    find_spec(arguments.model))
+    # the recipe may have been a `Recipe`, which no file holds
+    return dataclasses.replace(recipe, training=resumed.training) if resumed else recipe
+
+
+def _open_model(arguments: FitArguments, recipe: Recipe, sources: TrainingSources,
+                resumed: ResumedRun | None) -> tuple[keras.Model, Recipe]:
+    """The model to train, and the recipe at its size."""
+    if resumed and not isinstance(arguments.model, keras.Model):
+        return load(resumed.run.path(LAST_MODEL)), recipe
     preprocessing = arguments.preprocessing
-    if resumed:     # the recipe may have been a `Recipe`, which no file holds
-        recipe = dataclasses.replace(recipe, training=resumed.training)
+    if resumed:
         preprocessing = resumed.find_preprocessing(preprocessing)
-    model, recipe = prepare_model(arguments.model, recipe, sources.train, sources.classes,
-                                  dtype=arguments.dtype, preprocessing=preprocessing,
-                                  weights=arguments.weights)
-    return model, recipe.training, recipe
+    model, recipe = prepare_model(arguments.model, recipe, sources.train, sources.task, dtype=arguments.dtype,
+                                  preprocessing=preprocessing, weights=arguments.weights)
+    return quantize_model(model, arguments.quantize, sources.train), recipe
 
 
 def _run_loop(config: TrainingConfig, resumed: ResumedRun | None,
@@ -283,4 +289,5 @@ def _run_loop(config: TrainingConfig, resumed: ResumedRun | None,
         if run and was_finished and is_own_model:
             config.model.set_weights(load(run.path(LAST_MODEL)).get_weights())
         history.validation = config.validation      # the report looks at the images that are wrong
+        history.task = config.task
         return history

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from typing import Any
+from typing import Any, TypeGuard
 
 from .._keras_private import get_wrapped_arguments
 from ..errors import ArgumentError, describe_error, nearest
@@ -23,7 +23,7 @@ def is_keras_object(value: Any) -> bool:
         keras.Loss, keras.Metric, keras.Optimizer, keras.optimizers.schedules.LearningRateSchedule))
 
 
-def is_serialized(value: Any) -> bool:
+def is_serialized(value: Any) -> TypeGuard[dict[str, Any]]:
     """Whether a value is what `serialize_object` returns."""
     return isinstance(value, dict) and _KEYS <= value.keys()
 

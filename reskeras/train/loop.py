@@ -26,7 +26,8 @@ from .freezing import LayerFreezer, swap_values
 from .input_timer import InputTimer
 from .layer_rates import list_rate_scales
 from .left_out import LeftOutImages
-from .losses import make_loss, make_metrics
+from .losses import make_loss
+from .metrics import make_metrics
 from .model import find_final_activation
 from .optimizers import get_averages, make_optimizer
 from .phase_rate import PhaseRate
@@ -141,11 +142,11 @@ class TrainingLoop:
                                       self.trainer.trainable_variables)
             self._optimizer = make_optimizer(config.training, phase.learning_rate, config.micro_batches,
                                              scales)
-            self._metrics = make_metrics(config.task.classes)
+            activation = find_final_activation(config.model)
+            self._metrics = make_metrics(config.task, activation, config.extra_metrics)
             # the scores of a net in float64 are not rounded, those of mixed precision are not in 16 bits
             is_float64 = self.trainer.dtype_policy.compute_dtype == "float64"
-            loss = make_loss(config.training, find_final_activation(config.model),
-                             "float64" if is_float64 else None)
+            loss = make_loss(config.training, activation, "float64" if is_float64 else None, config.task)
             self.trainer.compile(self._optimizer, loss, metrics=self._metrics, jit_compile=config.jit_compile)
             self.trainer.optimizer.build(self.trainer.trainable_variables)
             self.trainer.weight_averages = make_averages(config.training, config.model,
@@ -198,7 +199,7 @@ class TrainingLoop:
         validation = self.config.validation
         results = {} if validation is None else self._evaluate(validation)
         self._save_model(last)
-        if self.state.update_best(results, raw):
+        if self.state.update_best(results, raw, self.config.task.by_loss):
             self._save_model(best)
         return results
 

@@ -21,16 +21,17 @@ from ..weights.checkpoint import Checkpoint
 from ..weights.table import find_checkpoint, get_default_weights
 from .image_size import Sides, convert_size, describe_size, to_sides
 from .class_names import ADVICE, describe_other_classes, find_class_order, find_label_set
-from .classifier import replace_classifier
-from .losses import ACTIVATIONS
+from .classifier import replace_classifier, set_task
+from .losses import find_activation, make_loss
 from .model_check import check_model_matches_recipe, iterate_layers
-from .pixel_values import fits_images, measure_normalization
+from .pixel_values import check_fits_images, fits_images, measure_normalization
 from .recipe import Recipe
 from .source import DataSource
+from .task import Task
 
 
 def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, images: DataSource,
-                  classes: int, *,
+                  task: Task, *,
                   dtype: str | None = None, preprocessing: Any = None,
                   weights: str | None = "auto") -> tuple[ModelWithMetadata, Recipe]:
     """The model to train, and the recipe at the model's size.
@@ -39,7 +40,7 @@ def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, i
         model: the name of a net, with or without a checkpoint; a `.keras` file; or a model.
         recipe: the recipe.
         images: the images to train on.
-        classes: how many classes they have.
+        task: what is learned of them.
         dtype: a Keras dtype policy for a net that is built from its name; a model has its own.
         preprocessing: needed if the model has no metadata, as `reskeras.set_metadata` takes it.
         weights: "auto", or "none" for a net with random weights.
@@ -61,21 +62,23 @@ def prepare_model(model: str | os.PathLike[str] | keras.Model, recipe: Recipe, i
         # files are decoded to gray or RGB, unless a preprocessing takes them by value
         by_value = isinstance(preprocessing, Preprocessing) and preprocessing.has_values
         channels = len(preprocessing.mean) if by_value else images.channels
-        net, recipe, default = _build_net(path, recipe, channels, classes, dtype)
+        net, recipe, default = _build_net(path, recipe, channels, task, dtype)
         preprocessing = _choose_preprocessing(preprocessing, default, net, recipe, images)
     else:
         if weights == "none":
             raise ArgumentError("weights", weights, "'auto', because the model has its own weights")
         net = load(path) if path else model
         _check_model(net, recipe, dtype)
-        if path and _is_finetuning(recipe) and net.output_shape[-1] != classes:
-            net = replace_classifier(net, classes, ACTIVATIONS[recipe.training.loss])
-        recipe = _fit_recipe_to_model(net, recipe, images, classes)
+        if path and _is_finetuning(recipe) and not _has_head(net, recipe, task):
+            net = replace_classifier(net, task.outputs, find_activation(recipe.training, task.kind))
+        recipe = _fit_recipe_to_model(net, recipe, images, task)
         preprocessing = _choose_preprocessing(preprocessing, None, net, recipe, images)
         if preprocessing is None and get_metadata(net).preprocessing is None:
             preprocessing = _infer_preprocessing(net, recipe)
     keeps_classifier = not path or path.endswith(".keras") and not _is_finetuning(recipe)
-    net = _fit_classes_to_data(net, recipe, images, keeps_classifier)
+    net = set_task(net, task.kind)
+    net = _fit_classes_to_data(net, recipe, images, task, keeps_classifier)
+    make_loss(recipe.training, find_final_activation(net), task=task)       # if it fails, then now
     labels = find_label_set(images.classes) if images.classes and not get_metadata(net).labels else None
     return set_metadata(net, preprocessing=preprocessing, labels=labels), recipe
 
@@ -86,7 +89,15 @@ def find_spec(model: Any) -> AnySpec:
     return find_variant(model)[0].spec if is_name else Spec()
 
 
-def _build_net(name: str, recipe: Recipe, channels: int, classes: int,
+def _has_head(model: keras.Model, recipe: Recipe, task: Task) -> bool:
+    """Whether a model ends in as many outputs as the task has, with the activation of the loss or in logits.
+    """
+    activation = find_final_activation(model)
+    return model.output_shape[-1] == task.outputs and activation in (
+        "linear", find_activation(recipe.training, task.kind))
+
+
+def _build_net(name: str, recipe: Recipe, channels: int, task: Task,
                dtype: str | None) -> tuple[keras.Model, Recipe, Preprocessing | None]:
     """The net of a name, the recipe at its size, and its preprocessing if no checkpoint says it."""
     variant, tag, _ = find_variant(name)
@@ -97,8 +108,8 @@ def _build_net(name: str, recipe: Recipe, channels: int, classes: int,
                             f"'cifar_he', because {variant.name} has no published "
                             "weights", hint="or give a .keras file as model")
 
-    options: dict[str, Any] = {**recipe.model, "classes": classes, "dtype": dtype,
-                               "classifier_activation": ACTIVATIONS[training.loss]}
+    options: dict[str, Any] = {**recipe.model, "classes": task.outputs, "dtype": dtype,
+                               "classifier_activation": find_activation(training, task.kind)}
     if tag:
         checkpoint = find_checkpoint(variant.name, tag)
         assert isinstance(checkpoint, Checkpoint)
@@ -153,16 +164,17 @@ def _check_model(model: Any, recipe: Recipe, dtype: str | None) -> None:
                             hint="give its name, or build it with another dtype")
 
 
-def _fit_recipe_to_model(model: keras.Model, recipe: Recipe, images: DataSource, classes: int) -> Recipe:
+def _fit_recipe_to_model(model: keras.Model, recipe: Recipe, images: DataSource, task: Task) -> Recipe:
     """The recipe at the model's size.
 
     Raises:
         ValueError: if the model's size is not the recipe's, or if its classes or channels differ.
     """
     height, width, channels = model.input_shape[1:]
-    if model.output_shape[-1] != classes:
+    if model.output_shape[-1] != task.outputs:
+        kind = "" if task.kind == "multiclass" else f", for {task.kind}"
         raise ValueError(f"{model.name} has {model.output_shape[-1]} classes, but {images.name} has "
-                         f"{classes}; build it with classes={classes}, or give its name")
+                         f"{task.outputs}{kind}; build it with classes={task.outputs}, or give its name")
     if channels != images.channels:
         raise ValueError(f"{model.name} takes images of {channels} channels, but those of {images.name} have "
                          f"{images.channels}; build it with input_shape=({height}, {width}, {images.channels})"
@@ -178,7 +190,7 @@ def _fit_recipe_to_model(model: keras.Model, recipe: Recipe, images: DataSource,
                      f", or build it with input_shape=(None, None, {channels})")
 
 
-def _fit_classes_to_data(net: keras.Model, recipe: Recipe, images: DataSource,
+def _fit_classes_to_data(net: keras.Model, recipe: Recipe, images: DataSource, task: Task,
                          keeps_classifier: bool) -> keras.Model:
     """The net, with a new classifier if it is for other classes than those of the data.
 
@@ -186,6 +198,7 @@ def _fit_classes_to_data(net: keras.Model, recipe: Recipe, images: DataSource,
         net: has as many classes as the data.
         recipe: the recipe.
         images: the data.
+        task: what is learned of them.
         keeps_classifier: whether other classes are an error.
 
     Raises:
@@ -197,7 +210,8 @@ def _fit_classes_to_data(net: keras.Model, recipe: Recipe, images: DataSource,
     if keeps_classifier:
         raise ValueError(f"{text}; {ADVICE}; or fine-tune its .keras file, which gives it a new classifier")
     warnings.warn(f"{text}; its classifier starts at random; {ADVICE}", stacklevel=2)
-    return replace_classifier(net, len(images.classes), ACTIVATIONS[recipe.training.loss])
+    return set_task(replace_classifier(net, task.outputs, find_activation(recipe.training, task.kind)),
+                    task.kind)
 
 
 def _resize_recipe(recipe: Recipe, size: Sides) -> Recipe:
@@ -234,6 +248,8 @@ def _choose_preprocessing(given: Any, default: Preprocessing | None, net: keras.
         images: the images to train on.
     """
     known = get_metadata(net).preprocessing or default
+    if isinstance(given, Preprocessing):
+        check_fits_images(given, images)
     if given is not None or not images.value_channels or known and fits_images(known, images):
         return default if given is None else given
     mean, std = measure_normalization(images)

@@ -51,7 +51,8 @@ class PhaseRate:
         if self._training.schedule != "plateau" or self._phase.is_head:
             return
         accuracies = state.history.get("val_accuracy", [])
-        values_to_minimize = [-a for a in accuracies] or state.history.get("loss", [])
+        values_to_minimize = [-a for a in accuracies] or state.history.get("val_loss") or state.history.get(
+            "loss", [])
         plateaus = count_plateaus(values_to_minimize, self._training.patience)
         if state.epoch > self._phase.epochs.start:
             plateaus -= count_plateaus(values_to_minimize[:-1], self._training.patience)

@@ -1,6 +1,7 @@
 """Where images come from.
 
-A source is one of folder:PATH, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10, cifar100, digits, or arrays.
+A source is one of folder:PATH, table:FILE, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10, cifar100, digits, or
+arrays.
 """
 from __future__ import annotations
 
@@ -18,15 +19,18 @@ from ..images.image_files import find_image_files, is_hidden
 from ..images.labels import get_label_set
 from ..remote_paths import exists, to_url
 from . import tfrecord
+from .labels import read_labels, read_weights
 from .dataset_source import is_dataset, open_dataset, refuse_generator
 from .hugging_face import is_hugging_face, open_hugging_face, open_named
 from .remote_folder import open_remote_folder
 from .source import DataSource, check_label_offset
+from .table_source import open_table
 
 _MAX_BYTES = 2 ** 30        # of a file of CIFAR, which has up to 154 MB
 # split -> its names in folders and tfds
 _SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
-_GRAMMAR = ("folder:PATH, tfrecord:GLOB, tfds:NAME, hf:NAME[:SPLIT], npz:FILE, cifar10[:FILE or FOLDER], "
+_GRAMMAR = ("folder:PATH, table:FILE, tfrecord:GLOB, tfds:NAME, hf:NAME[:SPLIT], npz:FILE, "
+            "cifar10[:FILE or FOLDER], "
             "cifar100[:FILE or FOLDER], digits, arrays (images, labels), or a dataset")
 
 
@@ -35,8 +39,8 @@ def open_source(data: Any, split: str = "train", argument: str = "data",
     """The images that `data` names.
 
     Args:
-        data: a string, see the top of this file; (images, labels) with uint8 images (N, height, width,
-            channels); or a `DataSource`, which is returned as it is.
+        data: a string, see the top of this file; (images, labels) or (images, labels, weights) with uint8
+            images (N, height, width, channels); or a `DataSource`, which is returned as it is.
         split: "train" or "test", if there are both: the folders train, test or val, the splits of tfds,
             x_test in an .npz file.
         argument: the argument of the caller that has the value `data`, for the errors.
@@ -60,12 +64,12 @@ def open_source(data: Any, split: str = "train", argument: str = "data",
     if is_dataset(data):
         return open_dataset(data, argument)
     refuse_generator(data, argument)
-    if isinstance(data, (tuple, list)) and len(data) == 2:
-        return from_arrays("arrays", *data)
+    if isinstance(data, (tuple, list)) and len(data) in (2, 3):
+        return from_arrays("arrays", data[0], data[1], weights=data[2] if len(data) == 3 else None)
     if not isinstance(data, str):
         raise ArgumentError(argument, data, _GRAMMAR)
     kind, colon, rest = data.partition(":")
-    needs_rest = kind in ("folder", "tfrecord", "tfds", "hf", "npz")
+    needs_rest = kind in ("folder", "table", "tfrecord", "tfds", "hf", "npz")
     kinds = (*_READERS, "tfrecord")
     if kind not in kinds or bool(colon) != bool(rest) or not rest and needs_rest:
         raise ArgumentError(argument, data, _GRAMMAR, () if kind in kinds else kinds)
@@ -81,32 +85,30 @@ def has_records(data: Any) -> bool:
     return isinstance(data, str) and data.startswith("tfrecord:")
 
 
-def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = ()) -> DataSource:
+def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = (),
+                weights: Any = None) -> DataSource:
     """Images in memory.
 
     Args:
         name: what they are called in messages.
         images: (N, height, width) or (N, height, width, channels); uint8 for pixels of 0 to 255, or other
             numbers, which are taken by value.
-        labels: class numbers, (N,) or (N, 1).
+        labels: class numbers, (N,) or (N, 1); floats to predict, (N,) or (N, numbers); or 0 and 1 for each of
+            several labels, (N, labels).
         classes: the names of the classes, if they are known.
+        weights: how much each image counts in the loss, (N,).
 
     Raises:
         ValueError: for arrays of a wrong shape or type.
     """
-    images, labels = np.asarray(images), np.asarray(labels)
+    images = np.asarray(images)
     images = images[..., None] if images.ndim == 3 else images
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if images.ndim != 4 or images.dtype.kind not in "uif" or not all(images.shape):
         raise ValueError(f"{name}: images of shape {images.shape} and type {images.dtype}; expected numbers, "
                          "(N, height, width) or (N, height, width, channels)")
     images = images.astype("float32") if images.dtype == np.float64 else images
-    is_class_numbers = labels.dtype.kind in "iu" and len(labels) and labels.min() >= 0 \
-        and labels.max() < 2 ** 63
-    if labels.shape != images.shape[:1] or not is_class_numbers:
-        raise ValueError(f"{name}: labels of shape {labels.shape} and type {labels.dtype}; expected a class "
-                         f"number for each of the {len(images)} images")
-    return DataSource(name, images, labels.astype("int64"), classes)
+    return DataSource(name, images, read_labels(name, labels, len(images)), classes,
+                      weights=None if weights is None else read_weights(name, weights, len(images)))
 
 
 def _open_folder(name: str, path: str, split: str) -> DataSource:
@@ -166,14 +168,19 @@ def _open_tfds(name: str, dataset: str, split: str) -> DataSource:
 
 
 def _open_npz(name: str, path: str, split: str) -> DataSource:
-    """Opens x and y, or images and labels, or x_train, y_train, x_test and y_test; images are uint8."""
+    """Opens x and y, or images and labels, or x_train, y_train, x_test and y_test; images are uint8.
+
+    Weights of the images are in sample_weight, or sample_weight_train and sample_weight_test.
+    """
     file = to_url(path) or pathlib.Path(path).expanduser()
     if not exists(file):
         raise FileNotFoundError(f"{name}: no such file")
     with open_npz(file) as arrays:
-        for x, y in ((f"x_{split}", f"y_{split}"), ("x", "y"), ("images", "labels")):
+        for x, y, weight in ((f"x_{split}", f"y_{split}", f"sample_weight_{split}"),
+                             ("x", "y", "sample_weight"), ("images", "labels", "sample_weight")):
             if x in arrays and y in arrays:
-                return from_arrays(name, arrays[x], arrays[y])
+                return from_arrays(name, arrays[x], arrays[y],
+                                   weights=arrays[weight] if weight in arrays else None)
         raise ValueError(f"{name}: expected the arrays x and y, or x_{split} and y_{split}; it has "
                          f"{', '.join(arrays.files)}")
 
@@ -236,5 +243,5 @@ def _open_hugging_face(name: str, rest: str, split: str) -> DataSource:
 
 _READERS: dict[str, Callable[[str, str, str], DataSource]] = {
     "hf": _open_hugging_face,
-    "folder": _open_folder, "tfds": _open_tfds, "npz": _open_npz, "cifar10": _open_cifar,
+    "folder": _open_folder, "table": open_table, "tfds": _open_tfds, "npz": _open_npz, "cifar10": _open_cifar,
     "cifar100": _open_cifar, "digits": _open_digits}

@@ -49,6 +49,29 @@ def choose_strategy(strategy: str | tf.distribute.Strategy | None = "auto",
     return _STRATEGIES[strategy](timeout)
 
 
+def find_strategy(model: Any, strategy: Any) -> tf.distribute.Strategy | None:
+    """The strategy that is asked for, or that of a model.
+
+    Args:
+        model: a model, or anything else from which a model will be built.
+        strategy: as in `choose_strategy`.
+
+    Raises:
+        ArgumentError: if a model was built in the scope of another one; as `choose_strategy`.
+    """
+    if not isinstance(model, keras.Model) or keras.config.backend() != "tensorflow":
+        return choose_strategy(strategy)
+    model_strategy = model.distribute_strategy
+    is_default = model_strategy is tf.distribute.get_strategy() and not tf.distribute.has_strategy()
+    model_strategy = None if is_default else model_strategy
+    if strategy != "auto" and choose_strategy(strategy) is not model_strategy:
+        name = strategy if isinstance(strategy, str) else type(strategy).__name__
+        raise ArgumentError("strategy", name, f"the strategy in whose scope {model.name} was built",
+                            hint="build it inside of the scope and give the strategy as an object, or give "
+                            "the net's name")
+    return model_strategy
+
+
 def _choose_automatically(timeout: float) -> tf.distribute.Strategy | None:
     if len(_list_workers()) > 1:
         return _make_multi_worker(timeout)

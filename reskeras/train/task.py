@@ -18,8 +18,8 @@ class Task:
     Attributes:
         kind: "multiclass", "binary", "multilabel" or "regression".
         classes: how many classes, labels or numbers there are.
-        class_weights: how much an image of each class counts in the loss, float32 (classes,); None if all
-            count the same.
+        class_weights: how much an image of each class counts in the loss, float32 (classes,), or, of several
+            labels, how much each label counts; None if all count the same.
     """
 
     kind: str
@@ -31,6 +31,11 @@ class Task:
         """How many numbers the net returns for an image."""
         return 1 if self.kind == "binary" else self.classes
 
+    @property
+    def by_loss(self) -> bool:
+        """Whether the best net is the one with the smallest validation loss, and not the largest accuracy."""
+        return self.kind in ("multilabel", "regression")
+
     def make_targets(self, data: tf.data.Dataset, is_training: bool = False) -> tf.data.Dataset:
         """The batches with labels as the loss takes them, (N, outputs), and with weights, if there are any.
 
@@ -38,7 +43,7 @@ class Task:
             data: batches of (images, labels), or (images, labels, weights).
             is_training: whether the weights of the classes count.
         """
-        class_weights = self.class_weights if is_training else None
+        class_weights = self.class_weights if is_training and self.kind != "multilabel" else None
 
         def convert(x: tf.Tensor, y: tf.Tensor, *weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
             y = tf.one_hot(y, self.classes) if y.dtype.is_integer else y

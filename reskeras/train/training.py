@@ -15,7 +15,10 @@ from .training_checks import check_training
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "nesterov", "adam", "adamw", "lamb"),
     "schedule": ("constant", "step", "plateau", "cosine"),
-    "loss": ("softmax", "binary"),
+    "task": ("auto", "multiclass", "binary", "multilabel", "regression"),
+    "loss": ("softmax", "binary", "categorical_focal_crossentropy", "binary_focal_crossentropy",
+             "mean_squared_error", "mean_absolute_error", "mean_squared_logarithmic_error", "huber",
+             "log_cosh"),
     "learning_rate_scaling": ("linear", "sqrt", "none"),
     "decayed_weights": ("all", "kernels", "all_but_normalization"),
     "ema_rule": ("tensorflow", "timm", "torchvision", "constant", "keras"),
@@ -92,8 +95,14 @@ class Training:
     decayed_weights: str = _setting(
         "all", "Which weights decay: all, kernels (no biases, no weights of normalization) or "
         "all_but_normalization.")
-    loss: str = _setting("softmax", "The loss: softmax (one class per image) or binary (a sigmoid for each "
-                         "class).")
+    task: str = _setting(
+        "auto", "What is learned of an image: multiclass (one of several classes), binary (one of two "
+        "classes, by one output), multilabel (any of several labels), regression (numbers); auto is what the "
+        "labels and the loss say.")
+    loss: str | dict[str, Any] = _setting(
+        "softmax", "The loss: softmax (one class per image), binary (a sigmoid for each class or label), "
+        "another word, which is Keras' own name for it; or a loss of Keras with its options, such as "
+        "keras.losses.Huber(0.5), in the shell \"Huber(0.5)\".")
     label_smoothing: float = _setting(0.0, "Fraction of each label that is spread over all classes.")
     target_threshold: float = _setting(
         0.0, "For the binary loss: a class counts as present, with the target 1, if its part of a mixed and "

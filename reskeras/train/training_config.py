@@ -19,6 +19,7 @@ class TrainingConfig:
 
     Attributes:
         steps_per_epoch: batches in an epoch.
+        extra_metrics: the caller's metrics, as `list_metrics` returns them.
         learning_rate: after the warm-up.
         save_every: batches between checkpoints; 0 saves at the end of each epoch only.
         run: where to write; None writes nothing.
@@ -35,6 +36,7 @@ class TrainingConfig:
     micro_batches: int
     jit_compile: bool
     task: Task
+    extra_metrics: list[dict[str, Any]]
     save_every: int
     verbose: int
     callbacks: list[Any]

@@ -16,9 +16,14 @@ from .augment import Augmentation, parse_augmentation
 from .image_size import describe_size, to_sides
 from .class_names import describe_other_classes, find_class_order
 from .data import ImageDataset
+from .labels import ClassWeights, find_class_weights
+from .recipe import Recipe
+from .task import Task
+from .task_rules import check_labels, convert_labels, count_labels, find_task
 from .training import Training
 from .source import DataSource
 from .sources import has_records, open_source
+from .table_source import is_table, use_classes
 
 _MAX_INFERRED_CLASSES = 10_000      # that an image for each is not asked for
 
@@ -28,12 +33,17 @@ class TrainingSources:
     """The images to train on, and those to validate on.
 
     Attributes:
-        classes: how many.
+        task: what is learned of them.
     """
 
     train: DataSource
     validation: DataSource | None
-    classes: int
+    task: Task
+
+    @property
+    def classes(self) -> int:
+        """How many classes, labels or numbers there are."""
+        return self.task.classes
 
     @property
     def class_names(self) -> Any:
@@ -53,37 +63,83 @@ class TrainingSources:
         return dataclasses.replace(self, train=self.train.renumber_classes(order), validation=validation)
 
 
-def open_training_sources(arguments: FitArguments) -> TrainingSources:
-    """Opens the data of a training run.
+    def weigh_classes(self, class_weight: ClassWeights, training: Training) -> Task:
+        """The task with the weights of the classes.
+
+        Args:
+            class_weight: as in `FitArguments`.
+            training: the recipe's training part.
+
+        Raises:
+            ArgumentError: for classes that the data do not have, and if there are no classes.
+        """
+        if class_weight is None:
+            return self.task
+        kind = self.task.kind
+        if kind == "regression" or kind == "multilabel" and training.loss != "binary":
+            raise ArgumentError("class_weight", class_weight, "None, because numbers have no classes"
+                                if kind == "regression" else "None, or loss='binary'",
+                                hint="give a weight for each image, as (images, labels, weights)")
+        counts = np.ones(self.classes)
+        if class_weight == "balanced":
+            counts = count_labels(self.train, self.task)
+        return dataclasses.replace(self.task, class_weights=find_class_weights(
+            class_weight, self.train.classes, counts))
+
+
+def open_training_sources(arguments: FitArguments, recipe: Recipe) -> TrainingSources:
+    """Opens the data of a training run, and finds out what is learned of them.
+
+    Args:
+        arguments: those of `fit`.
+        recipe: its loss and task; what the caller has given is called "given".
 
     Raises:
         ValueError: if the validation has other classes, a label is none of the classes, a file has no images,
             or the number of classes is not known.
         FileNotFoundError, ImportError: as `open_source`.
     """
-    train, validation = _open_sources(arguments)
-    classes = _count_classes(train, arguments.classes)
+    train = _open_training_images(arguments)
+    given = {name for name, source in recipe.sources.items() if source == "given"}
+    is_model = isinstance(arguments.model, keras.Model) and isinstance(arguments.model.output_shape, tuple)
+    kind = find_task(train, recipe.training, given, arguments.model.output_shape[-1] if is_model else None)
+    train = convert_labels(train, kind)
+    train, validation = _open_validation(arguments, train, kind)
+    classes = _count_classes(train, arguments.classes, kind)
     train.check_labels(classes)
     if validation is not None:
         validation.check_labels(classes, train.name)
-    return TrainingSources(train, validation, classes)
+    return TrainingSources(train, validation, Task(kind, classes))
 
 
-def _open_sources(arguments: FitArguments) -> tuple[DataSource, DataSource | None]:
+def _open_training_images(arguments: FitArguments) -> DataSource:
     offset, has_train_records = arguments.label_offset, has_records(arguments.data)
     if not has_train_records and not has_records(arguments.validation_data) and offset is not None:
         raise ArgumentError("label_offset", offset, "None, because neither data nor validation_data are "
                             "TFRecord files")
-    train = open_source(arguments.data, label_offset=offset if has_train_records else None)
+    return open_source(arguments.data, label_offset=offset if has_train_records else None)
+
+
+def _open_validation(arguments: FitArguments, train: DataSource,
+                     kind: str) -> tuple[DataSource, DataSource | None]:
+    """The images to train on, without those that are split off, and those to validate on."""
     if arguments.validation_split:
         return split_source(train, arguments.validation_split, arguments.seed)
     if arguments.validation_data is None:
         return train, None
     if has_records(arguments.validation_data):
-        offset = offset if offset is not None else train.label_offset       # few images may lack the class 0
+        # few images may lack the class 0
+        offset = train.label_offset if arguments.label_offset is None else arguments.label_offset
     else:
         offset = None
     validation = open_source(arguments.validation_data, "test", "validation_data", offset)
+    if is_table(arguments.validation_data) and train.classes:
+        validation = use_classes(validation, train.classes)
+    check_labels(validation, kind)
+    validation = convert_labels(validation, kind)
+    if (validation.label_count, validation.has_class_numbers) != (train.label_count, train.has_class_numbers):
+        raise ValueError(f"{validation.name} has {validation.label_count} numbers as the label of an image, "
+                         f"but {train.name} has {train.label_count}")
     if train.classes and validation.classes and train.classes != validation.classes:
         different = sorted({*train.classes} ^ {*validation.classes})
         raise ValueError(f"{validation.name} has other classes than {train.name}: "
@@ -93,6 +149,8 @@ def _open_sources(arguments: FitArguments) -> tuple[DataSource, DataSource | Non
 
 def split_source(images: DataSource, fraction: float, seed: int) -> tuple[DataSource, DataSource]:
     """Splits into (the rest, a fraction of each class), at least one image of each class in both.
+
+    Of images with several labels or with numbers, it takes a fraction of all.
 
     Args:
         images: files or arrays.
@@ -106,6 +164,10 @@ def split_source(images: DataSource, fraction: float, seed: int) -> tuple[DataSo
         raise ArgumentError("validation_split", fraction, f"0, because {images.name} is a stream",
                             hint="give validation_data")
     rng, is_chosen = np.random.default_rng(seed), np.zeros(len(images), bool)
+    if not images.has_class_numbers:
+        count = min(max(round(len(images) * fraction), 1), len(images) - 1)
+        is_chosen[rng.permutation(len(images))[:count]] = True
+        return select_images(images, ~is_chosen), select_images(images, is_chosen)
     for c in np.unique(images.labels):
         indices = rng.permutation(np.flatnonzero(images.labels == c))
         if len(indices) < 2:
@@ -120,11 +182,17 @@ def select_images(images: DataSource, mask: np.ndarray) -> DataSource:
     """The images for which the mask, (N,), is true."""
     selected = images.images[mask] if not images.has_files else [
         path for path, is_selected in zip(images.images, mask) if is_selected]
-    return dataclasses.replace(images, images=selected, labels=images.labels[mask])
+    return dataclasses.replace(images, images=selected, labels=images.labels[mask],
+                               weights=None if images.weights is None else images.weights[mask])
 
 
-def _count_classes(images: DataSource, classes: int | None) -> int:
+def _count_classes(images: DataSource, classes: int | None, kind: str) -> int:
     """Raises: ArgumentError if the number is not known, below two, or does not fit to the labels."""
+    if not images.has_class_numbers:
+        count = 2 if kind == "binary" else images.label_count
+        if classes not in (None, count):
+            raise ArgumentError("classes", classes, f"{count}, as {images.name} has")
+        return count
     is_stream = images.stream is not None
     count = len(images.classes) or classes or (0 if is_stream else int(images.labels.max()) + 1)
     if not images.classes and not classes and count > max(len(images.labels), _MAX_INFERRED_CLASSES):
@@ -135,6 +203,8 @@ def _count_classes(images: DataSource, classes: int | None) -> int:
                             f"the number of classes, which {images.name} does not contain")
     if classes not in (None, count):
         raise ArgumentError("classes", classes, f"{count}, the number of classes of {images.name}")
+    if kind == "binary" and count != 2:
+        raise ArgumentError("task", kind, f"'multiclass', because {images.name} has {count} classes")
     if count < 2:
         raise ValueError(f"{images.name} has one class: expected two or more to distinguish")
     if not is_stream and not images.classes and images.labels.max() >= count:

@@ -143,7 +143,7 @@ def test_tfds(tmp_path, monkeypatch):
         (3, "data=3: expected folder:PATH"),
         ((np.zeros((2, 8, 8, 3)), [0, 1]), "expected uint8"),
         ((np.zeros((2, 8, 8, 3), "uint8"), [0]), "expected a class number"),
-        ((np.zeros((2, 8, 8, 3), "uint8"), [0.5, 1]), "expected a class number"),
+        ((np.zeros((2, 8, 8, 3), "uint8"), [0.5, np.nan]), "labels of image 1: nan is not a finite number"),
         ((np.zeros((2, 8, 8, 3), "uint8"), [0, -1]), "expected a class number")])
 def test_sources_say_what_was_expected(what, message):
     with pytest.raises(ValueError) as error:

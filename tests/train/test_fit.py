@@ -315,8 +315,8 @@ def prepared(net):
     """A loop that is about to begin."""
     data = ImageDataset((np.zeros((16, 8, 8, 1), "uint8"), np.arange(16) % 2), 8, "")
     config = TrainingConfig(
-        net, CIFAR_HE.training, data, None, None, 2, 0.1, 1, False, Task("multiclass", 2), 0, 2, [], None,
-        {"learning_rate": ""})
+        net, CIFAR_HE.training, data, None, None, 2, 0.1, 1, False, Task("multiclass", 2), [], 0, 2,
+        [], None, {"learning_rate": ""})
     loop = TrainingLoop(config)
     loop.start_phase(loop.phases[0])
     return loop
