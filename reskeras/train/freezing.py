@@ -6,6 +6,7 @@ from typing import Any, Iterator
 
 import keras
 
+from ..quantization.layers import FakeQuantize
 from .model_check import iterate_layers
 
 
@@ -30,7 +31,7 @@ class LayerFreezer:
                 trained all the same.
         """
         self._options = only_head, freeze_statistics
-        head = [layer for layer in self.layers if layer.weights][-1]
+        head = [layer for layer in self.layers if layer.weights and not isinstance(layer, FakeQuantize)][-1]
         for layer, was_trainable in zip(self.layers, self._was_trainable):
             is_trained = was_trainable and (layer is head or not only_head)
             keeps_statistics = (is_trained and freeze_statistics
