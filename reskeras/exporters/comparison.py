@@ -11,6 +11,7 @@ import numpy as np
 
 # Two best classes closer than this are undecided: 8 bits over the output's range cannot tell them apart.
 MARGIN = 0.02
+DECIDED_STEPS = 2.0     # between the two best scores of a fake-quantized model, above which they are decided
 TINIEST = 1e-30     # runtimes flush smaller probabilities to zero, each at a different place
 
 # What is compared, by its name in the report -> how to get it from the outputs.
@@ -103,3 +104,42 @@ def compute_agreement(outputs: np.ndarray, expected: np.ndarray, margin: float =
     if not is_decided.any():
         return None
     return float((outputs.argmax(1) == expected.argmax(1))[is_decided].mean())
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """The scores of a file in some kernels, beside those of the fake-quantized model in Keras.
+
+    Args:
+        images: how many were compared.
+        within_one_step: the share of the scores that differ by at most one step.
+        max_steps: the largest difference in steps.
+        decided: the number of images whose two best scores are more than two steps apart in Keras.
+        decided_agreement: the share of these that get the same class; None if there are none.
+    """
+
+    images: int
+    within_one_step: float
+    max_steps: float
+    decided: int
+    decided_agreement: float | None
+
+
+def measure_steps(scores: np.ndarray, expected: np.ndarray, scale: float) -> SimulationResult:
+    """The differences of scores in steps.
+
+    Args:
+        scores: of the file, (N, ...).
+        expected: of the model in Keras, for these images and perhaps more.
+        scale: the size of a step.
+    """
+    expected = expected[:len(scores)]
+    steps = np.abs(scores - expected) / scale
+    decided, agreement = 0, None
+    if expected.ndim == 2 and expected.shape[1] > 1:
+        best = np.sort(expected, axis=1)
+        is_decided = (best[:, -1] - best[:, -2]) / scale > DECIDED_STEPS + 0.01     # of whole steps
+        decided = int(is_decided.sum())
+        same = scores.argmax(1) == expected.argmax(1)
+        agreement = float(same[is_decided].mean()) if decided else None
+    return SimulationResult(len(scores), float((steps < 1.01).mean()), float(steps.max()), decided, agreement)

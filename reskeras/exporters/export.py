@@ -18,7 +18,7 @@ from ..quantization.model import is_quantization_aware
 from .arguments import check_arguments, check_model
 from .byte_input import put_normalization_inside
 from .c_array import remove_old_c_array, write_c_array
-from .comparison import RuntimeResult, compare_outputs
+from .comparison import RuntimeResult, SimulationResult, compare_outputs
 from .float32_error import relax_float32_thresholds
 from .formats import BatchRunner, check_packages, find_format, open_file
 from .keras_reference import MAX_LOGIT_IMAGES
@@ -31,6 +31,7 @@ from .reference_outputs import write_reference_outputs
 from .report import ExportReport
 from .thresholds import choose_threshold
 from .tflite.runtime import load_logits_function
+from .tflite.simulation import compare_with_simulation
 from .tflite.trained_ranges import prepare_for_converter
 
 # If a larger share of the values lies outside the calibrated ranges, an error gives that as the reason
@@ -198,7 +199,15 @@ def _measure(plan: ExportPlan, file: pathlib.Path, runners: Mapping[str, BatchRu
                     for name, precision in precisions.items()},
         versions={"reskeras": __version__, "keras": keras.__version__} | module.get_versions(),
         metadata=options.metadata[METADATA_KEY],
-        calibration_method=options.calibration_method if options.quantize == "int8" else None)
+        calibration_method=(options.calibration_method if options.quantize == "int8"
+                            and not options.has_trained_ranges else None),
+        simulation=_compare_with_simulation(plan, file) if options.has_trained_ranges else None)
+
+
+def _compare_with_simulation(plan: ExportPlan, file: pathlib.Path) -> dict[str, SimulationResult]:
+    """How exactly the file computes what the fake-quantized model computes."""
+    scores = plan.reference.logits or plan.reference.outputs
+    return compare_with_simulation(file, scores, plan.images.images)
 
 
 def _compare(plan: ExportPlan, file: pathlib.Path, runners: Mapping[str, BatchRunner],

@@ -10,7 +10,7 @@ from ..file_reading import read_bytes
 from ..files import write_text
 from ..json_reader import MAX_BYTES, parse_json, read_json, to_dataclass
 from ..json_writer import to_json
-from .comparison import COMPARED_VALUES, RuntimeResult
+from .comparison import COMPARED_VALUES, RuntimeResult, SimulationResult
 from .thresholds import Threshold, find_fault
 
 # Field -> its key in the JSON file, if they differ: the file format keeps its original keys.
@@ -49,6 +49,7 @@ class ExportReport:
     calibration_method: str | None = None       # of an int8 file
     outside_ranges: float | None = None         # share of an int8 file's values outside the calibrated ranges
     float32_error: float | None = None  # of Keras, against float64; None if no threshold was widened
+    simulation: dict[str, SimulationResult] | None = None   # by kernels, of a model with fake quantization
     reference_sha256: str | None = None     # of `<file>.npz`; None in the reports of older versions
 
     @property
@@ -88,6 +89,9 @@ class ExportReport:
         if self.outside_ranges is not None:
             lines.append(f"  {self.outside_ranges:.2%} of the values on these images are outside the "
                          "calibrated ranges")
+        for name, steps in (self.simulation or {}).items():
+            lines.append(f"  {name} kernels: {steps.within_one_step:.1%} of the scores within one step of "
+                         f"the fake-quantized model's, on {steps.images} images")
         for name, operators in self.left_to_cpu.items():
             left = ", ".join(f"{count} {operator}" for operator, count in operators.items()) or "nothing"
             lines.append(f"  {name} would leave to the CPU: {left}")

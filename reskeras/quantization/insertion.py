@@ -11,7 +11,7 @@ from ..graph.graph import Graph
 from ..graph.keras_config import TensorRef, map_refs, tensor_config
 from ..graph.layer_traits import GROUPED_CONV
 from ..graph.node import Node, make_node
-from .layers import (FakeQuantize, QuantizedConv1D, QuantizedConv2D, QuantizedDense,
+from .layers import (AVERAGE_STEPS, FakeQuantize, QuantizedConv1D, QuantizedConv2D, QuantizedDense,
                      QuantizedDepthwiseConv2D)
 from .placement import Placement, RangeGroup
 from .range_choice import Range
@@ -24,10 +24,10 @@ _QUANTIZED = {"Conv2D": QuantizedConv2D, GROUPED_CONV: QuantizedConv2D, "Conv1D"
 class QuantizationOptions:
     """How tensors and kernels are rounded, see `quantization_aware`."""
 
-    ranges: str
-    average_steps: int
-    weight_bits: int
-    per_channel: bool
+    ranges: str = "average"
+    average_steps: int = AVERAGE_STEPS
+    weight_bits: int = 8
+    per_channel: bool = True
 
 
 def insert_fake_quantization(placement: Placement, measured: Mapping[TensorRef, Range],

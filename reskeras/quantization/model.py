@@ -83,15 +83,34 @@ def quantization_aware(model: keras.Model, calibration_data: Any, *, float_layer
 
     known = _find_preprocessing(model)
     images = load_images(calibration_data, known, _find_image_shape(model, known)).images
+    options = QuantizationOptions(ranges, average_steps, weight_bits, bool(per_channel))
+    return quantize_with_images(model, images, names, calibration_method, options)
+
+
+def quantize_with_images(model: keras.Model, images: np.ndarray, float_layers: Sequence[str] = (),
+                         calibration_method: str = "minmax",
+                         options: QuantizationOptions = QuantizationOptions()) -> keras.Model:
+    """As `quantization_aware`, of a model without nested models, and of images as it takes them.
+
+    Args:
+        model: as there.
+        images: (N, height, width, channels).
+        float_layers: as there.
+        calibration_method: as there.
+        options: how tensors and kernels are rounded.
+
+    Raises:
+        ArgumentError, ValueError: as there.
+    """
     check_image_count(images, None)
-    graph = use_integer_layers(fold(Graph.of(model)), names).graph
-    _check_folded(graph, names)
-    placement = Placement(graph, names)
+    graph = use_integer_layers(fold(Graph.of(model)), float_layers).graph
+    _check_folded(graph, float_layers)
+    placement = Placement(graph, float_layers)
     measured = measure_ranges(graph, placement.sites, images, calibration_method)
+    known = _find_preprocessing(model)
     if known is not None:
         (image,) = list_refs(graph.inputs)
         measured[image] = _find_input_range(known, images.shape[1:])
-    options = QuantizationOptions(ranges, average_steps, weight_bits, bool(per_channel))
     return insert_fake_quantization(placement, measured, options).build()
 
 

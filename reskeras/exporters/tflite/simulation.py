@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pathlib
 import time
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...file_reading import read_bytes
+from ..comparison import SimulationResult, measure_steps
 from ..formats import BatchRunner
 from . import flatbuffer
 from .runtime import get_interpreter_class, get_reference_resolver, quantize_array
@@ -20,26 +20,6 @@ KERNELS = ("reference", "default")
 MAX_IMAGES = 128
 _MAX_SECONDS = 10.0     # that reference kernels may run: they are slow
 _MIN_IMAGES = 4
-DECIDED = 2.0           # steps between the two best scores, above which the class must be the same
-
-
-@dataclass(frozen=True)
-class SimulationResult:
-    """The scores of a file in some kernels, beside those of the fake-quantized model in Keras.
-
-    Args:
-        images: how many were compared.
-        within_one_step: the share of the scores that differ by at most one step.
-        max_steps: the largest difference in steps.
-        decided: the number of images whose two best scores are more than two steps apart in Keras.
-        decided_agreement: the share of these that get the same class; None if there are none.
-    """
-
-    images: int
-    within_one_step: float
-    max_steps: float
-    decided: int
-    decided_agreement: float | None
 
 
 def compare_with_simulation(path: pathlib.Path, simulation: BatchRunner,
@@ -89,24 +69,4 @@ def _compare(data: bytes, kernels: str, images: np.ndarray, expected: np.ndarray
         scores.append((values.astype("float32") - zero_point) * scale if scale else values)
         if first + batch_size >= _MIN_IMAGES and time.perf_counter() - start > _MAX_SECONDS:
             break
-    return _measure_steps(np.concatenate(scores), expected, float(scale) or 1.0)
-
-
-def _measure_steps(scores: np.ndarray, expected: np.ndarray, scale: float) -> SimulationResult:
-    """The differences of scores in steps.
-
-    Args:
-        scores: of the file, (N, ...).
-        expected: of the model in Keras, for these images and perhaps more.
-        scale: the size of a step.
-    """
-    expected = expected[:len(scores)]
-    steps = np.abs(scores - expected) / scale
-    decided, agreement = 0, None
-    if expected.ndim == 2 and expected.shape[1] > 1:
-        best = np.sort(expected, axis=1)
-        is_decided = (best[:, -1] - best[:, -2]) / scale > DECIDED + 0.01     # differences are whole steps
-        decided = int(is_decided.sum())
-        same = scores.argmax(1) == expected.argmax(1)
-        agreement = float(same[is_decided].mean()) if decided else None
-    return SimulationResult(len(scores), float((steps < 1.01).mean()), float(steps.max()), decided, agreement)
+    return measure_steps(np.concatenate(scores), expected, float(scale) or 1.0)
