@@ -38,7 +38,11 @@ CALLS = {
                            'reskeras.predict(model, ["image.jpg"])'},
     # run by tests/weights/test_trainers_files.py
     "weights/state_dicts": {"reskeras.load_weights(model, path, key=...)",
-                            "reskeras.load_weights(model, path, key={})"}}
+                            "reskeras.load_weights(model, path, key={})"},
+    # run by tests/weights/test_tensorflow_checkpoints.py and test_keys_of_files.py
+    "weights/tensorflow_names": {"reskeras.load_weights(model, path, key=...)",
+                                 "reskeras.load_weights(model, path, key={})"},
+    "weights/load": {"reskeras.load_weights(model, reskeras.get_weights({}))"}}
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), "uint8")
 
 

@@ -215,10 +215,16 @@ def _add_weights(add: Commands) -> None:
     action.add_argument("--license", help="only those with this license, such as apache-2.0")
     action.add_switch("--markdown", "the table of docs/weights.md")
     for name, text in (("show", "show all that is known of some checkpoints"),
-                       ("fetch", "download and check, print where the files are"),
-                       ("verify", "read the files in the cache again, print their SHA-256")):
+                       ("fetch", "download and check, print where the files are")):
         action = actions.add_parser(name, help=text, description=text, module="weights", function=name)
         action.add_argument("names", nargs="+", metavar="NAME.TAG")
+    text = "read the files in the cache again, print their SHA-256; or ask the servers for theirs"
+    action = actions.add_parser("verify", help=text, description=text, module="weights", function="verify")
+    action.add_argument("names", nargs="*", metavar="NAME.TAG", help="with --remote, by default all")
+    action.add_argument("--remote", action="store_true", help="ask the servers for the hashes of their files, "
+                        "without a download; say what has changed, and keep the hashes for later downloads")
+    action.add_argument("--hashes", metavar="FILE", help="the file of these hashes (default: hashes.json in "
+                        "the cache, with which downloads are compared)")
     text = "write the weights of a net as timm or torchvision name them"
     action = actions.add_parser("convert", help=text, description=text, module="weights", function="convert")
     action.add_argument("source", metavar="SOURCE",

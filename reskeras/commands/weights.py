@@ -65,8 +65,34 @@ def fetch(names: Iterable[str]) -> Iterator[str]:
         yield str(fetch_checkpoint(checkpoint))
 
 
-def verify(names: Iterable[str]) -> Iterator[str]:
-    """Reads the cached files of checkpoints again.  Yields: SHA-256 and name of each."""
+def verify(names: Iterable[str] = (), *, remote: bool = False, hashes: str | None = None) -> Iterator[str]:
+    """Reads the cached files of checkpoints again, or asks the servers for the hashes of theirs.
+
+    Args:
+        names: the checkpoints; with `remote` by default all that are downloaded from a server.
+        remote: ask the servers; nothing is downloaded.
+        hashes: the file in which the servers' hashes are kept; by default the one in the cache, with which
+            downloads are compared.
+
+    Yields:
+        A line for each checkpoint: SHA-256 and name; with `remote` what has changed, too.
+
+    Raises:
+        ArgumentError: for an unknown name, or without names and `remote`.
+        ValueError: for a damaged file of hashes, a file in the cache that is not the published one, or after
+            all lines with `remote` if a file has changed.
+        OSError: if a file is not in the cache.
+    """
+    names = list(names)
+    if remote:
+        from ..weights.server_hashes import verify_remote_files
+        chosen = _find_all(names or list_weights())
+        yield from verify_remote_files([each for each in chosen if each.url], hashes)
+        return
+    if hashes is not None:
+        raise ArgumentError("hashes", hashes, "None without `remote`")
+    if not names:
+        raise ArgumentError("names", names, "the names of checkpoints, or remote=True for the servers' files")
     from ..weights.fetch import verify_cached_file
     for checkpoint in _find_all(names):
         yield f"{verify_cached_file(checkpoint)}  {checkpoint.name}"

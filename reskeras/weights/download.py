@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from ..file_reading import read_text
 from ..files import write_text
+from .server_hashes import FileHashes, read_hashes_of_headers
 
 if TYPE_CHECKING:
     import requests
@@ -90,7 +91,7 @@ class TransferLimit:
         return future.result()
 
 
-def download_file(url: str, part: pathlib.Path, name: str, limit: TransferLimit) -> None:
+def download_file(url: str, part: pathlib.Path, name: str, limit: TransferLimit) -> FileHashes:
     """Downloads those bytes of a URL's file that `part` does not have yet.
 
     An unfinished `part` is continued if the server says that its file has not changed (If-Range); otherwise
@@ -102,6 +103,9 @@ def download_file(url: str, part: pathlib.Path, name: str, limit: TransferLimit)
         part: the path of the unfinished file, or of a file to create; complete on return.
         name: name for the progress bar, which is shown only in a terminal.
         limit: how many bytes and seconds the download may take.
+
+    Returns:
+        The hashes that the server gives, if all bytes came in this call.
 
     Raises:
         requests.RequestException: if the server answers with an error, or does not answer.
@@ -120,6 +124,7 @@ def download_file(url: str, part: pathlib.Path, name: str, limit: TransferLimit)
     try:
         with _open_url(url, headers) as response:
             start, total = _check_answer(response, start, version, version_file)
+            hashes = read_hashes_of_headers(response.headers) if response.status_code == 200 else FileHashes()
             limit.check(total or 0)
             received = start
             if part.exists() and not part.is_file():    # a pipe or a device
@@ -140,6 +145,7 @@ def download_file(url: str, part: pathlib.Path, name: str, limit: TransferLimit)
     if total is not None and received != total:
         raise DownloadInterrupted(f"{received} of {total} bytes came")
     version_file.unlink(missing_ok=True)
+    return hashes
 
 
 def _open_url(url: str, headers: Mapping[str, str]) -> requests.Response:

@@ -10,37 +10,26 @@ Environment variables: HF_ENDPOINT is the address of a different hub; RESKERAS_M
 """
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import pathlib
-import re
 import time
-import zipfile
-from urllib.parse import urlsplit
 
 from ..costs import read_costs
 from ..errors import make_printable
-from ..file_reading import open_regular_file
-from .cache import (Note, get_cache_folder as get_cache_folder, get_cache_path, get_note_path, is_writable,
+from .cache import (Note, get_cache_folder as get_cache_folder, get_cache_path, is_writable,
                     lock_cache_path, read_note, write_note)
 from .download import TransferLimit, count_attempts, download_file, iterate_causes, make_hub_progress
 from .checkpoint import Checkpoint
+from .file_checks import ChecksumError as ChecksumError, check_bytes, compute_digests
+from .server_hashes import FileHashes, get_url
 from .table import EMBEDDED_FOLDER
 
 BACKOFF = 0.5           # seconds before the second attempt, doubled before each further one
-CHUNK = 1 << 20         # bytes that are hashed at once
 # A download may take LEAST_SECONDS plus the time that its largest plausible size needs at LEAST_SPEED bytes
 # per second
 LEAST_SECONDS, LEAST_SPEED = 600.0, 50_000
 MOST_FEATURES = 8192    # inputs of a classifier; for checkpoints with more classes than the net in costs.csv
-# How a file of the format begins
-_BEGINNINGS = {"h5": rb"\x89HDF\r\n", "npz": rb"PK", "keras": rb"PK", "pth": rb"PK|\x80",
-               "safetensors": rb".{8}\{"}
-
-
-class ChecksumError(ValueError):
-    """The bytes of a file are not those that were published."""
 
 
 def fetch_checkpoint(checkpoint: Checkpoint) -> pathlib.Path:
@@ -66,17 +55,18 @@ def fetch_checkpoint(checkpoint: Checkpoint) -> pathlib.Path:
 
     path = get_cache_path(checkpoint)
     if file and not is_writable(path.parent):      # no note can be written, so check the bytes at every call
-        _check_bytes(file, checkpoint)
+        check_bytes(file, checkpoint)
         return file
 
     limit = _make_limit(checkpoint)
     path.parent.mkdir(parents=True, exist_ok=True)
     with lock_cache_path(path, limit.seconds):      # so that only one of several processes downloads
         file = find_cached_file(checkpoint)
+        is_new = file is None
         if file is None:
             file = _download(checkpoint, limit)
         if not _is_checked(file, checkpoint):
-            _check_and_note(file, checkpoint)
+            _check_and_note(file, checkpoint, is_new)
         return file
 
 
@@ -110,7 +100,7 @@ def verify_cached_file(checkpoint: Checkpoint) -> str:
     if file is None:
         name = checkpoint.name
         raise FileNotFoundError(f"{name} is not in the cache; reskeras weights fetch {name} gets it")
-    return _compute_digests(file)[0] if checkpoint.source == "reskeras" else _check_and_note(file, checkpoint)
+    return compute_digests(file)[0] if checkpoint.source == "reskeras" else _check_and_note(file, checkpoint)
 
 
 # ---- checks of a file, and its note
@@ -122,80 +112,14 @@ def _is_checked(file: pathlib.Path, checkpoint: Checkpoint) -> bool:
     return note is not None and note.stamp == _make_stamp(file) and checkpoint.sha256 in ("", note.sha256)
 
 
-def _check_and_note(file: pathlib.Path, checkpoint: Checkpoint) -> str:
-    """Checks every byte, and writes the note.  Returns the sha256."""
-    sha256 = _check_bytes(file, checkpoint)
+def _check_and_note(file: pathlib.Path, checkpoint: Checkpoint, is_new: bool = False,
+                    server: FileHashes | None = None) -> str:
+    """Checks every byte, and writes the note.  Returns the sha256.  The arguments: see `check_bytes`."""
+    sha256 = check_bytes(file, checkpoint, is_new, server)
     in_hub_cache = bool(checkpoint.repo) and file.parent.parent.name == "snapshots"
     note = Note(sha256, _make_stamp(file), checkpoint.url, file.parent.name if in_hub_cache else "")
     write_note(checkpoint, note)
     return sha256
-
-
-def _check_bytes(file: pathlib.Path, checkpoint: Checkpoint) -> str:
-    """The sha256 of a file.
-
-    Raises:
-        ChecksumError: if the file differs from any known value; it is then deleted.
-    """
-    sha256, md5 = _compute_digests(file)
-    note = read_note(checkpoint)
-    expected = {
-        "sha256": checkpoint.sha256,
-        "sha256 (beginning)": checkpoint.sha256_prefix,
-        "md5": checkpoint.md5,
-        "sha256 by the server": _get_hub_sha256(file),
-        f"sha256, as first received (noted in {get_note_path(checkpoint)}),":
-            note.sha256 if note else "",
-    }
-    for name, value in expected.items():
-        actual = md5 if name == "md5" else sha256
-        if value and not actual.startswith(value.lower()):
-            _delete(file)
-            raise ChecksumError(
-                f"{checkpoint.name}: the bytes of {_get_url(checkpoint)} are not those that were published: "
-                f"expected {name} {value}, got {actual}; the file was deleted")
-    if not any(expected.values()):
-        _check_kind(file, checkpoint)
-    return sha256
-
-
-def _check_kind(file: pathlib.Path, checkpoint: Checkpoint) -> None:
-    """Checks the format of a file without a known hash: it may be an HTML page, or a part of the file.
-
-    Raises:
-        ChecksumError: if the file is not whole, or of a different format; it is then deleted.
-    """
-    with open_regular_file(file) as stream:
-        beginning = stream.read(60)
-    is_right = bool(re.match(_BEGINNINGS[checkpoint.format], beginning, re.DOTALL))
-    if is_right and beginning.startswith(b"PK"):
-        is_right = zipfile.is_zipfile(file)     # a zip file has its directory at its end
-    if not is_right:
-        _delete(file)
-        raise ChecksumError(
-            f"{checkpoint.name}: the file from {_get_url(checkpoint)} is not a whole {checkpoint.format} "
-            f"file; it begins with {beginning!r}; the file was deleted")
-
-
-def _delete(file: pathlib.Path) -> None:
-    for path in {file, file.resolve()}:     # the hub's cache has a link to the file
-        path.unlink(missing_ok=True)
-
-
-def _compute_digests(file: pathlib.Path) -> tuple[str, str]:
-    """Computes the sha256 and the md5 of a file, in hexadecimal."""
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with open_regular_file(file) as stream:
-        while block := stream.read(CHUNK):
-            sha256.update(block)
-            md5.update(block)
-    return sha256.hexdigest(), md5.hexdigest()
-
-
-def _get_hub_sha256(file: pathlib.Path) -> str:
-    """The sha256 from the hub's server, by which its cache names large files; "" if it is not known."""
-    name = file.resolve().name
-    return name if re.fullmatch("[0-9a-f]{64}", name) else ""
 
 
 def _make_stamp(file: pathlib.Path) -> tuple[int, int]:
@@ -228,7 +152,7 @@ def _download(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.Path:
     except Exception as error:      # the errors of the libraries have no other common class
         *_, cause = iterate_causes(error)
         reason = make_printable(" ".join(str(cause).split()))
-        url, path = _get_url(checkpoint), get_cache_path(checkpoint)
+        url, path = get_url(checkpoint), get_cache_path(checkpoint)
         raise OSError(
             f"{checkpoint.name} is not in the cache and cannot be downloaded from {url} ({reason}); "
             f"put the file at {path}, or build the net with random weights "
@@ -258,8 +182,8 @@ def _download_from_url(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.
         raise ConnectionError("HF_HUB_OFFLINE is set")
     path = get_cache_path(checkpoint)
     part = path.with_name(path.name + ".part")
-    download_file(_get_url(checkpoint), part, checkpoint.name, limit)
-    _check_and_note(part, checkpoint)
+    hashes = download_file(get_url(checkpoint), part, checkpoint.name, limit)
+    _check_and_note(part, checkpoint, is_new=True, server=hashes)
     os.replace(part, path)
     return path
 
@@ -268,13 +192,6 @@ def _download_from_hub(checkpoint: Checkpoint, limit: TransferLimit) -> pathlib.
     from huggingface_hub import hf_hub_download
     return pathlib.Path(hf_hub_download(checkpoint.repo, checkpoint.file, revision=_get_revision(checkpoint),
                                         tqdm_class=make_hub_progress(limit)))
-
-
-def _get_url(checkpoint: Checkpoint) -> str:
-    """The URL of a checkpoint, after HF_ENDPOINT or RESKERAS_MIRROR has replaced its host."""
-    parts = urlsplit(checkpoint.url)
-    mirror = os.environ.get("HF_ENDPOINT" if checkpoint.repo else "RESKERAS_MIRROR")
-    return mirror.rstrip("/") + parts.path if mirror else checkpoint.url
 
 
 def _get_revision(checkpoint: Checkpoint) -> str | None:

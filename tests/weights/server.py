@@ -39,6 +39,7 @@ class Server:
     log: list[Request] = field(default_factory=list)
     etags: bool = True
     etag_of: dict[str, str] = field(default_factory=dict)       # a lie, where the test wants one
+    headers_of: dict[str, dict] = field(default_factory=dict)   # path -> other headers of its answers
     refuses_commits: int = 0            # the status of the answer to every POST, 0 to take commits
     port: int = 0
 
@@ -129,6 +130,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 ("X-Repo-Commit", COMMIT),
             ):
                 self.send_header(name, str(value))
+        for name, value in state.headers_of.get(key, {}).items():
+            self.send_header(name, value)
         self.send_header("Accept-Ranges", "bytes")
         if status == 206:
             self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
