@@ -88,6 +88,17 @@ def test_the_name_of_a_checkpoint_is_no_path(name, message):
     assert ".bin" not in str(error.value)
 
 
+def test_the_advice_for_the_name_of_a_checkpoint_works():
+    name = "cifar_resnet20.digits"
+    model = reskeras.create("cifar_resnet20", weights=None, classes=10,
+                            input_shape=reskeras.create(name).input_shape[1:])
+    with pytest.raises(ValueError, match="it is the name of published weights") as error:
+        reskeras.load_weights(model, name)
+    advice = re.search(r"reskeras\.load_weights\(.*\)\)", str(error.value))[0]
+    eval(advice, {"reskeras": reskeras, "model": model})
+    same(model, reskeras.create(name))
+
+
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")
 def test_a_quantized_net(tmp_path, arrays):
     save_file(arrays, tmp_path / "net.safetensors")
