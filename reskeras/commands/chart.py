@@ -80,14 +80,15 @@ def _label_points(axes: Any, points: Sequence[Point], key: str) -> None:
     count = sum(p.family != LITERATURE for p in points)
     named = [p for p in points if getattr(p, key)
              and (p.family == LITERATURE or key in p.best or count <= 12)]
-    boxes = [legend.get_window_extent() for legend in axes.figure.legends]
+    boxes, area = [legend.get_window_extent() for legend in axes.figure.legends], axes.get_window_extent()
     for p in sorted(named, key=lambda p: (p.family != LITERATURE, key not in p.best)):
         for x, y, side in PLACES[1:] + PLACES[:1] if p.family == LITERATURE else PLACES:
             text = axes.annotate(p.name, (getattr(p, key) / COSTS[key][1], p.top1), xytext=(x, y),
                                  textcoords="offset points", ha=side, fontsize=8)
             text.set_in_layout(False)       # else the layout changes, and with it where all the names are
             box = text.get_window_extent()
-            if not any(box.overlaps(other) for other in boxes):
+            is_inside = area.x0 <= box.x0 and box.x1 <= area.x1
+            if is_inside and not any(box.overlaps(other) for other in boxes):
                 boxes.append(box)
                 break
             text.remove()

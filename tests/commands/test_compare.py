@@ -14,6 +14,7 @@ from browser import opened
 from reskeras import catalog, cli, variants
 from reskeras.graph.cost.cost import measure_cost
 from reskeras.commands import comparison
+from reskeras.commands.chart import draw_chart
 from reskeras.commands.compare import compare, make_rows
 from reskeras.commands.comparison import Point, find_pareto_front, time_one_image
 from reskeras.commands.published_costs import PUBLISHED_NETS
@@ -121,6 +122,20 @@ def test_chart_and_page(tmp_path):
     with pytest.raises(ValueError, match=".html or a .png"):
         compare(models, output=tmp_path / "c.pdf")
     assert {f.name for f in tmp_path.iterdir()} == {"new", "c.html"}
+
+
+def test_names_are_whole_and_apart():
+    """Those at the edges too: a name lies within the axes, on no other, and every front's nets have one."""
+    pytest.importorskip("matplotlib")
+    points = compare(["resnet50v1_5", "keras/MobileNetV2", "keras/ConvNeXtTiny"], literature=True).points
+    drawing = draw_chart(points)
+    for axes, key in zip(drawing.axes, ("macs", "params")):
+        area, boxes = axes.get_window_extent(), [text.get_window_extent() for text in axes.texts]
+        assert all(area.x0 <= box.x0 and box.x1 <= area.x1 for box in boxes)
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+        named = {text.get_text() for text in axes.texts}
+        assert {"AmoebaNet-A (F=448)", "NiN", "keras/MobileNetV2"} <= named
+        assert {p.name for p in points if key in p.best} <= named
 
 
 @pytest.mark.parametrize("command", [["compare", "resnet18", "-o"], ["tour", "-o"]], ids=["compare", "tour"])
