@@ -6,7 +6,7 @@ from typing import Callable
 
 from ..train.training import training_fields
 from .command_parser import CommandParser
-from .option_values import parse_calls, parse_class_weight, parse_int, parse_number, parse_value
+from .option_values import parse_calls, parse_class_weight, parse_int, parse_names, parse_number, parse_value
 from .shared_options import SOURCES, add_label_offset, add_overrides, to_option
 
 
@@ -107,6 +107,8 @@ def _add_fit_options(sub: CommandParser) -> None:
     add_label_offset(sub)
     sub.add_argument("--verbose", type=parse_int, choices=(0, 1, 2), default=1,
                      help="0: nothing, 1: a progress bar, 2: a line for each epoch (default: %(default)s)")
+    sub.add_argument("--loggers", type=parse_names, default=(), metavar="NAME,NAME",
+                     help="record the results of each epoch in tensorboard, wandb, mlflow")
     group = sub.add_argument_group("fields of the recipe's training", "by default the recipe's own values")
     for field in training_fields():
         metavar = "|".join(field.choices) if field.choices else "VALUE"

@@ -21,6 +21,7 @@ from .callback_checks import check_callbacks
 from .checkpoint import TrainState
 from .continuation import change_length
 from .distribution_errors import explain_lost_worker
+from .loggers import check_loggers, make_loggers
 from .loop import TrainingLoop
 from .metrics import check_metrics, list_metrics
 from .model import find_spec, prepare_model
@@ -57,6 +58,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         max_unreadable: int = 100, label_offset: int | None = None, weights: str | None = "auto",
         class_weight: Any = None, metrics: Any = (), quantize: str | None = None, save_every: int = 1000,
         callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1,
+        loggers: Iterable[str] | str = (),
         **training_fields: Any) -> keras.callbacks.History:
     """Trains a net on data by a recipe.
 
@@ -112,6 +114,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         callbacks: Keras callbacks.  Those that set the learning rate need schedule="constant" without a
             warm-up, or "plateau".
         verbose: 0 prints nothing, 1 shows a progress bar, 2 prints one line per epoch.
+        loggers: "tensorboard", "wandb" or "mlflow", also several; each gets the results of every epoch.
         **training_fields: any field of the recipe's training part as a keyword: `epochs`, `batch_size`,
             `learning_rate`, `weight_decay`, `ema_momentum` ...; None takes the recipe's value.
 
@@ -151,6 +154,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
                        f"{arguments.as_text()}")
     elif model is None or data is None:
         raise TypeError("fit() needs a model and data, or a folder to `resume`")
+    logger_names = check_loggers(loggers or (resumed.info.get("loggers", ()) if resumed else ()),
+                                 output or resume)
     keras_devices.hide_gpus_from_tensorflow()
     _set_seeds(arguments)
     devices = strategies.find_strategy(arguments.model, strategy)
@@ -209,6 +214,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         resumed.run.is_chief = worker[0] == 0
     elif output is not None:
         run = RunFolder.create(output, is_chief=worker[0] == 0)
+    info["loggers"] = list(logger_names)
+    callbacks += make_loggers(logger_names, run, info)
     config = TrainingConfig(
         net, training, train, validation, devices, images // train.batch_size, learning_rate.value,
         arguments.micro_batches, arguments.jit_compile, task, extra_metrics, save_every, verbose, callbacks,

@@ -60,6 +60,7 @@ class _RunInfo:
     versions: dict[str, str] = field(default_factory=dict)
     resume: str = ""
     continued: tuple[Continuation, ...] = ()
+    loggers: tuple[str, ...] = ()
 
 
 def check_run_info(info: Mapping[str, Any], source: str) -> None:
