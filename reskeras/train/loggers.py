@@ -174,5 +174,5 @@ def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f"the logger {name} needs the package {name}: pip install "
-                          f"{'tensorboard' if name == 'tensorboard' else f'reskeras[{name}]'}") from error
+        raise ImportError(f"the logger {name} needs the package {name}: pip install reskeras[{name}]"
+                          ) from error

@@ -60,7 +60,8 @@ class WeightDecay:
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         gradient = self.add_decay(gradient, variable)
-        super().update_step(gradient, variable, self.scale_rate(learning_rate, variable))  # type: ignore[misc]
+        rate = self.scale_rate(learning_rate, variable)
+        super().update_step(gradient, variable, rate)               # type: ignore[misc]
 
     def finalize_variable_values(self, var_list: Any) -> None:
         """Does nothing: Keras would end each epoch, which is a `fit` of its own, with the averages."""
