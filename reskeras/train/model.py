@@ -177,8 +177,8 @@ def _fit_recipe_to_model(model: keras.Model, recipe: Recipe, images: DataSource,
                          f"{task.outputs}{kind}; build it with classes={task.outputs}, or give its name")
     if channels != images.channels:
         raise ValueError(f"{model.name} takes images of {channels} channels, but those of {images.name} have "
-                         f"{images.channels}; build it with input_shape=({height}, {width}, {images.channels})"
-                         ", or give its name")
+                         f"{images.channels}; build it with input_shape="
+                         f"({height}, {width}, {images.channels}), or give its name")
     trained = to_sides(recipe.training.size)
     if height in (None, trained[0]) and width in (None, trained[1]):
         return recipe
