@@ -7,7 +7,7 @@ from typing import Iterable, Iterator, NoReturn
 from ..errors import ArgumentError
 from ..terminal import print_text
 from ..weights.checkpoint import Checkpoint
-from ..weights.table import find_weights, get_weights, list_weights
+from ..weights.table import find_weights, get_weights, is_path, list_weights
 from .catalog_tables import format_checkpoints
 
 
@@ -119,7 +119,7 @@ def convert(source: str, destination: str, *, naming: str = "timm", net: str | N
     check_arguments(destination, naming, "destination")
     if source.endswith(".keras"):
         model = load_keras_file(source)
-    elif not is_file_name(source):
+    elif not is_file_name(source) and not is_path(source):
         checkpoint = find_weights(source, "source")
         check_checkpoint(checkpoint, naming)        # before the download
         model, net = create(checkpoint.name), None

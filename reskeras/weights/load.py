@@ -26,7 +26,7 @@ from .checkpoint import Checkpoint
 from .layer_order import check_strides, rename_by_order
 from .readers import MAX_PARAMETERS, open_tensors
 from .state_dicts import remove_prefix
-from .table import FILE_SUFFIXES, find_weights, get_checkpoints, get_source_nets
+from .table import find_weights, get_checkpoints, get_source_nets, is_path
 
 _LOGGED: set[str] = set()       # messages and warnings already shown; each is shown only once
 
@@ -91,8 +91,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str] | Checkpoint, 
 
 def _check_path(path: Any) -> None:
     """Raises: ArgumentError for the name of a published checkpoint in the place of a path."""
-    if not isinstance(path, str) or path.endswith(FILE_SUFFIXES) or any(
-            map(os.path.exists, (path, f"{path}.index"))):
+    if not isinstance(path, str) or is_path(path):
         return
     net = path.partition(".")[0]
     if get_checkpoints(net) or net in get_source_nets() or f"timm/{net}" in get_source_nets():

@@ -178,9 +178,7 @@ def find_checkpoint(variant: str, weights: Any,
         tags = {tag.lower(): c for tag, c in get_checkpoints(variant).items()}
         word = weights.lower()
         checkpoint = tags.get(word) or _checkpoints_by_name().get(word) or _checkpoints_by_id().get(word)
-        # the files of a checkpoint of TensorFlow begin with its name
-        is_path = weights.endswith(FILE_SUFFIXES) or any(map(os.path.exists, (weights, f"{weights}.index")))
-        if checkpoint is None and is_path:
+        if checkpoint is None and is_path(weights):
             return weights
 
     if checkpoint is None:
@@ -189,6 +187,12 @@ def find_checkpoint(variant: str, weights: Any,
         raise ArgumentError("weights", checkpoint.name, f"weights of {variant}",
                             hint=f"these are weights of {checkpoint.variant}")
     return checkpoint
+
+
+def is_path(name: str) -> bool:
+    """Whether a word is the path of weights: a file that is there, or ends as such files do."""
+    # the files of a checkpoint of TensorFlow begin with its name
+    return name.endswith(FILE_SUFFIXES) or any(map(os.path.exists, (name, f"{name}.index")))
 
 
 def _find_imagenet_checkpoint(variant: str, source_net: str) -> Checkpoint | None:

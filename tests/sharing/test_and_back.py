@@ -48,3 +48,13 @@ def test_rows_are_found():
     backs = [back for _, back in ROWS]
     assert {naming for naming in save_weights.NAMINGS if f'naming="{naming}"' in "".join(backs)} == {
         "timm", "torchvision"} and len(backs) >= 6
+
+
+def test_the_row_of_the_readme(tmp_path, monkeypatch):
+    """Its first call, of a small net; tests/weights/test_hub.py has the others."""
+    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+    code = re.search(r"^\| and back, or .*? \| `([^`]+)`", readme, flags=re.M)[1]
+    monkeypatch.chdir(tmp_path)
+    model = reskeras.create("resnet18", weights=None, classes=3, depths=(1,), widths=(8,))
+    exec(code, {"reskeras": reskeras, "model": model})
+    assert (tmp_path / "net.safetensors").stat().st_size

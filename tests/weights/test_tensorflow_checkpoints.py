@@ -10,6 +10,7 @@ import tensorflow as tf
 from checkpoints import SMALL, randomized, same
 
 import reskeras
+from reskeras import cli
 from reskeras.weights.crc32c import compute_masked_crc32c
 
 KERAS2 = pathlib.Path(__file__).parents[1] / "golden" / "keras2"
@@ -206,7 +207,6 @@ def test_keras2(which, capsys):
         for i, v in enumerate(model.get_layer(ours).weights):
             np.testing.assert_array_equal(v.numpy(), values[f"{name}.#{i}"], err_msg=ours)
     assert "optimizer/" in capsys.readouterr().err
-    (KERAS2 / "checkpoint").read_text()
     reskeras.load_weights(build_keras2_net(classes=5), KERAS2)      # the folder: the latest one
 
 
@@ -244,6 +244,14 @@ def test_layers_in_order(tmp_path, capsys):
     reskeras.load_weights(loaded, path)
     same(loaded, model)
     assert "taken in Keras' order, this one as" in capsys.readouterr().err
+
+
+def test_the_command_takes_a_prefix(tmp_path):
+    model = randomized(reskeras.ResNet10T(weights=None))
+    path = tf.train.Checkpoint(model=model).write(str(tmp_path / "ckpt"))
+    new = tmp_path / "new" / "model.safetensors"
+    assert cli.main(["weights", "convert", path, str(new), "--net", "resnet10t"]) == 0
+    same(reskeras.ResNet10T(weights=new), model)
 
 
 # ---- damaged and hostile files
