@@ -225,12 +225,13 @@ def _add_weights(add: Commands) -> None:
                         "without a download; say what has changed, and keep the hashes for later downloads")
     action.add_argument("--hashes", metavar="FILE", help="the file of these hashes (default: hashes.json in "
                         "the cache, with which downloads are compared)")
-    text = "write the weights of a net as timm or torchvision name them"
+    text = "write the weights of a net as timm, torchvision or KerasHub name them"
     action = actions.add_parser("convert", help=text, description=text, module="weights", function="convert")
     action.add_argument("source", metavar="SOURCE",
                         help="a .keras file, the name of a checkpoint, or a file of weights (needs --net)")
     action.add_argument("destination", metavar="DESTINATION",
-                        help="the .safetensors file to write; for timm also a config.json beside it")
-    action.add_argument("--naming", default="timm", metavar="timm|torchvision",
+                        help="the .safetensors file to write; for timm also a config.json beside it; for "
+                        "KerasHub the folder of a preset")
+    action.add_argument("--naming", default="timm", metavar="timm|torchvision|kerashub",
                         help="whose names the tensors get (default: %(default)s)")
     action.add_argument("--net", help="the name of the net, for a file of weights or a model of another name")

@@ -1,4 +1,4 @@
-"""`weights`: published checkpoints: list, show, download, check them; files for timm and torchvision."""
+"""`weights`: published checkpoints: list, show, download, check them; files for other packages."""
 from __future__ import annotations
 
 import pathlib
@@ -99,19 +99,20 @@ def verify(names: Iterable[str] = (), *, remote: bool = False, hashes: str | Non
 
 
 def convert(source: str, destination: str, *, naming: str = "timm", net: str | None = None) -> Iterator[str]:
-    """Writes the weights of a model, a checkpoint or a file under the names of timm or torchvision.
+    """Writes the weights of a model, a checkpoint or a file as timm, torchvision or KerasHub name them.
 
     Args:
         source: a .keras file, the name of a checkpoint, or a file of weights together with `net`.
-        destination: the .safetensors file to write; for timm a config.json is written beside it.
-        naming: "timm" or "torchvision".
+        destination: the .safetensors file to write; for timm a config.json is written beside it; for KerasHub
+            the folder to write.
+        naming: "timm", "torchvision" or "kerashub".
         net: the name of the net, for a file of weights, or a model whose own name is not that of a net.
 
     Yields:
         The path of each written file.
 
     Raises:
-        ValueError: for a source that cannot be read, or a net that timm or torchvision do not have.
+        ValueError: for a source that cannot be read, or a net that the other package does not have.
         OSError: if a file cannot be read or written.
     """
     from ..catalog import create, is_file_name, load_keras_file

@@ -1,4 +1,4 @@
-"""Writes a net's weights as timm and torchvision have them: `save_weights`."""
+"""Writes a net's weights as timm, torchvision and KerasHub have them: `save_weights`."""
 from __future__ import annotations
 
 import os
@@ -16,31 +16,33 @@ if TYPE_CHECKING:
     import keras
     from .known_net import KnownNet
 
-NAMINGS = ("timm", "torchvision")
+NAMINGS = ("timm", "torchvision", "kerashub")
 
 
 def save_weights(model: keras.Model, path: str | os.PathLike[str], naming: str = "timm",
                  net: str | None = None) -> None:
-    """Saves the weights of a net for PyTorch, under the names that timm or torchvision give them.
+    """Saves the weights of a net as timm, torchvision or KerasHub name them.
 
     For timm a file config.json is written beside the weights, with timm's name of the net, its classes and
     its preprocessing.  timm then loads the folder: `timm.create_model("local-dir:FOLDER", pretrained=True)`.
     The weights alone load by `timm.create_model("resnet50", checkpoint_path="FOLDER/model.safetensors")`.
-    Until both files are complete, old ones do not change.
+    For KerasHub a preset is written, a folder that `keras_hub.models.ImageClassifier.from_preset("FOLDER")`
+    opens.  Until all files are complete, old ones do not change.
 
     Args:
         model: a net of the table as a builder returns it, with any weights, classes, image size and channels.
             Stochastic depth and dropout may differ from the table, and so may the numbers of blocks and
-            channels if timm's net takes them.
-        path: the file, whose name must end in ".safetensors"; missing folders are made.
-        naming: "timm" or "torchvision".
+            channels if the other package's net takes them.
+        path: the file, whose name must end in ".safetensors"; for KerasHub the folder, which may have an
+            older preset.  Missing folders are made.
+        naming: "timm", "torchvision" or "kerashub".
         net: the name of the net, as `reskeras.create` takes it; by default the model's own name, or the net
             of the checkpoint that the model began with.
 
     Raises:
-        ValueError: for a net that timm (torchvision) does not have; the message names the nearest one that it
-            has, or another way to save the model.  For a net that Keras has quantized, and for a folder
-            with the config.json of other weights.
+        ValueError: for a net that the package does not have; the message names the nearest one that it has,
+            or another way to save the model.  For a net that Keras has quantized.  For a folder with other
+            files.
         OSError: if a file cannot be written.
 
     Example:
@@ -55,8 +57,12 @@ def save_weights(model: keras.Model, path: str | os.PathLike[str], naming: str =
     check_floating_point(model)
     known = find_known_net(model, net)
     source = find_source(known, naming)
-    layout = get_layout(source)
+    if naming == "kerashub":
+        from .kerashub_preset import write_preset
+        write_preset(model, known, path)
+        return
 
+    layout = get_layout(source)
     config: dict[str, Any] = {}
     if naming == "timm":
         from .timm_config import CONFIG_FILE, make_timm_config
@@ -74,7 +80,7 @@ def save_weights(model: keras.Model, path: str | os.PathLike[str], naming: str =
 
 
 def check_arguments(path: str | os.PathLike[str], naming: str, argument: str = "path") -> None:
-    """Raises: ArgumentError for an unknown naming, or a path that does not end in .safetensors.
+    """Raises: ArgumentError for an unknown naming, or a path to which such files cannot be written.
 
     Args:
         path: where the weights will be written.
@@ -82,6 +88,10 @@ def check_arguments(path: str | os.PathLike[str], naming: str, argument: str = "
         argument: the name of the argument that has the path.
     """
     check_choice("naming", naming, NAMINGS)
+    if naming == "kerashub":
+        from .kerashub_preset import check_preset_folder
+        check_preset_folder(path, argument)
+        return
     if not os.fspath(path).endswith(".safetensors"):
         hint = "reskeras.save writes .keras files" if os.fspath(path).endswith(".keras") else (
             "timm and torchvision read it, and no code in it can run")
@@ -89,14 +99,14 @@ def check_arguments(path: str | os.PathLike[str], naming: str, argument: str = "
 
 
 def check_checkpoint(checkpoint: Checkpoint, naming: str) -> None:
-    """Raises: ArgumentError if timm (torchvision) does not have the net of a checkpoint."""
+    """Raises: ArgumentError if the package of a naming does not have the net of a checkpoint."""
     from .known_net import KnownNet
     fields = {key: value for key, value in checkpoint.spec_fields.items() if key != "pixels"}
     find_source(KnownNet(VARIANTS[checkpoint.variant], fields), naming)
 
 
 def find_source(known: KnownNet, naming: str) -> str:
-    """The name that timm or torchvision give a net: "timm/resnet50".
+    """The name that the package of a naming gives a net: "timm/resnet50".
 
     Raises: ArgumentError if it has none there.
     """
@@ -107,14 +117,15 @@ def find_source(known: KnownNet, naming: str) -> str:
         if name.startswith(f"{naming}/") and nets[name] == (known.variant.name, fields):
             return name
 
-    others = sorted({each.partition("/")[0] for each in known.variant.sources} & set(NAMINGS) - {naming})
+    packages = {each.partition("/")[0] for each in known.variant.sources}
+    others = [each for each in NAMINGS if each in packages and each != naming]
     hint = f"naming={others[0]!r} has it" if others else _suggest_net(known.variant.name, naming)
     raise ArgumentError("naming", naming, f"a package that has the net {known.variant.name!r}",
                         hint=f"{hint}; reskeras.save writes any model to a .keras file")
 
 
 def _suggest_net(variant: str, naming: str) -> str:
-    """A net of the same name or beginning that timm or torchvision have, in words."""
+    """A net of the same name or beginning that the package of a naming has, in words."""
     nets = {name: source for source, (name, _) in list_source_names().items()
             if source.startswith(f"{naming}/")}
     same_name = f"{naming}/{variant}"

@@ -43,7 +43,7 @@ def make_timm_config(model: keras.Model, net: KnownNet, source: str, layout: str
         return choose_pytorch_name(layer, "kernel", layout, spec, layers).removesuffix(".weight")
 
     height, width, channels = model.input_shape[1:]
-    preprocessing = _find_preprocessing(model)
+    preprocessing = find_preprocessing(model)
     size = preprocessing.size if preprocessing else (spec.input_size,) * 2
     pretrained: dict[str, Any] = {
         "input_size": [channels, height or size[0], width or size[1]], "fixed_input_size": False,
@@ -59,18 +59,25 @@ def make_timm_config(model: keras.Model, net: KnownNet, source: str, layout: str
     return {**config, "pretrained_cfg": pretrained}
 
 
-def _find_preprocessing(model: keras.Model) -> Preprocessing | None:
-    """How images are prepared for the net without its own scaling; None if the model does not know it.
+def find_preprocessing(model: keras.Model) -> Preprocessing | None:
+    """How images are prepared for a net without its own scaling.
 
-    Raises: ArgumentError if the model scales pixels inside and does not say how.
+    Args:
+        model: the net.
+
+    Returns:
+        The preprocessing; None if the model does not know it.
+
+    Raises:
+        ArgumentError: if the model scales pixels inside and does not say how.
     """
     metadata = get_metadata(model)
     if not metadata.includes_preprocessing:
         return metadata.preprocessing
     if not metadata.weights:
         raise ArgumentError("model", model.name, "a net that takes prepared images",
-                            hint="it scales its pixels inside, which timm's net does not; build it with "
-                            "include_preprocessing=False")
+                            hint="it scales its pixels inside, which other packages' nets do not; build it "
+                            "with include_preprocessing=False")
     return resolve_preprocessing(metadata.weights)
 
 

@@ -5,7 +5,7 @@ A preset is a folder, on this machine or on the hub (huggingface.co/keras/resnet
     config.json         the class and the arguments of the net without its classifier, the *backbone*
     model.weights.h5    the weights of the backbone; model.weights.json names the parts of a large one
     task.json           the class and the arguments of the whole net
-    task.weights.h5     the weights of the classifier; in files of KerasHub before 0.18 those of the whole net
+    task.weights.h5     the weights of the classifier; older versions of KerasHub wrote those of the whole net
 
 Example: our "conv2_block1_3_conv" is "stack0_block0_3_conv" in KerasHub.  The rules are used in both
 directions: for a net, each of its layers gives one name, so that a file's names can be turned back.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Iterable
+from typing import Any, Collection, Iterable
 
 from ..errors import make_printable
 from ..json_reader import read_json
@@ -30,23 +30,12 @@ _RULES = [(re.compile(pattern), name) for pattern, name in (
     (r"conv1_(?P<number>\d)_(?P<kind>conv|bn)", "conv{number}_{kind}"),
     (r"conv(?P<stage>\d+)_block(?P<block>\d+)_(?P<number>\d)_(?P<kind>conv|bn)",
      "stack{stack}_block{index}_{number}_{kind}"),
-    (r"conv(?P<stage>\d+)_block(?P<block>\d+)_preact_bn", "stack{stack}_block{index}_pre_activation_bn"),
-    (r"post_bn", "post_bn"),
+    (r"conv(?P<stage>\d+)_block(?P<block>\d+)_preact_(?P<kind>bn)",
+     "stack{stack}_block{index}_pre_activation_bn"),
+    (r"post_(?P<kind>bn)", "post_bn"),
     (r"predictions", "predictions"))]
-
-
-def get_kerashub_name(layer: str) -> str:
-    """KerasHub's name of a layer of ours; "" for a layer that its nets do not have.
-
-    Args:
-        layer: our name, such as "conv2_block1_1_conv".
-    """
-    for pattern, name in _RULES:
-        if match := pattern.fullmatch(layer):
-            groups = match.groupdict()
-            return name.format(stack=int(groups.get("stage", 2)) - 2, index=int(groups.get("block", 1)) - 1,
-                               **groups)
-    return ""
+# Keras 3 calls the group of a layer by its class
+_GROUPS = {"conv": "conv2d", "bn": "batch_normalization", None: "dense"}
 
 
 def map_kerashub_names(ours: Iterable[str], theirs: Iterable[str]) -> dict[str, str]:
@@ -58,7 +47,55 @@ def map_kerashub_names(ours: Iterable[str], theirs: Iterable[str]) -> dict[str, 
     """
     if not any(map(_BLOCK_LAYER.fullmatch, theirs)):
         return {}
-    return {name: layer for layer in ours if (name := get_kerashub_name(layer))}
+    return {name: layer for layer in ours if (name := _translate(layer)[0])}
+
+
+def plan_kerashub_groups(layers: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Where KerasHub's files have the layers of a net.
+
+    Keras numbers the layers of a class in the order of their depth in the net, and only this number decides
+    when the file is read.  In a block the shortcut is as deep as the last convolution, and comes before it.
+
+    Args:
+        layers: our names of the layers that have variables.
+
+    Returns:
+        Our name -> the group in the file and the name in KerasHub: "conv2_block1_3_conv" ->
+        ("layers/conv2d_4", "stack0_block0_3_conv").
+
+    Raises:
+        KeyError: for a layer that KerasHub's nets do not have.
+    """
+    def get_depth(layer: str) -> tuple[float, ...]:
+        _, groups = _translate(layer)
+        number = float(groups.get("number") or 0)
+        if "stage" not in groups:
+            return (0, number) if layer.startswith("conv1_") else (2, 0)
+        block = f"conv{groups['stage']}_block{groups['block']}"
+        if number == 0 and "number" in groups:
+            number = 2.5 if f"{block}_3_conv" in layers else 1.5
+        return 1, int(groups["stage"]), int(groups["block"]), number
+
+    places: dict[str, tuple[str, str]] = {}
+    counts = dict.fromkeys(_GROUPS.values(), 0)
+    for layer in sorted(layers, key=get_depth):
+        name, groups = _translate(layer)
+        if not name:
+            raise KeyError(f"{layer} is no layer of KerasHub's ResNets")
+        group = _GROUPS[groups.get("kind")]
+        places[layer] = f"layers/{group}" + (f"_{counts[group]}" if counts[group] else ""), name
+        counts[group] += 1
+    return places
+
+
+def _translate(layer: str) -> tuple[str, dict[str, str]]:
+    """KerasHub's name of a layer of ours and the parts of our name; "" if its nets have no such layer."""
+    for pattern, name in _RULES:
+        if match := pattern.fullmatch(layer):
+            groups = match.groupdict()
+            stack, index = int(groups.get("stage", 2)) - 2, int(groups.get("block", 1)) - 1
+            return name.format(stack=stack, index=index, **groups), groups
+    return "", {}
 
 
 def find_preset_files(folder: str) -> list[str]:
