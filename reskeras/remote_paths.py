@@ -142,7 +142,7 @@ def copy_to_local(path: Path) -> Iterator[pathlib.Path]:
         local = pathlib.Path(folder, url.rstrip("/").rpartition("/")[2])
         with _connect(url) as (system, key):
             system.get(key, str(local), recursive=system.isdir(key))
-        with name_remote_path(local, url):
+        with _name_remote_path(local, url):
             yield local
 
 
@@ -235,7 +235,7 @@ def mirror_folder(path: Path, is_new: bool = False) -> Iterator[pathlib.Path]:
         _fill_mirror(local, url, is_new)
         _mirrors[local] = url
         try:
-            with name_remote_path(local, url):
+            with _name_remote_path(local, url):
                 yield local
         finally:
             del _mirrors[local]
@@ -278,7 +278,7 @@ def get_original_path(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def name_remote_path(local: pathlib.Path, url: str) -> Iterator[None]:
+def _name_remote_path(local: pathlib.Path, url: str) -> Iterator[None]:
     """Makes the messages of errors inside the block name the URL, not the local copy."""
     try:
         yield

@@ -27,7 +27,7 @@ NAMES = pathlib.Path(__file__).parent / "golden" / "names.json"
 # in no folder; the folders of a floor may not.
 FLOORS = {"spec": 1, "spec_checks": 1, "errors": 1, "files": 1, "file_replacement": 1, "termination": 1,
           "json_reader": 1, "json_writer": 1, "file_reading": 1, "costs": 1, "terminal": 1,
-          "_keras_private": 1, "_registration": 1,
+          "_keras_private": 1, "_registration": 1, "remote_paths": 1,
           "blocks": 2, "images": 2, "weights": 2, "graph": 2, "quantization": 3,
           "model_metadata": 3, "model_with_metadata": 3, "inputs_outputs": 3, "build": 3,
           "keras_file_check": 3,
@@ -36,7 +36,7 @@ FLOORS = {"spec": 1, "spec_checks": 1, "errors": 1, "files": 1, "file_replacemen
           "train": 5, "exporters": 5, "sharing": 5, "commands": 6, "cli": 7, "__main__": 8}
 FRAMEWORK_FREE = ["spec", "spec_checks", "errors", "files", "file_replacement", "termination",
                   "json_reader", "json_writer", "file_reading", "costs", "terminal", "_keras_private",
-                  "_registration", "builder", "variants", "catalog", "cli", "weights/table",
+                  "_registration", "remote_paths", "builder", "variants", "catalog", "cli", "weights/table",
                   "weights/checkpoint", "weights/name_rules", "images/sizes", "model_metadata",
                   "train/recipe", "train/training", "train/recipes"]
 FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "numpy", "h5py"}
@@ -354,7 +354,8 @@ def test_files_are_written_in_one_place():
 
 # These read what the package has just written, or what comes with it; others go through `file_reading`, which
 # opens no pipe and reads no more than it should.
-READERS = {"file_reading", "files", "costs", "images/labels", "exporters/saved_model", "exporters/c_array",
+READERS = {"file_reading", "files", "remote_paths", "costs", "images/labels", "exporters/saved_model",
+           "exporters/c_array",
            "exporters/measurements", "exporters/folder_index", "commands/demo"}
 
 

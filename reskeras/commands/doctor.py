@@ -27,6 +27,9 @@ EXTRAS = {
     "micro": "check .tflite files with TensorFlow Lite for Microcontrollers",
     "completion": "the shell's completion of commands: reskeras --print-completion",
     "heic": "read .heic photos, as phones write them",
+    "datasets": "data sets of Hugging Face (\"hf:NAME\", datasets.Dataset)",
+    "bands": "read TIFF files of many bands, and of floats",
+    "remote": "paths in buckets: s3://, gs://",
     "dev": "what the tests, ruff and mypy need",
 }
 

@@ -19,8 +19,9 @@ LABELS, NAMES = np.arange(12) % 3, ("cat", "dog", "owl")
 def make(image="image", label="label", count=12):
     features = datasets.Features({image: datasets.Image(), label: datasets.ClassLabel(names=NAMES),
                                   "number": datasets.Value("int64")})
-    images = [Image.fromarray(x) for x in IMAGES[:count]]
-    return datasets.Dataset.from_dict({image: images, label: LABELS[:count], "number": range(count)}, features)
+    columns = {image: [Image.fromarray(x) for x in IMAGES[:count]], label: LABELS[:count],
+               "number": range(count)}
+    return datasets.Dataset.from_dict(columns, features)
 
 
 @pytest.fixture(scope="module")
