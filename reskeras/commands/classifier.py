@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from ..images.preprocessing import Preprocessing
 
 
+ADVICE_FOR_ONE_OUTPUT = (
+    "; if it is the score of the second of two classes, or a number that the net predicts, say so with "
+    "reskeras.set_metadata(model, task='binary') or task='regression'")
+
+
 @dataclass(frozen=True)
 class Classifier:
     """A net as a function of prepared images, and what is known about it."""
@@ -30,6 +35,7 @@ class Classifier:
     run: Callable[[np.ndarray], np.ndarray]     # (N, height, width, channels) -> (N, classes)
     shape: tuple[int | None, ...]               # (height, width, channels)
     metadata: ModelMetadata
+    has_logits: bool | None = None              # whether it ends in no activation; None if that is not known
 
 
 def open_classifier(model: ModelName | keras.Model, any_size: bool = False,
@@ -51,12 +57,13 @@ def open_classifier(model: ModelName | keras.Model, any_size: bool = False,
     name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else model.name
     run: Callable[[np.ndarray], np.ndarray]
     if isinstance(model, (str, os.PathLike)) and _is_exported(name):
-        file = pathlib.Path(name)
+        file, has_logits = pathlib.Path(name), None
         run = runtime = open_file(file, trust=trust)
         shape, metadata = runtime.shape, read_exported_metadata(file)
     else:
         # here: it imports Keras, without which exported files run
         from ..graph.model_requirements import check_image_model
+        from ..train.classifier import find_final_activation
 
         net: Any = open_trained_model(model, any_size)
         check_image_model(net)
@@ -65,10 +72,11 @@ def open_classifier(model: ModelName | keras.Model, any_size: bool = False,
                 f"it takes {net.inputs[0].shape[0]} at a time; build it with keras.Input(shape) instead of "
                 "batch_shape, and set its weights with set_weights"))
         run, shape, metadata = make_array_function(net), net.input_shape, get_metadata(net)
+        has_logits = find_final_activation(net) == "linear" if getattr(net, "layers", None) else None
     if len(shape) != 4 or not shape[3]:
         raise ValueError(f"{name}: its input has the shape {tuple(shape[1:])}; expected images (height, "
                          "width, channels)")
-    return Classifier(name, run, tuple(shape[1:]), metadata)
+    return Classifier(name, run, tuple(shape[1:]), metadata, has_logits)
 
 
 def _is_exported(name: str) -> bool:
@@ -93,6 +101,49 @@ def prepare_image(path: ModelName, prepare: Preprocessing) -> np.ndarray:
     return image
 
 
+def scale_scores(net: Classifier, scores: np.ndarray) -> np.ndarray:
+    """What a net returns, as what it has learned: probabilities of classes or labels, or numbers.
+
+    Args:
+        net: the net.
+        scores: (..., outputs), as the net returns them.
+
+    Returns:
+        Probabilities over the classes for one class per image, see `normalize_scores`; a probability for each
+        label, or for the second of two classes; numbers as they are.
+
+    Raises:
+        FloatingPointError: if they are NaN or infinite.
+    """
+    task = net.metadata.task
+    if not task:
+        return normalize_scores(scores, net.name)
+    _check_finite(scores, net.name)
+    has_logits = net.has_logits
+    if has_logits is None:      # of an exported file: those of a sigmoid are probabilities
+        has_logits = not _are_probabilities(scores)
+    if task == "regression" or not has_logits:
+        return scores
+    with np.errstate(over="ignore"):
+        probabilities: np.ndarray = 1 / (1 + np.exp(-scores.astype("float64")))
+    return probabilities
+
+
+def to_scores(net: Classifier, scores: np.ndarray) -> np.ndarray:
+    """What a net returns for one image, (outputs,), as `scale_scores` has it.
+
+    Raises:
+        ValueError: if a classifier does not return one number per class.
+        FloatingPointError: as `scale_scores`.
+    """
+    if not net.metadata.task:
+        return to_probabilities(scores, net.name)
+    if scores.ndim != 1:
+        raise ValueError(f"{net.name}: for an image it returns {scores.shape}; expected one number for each "
+                         "label")
+    return scale_scores(net, scores)
+
+
 def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
     """The probabilities of the classes of one image, see `normalize_scores`.
 
@@ -109,7 +160,7 @@ def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
                          f"per class")
     if len(scores) < 2:
         raise ValueError(f"{name}: for an image it returns one number; a classifier returns one number per "
-                         f"class")
+                         f"class{ADVICE_FOR_ONE_OUTPUT}")
     return normalize_scores(scores, name)
 
 
@@ -125,10 +176,14 @@ def normalize_scores(scores: np.ndarray, name: str) -> np.ndarray:
     """
     with np.errstate(invalid="ignore"):
         probabilities = scores if _are_probabilities(scores) else softmax(scores)
-    if not np.isfinite(probabilities).all():
+    _check_finite(probabilities, name)
+    return probabilities
+
+
+def _check_finite(scores: np.ndarray, name: str) -> None:
+    if not np.isfinite(scores).all():
         raise FloatingPointError(f"{name}: for an image it returns scores that are NaN or infinite; its "
                                  "weights are damaged, or its training did not converge")
-    return probabilities
 
 
 def _are_probabilities(scores: np.ndarray) -> bool:

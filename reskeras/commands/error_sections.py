@@ -62,7 +62,7 @@ def make_validation_sections(model: keras.Model, validation: ImageDataset) -> li
     """
     from ..exporters.keras_file import make_array_function
     from ..model_metadata import get_metadata
-    from ..train.model import find_final_activation
+    from ..train.classifier import find_final_activation
     run, metadata = make_array_function(model), get_metadata(model)
     if metadata.task in ("multilabel", "regression"):
         return []

@@ -1,18 +1,21 @@
 """`evaluate`: the accuracy of a net on labelled images, beside the published one."""
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
 import numpy as np
 
-from ..errors import ArgumentError, check_whole_number, list_names, make_printable, to_whole_number
+from ..errors import ArgumentError, check_number, check_whole_number, to_whole_number
 from ..images.labels import find_classes
 from ..json_writer import to_json
 from ..terminal import print_text
 from ..weights.table import get_weights
+from .evaluation import Evaluation, write_evaluation, write_images
 from .open_model import ModelName, check_trained_model
+from .tallies import make_tally
 
 if TYPE_CHECKING:
     import keras
@@ -26,68 +29,21 @@ if TYPE_CHECKING:
 CROPS = (1, 10)
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The result of `evaluate`; accuracies in percent."""
-
-    model: str
-    data: str
-    images: int
-    top1: float
-    top5: float | None          # for nets with more than five classes
-    images_per_s: float         # reading and preparing them included
-    size: tuple[int, int]       # (height, width) of the images, in pixels
-    crops: int
-    scales: tuple[int, ...]     # shorter sides in pixels, () if there is only one scale
-    skipped: list[str]          # files that could not be read
-    # of the checkpoint that the net began with: name, top1, top5, size, labels
-    published: dict[str, Any] | None
-    label_offset: int | None = None     # the label of the first class in TFRecord files, as it was found
-    # classes of the data, if their order stands for that of the net's scores: the net has no names
-    assumed_classes: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()      # files that are not images by their names, or in no class's folder
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields, for JSON."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        size = ", ".join(map(str, self.scales)) if self.scales else f"{self.size[0]} x {self.size[1]}"
-        crops = f", {self.crops} crops of each" if self.crops > 1 else ""
-        top5 = f", top-5 {self.top5:.2f} %" if self.top5 is not None else ""
-        lines = [f"{self.model} on {self.data}: {self.images:,} images of {size} pixels{crops}",
-                 f"top-1 {self.top1:.2f} %{top5}, {self.images_per_s:.1f} images/s"]
-        if self.label_offset is not None:
-            lines.append(f"the first class has the label {self.label_offset} (label_offset="
-                         f"{self.label_offset})")
-        if self.assumed_classes:
-            names = ", ".join(map(make_printable, self.assumed_classes[:12]))
-            lines.append("the net does not say what its classes are called; they were taken to be, in order: "
-                         f"{names}{', ...' if len(self.assumed_classes) > 12 else ''}")
-        if self.published:
-            p = self.published
-            top5 = f", top-5 {p['top5']:.2f} %" if p["top5"] else ""
-            lines.append(f"published: top-1 {p['top1']:.2f} %{top5} on {p['labels']} at {p['size']} pixels "
-                         f"({p['name']})")
-        if self.left_out:
-            lines.append(f"{len(self.left_out)} are not images by their names, or lie beside the folders of "
-                         f"the classes, and were left out: {list_names(self.left_out)}")
-        if self.skipped:
-            names = ", ".join(map(make_printable, self.skipped))
-            lines.append(f"{len(self.skipped)} could not be read and were left out: {names}")
-        return "\n".join(lines)
-
-
 def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", crops: int = 1,
              scales: Iterable[int] = (), batch_size: int = 32, preprocessing: Any = None, labels: Any = None,
-             max_unreadable: int = 100, label_offset: int | None = None, trust: bool = False) -> Evaluation:
-    """Measures top-1 and top-5 accuracy on labelled images, each image once, prepared as the net's weights
-    expect.
+             max_unreadable: int = 100, label_offset: int | None = None, trust: bool = False,
+             threshold: float = 0.5, worst: int = 10, json: str | os.PathLike[str] | None = None,
+             csv: str | os.PathLike[str] | None = None) -> Evaluation:
+    """Measures a net on labelled images, each image once, prepared as the net's weights expect.
+
+    Of one class per image: top-1 and top-5 accuracy, precision, recall and F1 of each class, the confusion
+    matrix, and the expected calibration error.  Of several labels: average precision, and the same of each
+    label.  Of numbers: mean absolute error, root of the mean squared error, and R2.
 
     Args:
         model: as in `reskeras.predict`.
-        data: "folder:PATH", "tfrecord:GLOB", "tfds:NAME", "npz:FILE", "cifar10", "cifar100", "digits", or
-            arrays (images, labels).
+        data: "folder:PATH", "table:FILE", "tfrecord:GLOB", "tfds:NAME", "npz:FILE", "cifar10", "cifar100",
+            "digits", or arrays (images, labels).
         split: "test" or "train", if the data have both.
         crops: 1, or 10 as in the tables of AlexNet and He et al.: the four corners and the center of the
             central square of the resized image, and their mirror images; the mean of their scores counts.
@@ -103,6 +59,10 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
         label_offset: the label of the first class in TFRecord files, 0 or 1; by default 0 if a record has
             the label 0, else 1.
         trust: as in `reskeras.predict`.
+        threshold: the score above which an image has a label, or the second of two classes of one output.
+        worst: how many of the images with the largest loss are named.
+        json: a file for all results, as JSON.
+        csv: a file for a line about each image: its label, what the net says, and the loss.
 
     Returns:
         An `Evaluation`, whose `top1` and `top5` are in percent.
@@ -121,11 +81,14 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     crops, scales = _check_views(crops, scales)
     batch_size = check_whole_number("batch_size", batch_size)
     max_unreadable = check_whole_number("max_unreadable", max_unreadable, minimum=0)
+    threshold = check_number("threshold", threshold, 0, 1, "a score in [0, 1)")
+    worst = check_whole_number("worst", worst, minimum=0)
     check_trained_model(model)
 
     from ..train.reading_errors import describe_unreadable
     from ..train.sources import open_source
-    from .classifier import normalize_scores, open_classifier
+    from ..train.task_rules import check_labels, convert_labels
+    from .classifier import open_classifier, scale_scores
     source = open_source(data, split, label_offset=label_offset)
     net = open_classifier(model, any_size=bool(scales), trust=trust)
     if scales and net.shape[:2] != (None, None):
@@ -135,35 +98,68 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
                             f"{net.shape[2]})")
     metadata = net.metadata.override(preprocessing, labels)
     prepare = metadata.get_preprocessing(net.shape, net.name)
+    kind = metadata.task or "multiclass"
+    check_labels(source, kind)
+    source = convert_labels(source, kind)
     datasets = _open_datasets(source, prepare, net.name, crops, scales, batch_size, max_unreadable)
     # the first call compiles, so it is not timed
     first_call = np.zeros((1, *prepare.size, len(prepare.mean)), "float32")
-    class_count = _compute_scores(net, first_call).shape[1]
-    class_map = map_classes(source, metadata, class_count)
+    names = [name for _, name in metadata.get_classes(_compute_scores(net, first_call).shape[1])]
+    class_map = map_classes(source, metadata, len(names))
     source.check_labels(len(class_map), net.name)
 
-    hits, count, start = np.zeros(2, int), 0, time.perf_counter()
+    tally, count, start = make_tally(kind, names, threshold), 0, time.perf_counter()
     for views, y in _iterate_views(datasets, crops, prepare.size):
-        truth = _map_labels(y, class_map, source.name)
-        scores: Any = sum(normalize_scores(_compute_scores(net, view), net.name) for view in views)
-        order = np.argsort(-np.asarray(scores, "float64"), axis=1, kind="stable")[:, :5]
-        hits += [(order[:, 0] == truth).sum(), (order == truth[:, None]).any(1).sum()]
-        count += len(truth)
+        scores = np.mean([scale_scores(net, _compute_scores(net, view)) for view in views], 0)
+        tally.add(_map_labels(y, class_map, source.name, len(names)), scores)
+        count += len(y)
     seconds = time.perf_counter() - start
 
     unreadable = datasets[0].unreadable_names
     if not count:
         raise ValueError(f"{source.name}: none of its images can be read; the first one is "
                          f"{describe_unreadable(unreadable[:1])}")
-    top1, top5 = (100 * float(hit) / count for hit in hits)
-    return Evaluation(net.name, source.name, count, top1, top5 if class_count > 5 else None, count / seconds,
-                      prepare.size, crops, scales, unreadable, get_published_accuracy(metadata),
-                      source.label_offset, () if metadata.labels else source.classes, source.left_out)
+    skipped = set(datasets[0].unreadable)
+    read = [i for i in range(count + len(skipped)) if i not in skipped]
+    result = tally.measure(lambda i: source.image_name(read[i]))
+    rows = result.pop("rows")
+    evaluation = Evaluation(
+        net.name, source.name, count, images_per_s=count / seconds, size=prepare.size, crops=crops,
+        scales=scales, skipped=unreadable, published=get_published_accuracy(metadata),
+        label_offset=source.label_offset, assumed_classes=() if metadata.labels else source.classes,
+        left_out=source.left_out, task=kind, loss=float(np.mean([row["loss"] for row in rows])),
+        worst=[{key: row[key] for key in ("image", "loss", "label", "predicted")}
+               for row in sorted(rows, key=lambda row: -row["loss"])[:worst]], **result)
+    if json is not None:
+        write_evaluation(evaluation, json)
+    if csv is not None:
+        write_images(rows, csv)
+    return evaluation
 
 
-def print_result(evaluation: Evaluation, json: bool = False) -> int:
-    """Prints the accuracies as text or JSON.  Returns: the exit code."""
-    print_text(to_json(evaluation.as_dict()) if json else evaluation)
+def evaluate_for_shell(json: str | None = None, **options: Any) -> tuple[Evaluation, bool]:
+    """`evaluate` for the shell, where `--json` without a file prints.
+
+    Args:
+        json: the file; "-" prints.
+        **options: of `evaluate`.
+
+    Returns:
+        (the result, whether it is printed as JSON).
+
+    Raises:
+        ArgumentError: for another file than FILE.json; and as `evaluate`.
+    """
+    prints = json == "-"
+    if json is not None and not prints and not json.endswith(".json"):
+        raise ArgumentError("json", json, "FILE.json, or no file after it")
+    return evaluate(json=None if prints else json, **options), prints
+
+
+def print_result(result: tuple[Evaluation, bool]) -> int:
+    """Prints the results as text or JSON.  Returns: the exit code."""
+    evaluation, is_json = result
+    print_text(to_json(evaluation.as_dict()) if is_json else evaluation)
     return 0
 
 
@@ -197,11 +193,11 @@ def _open_datasets(source: DataSource, prepare: Preprocessing, name: str, crops:
 def _iterate_views(datasets: list[ImageDataset], crops: int,
                    size: tuple[int, int]) -> Iterator[tuple[Any, np.ndarray]]:
     """Yields the images of each batch in all their views, and their labels."""
-    for (x, y), *others in zip(*(dataset.iterate_batches() for dataset in datasets)):
+    for (x, y, *_), *others in zip(*(dataset.iterate_batches() for dataset in datasets)):
         if crops > 1:
             yield _ten_crops(x.numpy(), size), y.numpy()
         else:
-            yield [x.numpy(), *(other.numpy() for other, _ in others)], y.numpy()
+            yield [x.numpy(), *(other[0].numpy() for other in others)], y.numpy()
 
 
 def map_classes(source: DataSource, metadata: ModelMetadata, class_count: int) -> np.ndarray:
@@ -218,6 +214,8 @@ def map_classes(source: DataSource, metadata: ModelMetadata, class_count: int) -
         ValueError: for classes of the data that the net does not have; the message names them.
     """
     known = metadata.get_classes(class_count)
+    if metadata.task == "regression" and class_count == 1:      # whatever the number is called
+        return np.arange(1)
     if not source.classes:
         return np.arange(class_count)[int(known[0][0] == "background"):]
     if metadata.labels:
@@ -232,8 +230,17 @@ def map_classes(source: DataSource, metadata: ModelMetadata, class_count: int) -
     return np.arange(class_count)
 
 
-def _map_labels(y: np.ndarray, class_map: np.ndarray, name: str) -> np.ndarray:
+def _map_labels(y: np.ndarray, class_map: np.ndarray, name: str, class_count: int) -> np.ndarray:
     """The labels of images as classes of the net.  Raises: ValueError for a label beyond its classes."""
+    if y.ndim == 2:     # several labels, or numbers, in the order of the net
+        if y.shape[1] not in (1, len(class_map)):
+            raise ValueError(f"{name}: an image has {y.shape[1]} numbers as its label, but the net returns "
+                             f"{class_count}")
+        if y.shape[1] == 1:
+            return y
+        mapped = np.zeros((len(y), class_count), y.dtype)
+        mapped[:, class_map] = y
+        return mapped
     if y.min() < 0 or y.max() >= len(class_map):
         label = y.max() if y.min() >= 0 else y.min()
         raise ValueError(f"{name}: label {label} is not one of 0 ... {len(class_map) - 1}")
@@ -245,21 +252,22 @@ def _compute_scores(net: Classifier, x: np.ndarray) -> np.ndarray:
     """Scores (N, classes); a file that takes a fixed number of images gets so many at a time."""
     step = getattr(net.run, "shape", (None,))[0]
     if not step:
-        return _check_scores(net.run(x), net.name)
+        return _check_scores(net.run(x), net.name, bool(net.metadata.task))
     parts: list[np.ndarray] = []
     for i in range(0, len(x), step):
         part = x[i:i + step]
         padded = np.pad(part, [(0, step - len(part)), (0, 0), (0, 0), (0, 0)])
-        parts.append(_check_scores(net.run(padded), net.name)[:len(part)])
+        parts.append(_check_scores(net.run(padded), net.name, bool(net.metadata.task))[:len(part)])
     return np.concatenate(parts)
 
 
-def _check_scores(scores: np.ndarray, name: str) -> np.ndarray:
+def _check_scores(scores: np.ndarray, name: str, has_task: bool) -> np.ndarray:
     """Converts `scores` to an array.  Raises: ValueError if they are not (N, classes)."""
+    from .classifier import ADVICE_FOR_ONE_OUTPUT
     scores = np.asarray(scores)
-    if scores.ndim != 2 or scores.shape[1] < 2:
+    if scores.ndim != 2 or scores.shape[1] < 2 and not has_task:
         raise ValueError(f"{name}: for an image it returns {scores.shape[1:]}; a classifier returns one "
-                         f"number per class")
+                         f"number per class{ADVICE_FOR_ONE_OUTPUT if scores.shape[1:] == (1,) else ''}")
     return scores
 
 

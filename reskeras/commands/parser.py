@@ -7,7 +7,7 @@ from typing import Callable
 from .. import __version__
 from .command_parser import CommandParser
 from .completion import SHELLS, PrintCompletion
-from .option_values import parse_int, parse_names
+from .option_values import parse_int, parse_names, parse_number
 from .shared_options import SOURCES, add_classifier, add_label_offset, add_metadata, add_size, add_trust
 from .train_parser import add_train
 
@@ -104,9 +104,13 @@ def _add_use(add: Commands) -> None:
     sub.add_argument("images", nargs="+", metavar="IMAGE|FOLDER")
     add_classifier(sub, top=5)
     add_trust(sub)
+    sub.add_argument("--threshold", type=parse_number, default=0.5, metavar="SCORE",
+                     help="of a net for several labels: the score above which an image has a label (default: "
+                     "%(default)s)")
     sub.add_switch("--json", "print JSON")
 
-    sub = add("evaluate", "measure the accuracy on labelled images, beside the published one", is_quiet=True)
+    sub = add("evaluate", "measure a net on labelled images, beside its published accuracy",
+              "evaluate_for_shell", is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE", help="such as cifar_resnet20.digits")
     sub.add_argument("--data", required=True, metavar="SOURCE", help=SOURCES)
     sub.add_argument("--split", choices=("test", "train"), default="test",
@@ -122,7 +126,15 @@ def _add_use(add: Commands) -> None:
     sub.add_argument("--max-unreadable", type=parse_int, default=100, metavar="N",
                      help="how many unreadable images may be left out (default: %(default)s)")
     add_label_offset(sub)
-    sub.add_switch("--json", "print JSON")
+    sub.add_argument("--threshold", type=parse_number, default=0.5, metavar="SCORE",
+                     help="score above which an image has a label, or the second of two classes (default: "
+                     "%(default)s)")
+    sub.add_argument("--worst", type=parse_int, default=10, metavar="N",
+                     help="how many of the images with the largest loss are named (default: %(default)s)")
+    sub.add_argument("--json", nargs="?", const="-", metavar="FILE.json",
+                     help="write all results as JSON; without a file, print it")
+    sub.add_argument("--csv", metavar="FILE.csv",
+                     help="write a line about each image: its label, what the net says, the loss")
 
     sub = add("explain", "write an HTML page: where a net looks in an image, its maps and first filters",
               is_quiet=True)

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Iterable
 
 from ..catalog import is_file_name
-from ..errors import check_paths, check_whole_number, make_printable
+from ..errors import check_number, check_paths, check_whole_number, make_printable
 from ..json_writer import to_json
 from ..remote_paths import exists, find_remote_files, is_remote_folder, to_url
 from ..terminal import print_text
@@ -15,14 +15,20 @@ from .open_model import ModelName, check_trained_model
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
+
+    from ..model_metadata import ModelMetadata
 
 Path = str | os.PathLike[str]
 Results = list[dict[str, Any]]
 
 
 def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, top: int = 5,
-            preprocessing: Any = None, labels: Any = None, trust: bool = False) -> Results:
+            preprocessing: Any = None, labels: Any = None, trust: bool = False,
+            threshold: float = 0.5) -> Results:
     """The likeliest classes of each image, prepared as the net's weights expect.
+
+    Of a net for several labels, those that the image has; of a net that predicts numbers, these.
 
     Args:
         model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default
@@ -37,10 +43,13 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
         labels: a label set such as "cifar10", a list of names, or a text file with one name a line.  By
             default the names that the net knows, or the numbers of the classes if it knows none.
         trust: whether a SavedModel, which is a program, may run; other models are data, and need no trust.
+        threshold: of a net for several labels, the score above which an image has a label.
 
     Returns:
         For each image {"image": path, "predictions": [{"label", "id", "score"}, ...]}, the likeliest class
-        first; "id" is the WordNet synset or the number of the class.  For a file that is missing or no image,
+        first; "id" is the WordNet synset or the number of the class.  Of a net with one output for two
+        classes, both of them; of one for several labels, all above the threshold; of one for numbers,
+        {"label", "id", "value"} for each number.  For a file that is missing or no image,
         and where the net's scores are not finite, {"image", "error"}; the others are still classified.
 
     Raises:
@@ -54,15 +63,14 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
         '3'
     """
     top = check_whole_number("top", top)
+    threshold = check_number("threshold", threshold, 0, 1, "a score in [0, 1)")
     paths = _list_image_paths(check_paths(
         "images", [images] if isinstance(images, (str, os.PathLike)) else images,
         "the path of an image file or a folder, or several",
         hint=_advise_for_pixels(model)))
     check_trained_model(model)
 
-    import numpy as np
-
-    from .classifier import open_classifier, prepare_image, to_probabilities
+    from .classifier import open_classifier, prepare_image, to_scores
     net = open_classifier(model, trust=trust)
     metadata = net.metadata.override(preprocessing, labels)
     prepare = metadata.get_preprocessing(net.shape, net.name)
@@ -75,15 +83,28 @@ def predict(model: ModelName | keras.Model, images: Path | Iterable[Path], *, to
             results.append({"image": os.fspath(path), "error": str(error)})
             continue
         try:
-            scores = to_probabilities(net.run(image)[0], net.name)
+            scores = to_scores(net, net.run(image)[0])
         except FloatingPointError as error:
             results.append({"image": os.fspath(path), "error": str(error)})
             continue
-        classes = metadata.get_classes(len(scores))
-        best = np.argsort(-scores, kind="stable")[:top]
-        predictions = [{"label": classes[i][1], "id": classes[i][0], "score": float(scores[i])} for i in best]
-        results.append({"image": os.fspath(path), "predictions": predictions})
+        results.append({"image": os.fspath(path),
+                        "predictions": _list_predictions(scores, metadata, top, threshold)})
     return results
+
+
+def _list_predictions(scores: np.ndarray, metadata: ModelMetadata, top: int,
+                      threshold: float) -> list[dict[str, Any]]:
+    """What a net says of an image, the likeliest first; numbers in their order."""
+    import numpy as np
+    classes = metadata.get_classes(len(scores))
+    if metadata.task == "regression":
+        return [{"label": label, "id": identity, "value": float(number)}
+                for (identity, label), number in zip(classes, scores)]
+    if metadata.task == "binary":
+        scores = np.array([1 - scores[0], scores[0]])
+    order = np.argsort(-scores, kind="stable").tolist()
+    order = [i for i in order if scores[i] > threshold] if metadata.task == "multilabel" else order[:top]
+    return [{"label": classes[i][1], "id": classes[i][0], "score": float(scores[i])} for i in order]
 
 
 def _advise_for_pixels(model: ModelName | keras.Model) -> str:
@@ -139,6 +160,7 @@ def print_result(results: Results, json: bool = False) -> int:
             print_text(f"reskeras predict: {image}: {make_printable(result['error'])}", file=sys.stderr)
         elif not json:
             predictions = result["predictions"]
-            print_text(f"{image}: "
-                       + ", ".join(f"{make_printable(p['label'])} {p['score']:.1%}" for p in predictions))
+            texts = [f"{make_printable(p['label'])} " + (
+                f"{p['value']:.6g}" if "value" in p else f"{p['score']:.1%}") for p in predictions]
+            print_text(f"{image}: {', '.join(texts) or 'none of the labels'}")
     return int(any("error" in result for result in results))

@@ -60,3 +60,14 @@ def set_task(model: keras.Model, kind: str) -> keras.Model:
     except ValueError:
         result.metadata = replace(result.metadata, labels=())
     return result
+
+
+def find_final_activation(model: keras.Model) -> str:
+    """The activation that a classifier ends in; "linear" for logits."""
+    last = next((layer for layer in reversed(model.layers) if layer.output is model.outputs[0]),
+                model.layers[-1])
+    if isinstance(last, keras.Model):
+        return find_final_activation(last)
+    if isinstance(last, keras.layers.Softmax):
+        return "softmax"
+    return getattr(getattr(last, "activation", None), "__name__", "linear")

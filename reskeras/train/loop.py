@@ -28,7 +28,7 @@ from .layer_rates import list_rate_scales
 from .left_out import LeftOutImages
 from .losses import make_loss
 from .metrics import make_metrics
-from .model import find_final_activation
+from .classifier import find_final_activation
 from .optimizers import get_averages, make_optimizer
 from .phase_rate import PhaseRate
 from .phases import Phase, plan_phases

@@ -21,7 +21,7 @@ from ..weights.checkpoint import Checkpoint
 from ..weights.table import find_checkpoint, get_default_weights
 from .image_size import Sides, convert_size, describe_size, to_sides
 from .class_names import ADVICE, describe_other_classes, find_class_order, find_label_set
-from .classifier import replace_classifier, set_task
+from .classifier import find_final_activation, replace_classifier, set_task
 from .losses import find_activation, make_loss
 from .model_check import check_model_matches_recipe, iterate_layers
 from .pixel_values import check_fits_images, fits_images, measure_normalization
@@ -271,14 +271,3 @@ def _infer_preprocessing(model: keras.Model, recipe: Recipe) -> Preprocessing:
                             "does not know", hint="give for example the checkpoint that it was trained like, "
                             "'resnet50v1_5.a1_in1k'")
     return _make_preprocessing(model.name, recipe)
-
-
-def find_final_activation(model: keras.Model) -> str:
-    """The activation that a classifier ends in; "linear" for logits."""
-    last = next((layer for layer in reversed(model.layers) if layer.output is model.outputs[0]),
-                model.layers[-1])
-    if isinstance(last, keras.Model):
-        return find_final_activation(last)
-    if isinstance(last, keras.layers.Softmax):
-        return "softmax"
-    return getattr(getattr(last, "activation", None), "__name__", "linear")
