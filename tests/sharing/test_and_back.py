@@ -47,7 +47,7 @@ def test_row(there, back, tmp_path, monkeypatch):
 def test_rows_are_found():
     backs = [back for _, back in ROWS]
     assert {naming for naming in save_weights.NAMINGS if f'naming="{naming}"' in "".join(backs)} == {
-        "timm", "torchvision"} and len(backs) >= 6
+        "timm", "torchvision", "kerashub"} and len(backs) >= 6
 
 
 def test_the_row_of_the_readme(tmp_path, monkeypatch):
