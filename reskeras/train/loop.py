@@ -27,7 +27,7 @@ from .input_timer import InputTimer
 from .layer_rates import list_rate_scales
 from .left_out import LeftOutImages
 from .losses import make_loss
-from .metrics import make_metrics
+from .metrics import build_metrics, make_metrics
 from .classifier import find_final_activation
 from .optimizers import get_averages, make_optimizer
 from .phase_rate import PhaseRate
@@ -144,10 +144,10 @@ class TrainingLoop:
                                              scales)
             activation = find_final_activation(config.model)
             self._metrics = make_metrics(config.task, activation, config.extra_metrics)
-            # the scores of a net in float64 are not rounded, those of mixed precision are not in 16 bits
-            is_float64 = self.trainer.dtype_policy.compute_dtype == "float64"
-            loss = make_loss(config.training, activation, "float64" if is_float64 else None, config.task)
+            dtype = self.trainer.dtype_policy.compute_dtype
+            loss = make_loss(config.training, activation, dtype, config.task)
             self.trainer.compile(self._optimizer, loss, metrics=self._metrics, jit_compile=config.jit_compile)
+            build_metrics(self.trainer, config.extra_metrics)
             self.trainer.optimizer.build(self.trainer.trainable_variables)
             self.trainer.weight_averages = make_averages(config.training, config.model,
                                                          config.steps_per_epoch, config.micro_batches)

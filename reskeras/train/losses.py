@@ -132,14 +132,15 @@ def make_loss(training: Training, activation: str, dtype: str | None = None,
     Args:
         training: the recipe's training part.
         activation: the activation that the classifier ends in; "linear" for logits.
-        dtype: in which it is computed; Keras' `floatx` by default.
+        dtype: of the net's computations.  The scores of a net in float64 are not rounded; otherwise the loss
+            is computed in Keras' `floatx`, so that those of mixed precision are not in 16 bits.
         task: what is learned.
 
     Raises:
         ValueError: for an activation that does not belong to the loss.
     """
     loss, kind, expected = training.loss, task.kind, find_activation(training, task.kind)
-    is_object = is_serialized(loss)
+    is_object, dtype = is_serialized(loss), "float64" if dtype == "float64" else None
     if activation != expected and (is_object or kind == "regression" or activation != "linear"):
         raise ValueError(f"the recipe has loss={describe_object(loss)!r}, but the net's classifier ends in "
                          f"{activation!r}: expected {_describe_activations(expected, is_object)}")

@@ -6,6 +6,7 @@ from typing import Any, Iterable, Mapping
 import keras
 from keras import ops
 
+from .._keras_private import build_symbolically
 from ..errors import ArgumentError
 from .keras_objects import describe_object, is_keras_object, is_serialized, restore_object, serialize_object
 from .object_calls import is_object_call, make_called_object
@@ -114,6 +115,21 @@ def make_metrics(task: Task, activation: str,
         names.add(metric.name)
         own.append(metric)
     return own
+
+
+def build_metrics(model: keras.Model, extra: list[dict[str, Any]]) -> None:
+    """Makes the variables of the caller's metrics, some of which make them in their first step only.
+
+    A checkpoint has them, and is restored before.
+
+    Args:
+        model: a compiled model.
+        extra: as `list_metrics` returns them.
+    """
+    if extra:
+        x, y = (keras.KerasTensor((1, *tensor.shape[1:]), tensor.dtype)
+                for tensor in (model.inputs[0], model.outputs[0]))
+        build_symbolically(model, (x, y))
 
 
 def check_metrics(task: Task, extra: list[dict[str, Any]]) -> None:

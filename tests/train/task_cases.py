@@ -13,6 +13,11 @@ import numpy as np
 import reskeras
 from reskeras.train.training import Training
 
+if __name__ == "__main__":      # before the first variable
+    import tensorflow as tf
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
 N, SIZE, BATCH = 24, 6, 8
 rng = np.random.default_rng(0)
 X = rng.integers(0, 256, (N, SIZE, SIZE, 3), dtype="uint8")
@@ -83,11 +88,11 @@ def make_net(case: Case) -> keras.Model:
                                                  name="scores")(x))
 
 
-def train(case: Case, **options: Any) -> keras.callbacks.History:
+def train(case: Case, net: keras.Model | None = None, **options: Any) -> keras.callbacks.History:
     """Three steps by `reskeras.fit`."""
     labels = case.labels if case.data is None else case.data
     data = (X, labels) if case.sample_weight is None else (X, labels, case.sample_weight)
-    return reskeras.fit(make_net(case), data, RECIPE, **{
+    return reskeras.fit(net or make_net(case), data, RECIPE, **{
         **dict(validation_data=data, preprocessing=PREPROCESSING, metrics=list(case.metrics), verbose=0,
                deterministic=True),
         **case.options, **options})
@@ -118,15 +123,13 @@ def collect(history: keras.callbacks.History) -> dict[str, np.ndarray]:
 
 
 def main(output: str) -> None:
-    import tensorflow as tf
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     from reskeras.train.strategy import choose_strategy
     arrays = {}
     for name in ("class_weight", "multilabel", "regression"):
         strategy = choose_strategy("mirrored")
         with strategy.scope():
-            history = train(CASES[name], strategy=strategy)
+            net = make_net(CASES[name])
+        history = train(CASES[name], net, strategy=strategy)
         arrays |= {f"{name}/{key}": value for key, value in collect(history).items()}
     np.savez(output, **arrays)
 
