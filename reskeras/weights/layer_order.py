@@ -5,6 +5,7 @@ import re
 from typing import Any, Mapping, Sequence, TypeVar
 
 import keras
+import numpy as np
 from keras import layers
 
 from ..errors import make_printable
@@ -58,22 +59,28 @@ def rename_by_order(model: keras.Model, tensors: Mapping[str, _Tensor],
 
 
 def check_strides(model: keras.Model, source: str) -> None:
-    """Checks that a net can have the weights of Slim's ResNets, whose stages stride in their last block.
+    """Checks that a net can have the weights of Slim's ResNets, which stride and pool elsewhere than others.
 
-    The names and shapes of a net that strides elsewhere are the same, so that only this says the difference.
+    Their stages stride in their last block, the pool of the stem pads only at the end.  Names and shapes of
+    other nets are the same, so that only this says the difference.
 
     Args:
         model: the net.
         source: the name of the file in an error.
 
     Raises:
-        ValueError: if the last stage strides.
+        ValueError: if the last stage strides, or the stem's pool pads at the beginning.
     """
+    def get_start(padding: Any) -> int:
+        return int(np.ravel(padding)[0])
+
     for layer in model.layers:
-        if layer.name.startswith("conv5_block1_") and max(getattr(layer, "strides", (1,))) > 1:
-            raise ValueError(f"{source}: the stages of Slim's ResNets stride in their last block, those of "
-                             f"{model.name} in their first; build the net with strides=(2, 2, 2, 1), "
-                             "stride_at='last', pool='max_ceil'")
+        strides = layer.name.startswith("conv5_block1_") and max(getattr(layer, "strides", (1,))) > 1
+        pads = layer.name == "pool1_pad" and get_start(getattr(layer, "padding", 0)) > 0
+        if strides or pads:
+            raise ValueError(f"{source}: Slim's ResNets stride in the last block of a stage, and the pool of "
+                             f"their stem pads only at the end, unlike {model.name}; build the net with "
+                             "strides=(2, 2, 2, 1), stride_at='last', pool='max_ceil'")
 
 
 def _plan_names(model: keras.Model, tensors: Mapping[str, Any],
