@@ -45,8 +45,8 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str] | Checkpoint, 
     Args:
         model: the net.
         path: a .safetensors, .weights.h5, .weights.json, .h5, .keras, .npz, .pth, .pt, .th, .ckpt, .bin or
-            .pth.tar file; a checkpoint of TensorFlow by its prefix, one of its files or its folder; or a
-            checkpoint of the table.
+            .pth.tar file; a checkpoint of TensorFlow by its prefix, one of its files or its folder; the
+            folder of a preset of KerasHub; or a checkpoint of the table.
         key: the entry of a PyTorch file that has the weights, such as "state_dict"; or the last part of the
             prefix of their names, such as "encoder_q", if the file has several nets; or both,
             "state_dict.encoder_q".  In a checkpoint of TensorFlow "ExponentialMovingAverage" or "variables"
