@@ -11,7 +11,7 @@ import math
 import os
 import re
 import zipfile
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterable, Iterator, Mapping
 
 import keras
 
@@ -31,6 +31,8 @@ _MAX_CONFIG = 2 ** 24
 _MIN_LIMIT, _MAX_INFLATION = 2 ** 28, 8
 # The modules of Keras whose functions a layer may call, such as an activation
 _MODEL_FUNCTIONS = ("activations", "constraints", "initializers", "losses", "metrics", "ops", "regularizers")
+# The packages whose modules Keras imports when a file names them
+_IMPORTED_BY_KERAS = ("keras", "keras_hub", "keras_cv", "keras_nlp")
 # How many weights of a model may be missing in its file: Keras does not save the states of random generators,
 # and a file of an earlier version lacks those of newer layers
 _MAX_UNSAVED = 2 ** 22
@@ -63,6 +65,7 @@ def check_keras_file(path: str, custom_objects: Mapping[str, Any]) -> None:
 
     config = check_json_type(config, dict[str, Any], path, _CONFIG)
     _check_functions(config)
+    _check_registered(config, custom_objects)
     model_count = _count_numbers(config, custom_objects)
     if model_count > 2 * saved_count + _MAX_UNSAVED:
         raise ValueError(f"its model has {model_count:,} weights, but the file stores only {saved_count:,}")
@@ -121,10 +124,28 @@ def _check_functions(config: Any) -> None:
             raise ValueError(f"it calls keras.{module}.{part.get('config')}, which is no part of a model")
 
 
+def _check_registered(config: Any, custom_objects: Mapping[str, Any]) -> None:
+    """Raises: ValueError for a class or a function of a package that was not imported."""
+    objects = dict(custom_objects)
+    parts = [part for part in _iterate_objects(config)
+             if str(part.get("module")).partition(".")[0] not in _IMPORTED_BY_KERAS]
+    missing = [name for name in _list_foreign_names(parts)
+               if keras.saving.get_registered_object(name, objects) is None]
+    if missing:
+        package, _, name = missing[0].partition(">")
+        raise ValueError(f"it has {name}, registered as {missing[0]!r}; import the module of {package} "
+                         "that registers it before the file is loaded")
+
+
 def _has_foreign_classes(config: Any) -> bool:
     """Whether a config names a class that is neither Keras' nor ours: a registered class of the user."""
-    names = [str(part.get("registered_name")) for part in _iterate_objects(config)]
-    return any(">" in name and not name.startswith("reskeras>") for name in names)
+    return bool(_list_foreign_names(_iterate_objects(config)))
+
+
+def _list_foreign_names(parts: Iterable[dict[str, Any]]) -> list[str]:
+    """The registered names of objects that are not ours."""
+    names = [str(part.get("registered_name")) for part in parts]
+    return [name for name in names if ">" in name and not name.startswith("reskeras>")]
 
 
 def _iterate_objects(config: Any) -> Iterator[dict[str, Any]]:

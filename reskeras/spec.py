@@ -10,6 +10,10 @@ The words that a field takes are in `CHOICES`.  Each word has a small function i
     norm                      blocks/ops.py          NORMS
 
 A new word needs an entry in `CHOICES` and in the table of its field; tests/test_house.py compares them.
+
+The fields attention, mixer, norm and activation also take a function of another package, which makes its
+layers itself.  Layers of one's own, and activations, must be registered with
+`keras.saving.register_keras_serializable`, or the net could not be loaded again.
 """
 from __future__ import annotations
 
@@ -77,8 +81,10 @@ class SplitAttention:
     ratio: float = 1 / 4
 
 
-Attention = SE | ECA | None
-Mixer = SK | SplitAttention | None
+# A function is called as those of blocks/attention.py, with (x, spec, name), and of blocks/spatial.py, with
+# (x, spec, plan, stride).
+Attention = SE | ECA | Callable[..., Any] | None
+Mixer = SK | SplitAttention | Callable[..., Any] | None
 SHORTHANDS: dict[str, Callable[[], Any]] = {"se": SE, "eca": ECA, "sk": SK, "split": SplitAttention}
 
 EXPANSIONS = {"basic": 1, "bottleneck": 4}      # output channels of a block, per plane
@@ -145,15 +151,15 @@ class Spec:
     base_width: int = 64                            # channels of a group if the stage has 64 planes
     reduce_first: int = 1                           # divides the first 1x1's channels; 2 in SENet-154
     form: str = "grouped"                           # ResNeXt's Figure 3 c; concat: b, sum: a
-    mixer: Mixer = None                             # SK or SplitAttention replaces a block's first 3x3
+    mixer: Mixer = None                             # instead of a block's first 3x3: also a function
     downsample: str = "conv"                        # pool_*: ResNeSt's average pool strides, not the 3x3
     antialias: str | None = None                    # a mean or a blur strides, after the convolution
-    attention: Attention = None                     # SE or ECA at the end of a block
+    attention: Attention = None                     # SE, ECA or a function at the end of a block
     padding: str = "symmetric"                      # PyTorch's; explicit: always a layer; same: TensorFlow's
     output_stride: int | None = None                # stages beyond this stride dilate; same weights
     # layers
-    activation: str = "relu"                        # a name that Keras knows
-    norm: str = "batch"
+    activation: str | Callable[..., Any] = "relu"   # a name that Keras knows, or a registered function
+    norm: str | Callable[..., Any] = "batch"        # a function is called with name=, and returns a layer
     norm_groups: int = 32                           # number of groups for norm="group"
     bn_epsilon: float = 1e-5
     bn_momentum: float = 0.9
@@ -177,7 +183,7 @@ class Spec:
         for field in ("attention", "mixer"):
             if isinstance(getattr(self, field), str):
                 object.__setattr__(self, field, _parse_shorthand(field, getattr(self, field)))
-        check_choices(self, CHOICES, per_stage=("block",))
+        check_choices(self, CHOICES, per_stage=("block",), functions=("norm",))
         check_numbers(self)
         check_field_type(self, "attention", (SE, ECA, type(None)))
         check_field_type(self, "mixer", (SK, SplitAttention, type(None)))
@@ -241,7 +247,7 @@ class InceptionSpec:
     depths: tuple[int, ...] = (10, 20, 10)          # blocks A, B, C
     width: float = 1.0
     norm_scale: bool = True                         # keras.applications' net has no gamma
-    activation: str = "relu"
+    activation: str | Callable[..., Any] = "relu"
     bn_epsilon: float = 1e-3
     bn_momentum: float = 0.9
     initializer: str = "he_normal"

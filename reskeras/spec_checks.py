@@ -7,13 +7,15 @@ from typing import Any, Callable, Iterable, Mapping
 from .errors import ArgumentError, check_choice, check_number, check_whole_number, to_whole_number
 
 
-def check_choices(spec: Any, choices: Mapping[str, tuple[Any, ...]], per_stage: Iterable[str] = ()) -> None:
+def check_choices(spec: Any, choices: Mapping[str, tuple[Any, ...]], per_stage: Iterable[str] = (),
+                  functions: Iterable[str] = ()) -> None:
     """Checks the fields that take words.
 
     Args:
         spec: the spec.
         choices: field -> words.
         per_stage: fields that may have a tuple of words instead; a list becomes a tuple.
+        functions: fields that may have a function, or a class, instead.
 
     Raises:
         ArgumentError: if a field has an unknown word.
@@ -24,16 +26,17 @@ def check_choices(spec: Any, choices: Mapping[str, tuple[Any, ...]], per_stage: 
             object.__setattr__(spec, field, tuple(value))
             for word in value:
                 check_choice(field, word, known)
-        else:
+        elif field not in functions or not callable(value):
             check_choice(field, value, known)
 
 
 def check_field_type(spec: Any, field: str, types: tuple[type, ...]) -> None:
-    """Raises: ArgumentError if a field is not an instance of one of `types`."""
+    """Raises: ArgumentError if a field is neither an instance of one of `types` nor a function."""
     value = getattr(spec, field)
-    if not isinstance(value, types):
+    is_function = callable(value) and not isinstance(value, type)       # SE is no function; SE() is meant
+    if not isinstance(value, types) and not is_function:
         names = ", ".join("None" if t is type(None) else t.__name__ + "()" for t in types)
-        raise ArgumentError(field, value, f"one of {names}")
+        raise ArgumentError(field, value, f"one of {names}, or a function that makes its layers")
 
 
 def check_numbers(spec: Any) -> None:
@@ -50,8 +53,9 @@ def check_numbers(spec: Any) -> None:
         if check:
             object.__setattr__(spec, field.name, check(field.name, value))
 
-    if not isinstance(spec.activation, str):
-        raise ArgumentError("activation", spec.activation, "the name of a Keras activation, such as 'relu'")
+    if not isinstance(spec.activation, str) and not callable(spec.activation):
+        raise ArgumentError("activation", spec.activation, "the name of a Keras activation, such as 'relu', "
+                            "or a function")
     for name, is_valid, expected in (("width", spec.width > 0, "a positive multiplier"),
                                     ("bn_epsilon", spec.bn_epsilon > 0, "a positive number"),
                                     ("bn_momentum", 0 <= spec.bn_momentum < 1, "a number in [0, 1)")):

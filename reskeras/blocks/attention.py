@@ -28,7 +28,9 @@ def apply_attention(x: Tensor, spec: Spec, name: str) -> Tensor:
     Returns:
         (N, H, W, C).
     """
-    return ATTENTIONS[type(spec.attention)](x, spec, name)
+    attention = ATTENTIONS.get(type(spec.attention), spec.attention)
+    assert callable(attention)
+    return attention(x, spec, name)
 
 
 def squeeze_excite(x: Tensor, spec: Spec, name: str) -> Tensor:

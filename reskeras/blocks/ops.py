@@ -11,6 +11,7 @@ from typing import Any, Sequence, TypeAlias
 import keras
 from keras import layers
 
+from ..errors import ArgumentError
 from ..spec import AnySpec, Spec
 from .batch_norm import BatchNormalization
 from .drop_layers import DropBlock2D, StochasticDepth
@@ -82,12 +83,26 @@ def conv(x: Tensor, spec: Spec, filters: int, kernel: int, name: str, *, stride:
 def norm(x: Tensor, spec: Spec, name: str, zeros: bool = False) -> Tensor:
     """The normalization `{name}_bn`; with `zeros` its scale starts at 0, and so does the residual branch."""
     options = {"gamma_initializer": "zeros"} if zeros and spec.norm != "none" else {}
+    if callable(spec.norm):
+        return spec.norm(name=f"{name}_bn", **options)(x)
     return NORMS[spec.norm](spec, x, name=f"{name}_bn", **options)(x)
 
 
 def act(x: Tensor, spec: AnySpec, name: str) -> Tensor:
     """Adds the activation of the spec, as a layer of that name."""
+    if callable(spec.activation):
+        _check_registered(spec.activation)
     return layers.Activation(spec.activation, name=name)(x)
+
+
+def _check_registered(activation: Any) -> None:
+    """Raises: ArgumentError for a function that Keras would not find again in a saved net."""
+    is_keras = getattr(keras.activations, getattr(activation, "__name__", ""), None) is activation
+    registered = keras.saving.get_registered_object(keras.saving.get_registered_name(activation))
+    if not is_keras and registered is not activation:
+        raise ArgumentError("activation", activation, "a function that is registered by "
+                            "@keras.saving.register_keras_serializable(\"your_package\"), so that a saved "
+                            "net finds it again")
 
 
 def conv_norm_act(x: Tensor, spec: Spec, filters: int, kernel: int, name: str,

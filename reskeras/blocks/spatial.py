@@ -7,6 +7,7 @@ in CASES uses it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Callable
 
 from keras import layers
 
@@ -41,13 +42,20 @@ def apply_mixer(x: Tensor, spec: Spec, plan: ConvolutionPlan) -> Tensor:
     Returns:
         (N, ceil(H / stride), ceil(W / stride), filters).
     """
-    mixer = MIXERS[type(spec.mixer) if plan.has_mixer else type(None)]
+    mixer = _find_mixer(spec) if plan.has_mixer else plain_convolution
     if plan.has_mixer and plan.stride > 1 and spec.downsample != "conv":
         return _mix_and_average_pool(x, spec, plan)
     if plan.is_strided and spec.antialias:
         subsample = ANTIALIAS[spec.antialias]
         return subsample(mixer(x, spec, plan, 1), plan.stride, f"{plan.name}_{spec.antialias}")
     return mixer(x, spec, plan, plan.stride)
+
+
+def _find_mixer(spec: Spec) -> Callable[..., Tensor]:
+    """The function that makes the layers: ours, or that of another package."""
+    mixer = MIXERS.get(type(spec.mixer), spec.mixer)
+    assert callable(mixer)
+    return mixer
 
 
 ANTIALIAS = {
@@ -61,7 +69,7 @@ def _mix_and_average_pool(x: Tensor, spec: Spec, plan: ConvolutionPlan) -> Tenso
     """ResNeSt: a 3x3 average pool strides, after split attention (in "fast" nets before it)."""
     pools_first = spec.downsample == "pool_before"
     x = _average_pool(x, plan) if pools_first else x
-    x = MIXERS[type(spec.mixer)](x, spec, plan, 1)
+    x = _find_mixer(spec)(x, spec, plan, 1)
     return x if pools_first else _average_pool(x, plan)
 
 

@@ -1,28 +1,29 @@
 """Augmentation as one readable string: "inception_crop(224)|flip|randaugment(2, 9)|mixup(0.2)|cutmix(1.0)".
 
+A function of another package, which is registered as "package>function" by
+`keras.saving.register_keras_serializable`, has the name package.function there, and takes (image, seed).
+
 Every draw is stateless, from a seed that belongs to the image (or the batch), so it repeats whatever runs
 beside or before it.
 """
 from __future__ import annotations
 
 import ast
-import inspect
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from ..errors import ArgumentError, nearest
+from ..errors import ArgumentError
 from ..images.decode import decode_image, read_header
 from ..images.headers import has_16_bits, has_at_most, may_be_turned, read_sides
 from ..images.limits import count_in_flight, get_image_limits
 from ..images.values import decode_values
 from . import randaugment
-from .augment_ops import BATCH_OPERATIONS, IMAGE_OPERATIONS, OPERATIONS, decode_rgb
+from .augment_ops import BATCH_OPERATIONS, OPERATIONS, decode_rgb
+from .augment_parsing import Operation, parse_operation, split_at_bars
 from .image_size import Sides, to_sides
 from .seeds import fold_seed
-from .training import convert_value
 
 # takes the bytes of a JPEG
 _DECODES_JPEG = {"inception_crop", "random_resized_crop", "tpu_crop", "torch7_crop"}
@@ -37,25 +38,6 @@ _TAKES_VALUES = {"inception_crop", "random_resized_crop", "torch7_crop", "scale"
                  "pad_crop", "flip", "affine", "erase", "random_erasing", "cutout", *BATCH_OPERATIONS}
 # 255 times torchvision's and timm's mean of 0.485, 0.456, 0.406
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
-# what an operation is given besides its arguments in the string
-_NOT_IN_STRING = ("x", "y", "seed", "mean", "has_values")
-_ABOVE_ZERO = {"size", "low", "high", "number", "alpha", "smallest_ratio", "largest_ratio", "largest"}
-_CHOICES = {"mode": ("constant", "reflect"), "interpolation": ("bilinear", "bicubic")}
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One operation of the string, with its arguments."""
-
-    name: str
-    arguments: dict[str, Any]
-
-    def __call__(self, *tensors: tf.Tensor, **more: Any) -> Any:
-        function = OPERATIONS[self.name]
-        parameters = inspect.signature(function).parameters
-        more = {name: value for name, value in more.items() if name in parameters}
-        return function(*tensors, **self.arguments, **more)
-
 
 Operations = list[tuple[int, Operation]]    # each with its number in the string
 
@@ -123,7 +105,8 @@ class Augmentation:
             ArgumentError: for an operation that takes only pixels of colors in 0..255.
         """
         for operation in (*self.image_operations, *self.batch_operations):
-            needs_pixels = operation.name not in _TAKES_VALUES
+            is_ours = operation.name in OPERATIONS      # of others nothing is known
+            needs_pixels = is_ours and operation.name not in _TAKES_VALUES
             if needs_pixels and (self.has_values or channels not in (1, 3)) \
                     or operation.name in _NEEDS_COLOUR and channels != 3:
                 raise ArgumentError(
@@ -195,85 +178,15 @@ def parse_augmentation(text: str | Augmentation) -> Augmentation:
     if isinstance(text, Augmentation):
         return text
     try:
-        nodes = _split_at_bars(ast.parse(text.strip(), mode="eval").body) if text.strip() else []
+        nodes = split_at_bars(ast.parse(text.strip(), mode="eval").body) if text.strip() else []
     except SyntaxError as error:
         raise ValueError(f"{text!r}: expected operations separated by |, such as "
                          "'inception_crop(224)|flip'") from error
-    operations = [_parse_operation(node, text) for node in nodes]
-    on_images = [op for op in operations if op.name in IMAGE_OPERATIONS]
+    operations = [parse_operation(node, text) for node in nodes]
+    on_images = [op for op in operations if op.name not in BATCH_OPERATIONS]
     on_batches = [op for op in operations if op.name in BATCH_OPERATIONS]
     if operations != on_images + on_batches:
         raise ValueError(f"{text!r}: {' and '.join(BATCH_OPERATIONS)} work on batches and must come last")
     if any(op.name in _NEEDS_KERAS_CV for op in operations):
         randaugment.keras_cv_layers()       # an ImportError now, not while a graph is traced
     return Augmentation(text, tuple(on_images), tuple(on_batches))
-
-
-def _split_at_bars(node: ast.expr) -> list[ast.expr]:
-    is_bar = isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)
-    return [*_split_at_bars(node.left), node.right] if is_bar else [node]       # type: ignore[attr-defined]
-
-
-def _parse_operation(node: ast.expr, text: str) -> Operation:
-    """Parses an operation from its name or call."""
-    call = node if isinstance(node, ast.Call) else None
-    name = call.func if call else node
-    if not isinstance(name, ast.Name):
-        raise ValueError(f"{text!r}: {ast.unparse(node)!r} is no operation with literal arguments, such as "
-                         "crop(224)")
-    if name.id not in OPERATIONS:
-        raise ValueError(f"unknown operation {name.id!r}{nearest(name.id, OPERATIONS)}; the operations are "
-                         f"{', '.join(OPERATIONS)}")
-    parameters = {parameter: p for parameter, p in inspect.signature(OPERATIONS[name.id]).parameters.items()
-                  if parameter not in _NOT_IN_STRING}
-    arguments = _parse_arguments(call, node, name.id, parameters)
-    for argument, value in arguments.items():
-        where = f"{name.id}: {argument}"
-        value = convert_value(where, value, str(parameters[argument].annotation))
-        _check_argument(where, argument, value)
-        arguments[argument] = value
-    return Operation(name.id, arguments)
-
-
-def _parse_arguments(call: ast.Call | None, node: ast.expr, name: str,
-                     parameters: dict[str, inspect.Parameter]) -> dict[str, Any]:
-    """The arguments of a call by their names.
-
-    Raises:
-        ValueError: for unknown, missing or superfluous ones.
-    """
-    try:
-        positional = [ast.literal_eval(a) for a in call.args] if call else []
-        keywords = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords} if call else {}
-    except ValueError as error:
-        raise ValueError(f"{ast.unparse(node)}: expected literal arguments, such as crop(224)") from error
-    usage = f"expected {name}({', '.join(_describe_parameter(p) for p in parameters.values())})"
-    for keyword in keywords:
-        if keyword not in parameters:
-            raise ValueError(f"{ast.unparse(node)}: unknown argument "
-                             f"{keyword!r}{nearest(keyword, parameters)}; {usage}")
-    arguments = dict(zip(parameters, positional))
-    missing = [parameter for parameter, p in parameters.items()
-               if p.default is p.empty and parameter not in {*arguments, *keywords}]
-    if missing or len(positional) > len(parameters) or set(arguments) & set(keywords):
-        raise ValueError(f"{ast.unparse(node)}: {usage}")
-    return arguments | keywords
-
-
-def _describe_parameter(parameter: inspect.Parameter) -> str:
-    return parameter.name + ("" if parameter.default is parameter.empty else f"={parameter.default!r}")
-
-
-def _check_argument(where: str, argument: str, value: Any) -> None:
-    """Raises: ValueError for a value outside of its range."""
-    is_fraction = argument in ("probability", "area")
-    sides = value if isinstance(value, tuple) else (value,)
-    if argument in _ABOVE_ZERO and not all(side > 0 for side in sides):
-        raise ValueError(f"{where}={value!r}: expected a number above 0")
-    if is_fraction and not 0 <= value <= 1:
-        raise ValueError(f"{where}={value!r}: expected a number of 0 to 1")
-    if isinstance(value, (int, float)) and value < 0:
-        raise ValueError(f"{where}={value!r}: expected a number of at least 0")
-    choices = _CHOICES.get(argument, (value,))
-    if value not in choices:
-        raise ValueError(f"{where}={value!r}: expected {' or '.join(choices)}{nearest(value, choices)}")

@@ -13,6 +13,7 @@ from typing import Any, Iterable, Mapping
 from ..errors import unknown_argument
 from ..spec import AnySpec, Spec
 from ..spec import override as override_spec
+from .augmentation_text import join_operations
 from .keras_objects import describe_object, is_serialized
 from .image_size import Sides
 from .training import Training, convert_value, to_python, training_fields
@@ -107,7 +108,8 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """The recipe for a JSON file; other values than text and numbers are replaced by their `repr`."""
         plain_types = (str, int, float, type(None))
-        model = {name: v if isinstance(v, plain_types) else repr(v) for name, v in self.model.items()}
+        model = {name: v if isinstance(v, plain_types) else getattr(v, "__qualname__", repr(v))
+                 for name, v in self.model.items()}
         return {"name": self.name, "training": dataclasses.asdict(self.training), "model": model,
                 "sources": dict(self.sources)}
 
@@ -194,7 +196,8 @@ def parse_overrides(overrides: Overrides) -> dict[str, Any]:
         ValueError: for a string without "=".
     """
     if isinstance(overrides, Mapping):
-        return {name: to_python(value, name) for name, value in overrides.items()}
+        return {name: to_python(join_operations(value) if name == "augmentation" else value, name)
+                for name, value in overrides.items()}
     values: dict[str, Any] = {}
     for text in [overrides] if isinstance(overrides, str) else overrides:
         name, equals, value = text.partition("=")

@@ -65,7 +65,7 @@ def test_parse():
     ("pad_crop(32, 4, 'mirror')", "expected constant or reflect"),
     ("crop(open('x'))", "expected literal arguments"),
     ("crop(__import__('os').getpid())", "expected literal arguments"),
-    ("os.system('ls')", "no operation with literal arguments"),
+    ("os.system('ls')", "unknown operation 'os.system'"),
     ("1 + 1", "no operation with literal arguments"),
     ("crop(224", "expected operations separated by |"),
     ("mixup(0.2)|flip", "mixup and cutmix work on batches and must come last"),
