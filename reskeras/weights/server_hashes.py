@@ -66,7 +66,7 @@ def _decode(text: str, pattern: str, length: int) -> str:
     return data.hex() if len(data) == length else ""
 
 
-def ask_server(url: str) -> FileHashes:
+def _ask_server(url: str) -> FileHashes:
     """Asks a server for the hashes of a file, without the file.
 
     Args:
@@ -112,7 +112,7 @@ def get_hashes_path() -> pathlib.Path:
     return get_cache_folder() / "hashes.json"
 
 
-def read_hashes(path: str | os.PathLike[str]) -> dict[str, FileHashes]:
+def _read_hashes(path: str | os.PathLike[str]) -> dict[str, FileHashes]:
     """Reads a file of hashes: by the name of the checkpoint; nothing if there is no file.
 
     Raises:
@@ -127,7 +127,7 @@ def read_hashes(path: str | os.PathLike[str]) -> dict[str, FileHashes]:
             for name, value in content.items()}
 
 
-def write_hashes(path: str | os.PathLike[str], hashes: Mapping[str, FileHashes]) -> None:
+def _write_hashes(path: str | os.PathLike[str], hashes: Mapping[str, FileHashes]) -> None:
     """Writes a file of hashes.  Raises: OSError."""
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_text(path, to_json({name: dataclasses.asdict(hashes[name]) for name in sorted(hashes)}))
@@ -136,12 +136,12 @@ def write_hashes(path: str | os.PathLike[str], hashes: Mapping[str, FileHashes])
 def get_noted_hashes(checkpoint: Checkpoint) -> FileHashes:
     """What the file of hashes says of a checkpoint; a damaged file is treated as missing."""
     try:
-        return read_hashes(get_hashes_path()).get(checkpoint.name, FileHashes())
+        return _read_hashes(get_hashes_path()).get(checkpoint.name, FileHashes())
     except (OSError, ValueError):
         return FileHashes()
 
 
-def find_difference(checkpoint: Checkpoint, before: FileHashes, now: FileHashes) -> str:
+def _find_difference(checkpoint: Checkpoint, before: FileHashes, now: FileHashes) -> str:
     """How the server's file differs from what was published, or from an earlier answer; "" if it does not.
 
     Args:
@@ -181,16 +181,16 @@ def verify_remote_files(checkpoints: Iterable[Checkpoint],
         OSError: if the file of hashes cannot be written.
     """
     path = get_hashes_path() if path is None else path
-    known, wrong = read_hashes(path), []
+    known, wrong = _read_hashes(path), []
     for checkpoint in checkpoints:
         before = known.get(checkpoint.name, FileHashes())
         try:
-            now = ask_server(get_url(checkpoint))
+            now = _ask_server(get_url(checkpoint))
         except OSError as error:
             wrong.append(checkpoint.name)
             yield f"{'no answer':64}  {checkpoint.name}: {error}"
             continue
-        if difference := find_difference(checkpoint, before, now):
+        if difference := _find_difference(checkpoint, before, now):
             wrong.append(checkpoint.name)
             yield f"{'CHANGED':64}  {checkpoint.name}: {difference}"
             continue
@@ -201,7 +201,7 @@ def verify_remote_files(checkpoints: Iterable[Checkpoint],
         hint = "" if sha256 or known[checkpoint.name].md5 else (
             f": the server gives none; `reskeras weights fetch {checkpoint.name}` finds it")
         yield f"{sha256 or known[checkpoint.name].md5 or 'unknown':64}  {checkpoint.name}{hint}"
-    write_hashes(path, known)
+    _write_hashes(path, known)
     if wrong:
         raise ValueError(f"{len(wrong)} files have changed or were not found: {list_names(wrong)}; their "
                          f"hashes in {os.fspath(path)} stay as they were")
