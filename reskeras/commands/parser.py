@@ -233,8 +233,8 @@ def _add_weights(add: Commands) -> None:
     text = "read the files in the cache again, print their SHA-256; or ask the servers for theirs"
     action = actions.add_parser("verify", help=text, description=text, module="weights", function="verify")
     action.add_argument("names", nargs="*", metavar="NAME.TAG", help="with --remote, by default all")
-    action.add_argument("--remote", action="store_true", help="ask the servers for the hashes of their files, "
-                        "without a download; say what has changed, and keep the hashes for later downloads")
+    action.add_argument("--remote", action="store_true", help="ask the servers for the hashes of their "
+                        "files, without a download; say what has changed, and keep the hashes for later ones")
     action.add_argument("--hashes", metavar="FILE", help="the file of these hashes (default: hashes.json in "
                         "the cache, with which downloads are compared)")
     text = "write the weights of a net as timm, torchvision or KerasHub name them"
