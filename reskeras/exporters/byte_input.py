@@ -37,6 +37,9 @@ def find_normalization(options: ExportOptions) -> Preprocessing | None:
         raise ArgumentError("preprocessing", None, "how the model's images are prepared, because a file with "
                             "io='uint8' takes a camera's bytes and prepares them inside",
                             hint="or give 'int8' as `io`: such a file takes quantized prepared values")
+    if options.preprocessing.has_values:
+        raise ArgumentError("io", "uint8", "'int8' or 'float32', because the model's images are taken by "
+                            "value, and are no pixels of 0 to 255")
     return None if options.preprocessing.pixels == "raw" else options.preprocessing
 
 

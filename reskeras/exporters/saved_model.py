@@ -12,7 +12,7 @@ from .._keras_private import XLA_ATTRIBUTE, parse_saved_model
 from .comparison import compute_relative_difference
 from .measurements import ArrayFunction
 from .options import ExportOptions, Shape
-from .signatures import make_signatures
+from .signatures import make_signatures, takes_pixels
 
 if TYPE_CHECKING:
     import keras
@@ -76,7 +76,7 @@ def _find_disagreements(path: pathlib.Path, options: ExportOptions) -> list[str]
     """Signatures for pixels or files that answer otherwise than the default one on the prepared images."""
     import tensorflow as tf
     preprocessing = options.preprocessing
-    if preprocessing is None:
+    if preprocessing is None or not takes_pixels(options):
         return []
     height, width = preprocessing.size
     shape = (options.shape[0] or 2, height + 3, width + 9, options.shape[3] or 3)

@@ -7,6 +7,7 @@ from ..errors import ArgumentError
 from ..images.headers import (convert_tensor_to_bytes, cut_gif, has_16_bits, has_at_most, is_gif,
                               read_orientation, read_sides, turn_upright)
 from ..images.limits import get_image_limits
+from ..model_metadata import get_metadata
 from .options import ExportOptions
 
 if TYPE_CHECKING:
@@ -37,14 +38,16 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
     import tensorflow as tf
     batch_size, channels = options.shape[0], options.shape[3]
     dtype, preprocessing = model.inputs[0].dtype, options.preprocessing
+    # of two classes with one output, and of numbers, none is the likeliest
+    labels = options.labels if get_metadata(model).task in ("", "multilabel") else ()
 
     def answer(images: Any) -> dict[str, Any]:
         scores = model(images, training=False)
-        if not options.labels or len(options.signatures) == 1:
+        if not labels or len(options.signatures) == 1:
             return {"scores": scores}
-        top_scores, indices = tf.math.top_k(tf.cast(scores, "float32"), min(TOP, len(options.labels)))
+        top_scores, indices = tf.math.top_k(tf.cast(scores, "float32"), min(TOP, len(labels)))
         # a constant of the graph, not a resource: nothing to initialize
-        top_labels = tf.gather(tf.constant(options.labels), indices)
+        top_labels = tf.gather(tf.constant(labels), indices)
         return {"scores": scores, "top_scores": top_scores, "top_labels": top_labels}
 
     def trace(function: Any, shape: Any, dtype: Any, name: str) -> Any:
@@ -53,11 +56,15 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
     signatures = {"serving_default": trace(answer, options.shape, dtype, "images")}
     if options.signatures == SIGNATURES[:1]:
         return signatures
-    if preprocessing is None:
-        if options.signatures:
+    if not takes_pixels(options):
+        if options.signatures and preprocessing is None:
             raise ArgumentError("preprocessing", None, "how the model's images are prepared, because "
                                 f"{options.signatures[-1]} prepares them")
+        if options.signatures:
+            raise ArgumentError("signatures", options.signatures, f"{SIGNATURES[0]} alone, because the "
+                                "others are for gray and RGB images of 8 bits")
         return signatures
+    assert preprocessing is not None
 
     def answer_pixels(pixels: Any) -> dict[str, Any]:
         return answer(tf.cast(preprocessing.transform(pixels), dtype))
@@ -81,6 +88,12 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
     # REST clients of TensorFlow Serving send {"b64": ...}, by custom to names that end in _bytes
     signatures["serving_bytes"] = trace(answer_files, (batch_size,), tf.string, "image_bytes")
     return {name: signatures[name] for name in options.signatures or SIGNATURES}
+
+
+def takes_pixels(options: ExportOptions) -> bool:
+    """Whether it is known how gray or RGB images of 8 bits become what the model takes."""
+    preprocessing = options.preprocessing
+    return preprocessing is not None and not preprocessing.has_values and options.shape[3] in (1, 3)
 
 
 def _decode_image(data: Any, bits: int = 0) -> Any:

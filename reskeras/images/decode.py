@@ -133,7 +133,7 @@ def read_header(data: bytes) -> Image:
         image = plugin(file)
         if image.format == "JPEG" and image.width * image.height > limit and _has_one_scan(image, data, file):
             image.draft(None, _shrink(image.size, limit))
-    _check_pixel_count(image.height, image.width)
+    check_pixel_count(image.height, image.width)
     return image
 
 
@@ -189,7 +189,7 @@ def _explain_errors() -> Iterator[None]:
         raise ValueError(_EXPECTED) from error
 
 
-def _check_pixel_count(height: int, width: int) -> None:
+def check_pixel_count(height: int, width: int) -> None:
     """Raises: ValueError for an image of more pixels than `reskeras.set_image_limits` allows."""
     limit = get_image_limits().max_pixels
     if height * width > limit:

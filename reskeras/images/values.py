@@ -8,8 +8,8 @@ import os
 import numpy as np
 
 from ..file_reading import read_bytes
-from .decode import decode_unconverted
-from .limits import count_in_flight, get_image_limits
+from .decode import check_pixel_count, decode_unconverted
+from .limits import count_in_flight
 from .tiff import TIFF_PREFIXES
 
 _NUMPY = b"\x93NUMPY"
@@ -100,7 +100,4 @@ def _check_shape(shape: tuple[int, ...], dtype: np.dtype | None) -> None:
     if shape[2:] and shape[2] > _MAX_CHANNELS:
         raise ValueError(f"an array of shape {shape} has {shape[2]} channels, and at most {_MAX_CHANNELS} "
                          "are read; are they in another order than (height, width, channels)?")
-    limit = get_image_limits().max_pixels
-    if shape[0] * shape[1] > limit:
-        raise ValueError(f"it has {shape[0]} x {shape[1]} pixels, more than the limit of {limit:,}, which "
-                         "reskeras.set_image_limits(max_pixels=...) changes")
+    check_pixel_count(shape[0], shape[1])

@@ -190,6 +190,9 @@ def write_records(source: DataSource, folder: str | os.PathLike[str], name: str 
     """
     if not 1 <= (to_whole_number(shards) or 0) <= len(source):
         raise ArgumentError("shards", shards, f"1 to {len(source)}, the number of images")
+    if source.value_channels or not source.has_files and not isinstance(source.images, np.ndarray):
+        raise ValueError(f"{source.name}: TFRecord files are written of image files and of gray or RGB "
+                         "pixels of 8 bits; other images are kept in .npy or .npz files")
     order = np.random.default_rng(seed).permutation(len(source))
     names = [f"{name}-{i:05d}-of-{shards:05d}" for i in range(shards)]
     paths = [join_path(folder, each) for each in names]
