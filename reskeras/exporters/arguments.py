@@ -12,6 +12,8 @@ from ..graph.passes.inline import inline_nested_models
 from ..quantization.model import is_quantization_aware
 from ..quantization.range_choice import CALIBRATION_METHODS
 from .formats import FORMATS, MAX_THREADS, Format
+from .openvino_quantization import check_nncf
+from .options import INTEGERS
 from .signatures import SIGNATURES
 
 IO_TYPES = ("int8", "uint8", "float32")
@@ -41,7 +43,7 @@ def check_model(model: Any) -> None:
 def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format, *, quantize: str | None,
                     calibration_data: Any, batch_size: int | None, size: Any, io: str,
                     calibration_method: str, float_layers: Sequence[str], threads: int,
-                    c_array: bool, signatures: Sequence[str] = ()) -> tuple[int | None, int]:
+                    c_array: bool, signatures: Sequence[str] = (), target: str | None = None) -> tuple[int | None, int]:
     """Checks the arguments of `export` that do not need the model to run.
 
     Returns:
@@ -52,9 +54,13 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
     """
     check_choice("quantize", quantize, FORMATS[".tflite"].quantizations)
     if quantize not in file_format.quantizations:
+        known = " or ".join(map(repr, file_format.quantizations))
         raise ArgumentError("quantize", quantize,
-                            f"None, as {path.name!r} would be a file for {file_format.name}",
+                            f"{known}, as {path.name!r} would be a file for {file_format.name}",
                             hint="other values are defined for .tflite")
+    if file_format.name == "OpenVINO" and quantize == "int8":
+        check_nncf()
+    _check_target(file_format, path, target)
     if c_array and file_format.name != "TFLite":
         raise ArgumentError("c_array", c_array,
                             f"False, as {path.name!r} would be a file for {file_format.name}",
@@ -64,7 +70,8 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
         _check_trained_ranges(path, file_format, quantize, io, calibration_data=calibration_data,
                               calibration_method=calibration_method, float_layers=tuple(float_layers))
     else:
-        _check_int8_arguments(model, quantize, calibration_data, io, calibration_method, float_layers)
+        _check_int8_arguments(model, file_format, quantize, calibration_data, io, calibration_method,
+                              float_layers)
 
     threads = check_whole_number("threads", threads, maximum=MAX_THREADS)
     own_batch_size = model.inputs[0].shape[0]
@@ -95,33 +102,56 @@ def _check_signatures(file_format: Format, path: pathlib.Path, signatures: Seque
                             hint="they are defined for a SavedModel, a path without a suffix")
 
 
-def _check_int8_arguments(model: keras.Model, quantize: str | None, calibration_data: Any, io: str,
-                          calibration_method: str, float_layers: Sequence[str]) -> None:
+def _check_target(file_format: Format, path: pathlib.Path, target: str | None) -> None:
+    """Raises: ArgumentError for a target of another format, or an unknown one."""
+    if target is None or target in file_format.targets:
+        return
+    known = [name for each in FORMATS.values() for name in each.targets]
+    if target in known or not file_format.targets:
+        raise ArgumentError("target", target, " or ".join(map(repr, file_format.targets or (None,))) +
+                            f", as {path.name!r} would be a file for {file_format.name}")
+    check_choice("target", target, file_format.targets)
+
+
+def _check_int8_arguments(model: keras.Model, file_format: Format, quantize: str | None,
+                          calibration_data: Any, io: str, calibration_method: str,
+                          float_layers: Sequence[str]) -> None:
     """Raises: ArgumentError for what int8 needs, or what is defined for it alone."""
-    if quantize == "int8" and calibration_data is None:
+    has_ranges = quantize in INTEGERS
+    if has_ranges and calibration_data is None:
         raise ArgumentError("calibration_data", None, "some hundred images, or a folder of image files",
-                            hint="the ranges of an int8 file are chosen from them")
-    if quantize != "int8" and calibration_data is not None:
+                            hint=f"the ranges of an {quantize} file are chosen from them")
+    if not has_ranges and calibration_data is not None:
         raise ArgumentError("calibration_data", calibration_data, "None, as the file would be of "
                             f"{quantize or 'float32'} and needs no ranges",
                             hint="give 'int8' as `quantize`, or `validation_data` for images to compare on")
-    if quantize == "int8" and "float" not in model.inputs[0].dtype:
+    if has_ranges and "float" not in model.inputs[0].dtype:
         raise ArgumentError("quantize", quantize, "a net that takes floats", hint=(
             f"{model.name} takes images of {model.inputs[0].dtype}, and ranges are chosen for floats alone; "
             "export the net without its first cast, with uint8 as `io` the file takes pixels"))
     for name, value, choices in (("io", io, IO_TYPES),
                                  ("calibration_method", calibration_method, CALIBRATION_METHODS)):
         check_choice(name, value, choices)
-        if value != choices[0] and quantize != "int8":
+        if value != choices[0] and not has_ranges:
             raise ArgumentError(name, value, repr(choices[0]),
                                 hint="other values are defined for int8 alone")
+    _check_io(file_format, quantize, io)
 
     if isinstance(float_layers, str):
         raise ArgumentError("float_layers", float_layers, f"a list of names, [{float_layers!r}]")
     layers = [layer.name for layer in inline_nested_models(model).layers] if float_layers else []
     for name in float_layers:
-        if quantize != "int8" or name not in layers:
+        if not has_ranges or name not in layers:
             raise ArgumentError("float_layers", name, "layers of the net, for int8 as `quantize`", layers)
+
+
+def _check_io(file_format: Format, quantize: str | None, io: str) -> None:
+    """Raises: ArgumentError for a type that files of a format, or of `quantize`, do not take."""
+    if io != "int8" and file_format.name != "TFLite":
+        raise ArgumentError("io", io, "'int8'", hint=f"other values are defined for .tflite; files for "
+                            f"{file_format.name} take and return floats")
+    if io == "uint8" and quantize == "int16x8":
+        raise ArgumentError("io", io, "'int8', with which an int16x8 file takes integers of 16 bits, or 'float32'")
 
 
 def _check_trained_ranges(path: pathlib.Path, file_format: Format, quantize: str | None, io: str,

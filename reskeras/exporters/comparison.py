@@ -11,6 +11,7 @@ import numpy as np
 
 # Two best classes closer than this are undecided: 8 bits over the output's range cannot tell them apart.
 MARGIN = 0.02
+EXACT = "reference, rounded alike"    # the key of the comparison in which nothing but the last bit differs
 DECIDED_STEPS = 2.0     # between the two best scores of a fake-quantized model, above which they are decided
 TINIEST = 1e-30     # runtimes flush smaller probabilities to zero, each at a different place
 

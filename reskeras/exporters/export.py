@@ -13,6 +13,7 @@ import numpy as np
 from .. import __version__
 from ..errors import ExportError
 from ..files import atomic_write
+from ..graph.graph import Graph
 from ..model_metadata import METADATA_KEY, find_metadata
 from ..quantization.model import is_quantization_aware
 from .arguments import check_arguments, check_model
@@ -21,18 +22,20 @@ from .c_array import remove_old_c_array, write_c_array
 from .comparison import RuntimeResult, SimulationResult, compare_outputs
 from .float32_error import relax_float32_thresholds
 from .formats import BatchRunner, check_packages, find_format, open_file
+from .keras_file import make_array_function
 from .keras_reference import MAX_LOGIT_IMAGES
 from .measurements import compute_size_and_hash, measure_latency
-from .options import check_batch_size
+from .options import INTEGERS, WrittenRanges, check_batch_size
 from .output_path import check_output_path
 from .plan import ExportPlan, make_plan
 from .prepare import make_options, optimize_for_format, prepare_model
 from .reference_outputs import write_reference_outputs
 from .report import ExportReport
 from .thresholds import choose_threshold
+from .tflite.kernel_rounding import round_as_kernels
 from .tflite.runtime import load_logits_function
 from .tflite.simulation import compare_with_simulation
-from .tflite.trained_ranges import prepare_for_converter
+from .tflite.trained_ranges import normalize_pixels, prepare_for_converter
 
 # If a larger share of the values lies outside the calibrated ranges, an error gives that as the reason
 MAX_OUTSIDE = 0.05
@@ -42,8 +45,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
            calibration_data: Any = None, validation_data: Any = None, batch_size: int | None = None,
            size: int | tuple[int, int] | None = None, io: str = "int8", preprocessing: Any = None,
            labels: str | Sequence[str] | None = None, calibration_method: str = "minmax",
-           float_layers: Sequence[str] = (), optimize: bool = True, threads: int = 1,
-           thresholds: Mapping[str, float] | None = None, strict: bool = True,
+           float_layers: Sequence[str] = (), target: str | None = None, optimize: bool = True,
+           threads: int = 1, thresholds: Mapping[str, float] | None = None, strict: bool = True,
            verbose: bool | TextIO = False, c_array: bool = False,
            signatures: Sequence[str] = ()) -> ExportReport:
     """Writes a model to a file for another runtime, and compares the file with Keras before the call returns.
@@ -56,8 +59,10 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         model: a Keras model of one input (batch, height, width, channels) and one output.
         path: the file to write.  Its suffix chooses the format: `.tflite`, `.onnx`, `.xml` (OpenVINO),
             `.keras`, or no suffix for a SavedModel folder.
-        quantize: for TFLite: None (float32), "float16", "dynamic" (only the weights), "int8" (everything).
-        calibration_data: only for int8: at least 32 images, from which the ranges are chosen: an array of
+        quantize: None (float32), "float16" (the weights; in ONNX everything), "int8" (everything), for
+            TFLite, ONNX and OpenVINO.  For TFLite also "dynamic" (only the weights) and "int16x8" (weights of
+            8 bits, all else of 16: for nets that int8 is too coarse for).
+        calibration_data: only for int8 and int16x8: at least 32 images, from which the ranges are chosen: an array of
             floats as the model takes them or of uint8 pixels, a folder, a list of files, a tf.data set, or a
             pair (images, classes).  Pixels and files go through the model's own preprocessing.
         validation_data: images to compare on, given like `calibration_data`; default: the calibration
@@ -65,8 +70,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         batch_size: images per call; by default 1 in a .tflite, any number elsewhere.
         size: (height, width) of the images or one number for both, if the model does not fix it; not
             allowed for `.keras`, and neither is `batch_size`.
-        io: type of an int8 file's input and output.  "int8" and "float32" take preprocessed images, as
-            integers or as floats.  "uint8" takes pixels from 0 to 255 (scale 1, zero point 0) that have the
+        io: type of a quantized .tflite's input and output; other files take floats.  "int8" and "float32" take preprocessed images, as
+            integers (of 16 bits in an int16x8 file) or as floats.  "uint8" takes pixels from 0 to 255 (scale 1, zero point 0) that have the
             model's size; the file itself normalizes each channel.
         preprocessing: needed if the model has none: a checkpoint, its name, or a `Preprocessing`.
         labels: needed if the model has none: a label set, or the names of the classes.
@@ -74,6 +79,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
             "percentile" (99.99 % of those that are not zero), or "mse" (the least mean squared error of
             rounding and clipping together).
         float_layers: names of layers that stay in floating point in an int8 file.
+        target: what runs a quantized file.  A .tflite: "phone" (default), or "micro" or "nnapi", which take
+            one scale only for the weights of a dense layer.  ONNX: "onnxruntime" (default) or "tensorrt".
         optimize: whether to fold batch normalization; the file is compared with the original model.
         threads: the number of threads of each runtime when it is timed.
         thresholds: fields of `Threshold` with their values, "difference" (maximum relative difference) and
@@ -112,7 +119,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     batch_size, threads = check_arguments(
         model, path, file_format, quantize=quantize, calibration_data=calibration_data,
         batch_size=batch_size, size=size, io=io, calibration_method=calibration_method,
-        float_layers=float_layers, threads=threads, c_array=c_array, signatures=signatures)
+        float_layers=float_layers, target=target, threads=threads, c_array=c_array, signatures=signatures)
     check_output_path(path, file_format)
     check_packages(file_format)
 
@@ -120,18 +127,18 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     prepared = prepare_model(model, file_format, preprocessing, labels)
     options = make_options(prepared.model, file_format, quantize=quantize, batch_size=batch_size, size=size,
                            io=io, calibration_method=calibration_method, float_layers=float_layers,
-                           verbose=verbose, signatures=signatures)
+                           target=target, verbose=verbose, signatures=signatures)
     check_batch_size(options.shape)
     plan = make_plan(path, file_format, prepared, options, calibration_data, validation_data)
 
     # Write, measure and judge; only then the files are moved to their final paths.
     with atomic_write(path) as temporary_path:
-        outside_ranges = _write(plan, temporary_path, optimize)
+        written = _write(plan, temporary_path, optimize)
         with _name_rejected_file(temporary_path, path):
             runners = {name: open_file(temporary_path, threads, name, trust=True)
                        for name in file_format.module.RUNTIMES}
             report = replace(_measure(plan, temporary_path, runners, threads, thresholds),
-                             outside_ranges=outside_ranges)
+                             outside_ranges=written.outside, beyond_half=written.beyond_half)
             report = _judge(plan, report, thresholds)
         if strict and not report.passed:
             hint = _explain_failure(prepared.model, report)
@@ -142,8 +149,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     return report
 
 
-def _write(plan: ExportPlan, file: pathlib.Path, optimize: bool) -> float | None:
-    """Writes the file.  Returns: the share of values outside the calibrated ranges, if there are ranges.
+def _write(plan: ExportPlan, file: pathlib.Path, optimize: bool) -> WrittenRanges:
+    """Writes the file.  Returns: what is known of the ranges of its tensors.
 
     Raises: ExportError if a runtime does not accept the file.
     """
@@ -154,10 +161,10 @@ def _write(plan: ExportPlan, file: pathlib.Path, optimize: bool) -> float | None
         model = optimize_for_format(model, plan.file_format, plan.options)
     if plan.normalization is not None and not plan.options.has_trained_ranges:
         model = put_normalization_inside(model, plan.normalization, fold=optimize)
-    outside_ranges = module.write(model, file, plan.options)
+    written = module.write(model, file, plan.options)
     if faults := module.find_faults(file, plan.options):
         raise ExportError(f"{plan.path}: {'; '.join(faults[:3])}; nothing was written")
-    return outside_ranges
+    return written or WrittenRanges(None)
 
 
 @contextlib.contextmanager
@@ -180,7 +187,8 @@ def _measure(plan: ExportPlan, file: pathlib.Path, runners: Mapping[str, BatchRu
     """Compares the file in each of its runtimes with Keras; the report is not judged yet."""
     prepared, options, reference = plan.prepared, plan.options, plan.reference
     module = plan.file_format.module
-    precisions = {name: module.PRECISIONS.get(name) or options.quantize or prepared.precision
+    integers = options.quantize if options.quantize in INTEGERS else None
+    precisions = {name: integers or module.PRECISIONS.get(name) or options.quantize or prepared.precision
                   for name in runners}
     results, accuracy, scale = _compare(plan, file, runners, precisions)
     size, digest = compute_size_and_hash(*plan.file_format.files(file))
@@ -198,16 +206,20 @@ def _measure(plan: ExportPlan, file: pathlib.Path, runners: Mapping[str, BatchRu
                                            has_agreement=results[name].decided_agreement is not None)
                     for name, precision in precisions.items()},
         versions={"reskeras": __version__, "keras": keras.__version__} | module.get_versions(),
-        metadata=options.metadata[METADATA_KEY],
-        calibration_method=(options.calibration_method if options.quantize == "int8"
+        metadata=options.metadata[METADATA_KEY], target=options.target,
+        calibration_method=(options.calibration_method if integers
                             and not options.has_trained_ranges else None),
         simulation=_compare_with_simulation(plan, file) if options.has_trained_ranges else None)
 
 
 def _compare_with_simulation(plan: ExportPlan, file: pathlib.Path) -> dict[str, SimulationResult]:
     """How exactly the file computes what the fake-quantized model computes."""
-    scores = plan.reference.logits or plan.reference.outputs
-    return compare_with_simulation(file, scores, plan.images.images)
+    reference = plan.reference
+    scores, graph = reference.logits or reference.outputs, reference.logits_graph or Graph.of(reference.model)
+    if plan.normalization is not None:
+        graph = normalize_pixels(graph, plan.normalization)
+    exact = BatchRunner(make_array_function(round_as_kernels(graph).build("float64")), scores.shape)
+    return compare_with_simulation(file, scores, exact, plan.images.images)
 
 
 def _compare(plan: ExportPlan, file: pathlib.Path, runners: Mapping[str, BatchRunner],
@@ -271,5 +283,5 @@ def _explain_failure(model: keras.Model, report: ExportReport) -> str:
     has_groups = any(isinstance(layer, keras.layers.GroupNormalization) for layer in model.layers)
     if report.quantize == "int8" and has_groups:
         return (" (group normalization uses statistics of each image, so that some channels use only a few "
-                "of the 256 levels; give 'dynamic' or 'float16' as `quantize` for such nets)")
+                "of the 256 levels; give 'int16x8', 'dynamic' or 'float16' as `quantize` for such nets)")
     return ""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ArgumentError, check_whole_number, describe_error, nearest
 from .measurements import ArrayFunction
-from .options import ExportOptions, Shape, check_input_shape
+from .options import ExportOptions, Shape, WrittenRanges, check_input_shape
 
 MAX_THREADS = 1024      # with many more a runtime ends the process
 
@@ -31,10 +31,10 @@ class FormatModule(Protocol):
     def PRECISIONS(self) -> Mapping[str, str]:
         """Maps a runtime to the precision that it computes in (a key of THRESHOLDS), if not the file's."""
 
-    def write(self, model: Any, path: pathlib.Path, options: ExportOptions) -> float | None:
+    def write(self, model: Any, path: pathlib.Path, options: ExportOptions) -> WrittenRanges | None:
         """Writes the model as it is given: nothing is optimized or checked here.
 
-        Returns: of an int8 file the share of values on the validation images that are outside its ranges.
+        Returns: what is known of the ranges, of a file that was calibrated.
         """
 
     def load(self, path: pathlib.Path, threads: int = 1, **runtime: str) -> tuple[ArrayFunction, Shape]:
@@ -60,6 +60,7 @@ class Format:
     name: str
     module_name: str
     quantizations: tuple[str | None, ...] = (None,)     # what `quantize` may be
+    targets: tuple[str, ...] = ()                       # what `target` may be, the default first if there is one
     packages: tuple[str, ...] = ()                      # needed to write it
     extra: str = ""                                     # the extra of this package that installs them
     optimize_target: str = "saved_model"                # what `reskeras.optimize` makes the model ready for
@@ -78,10 +79,10 @@ class Format:
 
 
 FORMATS = {
-    ".tflite": Format("TFLite", "tflite.tflite", (None, "float16", "dynamic", "int8"),
-                      optimize_target="tflite"),
-    ".onnx": Format("ONNX", "onnx", packages=("onnx", "onnxruntime", "tf2onnx"), extra="onnx"),
-    ".xml": Format("OpenVINO", "openvino", packages=("openvino",), extra="openvino",
+    ".tflite": Format("TFLite", "tflite.tflite", (None, "float16", "dynamic", "int8", "int16x8"),
+                      targets=("phone", "micro", "nnapi"), optimize_target="tflite"),
+    ".onnx": Format("ONNX", "onnx", (None, "float16", "int8"), targets=("onnxruntime", "tensorrt"), packages=("onnx", "onnxruntime", "tf2onnx"), extra="onnx"),
+    ".xml": Format("OpenVINO", "openvino", (None, "float16", "int8"), packages=("openvino",), extra="openvino",
                    optimize_target="openvino", companions=(".bin",)),
     ".keras": Format("Keras", "keras_file", keeps_half_precision=True),
     "": Format("SavedModel", "saved_model", keeps_half_precision=True, is_program=True),

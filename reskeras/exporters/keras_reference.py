@@ -33,12 +33,12 @@ class KerasReference:
         return measure_float32_error(self.logits_graph, images, self.logits(images))
 
 
-def make_reference(prepared: PreparedModel, quantize: str | None) -> KerasReference:
-    """Chooses what is compared: the outputs; of a softmax its logarithm, or in an int8 file the logits.
+def make_reference(prepared: PreparedModel, has_integer_scores: bool) -> KerasReference:
+    """Chooses what is compared: the outputs; of a softmax its logarithm, or the logits of a file of integers.
 
     Args:
         prepared: the model.
-        quantize: as `export` takes it.
+        has_integer_scores: whether the file's softmax computes in integers.
     """
     shape = tuple(prepared.model.input_shape)
     outputs = BatchRunner(make_array_function(prepared.reference), shape)
@@ -46,7 +46,7 @@ def make_reference(prepared: PreparedModel, quantize: str | None) -> KerasRefere
         return KerasReference(prepared.model, outputs, None, None, "outputs")
     graph = remove_final_activation(Graph.of(prepared.model))
     logits = BatchRunner(make_array_function(graph.build()), shape)
-    compared_values = "logits" if quantize == "int8" else "log-probabilities"
+    compared_values = "logits" if has_integer_scores else "log-probabilities"
     return KerasReference(prepared.model, outputs, logits, graph, compared_values)
 
 

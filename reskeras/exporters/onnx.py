@@ -1,4 +1,4 @@
-"""ONNX: a graph for ONNX Runtime and many others, written by tf2onnx."""
+"""ONNX: a graph for ONNX Runtime, TensorRT and others, written by tf2onnx; in float32, float16 or int8."""
 from __future__ import annotations
 
 import importlib.metadata
@@ -6,19 +6,23 @@ import importlib.util
 import json
 import os
 import pathlib
+import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..quantization.half_precision import find_beyond_half
 from .measurements import ArrayFunction
-from .options import ExportOptions, Shape
+from .options import ExportOptions, Shape, WrittenRanges
 
 if TYPE_CHECKING:
     import keras
 
 RUNTIMES: dict[str, dict[str, str]] = {"ONNX Runtime": {}}
 PRECISIONS: dict[str, str] = {}
+# `quantize` -> the type that some constant must have then, by its number in the ONNX standard
+_REQUIRED_TYPES = {"float16": 10, "int8": 3}
 OPSET = 17          # the newest that tf2onnx writes without a warning, and every runtime since 2022 reads
 
 
@@ -27,8 +31,12 @@ def _disable_telemetry() -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> None:
-    """Writes `model` with its metadata among the file's own properties."""
+def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> WrittenRanges | None:
+    """Writes `model` with its metadata among the file's own properties.
+
+    Returns:
+        What is known of the tensors' ranges, of an int8 file.
+    """
     _disable_telemetry()
     import onnx
     import tensorflow as tf
@@ -38,10 +46,26 @@ def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> Non
                            autograph=False)
     proto, _ = tf2onnx.convert.from_function(function, [images], opset=OPSET)
     _rename_output(proto.graph)
+    written = None
+    if options.quantize == "int8":
+        from .onnx_quantization import quantize_int8
+        proto, ranges, outside = quantize_int8(proto, options, [layer.name for layer in model.layers])
+        written = WrittenRanges(outside, find_beyond_half(ranges))
+    elif options.quantize == "float16":
+        proto = _to_half_precision(proto)
     metadata = json.dumps(options.metadata, ensure_ascii=False)
     onnx.helper.set_model_props(proto, {"reskeras": str(options.metadata["reskeras"]), "metadata": metadata})
     onnx.checker.check_model(proto)
     onnx.save(proto, str(path))
+    return written
+
+
+def _to_half_precision(proto: Any) -> Any:
+    """The model with weights and arithmetic in float16; it takes and returns float32."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    with warnings.catch_warnings():     # of weights below the smallest number: they become zero
+        warnings.simplefilter("ignore", UserWarning)
+        return convert_float_to_float16(proto, keep_io_types=True)
 
 
 def _rename_output(graph: Any) -> None:
@@ -77,15 +101,24 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
 
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
-    """Operators outside of the standard, which only some runtimes have."""
-    nodes = [node for node in _read_nodes(path) if node.domain not in ("", "ai.onnx")]
+    """Operators outside of the standard, broken rules of TensorRT, or that `quantize` had no effect."""
+    proto = _read_model(path)
+    nodes = [node for node in proto.graph.node if node.domain not in ("", "ai.onnx")]
     names = {f"{node.domain}.{node.op_type}" for node in nodes}
-    return [f"{', '.join(sorted(names))}: not of the ONNX standard"] if names else []
+    faults = [f"{', '.join(sorted(names))}: not of the ONNX standard"] if names else []
+    types = {tensor.data_type for tensor in proto.graph.initializer}
+    required = _REQUIRED_TYPES.get(options.quantize or "")
+    if required and required not in types:
+        faults.append(f"no constant is of the type {options.quantize}")
+    if options.target == "tensorrt":
+        from .tensorrt_rules import find_tensorrt_faults
+        faults += find_tensorrt_faults(proto)
+    return faults
 
 
 def count_operators(path: pathlib.Path) -> dict[str, int]:
     """Counts each operator of the graph, the most frequent first."""
-    return dict(Counter(node.op_type for node in _read_nodes(path)).most_common())
+    return dict(Counter(node.op_type for node in _read_model(path).graph.node).most_common())
 
 
 def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:
@@ -93,9 +126,9 @@ def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:
     return {}
 
 
-def _read_nodes(path: pathlib.Path) -> Any:
+def _read_model(path: pathlib.Path) -> Any:
     import onnx
-    return onnx.load(str(path), load_external_data=False).graph.node
+    return onnx.load(str(path), load_external_data=False)
 
 
 def get_versions() -> dict[str, str]:

@@ -1,10 +1,11 @@
 """OpenVINO: an .xml graph with its .bin of weights, for Intel's and ARM's processors.
 
-OpenVINO's own reader of SavedModels makes it.
+OpenVINO's own reader of SavedModels makes it; NNCF makes it int8.
 """
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import pathlib
 import sys
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..quantization.half_precision import find_beyond_half
 from .measurements import ArrayFunction
-from .options import ExportOptions, Shape
+from .options import ExportOptions, Shape, WrittenRanges
 
 if TYPE_CHECKING:
     import keras
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 RUNTIMES = {"OpenVINO f32": {"precision": "f32"}, "OpenVINO bf16": {"precision": "bf16"}}
 PRECISIONS = {"OpenVINO bf16": "bfloat16"}
 
+# `quantize` -> the type that some constant must have then, as OpenVINO calls it
+_REQUIRED_TYPES = {"float16": "f16", "int8": "i8"}
 _IGNORED = ("Parameter", "Result", "Constant")      # operations that compute nothing
 
 
@@ -43,16 +47,27 @@ def import_openvino() -> Any:
     return openvino
 
 
-def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> None:
-    """Writes `model` in float32, with its metadata among the file's runtime information."""
+def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> WrittenRanges | None:
+    """Writes `model`, with its metadata among the file's runtime information.
+
+    Returns:
+        What is known of the tensors' ranges, of an int8 file.
+    """
     openvino = import_openvino()
 
     from . import saved_model
     with tempfile.TemporaryDirectory() as folder:
         saved_model.write_for_converter(model, pathlib.Path(folder), options.shape)
         converted = openvino.convert_model(folder)
+        written = None
+        if options.quantize == "int8":
+            from .openvino_quantization import quantize_int8
+            converted, ranges, outside = quantize_int8(converted, options,
+                                                       [layer.name for layer in model.layers])
+            written = WrittenRanges(outside, find_beyond_half(ranges))
         converted.set_rt_info(json.dumps(options.metadata, ensure_ascii=False), ["reskeras", "metadata"])
-        openvino.save_model(converted, str(path), compress_to_fp16=False)
+        openvino.save_model(converted, str(path), compress_to_fp16=options.quantize == "float16")
+    return written
 
 
 def load(path: pathlib.Path, threads: int = 1, precision: str = "f32") -> tuple[ArrayFunction, Shape]:
@@ -69,8 +84,11 @@ def load(path: pathlib.Path, threads: int = 1, precision: str = "f32") -> tuple[
 
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
-    """Finds nothing: OpenVINO's reader refuses what its runtime does not have."""
-    return []
+    """Finds that `quantize` had no effect; OpenVINO's reader refuses what its runtime does not have."""
+    required = _REQUIRED_TYPES.get(options.quantize or "")
+    nodes = import_openvino().Core().read_model(str(path)).get_ops() if required else []
+    types = {node.get_element_type().get_type_name() for node in nodes if node.get_type_name() == "Constant"}
+    return [f"no constant is of the type {options.quantize}"] if required and required not in types else []
 
 
 def count_operators(path: pathlib.Path) -> dict[str, int]:
@@ -87,5 +105,7 @@ def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:
 
 
 def get_versions() -> dict[str, str]:
-    """Returns the version of the package that writes and runs the file."""
-    return {"openvino": importlib.metadata.version("openvino")}
+    """Returns the versions of the installed packages that write and run the file."""
+    packages = ("openvino", "nncf")
+    return {name: importlib.metadata.version(name) for name in packages
+            if importlib.util.find_spec(name) is not None}

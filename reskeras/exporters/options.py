@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..images.preprocessing import Preprocessing
 
 Shape = tuple[int | None, ...]      # (batch, height, width, channels); None is open
+INTEGERS = ("int8", "int16x8")      # what `quantize` may be that needs ranges, and so images to calibrate on
 _MAX_IMAGE, _MAX_BATCH = 2 ** 27, 2 ** 28       # numbers of an input, far above any net for images
 
 
@@ -22,6 +23,7 @@ class ExportOptions:
 
     shape: Shape                                # of its input
     quantize: str | None = None                 # as `reskeras.export` takes it
+    target: str | None = None                   # what runs the file: one of its format's `targets`
     calibration_images: np.ndarray | None = None    # (N, height, width, channels) as the model takes them
     validation_images: np.ndarray | None = None     # those that the file will be compared on
     calibration_method: str = "minmax"          # of the int8 ranges: see `quantization.range_choice`
@@ -33,6 +35,14 @@ class ExportOptions:
     metadata: dict[str, Any] = field(default_factory=dict)      # about the model, to be kept inside the file
     signatures: tuple[str, ...] = ()            # of a SavedModel: those to write, () for all
     preprocessing: Preprocessing | None = None  # from pixels to what the model takes, if that is known
+
+
+@dataclass(frozen=True)
+class WrittenRanges:
+    """What is known of the ranges of a file's tensors, after it was calibrated."""
+
+    outside: float | None       # share of the values on the validation images that are outside of them
+    beyond_half: tuple[str, ...] = ()       # tensors that overflow or vanish in float16
 
 
 def check_batch_size(shape: Shape) -> None:

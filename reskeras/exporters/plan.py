@@ -13,7 +13,7 @@ from .byte_input import find_normalization, prepare_reference, restore_pixels, t
 from ..quantization.calibration import ImageSet, check_image_count, load_images
 from .formats import Format
 from .keras_reference import KerasReference, make_reference
-from .options import ExportOptions
+from .options import INTEGERS, ExportOptions
 from .prepare import PreparedModel, get_compared_shape
 from .random_images import make_random_images, reduce_contrast
 
@@ -59,7 +59,7 @@ def make_plan(path: pathlib.Path, file_format: Format, prepared: PreparedModel, 
         return ImageSet(restore_pixels(images.images, normalization), images.classes)
 
     calibration, validation = load(calibration_data), load(validation_data)
-    reference = make_reference(prepared, options.quantize)
+    reference = make_reference(prepared, file_format.name == "TFLite" and options.quantize in INTEGERS)
     if normalization is not None:
         options, reference = to_byte_options(options), prepare_reference(reference, normalization)
     if calibration is not None:

@@ -91,7 +91,7 @@ def _hash_weights(model: keras.Model) -> str:
 def make_options(model: keras.Model, file_format: Format, *, quantize: str | None = None,
                  batch_size: int | None = None, size: int | tuple[int, int] | None = None, io: str = "int8",
                  calibration_method: str = "minmax", float_layers: Sequence[str] = (),
-                 verbose: bool | TextIO = False, signatures: Sequence[str] = ()) -> ExportOptions:
+                 target: str | None = None, verbose: bool | TextIO = False, signatures: Sequence[str] = ()) -> ExportOptions:
     """The options of a file, all but its calibration images.
 
     Args:
@@ -103,6 +103,7 @@ def make_options(model: keras.Model, file_format: Format, *, quantize: str | Non
         io: see there.
         calibration_method: see there.
         float_layers: see there.
+        target: see there.
         verbose: see there.
         signatures: see there.
 
@@ -119,8 +120,11 @@ def make_options(model: keras.Model, file_format: Format, *, quantize: str | Non
     has_trained_ranges = file_format.name == "TFLite" and is_quantization_aware(model)
     if has_trained_ranges:
         quantize, float_layers = "int8", find_float_layers(Graph.of(model, weights=False))
+    if quantize == "int16x8" and io == "int8":
+        io = "int16"        # the integers of such a file
     return ExportOptions(
-        shape=(batch, height, width, channels), quantize=quantize, io=io, float_layers=tuple(float_layers),
+        shape=(batch, height, width, channels), quantize=quantize, io=io,
+        target=target or next(iter(file_format.targets), None), float_layers=tuple(float_layers),
         has_trained_ranges=has_trained_ranges,
         calibration_method=calibration_method, verbose=verbose, labels=get_class_names(model),
         metadata=_describe(model, quantize), signatures=tuple(signatures),

@@ -6,12 +6,13 @@ import pathlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ..errors import list_names
 from ..file_reading import read_bytes
 from ..files import write_text
 from ..json_reader import MAX_BYTES, parse_json, read_json, to_dataclass
 from ..json_writer import to_json
 from .comparison import COMPARED_VALUES, RuntimeResult, SimulationResult
-from .thresholds import Threshold, find_fault
+from .thresholds import Threshold, find_fault, find_simulation_fault
 
 # Field -> its key in the JSON file, if they differ: the file format keeps its original keys.
 JSON_KEYS = {"batch_size": "batch", "compared_values": "measure", "metadata": "memory",
@@ -50,6 +51,8 @@ class ExportReport:
     outside_ranges: float | None = None         # share of an int8 file's values outside the calibrated ranges
     float32_error: float | None = None  # of Keras, against float64; None if no threshold was widened
     simulation: dict[str, SimulationResult] | None = None   # by kernels, of a model with fake quantization
+    target: str | None = None           # what it was made for, if the format has several targets
+    beyond_half: tuple[str, ...] | None = None      # tensors that overflow in float16; None if not measured
     reference_sha256: str | None = None     # of `<file>.npz`; None in the reports of older versions
 
     @property
@@ -89,6 +92,9 @@ class ExportReport:
         if self.outside_ranges is not None:
             lines.append(f"  {self.outside_ranges:.2%} of the values on these images are outside the "
                          "calibrated ranges")
+        if self.beyond_half:
+            lines.append(f"  do not fit into float16, in which GPU delegates compute: "
+                         f"{list_names(self.beyond_half)}")
         for name, steps in (self.simulation or {}).items():
             lines.append(f"  {name} kernels: {steps.within_one_step:.1%} of the scores within one step of "
                          f"the fake-quantized model's, on {steps.images} images")
@@ -101,6 +107,8 @@ class ExportReport:
         """Returns the report with `passed` and `fault` as its results and thresholds decide."""
         faults = [f"in {name} {fault}" for name, result in self.runtimes.items()
                   if (fault := find_fault(result, self.thresholds[name]))]
+        if self.simulation and (fault := find_simulation_fault(self.simulation)):
+            faults.append(fault)
         return replace(self, passed=not faults, fault="; ".join(faults))
 
     def write(self, path: pathlib.Path) -> None:

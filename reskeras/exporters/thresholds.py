@@ -8,7 +8,7 @@ from typing import Mapping
 import numpy as np
 
 from ..errors import ArgumentError, nearest
-from .comparison import RuntimeResult
+from .comparison import EXACT, RuntimeResult, SimulationResult
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,10 @@ THRESHOLDS = {
     "bfloat16": Threshold(difference=5e-2),
     "dynamic": Threshold(agreement=0.95),
     "int8": Threshold(agreement=0.95),
+    "int16x8": Threshold(agreement=0.98),
 }
+
+MIN_WITHIN_ONE_STEP = 0.99      # of the scores of a model with fake quantization
 
 # Where no agreement can be measured: the outputs are no classes (a map, one value), no image has a clear
 # class, or the model has not learned its classes, so that its scores are too close together.
@@ -77,4 +80,20 @@ def find_fault(result: RuntimeResult, threshold: Threshold) -> str:
     if least is not None and decided is not None and decided < least:
         return (f"only {decided:.1%} of the images keep the class that Keras gives them "
                 f"({least:.0%} expected); calibrate on more images, or on images like those of the training")
+    return ""
+
+
+def find_simulation_fault(results: Mapping[str, SimulationResult]) -> str:
+    """Says why a file does not compute what its fake-quantized model computes; "" if it does.
+
+    Args:
+        results: the results by kernels.
+    """
+    exact = results[EXACT]
+    if exact.within_one_step < MIN_WITHIN_ONE_STEP:
+        return (f"only {exact.within_one_step:.1%} of the scores in the reference kernels are within one "
+                f"step of those of the fake-quantized model ({MIN_WITHIN_ONE_STEP:.0%} expected)")
+    if exact.decided_agreement is not None and exact.decided_agreement < 1:
+        return (f"only {exact.decided_agreement:.1%} of the images that are decided in the fake-quantized "
+                "model get the same class in the reference kernels")
     return ""

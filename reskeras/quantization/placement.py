@@ -23,6 +23,7 @@ _MOVERS = ("MaxPooling2D", "MaxPooling1D", "GlobalMaxPooling2D", "Reshape", "Fla
            "ZeroPadding1D", "Cropping2D", "Permute", CHANNEL_SLICE, "reskeras>ChannelPadding",
            "reskeras>EdgePadding2D", "reskeras>UpSampling2D")
 _AVERAGES = ("AveragePooling2D", "AveragePooling1D")
+KEEPS_RANGE = (*_MOVERS, *_AVERAGES, "Concatenate")     # of its inputs
 # Of an activation -> its range in TFLite
 FIXED_RANGES = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
 # Registered names of layers that compute with integers in the file

@@ -112,6 +112,21 @@ def _find_dead_layers(model: Any) -> Iterator[str]:
                    "images")
 
 
+def find_dense_scales(path: pathlib.Path, target: str) -> list[str]:
+    """Dense layers whose weights have several scales, which a target does not take.
+
+    Args:
+        path: path of the file.
+        target: its name.
+    """
+    model = read_model(path)
+    graph, names = model.Subgraphs(0), iterate_operator_names(model)
+    weights = [graph.Tensors(graph.Operators(i).Inputs(1)) for i, name
+               in zip(range(graph.OperatorsLength()), names) if name == "FULLY_CONNECTED"]
+    return [f"{tensor.Name().decode()} has a scale for each class, and {target!r} takes one" for tensor in weights
+            if len(read_scales(tensor)) > 1]
+
+
 def read_scales(tensor: Any) -> Any:
     """Returns the scales of a quantized tensor, one or one for each channel; () of another."""
     quantization = tensor.Quantization()

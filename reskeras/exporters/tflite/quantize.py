@@ -1,7 +1,7 @@
 """Converts a SavedModel to TFLite, in floats or quantized, as `quantize` says.
 
-"float16" and "dynamic" quantize only the weights; "int8" also quantizes what the layers compute.  For
-that each tensor needs a range, so the converter's two steps are called one by one.  It calibrates: for each
+"float16" and "dynamic" quantize only the weights; "int8" and "int16x8" also quantize what the layers compute,
+to 8 and to 16 bits.  For that each tensor needs a range, so the converter's two steps are called one by one.  It calibrates: for each
 tensor it keeps the smallest and the largest value that it sees on the calibration images.  Then these are
 changed as `calibration_method` says (`ranges.py`), those that are known are set (`known_ranges.py`), and it
 quantizes.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Sequence
 
-from ..._keras_private import calibrate_only, quantize_calibrated
+from ..._keras_private import calibrate_only, get_int16_type, quantize_calibrated
 from ...errors import ArgumentError
 from ...quantization.calibration import iterate_batches
 from ..options import ExportOptions
@@ -53,7 +53,18 @@ def _make_converter(folder: str, options: ExportOptions) -> Any:
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     _SETTINGS[options.quantize](converter, options)
+    set_one_scale(converter, options.target)
     return converter
+
+
+def set_one_scale(converter: Any, target: str | None) -> None:
+    """Gives the weights of dense layers one scale, if the target takes no more.
+
+    Args:
+        converter: TensorFlow's converter.
+        target: as `export` takes it.
+    """
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = target in ONE_SCALE_TARGETS
 
 
 def _set_float32(converter: Any, options: ExportOptions) -> None:
@@ -88,8 +99,11 @@ def _set_int8(converter: Any, options: ExportOptions) -> None:
     converter.inference_input_type = converter.inference_output_type = getattr(tf, options.io)
 
 
+# Old TFLite for Microcontrollers computes nonsense with a scale for each class, and NNAPI refuses it
+ONE_SCALE_TARGETS = ("micro", "nnapi")
 _SETTINGS: dict[str | None, Callable[[Any, ExportOptions], None]] = {
-    None: _set_float32, "float16": _set_float16, "dynamic": _set_dynamic, "int8": _set_int8}
+    None: _set_float32, "float16": _set_float16, "dynamic": _set_dynamic, "int8": _set_int8,
+    "int16x8": _set_int8}       # its first step is the same
 
 
 def quantize(calibrated: bytes, options: ExportOptions, layers: Sequence[str]) -> bytes:
@@ -109,8 +123,10 @@ def quantize(calibrated: bytes, options: ExportOptions, layers: Sequence[str]) -
     if options.float_layers:
         float_tensors = _find_float_tensors(calibrated, options.float_layers, layers)
     dtype = getattr(tf, options.io)
-    return quantize_calibrated(calibrated, input_data_type=dtype, output_data_type=dtype,
-                               denylisted_nodes=float_tensors)
+    return quantize_calibrated(
+        calibrated, input_data_type=dtype, output_data_type=dtype, denylisted_nodes=float_tensors,
+        disable_per_channel_for_dense_layers=options.target in ONE_SCALE_TARGETS,
+        **({"inference_type": get_int16_type()} if options.quantize == "int16x8" else {}))
 
 
 def _find_float_tensors(calibrated: bytes, float_layers: Sequence[str], layers: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from ...quantization.range_choice import BINS, METHODS, Range
 from ..options import ExportOptions
 from . import flatbuffer
 from .runtime import open_all_tensors
+from .tensor_names import shorten_name
 
 MAX_IMAGES = 128        # histograms are made from at most this many
 MAX_VALIDATION_IMAGES = 32      # on which values outside the ranges are counted
@@ -36,6 +37,17 @@ def narrow_ranges(calibrated: bytes, options: ExportOptions) -> bytes:
             low, high = choose_range(counts, *ranges[i])
             tensors[i].quantization.min, tensors[i].quantization.max = [min(low, 0.0)], [max(high, 0.0)]
     return flatbuffer.pack(model)
+
+
+def read_ranges(calibrated: bytes) -> dict[str, Range]:
+    """The ranges of a calibrated file's tensors, by the names that the file will have.
+
+    Args:
+        calibrated: a .tflite file in floats with ranges inside.
+    """
+    model = flatbuffer.unpack(calibrated)
+    return {shorten_name(model.subgraphs[0].tensors[i].name).decode(): ends
+            for i, ends in _find_ranges(model).items()}
 
 
 def _find_ranges(model: Any) -> dict[int, Range]:

@@ -7,35 +7,43 @@ from __future__ import annotations
 
 import pathlib
 import time
+from typing import Any
 
 import numpy as np
 
 from ...file_reading import read_bytes
-from ..comparison import SimulationResult, measure_steps
+from ..comparison import EXACT, SimulationResult, measure_steps
 from ..formats import BatchRunner
 from . import flatbuffer
 from .runtime import get_interpreter_class, get_reference_resolver, quantize_array
 
-KERNELS = ("reference", "default")
 MAX_IMAGES = 128
 _MAX_SECONDS = 10.0     # that reference kernels may run: they are slow
 _MIN_IMAGES = 4
 
 
-def compare_with_simulation(path: pathlib.Path, simulation: BatchRunner,
+def compare_with_simulation(path: pathlib.Path, simulation: BatchRunner, exact_simulation: BatchRunner,
                             images: np.ndarray) -> dict[str, SimulationResult]:
-    """Compares a file with the model that it was made of, in each of KERNELS.
+    """Compares a file with the model that it was made of.
 
     Args:
         path: the .tflite file.
         simulation: the scores of the model in Keras, without a last softmax, for images as the file takes
             them.
+        exact_simulation: those of the model with the roundings of the reference kernels.
         images: such images.
+
+    Returns:
+        The result in the reference kernels, EXACT: their result beside `exact_simulation`, and that in
+        LiteRT's default kernels.
     """
-    data = _remove_softmax(read_bytes(path))
-    images = images[:MAX_IMAGES]
-    expected = simulation(images)
-    return {kernels: _compare(data, kernels, images, expected) for kernels in KERNELS}
+    data, images = _remove_softmax(read_bytes(path)), images[:MAX_IMAGES]
+    reference, scale = _run(data, images, get_reference_resolver())
+    default, _ = _run(data, images, {})
+    expected, exact = simulation(images), exact_simulation(images[:len(reference)])
+    return {"reference": measure_steps(reference, expected, scale),
+            EXACT: measure_steps(reference, exact, scale),
+            "default": measure_steps(default, expected, scale)}
 
 
 def _remove_softmax(data: bytes) -> bytes:
@@ -51,8 +59,8 @@ def _remove_softmax(data: bytes) -> bytes:
     return flatbuffer.pack(model)
 
 
-def _compare(data: bytes, kernels: str, images: np.ndarray, expected: np.ndarray) -> SimulationResult:
-    options = get_reference_resolver() if kernels == "reference" else {}
+def _run(data: bytes, images: np.ndarray, options: dict[str, Any]) -> tuple[np.ndarray, float]:
+    """The scores of the images, of fewer if it takes long, and the size of their steps."""
     interpreter = get_interpreter_class()(model_content=data, **options)
     interpreter.allocate_tensors()
     (input_,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -69,4 +77,4 @@ def _compare(data: bytes, kernels: str, images: np.ndarray, expected: np.ndarray
         scores.append((values.astype("float32") - zero_point) * scale if scale else values)
         if first + batch_size >= _MIN_IMAGES and time.perf_counter() - start > _MAX_SECONDS:
             break
-    return measure_steps(np.concatenate(scores), expected, float(scale) or 1.0)
+    return np.concatenate(scores), float(scale) or 1.0

@@ -5,10 +5,12 @@ import pathlib
 import tempfile
 from typing import TYPE_CHECKING
 
-from ..options import ExportOptions
+from ...quantization.half_precision import find_beyond_half
+from ..options import INTEGERS, ExportOptions, WrittenRanges
 from . import flatbuffer
 from .flatbuffer import count_operators
-from .ranges import measure_values_outside
+from .quantize import ONE_SCALE_TARGETS
+from .ranges import measure_values_outside, read_ranges
 from .runtime import get_versions, load
 from .standard_metadata import append_labels, build_metadata
 
@@ -23,39 +25,43 @@ PRECISIONS: dict[str, str] = {}
 
 # `quantize` -> the type that some tensor must have then; in "dynamic" the converter leaves small weights
 # alone.
-_REQUIRED_TYPES = {"float16": "FLOAT16", "int8": "INT8"}
+_REQUIRED_TYPES = {"float16": "FLOAT16", "int8": "INT8", "int16x8": "INT16"}
 
 
-def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> float | None:
+def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> WrittenRanges | None:
     """Writes `model` for batches of the shape of the options, with their metadata inside.
 
     Returns:
-        Of an int8 file the share of values on the validation images that are outside the calibrated ranges.
+        What is known of the tensors' ranges, of a file that was calibrated.
     """
     from .. import saved_model
     from .quantize import calibrate, convert, quantize
     from .trained_ranges import convert_with_trained_ranges
-    share = None
+    written = None
     with tempfile.TemporaryDirectory() as folder:
         saved_model.write_for_converter(model, pathlib.Path(folder), options.shape)
         if options.has_trained_ranges:
             data = convert_with_trained_ranges(folder, options)
-        elif options.quantize == "int8":
+        elif options.quantize in INTEGERS:
             calibrated = calibrate(folder, options)
             data = quantize(calibrated, options, [layer.name for layer in model.layers])
+            share = None
             if options.validation_images is not None:
                 share = measure_values_outside(calibrated, options.validation_images, options.shape[0] or 1)
+            written = WrittenRanges(share, find_beyond_half(read_ranges(calibrated)))
         else:
             data = convert(folder, options)
         data = flatbuffer.add_metadata(data, options.metadata, build_metadata(options))
         path.write_bytes(append_labels(data, options.labels))
-    return share
+    return written
 
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
     """Says why phones or microcontrollers would not run the file, or that `quantize` had no effect on it."""
-    is_integer = options.quantize == "int8" and not options.float_layers and options.io != "float32"
+    is_integer = options.quantize in INTEGERS and not options.float_layers and options.io != "float32"
     faults = flatbuffer.find_faults(path, is_integer)
+    if options.quantize in INTEGERS and options.target in ONE_SCALE_TARGETS:
+        faults += flatbuffer.find_dense_scales(path, options.target)
     required = _REQUIRED_TYPES.get(options.quantize or "")
     if required and not flatbuffer.has_tensor_type(path, required):
         faults.append(f"no tensor is of the type {required}")

@@ -21,6 +21,7 @@ from ...quantization.insertion import quantize_kernel
 from ...quantization.layers import FakeQuantize
 from ..byte_input import make_normalization, put_first
 from ..options import ExportOptions
+from .quantize import set_one_scale
 
 # A slope for negative numbers of which nothing is lost in float32 but the last bit; 1 would be optimized away
 _ALMOST_ONE = float(np.nextafter(np.float32(1), np.float32(0)))
@@ -40,7 +41,7 @@ def prepare_for_converter(model: keras.Model, options: ExportOptions,
     assert height and width and channels
     graph = static_shapes(Graph.of(model), (height, width, channels), options.shape[0] or 1).graph
     graph = _keep_floats(graph)
-    return (graph if normalization is None else _normalize_pixels(graph, normalization)).build()
+    return (graph if normalization is None else normalize_pixels(graph, normalization)).build()
 
 
 def _keep_floats(graph: Graph) -> Graph:
@@ -56,10 +57,14 @@ def _keep_floats(graph: Graph) -> Graph:
     return graph.edit(new_nodes, {})
 
 
-def _normalize_pixels(graph: Graph, preprocessing: Preprocessing) -> Graph:
+def normalize_pixels(graph: Graph, preprocessing: Preprocessing) -> Graph:
     """The graph with the normalization before it, as a convolution of integers.
 
     Each of its outputs has one weight, which an integer holds exactly.
+
+    Args:
+        graph: of a model with fake quantization.
+        preprocessing: how pixels become what the model takes.
     """
     image = next(node for node in graph.nodes if node.layer_class is keras.layers.InputLayer)
     (reader,) = graph.readers(image)
@@ -82,5 +87,6 @@ def convert_with_trained_ranges(folder: str, options: ExportOptions) -> bytes:
     import tensorflow as tf
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    set_one_scale(converter, options.target)
     converter.inference_input_type = converter.inference_output_type = getattr(tf, options.io)
     return bytes(converter.convert())

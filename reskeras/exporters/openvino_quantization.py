@@ -1,0 +1,119 @@
+"""int8 OpenVINO files: NNCF chooses what is quantized, the ranges are chosen as for other formats."""
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+from typing import Any, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ..quantization.calibration import iterate_batches
+from ..quantization.range_choice import Range
+from .layer_names import choose_float_nodes, find_layers
+from .options import ExportOptions
+from .tensor_ranges import AllTensors, find_input_range, measure_ranges, measure_values_outside
+
+_LEVELS = 256
+_IGNORED = ("Parameter", "Result", "Constant", "Convert")
+
+
+def check_nncf() -> None:
+    """Raises: ImportError that says what to install, if NNCF is missing."""
+    if importlib.util.find_spec("nncf") is None:
+        raise ImportError("int8 files for OpenVINO need nncf: pip install \"reskeras[nncf]\"")
+
+
+def quantize_int8(model: Any, options: ExportOptions, layers: Sequence[str]
+                  ) -> tuple[Any, dict[str, Range], float | None]:
+    """Makes an int8 model of a float32 model.
+
+    Weights are symmetric, with one scale for each channel; activations have a zero point.
+
+    Args:
+        model: OpenVINO's model in float32.
+        options: options of the file, with calibration images.
+        layers: the names of the Keras model's layers.
+
+    Returns:
+        OpenVINO's model, the ranges of the tensors that are quantized, and the share of values on the
+        validation images that are outside of them.
+
+    Raises:
+        ArgumentError: one of the `float_layers` is not in the file.
+    """
+    with _silence_nncf():
+        import nncf
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+        makers = {node.get_friendly_name(): _find_layers(node, layers) for node in model.get_ops()
+                  if node.get_type_name() not in _IGNORED}
+        ignored = choose_float_nodes(makers, options.float_layers)
+        float_model = model.clone()
+        assert options.calibration_images is not None
+        batches = list(iterate_batches(options.calibration_images, options.shape[0] or 1))
+        quantized = nncf.quantize(
+            model, nncf.Dataset(batches), preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches),
+            ignored_scope=nncf.IgnoredScope(names=ignored, validate=False) if ignored else None,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX))
+
+    nodes = {node.get_friendly_name(): node for node in float_model.get_ops()}
+    roundings = [(node, source.get_friendly_name()) for node in quantized.get_ops()
+                 if node.get_type_name() == "FakeQuantize"
+                 and (source := node.input_value(0).get_node()).get_friendly_name() in nodes]
+    run = _make_function_of_tensors(float_model, {name: nodes[name] for _, name in roundings})
+    ranges = measure_ranges(run, options)
+    measured = dict(ranges)
+    known = find_input_range(options.preprocessing, options.shape[3] or 3)
+    if known is not None:
+        for parameter in float_model.get_parameters():
+            if parameter.get_friendly_name() in ranges:
+                ranges[parameter.get_friendly_name()] = known
+    for node, name in roundings:
+        _set_range(node, *ranges[name])
+    quantized.validate_nodes_and_infer_types()
+    return quantized, measured, measure_values_outside(run, ranges, options)
+
+
+def _find_layers(node: Any, layers: Sequence[str]) -> set[str]:
+    """The layers that a node comes from, by its name and by those of its constants."""
+    sources = [node.input_value(i).get_node() for i in range(node.get_input_size())]
+    names = [source.get_friendly_name() for source in sources if source.get_type_name() == "Constant"]
+    return find_layers([node.get_friendly_name(), *names], layers)
+
+
+def _make_function_of_tensors(model: Any, nodes: Mapping[str, Any]) -> AllTensors:
+    """A function that returns the first output of each of the nodes."""
+    from .openvino import import_openvino
+    openvino = import_openvino()
+    extended = openvino.Model([node.output(0) for node in nodes.values()], model.get_parameters(), "tensors")
+    compiled = openvino.Core().compile_model(extended, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(images: np.ndarray) -> Mapping[str, np.ndarray]:
+        outputs = compiled(images)
+        return {name: np.array(outputs[i]) for i, name in enumerate(nodes)}
+    return run
+
+
+def _set_range(node: Any, low: float, high: float) -> None:
+    """Gives a rounding a range, shifted a little so that zero is one of its levels."""
+    from .openvino import import_openvino
+    openvino = import_openvino()
+    step = max(high - low, 1e-12) / (_LEVELS - 1)
+    zero = round(-low / step)
+    for i, end in enumerate((-zero * step, (_LEVELS - 1 - zero) * step) * 2, 1):
+        old = node.input_value(i)
+        values = np.full(tuple(old.get_shape()), end, "float32")
+        node.input(i).replace_source_output(openvino.opset13.constant(values).output(0))
+
+
+@contextlib.contextmanager
+def _silence_nncf() -> Iterator[None]:
+    """Hides NNCF's log and its progress bars."""
+    logger = logging.getLogger("nncf")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
