@@ -61,6 +61,7 @@ def test_epochs_and_weights_are_those_of_keras(kept):
                for i in range(len(info["variables"]["model"])))
 
 
+@pytest.mark.slow
 def test_a_run_that_has_stopped_is_finished_until_it_is_made_longer(kept):
     _, ours, best, run = kept
     again = reskeras.fit(data=DATA, validation_data=HELD, resume=run, verbose=0)

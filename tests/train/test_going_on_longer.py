@@ -93,6 +93,7 @@ def test_cosine_and_two_changes(data, tmp_path, capsys):
     assert len(history.epoch) == 4 and [c["after"] for c in read(tmp_path / "run")["continued"]] == [3, 4]
 
 
+@pytest.mark.slow
 def test_steps_that_ended_amid_an_epoch(data, tmp_path):
     """6 steps of 4 in an epoch: the seventh begins an epoch, and the rates go on."""
     fields = dict(schedule="step", milestones=(3, 8), warmup=0)

@@ -15,6 +15,8 @@ import reskeras
 from reskeras import cli
 from reskeras.errors import ArgumentError
 from reskeras.train.checkpoint import load_checkpoint
+from reskeras.train.optimizers import make_optimizer
+from reskeras.train.schedule import make_schedule
 
 IMAGES, LABELS = small_training.make_images(32)
 LABELS = LABELS % 4
@@ -141,6 +143,31 @@ def test_a_class_of_ones_own_from_the_shell_resumed_to_the_bit(tmp_path, capsys)
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, others[name], err_msg=name)
     del keras.saving.get_custom_objects()["plugin>Plain"]
+
+
+OPTIMIZERS = sorted(
+    name for name, kind in vars(keras.optimizers).items()
+    if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer) and not name.startswith("Loss")
+    and name not in ("Optimizer", "MultiOptimizer"))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_of_keras(name):
+    """As a call of the shell, with another rate and two micro-batches: the updates are its own."""
+    training = reskeras.get_recipe("digits").override(
+        {"optimizer": f"{name}(0.5)", "learning_rate": "CosineDecay(0.1, 4)"}).training
+    training = type(training)(**json.loads(json.dumps(vars(training))) | {"milestones": ()})
+    schedule = make_schedule(training, 0.1, 2, 4, 2)
+    ours, theirs = make_optimizer(training, schedule, 2), getattr(keras.optimizers, name)(
+        keras.optimizers.schedules.CosineDecay(0.1, 4))
+    start = np.random.default_rng(0).normal(size=(3, 4))
+    one, other = (keras.Variable(start, dtype="float32", name="kernel") for _ in range(2))
+    for gradient in np.random.default_rng(1).normal(size=(3, 3, 4)).astype("float32"):
+        for part in (0.5 * gradient, 1.5 * gradient):
+            ours.apply([keras.ops.convert_to_tensor(part)], [one])
+        theirs.apply([keras.ops.convert_to_tensor(gradient)], [other])
+    np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-4, atol=1e-6)
+    assert np.abs(one.numpy() - start).max() > 1e-6
 
 
 class Unregistered(SGD):

@@ -46,7 +46,9 @@ FIELDS = {
     "lamb": dict(optimizer="lamb", weight_decay=0.1, clipvalue=0.05)}
 
 
-@pytest.mark.parametrize("case", FIELDS)
+@pytest.mark.parametrize("case", [
+    "sgd", "adamw", pytest.param("velocity", marks=pytest.mark.slow),
+    pytest.param("lamb", marks=pytest.mark.slow)])
 def test_each_group_is_trained_as_by_an_optimizer_of_its_own(case):
     """Five updates in float64, against one optimizer for each group with its rate."""
     training = Training(epochs=1, layer_decay=0.5, **FIELDS[case])
@@ -94,6 +96,7 @@ def test_each_group_is_trained_as_by_an_optimizer_of_its_own(case):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_fit_trains_the_layers_at_their_rates():
     """With the first epoch for the classifier only; then the first update of plain SGD shows each rate."""
     steps = {}
