@@ -94,7 +94,7 @@ def make_metrics(task: Task, activation: str,
     own: list[keras.metrics.Metric]
     if task.kind == "multiclass":
         own = [keras.metrics.CategoricalAccuracy(name="accuracy")]
-        own += [keras.metrics.TopKCategoricalAccuracy(5, name="top5")] if task.classes > 5 else []
+        own += [_TopAccuracy(5, name="top5")] if task.classes > 5 else []
     elif task.kind == "regression":
         own = [keras.metrics.MeanAbsoluteError(name="mae"),
                keras.metrics.RootMeanSquaredError(name="rmse")]
@@ -115,6 +115,13 @@ def make_metrics(task: Task, activation: str,
         names.add(metric.name)
         own.append(metric)
     return own
+
+
+class _TopAccuracy(keras.metrics.TopKCategoricalAccuracy):
+    """Keras' metric, for scores in float64 too, which TensorFlow's `in_top_k` does not take."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return super().update_state(y_true, ops.cast(y_pred, "float32"), sample_weight)
 
 
 def build_metrics(model: keras.Model, extra: list[dict[str, Any]]) -> None:

@@ -15,8 +15,10 @@ import reskeras
 from reskeras import cli
 from reskeras.errors import ArgumentError
 from reskeras.train.checkpoint import load_checkpoint
+from reskeras.train.metrics import make_metrics
 from reskeras.train.optimizers import make_optimizer
 from reskeras.train.schedule import make_schedule
+from reskeras.train.task import Task
 
 IMAGES, LABELS = small_training.make_images(32)
 LABELS = LABELS % 4
@@ -143,6 +145,14 @@ def test_a_class_of_ones_own_from_the_shell_resumed_to_the_bit(tmp_path, capsys)
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, others[name], err_msg=name)
     del keras.saving.get_custom_objects()["plugin>Plain"]
+
+
+def test_top_accuracy_of_a_net_in_float64():
+    """TensorFlow's own operation takes float32 only."""
+    metric = make_metrics(Task("multiclass", 10), "softmax")[1]
+    scores = np.tile(np.arange(10.0), (10, 1))
+    metric.update_state(np.eye(10), tf.constant(scores, "float64"))
+    assert float(metric.result()) == 0.5
 
 
 OPTIMIZERS = sorted(
