@@ -1,6 +1,7 @@
 """What a training run measures beside the loss: the metrics of its task, and those of the caller."""
 from __future__ import annotations
 
+import re
 from typing import Any, Iterable, Mapping
 
 import keras
@@ -39,12 +40,15 @@ def read_metrics(metrics: Any) -> Any:
 
 
 def _read_metric(metric: Any) -> dict[str, Any]:
+    has_own_name = not isinstance(metric, str) or "name=" in metric
     if isinstance(metric, str):
         metric = make_called_object("metrics", metric if is_object_call(metric) else f"{metric}()")
     if not (is_keras_object(metric) or is_serialized(metric)):
         raise ArgumentError("metrics", metric, "metrics of Keras, such as [keras.metrics.AUC()], or the "
                             "names of their classes")
     serialized = serialize_object("metrics", metric)
+    if not has_own_name:        # Keras counts: the second AUC of a process is called auc_1
+        serialized["config"]["name"] = re.sub(r"_\d+$", "", serialized["config"]["name"])
     restored = restore_object("metrics", serialized, keras.metrics.Metric)
     name = type(restored).__name__
     if name.startswith("Sparse"):
