@@ -285,8 +285,8 @@ class Preprocessing:
         if channels == len(result.mean):
             return result
         if channels not in (1, 3) or len(result.mean) not in (1, 3) or self.has_values:
-            raise ValueError(f"the net takes {channels} channels, and its preprocessing is defined for "
-                             f"{len(result.mean)}" + ("" if self.has_values else ", or for 1 and 3"))
+            known = len(result.mean) if self.has_values or len(result.mean) not in (1, 3) else "1 and 3"
+            raise ValueError(f"the net takes {channels} channels, and its preprocessing is defined for {known}")
         mean, std = ((sum(v) / 3,) if channels == 1 else (v[0],) * 3 for v in (result.mean, result.std))
         return replace(result, mean=mean, std=std)
 

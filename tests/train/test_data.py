@@ -137,11 +137,11 @@ def test_tfds(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "what, message",
     [
-        ("foldr:x", "did you mean 'folder'?"), ("foldr:x", "expected folder:PATH, tfrecord:GLOB"),
+        ("foldr:x", "did you mean 'folder'?"), ("foldr:x", "expected folder:PATH, table:FILE, tfrecord:GLOB"),
         ("folder:", "expected folder:PATH"), ("folder", "expected folder:PATH"),
         ("digits:x", "expected digits, without a path"), ("cifar10:", "expected folder:PATH"),
         (3, "data=3: expected folder:PATH"),
-        ((np.zeros((2, 8, 8, 3)), [0, 1]), "expected uint8"),
+        ((np.zeros((2, 8, 8, 3), "bool"), [0, 1]), "expected numbers, (N, height, width) or"),
         ((np.zeros((2, 8, 8, 3), "uint8"), [0]), "expected a class number"),
         ((np.zeros((2, 8, 8, 3), "uint8"), [0.5, np.nan]), "labels of image 1: nan is not a finite number"),
         ((np.zeros((2, 8, 8, 3), "uint8"), [0, -1]), "expected a class number")])

@@ -206,7 +206,7 @@ def test_model_and_data_must_fit(photos):
         (
             net(input_shape=(16, 16, 3)), "cifar_he",
             "takes images of 16 pixels, but the recipe cifar_he trains with 32"),
-        (net(input_shape=(16, 32, 3)), "cifar_he", "expected a square"),
+        (net(input_shape=(16, 32, 3)), "cifar_he", r"takes images of 16 x 32 .* set `size` to \(16, 32"),
         (
             net(classifier_activation="sigmoid"), "cifar_he",
             "ends in 'sigmoid': expected classifier_activation='softmax'"),
