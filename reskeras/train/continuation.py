@@ -59,7 +59,7 @@ def find_ended(info: Mapping[str, Any]) -> tuple[int, int]:
     Args:
         info: what run.json says of it.
     """
-    last = next((c for c in reversed(info.get("continued", ())) if c["steps_done"]), None)
+    last = next((c for c in reversed(info.get("continued", ())) if c.get("steps_done")), None)
     if last is None:
         return 0, 0
     return last["epochs_done"] - info["recipe"]["training"]["head_epochs"], last["steps_done"]
@@ -100,7 +100,7 @@ def _describe(resumed: ResumedRun, before: int, after: int) -> Continuation:
         rate = scale_learning_rate(changed).value
         schedule = plan_phases(changed, steps_per_epoch, rate, micro_batches)[-1].learning_rate
         rates.append(float(schedule(batch)) if callable(schedule) else rate)
-    text = f"{training.unit}={after} instead of {before}, after {state.epoch} epochs: the learning rate "
+    text = f"{training.unit}={after} instead of {before}, from epoch {state.epoch + 1} on: the learning rate "
     if not callable(schedule):
         text += f"goes on as before, because the schedule is {training.schedule!r}"
     else:

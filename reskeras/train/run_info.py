@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
+from ..errors import check_whole_number
 from ..json_reader import to_dataclass
 from .arguments import FitArguments
 from .augment import parse_augmentation
@@ -45,6 +46,10 @@ class Continuation:
     epochs_done: int
     steps_done: int = 0
     learning_rate: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("before", "after", "epochs_done", "steps_done"):
+            check_whole_number(name, getattr(self, name), 0, 2 ** 62)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
 """Early stopping as a field: the epochs and the weights of Keras' own callback, also of a resumed run."""
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -82,10 +84,12 @@ def test_in_the_shell_by_accuracy(tmp_path, capsys):
              "--size", "8", "--test-size", "8", "--augmentation", "", "--batch-size", "32", "--warmup", "0",
              "--epochs", "9", "--learning-rate", "0", "--verbose", "0", "--model-overrides", "depths=(1,)",
              "--model-overrides", "widths=(16,)", "--model-overrides", "strides=(1,)", "--early-stopping",
-             "3"]
+             "3", "--layer-decay", "0.5", "--clipvalue", "0.25"]
     assert cli.main([*words, "--early-stopping-monitor", "accuracy", "--output", str(tmp_path / "run")]) == 0
     # one batch, and nothing is learned: the first epoch is the best, three more follow
     assert len((tmp_path / "run/log.csv").read_text().splitlines()) == 1 + 4
+    fields = json.loads((tmp_path / "run/run.json").read_text())["recipe"]["training"]
+    assert (fields["layer_decay"], fields["clipvalue"], fields["early_stopping"]) == (0.5, 0.25, 3)
     assert cli.main([*words, "--output", str(tmp_path / "other")]) == 2
     text = "--early-stopping-monitor val_loss: expected 'loss' or 'accuracy', because"
     assert text in capsys.readouterr().err

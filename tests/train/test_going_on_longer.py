@@ -11,7 +11,8 @@ from reskeras import cli
 from reskeras.train.checkpoint import load_checkpoint
 
 FIELDS = dict(augmentation="resize(8)", size=8, warmup=1, batch_size=16, deterministic=True,
-              ema_momentum=0.5, ema_rule="constant", preprocessing="cifar_resnet20.digits")
+              ema_momentum=0.5, ema_rule="constant", clipnorm=0.5, layer_decay=0.5,
+              preprocessing="cifar_resnet20.digits")
 
 
 class Stop(keras.callbacks.Callback):
@@ -77,7 +78,7 @@ def test_cosine_and_two_changes(data, tmp_path, capsys):
     fit(data, output=tmp_path / "run", epochs=1, warmup=0, schedule="cosine")
     assert cli.main(["train", "--resume", str(tmp_path / "run"), "--epochs", "3", "--verbose", "2"]) == 0
     out = capsys.readouterr().out
-    assert "epochs=3 instead of 1, after 1 epochs: the learning rate was " in out
+    assert "epochs=3 instead of 1, from epoch 2 on: the learning rate was " in out
     info = read(tmp_path / "run")
     assert info["recipe"]["training"]["epochs"] == info["arguments"]["set"]["epochs"] == 3
     change, = info["continued"]
@@ -118,4 +119,10 @@ def test_refusals(data, tmp_path, capsys):
         fit(data, resume=tmp_path / "run", epochs=3, batch_size=8)
     assert cli.main(["train", "--resume", str(tmp_path / "run"), "--epochs", "0.5"]) == 2
     assert "--epochs 0.5: expected a whole number" in capsys.readouterr().err
-    assert "continued" not in read(tmp_path / "run") and len(fit(data, resume=tmp_path / "run").epoch) == 2
+    info = read(tmp_path / "run")
+    assert "continued" not in info and len(fit(data, resume=tmp_path / "run").epoch) == 2
+
+    info["continued"] = [{"unit": "steps", "before": 1, "after": 2, "epochs_done": 1, "steps_done": -4}]
+    (tmp_path / "run/run.json").write_text(json.dumps(info))
+    with pytest.raises(ValueError, match="run.json is damaged .*steps_done=-4: expected a whole number"):
+        fit(data, resume=tmp_path / "run")
