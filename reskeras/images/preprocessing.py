@@ -286,7 +286,7 @@ class Preprocessing:
             return result
         if channels not in (1, 3) or len(result.mean) not in (1, 3) or self.has_values:
             known = len(result.mean) if self.has_values or len(result.mean) not in (1, 3) else "1 and 3"
-            raise ValueError(f"the net takes {channels} channels, and its preprocessing is defined for {known}")
+            raise ValueError(f"the net takes {channels} channels; its preprocessing is defined for {known}")
         mean, std = ((sum(v) / 3,) if channels == 1 else (v[0],) * 3 for v in (result.mean, result.std))
         return replace(result, mean=mean, std=std)
 

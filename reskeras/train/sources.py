@@ -1,7 +1,7 @@
 """Where images come from.
 
-A source is one of folder:PATH, table:FILE, tfrecord:GLOB, tfds:NAME, npz:FILE, cifar10, cifar100, digits, or
-arrays.
+A source is one of folder:PATH, table:FILE, tfrecord:GLOB, tfds:NAME, hf:NAME, npz:FILE, cifar10, cifar100,
+digits, arrays, or a dataset of TensorFlow, Keras or Hugging Face.  A path may be a URL, see remote_paths.py.
 """
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ _MAX_BYTES = 2 ** 30        # of a file of CIFAR, which has up to 154 MB
 # split -> its names in folders and tfds
 _SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
 _GRAMMAR = ("folder:PATH, table:FILE, tfrecord:GLOB, tfds:NAME, hf:NAME[:SPLIT], npz:FILE, "
-            "cifar10[:FILE or FOLDER], "
-            "cifar100[:FILE or FOLDER], digits, arrays (images, labels), or a dataset")
+            "cifar10[:FILE or FOLDER], cifar100[:FILE or FOLDER], digits, arrays (images, labels), or a dataset")
 
 
 def open_source(data: Any, split: str = "train", argument: str = "data",

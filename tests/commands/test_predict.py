@@ -277,7 +277,7 @@ def test_model_that_cannot_classify_images(files, tmp_path):
     with pytest.raises(ValueError, match="not built"):
         predict(keras.Sequential([layers.Dense(3)]), files[0], preprocessing=NET)
     image = keras.Input((8, 8, 5))
-    with pytest.raises(ValueError, match="takes 5 channels, and .* defined for 1 and 3"):
+    with pytest.raises(ValueError, match="takes 5 channels; .* defined for 1 and 3"):
         predict(keras.Model(image, layers.GlobalAveragePooling2D()(image)), files[0], preprocessing=NET)
     image = keras.Input((8, 8, 1))
     with pytest.raises(ValueError, match="one number per class"):
