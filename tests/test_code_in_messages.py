@@ -29,6 +29,8 @@ CALLS = {
                        "reskeras.resnet50.preprocess_input(x)", "reskeras.resnet_v2.preprocess_input(x)",
                        "reskeras.preprocess_input(x, {})"},
     "catalog": {"reskeras.list_models()"}, "weights/table": {"reskeras.list_weights()"},
+    # run in commands/test_evaluation_report.py
+    "commands/classifier": {"reskeras.set_metadata(model, task='binary')"},
     # run in test_more_code_in_messages.py
     "commands/predict": {"reskeras.get_preprocessing(model)", "reskeras.create({})", "reskeras.load({})"},
     "train/class_names": {"reskeras.set_metadata(model, labels=[...])"},

@@ -109,15 +109,15 @@ def scale_scores(net: Classifier, scores: np.ndarray) -> np.ndarray:
         scores: (..., outputs), as the net returns them.
 
     Returns:
-        Probabilities over the classes for one class per image, see `normalize_scores`; a probability for each
-        label, or for the second of two classes; numbers as they are.
+        Probabilities over the classes for one class per image, see `_normalize_scores`; a probability for
+        each label, or for the second of two classes; numbers as they are.
 
     Raises:
         FloatingPointError: if they are NaN or infinite.
     """
     task = net.metadata.task
     if not task:
-        return normalize_scores(scores, net.name)
+        return _normalize_scores(scores, net.name)
     _check_finite(scores, net.name)
     has_logits = net.has_logits
     if has_logits is None:      # of an exported file: those of a sigmoid are probabilities
@@ -145,7 +145,7 @@ def to_scores(net: Classifier, scores: np.ndarray) -> np.ndarray:
 
 
 def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
-    """The probabilities of the classes of one image, see `normalize_scores`.
+    """The probabilities of the classes of one image, see `_normalize_scores`.
 
     Args:
         scores: (classes,), as the net returns them.
@@ -153,7 +153,7 @@ def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
 
     Raises:
         ValueError: if they are not one number per class.
-        FloatingPointError: as `normalize_scores`.
+        FloatingPointError: as `_normalize_scores`.
     """
     if scores.ndim != 1:
         raise ValueError(f"{name}: for an image it returns {scores.shape}; a classifier returns one number "
@@ -161,10 +161,10 @@ def to_probabilities(scores: np.ndarray, name: str) -> np.ndarray:
     if len(scores) < 2:
         raise ValueError(f"{name}: for an image it returns one number; a classifier returns one number per "
                          f"class{ADVICE_FOR_ONE_OUTPUT}")
-    return normalize_scores(scores, name)
+    return _normalize_scores(scores, name)
 
 
-def normalize_scores(scores: np.ndarray, name: str) -> np.ndarray:
+def _normalize_scores(scores: np.ndarray, name: str) -> np.ndarray:
     """Scores over the last axis as probabilities: themselves if they are that, otherwise their softmax.
 
     Args:

@@ -1,11 +1,13 @@
 """Sections of a page about what a classifier gets wrong: the confusion matrix, and the images."""
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import numpy as np
 
 from . import html
+from .classifier import Classifier, scale_scores
+from .tallies import ClassTally, make_tally
 
 if TYPE_CHECKING:
     import keras
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_CLASSES = 30        # of a matrix; of more classes the most frequent mistakes are listed
 MAX_IMAGES = 40         # that are shown
+MAX_ROWS = 200          # classes of the table
 MAX_VALIDATED = 10_000  # images of which the report of a training tells the mistakes
 
 Draw = Callable[[int], html.Html]       # index of an image -> its picture
@@ -56,36 +59,53 @@ def _draw_error(picture: html.Html, label: str, said: str) -> html.Html:
 
 
 def make_validation_sections(model: keras.Model, validation: ImageDataset) -> list[html.Html]:
-    """The error sections of the validation images of a training, of the first MAX_VALIDATED of them.
+    """What is measured of the validation images of a training, of the first MAX_VALIDATED of them.
 
-    None if the images have several labels, or numbers.
+    A table of the classes, labels or numbers; and of classes the confusion matrix and the wrong images.
     """
     from ..exporters.keras_file import make_array_function
     from ..model_metadata import get_metadata
     from ..train.classifier import find_final_activation
-    run, metadata = make_array_function(model), get_metadata(model)
-    if metadata.task in ("multilabel", "regression"):
-        return []
-    classes = metadata.get_classes(model.output_shape[-1])
-    threshold = 0.0 if find_final_activation(model) == "linear" else 0.5
+    metadata, names = get_metadata(model), [
+        name for _, name in get_metadata(model).get_classes(model.output_shape[-1])]
+    net = Classifier(model.name, make_array_function(model), tuple(model.input_shape[1:]), metadata,
+                     find_final_activation(model) == "linear")
+    tally = make_tally(metadata.task or "multiclass", names, 0.5)
     labels: list[int] = []
     predicted: list[int] = []
     pictures: dict[int, html.Html] = {}
     for images, truth, *_ in validation.iterate_batches():
-        arrays, scores, true = images.numpy(), run(images.numpy()), truth.numpy()
-        best = scores.argmax(-1) if scores.shape[1] > 1 else (scores[:, 0] > threshold).astype(int)
-        if true.ndim > 1:       # probabilities
+        arrays, true = images.numpy(), truth.numpy()
+        scores = scale_scores(net, net.run(arrays))
+        tally.add(true, scores)
+        best = scores.argmax(-1) if scores.shape[1] > 1 else (scores[:, 0] > 0.5).astype(int)
+        if true.ndim > 1:       # probabilities, or of no single class
             true = true.argmax(-1) if true.shape[1] > 1 else (true[:, 0] > 0.5).astype(int)
-        for i in np.flatnonzero(best != true):
-            if len(pictures) < MAX_IMAGES:
-                pictures[len(labels) + int(i)] = _draw_prepared(arrays[i], metadata.preprocessing,
-                                                                 len(pictures))
+        if isinstance(tally, ClassTally):
+            for i in np.flatnonzero(best != true):
+                if len(pictures) < MAX_IMAGES:
+                    pictures[len(labels) + int(i)] = _draw_prepared(arrays[i], metadata.preprocessing,
+                                                                     len(pictures))
         labels += true.tolist()
         predicted += best.tolist()
         if len(labels) >= MAX_VALIDATED:
             break
-    return make_error_sections([name for _, name in classes], np.array(labels), np.array(predicted),
-                               pictures.__getitem__, f"{len(labels):,} validation images.")
+    sections = [_make_table(tally.measure(str))]
+    if isinstance(tally, ClassTally):
+        sections += make_error_sections(names, np.array(labels), np.array(predicted), pictures.__getitem__,
+                                        f"{len(labels):,} validation images.")
+    return sections
+
+
+def _make_table(result: Mapping[str, Any]) -> html.Html:
+    """A line for each class, label or number, and how well the scores are calibrated."""
+    rows = result["per_class"][:MAX_ROWS]
+    cells = [["-" if value is None else f"{value:.3f}" if isinstance(value, float) else value
+              for value in row.values()] for row in rows]
+    calibration = result.get("calibration")
+    note = [html.tag("p", f"Expected calibration error: {calibration['ece']:.4f}.", class_="small")
+            ] if calibration else []
+    return html.section("In detail", html.table([key.replace("_", " ") for key in rows[0]], cells), *note)
 
 
 def _draw_prepared(image: np.ndarray, preprocessing: Any, number: int) -> html.Html:

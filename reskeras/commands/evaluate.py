@@ -79,10 +79,9 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
         364
     """
     crops, scales = _check_views(crops, scales)
-    batch_size = check_whole_number("batch_size", batch_size)
+    batch_size, worst = check_whole_number("batch_size", batch_size), check_whole_number("worst", worst, 0)
     max_unreadable = check_whole_number("max_unreadable", max_unreadable, minimum=0)
     threshold = check_number("threshold", threshold, 0, 1, "a score in [0, 1)")
-    worst = check_whole_number("worst", worst, minimum=0)
     check_trained_model(model)
 
     from ..train.reading_errors import describe_unreadable
@@ -115,17 +114,16 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
         count += len(y)
     seconds = time.perf_counter() - start
 
-    unreadable = datasets[0].unreadable_names
     if not count:
         raise ValueError(f"{source.name}: none of its images can be read; the first one is "
-                         f"{describe_unreadable(unreadable[:1])}")
+                         f"{describe_unreadable(datasets[0].unreadable_names[:1])}")
     skipped = set(datasets[0].unreadable)
     read = [i for i in range(count + len(skipped)) if i not in skipped]
     result = tally.measure(lambda i: source.image_name(read[i]))
     rows = result.pop("rows")
     evaluation = Evaluation(
         net.name, source.name, count, images_per_s=count / seconds, size=prepare.size, crops=crops,
-        scales=scales, skipped=unreadable, published=get_published_accuracy(metadata),
+        scales=scales, skipped=datasets[0].unreadable_names, published=get_published_accuracy(metadata),
         label_offset=source.label_offset, assumed_classes=() if metadata.labels else source.classes,
         left_out=source.left_out, task=kind, loss=float(np.mean([row["loss"] for row in rows])),
         worst=[{key: row[key] for key in ("image", "loss", "label", "predicted")}

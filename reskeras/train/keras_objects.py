@@ -11,7 +11,7 @@ import sys
 from typing import Any, TypeGuard
 
 from .._keras_private import get_wrapped_arguments
-from ..errors import ArgumentError, describe_error, nearest
+from ..errors import ArgumentError, describe_error
 
 _KEYS = {"class_name", "config"}
 
@@ -79,23 +79,6 @@ def restore_object(name: str, value: Any, kind: type[Any], **config: Any) -> Any
     if not isinstance(restored, kind):
         raise ArgumentError(name, describe_object(value), f"an object of a class of keras.{kind.__name__}")
     return restored
-
-
-def find_class(name: str, value: str, module: Any) -> type[Any]:
-    """The class of Keras that has a name, such as "Huber" of `keras.losses`.
-
-    Args:
-        name: the argument or field, for an error.
-        value: the name of the class.
-        module: `keras.losses` or a module like it.
-
-    Raises:
-        ArgumentError: for an unknown name.
-    """
-    classes = {key: cls for key, cls in vars(module).items() if isinstance(cls, type)}
-    if value not in classes:
-        raise ArgumentError(name, value, f"a class of {module.__name__}{nearest(value, classes)}")
-    return classes[value]
 
 
 def describe_object(value: Any) -> str:

@@ -142,14 +142,15 @@ def _fill_batches(batches: Any, devices: int, counts: list[int]) -> Iterator[tup
     """Batches with weights, each filled up with images of weight 0 to a multiple of the devices.
 
     Args:
-        batches: a data set of (images, labels).
+        batches: a data set of (images, labels), or (images, labels, weights).
         devices: how many devices share a batch.
         counts: a list to which the numbers of images and of rows are added.
     """
     for batch in batches:
-        images, labels = (np.asarray(part) for part in batch)
+        images, labels, *own = (np.asarray(part) for part in batch)
         missing = -len(images) % devices
-        weights = np.repeat([1.0, 0.0], [len(images), missing]).astype("float32")
+        own_weights = own[0] if own else np.ones(len(images))
+        weights = np.concatenate([own_weights, np.zeros(missing)]).astype("float32")
         counts[0] += len(images)
         counts[1] += len(weights)
         images, labels = (np.concatenate([part, np.repeat(part[-1:], missing, 0)])

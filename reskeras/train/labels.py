@@ -39,7 +39,7 @@ def read_labels(name: str, labels: Any, count: int) -> np.ndarray:
             wrong = labels.min() if labels.min() < 0 else labels.max()
             raise ValueError(f"{name}: {form}, with the label {wrong}; expected {expected}")
         return labels.astype("int64")
-    return to_float32(name, labels if is_wide else labels[:, None], "labels")
+    return _to_float32(name, labels if is_wide else labels[:, None], "labels")
 
 
 def read_weights(name: str, weights: Any, count: int) -> np.ndarray:
@@ -58,7 +58,7 @@ def read_weights(name: str, weights: Any, count: int) -> np.ndarray:
     if weights.shape != (count,) or weights.dtype.kind not in "biuf":
         raise ValueError(f"{name}: weights of shape {weights.shape} and type {weights.dtype}; expected one "
                          f"number for each of the {count} images")
-    weights = to_float32(name, weights, "weights")
+    weights = _to_float32(name, weights, "weights")
     if weights.min() < 0:
         raise ValueError(f"{name}: the weight {weights.min():g} of image {weights.argmin()}: expected a "
                          "number of at least 0")
@@ -67,7 +67,7 @@ def read_weights(name: str, weights: Any, count: int) -> np.ndarray:
     return weights
 
 
-def to_float32(name: str, values: np.ndarray, what: str) -> np.ndarray:
+def _to_float32(name: str, values: np.ndarray, what: str) -> np.ndarray:
     """Converts numbers to float32.  Raises: ValueError for NaN, infinity, and what float32 cannot hold."""
     with np.errstate(over="ignore"):
         numbers = values.astype("float32")

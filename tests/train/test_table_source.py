@@ -136,6 +136,13 @@ def test_the_shell_trains_and_evaluates_on_a_table(photos, tmp_path, capsys):
     assert reskeras.get_metadata(reskeras.load(f"{run}/last.keras")).labels == ("dark", "light")
     log = (tmp_path / "run/log.csv").read_text().splitlines()[0]
     assert "val_auc" in log and "precision" in log
+    report = (tmp_path / "run/report.html").read_text()
+    assert "Expected calibration error" in report and "precision" in report
+    # the weights, the metrics and the table are those of run.json
+    assert cli.main(["train", "--resume", run, "--epochs", "2", "--verbose", "0"]) == 0
+    assert len((tmp_path / "run/log.csv").read_text().splitlines()) == 3
+    assert '"class_weight": [' in (tmp_path / "run/run.json").read_text()
+    capsys.readouterr()
     other = write(photos, "image,label\na.png,cat\n", name="b.csv")
     assert cli.main(["train", "cifar_resnet20", "--data", other, "--recipe", "digits",
                      "--validation-data", table]) == 2
