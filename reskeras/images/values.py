@@ -14,6 +14,7 @@ from .tiff import TIFF_PREFIXES
 
 _NUMPY = b"\x93NUMPY"
 _MAX_CHANNELS = 2 ** 10
+_MAX_TILE_SIDE = 2 ** 12    # of a TIFF image that is smaller
 _NUMBERS = "uif"            # NumPy's letters: whole numbers, without and with a sign, and floats
 
 
@@ -70,6 +71,7 @@ def _decode_numpy(data: bytes) -> np.ndarray:
 
 def _decode_tiff(data: bytes) -> np.ndarray:
     try:
+        import imagecodecs as imagecodecs       # tifffile uses it; it never unpacks more than the pixels need
         import tifffile
     except ImportError as error:
         raise ValueError("a TIFF image is read by value with tifffile: pip install \"reskeras[bands]\""
@@ -84,6 +86,8 @@ def _decode_tiff(data: bytes) -> np.ndarray:
             elif axes not in ("YX", "YXS"):
                 raise ValueError(f"its axes are {axes}; expected height, width and bands")
             _check_shape(shape, page.dtype)
+            if max(page.tilewidth, page.tilelength) > max(*shape[:2], _MAX_TILE_SIDE):
+                raise ValueError("its tiles are larger than the image")
             with count_in_flight(math.prod(shape)):
                 values: np.ndarray = page.asarray()
             return values.transpose(1, 2, 0) if is_separate else values

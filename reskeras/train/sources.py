@@ -30,7 +30,7 @@ _MAX_BYTES = 2 ** 30        # of a file of CIFAR, which has up to 154 MB
 # split -> its names in folders and tfds
 _SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
 _GRAMMAR = ("folder:PATH, table:FILE, tfrecord:GLOB, tfds:NAME, hf:NAME[:SPLIT], npz:FILE, "
-            "cifar10[:FILE or FOLDER], cifar100[:FILE or FOLDER], digits, arrays (images, labels), or a dataset")
+            "cifar10[:FILE or FOLDER], cifar100[:FILE or FOLDER], digits, (images, labels) or a dataset")
 
 
 def open_source(data: Any, split: str = "train", argument: str = "data",

@@ -1,6 +1,9 @@
 """Images of any channels, of 16 bits and floats, are trained and evaluated by value; sizes are not square."""
 import dataclasses
 import io
+import resource
+import struct
+import zlib
 
 import keras
 import numpy as np
@@ -138,6 +141,33 @@ def test_files_of_16_bits_and_bands():
         stored = values if options["planarconfig"] == "contig" else values.transpose(2, 0, 1)
         tifffile.imwrite(file, stored, photometric="minisblack", **options)
         np.testing.assert_array_equal(decode_values(file.getvalue(), 6), values)
+
+
+def test_hostile_tiff_takes_no_memory():
+    """A strip that unpacks to 1 GB, and a tile of 60,000 x 60,000 pixels, in a picture of 64 x 64."""
+    tifffile = pytest.importorskip("tifffile")
+    file, zeros = io.BytesIO(), np.zeros((64, 64, 6), "uint16")
+    tifffile.imwrite(file, zeros, photometric="minisblack", planarconfig="contig", compression="zlib")
+    data = bytearray(file.getvalue())
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as tiff:
+        places = [tiff.pages[0].tags[name].valueoffset for name in ("StripOffsets", "StripByteCounts")]
+    bomb = zlib.compress(bytes(2 ** 30), 9)
+    for place, number in zip(places, (len(data), len(bomb))):
+        struct.pack_into("<I", data, place, number)
+
+    tiled = io.BytesIO()
+    tifffile.imwrite(tiled, zeros, photometric="minisblack", planarconfig="contig", tile=(64, 64))
+    large = bytearray(tiled.getvalue())
+    with tifffile.TiffFile(io.BytesIO(bytes(large))) as tiff:
+        for name in ("TileWidth", "TileLength"):
+            tag = tiff.pages[0].tags[name]
+            struct.pack_into("<H" if int(tag.dtype) == 3 else "<I", large, tag.valueoffset, 60_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for wrong in (bytes(data) + bomb, bytes(large)):
+        with pytest.raises(ValueError, match="not a readable TIFF image of bands") as error:
+            decode_values(wrong)
+        assert "\n" not in str(error.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000      # kB
 
 
 @pytest.mark.parametrize("change, message", [
