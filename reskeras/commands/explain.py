@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import check_whole_number
+from ..remote_paths import exists
 from ..terminal import print_text
 from . import html
 from .open_model import ModelName, check_trained_model, open_trained_model
@@ -52,7 +53,7 @@ def explain(model: ModelName | keras.Model, image: Path, output: Path = "explain
     top = check_whole_number("top", top)
     html.check_suffix(output)
     check_trained_model(model)
-    if not os.path.exists(image):
+    if not exists(image):
         raise FileNotFoundError(f"{os.fspath(image)}: no such file")
 
     from .classifier import open_classifier, prepare_image, to_probabilities
