@@ -83,6 +83,8 @@ def _derive_of_stream(source: DataSource, possible: Collection[str]) -> str:
     assert source.stream is not None
     if len(possible) == 1:
         return next(iter(possible))
+    if source.label_count == 1:
+        return "binary" if "binary" in possible and "regression" not in possible else "regression"
     if not source.stream().element_spec[1].dtype.is_floating or "multilabel" in possible:
         return "multilabel"
     raise ArgumentError("task", "auto", "'multiclass', 'multilabel' or 'regression', because the labels of "
@@ -143,7 +145,13 @@ def convert_labels(source: DataSource, kind: str) -> DataSource:
         stream = source.stream      # no stream that is read has names that are numbers
         return dataclasses.replace(source, known_parts=(), stream=lambda: stream().map(
             lambda image, label, *weight: (image, tf.cast(label, tf.float32)[None], *weight)))
-    if source.has_class_numbers or source.stream is not None or kind in ("multilabel", "regression"):
+    if source.stream is not None and not source.has_class_numbers:
+        vectors = source.stream
+        if vectors().element_spec[1].dtype.is_floating:
+            return source
+        return dataclasses.replace(source, known_parts=(), stream=lambda: vectors().map(
+            lambda image, label, *weight: (image, tf.cast(label, tf.float32), *weight)))
+    if source.has_class_numbers or kind in ("multilabel", "regression"):
         return source
     if not ((y == 0) | (y == 1)).all():         # probabilities
         return source
@@ -216,7 +224,8 @@ def count_labels(source: DataSource, task: Task) -> np.ndarray:
         raise ArgumentError("class_weight", "balanced", "a weight for each class, because the labels of "
                             f"{source.name} are probabilities", hint="give a dict")
 
-    def count(counts: tf.Tensor, image: tf.Tensor, label: tf.Tensor, *weight: tf.Tensor) -> tf.Tensor:
-        return counts + tf.one_hot(label, task.classes, dtype=tf.int64)
+    @tf.autograph.experimental.do_not_convert
+    def count(counts: tf.Tensor, example: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        return counts + tf.one_hot(example[1], task.classes, dtype=tf.int64)
     counts: np.ndarray = source.stream().reduce(tf.zeros([task.classes], tf.int64), count).numpy()
     return counts

@@ -195,6 +195,7 @@ def _count_classes(images: DataSource, classes: int | None, kind: str) -> int:
         return count
     is_stream = images.stream is not None
     count = len(images.classes) or classes or (0 if is_stream else int(images.labels.max()) + 1)
+    count = max(count, 2) if kind == "binary" else count
     if not images.classes and not classes and count > max(len(images.labels), _MAX_INFERRED_CLASSES):
         raise ArgumentError("classes", classes, f"the number of classes, because {images.name} has the label "
                             f"{count - 1}, but only {len(images.labels)} images")

@@ -2,6 +2,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import reskeras
 from reskeras import cli
@@ -188,3 +189,25 @@ def test_the_shell_has_the_same_words(tmp_path, capsys):
     assert cli.main([*command, "--class-weight", "0=2"]) == 2
     assert "--class-weight [[0, 2.0]]: expected None, because numbers have no classes" in (
         capsys.readouterr().err.replace("[['0', 2.0]]", "[[0, 2.0]]"))
+
+
+@pytest.mark.parametrize("labels, fields, expected", [
+    (FLAGS, {}, "multilabel"), (VALUES.astype("float32"), {}, "regression"),
+    (NUMBERS % 2, {"task": "binary"}, "binary"),
+    (VALUES[:, None].repeat(2, 1), {"task": "regression"}, "regression")])
+def test_the_task_of_a_dataset_whose_images_have_weights(labels, fields, expected):
+    data = tf.data.Dataset.from_tensor_slices((X, labels, np.ones(6, "float32"))).batch(4)
+    augmentation = "mixup(0.2)" if expected == "multilabel" else ""
+    weights = {"class_weight": "balanced"} if expected == "binary" else {}
+    history = reskeras.fit(
+        "cifar_resnet20", data, "cifar_he", validation_data=data, augmentation=augmentation, size=8,
+        model_overrides=dict(depths=(1,), widths=(16,), strides=(1,)), batch_size=6, epochs=1, warmup=0,
+        verbose=0, **fields, **weights)
+    assert reskeras.get_metadata(history.model).task == expected
+    assert reskeras.evaluate(history.model, data).task == expected
+
+
+def test_a_dataset_of_probabilities_or_numbers():
+    data = tf.data.Dataset.from_tensor_slices((X, ONE_HOT.astype("float32")))
+    with pytest.raises(ValueError, match="task='auto': expected 'multiclass', 'multilabel' or 'regression'"):
+        reskeras.fit("cifar_resnet20", data, "cifar_he", size=8, batch_size=6, epochs=1, warmup=0)
