@@ -47,11 +47,13 @@ def open_dataset(data: Any, argument: str = "data") -> DataSource:
         raise ArgumentError(argument, type(data).__name__, "a dataset that ends, as an epoch does",
                             hint="leave out .repeat(), or add .take(N) for epochs of N elements")
     dataset = _to_tuples(dataset, argument)
-    image = dataset.element_spec[0]
+    image, label, *_ = dataset.element_spec
     if image.shape.rank is None:
         raise ArgumentError(argument, type(data).__name__, f"{_EXPECTED} with a known number of axes",
                             hint="add .map(lambda x, y: (tf.ensure_shape(x, (None, None, 3)), y))")
-    if image.shape.rank == (1 if image.dtype == tf.string else 4):
+    # a batch of gray images has three axes, too, but then there is a label for each of the first one
+    is_gray_batch = image.shape.rank == 3 and label.shape.rank == 1 and label.shape[0] == image.shape[0]
+    if image.shape.rank == (1 if image.dtype == tf.string else 4) or is_gray_batch:
         dataset = dataset.unbatch()
     dataset = dataset.map(_prepare_element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     image, label, *_ = dataset.element_spec

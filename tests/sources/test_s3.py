@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 import reskeras
+from reskeras import remote_paths
 from reskeras.cli import main
-from reskeras.file_reading import read_text
-from reskeras.files import write_text
+from reskeras.file_reading import read_bytes, read_text
+from reskeras.files import atomic_write, write_bytes, write_text
 from reskeras.train.data import ImageDataset
 from reskeras.train.sources import open_source
 from reskeras.train.tfrecord import write_records
@@ -80,6 +81,18 @@ def test_run_folder(bucket, tmp_path):
     for weights, others in zip(own.get_weights(), expected.get_weights()):
         np.testing.assert_array_equal(weights, others)
     assert main(["evaluate", f"{bucket}/run/last.keras", "--data", f"npz:{bucket}/images.npz"]) == 0
+
+
+def test_large_files_arrive_in_parts(bucket, monkeypatch):
+    """From 64 MiB on a file is sent in several requests; here from the first byte on, in parts of 50 MiB."""
+    data = np.random.default_rng(0).bytes(60 * 2 ** 20)
+    monkeypatch.setattr(remote_paths, "_WHOLE_BYTES", 0)
+    write_bytes(f"{bucket}/large", data)
+    assert read_bytes(f"{bucket}/large") == data
+    with pytest.raises(RuntimeError), atomic_write(f"{bucket}/large") as new:
+        new.write_bytes(b"half")
+        raise RuntimeError
+    assert fsspec.filesystem("s3").size("photos/large") == len(data)
 
 
 def test_errors_are_one_line(bucket, monkeypatch, capsys):

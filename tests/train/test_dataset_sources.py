@@ -71,13 +71,14 @@ def test_batches_are_those_of_arrays(kind):
 def test_other_types_are_taken_by_value():
     for kind, x in (("uint16", IMAGES.astype("uint16") * 257), ("float32", IMAGES.astype("float32") / 3),
                     ("float64", IMAGES / 3), ("gray", IMAGES[..., 0])):
-        data = tf.data.Dataset.from_tensor_slices((x, LABELS))
-        source = open_source(data if kind == "gray" else data.batch(5))
-        channels = 1 if kind == "gray" else 3
-        assert source.channels == channels and source.value_channels == (None if kind == "gray" else 3)
-        prepare = Preprocessing((8, 12), "values", (5.0,) * channels, (2.0,) * channels, crop_pct=1.0)
-        own, _ = read(source, prepare=prepare)
-        np.testing.assert_allclose(own, (x.reshape(12, 8, 12, channels) - 5.0) / 2, rtol=1e-5)
+        images = tf.data.Dataset.from_tensor_slices((x, LABELS))
+        for data in (images, images.batch(5), images.batch(4, drop_remainder=True)):
+            source = open_source(data)
+            channels = 1 if kind == "gray" else 3
+            assert source.channels == channels and source.value_channels == (None if kind == "gray" else 3)
+            prepare = Preprocessing((8, 12), "values", (5.0,) * channels, (2.0,) * channels, crop_pct=1.0)
+            own, _ = read(source, prepare=prepare)
+            np.testing.assert_allclose(own, (x.reshape(12, 8, 12, channels) - 5.0) / 2, rtol=1e-5)
 
 
 def fit(data, **options):

@@ -211,6 +211,20 @@ def test_augmentations_of_colors_are_refused_by_name(augmentation, name):
             deterministic=False)
 
 
+def test_four_channels_of_bytes_as_pixels():
+    """With a mean and a deviation for each of them, in 0..1; also resized, as each channel alone."""
+    x = rng.integers(0, 256, (3, 16, 24, 4), "uint8")
+    mean, std = np.array([0.4, 0.5, 0.6, 0.3]), np.array([0.1, 0.2, 0.3, 0.4])
+    same = Preprocessing((16, 24), mean=tuple(mean), std=tuple(std), crop_pct=1.0)
+    np.testing.assert_allclose(same(x), (x / 255 - mean) / std, atol=1e-5)
+    half = Preprocessing((8, 12), mean=tuple(mean), std=tuple(std), crop_pct=1.0, interpolation="bilinear")
+    for i in range(4):
+        gray = dataclasses.replace(half, mean=(mean[i],), std=(std[i],))
+        np.testing.assert_allclose(half(x)[..., i:i + 1], gray(x[..., i:i + 1]), atol=1e-5)
+    with pytest.raises(ValueError, match="images of 3 channels: expected 4"):
+        half(x[..., :3])
+
+
 def test_normalization_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="preprocessing='torch': expected one for images of 12 channels and "
                                          "type uint16.*it is for 3 channels of 8 bits.*or none to measure"):
