@@ -86,6 +86,7 @@ CASES = {case.name: case for case in (
 PLANS: dict[str, tuple[tuple[str, ...], int]] = {
     "pytorch": (("reskeras", "PyTorch"), 5),
     "degradation": (("plain-20", "plain-56", "ResNet-20", "ResNet-56"), 3),
+    "gain": (("ResNet-20", "ResNet-56"), 3),
     "finetune": (tuple(name for name in CASES if name.rpartition(", ")[2] in ("20", "50", "100")), 5),
     "stochastic_depth": (("ResNet-56", "ResNet-56, p_L = 0.5"), 3),
     "versions": (("ResNet-56", "pre-activation, 56"), 3),

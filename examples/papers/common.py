@@ -68,7 +68,8 @@ def main(study: Callable[[argparse.Namespace], Study], file: str, argv: Sequence
     result = dataclasses.replace(result, claim=" ".join(result.claim.split()),
                                  finding=" ".join(result.finding.split()), run=about, command=command)
     print(result.text())
-    draw_charts(result.charts, "#333333").savefig(options.output, dpi=120)
+    if result.charts:
+        draw_charts(result.charts, "#333333").savefig(options.output, dpi=120)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(dataclasses.asdict(result)), encoding="utf-8")
     if options.keep:

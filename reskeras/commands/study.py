@@ -58,6 +58,7 @@ class Study:
         command: what measures it again.
         run: when, for how long, with which seeds and versions, on what.
         sources: the papers' numbers on arXiv.
+        verdict: of a claim about trainings: "shown", "not shown here", or how many seeds there are so far.
     """
 
     title: str
@@ -68,6 +69,7 @@ class Study:
     command: str = ""
     run: str = ""
     sources: Sequence[str] = field(default=())
+    verdict: str = ""
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Study:

@@ -1,20 +1,24 @@
-"""`tour`: the papers' claims as `examples/papers` measured them, on one page for a lecture."""
+"""`tour`: the papers' claims as `examples` measured them, on one page for a lecture."""
 from __future__ import annotations
 
 import json
 import os
 import pathlib
 import re
-from typing import Any
+from typing import Any, Sequence
 
 from ..terminal import print_text
 from . import html
 from .study import Chart, Study, draw_charts
 
 STUDIES_FILE = pathlib.Path(__file__).with_name("tour.json")      # written by the scripts, with --keep
-CHAPTERS = ("degradation", "depth", "shortcuts", "versions", "wide", "cardinality", "attention",
-            "stochastic_depth",
-            "inception", "scaling")
+# What hours of training show, from examples/experiments/rows.jsonl
+TRAINED = ("trained_degradation", "trained_gain", "trained_versions", "trained_cardinality",
+           "trained_stochastic_depth")
+# Costs, times and constructions, by the scripts of these names in examples/papers
+MEASURED = ("degradation", "depth", "versions", "cardinality", "stochastic_depth", "inception")
+# Scripts whose claims are about trainings, of which they do minutes: that decides nothing
+SHORT = ("shortcuts", "wide", "attention", "scaling")
 
 
 def tour(output: str | os.PathLike[str] = "tour.html") -> pathlib.Path:
@@ -33,13 +37,15 @@ def tour(output: str | os.PathLike[str] = "tour.html") -> pathlib.Path:
     """
     html.check_suffix(output)
     studies = load_studies()
-    links = (html.tag("li", html.tag("a", study.title, href=f"#{name}")) for name, study in studies.items())
-    missing = [part for command in _list_missing_commands() for part in (" ", html.tag("code", command))]
+    links = (html.tag("li", html.tag("a", study.title, href=f"#{name}"),
+                      f": {study.verdict}" if study.verdict else "") for name, study in studies.items())
+    short = [part for name in SHORT for part in (" ", html.tag("code", f"python examples/papers/{name}.py"))]
     return html.write_page(output, html.page(
         "The papers' claims, rerun small", html.tag("ol", *links, class_="chapters"),
         *(_chapter(name, study) for name, study in studies.items()),
-        *([html.tag("p", "Not run in full yet:", *missing)] if missing else []),
-        lead="Each claim with its figure, the command that measures it again, our numbers and the paper's.",
+        html.tag("p", "Trainings of minutes, which decide nothing and are not shown:", *short),
+        lead="Each claim with its figure, the command that measures it again, our numbers and the paper's; "
+             "what is said of trainings has its seeds, its interval, and a verdict.",
         style="tour.css"))
 
 
@@ -50,26 +56,28 @@ def print_result(page: pathlib.Path) -> int:
 
 
 def load_studies() -> dict[str, Study]:
-    """Maps the name of a script to the result of its full run, in the order of the tour."""
+    """Maps the name of a chapter to its result, in the order of the tour."""
+    return load_all_studies(TRAINED + MEASURED)
+
+
+def load_all_studies(names: Sequence[str]) -> dict[str, Study]:
+    """The results of these names."""
     saved = json.loads(STUDIES_FILE.read_text(encoding="utf-8"))
-    return {name: Study.from_dict(saved[name]) for name in CHAPTERS if name in saved}
+    return {name: Study.from_dict(saved[name]) for name in names}
 
 
 def tour_markdown() -> str:
-    """Formats for docs/seeing.md the claims with their commands, and the table of the first."""
+    """Formats for docs/seeing.md the claims with verdicts and commands, and the tables of the trainings."""
     studies = load_studies()
-    lines = ["| claim | command |", "|---|---|",
-             *(f"| {study.title} | `{study.command}` |" for study in studies.values())]
-    lines += [f"| not run in full yet | `{command}` |" for command in _list_missing_commands()]
-    degradation = studies["degradation"]
-    errors, _ = degradation.tables
-    return "\n".join([*lines, "", f"{errors.caption} {degradation.run}", "", errors.markdown(), "",
-                      degradation.finding])
-
-
-def _list_missing_commands() -> list[str]:
-    """The commands of the scripts that were not run in full yet."""
-    return [f"python examples/papers/{name}.py" for name in CHAPTERS if name not in load_studies()]
+    lines = ["| claim | verdict | command |", "|---|---|---|",
+             *(f"| {study.title} | {study.verdict or 'measured'} | `{study.command}` |"
+               for study in studies.values())]
+    for name in TRAINED:
+        study = studies[name]
+        lines += ["", f"**{study.title}.** {study.claim} {study.finding} {study.run}"]
+        for table in study.tables:
+            lines += ["", table.caption, "", table.markdown()]
+    return "\n".join(lines)
 
 
 def _chapter(name: str, study: Study) -> html.Html:
@@ -80,7 +88,8 @@ def _chapter(name: str, study: Study) -> html.Html:
                for chart in study.charts]
     tables = [part for table in study.tables for part in (
         html.tag("p", *_convert_code(table.caption), class_="small"), html.table(table.header, table.rows))]
-    return html.tag("section", html.tag("h2", study.title, id=name),
+    verdict = [html.tag("p", html.tag("b", study.verdict))] if study.verdict else []
+    return html.tag("section", html.tag("h2", study.title, id=name), *verdict,
                     html.tag("blockquote", study.claim, *papers),
                     html.tag("pre", html.tag("code", study.command)), *figures, *tables,
                     html.tag("p", *_convert_code(study.finding), class_="finding"),

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from reskeras.commands.study import Study
-from reskeras.commands.tour import CHAPTERS, tour_markdown, load_studies
+from reskeras.commands.tour import MEASURED, SHORT, load_all_studies, load_studies, tour_markdown
 
 FOLDER = pathlib.Path(__file__).parents[2] / "examples" / "papers"
 SCRIPTS = sorted(file.stem for file in FOLDER.glob("*.py") if file.stem not in ("common", "all"))
@@ -26,8 +26,8 @@ def test_runs_in_its_tiny_form(script, tmp_path, capsys):
     main(script.study, script.__file__,
          ["--tiny", "--output", str(tmp_path / "plot.png"), "--json", str(file)])
     result, output = Study.from_dict(json.loads(file.read_text())), capsys.readouterr().out
-    kept = load_studies().get(script.__name__, result)
-    assert (tmp_path / "plot.png").stat().st_size > 5000
+    kept = load_all_studies([script.__name__])[script.__name__]
+    assert not result.charts or (tmp_path / "plot.png").stat().st_size > 5000
     # the full run is of it
     assert [table.header for table in result.tables] == [table.header for table in kept.tables]
     assert result.claim == kept.claim and len(result.charts) == len(kept.charts)
@@ -40,8 +40,7 @@ def test_runs_in_its_tiny_form(script, tmp_path, capsys):
 def test_the_docstring_has_the_full_run(name):
     source = (FOLDER / f"{name}.py").read_text()
     _, document, code = source.split('"""', 2)
-    kept = load_studies()[name].text() if name in load_studies() else "Full run: not done yet, about "
-    assert document.endswith(f"\n\n{kept}\n") if name in load_studies() else f"\n\n{kept}" in document
+    assert document.endswith(f"\n\n{load_all_studies([name])[name].text()}\n")
     assert len([line for line in code.splitlines() if line.strip()]) <= 90
 
 
@@ -49,8 +48,8 @@ def test_the_page_has_the_claims(holds):
     holds("docs/seeing.md", "reskeras.commands.tour.tour_markdown()", "end of tour", tour_markdown())
 
 
-def test_every_script_is_a_chapter():
-    assert sorted(CHAPTERS) == SCRIPTS and len(load_studies()) == 10
+def test_every_script_is_a_chapter_or_short():
+    assert sorted(MEASURED + SHORT) == SCRIPTS
 
 
 def test_the_papers_figures_are_the_papers(external_file):
@@ -65,4 +64,4 @@ def test_the_papers_figures_are_the_papers(external_file):
                            for f in re.findall(r"\d+\.\d\d?", row[i])):
                 assert {float(figure), round(100 - float(figure), 2)} & known, (study.title, figure)
                 checked += 1
-    assert checked > 40
+    assert checked > 25
