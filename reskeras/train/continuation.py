@@ -32,11 +32,21 @@ def change_length(resumed: ResumedRun, arguments: FitArguments) -> FitArguments:
     if rest.get(other):
         raise ArgumentError(other, rest[other], f"{unit} instead, in which the training in "
                             f"{resumed.run.folder} counts")
-    if unit not in rest or rest[unit] == getattr(training, unit):
+    if unit not in rest:
+        _clear_stop(resumed)
         return arguments
     before, after = getattr(training, unit), convert_value(unit, rest.pop(unit), "int")
-    info, state = resumed.info, resumed.state
-    steps_per_epoch = _find_steps_per_epoch(info)
+    if after != before:
+        _record_change(resumed, before, after)
+    _clear_stop(resumed)
+    is_saved = unit in resumed.info["arguments"]["overrides"]
+    return dataclasses.replace(arguments, overrides={**rest, unit: after} if rest and is_saved else rest)
+
+
+def _record_change(resumed: ResumedRun, before: int, after: int) -> None:
+    """Takes a new length into the information and the state of a run.  Raises: see `change_length`."""
+    training, info = resumed.training, resumed.info
+    unit, steps_per_epoch = training.unit, _find_steps_per_epoch(info)
     batches = _count_batches(resumed, steps_per_epoch)
     done = math.ceil(batches / (steps_per_epoch if training.epochs else info["arguments"]["micro_batches"]))
     if after < max(done, 1):
@@ -46,11 +56,15 @@ def change_length(resumed: ResumedRun, arguments: FitArguments) -> FitArguments:
     info["recipe"]["training"][unit] = after
     info["recipe"]["sources"] = {**info["recipe"]["sources"], unit: "given"}
     info["arguments"]["overrides"] = {**info["arguments"]["overrides"], unit: after}
-    if state.is_stopped:
+    resumed.is_changed = True
+
+
+def _clear_stop(resumed: ResumedRun) -> None:
+    """Lets a run go on that had ended without progress, if it was made longer after that."""
+    state, changes = resumed.state, resumed.info.get("continued", ())
+    if state.is_stopped and changes and changes[-1]["epochs_done"] == state.epoch:
         state.is_stopped = False
         state.continued_at.append(state.epoch)
-    resumed.is_changed = True
-    return dataclasses.replace(arguments, overrides={**rest, unit: after} if rest else {})
 
 
 def find_ended(info: Mapping[str, Any]) -> tuple[int, int]:

@@ -126,7 +126,7 @@ class _Recorder(keras.callbacks.Callback):
         self._losses.append(float((logs or {})["loss"]))
         if len(self._losses) % self._every == 0:
             smoothed = _smooth(self.average())
-            self.has_exploded = smoothed[-1] > _EXPLODED * min(smoothed)
+            self.has_exploded = smoothed[-1] > _EXPLODED * min(smoothed) > 0
             if self.has_exploded:
                 self.model.stop_training = True
 

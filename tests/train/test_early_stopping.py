@@ -68,7 +68,11 @@ def test_a_run_that_has_stopped_is_finished_until_it_is_made_longer(kept):
     _, ours, best, run = kept
     again = reskeras.fit(data=DATA, validation_data=HELD, resume=run, verbose=0)
     assert again.epoch == ours.epoch
-    longer = reskeras.fit(data=DATA, validation_data=HELD, resume=run, epochs=20, verbose=0)
+    with pytest.raises(KeyboardInterrupt):
+        reskeras.fit(data=DATA, validation_data=HELD, resume=run, epochs=20, verbose=0,
+                     callbacks=[Stop(len(ours.epoch))])
+    assert load_checkpoint(run / "checkpoint.npz")[1]["is_stopped"]         # nothing was saved since
+    longer = reskeras.fit(data=DATA, validation_data=HELD, resume=run, verbose=0)
     done = len(ours.epoch)
     losses = longer.history["val_loss"]
     assert done < len(losses) <= 20 and load_checkpoint(run / "checkpoint.npz")[1]["continued_at"] == [done]

@@ -68,7 +68,8 @@ def test_as_a_run_of_the_new_length_to_the_bit(data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(data, resume=tmp_path / "parts", epochs=4, callbacks=[Stop(3, 2)], save_every=1)
     assert load_checkpoint(tmp_path / "parts/checkpoint.npz")[1]["step"] == 2
-    history = fit(data, resume=tmp_path / "parts")       # the new length is known from now on
+    history = fit(data, resume=tmp_path / "parts", epochs=4)        # the same call again
+    assert len(read(tmp_path / "parts")["continued"]) == 1
     assert len(history.epoch) == 4
     check_same(tmp_path / "whole", tmp_path / "parts")
 
