@@ -1,11 +1,10 @@
 """Exports a model: prepares it, writes the file, runs it in its own runtime, compares and judges it."""
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
 from dataclasses import replace
-from typing import Any, Iterator, Mapping, Sequence, TextIO
+from typing import Any, Mapping, Sequence, TextIO
 
 import keras
 import numpy as np
@@ -21,10 +20,13 @@ from .byte_input import put_normalization_inside
 from .c_array import remove_old_c_array, write_c_array
 from .comparison import RuntimeResult, SimulationResult, compare_outputs
 from .float32_error import relax_float32_thresholds
+from .file_faults import find_file_faults, name_rejected_file
 from .formats import BatchRunner, check_packages, find_format, open_file
 from .keras_file import make_array_function
 from .keras_reference import MAX_LOGIT_IMAGES
 from .measurements import compute_size_and_hash, measure_latency
+from .named.export import export_named
+from .named.interface import takes_one_image
 from .options import INTEGERS, WrittenRanges, check_batch_size
 from .output_path import check_output_path
 from .plan import ExportPlan, make_plan
@@ -62,17 +64,18 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         quantize: None (float32), "float16" (the weights; in ONNX everything), "int8" (everything), for
             TFLite, ONNX and OpenVINO.  For TFLite also "dynamic" (only the weights) and "int16x8" (weights of
             8 bits, all else of 16: for nets that int8 is too coarse for).
-        calibration_data: only for int8 and int16x8: at least 32 images, from which the ranges are chosen: an array of
-            floats as the model takes them or of uint8 pixels, a folder, a list of files, a tf.data set, or a
-            pair (images, classes).  Pixels and files go through the model's own preprocessing.
+        calibration_data: only for int8 and int16x8: at least 32 images, from which the ranges are chosen: an
+            array of floats as the model takes them or of uint8 pixels, a folder, a list of files, a tf.data
+            set, or a pair (images, classes).  Pixels and files go through the model's own preprocessing.
         validation_data: images to compare on, given like `calibration_data`; default: the calibration
             images, otherwise random images.  With classes the report has the accuracy before and after.
         batch_size: images per call; by default 1 in a .tflite, any number elsewhere.
         size: (height, width) of the images or one number for both, if the model does not fix it; not
             allowed for `.keras`, and neither is `batch_size`.
-        io: type of a quantized .tflite's input and output; other files take floats.  "int8" and "float32" take preprocessed images, as
-            integers (of 16 bits in an int16x8 file) or as floats.  "uint8" takes pixels from 0 to 255 (scale 1, zero point 0) that have the
-            model's size; the file itself normalizes each channel.
+        io: type of a quantized .tflite's input and output; other files take floats.  "int8" and "float32"
+            take preprocessed images, as integers (of 16 bits in an int16x8 file) or as floats.  "uint8" takes
+            pixels from 0 to 255 (scale 1, zero point 0) that have the model's size; the file itself
+            normalizes each channel.
         preprocessing: needed if the model has none: a checkpoint, its name, or a `Preprocessing`.
         labels: needed if the model has none: a label set, or the names of the classes.
         calibration_method: the range of a tensor in an int8 file: "minmax" (all values of the calibration),
@@ -122,6 +125,13 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
         float_layers=float_layers, target=target, threads=threads, c_array=c_array, signatures=signatures)
     check_output_path(path, file_format)
     check_packages(file_format)
+    if not takes_one_image(model):
+        return export_named(
+            model, path, file_format, quantize=quantize, calibration_data=calibration_data,
+            validation_data=validation_data, batch_size=batch_size, size=size, io=io,
+            preprocessing=preprocessing, labels=labels, calibration_method=calibration_method,
+            float_layers=float_layers, target=target, optimize=optimize, threads=threads,
+            thresholds=thresholds, strict=strict, verbose=verbose, c_array=c_array, signatures=signatures)
 
     # Prepare the model, the options of the file, and the images.
     prepared = prepare_model(model, file_format, preprocessing, labels)
@@ -134,11 +144,13 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     # Write, measure and judge; only then the files are moved to their final paths.
     with atomic_write(path) as temporary_path:
         written = _write(plan, temporary_path, optimize)
-        with _name_rejected_file(temporary_path, path):
+        faults = find_file_faults(temporary_path, path, file_format, plan.options, strict)
+        with name_rejected_file(temporary_path, path):
             runners = {name: open_file(temporary_path, threads, name, trust=True)
                        for name in file_format.module.RUNTIMES}
             report = replace(_measure(plan, temporary_path, runners, threads, thresholds),
-                             outside_ranges=written.outside, beyond_half=written.beyond_half)
+                             file_faults=tuple(faults), outside_ranges=written.outside,
+                             beyond_half=written.beyond_half)
             report = _judge(plan, report, thresholds)
         if strict and not report.passed:
             hint = _explain_failure(prepared.model, report)
@@ -150,10 +162,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
 
 
 def _write(plan: ExportPlan, file: pathlib.Path, optimize: bool) -> WrittenRanges:
-    """Writes the file.  Returns: what is known of the ranges of its tensors.
-
-    Raises: ExportError if a runtime does not accept the file.
-    """
+    """Writes the file.  Returns: what is known of the ranges of its tensors."""
     model, module = plan.prepared.model, plan.file_format.module
     if plan.options.has_trained_ranges:
         model = prepare_for_converter(model, plan.options, plan.normalization)
@@ -162,24 +171,7 @@ def _write(plan: ExportPlan, file: pathlib.Path, optimize: bool) -> WrittenRange
     if plan.normalization is not None and not plan.options.has_trained_ranges:
         model = put_normalization_inside(model, plan.normalization, fold=optimize)
     written = module.write(model, file, plan.options)
-    if faults := module.find_faults(file, plan.options):
-        raise ExportError(f"{plan.path}: {'; '.join(faults[:3])}; nothing was written")
     return written or WrittenRanges(None)
-
-
-@contextlib.contextmanager
-def _name_rejected_file(temporary_path: pathlib.Path, path: pathlib.Path) -> Iterator[None]:
-    """Makes an error about the temporary file name the final path.
-
-    Raises: ExportError if the runtime rejects the file.
-    """
-    try:
-        yield
-    except ValueError as error:
-        if str(temporary_path) not in str(error):
-            raise
-        message = str(error).replace(str(temporary_path), str(path))
-        raise ExportError(f"{message}; nothing was written") from error
 
 
 def _measure(plan: ExportPlan, file: pathlib.Path, runners: Mapping[str, BatchRunner], threads: int,
@@ -218,7 +210,9 @@ def _compare_with_simulation(plan: ExportPlan, file: pathlib.Path) -> dict[str, 
     scores, graph = reference.logits or reference.outputs, reference.logits_graph or Graph.of(reference.model)
     if plan.normalization is not None:
         graph = normalize_pixels(graph, plan.normalization)
-    exact = BatchRunner(make_array_function(round_as_kernels(graph).build("float64")), scores.shape)
+    exact = None
+    if not plan.options.float_layers:
+        exact = BatchRunner(make_array_function(round_as_kernels(graph).build("float64")), scores.shape)
     return compare_with_simulation(file, scores, exact, plan.images.images)
 
 

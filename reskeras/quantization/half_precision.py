@@ -1,4 +1,4 @@
-"""Which tensors do not fit into float16: GPU delegates of phones compute in it, whatever type the file has."""
+"""Which tensors do not fit into float16, in which GPU delegates compute, whatever the file's type."""
 from __future__ import annotations
 
 from typing import Mapping

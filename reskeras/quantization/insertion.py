@@ -83,9 +83,10 @@ def quantize_kernel(node: Node, weight_bits: int = 8, per_channel: bool = True) 
     Args:
         node: a layer of `integer_layers.KERNEL_LAYERS`.
         weight_bits: the bits of a weight.
-        per_channel: whether each output channel has its own levels; those of a dense layer never have.
+        per_channel: whether each output channel has its own levels; those of a dense layer never have, nor
+            those of a 1-D convolution: the converter does not take them.
     """
     layer_class = _QUANTIZED[node.type_name]
-    per_channel = per_channel and layer_class is not QuantizedDense
+    per_channel = per_channel and layer_class not in (QuantizedDense, QuantizedConv1D)
     return replace(node, layer_class=layer_class, config={
         **node.config, "weight_bits": weight_bits, "per_channel": per_channel})

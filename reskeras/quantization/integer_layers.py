@@ -53,8 +53,11 @@ def fold(graph: Graph) -> Graph:
 def use_integer_layers(graph: Graph, float_layers: Sequence[str] = ()) -> PassResult:
     """Rewrites each layer as the table above says; declines the `float_layers`, and shared layers."""
     rewritten: list[str] = []
-    for builders in (_FIRST, _SECOND):
-        nodes, declined = [], {}
+    declined: dict[str, str] = {}
+    for builders in (_SIMPLER, _SPLIT, _GATES):
+        if builders is _SPLIT:      # a normalization that is a convolution now may be followed by a relu
+            graph = fuse_activation(graph).graph
+        nodes: list[Node] = []
         for node in graph.nodes:
             build = builders.get(node.type_name)
             if node.name in float_layers or build is None:
@@ -66,8 +69,7 @@ def use_integer_layers(graph: Graph, float_layers: Sequence[str] = ()) -> PassRe
             rewritten += [node.name] * (new != [node])
             nodes += new
         graph = replace(graph, nodes=tuple(nodes))
-    # a normalization that is a convolution now may be followed by its activation
-    return PassResult(fuse_activation(graph).graph, tuple(rewritten), declined)
+    return PassResult(graph, tuple(rewritten), declined)
 
 
 def _split_activation(graph: Graph, node: Node) -> list[Node]:
@@ -163,11 +165,12 @@ def _split_radix_softmax(graph: Graph, node: Node) -> list[Node]:
     return nodes
 
 
-_FIRST: dict[str, Builder] = {
-    **dict.fromkeys(KERNEL_LAYERS, _split_activation), "BatchNormalization": _make_scale,
-    "Rescaling": _make_scale, "reskeras>BlurPool2D": _make_blur, "Add": _split_sum,
-    "reskeras>RadixSoftmax": _split_radix_softmax}
-_SECOND: dict[str, Builder] = {"Activation": _split_silu}
+# One after the other: what the first ones make may be split
+_SIMPLER: dict[str, Builder] = {
+    "BatchNormalization": _make_scale, "Rescaling": _make_scale, "reskeras>BlurPool2D": _make_blur,
+    "Add": _split_sum, "reskeras>RadixSoftmax": _split_radix_softmax}
+_SPLIT: dict[str, Builder] = dict.fromkeys(KERNEL_LAYERS, _split_activation)
+_GATES: dict[str, Builder] = {"Activation": _split_silu}
 
 
 def is_relu(node: Node) -> bool:

@@ -127,7 +127,9 @@ class Placement:
             self.groups[ref] = self._join(node, groups)
         elif kind in (*_MOVERS, *_AVERAGES):
             self.groups[ref] = self.groups[node.inputs[0]]
-            self.averages += [ref] * (kind in _AVERAGES)
+            # the converter finds no range for a map between a pool and an average, so it is rounded again
+            is_between = any(reader.type_name in _AVERAGES for reader in self.graph.readers(node))
+            self.averages += [ref] * (kind in _AVERAGES or is_between)
         elif get_activation(node) in FIXED_RANGES:
             # the scores of the model stay floats: a loss needs probabilities below 1 / 256
             if not self.graph.is_output(node):

@@ -55,17 +55,18 @@ def count_operators(path: pathlib.Path) -> dict[str, int]:
     return dict(Counter(iterate_operator_names(read_model(path))).most_common())
 
 
-def find_faults(path: pathlib.Path, is_integer: bool = False) -> list[str]:
+def find_faults(path: pathlib.Path, is_integer: bool = False, max_rank: int = MAX_RANK) -> list[str]:
     """Says why phones or microcontrollers would not run the file as it is.
 
     Args:
         path: path of the file.
         is_integer: whether the file should have no tensor in floating point.
+        max_rank: the most axes that a tensor may have.
     Returns:
         A phrase for each fault; [] if there is none.
     """
     model = read_model(path)
-    return [*_find_operator_faults(model), *_find_tensor_faults(model, is_integer), *_find_dead_layers(model)]
+    return [*_find_operator_faults(model), *_find_tensor_faults(model, is_integer, max_rank), *_find_dead_layers(model)]
 
 
 def _find_operator_faults(model: Any) -> Iterator[str]:
@@ -77,7 +78,7 @@ def _find_operator_faults(model: Any) -> Iterator[str]:
             yield f"{count} x {name}: {FORBIDDEN[name]}"
 
 
-def _find_tensor_faults(model: Any, is_integer: bool) -> Iterator[str]:
+def _find_tensor_faults(model: Any, is_integer: bool, max_rank: int) -> Iterator[str]:
     """Tensors of an open shape, of too many dimensions, or of the wrong type."""
     float32 = get_tflite_schema().TensorType.FLOAT32
     for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
@@ -87,8 +88,8 @@ def _find_tensor_faults(model: Any, is_integer: bool) -> Iterator[str]:
             signature = [tensor.ShapeSignature(i) for i in range(tensor.ShapeSignatureLength())]
             if min([0, *shape, *signature]) < 0:
                 yield f"{name} has the shape {signature or shape}: delegates need static shapes"
-            if len(shape) > MAX_RANK:
-                yield f"{name} has the shape {shape}: delegates take at most {MAX_RANK} dimensions"
+            if len(shape) > max_rank:
+                yield f"{name} has the shape {shape}: delegates take at most {max_rank} dimensions"
             if is_integer and tensor.Type() == float32:
                 yield f"{name} is in floating point, in a file of integers"
 
@@ -123,8 +124,8 @@ def find_dense_scales(path: pathlib.Path, target: str) -> list[str]:
     graph, names = model.Subgraphs(0), iterate_operator_names(model)
     weights = [graph.Tensors(graph.Operators(i).Inputs(1)) for i, name
                in zip(range(graph.OperatorsLength()), names) if name == "FULLY_CONNECTED"]
-    return [f"{tensor.Name().decode()} has a scale for each class, and {target!r} takes one" for tensor in weights
-            if len(read_scales(tensor)) > 1]
+    return [f"{tensor.Name().decode()} has a scale for each class, and {target!r} takes one"
+            for tensor in weights if len(read_scales(tensor)) > 1]
 
 
 def read_scales(tensor: Any) -> Any:
@@ -180,7 +181,7 @@ def add_metadata(data: bytes, metadata: dict[str, Any], standard_metadata: bytes
     Args:
         data: the content of a .tflite file.
         metadata: what becomes JSON inside of it.
-        standard_metadata: what `standard_metadata.build_metadata` gave.
+        standard_metadata: what `standard_metadata.build_metadata` gave; none is added if it is empty.
     """
     import numpy as np
     schema, model = get_tflite_schema(), unpack(data)
@@ -193,7 +194,8 @@ def add_metadata(data: bytes, metadata: dict[str, Any], standard_metadata: bytes
 
     text = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)
     model.metadata = [*(model.metadata or [])]
-    for name, content in ((METADATA_NAME, text.encode()), (STANDARD_NAME, standard_metadata)):
+    contents = [(METADATA_NAME, text.encode()), (STANDARD_NAME, standard_metadata)]
+    for name, content in contents if standard_metadata else contents[:1]:
         buffer, entry = schema.BufferT(), schema.MetadataT()
         buffer.data = np.frombuffer(content, "uint8")
         entry.name, entry.buffer = name, len(model.buffers)

@@ -24,6 +24,7 @@ from ...quantization.layers import FakeQuantize
 from ...quantization.parameters import (QuantizationParameters, has_quantized_kernel,
                                         read_kernel_parameters, read_tensor_parameters)
 
+_EXACT_HALVES = -20     # an exponent: in an average of integers a half must not be a little less
 _MEANS = ("GlobalAveragePooling2D", "GlobalAveragePooling1D")
 
 
@@ -34,7 +35,7 @@ class _KernelRounding(layers.Layer):
         scale: of the integers of the result.
         zero_point: their zero.
         bits: their bits.
-        exponents: of the first rounding, a number or one for each channel, at most 0; 0 rounds once.
+        exponents: of the first rounding, a number or one for each channel, at most 0; 0 if there is none.
         rounds_integers: whether halves are rounded away from the integer zero, instead of from zero.
         **kwargs: those of `keras.layers.Layer`.
     """
@@ -48,7 +49,8 @@ class _KernelRounding(layers.Layer):
     def call(self, inputs: Any) -> Any:
         # powers of two, by which it is exact to multiply: a graph replaces a division by a product
         powers = 2.0 ** np.asarray(self.exponents, "float64")
-        multiples = _round_half_away(inputs / ops.convert_to_tensor(self.scale * powers))
+        multiples = inputs / ops.convert_to_tensor(self.scale * powers)
+        multiples = _round_half_away(multiples) if self.exponents else multiples
         shift = self.zero_point if self.rounds_integers else 0
         integers = _round_half_away(multiples * ops.convert_to_tensor(powers) + shift) - shift
         first, last = -2 ** (self.bits - 1), 2 ** (self.bits - 1) - 1
@@ -95,6 +97,8 @@ def _find_exponents(graph: Graph, node: Node, parameters: Any) -> Any:
 
     A fixed-point number is m * 2 ** e, 0.5 <= m < 1: the kernel rounds the product with m first.
     """
+    if node.kwargs.get("slot", 0) is None:
+        return _EXACT_HALVES
     source = graph.get_node(node.inputs[0])
     if source.type_name == "Activation" and len(source.inputs) == 1:
         source = graph.get_node(source.inputs[0])       # the relu of an addition or product

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._keras_private import get_tflite_schema
 from ...quantization.calibration import iterate_batches, pick_evenly
 from ...quantization.range_choice import BINS, METHODS, Range
 from ..options import ExportOptions
@@ -48,6 +49,19 @@ def read_ranges(calibrated: bytes) -> dict[str, Range]:
     model = flatbuffer.unpack(calibrated)
     return {shorten_name(model.subgraphs[0].tensors[i].name).decode(): ends
             for i, ends in _find_ranges(model).items()}
+
+
+def read_integer_ranges(data: bytes) -> dict[str, Range]:
+    """The ranges of the tensors of 16 bits, by the names that the file will have.
+
+    Args:
+        data: a .tflite file of integers.
+    """
+    int16 = get_tflite_schema().TensorType.INT16
+    tensors = [t for t in flatbuffer.unpack(data).subgraphs[0].tensors if t.type == int16]
+    largest = {shorten_name(t.name).decode(): float(t.quantization.scale[0]) * 2 ** 15 for t in tensors
+               if t.quantization is not None and t.quantization.scale is not None}
+    return {name: (-value, value) for name, value in largest.items()}
 
 
 def _find_ranges(model: Any) -> dict[int, Range]:

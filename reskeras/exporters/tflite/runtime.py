@@ -75,7 +75,7 @@ def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
     def run(images: np.ndarray) -> np.ndarray:
         interpreter.set_tensor(input_["index"], quantize_array(images, input_))
         interpreter.invoke()
-        return _dequantize(interpreter.get_tensor(output["index"]), output)
+        return dequantize_array(interpreter.get_tensor(output["index"]), output)
     return run, shape
 
 
@@ -95,7 +95,7 @@ def load_logits_function(path: pathlib.Path) -> ArrayFunction:
     def run(images: np.ndarray) -> np.ndarray:
         interpreter.set_tensor(input_["index"], quantize_array(images, input_))
         interpreter.invoke()
-        return _dequantize(interpreter.get_tensor(index), logits)
+        return dequantize_array(interpreter.get_tensor(index), logits)
     return run
 
 
@@ -113,7 +113,12 @@ def quantize_array(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
     return np.clip(np.round(array / scale) + zero_point, limits.min, limits.max).astype(tensor["dtype"])
 
 
-def _dequantize(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
-    """The values of a tensor of the file as floats."""
+def dequantize_array(array: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """The values of a tensor of the file as floats.
+
+    Args:
+        array: as the interpreter gives it.
+        tensor: the interpreter's details of the tensor.
+    """
     scale, zero_point = tensor["quantization"]
     return (array.astype("float32") - zero_point) * scale if scale else array

@@ -22,7 +22,8 @@ _MAX_SECONDS = 10.0     # that reference kernels may run: they are slow
 _MIN_IMAGES = 4
 
 
-def compare_with_simulation(path: pathlib.Path, simulation: BatchRunner, exact_simulation: BatchRunner,
+def compare_with_simulation(path: pathlib.Path, simulation: BatchRunner,
+                            exact_simulation: BatchRunner | None,
                             images: np.ndarray) -> dict[str, SimulationResult]:
     """Compares a file with the model that it was made of.
 
@@ -30,7 +31,8 @@ def compare_with_simulation(path: pathlib.Path, simulation: BatchRunner, exact_s
         path: the .tflite file.
         simulation: the scores of the model in Keras, without a last softmax, for images as the file takes
             them.
-        exact_simulation: those of the model with the roundings of the reference kernels.
+        exact_simulation: those of the model with the roundings of the reference kernels; None for a model
+            that computes partly in floats.
         images: such images.
 
     Returns:
@@ -40,19 +42,25 @@ def compare_with_simulation(path: pathlib.Path, simulation: BatchRunner, exact_s
     data, images = _remove_softmax(read_bytes(path)), images[:MAX_IMAGES]
     reference, scale = _run(data, images, get_reference_resolver())
     default, _ = _run(data, images, {})
-    expected, exact = simulation(images), exact_simulation(images[:len(reference)])
-    return {"reference": measure_steps(reference, expected, scale),
-            EXACT: measure_steps(reference, exact, scale),
-            "default": measure_steps(default, expected, scale)}
+    expected = simulation(images)
+    results = {"reference": measure_steps(reference, expected, scale),
+               "default": measure_steps(default, expected, scale)}
+    if exact_simulation is not None:
+        exact = exact_simulation(images[:len(reference)])
+        results[EXACT] = measure_steps(reference, exact, scale)
+    return results
 
 
 def _remove_softmax(data: bytes) -> bytes:
-    """The file with the input of its last softmax as its output; without a softmax unchanged."""
+    """The file with the input of its last softmax as its output; unchanged if it does not end in one."""
     model = flatbuffer.unpack(data)
     graph, names = model.subgraphs[0], flatbuffer.list_operator_names(model)
-    if "SOFTMAX" not in names:
+    makers = {int(operator.outputs[0]): i for i, operator in enumerate(graph.operators)}
+    last = makers[int(graph.outputs[0])]
+    while names[last] in ("QUANTIZE", "DEQUANTIZE") and int(graph.operators[last].inputs[0]) in makers:
+        last = makers[int(graph.operators[last].inputs[0])]
+    if names[last] != "SOFTMAX":
         return data
-    last = len(names) - 1 - names[::-1].index("SOFTMAX")
     graph.outputs = [graph.operators[last].inputs[0]]
     graph.operators = graph.operators[:last]
     model.signatureDefs = None
