@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import reskeras
 from reskeras import cli
+from reskeras.commands import find_learning_rate
 from reskeras.train.learning_rate_finder import _make_curve
 
 IMAGES, LABELS = small_training.make_images(32)
@@ -55,7 +56,7 @@ def test_losses_are_those_of_a_plain_loop(tmp_path):
     assert json.loads((tmp_path / "curve.json").read_text())["minimum_over_10"] == curve.minimum_over_10
 
 
-def test_a_quadratic_explodes_where_it_must():
+def test_a_quadratic_explodes_where_it_must(tmp_path):
     """Noisy gradient descent on h x^2 / 2 diverges at rates above 2 / h; the smallest loss lies before."""
     h, x, rates, losses = 8.0, 1.0, [1e-4 * 1e5 ** (i / 199) for i in range(200)], []
     random = np.random.default_rng(0)
@@ -67,6 +68,9 @@ def test_a_quadratic_explodes_where_it_must():
     curve = _make_curve(rates[:len(losses)], losses, 1.0, True)
     assert 0.1 / h < curve.minimum_over_10 * 10 < 2 / h < rates[len(losses) - 1]
     assert 1e-3 < curve.steepest <= curve.minimum_over_10 * 10 and "suggestion: " in str(curve)
+    pytest.importorskip("matplotlib")
+    find_learning_rate._write(curve, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="exploded after 1 updates, .* give a lower lowest_rate"):
         _make_curve([1.0], [3.0], 1.0, True)
 
