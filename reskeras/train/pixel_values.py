@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .source import DataSource
 
 _MEASURED = 1000            # images whose values are read to normalize all
-_BANDS = (".npy", ".tif", ".tiff")
+_TIFF = (".tif", ".tiff")
 
 
 def find_value_channels(path: str) -> int | None:
@@ -31,14 +31,15 @@ def find_value_channels(path: str) -> int | None:
         ValueError: if it is not an image.
     """
     suffix = os.path.splitext(path)[1].lower()
-    if suffix not in _BANDS:
+    if suffix not in (".npy", *_TIFF):
         return None
-    if suffix != ".npy":
+    if suffix in _TIFF:
         try:
             decode_image(read_bytes(path))
             return None
-        except ValueError:
-            pass
+        except (OSError, ValueError) as error:
+            if "bands" not in str(error) and "floats" not in str(error):
+                return None     # it is damaged, which is counted when it is read, as of all files
     return int(read_values(path).shape[-1])
 
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import reskeras
 from reskeras.images.preprocessing import Preprocessing
+from reskeras.train import source_reading
 from reskeras.train.data import ImageDataset
 from reskeras.train.sources import open_source
 
@@ -79,6 +80,18 @@ def test_other_types_are_taken_by_value():
             prepare = Preprocessing((8, 12), "values", (5.0,) * channels, (2.0,) * channels, crop_pct=1.0)
             own, _ = read(source, prepare=prepare)
             np.testing.assert_allclose(own, (x.reshape(12, 8, 12, channels) - 5.0) / 2, rtol=1e-5)
+
+
+def test_few_large_pixels_are_shuffled_among_each_other():
+    """At most half a GiB, but a batch; of files, which are small, and of small pixels 16,384."""
+    def count(shape, dtype, batch_size=8):
+        source = open_source(tf.data.Dataset.from_generator(lambda: [], output_signature=(
+            tf.TensorSpec(shape, dtype), tf.TensorSpec([], tf.int64))))
+        return source_reading._count_shuffled(source, batch_size)
+    assert count((512, 512, 12), tf.float32) == 2 ** 29 // (512 * 512 * 12 * 4)
+    assert count((None, None, 3), tf.uint8) == 2 ** 29 // (512 * 512 * 3)
+    assert count((4096, 4096, 12), tf.float32, 64) == 64
+    assert count((8, 8, 3), tf.uint8) == count([], tf.string) == 16_384
 
 
 def fit(data, **options):

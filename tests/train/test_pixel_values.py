@@ -182,6 +182,18 @@ def test_damaged_arrays(change, message):
         decode_values(change(file.getvalue()))
 
 
+def test_damaged_tiff_is_left_out_as_other_files(tmp_path):
+    """Also if it is the first one, which says of all how they are taken."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.fromarray(rng.integers(0, 256, (8, 8, 3), "uint8")).save(tmp_path / name / f"{i}.tif")
+    (tmp_path / "a" / "0.tif").write_bytes(b"II*\0 no image")
+    data = ImageDataset(f"folder:{tmp_path}", 2, prepare=Preprocessing((8, 8), crop_pct=1.0))
+    assert sum(len(x) for x, _ in data.iterate_batches()) == 3
+    assert data.unreadable_names == [str(tmp_path / "a" / "0.tif")]
+
+
 def test_augmentations_by_value():
     """Nothing is rounded or limited to 0..255; a mirrored image is exactly one of the two."""
     values = rng.normal(size=(6, 8, 12, 5)).astype("float32") * 5000
