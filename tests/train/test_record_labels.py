@@ -17,6 +17,7 @@ from reskeras.train.arguments import FitArguments
 from reskeras.train.data import ImageDataset
 from reskeras.train.source import DataSource
 from reskeras.train.sources import open_source
+from reskeras.train.recipes import get_recipe
 from reskeras.train.training_data import open_training_sources
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), "uint8")
@@ -149,7 +150,7 @@ def test_where_there_are_no_records(tmp_path):
         evaluate("cifar_resnet20.digits", "digits", label_offset=0)
     arguments = FitArguments("resnet18", arrays, validation_data=f"tfrecord:{tmp_path}/train-*",
                              label_offset=np.int64(0))
-    sources = open_training_sources(arguments)
+    sources = open_training_sources(arguments, get_recipe("cifar_he"))
     assert sources.validation.label_offset == 0 and sources.train.label_offset is None
 
 
