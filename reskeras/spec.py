@@ -10,10 +10,6 @@ The words that a field takes are in `CHOICES`.  Each word has a small function i
     norm                      blocks/ops.py          NORMS
 
 A new word needs an entry in `CHOICES` and in the table of its field; tests/test_house.py compares them.
-
-The fields attention, mixer, norm and activation also take a function of another package, which makes its
-layers itself.  Layers of one's own, and activations, must be registered with
-`keras.saving.register_keras_serializable`, or the net could not be loaded again.
 """
 from __future__ import annotations
 
@@ -81,10 +77,9 @@ class SplitAttention:
     ratio: float = 1 / 4
 
 
-# A function is called as those of blocks/attention.py, with (x, spec, name), and of blocks/spatial.py, with
-# (x, spec, plan, stride).
-Attention = SE | ECA | Callable[..., Any] | None
-Mixer = SK | SplitAttention | Callable[..., Any] | None
+Attention = SE | ECA | None
+Mixer = SK | SplitAttention | None
+Function = Callable[..., Any]
 SHORTHANDS: dict[str, Callable[[], Any]] = {"se": SE, "eca": ECA, "sk": SK, "split": SplitAttention}
 
 EXPANSIONS = {"basic": 1, "bottleneck": 4}      # output channels of a block, per plane
@@ -151,15 +146,15 @@ class Spec:
     base_width: int = 64                            # channels of a group if the stage has 64 planes
     reduce_first: int = 1                           # divides the first 1x1's channels; 2 in SENet-154
     form: str = "grouped"                           # ResNeXt's Figure 3 c; concat: b, sum: a
-    mixer: Mixer = None                             # instead of a block's first 3x3: also a function
+    mixer: Mixer | Function = None                  # SK ... replaces a block's first 3x3
     downsample: str = "conv"                        # pool_*: ResNeSt's average pool strides, not the 3x3
     antialias: str | None = None                    # a mean or a blur strides, after the convolution
-    attention: Attention = None                     # SE, ECA or a function at the end of a block
+    attention: Attention | Function = None          # SE, ECA or a function at the end of a block
     padding: str = "symmetric"                      # PyTorch's; explicit: always a layer; same: TensorFlow's
     output_stride: int | None = None                # stages beyond this stride dilate; same weights
     # layers
-    activation: str | Callable[..., Any] = "relu"   # a name that Keras knows, or a registered function
-    norm: str | Callable[..., Any] = "batch"        # a function is called with name=, and returns a layer
+    activation: str | Function = "relu"             # a name that Keras knows, or a registered function
+    norm: str | Function = "batch"                  # a function is called with name=, and returns a layer
     norm_groups: int = 32                           # number of groups for norm="group"
     bn_epsilon: float = 1e-5
     bn_momentum: float = 0.9
@@ -247,7 +242,7 @@ class InceptionSpec:
     depths: tuple[int, ...] = (10, 20, 10)          # blocks A, B, C
     width: float = 1.0
     norm_scale: bool = True                         # keras.applications' net has no gamma
-    activation: str | Callable[..., Any] = "relu"
+    activation: str | Function = "relu"
     bn_epsilon: float = 1e-3
     bn_momentum: float = 0.9
     initializer: str = "he_normal"

@@ -72,7 +72,7 @@ def write_report(runs: Sequence[Run], outcomes: Sequence[Outcome], folder: pathl
         OSError: if a file cannot be written.
     """
     chosen = choose_metric(outcomes, metric)
-    result = SweepResult(runs, outcomes, chosen, compare_outcomes(runs, outcomes, chosen),
+    result = SweepResult(runs, outcomes, chosen, _compare_outcomes(runs, outcomes, chosen),
                          [folder / name for name in ("sweep.csv", "summary.csv", "sweep.html")])
     table, summary, page = result.files
     names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.metrics))
@@ -88,7 +88,7 @@ def write_report(runs: Sequence[Run], outcomes: Sequence[Outcome], folder: pathl
     return result
 
 
-def compare_outcomes(runs: Sequence[Run], outcomes: Sequence[Outcome], metric: str) -> list[Comparison]:
+def _compare_outcomes(runs: Sequence[Run], outcomes: Sequence[Outcome], metric: str) -> list[Comparison]:
     """Compares the configurations with the first one, by a metric."""
     values: dict[tuple[str, str, str], dict[int, float]] = {}
     counts: dict[tuple[str, str, str], int] = {}

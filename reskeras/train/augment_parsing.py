@@ -27,7 +27,7 @@ class Operation:
     arguments: dict[str, Any]
 
     def __call__(self, *tensors: tf.Tensor, **more: Any) -> Any:
-        function = find_operation(self.name)
+        function = _find_operation(self.name)
         parameters = inspect.signature(function).parameters
         more = {name: value for name, value in more.items() if name in parameters}
         return function(*tensors, **self.arguments, **more)
@@ -47,7 +47,7 @@ def parse_operation(node: ast.expr, text: str) -> Operation:
         raise ValueError(f"{text!r}: {ast.unparse(node)!r} is no operation with literal arguments, such as "
                          "crop(224)")
     operation = ast.unparse(name)
-    parameters = dict(inspect.signature(find_operation(operation)).parameters)
+    parameters = dict(inspect.signature(_find_operation(operation)).parameters)
     if operation not in OPERATIONS:
         own = dict(list(parameters.items())[2:])        # all but the image and the seed
         return Operation(operation, _parse_arguments(call, node, operation, own))
@@ -61,7 +61,7 @@ def parse_operation(node: ast.expr, text: str) -> Operation:
     return Operation(operation, arguments)
 
 
-def find_operation(name: str) -> Callable[..., Any]:
+def _find_operation(name: str) -> Callable[..., Any]:
     """The function of an operation, ours or one that is registered with Keras.
 
     Raises:
