@@ -254,6 +254,13 @@ def quantize_calibrated(model: bytes, **options: Any) -> bytes:
     return bytes(quantize(model, **options))
 
 
+def get_tflite_calibrator(model: bytes) -> Any:
+    """What quantizes to int16x8: the public converter takes no .tflite file, which we change first."""
+    make = _get("tensorflow.lite.python.optimize.calibrator", "Calibrator", "tensorflow",
+                "quantize to int16x8")
+    return make(model)
+
+
 def get_interpreter_operations(interpreter: Any) -> list[dict[str, Any]]:
     """The operators of a TFLite interpreter's plan: name, inputs, outputs; those of a delegate too."""
     return list(_get(interpreter, "_get_ops_details", "tensorflow",

@@ -28,8 +28,8 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
            calibration_data: Any = None, validation_data: Any = None, batch_size: int | None = None,
            size: Size | None = None, io: str = "int8", preprocessing: Any = None,
            labels: str | Sequence[str] | None = None, calibration_method: str = "minmax",
-           float_layers: Sequence[str] = (), optimize: bool = True, threads: int = 1,
-           thresholds: Mapping[str, float] | None = None, strict: bool = True,
+           float_layers: Sequence[str] = (), target: str | None = None, optimize: bool = True,
+           threads: int = 1, thresholds: Mapping[str, float] | None = None, strict: bool = True,
            verbose: bool | TextIO = False, c_array: bool = False,
            signatures: Sequence[str] = (), debug_quantization: bool = False) -> ExportReport:
     """Writes a net to a file for another runtime, runs it there, and compares its outputs with Keras.
@@ -44,17 +44,21 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         path: the file to write.  Its suffix chooses the format: `.tflite`, `.onnx`, `.xml` (OpenVINO),
             `.keras`, or no suffix for a SavedModel folder.  By default `saved_models/<name>.tflite`, or
             `saved_models/<name>.<quantize>.tflite`.
-        quantize: for TFLite: None (float32), "float16" and "dynamic" (the weights), "int8" (everything).
-        calibration_data: for int8: images from which the ranges of the tensors are taken, at least 32: an
-            array of floats as the net takes them or of uint8 pixels, a folder, a list of files, a tf.data
-            set, or a pair (images, classes). Pixels and files go through the net's own preprocessing.
+        quantize: None (float32), "float16" (the weights; in ONNX everything), "int8" (everything), for
+            TFLite, ONNX and OpenVINO.  For TFLite also "dynamic" (the weights) and "int16x8" (weights of 8
+            bits, all else of 16: for nets that int8 is too coarse for).
+        calibration_data: for int8 and int16x8: images from which the ranges of the tensors are taken, at
+            least 32: an array of floats as the net takes them or of uint8 pixels, a folder, a list of files,
+            a tf.data set, or a pair (images, classes). Pixels and files go through the net's own
+            preprocessing.
         validation_data: images to compare on, given like `calibration_data`; default: the calibration
             images, otherwise random images. With classes the report has the accuracy before and after.
         batch_size: images per call; by default 1 in a .tflite, any number elsewhere.
         size: size of the images, if the model takes any size: pixels on a side, or (height, width).  Not for
             `.keras`.
-        io: type of the input and output of an int8 file.  "int8" and "float32" take images as the net takes
-            them: quantized prepared values, or prepared values.  "uint8" takes a camera's bytes, of the net's
+        io: type of the input and output of a quantized .tflite; other files take floats.  "int8" and
+            "float32" take images as the net takes them: quantized prepared values (of 16 bits in an int16x8
+            file), or prepared values.  "uint8" takes a camera's bytes, of the net's
             size: scale 1, zero point 0; a normalization by channel goes into the file.
         preprocessing: for a net that does not know it: a checkpoint, its name, or a `Preprocessing`.
         labels: for a net that does not know them: a label set, or the names of the classes.
@@ -62,6 +66,8 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
             "percentile" (99.99 % of those that are not zero), or "mse" (the least mean squared error of
             rounding and clipping together).
         float_layers: names of layers that stay in floating point in an int8 file.
+        target: what runs a quantized file.  A .tflite: "phone" (default), or "micro" or "nnapi", which take
+            one scale only for the weights of a dense layer.  ONNX: "onnxruntime" (default) or "tensorrt".
         optimize: whether batch normalization is folded; the file is compared with the net as it was given.
         threads: number of threads of each runtime, in the timing.
         thresholds: fields of `Threshold` with their values, "difference" (maximum relative difference) and
@@ -76,7 +82,8 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         signatures: the signatures of a SavedModel to write, by default all: "serving_default", which is
             always written and compared, "serving_uint8", "serving_bytes".  Without the other two it answers
             scores without labels, for converters that read one function without strings (coremltools).
-        debug_quantization: whether to print first what int8 does to each layer.
+        debug_quantization: whether to print first what int8 does to each layer, in TFLite's arithmetic
+            for files of any format.
 
     Returns:
         A report: bytes, and by runtime the differences, the agreement and the latency.
@@ -92,8 +99,8 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         >>> reskeras.export("cifar_resnet20.digits", "digits.tflite").passed
         True
     """
-    target = pathlib.Path(path) if path is not None else _default_path(model, quantize)
-    find_format(target)         # wrong names are errors before anything is loaded
+    file = pathlib.Path(path) if path is not None else _default_path(model, quantize)
+    find_format(file)           # wrong names are errors before anything is loaded
     check_trained_model(model)
     from ..exporters.export import export as export_model
     net = open_trained_model(model)
@@ -101,10 +108,11 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         print_text(_format_layer_errors(net, quantize, calibration_data, batch_size=batch_size, size=size,
                                         preprocessing=preprocessing, labels=labels))
     return export_model(
-        net, target, quantize=quantize, calibration_data=calibration_data, validation_data=validation_data,
+        net, file, quantize=quantize, calibration_data=calibration_data, validation_data=validation_data,
         batch_size=batch_size, size=size, io=io, preprocessing=preprocessing, labels=labels,
-        calibration_method=calibration_method, float_layers=float_layers, optimize=optimize, threads=threads,
-        thresholds=thresholds, strict=strict, verbose=verbose, c_array=c_array, signatures=signatures)
+        calibration_method=calibration_method, float_layers=float_layers, target=target, optimize=optimize,
+        threads=threads, thresholds=thresholds, strict=strict, verbose=verbose, c_array=c_array,
+        signatures=signatures)
 
 
 def _default_path(model: ModelName | keras.Model, quantize: str | None) -> pathlib.Path:

@@ -169,9 +169,14 @@ def _add_files(add: Commands) -> None:
     sub.add_argument("path", nargs="?", metavar="OUT",
                      help=".tflite, .onnx, .xml (OpenVINO), .keras, or the name of a new "
                      "folder for a SavedModel; by default saved_models/NAME.tflite")
-    sub.add_argument("--quantize", choices=("float16", "dynamic", "int8"),
-                     help="quantize a .tflite: the weights, or everything (int8)")
-    sub.add_argument("--calibration-data", metavar="FOLDER", help="images for int8, some hundred of them")
+    sub.add_argument("--quantize", choices=("float16", "dynamic", "int8", "int16x8"),
+                     help="quantize a .tflite: the weights, or everything (int8, int16x8); an .onnx or "
+                     ".xml: float16 or int8")
+    sub.add_argument("--target", choices=("phone", "micro", "nnapi", "onnxruntime", "tensorrt"),
+                     help="what runs the file: of a .tflite phone, micro or nnapi, of an .onnx "
+                     "onnxruntime or tensorrt; the first is the default")
+    sub.add_argument("--calibration-data", metavar="FOLDER",
+                     help="images for int8 and int16x8, some hundred of them")
     sub.add_argument("--validation-data", metavar="FOLDER", help="other images to compare on")
     add_size(sub, "size of the images, if the net takes any size")
     sub.add_argument("--batch-size", type=parse_int, metavar="N",

@@ -12,6 +12,7 @@ from ..graph.passes.inline import inline_nested_models
 from ..quantization.model import is_quantization_aware
 from ..quantization.range_choice import CALIBRATION_METHODS
 from .formats import FORMATS, MAX_THREADS, Format
+from .named.interface import takes_one_image
 from .openvino_quantization import check_nncf
 from .options import INTEGERS
 from .signatures import SIGNATURES
@@ -24,8 +25,7 @@ def check_model(model: Any) -> None:
 
     Raises:
         TypeError: it is not a Keras model.
-        ArgumentError: it has several inputs or outputs, takes no images, has no graph of layers, or Keras has
-            quantized it.
+        ArgumentError: it has no graph of layers, or Keras has quantized it.
         ValueError: a layer has no config, or Keras runs on a backend other than TensorFlow.
     """
     if not isinstance(model, keras.Model):
@@ -35,7 +35,8 @@ def check_model(model: Any) -> None:
         raise ValueError("exports are made with the TensorFlow backend, and this process has "
                          f"{keras.config.backend()!r}; save the net as .keras and export it in a process "
                          "with KERAS_BACKEND=tensorflow")
-    check_image_model(model)
+    if takes_one_image(model):
+        check_image_model(model)
     check_layers(model)
     check_floating_point(model)
 
@@ -43,7 +44,8 @@ def check_model(model: Any) -> None:
 def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format, *, quantize: str | None,
                     calibration_data: Any, batch_size: int | None, size: Any, io: str,
                     calibration_method: str, float_layers: Sequence[str], threads: int,
-                    c_array: bool, signatures: Sequence[str] = (), target: str | None = None) -> tuple[int | None, int]:
+                    c_array: bool, signatures: Sequence[str] = (),
+                    target: str | None = None) -> tuple[int | None, int]:
     """Checks the arguments of `export` that do not need the model to run.
 
     Returns:
@@ -137,6 +139,13 @@ def _check_int8_arguments(model: keras.Model, file_format: Format, quantize: str
                                 hint="other values are defined for int8 alone")
     _check_io(file_format, quantize, io)
 
+    if quantize == "int16x8":
+        choices_of_int8: tuple[tuple[str, Any, Any], ...] = (
+            ("calibration_method", calibration_method, "minmax"), ("float_layers", list(float_layers), []))
+        for name, given, default in choices_of_int8:
+            if given != default:
+                raise ArgumentError(name, given, repr(default), hint="TensorFlow's converter makes int16x8 "
+                                    "in one step, in which ranges and layers cannot be chosen")
     if isinstance(float_layers, str):
         raise ArgumentError("float_layers", float_layers, f"a list of names, [{float_layers!r}]")
     layers = [layer.name for layer in inline_nested_models(model).layers] if float_layers else []
@@ -148,10 +157,11 @@ def _check_int8_arguments(model: keras.Model, file_format: Format, quantize: str
 def _check_io(file_format: Format, quantize: str | None, io: str) -> None:
     """Raises: ArgumentError for a type that files of a format, or of `quantize`, do not take."""
     if io != "int8" and file_format.name != "TFLite":
-        raise ArgumentError("io", io, "'int8'", hint=f"other values are defined for .tflite; files for "
+        raise ArgumentError("io", io, "'int8'", hint="other values are defined for .tflite; files for "
                             f"{file_format.name} take and return floats")
     if io == "uint8" and quantize == "int16x8":
-        raise ArgumentError("io", io, "'int8', with which an int16x8 file takes integers of 16 bits, or 'float32'")
+        raise ArgumentError("io", io, "'int8', with which an int16x8 file takes "
+                            "integers of 16 bits, or 'float32'")
 
 
 def _check_trained_ranges(path: pathlib.Path, file_format: Format, quantize: str | None, io: str,
@@ -168,7 +178,8 @@ def _check_trained_ranges(path: pathlib.Path, file_format: Format, quantize: str
     if io != "int8" and file_format.name != "TFLite":
         raise ArgumentError("io", io, "'int8'", hint="other values are defined for .tflite")
     for name, default in (("calibration_data", None), ("calibration_method", "minmax"), ("float_layers", ())):
-        if arguments[name] != default and arguments[name] is not default:
-            raise ArgumentError(name, arguments[name], repr(default), hint=(
+        value = arguments[name]
+        if value is not default and not (isinstance(value, (str, tuple)) and value == default):
+            raise ArgumentError(name, value, repr(default), hint=(
                 "the model has ranges that were trained; give it to reskeras.quantization_aware instead, or "
                 "`validation_data` for images to compare on"))

@@ -60,7 +60,7 @@ class Format:
     name: str
     module_name: str
     quantizations: tuple[str | None, ...] = (None,)     # what `quantize` may be
-    targets: tuple[str, ...] = ()                       # what `target` may be, the default first if there is one
+    targets: tuple[str, ...] = ()                       # what `target` may be, the default first
     packages: tuple[str, ...] = ()                      # needed to write it
     extra: str = ""                                     # the extra of this package that installs them
     optimize_target: str = "saved_model"                # what `reskeras.optimize` makes the model ready for
@@ -81,8 +81,10 @@ class Format:
 FORMATS = {
     ".tflite": Format("TFLite", "tflite.tflite", (None, "float16", "dynamic", "int8", "int16x8"),
                       targets=("phone", "micro", "nnapi"), optimize_target="tflite"),
-    ".onnx": Format("ONNX", "onnx", (None, "float16", "int8"), targets=("onnxruntime", "tensorrt"), packages=("onnx", "onnxruntime", "tf2onnx"), extra="onnx"),
-    ".xml": Format("OpenVINO", "openvino", (None, "float16", "int8"), packages=("openvino",), extra="openvino",
+    ".onnx": Format("ONNX", "onnx", (None, "float16", "int8"), ("onnxruntime", "tensorrt"),
+                    packages=("onnx", "onnxruntime", "tf2onnx"), extra="onnx"),
+    ".xml": Format("OpenVINO", "openvino", (None, "float16", "int8"), packages=("openvino",),
+                   extra="openvino",
                    optimize_target="openvino", companions=(".bin",)),
     ".keras": Format("Keras", "keras_file", keeps_half_precision=True),
     "": Format("SavedModel", "saved_model", keeps_half_precision=True, is_program=True),
@@ -145,12 +147,8 @@ def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "",
     threads = check_whole_number("threads", threads, maximum=MAX_THREADS)
     file = pathlib.Path(path)
     file_format = find_format(file)
-    _check_kind_of_file(file, file_format)
-    if file_format.is_program and trust is not True:
-        raise ArgumentError("trust", trust, f"consent to run {file}, a {file_format.name}: it is a program, "
-                            "which can read and write files as you can",
-                            hint="give it (trust=True in Python, --trust in the shell) only if you know "
-                            "where the folder comes from")
+    check_kind_of_file(file, file_format)
+    check_trust(file, file_format, trust)
     runtimes = file_format.module.RUNTIMES
     if runtime and runtime not in runtimes:
         known = ", ".join(map(repr, runtimes))
@@ -179,8 +177,35 @@ def open_file(path: str | os.PathLike[str], threads: int = 1, runtime: str = "",
     return BatchRunner(run_checked, shape)
 
 
-def _check_kind_of_file(file: pathlib.Path, file_format: Format) -> None:
-    """Raises: FileNotFoundError; ValueError for a pipe or a device, which a runtime might read for ever."""
+def check_trust(file: pathlib.Path, file_format: Format, trust: bool) -> None:
+    """Checks that a program may run.
+
+    Args:
+        file: path of the file.
+        file_format: its format.
+        trust: as `open_file` takes it.
+
+    Raises:
+        ArgumentError: it is a program, and `trust` is not True.
+    """
+    if file_format.is_program and trust is not True:
+        raise ArgumentError("trust", trust, f"consent to run {file}, a {file_format.name}: it is a program, "
+                            "which can read and write files as you can",
+                            hint="give it (trust=True in Python, --trust in the shell) only if you know "
+                            "where the folder comes from")
+
+
+def check_kind_of_file(file: pathlib.Path, file_format: Format) -> None:
+    """Checks that there is a file or a folder, as the format has it.
+
+    Args:
+        file: path of the file.
+        file_format: its format.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is a pipe or a device, which a runtime might read for ever.
+    """
     if not file.exists():
         raise FileNotFoundError(f"{file}: no such file")
     is_folder = file_format.name == "SavedModel"

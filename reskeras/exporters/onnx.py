@@ -26,7 +26,7 @@ _REQUIRED_TYPES = {"float16": 10, "int8": 3}
 OPSET = 17          # the newest that tf2onnx writes without a warning, and every runtime since 2022 reads
 
 
-def _disable_telemetry() -> None:
+def disable_telemetry() -> None:
     """Switches ONNX Runtime's reports to a server off.  Call it before ONNX Runtime is imported."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -37,8 +37,7 @@ def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> Wri
     Returns:
         What is known of the tensors' ranges, of an int8 file.
     """
-    _disable_telemetry()
-    import onnx
+    disable_telemetry()
     import tensorflow as tf
     import tf2onnx
     images = tf.TensorSpec(options.shape, model.inputs[0].dtype, name="images")
@@ -46,6 +45,23 @@ def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> Wri
                            autograph=False)
     proto, _ = tf2onnx.convert.from_function(function, [images], opset=OPSET)
     _rename_output(proto.graph)
+    return write_converted(proto, path, options, model)
+
+
+def write_converted(proto: Any, path: pathlib.Path, options: ExportOptions, model: keras.Model
+                    ) -> WrittenRanges | None:
+    """Writes a converted model, quantized as the options say, with its metadata.
+
+    Args:
+        proto: the ONNX model, in float32.
+        path: path of the file.
+        options: options of the file.
+        model: what it was made of.
+
+    Returns:
+        What is known of the tensors' ranges, of an int8 file.
+    """
+    import onnx
     written = None
     if options.quantize == "int8":
         from .onnx_quantization import quantize_int8
@@ -53,6 +69,9 @@ def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> Wri
         written = WrittenRanges(outside, find_beyond_half(ranges))
     elif options.quantize == "float16":
         proto = _to_half_precision(proto)
+    if options.quantize is not None:
+        from onnxruntime.quantization.onnx_model import ONNXModel
+        ONNXModel(proto).topological_sort()     # each node behind those that it reads
     metadata = json.dumps(options.metadata, ensure_ascii=False)
     onnx.helper.set_model_props(proto, {"reskeras": str(options.metadata["reskeras"]), "metadata": metadata})
     onnx.checker.check_model(proto)
@@ -85,19 +104,29 @@ def _rename_output(graph: Any) -> None:
 
 def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
     """Opens a file in ONNX Runtime: a function of float images, and the shape that it takes."""
-    _disable_telemetry()
-    import onnxruntime
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # its fallback to other providers would print to stdout
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"],
-                                           enable_fallback=False)
+    session = open_session(path, threads)
     (input_,) = session.get_inputs()
     shape = tuple(side if isinstance(side, int) else None for side in input_.shape)
 
     def run(images: np.ndarray) -> np.ndarray:
         return np.asarray(session.run(None, {input_.name: images})[0])
     return run, shape
+
+
+def open_session(path: pathlib.Path, threads: int = 1) -> Any:
+    """Opens a file in ONNX Runtime, on the CPU.
+
+    Args:
+        path: path of the file.
+        threads: number of threads.
+    """
+    disable_telemetry()
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # its fallback to other providers would print to stdout
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"],
+                                        enable_fallback=False)
 
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:

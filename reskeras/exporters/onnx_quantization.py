@@ -1,9 +1,9 @@
-"""int8 ONNX files: pairs of QuantizeLinear and DequantizeLinear ("Q/DQ") around the operators of integers.
+"""int8 ONNX files: pairs of QuantizeLinear and DequantizeLinear ("Q/DQ") around operators of integers.
 
-ONNX Runtime's own quantizer puts them into the graph.  The ranges are ours, so that `calibration_method` means
-the same as for other formats.  All scales are symmetric: the zero point is 0, with one exception for ONNX
-Runtime: a tensor without negative values has the zero point -128, so that all 256 levels are used and the ReLU
-before it disappears into the quantization.
+ONNX Runtime's own quantizer puts them into the graph.  The ranges are ours, so that `calibration_method`
+means the same as for other formats.  All scales are symmetric: the zero point is 0, with one exception for
+ONNX Runtime: a tensor without negative values has the zero point -128, so that all 256 levels are used and
+the ReLU before it disappears into the quantization.
 """
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _can_be_integer(node: Any, graph: Graph) -> bool:
 
 def _set_known_ranges(ranges: dict[str, Range], graph: Any, options: ExportOptions) -> None:
     """Sets the range of the input, as the preprocessing makes it, and of tensors that others move to."""
-    known = find_input_range(options.preprocessing, options.shape[3] or 3)
+    known = find_input_range(options.preprocessing, options.shape[-1] or 3)
     if known is not None:
         ranges[graph.input[0].name] = known
     for node in graph.node:

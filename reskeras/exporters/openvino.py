@@ -58,29 +58,53 @@ def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> Wri
     from . import saved_model
     with tempfile.TemporaryDirectory() as folder:
         saved_model.write_for_converter(model, pathlib.Path(folder), options.shape)
-        converted = openvino.convert_model(folder)
-        written = None
-        if options.quantize == "int8":
-            from .openvino_quantization import quantize_int8
-            converted, ranges, outside = quantize_int8(converted, options,
-                                                       [layer.name for layer in model.layers])
-            written = WrittenRanges(outside, find_beyond_half(ranges))
-        converted.set_rt_info(json.dumps(options.metadata, ensure_ascii=False), ["reskeras", "metadata"])
-        openvino.save_model(converted, str(path), compress_to_fp16=options.quantize == "float16")
+        return write_converted(openvino.convert_model(folder), path, options, model)
+
+
+def write_converted(converted: Any, path: pathlib.Path, options: ExportOptions, model: keras.Model
+                    ) -> WrittenRanges | None:
+    """Writes a converted model, quantized as the options say, with its metadata.
+
+    Args:
+        converted: OpenVINO's model, in float32.
+        path: path of the .xml file.
+        options: options of the file.
+        model: what it was made of.
+
+    Returns:
+        What is known of the tensors' ranges, of an int8 file.
+    """
+    written = None
+    if options.quantize == "int8":
+        from .openvino_quantization import quantize_int8
+        converted, ranges, outside = quantize_int8(converted, options, model)
+        written = WrittenRanges(outside, find_beyond_half(ranges))
+    converted.set_rt_info(json.dumps(options.metadata, ensure_ascii=False), ["reskeras", "metadata"])
+    import_openvino().save_model(converted, str(path), compress_to_fp16=options.quantize == "float16")
     return written
 
 
 def load(path: pathlib.Path, threads: int = 1, precision: str = "f32") -> tuple[ArrayFunction, Shape]:
     """Opens a file on the CPU: a function of float images, and the shape that it takes."""
-    openvino = import_openvino()
-    compiled = openvino.Core().compile_model(str(path), "CPU", {
-        "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY"})
+    compiled = compile_file(path, threads, precision)
     shape = tuple(side.get_length() if side.is_static else None for side in compiled.input(0).partial_shape)
 
     def run(images: np.ndarray) -> np.ndarray:
         return np.array(compiled(images)[compiled.output(0)])
     return run, shape
+
+
+def compile_file(path: pathlib.Path, threads: int = 1, precision: str = "f32") -> Any:
+    """Opens a file on the CPU, ready to run.
+
+    Args:
+        path: path of the .xml file.
+        threads: number of threads.
+        precision: "f32" or "bf16", of its arithmetic.
+    """
+    return import_openvino().Core().compile_model(str(path), "CPU", {
+        "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY"})
 
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:

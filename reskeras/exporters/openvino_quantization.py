@@ -3,19 +3,23 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import logging
-from typing import Any, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from ..quantization.calibration import iterate_batches
 from ..quantization.range_choice import Range
-from .layer_names import choose_float_nodes, find_layers
+from .layer_names import choose_float_nodes
 from .options import ExportOptions
 from .tensor_ranges import AllTensors, find_input_range, measure_ranges, measure_values_outside
 
+if TYPE_CHECKING:
+    import keras
+
 _LEVELS = 256
-_IGNORED = ("Parameter", "Result", "Constant", "Convert")
+_WEIGHTED = ("Convolution", "GroupConvolution", "MatMul", "ConvolutionBackpropData")
 
 
 def check_nncf() -> None:
@@ -24,7 +28,7 @@ def check_nncf() -> None:
         raise ImportError("int8 files for OpenVINO need nncf: pip install \"reskeras[nncf]\"")
 
 
-def quantize_int8(model: Any, options: ExportOptions, layers: Sequence[str]
+def quantize_int8(model: Any, options: ExportOptions, keras_model: keras.Model
                   ) -> tuple[Any, dict[str, Range], float | None]:
     """Makes an int8 model of a float32 model.
 
@@ -33,7 +37,7 @@ def quantize_int8(model: Any, options: ExportOptions, layers: Sequence[str]
     Args:
         model: OpenVINO's model in float32.
         options: options of the file, with calibration images.
-        layers: the names of the Keras model's layers.
+        keras_model: what OpenVINO's model was made of.
 
     Returns:
         OpenVINO's model, the ranges of the tensors that are quantized, and the share of values on the
@@ -45,16 +49,16 @@ def quantize_int8(model: Any, options: ExportOptions, layers: Sequence[str]
     with _silence_nncf():
         import nncf
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-        makers = {node.get_friendly_name(): _find_layers(node, layers) for node in model.get_ops()
-                  if node.get_type_name() not in _IGNORED}
-        ignored = choose_float_nodes(makers, options.float_layers)
+        ignored = _find_float_nodes(model, keras_model, options.float_layers)
         float_model = model.clone()
         assert options.calibration_images is not None
         batches = list(iterate_batches(options.calibration_images, options.shape[0] or 1))
         quantized = nncf.quantize(
             model, nncf.Dataset(batches), preset=nncf.QuantizationPreset.MIXED, subset_size=len(batches),
             ignored_scope=nncf.IgnoredScope(names=ignored, validate=False) if ignored else None,
+            # the correction of biases made the trained nets that we measured less accurate
             advanced_parameters=nncf.AdvancedQuantizationParameters(
+                disable_bias_correction=True,
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX))
 
     nodes = {node.get_friendly_name(): node for node in float_model.get_ops()}
@@ -64,7 +68,7 @@ def quantize_int8(model: Any, options: ExportOptions, layers: Sequence[str]
     run = _make_function_of_tensors(float_model, {name: nodes[name] for _, name in roundings})
     ranges = measure_ranges(run, options)
     measured = dict(ranges)
-    known = find_input_range(options.preprocessing, options.shape[3] or 3)
+    known = find_input_range(options.preprocessing, options.shape[-1] or 3)
     if known is not None:
         for parameter in float_model.get_parameters():
             if parameter.get_friendly_name() in ranges:
@@ -75,11 +79,30 @@ def quantize_int8(model: Any, options: ExportOptions, layers: Sequence[str]
     return quantized, measured, measure_values_outside(run, ranges, options)
 
 
-def _find_layers(node: Any, layers: Sequence[str]) -> set[str]:
-    """The layers that a node comes from, by its name and by those of its constants."""
-    sources = [node.input_value(i).get_node() for i in range(node.get_input_size())]
-    names = [source.get_friendly_name() for source in sources if source.get_type_name() == "Constant"]
-    return find_layers([node.get_friendly_name(), *names], layers)
+def _find_float_nodes(model: Any, keras_model: keras.Model, float_layers: Sequence[str]) -> list[str]:
+    """The nodes of the layers that stay in floating point, found by their kernels.
+
+    OpenVINO's reader of SavedModels gives most nodes names of its own.
+
+    Raises:
+        ArgumentError: one of the layers has no kernel in the file.
+    """
+    if not float_layers:
+        return []
+    constants = {}
+    for node in model.get_ops():
+        if node.get_type_name() in _WEIGHTED:
+            source = node.input_value(1).get_node()
+            while source.get_type_name() != "Constant" and source.get_input_size():
+                source = source.input_value(0).get_node()
+            if source.get_type_name() == "Constant":
+                constants[node.get_friendly_name()] = np.sort(np.ravel(source.data))
+    kernels = {layer.name: np.sort(np.ravel(layer.weights[0])) for layer in keras_model.layers
+               if layer.name in float_layers and layer.weights and layer.weights[0].ndim > 1}
+    makers = {node: {name for name, kernel in kernels.items()
+                     if kernel.size == constant.size and np.allclose(kernel, constant, 1e-5)}
+              for node, constant in constants.items()}
+    return choose_float_nodes(makers, float_layers)
 
 
 def _make_function_of_tensors(model: Any, nodes: Mapping[str, Any]) -> AllTensors:
@@ -109,11 +132,12 @@ def _set_range(node: Any, low: float, high: float) -> None:
 
 @contextlib.contextmanager
 def _silence_nncf() -> Iterator[None]:
-    """Hides NNCF's log and its progress bars."""
+    """Hides NNCF's log, and its progress bars, which it prints to stdout."""
     logger = logging.getLogger("nncf")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         logger.setLevel(level)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..images.preprocessing import Preprocessing
 
 Shape = tuple[int | None, ...]      # (batch, height, width, channels); None is open
-INTEGERS = ("int8", "int16x8")      # what `quantize` may be that needs ranges, and so images to calibrate on
+INTEGERS = ("int8", "int16x8")      # values of `quantize` that need ranges
 _MAX_IMAGE, _MAX_BATCH = 2 ** 27, 2 ** 28       # numbers of an input, far above any net for images
 
 
@@ -23,8 +23,9 @@ class ExportOptions:
 
     shape: Shape                                # of its input
     quantize: str | None = None                 # as `reskeras.export` takes it
-    target: str | None = None                   # what runs the file: one of its format's `targets`
+    target: str | None = None                   # what runs it: of its format's `targets`
     calibration_images: np.ndarray | None = None    # (N, height, width, channels) as the model takes them
+    calibration_inputs: dict[str, np.ndarray] | None = None     # the same of several inputs, by name
     validation_images: np.ndarray | None = None     # those that the file will be compared on
     calibration_method: str = "minmax"          # of the int8 ranges: see `quantization.range_choice`
     io: str = "int8"                            # type of the input and the output of an int8 file
@@ -35,6 +36,7 @@ class ExportOptions:
     metadata: dict[str, Any] = field(default_factory=dict)      # about the model, to be kept inside the file
     signatures: tuple[str, ...] = ()            # of a SavedModel: those to write, () for all
     preprocessing: Preprocessing | None = None  # from pixels to what the model takes, if that is known
+    max_rank: int = 4                           # axes of a tensor in a .tflite: delegates take no more
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What TensorRT asks of an ONNX graph with Q/DQ, checked in the file; TensorRT itself is not needed.
 
-The rules are those of NVIDIA's guide "Working with Quantized Types", with its case of ResNet: the shortcut alone
-of a residual sum is quantized, so that the sum becomes part of the last convolution.
+The rules are those of NVIDIA's guide "Working with Quantized Types", with its case of ResNet: the shortcut
+alone of a residual sum is quantized, so that the sum becomes part of the last convolution.
 """
 from __future__ import annotations
 

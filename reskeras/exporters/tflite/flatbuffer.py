@@ -66,7 +66,8 @@ def find_faults(path: pathlib.Path, is_integer: bool = False, max_rank: int = MA
         A phrase for each fault; [] if there is none.
     """
     model = read_model(path)
-    return [*_find_operator_faults(model), *_find_tensor_faults(model, is_integer, max_rank), *_find_dead_layers(model)]
+    return [*_find_operator_faults(model), *_find_tensor_faults(model, is_integer, max_rank),
+            *_find_dead_layers(model)]
 
 
 def _find_operator_faults(model: Any) -> Iterator[str]:

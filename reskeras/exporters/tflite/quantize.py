@@ -1,24 +1,24 @@
 """Converts a SavedModel to TFLite, in floats or quantized, as `quantize` says.
 
-"float16" and "dynamic" quantize only the weights; "int8" and "int16x8" also quantize what the layers
-compute, to 8 and to 16 bits.  The converter makes int16x8 in one step.  For int8 each tensor needs a range,
-so the converter's two steps are called one by one.  It calibrates: for each tensor it keeps the smallest and the
-largest value that it sees on the calibration images.  Then these are changed as `calibration_method` says
-(`ranges.py`), those that are known are set (`known_ranges.py`), and it quantizes.
+"float16" and "dynamic" quantize only the weights; "int8" and "int16x8" (`int16.py`) also quantize what the
+layers compute.  For int8 each tensor needs a range, so the converter's two steps are called one by one.  It
+calibrates: for each tensor it keeps the smallest and the largest value that it sees on the calibration
+images.  Then these are changed as `calibration_method` says (`ranges.py`), those that are known are set
+(`known_ranges.py`), and it quantizes.
 """
 from __future__ import annotations
 
-import pathlib
 from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 
-from ..._keras_private import calibrate_only, parse_saved_model, quantize_calibrated
+from ..._keras_private import calibrate_only, quantize_calibrated
 from ...errors import ArgumentError
 from ...quantization.calibration import iterate_batches
 from ..options import ExportOptions
 from . import flatbuffer
-from .known_ranges import MAX_PIXEL, set_known_ranges
+from .int16 import quantize_to_int16
+from .known_ranges import set_known_ranges
 from .ranges import narrow_ranges
 from .tensor_names import find_layer_name
 
@@ -32,7 +32,10 @@ def convert(folder: str, options: ExportOptions) -> bytes:
     Returns:
         The content of the .tflite file.
     """
-    return bytes(_make_converter(folder, options).convert())
+    data = bytes(_make_converter(folder, options).convert())
+    if options.quantize == "int16x8":
+        return quantize_to_int16(data, options, options.target in ONE_SCALE_TARGETS)
+    return data
 
 
 def calibrate(folder: str, options: ExportOptions) -> bytes:
@@ -53,30 +56,11 @@ def calibrate(folder: str, options: ExportOptions) -> bytes:
 def _make_converter(folder: str, options: ExportOptions) -> Any:
     """TensorFlow's converter of a SavedModel, set as the options say."""
     import tensorflow as tf
-    if options.quantize == "int16x8":
-        _replace_squared_differences(pathlib.Path(folder))
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     _SETTINGS[options.quantize](converter, options)
     set_one_scale(converter, options.target)
     return converter
-
-
-def _replace_squared_differences(folder: pathlib.Path) -> None:
-    """Computes the variances of group normalization as products: int16 has no squared difference.
-
-    Args:
-        folder: folder of the SavedModel, which is changed.
-    """
-    file = folder / "saved_model.pb"
-    saved_model = parse_saved_model(file.read_bytes())
-    for function in saved_model.meta_graphs[0].graph_def.library.function:
-        for node in [node for node in function.node_def if node.op == "SquaredDifference"]:
-            difference = function.node_def.add()
-            difference.CopyFrom(node)
-            difference.name, difference.op, node.op = f"{node.name}_difference", "Sub", "Mul"
-            node.input[:2] = [f"{difference.name}:z:0"] * 2
-    file.write_bytes(saved_model.SerializeToString())
 
 
 def set_one_scale(converter: Any, target: str | None) -> None:
@@ -131,34 +115,11 @@ def _iterate_samples(options: ExportOptions) -> Iterator[Any]:
             yield [batch]
 
 
-def _set_int16x8(converter: Any, options: ExportOptions) -> None:
-    """Sets activations to 16 bits and weights to 8, in one step: the converter has no other way.
-
-    Operators without a form of 16 bits stay in floating point.  A black and a white image are calibrated on
-    too, so that the range of the input is the whole one.
-    """
-    import numpy as np
-    import tensorflow as tf
-    _set_int8(converter, options)
-    calibrate, shape = converter.representative_dataset, tuple(side or 1 for side in options.shape)
-
-    def add_known_images() -> Iterator[list[Any]]:
-        yield from calibrate()
-        if options.preprocessing is not None:
-            for pixel in (0.0, MAX_PIXEL):
-                pixels = np.full(shape, pixel, "float32")
-                yield [np.asarray(options.preprocessing.normalize(pixels), "float32")]
-    converter.representative_dataset = add_known_images
-    converter.target_spec.supported_ops = [
-        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-        tf.lite.OpsSet.TFLITE_BUILTINS]
-
-
 # Old TFLite for Microcontrollers computes nonsense with a scale for each class, and NNAPI refuses it
 ONE_SCALE_TARGETS = ("micro", "nnapi")
 _SETTINGS: dict[str | None, Callable[[Any, ExportOptions], None]] = {
     None: _set_float32, "float16": _set_float16, "dynamic": _set_dynamic, "int8": _set_int8,
-    "int16x8": _set_int16x8}
+    "int16x8": _set_float32}
 
 
 def quantize(calibrated: bytes, options: ExportOptions, layers: Sequence[str]) -> bytes:

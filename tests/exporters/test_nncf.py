@@ -1,0 +1,53 @@
+"""int8 files for OpenVINO; `tox -e nncf` installs what they need."""
+import importlib.util
+
+import numpy as np
+import pytest
+
+import reskeras
+from reskeras.exporters.export import export
+
+needs_nncf = pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="nncf is not installed")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = pytest.importorskip("sklearn.datasets").load_digits()
+    pixels = (np.kron(data.images, np.ones((2, 2)))[..., None] * 255 / 16).astype("uint8")
+    return reskeras.create("cifar_resnet20.digits"), pixels[:64], (pixels[-200:], data.target[-200:])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nncf") is not None, reason="nncf is installed")
+def test_without_nncf(digits, tmp_path):
+    net, calibration, _ = digits
+    with pytest.raises(ImportError, match=r"reskeras\[nncf\]"):
+        export(net, tmp_path / "net.xml", quantize="int8", calibration_data=calibration)
+
+
+@needs_nncf
+def test_int8(digits, tmp_path, capfd):
+    net, calibration, validation = digits
+    report = export(net, tmp_path / "net.xml", quantize="int8", calibration_data=calibration,
+                    validation_data=validation)
+    assert report.passed and report.max_relative_difference < 0.08 and report.bytes < 450_000
+    assert report.first_result.accuracy >= report.keras["accuracy"] - 0.01
+    assert {result.precision for result in report.runtimes.values()} == {"int8"}
+    assert report.outside_ranges < 0.001 and report.beyond_half == () and "nncf" in report.versions
+    assert "Statistics" not in capfd.readouterr().out
+    assert reskeras.verify(tmp_path / "net.xml").passed
+
+
+@needs_nncf
+def test_methods_and_float_layers(digits, tmp_path):
+    """Ranges and layers in floating point are chosen as for TFLite."""
+    net, calibration, validation = digits
+    all_integers = export(net, tmp_path / "net.xml", quantize="int8", calibration_data=calibration,
+                          validation_data=validation, calibration_method="mse")
+    report = export(net, tmp_path / "net.xml", quantize="int8", calibration_data=calibration,
+                    validation_data=validation, calibration_method="mse",
+                    float_layers=["conv3_block1_1_conv"])
+    assert report.passed and report.calibration_method == "mse" and report.outside_ranges > 0
+    assert report.bytes > all_integers.bytes + 8000         # one kernel of 3 x 3 x 16 x 32 floats
+    with pytest.raises(ValueError, match="float_layers.*conv2_block1_1_bn"):
+        export(net, tmp_path / "net.xml", quantize="int8", calibration_data=calibration,
+               float_layers=["conv2_block1_1_bn"])
