@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 import reskeras
+from reskeras.commands.evaluate import print_result as print_evaluation
 
 Path = pathlib.Path
 SMALL = {"depths": (1, 1, 1), "widths": (16, 16, 16), "classes": 10, "input_shape": (16, 16, 1)}
@@ -120,11 +121,19 @@ def _predict(net: str, image: str = "image.png") -> Callable[[Path], object]:
 def _evaluate(data: str, **options: Any) -> Callable[[Path], object]:
     def evaluate(folder: Path) -> object:
         result = reskeras.evaluate(_open_net(), data.format(folder), **options)
-        _print(reskeras.evaluate.__module__, result)
+        for is_json in (True, False):
+            with contextlib.redirect_stdout(io.StringIO()):
+                print_evaluation((result, is_json))
         if result.skipped:
             raise Refusal(", ".join(result.skipped))
         return result
     return evaluate
+
+
+def _save_table(folder: Path) -> None:
+    _make_images("png")(folder)
+    rows = [f"photos/class {i % 2}/photo{i}.png;class {i % 10};{1 + i / 4}" for i in range(12)]
+    (folder / "labels.csv").write_text("\n".join(["image;label;weight", *rows]))
 
 
 def _fit_photos(folder: Path) -> object:
@@ -266,6 +275,9 @@ FORMATS = {
     "jpeg": FuzzedFormat(_make_images("jpg"), (
         *[(_JPEG, _predict("", _JPEG))] * 6, *[(_JPEG, _evaluate("folder:{}/photos"))] * 2,
         (_JPEG, _fit_photos))),
+    "table": FuzzedFormat(_save_table, tuple(
+        ("labels.csv", _evaluate(f"table:{{}}/labels.csv{query}"))
+        for query in ("", "", "?label=label&weight=weight", "?weight=weight"))),
     "tfrecord": FuzzedFormat(_save_records, (
         *[(_RECORDS, _evaluate("tfrecord:{}/" + _RECORDS))] * 8, (_RECORDS, _fit_records))),
     "run folder": FuzzedFormat(_save_runs, (

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the memory of a
 
 HERE = pathlib.Path(__file__).parent
 FORMATS = ("weights.h5", "legacy h5", "npz", "safetensors", "pth", "keras", "tflite", "onnx", "openvino",
-           "report", "png", "jpeg", "tfrecord", "run folder")
+           "report", "png", "jpeg", "table", "tfrecord", "run folder")
 NEEDED = {"onnx": "onnxruntime", "openvino": "openvino", "tflite": "ai_edge_litert"}
 START, WAIT = 300, 120      # seconds until the first answer of a format, and until each other one
 MAX_SECONDS = 20            # of an attempt, on its own processor
