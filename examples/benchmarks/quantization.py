@@ -25,8 +25,7 @@ from reskeras.train.sources import open_source
 CIFAR_TRAIN, CIFAR_TEST = "cifar10_train_first4000.npz", "cifar10_test_first1000.npz"
 # case -> weight bits, one scale for each channel, epochs, learning rate of Adam
 CASES: dict[str, tuple[int, bool, int, float]] = {
-    "int8": (8, True, 3, 1e-6), "4-bit weights": (4, True, 5, 1e-4),
-    "4-bit weights, one scale for a kernel": (4, False, 5, 1e-4)}
+    "int8": (8, True, 2, 1e-6), "4-bit weights": (4, True, 3, 1e-4)}
 NETS = ("digits", "resnet8", "resnet32", "resnet44")
 BATCH_SIZE, CALIBRATION_IMAGES = 64, 256
 Images = tuple[np.ndarray, np.ndarray]      # pixels, classes
