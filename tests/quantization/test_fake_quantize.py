@@ -36,7 +36,8 @@ def test_scale_and_zero_point(low, high):
     """Each rounded value is scale * (integer - zero point), with an integer of 8 bits."""
     scale, zero_point = fake_quantize.compute_scale_and_zero_point(low, high)
     x = np.linspace(2 * low - 1, 2 * high + 1, 999).astype("float32")
-    integers = np.asarray(fake_quantize.fake_quantize(x, np.float32(low), np.float32(high))) / scale + zero_point
+    rounded = fake_quantize.fake_quantize(x, np.float32(low), np.float32(high))
+    integers = np.asarray(rounded) / scale + zero_point
     np.testing.assert_allclose(integers, integers.round(), atol=2e-3)
     assert (integers.round().min(), integers.round().max()) == (-128, 127)
 

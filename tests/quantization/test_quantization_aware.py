@@ -175,17 +175,18 @@ def test_refusals(aware, images, tmp_path):
     image = keras.Input((16, 16, 3))
     odd = keras.Model(image, layers.GlobalAveragePooling2D()(layers.Maximum(name="largest")(
         [layers.Conv2D(4, 3, name="a")(image), layers.Conv2D(4, 3, name="b")(image)])))
+    path, make = tmp_path / "a.tflite", reskeras.quantization_aware
     for call, text in [
-            (lambda: reskeras.quantization_aware(aware, images), "it already"),
-            (lambda: reskeras.quantization_aware(odd, images), "float_layers=.*largest.*Maximum"),
-            (lambda: reskeras.quantization_aware(odd, images, float_layers=["larges"]), "did you mean 'largest'"),
-            (lambda: reskeras.quantization_aware(odd, images, float_layers="largest"), r"\['largest'\]"),
-            (lambda: reskeras.quantization_aware(make_net(), images, float_layers=["bn"]), "folded"),
-            (lambda: reskeras.quantization_aware(odd, images, ranges="averge"), "did you mean 'average'"),
-            (lambda: reskeras.quantization_aware(odd, images, weight_bits=1), "at least 2"),
-            (lambda: reskeras.export(aware, tmp_path / "a.tflite", quantize="float16"), "trained for int8"),
-            (lambda: reskeras.export(aware, tmp_path / "a.tflite", calibration_data=images), "validation_data"),
-            (lambda: reskeras.export(aware, tmp_path / "a.tflite", float_layers=["stem"]), "quantization_aware"),
+            (lambda: make(aware, images), "it already"),
+            (lambda: make(odd, images), "float_layers=.*largest.*Maximum"),
+            (lambda: make(odd, images, float_layers=["larges"]), "did you mean 'largest'"),
+            (lambda: make(odd, images, float_layers="largest"), r"\['largest'\]"),
+            (lambda: make(make_net(), images, float_layers=["bn"]), "folded"),
+            (lambda: make(odd, images, ranges="averge"), "did you mean 'average'"),
+            (lambda: make(odd, images, weight_bits=1), "at least 2"),
+            (lambda: reskeras.export(aware, path, quantize="float16"), "trained for int8"),
+            (lambda: reskeras.export(aware, path, calibration_data=images), "validation_data"),
+            (lambda: reskeras.export(aware, path, float_layers=["stem"]), "quantization_aware"),
             (lambda: reskeras.fit("cifar_resnet20", "digits", quantize="int9"), "did you mean 'int8'")]:
         with pytest.raises(ArgumentError, match=text):
             call()
