@@ -10,7 +10,11 @@ TASKS = {"multilabel": "multilabel", "focal_logits": "multilabel", "binary": "bi
          "regression": "regression", "huber": "regression"}
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = ("class_weight", "multilabel", "binary", "regression")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+                                  for name in CASES])
 def test_equals_plain_keras(name):
     case = CASES[name]
     history, (plain, expected) = train(case), train_by_keras(case)

@@ -37,7 +37,8 @@ class Stop(keras.callbacks.Callback):
             raise RuntimeError("enough")
 
 
-@pytest.mark.parametrize("name", ["class_weight", "multilabel", "huber"])
+@pytest.mark.parametrize("name", ["multilabel", pytest.param("class_weight", marks=pytest.mark.slow),
+                                  pytest.param("huber", marks=pytest.mark.slow)])
 def test_a_resumed_run_is_as_an_undisturbed_one(name, tmp_path):
     """It is stopped amid an epoch; weights, loss and metrics are in its folder."""
     case = CASES[name]
