@@ -59,7 +59,7 @@ def test_table(tmp_path, accept):
         PAGE.write_text(before + BEGIN + old + END + after)
     for line, expected in zip(lines, old.splitlines(), strict=True):
         assert re.sub(r"[\d.]+(e-\d+)?", "", line) == re.sub(r"[\d.]+(e-\d+)?", "", expected)
-        new, written = (np.array(re.findall(r"([\d.]+) kB, ([\d.]+)", text), float)
+        new, written = (np.array(re.findall(r"([\d.]+) kB, ([\d.]+)", text), float).reshape(-1, 2)
                         for text in (line, expected))
         np.testing.assert_allclose(new[:, 0], written[:, 0], rtol=0.05)
         np.testing.assert_allclose(new[:, 1], written[:, 1], atol=1)
