@@ -26,6 +26,20 @@ COMPARED_VALUES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @dataclass(frozen=True)
+class OutputResult:
+    """What was measured of one output of a model of several, and what was allowed."""
+
+    compared_values: str                # a key of COMPARED_VALUES
+    scale: float | None                 # divides the differences: the largest magnitude in Keras
+    max_relative_difference: float
+    mean_relative_difference: float
+    top1_agreement: float | None        # None: its numbers are no classes
+    decided_agreement: float | None
+    allowed_difference: float | None = None     # None requires nothing
+    least_agreement: float | None = None
+
+
+@dataclass(frozen=True)
 class RuntimeResult:
     """What was measured of a file in one runtime."""
 
@@ -36,6 +50,7 @@ class RuntimeResult:
     decided_agreement: float | None     # of images with the two best classes farther apart than MARGIN
     accuracy: float | None = None       # share of images that get their true class, if that was given
     latency_ms: Mapping[str, float] = field(default_factory=dict)   # "median" and "p90" of one call
+    outputs: dict[str, OutputResult] | None = None  # of a model of several; the numbers above are the worst
 
 
 def compare_outputs(outputs: np.ndarray, expected: np.ndarray, precision: str, compared_values: str, *,

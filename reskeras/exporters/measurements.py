@@ -4,7 +4,7 @@ from __future__ import annotations
 import hashlib
 import pathlib
 import time
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def identify_files(*paths: pathlib.Path) -> list[tuple[str, int, int, int]]:
     return [(name, state.st_ino, state.st_size, state.st_mtime_ns) for name, state in states]
 
 
-def measure_latency(function: ArrayFunction, images: np.ndarray, calls: int = 30,
+def measure_latency(function: Callable[[Any], Any], images: Any, calls: int = 30,
                     milliseconds: float = 1.0) -> dict[str, float]:
     """Times one call of a function.
 

@@ -12,6 +12,7 @@ from .. import __version__
 from ..errors import ArgumentError, to_whole_number
 from ..graph.graph import Graph
 from ..graph.optimize import optimize_without_check
+from ..graph.passes.inline import inline_nested_models
 from ..graph.passes.subsample_by_convolution import subsample_by_convolution
 from ..graph.passes.use_own_layers import use_own_layers
 from ..model_metadata import find_metadata, get_class_names
@@ -20,6 +21,7 @@ from ..quantization.model import is_quantization_aware
 from ..quantization.placement import find_float_layers
 from ..weights.table import get_weights
 from .formats import Format
+from .named.interface import takes_one_image
 from .options import ExportOptions
 
 HALF_PRECISIONS = ("float16", "bfloat16")
@@ -52,7 +54,7 @@ def prepare_model(model: keras.Model, file_format: Format, preprocessing: Any = 
         model = set_metadata(Graph.of(model).build(), preprocessing, labels)
     trained, weights_sha256 = is_trained(model), _hash_weights(model)
     if file_format.name != "Keras":
-        model = inline_with_metadata(model)
+        model = inline_with_metadata(model) if takes_one_image(model) else inline_nested_models(model)
         own = use_own_layers(Graph.of(model))
         model = own.graph.build() if own.rewritten else model
     if not file_format.keeps_half_precision and (_find_half_precision(model) or _has_double_precision(model)):
@@ -91,7 +93,8 @@ def _hash_weights(model: keras.Model) -> str:
 def make_options(model: keras.Model, file_format: Format, *, quantize: str | None = None,
                  batch_size: int | None = None, size: int | tuple[int, int] | None = None, io: str = "int8",
                  calibration_method: str = "minmax", float_layers: Sequence[str] = (),
-                 target: str | None = None, verbose: bool | TextIO = False, signatures: Sequence[str] = ()) -> ExportOptions:
+                 target: str | None = None, verbose: bool | TextIO = False,
+                 signatures: Sequence[str] = ()) -> ExportOptions:
     """The options of a file, all but its calibration images.
 
     Args:
@@ -153,7 +156,7 @@ def _choose_image_size(model: keras.Model, size: int | tuple[int, int] | None,
         ArgumentError: `size` is missing, or not the model's.
     """
     model_size = model.input_shape[1:3]
-    height, width = model_size if size is None else _to_height_and_width(size)
+    height, width = model_size if size is None else to_height_and_width(size)
     if file_format.name != "TFLite":
         height, width = height or COMPARED_SIZE, width or COMPARED_SIZE
     if height is None or width is None:
@@ -164,8 +167,15 @@ def _choose_image_size(model: keras.Model, size: int | tuple[int, int] | None,
     return height, width
 
 
-def _to_height_and_width(size: Any) -> tuple[int | None, int | None]:
-    """Raises: ArgumentError for anything but a number of pixels or two; None is a side that the model has."""
+def to_height_and_width(size: Any) -> tuple[int | None, int | None]:
+    """Reads the argument `size`.
+
+    Args:
+        size: (height, width) or one number for both; None is a side that the model has.
+
+    Raises:
+        ArgumentError: it is anything else.
+    """
     sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     pixels = [None if side is None else to_whole_number(side) or 0 for side in sides]
     if len(pixels) != 2 or any(number is not None and number < 1 for number in pixels):

@@ -12,6 +12,7 @@ from ..files import write_text
 from ..json_reader import MAX_BYTES, parse_json, read_json, to_dataclass
 from ..json_writer import to_json
 from .comparison import COMPARED_VALUES, RuntimeResult, SimulationResult
+from .named.interface import Interface
 from .thresholds import Threshold, find_fault, find_simulation_fault
 
 # Field -> its key in the JSON file, if they differ: the file format keeps its original keys.
@@ -52,7 +53,9 @@ class ExportReport:
     float32_error: float | None = None  # of Keras, against float64; None if no threshold was widened
     simulation: dict[str, SimulationResult] | None = None   # by kernels, of a model with fake quantization
     target: str | None = None           # what it was made for, if the format has several targets
-    beyond_half: tuple[str, ...] | None = None      # tensors that overflow in float16; None if not measured
+    beyond_half: tuple[str, ...] | None = None      # tensors that do not fit into float16
+    interface: Interface | None = None  # names and shapes of a model of several inputs or outputs
+    file_faults: tuple[str, ...] = ()   # why runtimes would not take the file, if it is kept anyway
     reference_sha256: str | None = None     # of `<file>.npz`; None in the reports of older versions
 
     @property
@@ -81,6 +84,10 @@ class ExportReport:
         for name, result in self.runtimes.items():
             agreement = "" if result.top1_agreement is None else (
                 f", {result.top1_agreement:.1%} of {self.images} images get the same class")
+            if len(result.outputs or {}) > 1:
+                agreement += "; by output " + ", ".join(
+                    f"{output} {measured.max_relative_difference:.1e}"
+                    for output, measured in (result.outputs or {}).items())
             lines.append(f"  {name}: differs from Keras by {result.max_relative_difference:.1e}{agreement}; "
                          f"{result.latency_ms['median']:.2f} ms "
                          f"(Keras {self.keras['latency_ms']['median']:.2f})")
@@ -105,8 +112,13 @@ class ExportReport:
 
     def judge(self) -> ExportReport:
         """Returns the report with `passed` and `fault` as its results and thresholds decide."""
-        faults = [f"in {name} {fault}" for name, result in self.runtimes.items()
-                  if (fault := find_fault(result, self.thresholds[name]))]
+        faults = [*self.file_faults]
+        faults += [f"in {name} {fault}" for name, result in self.runtimes.items() if not result.outputs
+                   if (fault := find_fault(result, self.thresholds[name]))]
+        faults += [f"in {name}, output {output!r}: {fault}" for name, result in self.runtimes.items()
+                   for output, measured in (result.outputs or {}).items()
+                   if (fault := find_fault(measured, Threshold(measured.allowed_difference,
+                                                               measured.least_agreement)))]
         if self.simulation and (fault := find_simulation_fault(self.simulation)):
             faults.append(fault)
         return replace(self, passed=not faults, fault="; ".join(faults))
@@ -160,7 +172,10 @@ def has_keys_of_report(values: Any) -> bool:
 def _restore_infinite(values: Any) -> None:
     """Puts infinity where JSON has null instead."""
     runtimes = values.get("runtimes") if isinstance(values, dict) else None
-    for result in runtimes.values() if isinstance(runtimes, dict) else ():
+    results = [*runtimes.values()] if isinstance(runtimes, dict) else []
+    for result in results:
+        outputs = result.get("outputs") if isinstance(result, dict) else None
+        results += outputs.values() if isinstance(outputs, dict) else []
         for name in _MAY_BE_INFINITE:
             if isinstance(result, dict) and name in result and result[name] is None:
                 result[name] = math.inf

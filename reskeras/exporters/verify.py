@@ -14,6 +14,7 @@ from ..json_writer import to_json
 from .comparison import RuntimeResult, compare_outputs, compute_relative_difference
 from .formats import BatchRunner, Format, find_format, open_file
 from .measurements import compute_size_and_hash, identify_files, measure_latency
+from .named.verify import verify_named
 from .reference_outputs import ReferenceOutputs, read_reference_outputs
 from .report import ExportReport, to_dict
 from .thresholds import find_fault
@@ -110,7 +111,8 @@ def _verify_once(file: pathlib.Path, file_format: Format, report_file: pathlib.P
     for needed in (file, report_file, reference_file):
         if not needed.exists():
             raise FileNotFoundError(f"{needed}: no such file; reskeras.export writes it beside the net")
-    report, reference = ExportReport.read(report_file), read_reference_outputs(reference_file)
+    report = ExportReport.read(report_file)
+    reference = read_reference_outputs(reference_file) if report.interface is None else None
     size_and_hash = compute_size_and_hash(*file_format.files(file))
     if sha256 is not None and size_and_hash[1] != sha256.lower():
         return _refuse(file, file_format, f"its sha256 is {size_and_hash[1]}, not {sha256.lower()}")
@@ -125,6 +127,8 @@ def _verify_once(file: pathlib.Path, file_format: Format, report_file: pathlib.P
         raise ValueError(f"{report_file} names {', '.join(map(short_repr, unknown))}, which is no runtime of "
                          f"{file_format.name} files")
 
+    if reference is None:
+        return _verify_named(file, file_format, report, reference_file, threads, trust)
     runners = {name: open_file(file, threads, name, trust=trust) for name in report.runtimes}
     _check_shapes(runners, reference, reference_file)
     outputs = {name: runner(reference.images) for name, runner in runners.items()}
@@ -138,6 +142,17 @@ def _verify_once(file: pathlib.Path, file_format: Format, report_file: pathlib.P
                               images=len(reference.images), runtimes=results,
                               difference_from_export=difference, operators=operators,
                               versions=file_format.module.get_versions())
+
+
+def _verify_named(file: pathlib.Path, file_format: Format, report: ExportReport, reference_file: pathlib.Path,
+                  threads: int, trust: bool) -> VerificationReport:
+    """Verifies a file of several inputs or outputs."""
+    found = verify_named(file, report, reference_file, threads, trust)
+    operators = file_format.module.count_operators(file)
+    faults = _find_faults(report, {}, found.difference_from_export, operators) + found.faults
+    return VerificationReport(file=file.name, passed=not faults, faults=tuple(faults), images=found.images,
+                              runtimes=found.results, difference_from_export=found.difference_from_export,
+                              operators=operators, versions=file_format.module.get_versions())
 
 
 def _refuse(file: pathlib.Path, file_format: Format, fault: str) -> VerificationReport:

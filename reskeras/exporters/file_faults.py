@@ -1,0 +1,55 @@
+"""What is wrong with a file that was just written, before it is compared."""
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from typing import Iterator
+
+from ..errors import ExportError
+from .formats import Format
+from .options import ExportOptions
+
+_MAX_FAULTS = 3
+
+
+def find_file_faults(file: pathlib.Path, path: pathlib.Path, file_format: Format, options: ExportOptions,
+                     strict: bool) -> list[str]:
+    """Why the format's runtimes would not take a file.
+
+    Args:
+        file: the file, at its temporary path.
+        path: the final path, for an error.
+        file_format: its format.
+        options: its options.
+        strict: whether a fault is an error.
+
+    Returns:
+        A phrase for each fault, at most a few.
+
+    Raises:
+        ExportError: there is a fault, and `strict` is True.
+    """
+    faults = file_format.module.find_faults(file, options)[:_MAX_FAULTS]
+    if faults and strict:
+        raise ExportError(f"{path}: {'; '.join(faults)}; nothing was written")
+    return faults
+
+
+@contextlib.contextmanager
+def name_rejected_file(temporary_path: pathlib.Path, path: pathlib.Path) -> Iterator[None]:
+    """Makes an error about the temporary file name the final path.
+
+    Args:
+        temporary_path: where the file is.
+        path: where it would have been.
+
+    Raises:
+        ExportError: the runtime rejects the file.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if str(temporary_path) not in str(error):
+            raise
+        message = str(error).replace(str(temporary_path), str(path))
+        raise ExportError(f"{message}; nothing was written") from error
