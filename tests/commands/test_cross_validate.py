@@ -8,7 +8,8 @@ from sklearn.model_selection import StratifiedKFold
 import reskeras
 from reskeras import cli
 
-SETTINGS = {"epochs": 1, "batch_size": 4, "warmup": 0, "augmentation": ""}
+# all images in one batch, so that the order in which they get ready does not matter
+SETTINGS = {"epochs": 2, "batch_size": 16, "warmup": 0, "augmentation": ""}
 
 
 @pytest.fixture(scope="module")
