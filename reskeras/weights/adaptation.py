@@ -76,7 +76,7 @@ def count_classes(outlines: Arrays) -> int:
     heads = [key for key in outlines if any(f".{key}".endswith(f".{name}") for name in names)]
     head = min(heads, key=len, default="")      # a wrapper may have other classifiers, with longer names
     classes = _get_size(outlines, [head], _get_class_axis) if head else 0
-    return classes if outlines and head and outlines[head].ndim in (2, 4) else 0
+    return classes if head and outlines[head].ndim in (2, 4) and outlines[head].size else 0
 
 
 def plan_channels(plan: Adaptation, model: keras.Model, outlines: Arrays, source: str,

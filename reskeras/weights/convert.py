@@ -105,7 +105,8 @@ def match_tensors(model: keras.Model, arrays: Arrays, source: str,
         used[key] = name
         matches.append(TensorMatch(variable, name, key, array))
 
-    unused = [k for k in arrays if k not in used and not (is_headless(model) and _is_head_key(k))]
+    has_no_head = is_headless(model)
+    unused = [k for k in arrays if k not in used and not (has_no_head and _is_head_key(k))]
     problems = {"variables of the net without a tensor": missing, "tensors without a variable": unused,
                 "tensors that fit two variables": ambiguous, "unequal shapes (net and file)": unequal}
     if any(problems.values()):

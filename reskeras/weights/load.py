@@ -140,7 +140,7 @@ def _read_matches(model: keras.Model, path: str | os.PathLike[str], source: str,
         ValueError: see `load_weights`.
     """
     with open_tensors(path, model.count_params(), key) as opened:
-        tensors, messages = remove_prefix(model, opened.tensors, opened.key, opened.entry)
+        tensors, messages = remove_prefix(model, opened.tensors, opened.key, opened.entry, opened.entries)
         stored, order_messages = rename_by_order(model, rename_tensors(model, tensors), opened.layer_order)
         messages += order_messages
         if opened.is_slim_resnet:

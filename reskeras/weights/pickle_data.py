@@ -10,8 +10,8 @@ import pickletools
 from dataclasses import dataclass
 from typing import IO, Any, Callable
 
-# The largest nets with their optimizer have a hundredth of it
-MAX_BYTES, _MAX_OPCODES = 2 ** 26, 2 ** 24
+# The largest nets with their optimizer have a tenth of it; an opcode takes up to 200 bytes of memory
+MAX_BYTES, _MAX_OPCODES = 2 ** 26, 2 ** 21
 
 
 @dataclass(frozen=True)

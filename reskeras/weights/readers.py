@@ -26,7 +26,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 
-from ..errors import ArgumentError, name_damaged_file, nearest
+from ..errors import ArgumentError, make_printable, name_damaged_file, nearest
 from ..json_reader import parse_json
 from ..file_reading import open_regular_file, open_zip, read_array_header, read_member
 from .hdf5 import open_hdf5
@@ -43,6 +43,9 @@ from .torch_files import LEGACY_START, read_torch_file
 # A .keras, .npz or .pth file may unpack to so many bytes for each parameter of the net (enough for float64,
 # or for float32 with the optimizer's variables and averages), plus so many bytes that are not tensors
 _BYTES_PER_PARAMETER, _MIN_BYTES = 32, 2 ** 26
+# Numbers of a trained net hardly shrink: neither all members of a zip file nor one tensor of any file have
+# more than so many times the bytes of the file, except small ones
+_MAX_INFLATION, _SMALL_TENSOR = 20, 2 ** 24
 MAX_PARAMETERS = 2 ** 30        # the largest net of the table, with 4 times its width, has fewer
 _MAX_PARTS = 1000               # of a .weights.json
 _MAX_HEADER = 2 ** 24           # bytes, in a safetensors file; the largest nets have a hundredth of it
@@ -103,9 +106,15 @@ def _open_file(name: str, max_bytes: int, key: str | None, stack: contextlib.Exi
 
     stream = stack.enter_context(open_regular_file(file))
     with name_damaged_file(name, f"a {suffix} file"):
-        opened = _File(name, stream, max_bytes, stack, key)
+        size = os.fstat(stream.fileno()).st_size
+        max_bytes = min(max_bytes, max(_MIN_BYTES, _MAX_INFLATION * size))
+        opened = _File(name, stream, size, max_bytes, stack, key)
         tensors = make_tensors((_recognize(opened) or _READERS[suffix])(opened), name)
-    return OpenWeights(tensors, opened.messages, opened.key, opened.entry)
+        largest = max(tensors, key=lambda n: tensors[n].outline.nbytes, default="")
+        if tensors and tensors[largest].outline.nbytes > max(_SMALL_TENSOR, _MAX_INFLATION * opened.size):
+            raise ValueError(f"{make_printable(largest[:200])} of shape {tensors[largest].shape} does not "
+                             f"fit into a file of {opened.size:,} bytes")
+    return OpenWeights(tensors, opened.messages, opened.key, opened.entry, opened.entries)
 
 
 def _open_checkpoint(name: str, prefix: str, max_bytes: int, key: str | None,
@@ -132,18 +141,20 @@ def _open_checkpoint(name: str, prefix: str, max_bytes: int, key: str | None,
 
 @dataclass
 class _File:
-    """An open file: its name, its bytes, how many bytes it may unpack to, and what is closed with it.
+    """An open file: its name, its bytes and their number, how many it may unpack to, what is closed with it.
 
     `key` and what follows it are those of `open_tensors` and `OpenWeights`.
     """
 
     name: str
     stream: IO[bytes]
+    size: int
     max_bytes: int
     stack: contextlib.ExitStack
     key: str | None
     messages: tuple[str, ...] = ()
     entry: str = ""
+    entries: tuple[str, ...] = ()
 
 
 def _recognize(file: _File) -> Callable[[_File], Found] | None:
@@ -157,6 +168,10 @@ def _recognize(file: _File) -> Callable[[_File], Found] | None:
             return reader
     if start == b"version https://":
         raise ValueError("it is a pointer of Git LFS, not the file; `git lfs pull` downloads the file")
+    if not start:
+        raise ValueError("it is empty")
+    if start[:2] == b"\x1f\x8b":
+        raise ValueError("it is compressed by gzip; `gunzip` or `tar -xf` unpacks it")
     if start.lstrip()[:1] == b"<":
         raise ValueError("it is a page of HTML or XML, not a file of weights")
     if start[:2] != b"PK":
@@ -187,7 +202,8 @@ def _read_safetensors(file: _File) -> Found:
 def _read_torch(file: _File) -> Found:
     content = read_torch_file(file.name, file.stream, file.max_bytes, file.stack)
     chosen = choose_tensors(content, file.key)
-    file.messages, file.key, file.entry = chosen.messages, chosen.key, chosen.entry
+    file.messages, file.key = chosen.messages, chosen.key
+    file.entry, file.entries = chosen.entry, chosen.entries
     return {name: (tensor.shape, tensor.dtype, tensor.load) for name, tensor in chosen.tensors.items()}
 
 
@@ -202,6 +218,9 @@ def _read_npz(file: _File) -> Found:
             with archive.open(member) as stream:
                 return np.lib.format.read_array(stream, allow_pickle=False)
 
+        if variable not in VARIABLE_INDICES:
+            raise ValueError(f"its array {make_printable(member[:200])!r} is not called as in Big Transfer's "
+                             "files, 'LAYER/kernel.npy'")
         found[f"{layer}.#{VARIABLE_INDICES[variable]}"] = *read_array_header(archive, member), load
     return found
 
@@ -223,6 +242,7 @@ def _read_parts(file: _File) -> Found:
     paths = [os.path.join(os.path.dirname(file.name), part) for part in sorted(parts)]
     if missing := [path for path in paths if not os.path.exists(path)]:
         raise ValueError(f"its part {missing[0]} does not exist")
+    file.size = sum(map(os.path.getsize, paths))
     opened = [file.stack.enter_context(open_hdf5(path)) for path in paths]
     return _describe_datasets(find_keras3_datasets(opened))
 

@@ -5,15 +5,16 @@ A file of weights may have {"state_dict": {"module.conv1.weight": ...}, "epoch":
 """
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, TypeVar
+from typing import Any, Iterable, Mapping, Sequence, TypeVar
 
 import keras
 
 from ..errors import ArgumentError, make_printable
 from .convert import is_keras_key, join_names, list_variables
-from .torch_files import HOW_TO_SAVE, TorchTensor, is_whole_net
+from .torch_files import HOW_TO_SAVE, TorchTensor, is_unread_tensor, is_whole_net
 
 # Entries of a file that have weights, the likeliest first; averaged weights are those that trainers report
 AVERAGED_ENTRIES = ("state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema_model",
@@ -32,12 +33,14 @@ class ChosenTensors:
         tensors: the tensors by their names.
         key: what is left of the user's `key` to choose the prefix of their names.
         entry: the entry of the file that `key` names, "" if it names none.
+        entries: all entries that have tensors.
         messages: what the user should know.
     """
 
     tensors: dict[str, TorchTensor]
     key: str | None = None
     entry: str = ""
+    entries: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
 
 
@@ -50,21 +53,21 @@ def choose_tensors(content: Any, key: str | None) -> ChosenTensors:
             the averaged weights, then the usual names.
 
     Raises:
-        ValueError: if there are no tensors, if the file has a net as an object of its class, or if there are
-            several dicts of tensors, and none has a usual name.
+        ValueError: if there are no tensors, if the file has a net as an object of its class, if there are
+            several dicts of tensors, and none has a usual name, or for tensors that cannot be read.
     """
     if is_whole_net(content):
         raise ValueError(_describe_object(content))
     if not isinstance(content, dict):
         raise ValueError("it has no tensors by name")
-    own = _find_tensors(content)
-    entries = {name: tensors for name, value in content.items()
-               if isinstance(name, str) and isinstance(value, dict) and (tensors := _find_tensors(value))}
+    entries = {name: value for name, value in content.items()
+               if isinstance(name, str) and isinstance(value, dict) and _has_tensors(value)}
     for name in sorted(entries, key=len, reverse=True):
         if isinstance(key, str) and f"{key}.".startswith(f"{name}."):
-            return ChosenTensors(entries[name], key[len(name) + 1:] or None, name)
-    if own:
-        return ChosenTensors(own, key)
+            return ChosenTensors(_take_tensors(entries[name]), key[len(name) + 1:] or None, name,
+                                 tuple(entries))
+    if _has_tensors(content):
+        return ChosenTensors(_take_tensors(content), key, entries=tuple(entries))
     if not entries:
         nets = [value for name, value in content.items()
                 if name in AVERAGED_ENTRIES + _LAST and is_whole_net(value)]
@@ -78,24 +81,39 @@ def choose_tensors(content: Any, key: str | None) -> ChosenTensors:
     chosen = (usual or list(entries))[0]
     others = [name for name in usual if name not in AVERAGED_ENTRIES]
     if chosen not in AVERAGED_ENTRIES or not others:
-        return ChosenTensors(entries[chosen], key)
-    return ChosenTensors(entries[chosen], key, messages=(
+        return ChosenTensors(_take_tensors(entries[chosen]), key, entries=tuple(entries))
+    return ChosenTensors(_take_tensors(entries[chosen]), key, entries=tuple(entries), messages=(
         f"the averaged weights {chosen!r} are loaded; reskeras.load_weights(model, path, key={others[0]!r}) "
         "loads the others",))
 
 
-def _find_tensors(content: dict[Any, Any]) -> dict[str, TorchTensor]:
+def _has_tensors(content: dict[Any, Any]) -> bool:
+    return any(isinstance(name, str) and (isinstance(value, TorchTensor) or is_unread_tensor(value))
+               for name, value in content.items())
+
+
+def _take_tensors(content: dict[Any, Any]) -> dict[str, TorchTensor]:
+    """The tensors of a dict by their names.  Raises: ValueError if one of them cannot be read."""
+    others = [name for name, value in content.items() if isinstance(name, str) and is_unread_tensor(value)]
+    if others:
+        raise ValueError(f"{len(others)} of its tensors are sparse, quantized or of float8, which cannot be "
+                         f"read: {join_names(others)}; PyTorch's `.to_dense()`, `.dequantize()` and "
+                         "`.float()` make plain ones")
     return {name: value for name, value in content.items()
             if isinstance(name, str) and isinstance(value, TorchTensor)}
 
 
 def _describe_object(net: Any) -> str:
+    if net.function.name.partition(".")[0] in sys.stdlib_module_names:
+        return (f"PyTorch would call Python's {make_printable(net.function.name[:200])} to open it, which "
+                "weights do not need: it may be made to harm, so open it nowhere")
     return (f"it has a net as an object of the class {make_printable(net.function.name[:200])}, which only "
             f"the net's own code can open; {HOW_TO_SAVE}")
 
 
 def remove_prefix(model: keras.Model, tensors: Mapping[str, _Tensor],
-                  key: str | None = None, entry: str = "") -> tuple[dict[str, _Tensor], list[str]]:
+                  key: str | None = None, entry: str = "",
+                  entries: Sequence[str] = ()) -> tuple[dict[str, _Tensor], list[str]]:
     """Removes what stands before the net's names in a file, such as "module." or "backbone.".
 
     The prefix is the one under which most variables of the net have a tensor.  If there is one, tensors with
@@ -106,6 +124,7 @@ def remove_prefix(model: keras.Model, tensors: Mapping[str, _Tensor],
         tensors: the tensors of a file, by their names.
         key: the last part of the prefix, such as "encoder_q", needed if several fit equally.
         entry: the entry of the file that the user chose, for errors.
+        entries: the entries that `key` can choose, for errors.
 
     Returns:
         The net's tensors by the names without the prefix, and messages for the user.
@@ -115,7 +134,8 @@ def remove_prefix(model: keras.Model, tensors: Mapping[str, _Tensor],
     """
     if any(map(is_keras_key, tensors)):
         if key is not None:
-            raise ArgumentError("key", key, "None, because only PyTorch's files have entries and prefixes")
+            raise ArgumentError("key", key, "None, because only files of PyTorch and TensorFlow have entries "
+                                "and prefixes")
         return dict(tensors), []
     compiled = {name.replace(_COMPILED, ""): tensor for name, tensor in tensors.items()}
     tensors = compiled if len(compiled) == len(tensors) else dict(tensors)
@@ -125,10 +145,11 @@ def remove_prefix(model: keras.Model, tensors: Mapping[str, _Tensor],
     if key is not None:
         matching = [p for p in prefixes if f".{p}".endswith(f".{key}.")]
         if not matching:
-            known = _list_known(prefixes, start)
+            known = _list_known(prefixes, start) + [make_printable(e[:100]) for e in entries if not entry]
             raise ArgumentError("key", f"{start}{key}" if start else key, (
                 "an entry of the file that has tensors, or the prefix of its names"
-                + (f", such as {known[0]!r}" if known else "")), known)
+                + (f", such as {', '.join(map(repr, known[:6]))}" if known else
+                   "; this one has neither, so leave `key` out")), known)
         prefixes = {p: prefixes[p] for p in matching}
     largest = max(prefixes.values(), default=0)
     best = [prefix for prefix, count in prefixes.items() if count == largest]

@@ -48,6 +48,7 @@ class OpenWeights:
         messages: what the user should know of how they were chosen.
         key: what is left of the user's `key` to choose the prefix of their names, see `remove_prefix`.
         entry: the entry of the file that `key` names, "" if it names none.
+        entries: all entries of a PyTorch file that have tensors.
         layer_order: the names of its layers in the order of `model.layers`, if the file says it.
         is_slim_resnet: whether it is a ResNet of Slim, whose stages stride in their last block.
     """
@@ -56,6 +57,7 @@ class OpenWeights:
     messages: tuple[str, ...] = ()
     key: str | None = None
     entry: str = ""
+    entries: tuple[str, ...] = ()
     layer_order: tuple[str, ...] = ()
     is_slim_resnet: bool = False
 

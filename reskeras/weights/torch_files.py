@@ -28,8 +28,8 @@ _DTYPES = {
 _TENSORS = {f"torch._utils._rebuild_tensor{end}" for end in ("", "_v2")}
 _WRAPPERS = {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"}
 HOW_TO_SAVE = ("where the net's own code is installed, `torch.save(torch.load('net.pth', "
-               "weights_only=False).state_dict(), 'weights.pth')`, which executes the file, writes one that "
-               "can be read")
+               "weights_only=False).state_dict(), 'weights.pth')` writes one that can be read; this executes "
+               "the file, so do it only if you trust whoever wrote it")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def read_torch_file(name: str, stream: IO[bytes], max_bytes: int, stack: Any) ->
     Args:
         name: the file's name.
         stream: the open file, at its start.
-        max_bytes: how many bytes a zip file may unpack to.
+        max_bytes: how many bytes a zip file may unpack to, or a storage of the older format may have.
         stack: an `ExitStack` that is open as long as tensors are read.
 
     Returns:
@@ -69,7 +69,9 @@ def read_torch_file(name: str, stream: IO[bytes], max_bytes: int, stack: Any) ->
     start = stream.read(len(LEGACY_START))
     stream.seek(0)
     if start == LEGACY_START:
-        content, read_storage = _open_legacy(stream)
+        content, read_storage = _open_legacy(stream, max_bytes)
+    elif start[:2] != b"PK":
+        raise ValueError("torch.save did not write it: it is no zip file, nor of the older format")
     else:
         content, read_storage = _open_zip(stack.enter_context(open_zip(name, "a PyTorch file", max_bytes)))
     make = _TensorMaker(read_storage)
@@ -83,7 +85,14 @@ def read_torch_file(name: str, stream: IO[bytes], max_bytes: int, stack: Any) ->
 def is_whole_net(value: Any) -> bool:
     """Whether a value of the file is an object of a class of nets, not a dict of its tensors."""
     return (isinstance(value, Call) and isinstance(value.function, Reference)
-            and not value.function.name.startswith(("collections.", "argparse.", "builtins.", "numpy.")))
+            and not value.function.name.startswith(("collections.", "argparse.", "builtins.", "numpy.",
+                                                    "torch._")))
+
+
+def is_unread_tensor(value: Any) -> bool:
+    """Whether a value is a tensor that no `TorchTensor` was made of: sparse, quantized, or of float8."""
+    return (isinstance(value, Call) and isinstance(value.function, Reference)
+            and value.function.name.startswith("torch._utils._rebuild_"))
 
 
 def _open_zip(archive: Any) -> tuple[Any, _ReadStorage]:
@@ -120,7 +129,7 @@ def _read(archive: Any, name: str, size: int) -> bytes:
     return data
 
 
-def _open_legacy(stream: IO[bytes]) -> tuple[Any, _ReadStorage]:
+def _open_legacy(stream: IO[bytes], max_bytes: int) -> tuple[Any, _ReadStorage]:
     """The content and the storages of the older format.
 
     It has five pickles: a number, the version, the sizes of C's types, the content, and the keys of the
@@ -149,6 +158,8 @@ def _open_legacy(stream: IO[bytes]) -> tuple[Any, _ReadStorage]:
         place, stored = places.get(key, (0, -1))
         if stored != size:
             raise ValueError(f"its storage {key!r} is missing, or does not have {size:,} bytes")
+        if size > max_bytes:
+            raise ValueError(f"its storage {key!r} has {size:,} bytes; at most {max_bytes:,} are expected")
         stream.seek(place)
         return stream.read(size)
     return content, read_storage

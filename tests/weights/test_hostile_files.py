@@ -274,7 +274,7 @@ H5_ATTACKS = {
     link_to_pipe: "/layers/dense/vars/1 is a link", group_in_pipe: "/layers is a link",
     virtual: "the bytes of /layers/dense/vars/1 are in another file",
     soft_link: "/layers/dense/vars/1 is a link",
-    huge: "predictions.bias (10,) and predictions.#1 (1000000000000,)",
+    huge: "predictions.#1 of shape (1000000000000,) does not fit into a file of",
     chunk_bomb: "has a compressed chunk of 48,610 bytes; a whole chunk has only 40",
     large_chunk: "which is more than its own size",
     ragged: "does not consist of numbers", cycle: "is an object that has two names",
