@@ -120,6 +120,9 @@ def find_keras_net(name: str) -> KerasNet | None:
     if suggestion:
         raise ValueError(f"unknown net {name!r}; did you mean {suggestion!r}?")
 
+    if name.partition(".")[0] in KERAS_NETS:
+        raise ValueError(f"unknown net {name!r}; its published weights are not loaded: expected "
+                         f"{name.partition('.')[0]!r} alone")
     known = [*KERAS_NETS, *(source for source in catalog.list_source_names() if source.startswith(PREFIX))]
     if name.startswith(PREFIX) and name.partition(".")[0] not in known:
         raise ValueError(f"unknown net {name!r}{nearest(name, known)}; keras.applications has "

@@ -7,7 +7,7 @@ import re
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ArgumentError, make_printable
+from ..errors import ArgumentError, make_printable, short_repr
 from ..json_writer import to_json
 from ..pretrained import CONFIG_FILE, HUB_KEY, KERAS_FILE, SAFETENSORS_FILE
 
@@ -41,6 +41,7 @@ def push_to_hub(model: keras.Model, repo: str, *, run: str | os.PathLike[str] | 
         The URL of the commit.
 
     Raises:
+        TypeError: if `model` is not a Keras model.
         ValueError: for a wrong name of the repository, or a damaged run folder.
         OSError: if the hub does not take the files; log in with `hf auth login` first.
 
@@ -49,6 +50,9 @@ def push_to_hub(model: keras.Model, repo: str, *, run: str | os.PathLike[str] | 
     """
     if not isinstance(repo, str) or not _REPO.fullmatch(repo) or ".." in repo:
         raise ArgumentError("repo", repo, "the name of a repository, such as 'user/name'")
+    import keras
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model={short_repr(model)}: expected a keras.Model")
     facts = _read_run(run) if run is not None else {}
     with tempfile.TemporaryDirectory() as folder:
         files = _write_files(model, repo, license, facts, pathlib.Path(folder))

@@ -102,11 +102,13 @@ def convert(source: str, destination: str, *, naming: str = "timm", net: str | N
     """Writes the weights of a model, a checkpoint or a file as timm, torchvision or KerasHub name them.
 
     Args:
-        source: a .keras file, the name of a checkpoint, or a file of weights together with `net`.
+        source: a .keras file, a model on the hub such as "hf://user/name", the name of a checkpoint, or a
+            file of weights together with `net`.
         destination: the .safetensors file to write; for timm a config.json is written beside it; for KerasHub
             the folder to write.
         naming: "timm", "torchvision" or "kerashub".
-        net: the name of the net, for a file of weights, or a model whose own name is not that of a net.
+        net: the name of the net, for a file of weights, or a model whose own name is not that of a net; None
+            for a checkpoint, whose name says it.
 
     Yields:
         The path of each written file.
@@ -116,14 +118,17 @@ def convert(source: str, destination: str, *, naming: str = "timm", net: str | N
         OSError: if a file cannot be read or written.
     """
     from ..catalog import create, is_file_name, load_keras_file
+    from ..pretrained import is_hub_name
     from ..sharing.save_weights import check_arguments, check_checkpoint, save_weights
     check_arguments(destination, naming, "destination")
-    if source.endswith(".keras"):
+    if source.endswith(".keras") or is_hub_name(source):
         model = load_keras_file(source)
     elif not is_file_name(source) and not is_path(source):
         checkpoint = find_weights(source, "source")
+        if net is not None:
+            raise ArgumentError("net", net, f"None, because {source} is a checkpoint of {checkpoint.variant}")
         check_checkpoint(checkpoint, naming)        # before the download
-        model, net = create(checkpoint.name), None
+        model = create(checkpoint.name)
     elif net is None:
         raise ArgumentError("net", net, f"the name of the net that {source} has the weights of",
                             hint="a file of weights does not say it; such as 'resnet50d'")

@@ -6,7 +6,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from ..catalog import find_variant, list_models, list_source_names
-from ..errors import ArgumentError, check_choice
+from ..errors import ArgumentError, check_choice, short_repr
 from ..files import atomic_write
 from ..json_writer import to_json
 from ..variants import VARIANTS
@@ -40,6 +40,7 @@ def save_weights(model: keras.Model, path: str | os.PathLike[str], naming: str =
             of the checkpoint that the model began with.
 
     Raises:
+        TypeError: if `model` is not a Keras model, or `path` is not a path.
         ValueError: for a net that the package does not have; the message names the nearest one that it has,
             or another way to save the model.  For a net that Keras has quantized.  For a folder with other
             files.
@@ -49,6 +50,11 @@ def save_weights(model: keras.Model, path: str | os.PathLike[str], naming: str =
         >>> model = reskeras.create("timm/resnet50")
         >>> reskeras.save_weights(model, "folder/model.safetensors", naming="timm")
     """
+    import keras
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model={short_repr(model)}: expected a keras.Model")
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path={short_repr(path)}: expected the path of a file to write")
     check_arguments(path, naming)
     from ..graph.model_requirements import check_floating_point
     from ..weights.save import list_tensors, to_safetensors

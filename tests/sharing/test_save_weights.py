@@ -167,6 +167,15 @@ def test_errors_write_nothing(case, tmp_path):
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
+def test_what_is_no_model_or_no_path(net, tmp_path):
+    for call, name in ((lambda: reskeras.save_weights(None, tmp_path / "a.safetensors"), "model=None"),
+                       (lambda: reskeras.save_weights(net, None), "path=None"),
+                       (lambda: reskeras.save_weights(net, b"a.safetensors"), "path=b"),
+                       (lambda: reskeras.push_to_hub(None, "user/name"), "model=None")):
+        with pytest.raises(TypeError, match=f"^{name}.*expected"):
+            call()
+
+
 def test_a_name_given_by_hand(tmp_path):
     reskeras.save_weights(renamed(name="own"), tmp_path / "net.safetensors", net="timm/resnet18")
     assert json.loads((tmp_path / "config.json").read_text())["architecture"] == "resnet18"

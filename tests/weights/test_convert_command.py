@@ -50,6 +50,8 @@ def test_a_checkpoint(server, tmp_path, capsys):
     (["net.pth", "net.safetensors"], "--net: expected the name of the net that net.pth has"),
     (["net.pth", "net.pth", "--net", "resnet18"], "net.pth: expected a path that ends in .safetensors"),
     (["net.keras", "net.safetensors"], "net.keras: no such file"),
+    (["resnet18.a1_in1k", "net.safetensors", "--net", "resnet34"], "is a checkpoint of resnet18"),
+    (["hf://user", "net.safetensors"], "a repository such as 'hf://user/name'"),
     (["resnet18.none", "net.safetensors"], "resnet18.none: expected"),
     (["keras/ResNet50.keras_in1k", "net.safetensors"], "--naming timm: expected a package that has"),
     (["resnet50d.ra2_in1k", "net.safetensors", "--naming", "torchvision"], "naming='timm' has it"),
