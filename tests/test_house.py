@@ -29,7 +29,7 @@ FLOORS = {"spec": 1, "spec_checks": 1, "errors": 1, "files": 1, "file_replacemen
           "json_reader": 1, "json_writer": 1, "file_reading": 1, "costs": 1, "intervals": 1,
           "terminal": 1,
           "_keras_private": 1, "_registration": 1, "remote_paths": 1,
-          "blocks": 2, "images": 2, "weights": 2, "graph": 2, "quantization": 3,
+          "blocks": 2, "images": 2, "weights": 2, "graph": 2, "quantization": 4,
           "model_metadata": 3, "model_with_metadata": 3, "inputs_outputs": 3, "build": 3,
           "keras_file_check": 3,
           "pretrained": 4, "builder": 4, "variants": 4, "catalog": 4, "backbone": 4,

@@ -1,7 +1,7 @@
 """The model of a training with `quantize`: fake-quantized, with ranges from some training images."""
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 
 import keras
 import numpy as np
@@ -10,10 +10,7 @@ from ..model_metadata import get_metadata
 from ..model_with_metadata import inline_with_metadata
 from ..quantization.calibration import MAX_IMAGES, pick_evenly
 from ..quantization.model import is_quantization_aware, quantize_with_images
-from .data import ImageDataset
 from .source import DataSource
-
-_BATCH_SIZE = 32
 
 
 def quantize_model(model: keras.Model, quantize: str | None, images: DataSource) -> keras.Model:
@@ -31,13 +28,20 @@ def quantize_model(model: keras.Model, quantize: str | None, images: DataSource)
 
 
 def _read_images(model: keras.Model, images: DataSource) -> np.ndarray:
-    """Some of the images as the model takes them, without augmentation; the first ones of a stream."""
+    """Some of the images as the model takes them, without augmentation; the first ones of a stream.
+
+    Files that cannot be read are left out here; the training counts them.
+    """
     preprocessing = get_metadata(model).get_preprocessing(tuple(model.input_shape[1:]), model.name)
-    if images.stream is None:
-        chosen = np.array(pick_evenly(list(range(len(images))), MAX_IMAGES))
-        pixels = [images.images[i] for i in chosen] if images.has_files else images.images[chosen]
-        weights = None if images.weights is None else images.weights[chosen]
-        images = dataclasses.replace(images, images=pixels, labels=images.labels[chosen], weights=weights)
-    data = ImageDataset(images, _BATCH_SIZE, prepare=preprocessing).make_epoch()
-    batches = data.take(MAX_IMAGES // _BATCH_SIZE)
-    return np.concatenate([batch[0] for batch in batches.as_numpy_iterator()])
+    if images.stream is not None:
+        chosen = [image for image, *_ in images.stream().take(MAX_IMAGES).as_numpy_iterator()]
+    else:
+        indices = pick_evenly(list(range(len(images))), MAX_IMAGES)
+        chosen = [images.images[i] for i in indices]
+    prepared = []
+    for image in chosen:
+        with contextlib.suppress(OSError, ValueError):
+            prepared.append(preprocessing(image[None] if isinstance(image, np.ndarray) else image))
+    if not prepared:
+        raise ValueError(f"none of {len(chosen)} images of {images.name} can be read")
+    return np.concatenate([np.asarray(image) for image in prepared])
