@@ -245,7 +245,8 @@ def _add_weights(add: Commands) -> None:
     text = "write the weights of a net as timm, torchvision or KerasHub name them"
     action = actions.add_parser("convert", help=text, description=text, module="weights", function="convert")
     action.add_argument("source", metavar="SOURCE",
-                        help="a .keras file, the name of a checkpoint, or a file of weights (needs --net)")
+                        help="a .keras file, hf://USER/NAME, the name of a checkpoint, or a file of weights "
+                        "(needs --net)")
     action.add_argument("destination", metavar="DESTINATION",
                         help="the .safetensors file to write; for timm also a config.json beside it; for "
                         "KerasHub the folder of a preset")
