@@ -32,7 +32,8 @@ def save_weights(model: keras.Model, path: str | os.PathLike[str], naming: str =
     Args:
         model: a net of the table as a builder returns it, with any weights, classes, image size and channels.
             Stochastic depth and dropout may differ from the table, and so may the numbers of blocks and
-            channels if the other package's net takes them.
+            channels if timm's or KerasHub's net takes them.  For torchvision they are not checked: its
+            functions build nets of their own sizes alone.
         path: the file, whose name must end in ".safetensors"; for KerasHub the folder, which may have an
             older preset.  Missing folders are made.
         naming: "timm", "torchvision" or "kerashub".

@@ -1,4 +1,4 @@
-"""The nets for CIFAR of kuangliu/pytorch-cifar: files as its program writes them, and what its nets compute."""
+"""The nets of kuangliu/pytorch-cifar: files as its program writes them, and what its nets compute."""
 import numpy as np
 import pytest
 import sources
