@@ -149,13 +149,13 @@ def test_the_app_reads_the_metadata(tmp_path):
     spec = reskeras.Preprocessing((24, 40), crop_pct=0.9, crop_mode="border")
     net = reskeras.set_metadata(net, preprocessing=spec, labels=names)
     pixels = np.random.default_rng(0).integers(0, 256, (32, 24, 40, 3), "uint8")
-    for quantize, io in (("float16", "int8"), ("int8", "uint8")):
-        calibration = {"calibration_data": pixels} if quantize == "int8" else {}
-        reskeras.export(net, tmp_path / "net.tflite", quantize=quantize, io=io, strict=False, **calibration)
+    expected = {"float16": "24 40 torch bicubic 0.9 border|0.485 0.456 0.406 / 0.229 0.224 0.225 / false",
+                # it takes pixels, and normalizes them inside
+                "int8": "24 40 raw bicubic 0.9 border|124.0 116.0 104.0 / 1.0 1.0 1.0 / true"}
+    for quantize, lines in expected.items():
+        more = {"io": "uint8", "calibration_data": pixels} if quantize == "int8" else {}
+        reskeras.export(net, tmp_path / "net.tflite", quantize=quantize, strict=False, **more)
         program = ["-Dstdout.encoding=UTF-8", "reskeras.preparation.PrintMetadata"]
         run = subprocess.run([*compile_kotlin(), *program, str(tmp_path / "net.tflite")], check=True,
                              stdout=subprocess.PIPE)
-        labels, words, numbers = run.stdout.decode().rstrip("\n").split("\n")
-        assert labels == "|".join(names)
-        assert words == "24 40 torch bicubic 0.9 border"
-        assert numbers == f"0.485 0.456 0.406 / 0.229 0.224 0.225 / {str(quantize == 'int8').lower()}"
+        assert run.stdout.decode().rstrip("\n").split("\n") == ["|".join(names), *lines.split("|")]
