@@ -236,6 +236,14 @@ def get_tensorflow_tflite_schema() -> Any:
     return importlib.import_module("tensorflow.lite.python.schema_py_generated")
 
 
+def set_one_scale_for_dense(converter: Any, has_one_scale: bool) -> None:
+    """Gives dense layers one scale for their weights, or one for each output.
+
+    Only this attribute of the converter says so; without it old microcontrollers compute nonsense.
+    """
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = has_one_scale
+
+
 def calibrate_only(converter: Any) -> None:
     """Makes `converter.convert()` return the calibrated float file, which is not quantized yet.
 

@@ -107,8 +107,7 @@ def _find_float_nodes(model: Any, keras_model: keras.Model, float_layers: Sequen
 
 def _make_function_of_tensors(model: Any, nodes: Mapping[str, Any]) -> AllTensors:
     """A function that returns the first output of each of the nodes."""
-    from .openvino import import_openvino
-    openvino = import_openvino()
+    import openvino     # already imported, without its telemetry
     extended = openvino.Model([node.output(0) for node in nodes.values()], model.get_parameters(), "tensors")
     compiled = openvino.Core().compile_model(extended, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
@@ -120,8 +119,7 @@ def _make_function_of_tensors(model: Any, nodes: Mapping[str, Any]) -> AllTensor
 
 def _set_range(node: Any, low: float, high: float) -> None:
     """Gives a rounding a range, shifted a little so that zero is one of its levels."""
-    from .openvino import import_openvino
-    openvino = import_openvino()
+    import openvino     # already imported, without its telemetry
     step = max(high - low, 1e-12) / (_LEVELS - 1)
     zero = round(-low / step)
     for i, end in enumerate((-zero * step, (_LEVELS - 1 - zero) * step) * 2, 1):

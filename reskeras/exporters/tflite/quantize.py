@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 
-from ..._keras_private import calibrate_only, quantize_calibrated
+from ..._keras_private import calibrate_only, quantize_calibrated, set_one_scale_for_dense
 from ...errors import ArgumentError
 from ...quantization.calibration import iterate_batches
 from ..options import ExportOptions
@@ -70,7 +70,7 @@ def set_one_scale(converter: Any, target: str | None) -> None:
         converter: TensorFlow's converter.
         target: as `export` takes it.
     """
-    converter._experimental_disable_per_channel_quantization_for_dense_layers = target in ONE_SCALE_TARGETS
+    set_one_scale_for_dense(converter, target in ONE_SCALE_TARGETS)
 
 
 def _set_float32(converter: Any, options: ExportOptions) -> None:
