@@ -122,6 +122,11 @@ def train_by_pytorch(case: Case, data: tuple[Images, Images], seed: int, model: 
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def place(options: argparse.Namespace, name: str, seed: int) -> pathlib.Path:
+    """The folder of a training that is not finished."""
+    return options.work / f"{re.sub('[^0-9A-Za-z]+', '-', name)}-{seed}"
+
+
 def run_case(case: Case, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Trains a case.  Returns: its row."""
     data = {split: open_images(options.data, split) for split in FILES}
@@ -129,7 +134,7 @@ def run_case(case: Case, seed: int, options: argparse.Namespace) -> dict[str, An
     if case.images:
         names = NAMES[5:]
         pair = (choose(data["train"], True, case.images, seed), choose(data["test"], True))
-    folder = options.work / f"{re.sub('[^0-9A-Za-z]+', '-', case.name)}-{seed}"
+    folder = place(options, case.name, seed)
     if case.kind in ("finetune", "pytorch_finetune"):
         body = train_body(case.net, data, seed, options.work)
     keras.utils.set_random_seed(seed)
@@ -192,7 +197,14 @@ def main() -> None:
         name, seed = json.loads(os.environ["EXPERIMENT"])
         tf.config.threading.set_intra_op_parallelism_threads(options.threads)
         tf.config.threading.set_inter_op_parallelism_threads(options.threads)
-        row = run_case(next(case for case, _ in list_runs() if case.name == name), seed, options)
+        spent = place(options, name, seed).with_suffix(".cpu")      # by the processes that were interrupted
+        before = sum(map(float, spent.read_text().split())) if spent.exists() else 0.0
+        try:
+            row = run_case(next(case for case, _ in list_runs() if case.name == name), seed, options)
+        finally:
+            with open(spent, "a") as file:
+                file.write(f"{time.process_time():.1f}\n")
+        row["cpu_seconds"] = round(row["cpu_seconds"] + before, 1)
         with lock(options.work / "rows"), open(options.rows, "a") as file:
             file.write(json.dumps(row) + "\n")
         return
@@ -200,7 +212,7 @@ def main() -> None:
         if case.kind.startswith("pytorch") and not options.torch or is_done(case, seed, options.rows):
             continue
         try:
-            with lock(options.work / f"{re.sub('[^0-9A-Za-z]+', '-', case.name)}-{seed}", wait=False):
+            with lock(place(options, case.name, seed), wait=False):
                 if is_done(case, seed, options.rows):
                     continue
                 print(datetime.datetime.now().isoformat(" ", "seconds"), case.name, seed, flush=True)
