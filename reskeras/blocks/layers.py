@@ -4,6 +4,7 @@ They are registered, so that a saved net loads without `custom_objects`.  Those 
 """
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from keras import layers, ops
 from .grouped_conv import GroupedConv2D
 
 _register = keras.saving.register_keras_serializable("reskeras")
+_SMALLEST_NORM = 1e-12      # Keras' own
 
 
 @_register
@@ -67,6 +69,23 @@ class GroupNormalization(layers.GroupNormalization):
         size = channels // self.groups
         x = ops.reshape(ops.mean(x, axis=(1, 2)), (-1, self.groups, size))
         return ops.reshape(ops.repeat(ops.mean(x, axis=2), size, axis=1), (-1, 1, 1, channels))
+
+
+@_register
+class UnitNormalization(layers.UnitNormalization):
+    """Keras' unit normalization for half precision: a sum of squares may overflow there, their mean does not.
+
+    The arguments are those of `keras.layers.UnitNormalization`.
+    """
+
+    def call(self, inputs):
+        axes = [self.axis] if isinstance(self.axis, int) else self.axis
+        sides = [inputs.shape[axis] for axis in axes]
+        if None in sides:
+            return super().call(inputs)
+        means = ops.mean(ops.square(inputs), axis=tuple(axes), keepdims=True)
+        count = math.prod(sides)
+        return inputs * ops.rsqrt(ops.maximum(means, _SMALLEST_NORM ** 2 / count)) * count ** -0.5
 
 
 @_register

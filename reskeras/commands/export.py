@@ -40,7 +40,8 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
 
     Args:
         model: the name of a net with weights ("resnet50v1_5.a1_in1k", or "resnet50v1_5" for its default
-            weights), a `.keras` file, or a keras.Model of one input of images and one output.
+            weights), a `.keras` file, or a keras.Model.  If it is not of one input of images and one output,
+            each input and output keeps its name, and each output is compared by itself.
         path: the file to write.  Its suffix chooses the format: `.tflite`, `.onnx`, `.xml` (OpenVINO),
             `.keras`, or no suffix for a SavedModel folder.  By default `saved_models/<name>.tflite`, or
             `saved_models/<name>.<quantize>.tflite`.

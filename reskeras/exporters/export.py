@@ -58,7 +58,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     outputs, for `reskeras.verify`.
 
     Args:
-        model: a Keras model of one input (batch, height, width, channels) and one output.
+        model: a Keras model.  If it is not of one input (batch, height, width, channels) and one output, each
+            input and output keeps its name, and each output is compared by itself.
         path: the file to write.  Its suffix chooses the format: `.tflite`, `.onnx`, `.xml` (OpenVINO),
             `.keras`, or no suffix for a SavedModel folder.
         quantize: None (float32), "float16" (the weights; in ONNX everything), "int8" (everything), for

@@ -1,7 +1,8 @@
-"""Keras' grouped convolution, group normalization and upsampling  =>  the package's: the same numbers.
+"""Keras' grouped convolution, upsampling, group and unit normalization  =>  the package's: the same numbers.
 
-Keras compiles a grouped convolution with XLA, which other runtimes do not have, and computes a group
-normalization and a nearest upsampling on five axes, where edge runtimes stop at four.
+Keras compiles a grouped convolution with XLA, which other runtimes do not have, computes a group normalization
+and a nearest upsampling on five axes, where edge runtimes stop at four, and a unit normalization with a sum
+that overflows in half precision.
 """
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from ..node import Node, make_node
 from ..pass_result import PassResult
 
 GROUP_NORM, UPSAMPLING = "reskeras>GroupNormalization", "reskeras>UpSampling2D"
+UNIT_NORM = "reskeras>UnitNormalization"
 TO_LAST, TO_FIRST = (2, 3, 1), (3, 1, 2)        # the axes of an image, as `Permute` counts them
 
 
@@ -40,13 +42,15 @@ def _find_own_layer(graph: Graph, node: Node) -> str:
         return GROUPED_CONV
     if node.type_name == "UpSampling2D" and config["interpolation"] == "nearest":
         return UPSAMPLING
+    if node.type_name == "UnitNormalization":
+        return UNIT_NORM
     is_map = node.type_name == "GroupNormalization" and len(graph.shapes.get(node.inputs[0]) or ()) == 4
     return GROUP_NORM if is_map and config["axis"] in (-1, 1, 3) else ""
 
 
 def _needs_permutation(node: Node) -> bool:
-    """Whether the channels are first, where the package's layer has them last; its upsampling takes both."""
-    if node.type_name == "UpSampling2D":
+    """Whether the channels are first, where the package's layer has them last; others take both."""
+    if node.type_name in ("UpSampling2D", "UnitNormalization"):
         return False
     return node.config.get("data_format") == "channels_first" or node.config.get("axis") == 1
 
