@@ -57,9 +57,10 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
     check_choice("quantize", quantize, FORMATS[".tflite"].quantizations)
     if quantize not in file_format.quantizations:
         known = " or ".join(map(repr, file_format.quantizations))
+        suffixes = [suffix for suffix, each in FORMATS.items() if quantize in each.quantizations]
         raise ArgumentError("quantize", quantize,
                             f"{known}, as {path.name!r} would be a file for {file_format.name}",
-                            hint="other values are defined for .tflite")
+                            hint=f"it is defined for {', '.join(suffixes)}")
     if file_format.name == "OpenVINO" and quantize == "int8":
         check_nncf()
     _check_target(file_format, path, target)
