@@ -26,6 +26,11 @@ def keras_cv_layers() -> Any:
     except ImportError as error:
         raise ImportError("randaugment and trivialaugment need keras-cv, which is not installed: pip install "
                           "\"reskeras[train]\"") from error
+    try:
+        tf.random.get_global_generator()
+    except RuntimeError:
+        # TensorFlow makes none if operations are deterministic; the layers ask for it, but draw nothing here
+        tf.random.set_global_generator(tf.random.Generator.from_seed(0))
     border: dict[str, Any] = {"fill_mode": "constant", "fill_value": _GREY}
     return SimpleNamespace(
         autocontrast=cv.AutoContrast(_RANGE), solarize=cv.Solarization(_RANGE),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable
 
@@ -10,6 +11,9 @@ import tensorflow as tf
 
 from ..errors import ArgumentError, list_names, to_whole_number
 from .pixel_values import find_value_channels
+
+# a dataset of unknown length is counted; this many images may be a mistake, and so many are one
+_MANY_IMAGES, _TOO_MANY_IMAGES = 100_000, 100_000_000
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,28 @@ class DataSource:
         """The number of images and the labels of each part; reads a stream once."""
         if self.known_parts:
             return self.known_parts
+        if self.stream is not None:
+            return (self._count_stream(),)
+        lowest, highest = (self.labels.min(), self.labels.max()) if self.has_class_numbers else (0, 0)
+        return (SourcePart(self.name, len(self.labels), int(lowest), int(highest)),)
+
+    def _count_stream(self) -> SourcePart:
+        """Reads a stream to its end.  Raises: ValueError if it seems to have none."""
+        assert self.stream is not None
+        images, lowest, highest = 0, np.iinfo("int64").max, np.iinfo("int64").min
+        way_out = "if the dataset never ends, add .take(N) for epochs of N elements"
+        # in Python, so that Ctrl-C ends it
+        for labels in self.stream().map(lambda _, label, *weight: label).batch(1024).as_numpy_iterator():
+            if images < _MANY_IMAGES <= images + len(labels):
+                warnings.warn(f"{self.name} has more than {_MANY_IMAGES:,} images, all of which are counted "
+                              f"now; {way_out}", stacklevel=2)
+            images += len(labels)
+            lowest, highest = min(lowest, labels.min()), max(highest, labels.max())
+            if images > _TOO_MANY_IMAGES:
+                raise ValueError(f"{self.name} has not ended after {_TOO_MANY_IMAGES:,} images; {way_out}")
         if not self.has_class_numbers:
-            images = len(self.labels) if self.stream is None else int(
-                self.stream().reduce(np.int64(0), lambda count, *_: count + 1))
-            return (SourcePart(self.name, images, 0, 0),)
-        if self.stream is None:
-            return (SourcePart(self.name, len(self.labels), int(self.labels.min()), int(self.labels.max())),)
-        images, lowest, highest = reduce_labels(self.stream().map(lambda _, label, *weight: label))
-        return (SourcePart(self.name, int(images), int(lowest), int(highest)),)
+            lowest = highest = 0
+        return SourcePart(self.name, images, int(lowest), int(highest))
 
     def check_labels(self, classes: int, owner: str = "") -> None:
         """Checks that there are images, and that each label is one of the classes.

@@ -1,4 +1,6 @@
 """Datasets of TensorFlow and Keras give the same batches and weights as arrays of the same images."""
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import tensorflow as tf
 
 import reskeras
 from reskeras.images.preprocessing import Preprocessing
+from reskeras.train import source as source_module
 from reskeras.train import source_reading
 from reskeras.train.data import ImageDataset
 from reskeras.train.sources import open_source
@@ -159,3 +162,19 @@ def test_what_is_no_dataset_of_images_is_refused(data, message):
     with pytest.raises(ValueError, match=message) as error:
         open_source(data(), argument="validation_data")
     assert str(error.value).startswith("validation_data=") and "\n" not in str(error.value)
+
+
+def test_dataset_that_never_ends_and_does_not_say_so(monkeypatch):
+    def endless(batch):
+        data = tf.data.Dataset.from_generator(
+            lambda: itertools.cycle(zip(IMAGES, LABELS)),
+            output_signature=(tf.TensorSpec((8, 12, 3), tf.uint8), tf.TensorSpec([], tf.int64)))
+        return data.batch(5) if batch else data
+    monkeypatch.setattr(source_module, "_MANY_IMAGES", 1500)
+    monkeypatch.setattr(source_module, "_TOO_MANY_IMAGES", 5000)
+    for batch in (False, True):
+        with pytest.warns(UserWarning, match=r"more than 1,500 images.* if .* never ends, add .take\(N\)"):
+            with pytest.raises(ValueError, match=r"not ended after 5,000 images; .* add .take\(N\)"):
+                fit(endless(batch))
+    part, = open_source(endless(True).take(100)).parts
+    assert (part.images, part.lowest, part.highest) == (500, LABELS.min(), LABELS.max())
