@@ -15,7 +15,8 @@ BLOCKS = {f"{name}-{number}": code for name, text in PAGES.items()
 
 
 # In the quick run: the same family and arguments, a third of the layers
-SMALLER = {"README.md-0": ("reskeras.ResNeSt50(", "reskeras.ResNeSt14(")}
+SMALLER = {"README.md-0": ("reskeras.ResNeSt50(", "reskeras.ResNeSt14("),
+           "README.md-1": ("timm/resnest50d", "timm/resnest14d")}
 BUILDS_ONLY = {"nets.md-0"}     # several large nets, of which nothing is computed
 
 
@@ -86,3 +87,8 @@ def test_commands_are_commands(command):
     from reskeras import cli
     # exits where there is no such command or option
     cli.make_parser().parse_args(shlex.split(command, comments=True)[1:])
+
+
+def test_number_of_checkpoints():
+    from reskeras.weights.table import list_checkpoints
+    assert f"with {len(list_checkpoints())} published checkpoints" in PAGES["README.md"]
