@@ -111,7 +111,8 @@ NEED_CONFIGS = ("explain", "export", "optimize", "cost", "page", "features", "fi
 
 @pytest.mark.parametrize("make, names, message", [
     (make_two_inputs, ONE_IMAGE, "model='two': expected one input .*and one output; it has 2 inputs; give"),
-    (make_two_outputs, ONE_IMAGE, r"model='two': .*; it has 2 outputs; .* keras.Model\(model.inputs, model.out"),
+    (make_two_outputs, ONE_IMAGE,
+     r"model='two': .*; it has 2 outputs; .* keras.Model\(model.inputs, model.out"),
     (make_subclassed, IMAGES + GRAPHS, r"own.* is subclassed.* keras.Model\(images, model.call\(images\)\)"),
     (Subclassed, IMAGES + GRAPHS, r"own.* is subclassed"),
     (make_without_input, IMAGES + GRAPHS, r"not built, .* begin with keras.Input\(\(height, width, chan"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .._keras_private import quantize_calibrated
+from ..graph.model_requirements import check_image_model
 from ..quantization.calibration import check_image_count, iterate_batches, load_images
 from .formats import FORMATS
 from .options import ExportOptions
@@ -47,9 +48,11 @@ def measure_quantization(model: keras.Model, calibration_data: Any,
         The operators, that of the largest error first.
 
     Raises:
-        ArgumentError: the preprocessing is not known, or another argument has a wrong value.
+        ArgumentError: the model is not of one image and one output, the preprocessing is not known, or
+            another argument has a wrong value.
         ValueError: the images cannot be used, or are too few.
     """
+    check_image_model(model)
     file_format = FORMATS[".tflite"]
     prepared = prepare_model(model, file_format, preprocessing, labels).model
     options = make_options(prepared, file_format, quantize="int8", batch_size=1, size=size)

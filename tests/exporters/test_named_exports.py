@@ -89,7 +89,8 @@ def test_two_inputs_and_outputs(file, tmp_path):
     report = reskeras.export(make_two_inputs(), path)
     check(report, path, ["classes", "mask"])
     outputs = report.first_result.outputs
-    assert outputs["classes"].compared_values == "log-probabilities" and outputs["classes"].top1_agreement == 1
+    assert outputs["classes"].compared_values == "log-probabilities"
+    assert outputs["classes"].top1_agreement == 1
     assert outputs["mask"].compared_values == "outputs" and outputs["mask"].top1_agreement is None
     interface = report.interface
     assert interface.input_structure == {"image": "image", "age": "age"}
@@ -184,7 +185,7 @@ def test_verify_finds_another_output(tmp_path):
 @pytest.mark.parametrize("options, message", [
     ({"labels": ["a", "b"]}, "labels=.*no single output of classes.*classes, mask"),
     ({"preprocessing": "resnet50v1_5.a1_in1k"}, "preprocessing=.*does not take one image"),
-    ({"signatures": ["serving_default", "serving_uint8"], "path": "net"}, "signatures=.*serving_default alone"),
+    ({"signatures": ["serving_default", "serving_uint8"], "path": "net"}, "signatures=.*_default alone"),
     ({"validation_data": {"image": np.zeros((2, 16, 16, 3))}}, "an array for each input: age .*image"),
     ({"validation_data": {"image": np.zeros((2, 16, 16, 3)), "age": np.zeros((2, 5))}}, "the shape .N, 4."),
     ({"validation_data": {"image": np.zeros((2, 16, 16, 3)), "age": np.zeros((3, 4))}}, "the same number"),

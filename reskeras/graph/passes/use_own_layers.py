@@ -1,8 +1,8 @@
 """Keras' grouped convolution, upsampling, group and unit normalization  =>  the package's: the same numbers.
 
-Keras compiles a grouped convolution with XLA, which other runtimes do not have, computes a group normalization
-and a nearest upsampling on five axes, where edge runtimes stop at four, and a unit normalization with a sum
-that overflows in half precision.
+Keras compiles a grouped convolution with XLA, which other runtimes do not have.  It computes a group
+normalization and a nearest upsampling on five axes, where edge runtimes stop at four, and a unit
+normalization with a sum that overflows in half precision.
 """
 from __future__ import annotations
 
