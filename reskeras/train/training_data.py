@@ -101,8 +101,9 @@ def open_training_sources(arguments: FitArguments, recipe: Recipe) -> TrainingSo
     """
     train = _open_training_images(arguments)
     given = {name for name, source in recipe.sources.items() if source == "given"}
-    is_model = isinstance(arguments.model, keras.Model) and isinstance(arguments.model.output_shape, tuple)
-    kind = find_task(train, recipe.training, given, arguments.model.output_shape[-1] if is_model else None)
+    # a net's name, or a model that is refused later, has none
+    outputs: list[Any] = getattr(arguments.model, "outputs", None) or []
+    kind = find_task(train, recipe.training, given, outputs[0].shape[-1] if len(outputs) == 1 else None)
     train = convert_labels(train, kind)
     train, validation = _open_validation(arguments, train, kind)
     classes = _count_classes(train, arguments.classes, kind)
