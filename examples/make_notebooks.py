@@ -53,7 +53,8 @@ def execute(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"
+                            and "INFO:tensorflow" not in output.get("text", "")]
 
 
 def list_cells(notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
