@@ -88,8 +88,9 @@ def benchmark(files: Sequence[Path], *, threads: int = 1, size: Size | None = No
             continue
         for runtime in find_format(file).module.RUNTIMES:
             runner = open_file(file, threads, runtime, trust=trust)
-            size_in_bytes, _ = compute_size_and_hash(*find_format(file).files(file))
-            runners.append((pathlib.Path(file), runtime, runner, size_in_bytes))
+            path = pathlib.Path(file)
+            size_in_bytes, _ = compute_size_and_hash(*find_format(path).files(path))
+            runners.append((path, runtime, runner, size_in_bytes))
     shapes = {str(file): runner.shape[1:] for file, _, runner, _ in runners}
     shape = _find_common_shape(shapes, height_and_width)
     images = np.random.RandomState(0).standard_normal((IMAGES, *shape)).astype("float32")
