@@ -20,11 +20,14 @@ LIGHT = [["list", "resnet1?"], ["show", "resnet18"], ["compare", "resnet18"], ["
          ["weights", "verify", "cifar_resnet20.digits"], ["weights", "fetch", "cifar_resnet20.digits"],
          ["cost", "cifar_resnet20"], ["page", "cifar_resnet20", "--output", "{d}/n.html"],
          ["tour", "--output", "{d}/t.html"]]
+TRAINING = ["cifar_resnet20", "--recipe", "cifar_he", "--data", "npz:{d}/data.npz", "--augmentation",
+            "resize(8)", "--size", "8", "--test-size", "8", "--batch-size", "4", "--model-overrides",
+            "depths=(1,)", "--model-overrides", "widths=(16,)", "--model-overrides", "strides=(1,)"]
 WITH_TENSORFLOW = [
-    ["train", "cifar_resnet20", "--recipe", "cifar_he", "--data", "npz:{d}/data.npz", "--augmentation",
-     "resize(8)", "--size", "8", "--test-size", "8", "--batch-size", "4", "--steps", "2", "--output",
-     "{d}/run", "--model-overrides", "depths=(1,)", "--model-overrides", "widths=(16,)", "--model-overrides",
-     "strides=(1,)", "--verbose", "2"],
+    ["train", *TRAINING, "--steps", "2", "--output", "{d}/run", "--verbose", "2"],
+    ["find-learning-rate", *TRAINING, "--updates", "10", "--output", "{d}/curve.csv"],
+    ["cross-validate", *TRAINING, "--folds", "2", "--steps", "1", "--output", "{d}/folds"],
+    ["sweep", "{d}/table.toml", "--output", "{d}/sweep"],
     ["export", "{d}/run/last.keras", "{d}/n.tflite", "--no-strict"],
     ["export", "{d}/run/last.keras", "{d}/saved", "--no-strict"], ["verify", "{d}/n.tflite"],
     ["benchmark", "{d}/n.tflite"], ["predict", "{d}/7.png", "--model", "{d}/n.tflite"],
@@ -32,6 +35,22 @@ WITH_TENSORFLOW = [
     ["explain", "{d}/7.png", "--model", "cifar_resnet20.digits", "--output", "{d}/e.html"],
     ["optimize", "{d}/run/last.keras", "--output", "{d}/fast.keras"],
     ["weights", "convert", "{d}/net.keras", "{d}/timm/model.safetensors", "--naming", "timm"]]
+TABLE = """
+nets = ["cifar_resnet20"]
+recipes = ["cifar_he"]
+seeds = [0]
+data = "npz:{d}/data.npz"
+validation_data = "npz:{d}/data.npz"
+[overrides.short]
+steps = 1
+batch_size = 4
+augmentation = "resize(8)"
+size = 8
+test_size = 8
+model.depths = [1]
+model.widths = [16]
+model.strides = [1]
+"""
 RUN = """
 import json, os, sys
 from reskeras.cli import main
@@ -65,6 +84,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quiet")
     pixels, labels = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), "uint8"), np.arange(8) % 2
     np.savez(folder / "data.npz", x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    (folder / "table.toml").write_text(TABLE.format(d=folder))
     net = reskeras.create("resnet18", weights=None, classes=2, depths=(1, 1, 1, 1), input_shape=(32, 32, 3))
     reskeras.save(net, folder / "net.keras")
     (folder / "7.png").write_bytes(encode_png(np.zeros((32, 32), "uint8")))
