@@ -27,6 +27,16 @@ def unseen_by_the_garbage_collector():
     gc.freeze()
 
 
+@pytest.fixture(autouse=True)
+def without_determinism():
+    """`fit(deterministic=True)` applies to the rest of a process, and Keras then compiles nothing by XLA."""
+    yield
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.framework import config
+        if config.is_op_determinism_enabled():
+            config.disable_op_determinism()
+
+
 def find_external_file(name):
     """The file `name` in one of the folders with data from outside the repository; None where there are no
     such data.

@@ -27,7 +27,11 @@ KERAS_CODE = {
     "keras.Input((height, width, channels))", "keras.activations.linear", "keras.Model(images, output)",
     "keras.Model(model.inputs, model.outputs[0])", "keras.callbacks.EarlyStopping('val_loss')",
     "keras.Model(net.inputs, net.outputs)",
-    "keras.models.clone_model(net)"}     # run by tests/exporters/test_nested_float_layers.py
+    "keras.models.clone_model(net)",     # run by tests/exporters/test_nested_float_layers.py
+    # run by test_objects_of_keras
+    "keras.optimizers.Lion(1e-4)", "keras.losses.Huber(0.5)", "keras.metrics.AUC()",
+    "keras.saving.register_keras_serializable()", "keras.saving.register_keras_serializable({})",
+    'keras.saving.register_keras_serializable("your_package")'}
 
 
 def find(pattern):
@@ -43,6 +47,16 @@ def test_every_code_of_keras_is_known_here():
         for part in name.rstrip(".").split(".")[1:]:
             value = getattr(value, part, None) or getattr(value, part.removesuffix("s"), None)
             assert value is not None, name
+
+
+def test_objects_of_keras():
+    assert keras.optimizers.Lion(1e-4).learning_rate == 1e-4
+    assert keras.losses.Huber(0.5) and keras.metrics.AUC()
+
+    @keras.saving.register_keras_serializable("your_package")
+    class Own(keras.Loss):
+        pass
+    assert keras.saving.get_registered_name(Own) == "your_package>Own"
 
 
 def test_extras_and_packages_of_pip_exist():

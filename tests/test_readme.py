@@ -69,7 +69,7 @@ def test_coming_from_another_package(code, monkeypatch):
 
 
 def test_the_table_of_moves_is_read():
-    assert len(MOVES) == 12
+    assert len(MOVES) == 13
 
 
 def test_both_commands_are_one_line_each():
@@ -86,7 +86,8 @@ COMMANDS = sorted({" ".join("".join(found).split()) for text in PAGES.values()
 def test_commands_are_commands(command):
     from reskeras import cli
     # exits where there is no such command or option
-    cli.make_parser().parse_args(shlex.split(command, comments=True)[1:])
+    with pytest.raises(SystemExit, match="0") if command.endswith("--help") else contextlib.nullcontext():
+        cli.make_parser().parse_args(shlex.split(command, comments=True)[1:])
 
 
 def test_number_of_checkpoints():

@@ -96,8 +96,9 @@ def test_nets_hold_every_registered_layer():
     classes = [c for module in modules for _, c in inspect.getmembers(module, inspect.isclass)]
     registered = {c for c in classes if keras.saving.get_registered_name(c).startswith("reskeras>")}
     saved = {type(layer) for row, fields in NETS.values() for layer in tiny(row, **fields).layers}
-    # in exported files only, in the place of Keras' own: tests/blocks/test_upsampling_layer.py
-    assert registered and registered - saved == {layers.UpSampling2D}
+    # in exported files only, in the place of Keras' own: tests/blocks/test_upsampling_layer.py,
+    # tests/exporters/test_named_exports.py
+    assert registered and registered - saved == {layers.UpSampling2D, layers.UnitNormalization}
 
 
 @pytest.mark.parametrize("order", ALONE)

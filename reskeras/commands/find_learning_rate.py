@@ -101,6 +101,7 @@ def _import_figure() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("a .png needs matplotlib: pip install reskeras[pictures]; or give a .csv or .json "
+        raise ImportError("a .png needs matplotlib: pip install \"reskeras[pictures]\"; or "
+                          "give a .csv or .json "
                           "file") from error
     return Figure

@@ -174,5 +174,5 @@ def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f"the logger {name} needs the package {name}: pip install reskeras[{name}]"
+        raise ImportError(f"the logger {name} needs the package {name}: pip install \"reskeras[{name}]\""
                           ) from error

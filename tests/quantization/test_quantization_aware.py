@@ -72,7 +72,8 @@ def test_places(aware):
     graph = Graph.of(aware, weights=False)
     rounded = [node.inputs[0][0] for node in graph.nodes if node.layer_class is FakeQuantize]
     assert sorted(rounded) == sorted([
-        "input_layer", "stem", "mean", "gate_linear", "gate", "scaled", "grouped", "out", "depthwise", "one",
+        aware.inputs[0].name, "stem", "mean",
+        "gate_linear", "gate", "scaled", "grouped", "out", "depthwise", "one",
         "pool", "avg_pool", "scores_linear"])
     joined = {node.name for node in graph.nodes if node.layer_class is FakeQuantize
               and node.inputs[0][0] in ("depthwise", "one", "pool")}

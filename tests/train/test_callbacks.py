@@ -5,7 +5,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.python.framework import config
 
 import reskeras
 from reskeras.errors import ArgumentError
@@ -19,13 +18,6 @@ BEGIN = {"model": "cifar_resnet20", "recipe": "cifar_he", "validation_data": DAT
          "learning_rate": 0.1, "base_batch_size": 8, "momentum": 0.0, "weight_decay": 0.0,
          "deterministic": True,
          "model_overrides": {"depths": (1,), "widths": (16,), "strides": (1,), "norm": "batch"}}
-
-
-@pytest.fixture(autouse=True)
-def without_determinism():
-    """`deterministic` applies to the rest of a process, and Keras then compiles nothing by XLA."""
-    yield
-    config.disable_op_determinism()
 
 
 def fit(*callbacks, resume=None, **options):

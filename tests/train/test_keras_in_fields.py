@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import small_training
 import tensorflow as tf
-from tensorflow.python.framework import config
 
 import reskeras
 from reskeras import cli
@@ -23,13 +22,6 @@ from reskeras.train.task import Task
 IMAGES, LABELS = small_training.make_images(32)
 LABELS = LABELS % 4
 UPDATES = 5
-
-
-@pytest.fixture(autouse=True)
-def without_determinism():
-    """`deterministic` applies to the rest of a process."""
-    yield
-    config.disable_op_determinism()
 
 
 def make_net():

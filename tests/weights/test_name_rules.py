@@ -401,6 +401,9 @@ SOME = [
     "keras/InceptionResNetV2.keras_in1k",
 ]
 
+ELSEWHERE = {"reskeras",        # its file comes with the package
+             "kerashub"}        # tests/weights/test_kerashub.py has its names
+
 
 @functools.cache
 def net(variant, fields, include_top, classes):
@@ -418,12 +421,12 @@ def test_some_are_rows_of_every_source():
     assert (
         {get_weights(name).source for name in SOME}
         == set(NAMES)
-        == {w.source for w in list_checkpoints()} - {"reskeras"}
+        == {w.source for w in list_checkpoints()} - ELSEWHERE
     )
 
 
 @pytest.mark.parametrize("name", [pytest.param(w.id, marks=[] if w.id in SOME else pytest.mark.slow)
-                                  for w in list_checkpoints() if w.source != "reskeras"])
+                                  for w in list_checkpoints() if w.source not in ELSEWHERE])
 def test_every_row_is_a_bijection(name):
     """The names and shapes of the whole checkpoint, as its source's code has them, without its numbers."""
     weights = get_weights(name)
