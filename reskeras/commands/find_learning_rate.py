@@ -102,6 +102,5 @@ def _import_figure() -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("a .png needs matplotlib: pip install \"reskeras[pictures]\"; or "
-                          "give a .csv or .json "
-                          "file") from error
+                          "give a .csv or .json file") from error
     return Figure
