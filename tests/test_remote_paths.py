@@ -5,10 +5,10 @@ import pathlib
 import tempfile
 
 import fsspec
-import keras
 import numpy as np
 import pytest
 from PIL import Image
+from stopping import StopInSecondEpoch
 
 import reskeras
 from reskeras.cli import main
@@ -83,15 +83,6 @@ def fit(data, output, **options):
     return reskeras.fit("cifar_resnet20", data, "cifar_he", validation_data=data, output=output,
                         strategy="none", overrides=TRAINING, model_overrides=NET, deterministic=True,
                         verbose=0, **options)
-
-
-class StopInSecondEpoch(keras.callbacks.Callback):
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if (self.epoch, batch) == (1, 1):
-            raise KeyboardInterrupt
 
 
 def test_run_folder(local, remote, tmp_path, capsys):

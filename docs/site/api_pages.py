@@ -5,6 +5,7 @@ import argparse
 import inspect
 from typing import Iterator
 
+from net_pages import split_title
 from page_pieces import make_code, make_table
 
 import reskeras
@@ -59,7 +60,7 @@ def make_builders_page() -> str:
              "      toc_label: arguments", "", "## Names", ""]
     for family in FAMILIES:
         names = ", ".join(f"`{net.builder}`" for net in VARIANTS.values() if net.family == family)
-        lines += [f"* [{FAMILIES[family].partition(', [')[0]}](../nets/{family}.md): {names}"]
+        lines += [f"* [{split_title(family)[0]}](../nets/{family}.md): {names}"]
     return "\n".join(lines) + "\n"
 
 

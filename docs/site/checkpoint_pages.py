@@ -5,14 +5,15 @@ import json
 import pathlib
 
 from page_pieces import make_code, make_table
-from net_pages import list_checkpoints_of
 
 from reskeras import catalog
 from reskeras.builder import Variant
 from reskeras.variants import VARIANTS
 from reskeras.weights.checkpoint import Checkpoint
+from reskeras.weights.table import get_checkpoints
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "tests" / "golden"
+NAMES = json.loads((GOLDEN / "pytorch_names.json").read_text())     # nets of which all tensors are compared
 
 
 def make_checkpoint_page(net: Variant) -> str:
@@ -21,7 +22,7 @@ def make_checkpoint_page(net: Variant) -> str:
     lines = [f"# Weights of {net.builder}", "",
              f"{cost.params / 1e6:.2f} million parameters, {cost.macs / 1e9:.3f} G multiply-accumulates at "
              f"{net.spec.input_size} pixels. [The family and its other nets](../nets/{net.family}.md).", ""]
-    for checkpoint in list_checkpoints_of(net):
+    for checkpoint in get_checkpoints(net.name).values():
         lines += [make_card(checkpoint), ""]
     return "\n".join(lines)
 
@@ -30,7 +31,7 @@ def make_index() -> str:
     """The table of all checkpoints as Markdown."""
     rows = [(f"[`{c.name}`](checkpoints/{net.name}.md#{_make_anchor(c)})", c.source, c.dataset,
              c.license or "not given", c.input_size, c.top1 or "")
-            for net in VARIANTS.values() for c in list_checkpoints_of(net)]
+            for net in VARIANTS.values() for c in get_checkpoints(net.name).values()]
     header = ("checkpoint", "published by", "trained on", "license", "pixels", "top-1 (%)")
     return f"# All {len(rows)} checkpoints\n\n{make_table(header, rows)}\n"
 
@@ -73,11 +74,10 @@ def make_card(checkpoint: Checkpoint) -> str:
 def describe_check(checkpoint: Checkpoint) -> str:
     """What the tests of the package compared this checkpoint's net and file with."""
     source_net = checkpoint.source_net.partition("/")[2]
-    names = json.loads((GOLDEN / "pytorch_names.json").read_text())
     checks = []
     if any((folder / f"{source_net}.npz").exists() for folder in (GOLDEN, GOLDEN / "more")):
         checks.append(f"outputs of timm's `{source_net}` with given weights, at two sizes")
-    if checkpoint.source_net in names:
+    if checkpoint.source_net in NAMES:
         checks.append(f"names and shapes of all tensors of `{checkpoint.source_net}`")
     if checkpoint.source == "keras":
         checks.append("outputs of keras.applications in one process with random weights")

@@ -16,7 +16,7 @@ from reskeras.variants import FAMILIES
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from api_pages import GROUPS  # noqa: E402
-from net_pages import get_title  # noqa: E402
+from net_pages import split_title  # noqa: E402
 from pages import FROM_ROOT, make_pages  # noqa: E402
 
 
@@ -25,7 +25,8 @@ def on_config(config: Any) -> Any:
     for section in config.nav:
         for title, pages in section.items():
             if title == "Nets":
-                pages += [{get_title(family).partition(" (")[0]: f"nets/{family}.md"} for family in FAMILIES]
+                pages += [{split_title(family)[0].partition(" (")[0]: f"nets/{family}.md"}
+                          for family in FAMILIES]
             if title == "API":
                 pages += [{title: f"api/{group}.md"} for group, (title, _) in GROUPS.items()]
     return config

@@ -11,8 +11,7 @@ from reskeras.builder import Variant
 from reskeras.commands.family_page import find_parent
 from reskeras.spec import find_differences
 from reskeras.variants import FAMILIES, VARIANTS
-from reskeras.weights.checkpoint import Checkpoint
-from reskeras.weights.table import list_checkpoints
+from reskeras.weights.table import get_checkpoints, list_checkpoints
 
 
 def list_nets(family: str) -> list[Variant]:
@@ -20,9 +19,10 @@ def list_nets(family: str) -> list[Variant]:
     return [variant for variant in VARIANTS.values() if variant.family == family]
 
 
-def get_title(family: str) -> str:
-    """The family's name, without its papers."""
-    return re.split(r", (?=\[)", FAMILIES[family])[0]
+def split_title(family: str) -> tuple[str, list[str]]:
+    """The family's name, and the links to its papers."""
+    title, *papers = re.split(r", (?=\[)", FAMILIES[family])
+    return title, papers
 
 
 def choose_example(family: str) -> Variant:
@@ -49,7 +49,7 @@ def make_family_page(family: str) -> str:
     Args:
         family: a key of `FAMILIES`, such as "resnest".
     """
-    title, *papers = re.split(r", (?=\[)", FAMILIES[family])
+    title, papers = split_title(family)
     example = choose_example(family)
     lines = [f"# {title}", ""]
     if papers:
@@ -77,20 +77,15 @@ def _describe_changes(net: Variant) -> list[str]:
 
 
 def _describe_weights(net: Variant) -> str:
-    if not list_checkpoints_of(net):
+    if not get_checkpoints(net.name):
         return "No published weights are known."
     return (f"[Published weights](../checkpoints/{net.name}.md): "
             f"`reskeras.{net.builder}()` loads the default ones.")
 
 
 def _describe_net(net: Variant) -> tuple[object, ...]:
-    cost, checkpoints = catalog.read_costs()[net.name], list_checkpoints_of(net)
+    cost, checkpoints = catalog.read_costs()[net.name], list(get_checkpoints(net.name).values())
     default = next((checkpoint for checkpoint in checkpoints if checkpoint.is_default), None)
     count = f"[{len(checkpoints)}](../checkpoints/{net.name}.md)" if checkpoints else ""
     return (f"`{net.builder}`", net.spec.input_size, f"{cost.params / 1e6:.2f}", f"{cost.macs / 1e9:.3f}",
             count, default.top1 if default and default.top1 else "")
-
-
-def list_checkpoints_of(net: Variant) -> list[Checkpoint]:
-    """The published checkpoints of a net."""
-    return [checkpoint for checkpoint in list_checkpoints() if checkpoint.variant == net.name]

@@ -9,6 +9,7 @@ import embedded_pages
 import net_pages
 
 from reskeras.variants import FAMILIES, VARIANTS
+from reskeras.weights.table import get_checkpoints
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Pages of the repository's root, and what they are called in the site
@@ -18,7 +19,7 @@ FROM_ROOT = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md
 
 def make_pages() -> dict[str, str]:
     """The generated pages: path in the site -> Markdown."""
-    nets = [net for net in VARIANTS.values() if net_pages.list_checkpoints_of(net)]
+    nets = [net for net in VARIANTS.values() if get_checkpoints(net.name)]
     return {
         **{f"nets/{family}.md": net_pages.make_family_page(family) for family in FAMILIES},
         **{f"checkpoints/{net.name}.md": checkpoint_pages.make_checkpoint_page(net) for net in nets},

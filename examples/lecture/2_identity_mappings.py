@@ -77,8 +77,8 @@ assert measure_first_equation(v2, "2_conv") < 1e-12 < measure_first_equation(v1,
 # %% [markdown] lang="zh"
 # ## 第二个等式
 #
-# 误差取 $x_L$ 的任一函数，例如 $E = \sum c \odot x_L$，$c$ 随机，于是 $\partial E / \partial x_L = c$
-# 。左边是经过所有块到 $x_l$ 的梯度，右边是 $c$ 加上 $\sum c \odot \sum F(x_i)$ 的梯度。
+# 误差取 $x_L$ 的任一函数，例如 $E = \sum c \odot x_L$，$c$ 随机，于是 $\partial E / \partial x_L = c$。
+# 左边是经过所有块到 $x_l$ 的梯度，右边是 $c$ 加上 $\sum c \odot \sum F(x_i)$ 的梯度。
 
 # %%
 start = v2.get_layer("conv4_block1_out").output

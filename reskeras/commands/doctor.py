@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from .. import __version__
+from ..json_writer import to_json
 from ..terminal import print_text
 from ..weights.cache import get_cache_folder
 from .quiet import quiet_tensorflow
@@ -61,8 +62,6 @@ def doctor() -> dict[str, Any]:
 def print_result(report: dict[str, Any], json: bool = False) -> int:
     """Prints the report.  Returns: the exit code, 1 if Keras cannot be imported."""
     if json:
-        from ..json_writer import to_json
-
         print_text(to_json(report))
     else:
         print_text("\n".join(_format_report(report)))

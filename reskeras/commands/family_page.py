@@ -10,8 +10,7 @@ from .. import catalog
 from ..builder import Variant
 from ..spec import find_differences
 from ..variants import FAMILIES, VARIANTS
-from ..weights.checkpoint import Checkpoint
-from ..weights.table import list_checkpoints
+from ..weights.table import get_checkpoints
 from . import html
 
 # The families from whose nets those of a family were made; Inception's were made from none
@@ -79,7 +78,7 @@ def _changes_section(variant: Variant) -> html.Html:
 
 
 def _variant_row(variant: Variant) -> tuple[Any, ...]:
-    cost, checkpoints = catalog.read_costs()[variant.name], _list_checkpoints_of(variant)
+    cost, checkpoints = catalog.read_costs()[variant.name], list(get_checkpoints(variant.name).values())
     default = next((checkpoint for checkpoint in checkpoints if checkpoint.is_default), None)
     return (variant.builder, variant.spec.input_size, (f"{cost.params / 1e6:.2f}", cost.params),
             (f"{cost.macs / 1e9:.3f}", cost.macs), len(checkpoints) or "",
@@ -87,13 +86,9 @@ def _variant_row(variant: Variant) -> tuple[Any, ...]:
 
 
 def _checkpoint_table(variant: Variant) -> list[html.Html]:
-    checkpoints = _list_checkpoints_of(variant)
+    checkpoints = list(get_checkpoints(variant.name).values())
     if not checkpoints:
         return [html.tag("p", "No published weights are known.")]
     rows = [(c.name, c.source, c.dataset, c.license or "not given", c.input_size, c.top1 or "")
             for c in checkpoints]
     return [html.table(("checkpoint", "source", "trained on", "license", "pixels", "top-1 (%)"), rows)]
-
-
-def _list_checkpoints_of(variant: Variant) -> list[Checkpoint]:
-    return [checkpoint for checkpoint in list_checkpoints() if checkpoint.variant == variant.name]

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from stopping import StopInSecondEpoch
 
 import reskeras
 from reskeras.cli import main
@@ -98,15 +99,6 @@ def write_arrays(folder):
         (folder / str(LABELS[i])).mkdir(parents=True, exist_ok=True)
         np.save(folder / str(LABELS[i]) / f"{i:02}.npy", image)
     return folder
-
-
-class StopInSecondEpoch(keras.callbacks.Callback):
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if (self.epoch, batch) == (1, 1):
-            raise KeyboardInterrupt
 
 
 def test_resumes_from_files_to_the_same_weights(trained, tmp_path):
