@@ -8,8 +8,10 @@ from test_model_requirements import (CLASSES, PIXELS, RAW, Scaled, make_fixed_ba
                                      make_without_activation)
 
 import reskeras
+from reskeras.images.preprocessing import Preprocessing
 
 FLOATS = PIXELS.astype("float32")
+SCALED = Preprocessing((16, 16), "tf", crop_pct=1.0)
 SUFFIXES = (".tflite", ".onnx", ".xml", ".keras", "")
 
 
@@ -153,9 +155,9 @@ def test_fit_of_a_fixed_batch_is_that_of_any_batch(batch_size, images, validatio
         model = make()
         data = PIXELS[:images], CLASSES[:images]
         options = {"validation_data": (PIXELS[:validation], CLASSES[:validation])} if validation else {}
-        reskeras.fit(model, data, "finetune", steps=2, batch_size=batch_size, verbose=0, preprocessing=RAW,
-                     size=16, test_size=16, **options)
+        # batches in one order; and a step that does not divide the rounding of a small gradient by itself
+        reskeras.fit(model, data, "finetune", steps=2, batch_size=batch_size, verbose=0, preprocessing=SCALED,
+                     size=16, test_size=16, deterministic=True, overrides={"optimizer": "sgd"}, **options)
         weights.append(model.get_weights())
     for fixed, free in zip(*weights):
-        # the order of sums is not that of the other run, and the losses are large
-        np.testing.assert_allclose(fixed, free, rtol=1e-2, atol=2e-3)
+        np.testing.assert_allclose(fixed, free, rtol=1e-4, atol=1e-6)

@@ -117,7 +117,7 @@ def _diagnose_depth(rows: Rows) -> str:
     full, dropped = (mean(rows, case, "train_error") for case in ("ResNet-56", "ResNet-56, p_L = 0.5"))
     if dropped > full + 2:
         return (f"With dropped branches the training error ends at {dropped:.1f} %, against {full:.1f} %: "
-                "3,750 updates do not train such a net to its end (the paper has 175,000), which costs more "
+                "2,500 updates do not train such a net to its end (the paper has 175,000), which costs more "
                 "than regularization brings.")
     return f"Both learn the training images ({full:.1f} and {dropped:.1f} %)." + _count_seeds(
         rows, "stochastic_depth", 1.16)

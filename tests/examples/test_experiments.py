@@ -87,7 +87,7 @@ def test_what_is_not_shown_has_a_diagnosis(experiment):
     results = experiment.results
     study = results.make_study(make_rows(experiment, DEGRADED), "degradation")
     assert study.verdict == "shown" and study.tables[0].rows[0][1] == "+56.0 (+39.7 to +72.3)"
-    assert study.run.startswith("2026-11-27, 6.0 hours of one CPU core, 12 trainings of 30 epochs")
+    assert study.run.startswith("2026-11-27, 6.0 hours of one CPU core, 12 trainings of 20 epochs")
     not_degraded = {**DEGRADED, "plain-56": (9, 13, 10)}
     study = results.make_study(make_rows(experiment, not_degraded), "degradation")
     assert study.verdict == "not shown here" and "11.0 and 10.7 % for the plain nets" in study.finding

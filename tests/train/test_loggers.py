@@ -98,7 +98,8 @@ def test_what_is_refused(words, tmp_path, monkeypatch, capsys):
         capsys.readouterr().err)
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert cli.main([*words, "--loggers", "wandb"]) == 2
-    assert "the logger wandb needs the package wandb: pip install reskeras[wandb]" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert 'the logger wandb needs the package wandb: pip install "reskeras[wandb]"' in message
     assert not (tmp_path / "run").exists()
     with pytest.raises(ValueError, match="loggers='tensorboard': expected a folder as `output` too"):
         reskeras.fit("cifar_resnet20", IMAGES, "cifar_he", loggers=["tensorboard"])
