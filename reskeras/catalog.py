@@ -166,6 +166,9 @@ def find_variant(name: str) -> tuple[Variant, str, dict[str, Any]]:
         variant, _, source_fields = find_variant(net)
         return variant, tag, source_fields
     suggestion = _suggest_spelling(name, {known_name: known_name for known_name in variants.VARIANTS})
+    if name.startswith("keras/") and not suggestion:
+        suggestion = ("; reskeras builds the residual nets of keras.applications alone (the others are known "
+                      "to reskeras.compare)")
     raise ValueError(f"unknown net {name!r}{suggestion}; "
                      f"reskeras.list_models() names all {len(variants.VARIANTS)}")
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 from typing import Iterator
 
+from .errors import ArgumentError
 from .file_replacement import make_staging_folder, replace_files
 from .remote_paths import to_url, upload, upload_from_mirror
 from .termination import raise_on_sigterm
@@ -39,6 +40,7 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
         path: the file or the folder to write or to replace; missing parent folders are made.
 
     Raises:
+        ArgumentError: for a path with the character NUL.
         IsADirectoryError, NotADirectoryError: if a file would replace a folder, or a folder a file.
         OSError: if it cannot be written.
 
@@ -46,6 +48,8 @@ def atomic_write(path: Path) -> Iterator[pathlib.Path]:
         >>> with atomic_write("net.keras") as new:
         ...     model.save(new)
     """
+    if "\0" in os.fspath(path):
+        raise ArgumentError("path", os.fspath(path), "a path without the character NUL")
     if url := to_url(path):
         with _write_remote(url) as new:
             yield new

@@ -109,3 +109,8 @@ def test_no_traceback_from_the_shell():
 def test_json_list_of_costs_is_complete():
     assert list(catalog.read_costs()) == list(variants.VARIANTS)
     assert json.dumps([vars(s) for s in catalog.read_costs().values()])
+
+
+def test_nets_of_keras_that_are_no_residual_nets():
+    with pytest.raises(ValueError, match="unknown net 'keras/VGG16'; reskeras builds the residual nets of keras"):
+        reskeras.create("keras/VGG16")
