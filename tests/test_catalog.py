@@ -112,5 +112,5 @@ def test_json_list_of_costs_is_complete():
 
 
 def test_nets_of_keras_that_are_no_residual_nets():
-    with pytest.raises(ValueError, match="unknown net 'keras/VGG16'; reskeras builds the residual nets of keras"):
+    with pytest.raises(ValueError, match="unknown net 'keras/VGG16'; reskeras builds the residual nets"):
         reskeras.create("keras/VGG16")
