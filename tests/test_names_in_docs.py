@@ -11,7 +11,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    "file", ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))])
+    "file",
+    ["README.md", "CHANGELOG.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))])
 def test_names_exist(file):
     for name in sorted(set(re.findall(r"`reskeras\.([a-z]\w*(?:\.\w+)*)", (ROOT / file).read_text("utf-8")))):
         found = reskeras
