@@ -26,6 +26,7 @@ from .commands.optimize import optimize as optimize
 from .commands.page import page as page
 from .commands.predict import predict as predict
 from .commands.push_to_hub import push_to_hub as push_to_hub
+from .commands.recipes_compare import compare_recipes as compare_recipes
 from .commands.sweep import sweep as sweep
 from .commands.verify import verify as verify
 from .graph.remove_blocks import remove_blocks as remove_blocks
@@ -69,7 +70,7 @@ def fit(
     deterministic: bool = False, seed: int = 0, overrides: Any = (), model_overrides: Any = (),
     classes: int | None = None, preprocessing: Any = None, max_unreadable: int = 100,
     label_offset: int | None = None, weights: str | None = 'auto', class_weight: Any = None,
-    metrics: Any = (), quantize: str | None = None, save_every: int = 1000,
+    metrics: Any = (), quantize: str | None = None, teacher: Any = None, save_every: int = 1000,
     callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1, loggers: Iterable[str] | str = (),
     epochs: int | None = None, steps: int | None = None, batch_size: int | None = None, optimizer: Any = None,
     momentum: float | None = None, learning_rate_in_velocity: bool | None = None,
@@ -81,10 +82,10 @@ def fit(
     decay_factor: float | None = None, patience: int | None = None, warmup: float | None = None,
     warmup_start: float | None = None, weight_decay: float | None = None, decayed_weights: str | None = None,
     task: str | None = None, loss: Any = None, label_smoothing: float | None = None,
-    target_threshold: float | None = None, size: int | tuple[int, int] | None = None,
-    augmentation: str | None = None, augmentation_repeats: int | None = None,
-    ema_momentum: float | None = None, ema_rule: str | None = None, ema_steps: int | None = None,
-    head_epochs: int | None = None, head_learning_rate: float | None = None,
+    target_threshold: float | None = None, distillation: str | None = None, temperature: float | None = None,
+    alpha: float | None = None, size: int | tuple[int, int] | None = None, augmentation: str | None = None,
+    augmentation_repeats: int | None = None, ema_momentum: float | None = None, ema_rule: str | None = None,
+    ema_steps: int | None = None, head_epochs: int | None = None, head_learning_rate: float | None = None,
     early_stopping: int | None = None, early_stopping_monitor: str | None = None,
     restore_best_weights: bool | None = None, freeze_statistics: bool | None = None,
     test_size: int | tuple[int, int] | None = None, test_crop_pct: float | None = None,

@@ -24,13 +24,8 @@ def draw_chart(points: Sequence[Point], ink: str | None = None) -> Figure:
     Raises:
         ImportError: if matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('a chart needs matplotlib: pip install "reskeras[pictures]"; the table alone, as '
-                          'text, --markdown '
-                          "or --csv, needs nothing") from error
+    matplotlib = import_matplotlib()
+    from matplotlib.figure import Figure
     ink = ink or html.INK
     keys = [key for key in COSTS if any(getattr(p, key) for p in points)]
     families = list(dict.fromkeys(p.family for p in points if p.family != LITERATURE))
@@ -49,6 +44,17 @@ def draw_chart(points: Sequence[Point], ink: str | None = None) -> Figure:
         for axes, key in zip(drawing.axes, keys):
             _label_points(axes, points, key)
     return drawing
+
+
+def import_matplotlib() -> Any:
+    """Imports matplotlib.  Raises: ImportError with the extra that has it."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ImportError('a chart needs matplotlib: pip install "reskeras[pictures]"; the table alone, as '
+                          'text, --markdown '
+                          "or --csv, needs nothing") from error
+    return matplotlib
 
 
 def _draw_points(axes: Any, points: Sequence[Point], key: str, colors: dict[str, Any], ink: str) -> None:

@@ -84,7 +84,7 @@ def print_result(comparison: Comparison, markdown: bool = False, csv: bool = Fal
     if markdown:
         print_text(markdown_table(header, rows))
     elif csv:
-        print_text(_format_csv(header, rows))
+        print_text(format_csv(header, rows))
     elif not comparison.file:
         print_text(text_table(header, rows))
     if comparison.file:
@@ -106,7 +106,8 @@ def make_rows(points: Sequence[Point]) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _format_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def format_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The table as comma-separated values."""
     file = io.StringIO()
     csv_format.writer(file, lineterminator="\n").writerows([header, *rows])
     return file.getvalue().rstrip("\n")

@@ -12,7 +12,7 @@ from .shared_options import SOURCES, add_label_offset, add_overrides, to_option
 
 def add_train(add: Callable[..., CommandParser]) -> None:
     """Adds the commands."""
-    sub = add("recipes", "list the recipes of the papers, or show one")
+    sub = add("recipes", "list the recipes of the papers, show one, or compare what they cost")
     actions = sub.add_subparsers(metavar="ACTION", required=True)
     text = "list the recipes"
     actions.add_parser("list", help=text, description=text, module="recipes", function="list_all")
@@ -23,6 +23,16 @@ def add_train(add: Callable[..., CommandParser]) -> None:
     action.add_argument("--diff", metavar="OTHER",
                         help="only the values in which it differs from another recipe")
     add_overrides(action)
+    text = "what each recipe computes for a training, beside its published accuracy"
+    action = actions.add_parser("compare", help=text, description=text, module="recipes_compare",
+                                function="compare_recipes", is_quiet=True)
+    action.add_argument("--net", metavar="NAME",
+                        help="the cost of training this net by every recipe for its data; by default the "
+                             "nets for which a recipe's source gives an accuracy")
+    action.add_argument("-o", "--output", metavar="FILE.html|FILE.png",
+                        help="write chart and table, or the chart alone")
+    action.add_switch("--markdown", "print the table as Markdown")
+    action.add_switch("--csv", "print the table as comma-separated values")
 
     sub = add("train", "train a net by a recipe, or resume a training")
     sub.add_argument("model", nargs="?", metavar="NAME[.TAG]|FILE.keras",
