@@ -3,8 +3,8 @@
 #
 # He, Zhang, Ren and Sun ("Deep Residual Learning for Image Recognition", 2015, arXiv:1512.03385) saw that a
 # plain net of 56 layers has a higher *training* error than one of 20 layers. More layers can represent more
-# functions, and this is no overfitting, so the optimizer does not find them. Their remedy: let a block
-# learn the difference from the identity, $y = x + F(x)$.
+# functions. The training error is higher too, so this is not overfitting: the optimizer does not find the
+# better functions. Their remedy: let a block learn the difference from the identity, $y = x + F(x)$.
 #
 # You need NumPy, Keras and reskeras. Every cell runs in seconds on a CPU.
 
@@ -12,8 +12,8 @@
 # # 1. 退化问题与残差学习
 #
 # 何恺明、张祥雨、任少卿、孙剑（"Deep Residual Learning for Image Recognition"，2015，arXiv:1512.03385）
-# 发现：56 层的普通网络，*训练* 误差比 20 层的还高。层数更多，能表示的函数更多，而且这不是过拟合，
-# 所以问题在于优化器找不到这些函数。他们的办法是让每个块学习与恒等映射的差：$y = x + F(x)$。
+# 发现：56 层的普通网络，*训练* 误差比 20 层的还高。层数更多，能表示的函数也更多；既然训练误差也更高，
+# 这就不是过拟合，而是优化器找不到更好的函数。他们的办法是让每个块学习与恒等映射的差：$y = x + F(x)$。
 #
 # 需要 NumPy、Keras 和 reskeras。每个单元格在 CPU 上几秒钟即可运行完。
 
@@ -100,19 +100,20 @@ for (kind, depth), ratio in ratios.items():
 # %% [markdown] lang="en"
 # ## What a training shows
 #
-# `python examples/papers/degradation.py` trains the four nets. This table has its last results and says
-# whether the claim was seen; `reskeras tour` shows all claims.
+# `python examples/experiments/run.py --data FOLDER --claims degradation` trains the four nets for hours, with
+# several seeds. These tables have its results so far: each difference with its interval, and a verdict.
+# `reskeras tour` shows all claims.
 
 # %% [markdown] lang="zh"
 # ## 训练的结果
 #
-# `python examples/papers/degradation.py` 训练这四个网络。下面是它最近一次的结果，
-# 并说明论文的结论是否得到证实；`reskeras tour` 给出所有结论。
+# `python examples/experiments/run.py --data FOLDER --claims degradation` 用多个随机种子训练这四个网络，
+# 需要数小时。下面的表格是目前的结果：每个差值及其置信区间，以及是否证实的判断。`reskeras tour` 给出所有结论。
 
 # %%
 from reskeras.commands.tour import load_studies  # noqa: E402
 
-study = load_studies()["degradation"]
+study = load_studies()["trained_degradation"]
 for table in study.tables:
     print(table.caption, table.header, *table.rows, sep="\n")
 print(study.finding)

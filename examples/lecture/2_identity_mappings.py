@@ -52,7 +52,7 @@ def get_tensors(net, names):
 # %% [markdown] lang="zh"
 # ## 第一个等式
 #
-# v2（`order="pre"`）的分支以归一化和 ReLU 开始，和直接传下去；v1（`order="post"`）在加法之后还有一个 ReLU。
+# v2（`order="pre"`）的分支以归一化和 ReLU 开始，相加的结果原样传给下一块；v1（`order="post"`）在加法之后还有一个 ReLU。
 
 
 # %%
@@ -99,15 +99,15 @@ assert np.abs(left - right).max() < 1e-10
 # %% [markdown] lang="en"
 # ## v1 and v1.5: where a bottleneck strides
 #
-# v1 strides in the first 1x1 convolution, which then reads one position of four. v1.5 (timm's and
-# torchvision's `resnet50`) strides in the 3x3, which reads all of them. It computes more and is more
+# In v1 the first 1x1 convolution has the stride of 2, so it reads one position of four. In v1.5 (timm's and
+# torchvision's `resnet50`) the 3x3 convolution has it, and reads all of them. v1.5 computes more and is more
 # accurate.
 
 # %% [markdown] lang="zh"
-# ## v1 与 v1.5：瓶颈块在哪里缩小
+# ## v1 与 v1.5：瓶颈块在哪里下采样
 #
-# v1 在第一个 1x1 卷积处缩小，只读四个位置中的一个；v1.5（timm 与 torchvision 的 `resnet50`）在 3x3
-# 卷积处缩小，读全部位置。计算量更大，也更准确。
+# v1 在第一个 1x1 卷积处下采样（步长为 2），只读四个位置中的一个；v1.5（timm 与 torchvision 的 `resnet50`）
+# 在 3x3 卷积处下采样，读全部位置，计算量更大，也更准确。
 
 
 # %%
@@ -143,7 +143,7 @@ for version, stride_on in (("v1", "1x1"), ("v1.5", "3x3")):
 # ## 练习
 #
 # 1. 论文表 1 试了别的捷径。用 `shortcut="constant"`（两条路都乘 0.5）建 `CifarResNet20`。经过一个阶段的三个
-#    块，捷径本身把信号放大多少倍？
+#    块，信号经捷径乘以多大的系数？
 # 2. 表 2 移动归一化和 ReLU 的位置：`order="relu_before_add"`。为什么这时 $x_L$ 只会增大？请验证。
 
 # %% tags=["solution"]

@@ -9,7 +9,7 @@
 # # 3. 基数与注意力：手写一遍
 #
 # ResNeXt（arXiv:1611.05431）把瓶颈块的 3x3 卷积分成若干组。SE（arXiv:1709.01507）、SK（arXiv:1903.06586）与
-# split attention （arXiv:2004.08955）用整张特征图算出的门乘以各通道。下面用 NumPy 写出它们，
+# split attention（arXiv:2004.08955）用整张特征图算出的门乘以各通道。下面用 NumPy 写出它们，
 # 并与各层的输出比较。
 
 # %%
@@ -49,18 +49,57 @@ def get_weights(net, name):
 #
 # Figure 3 of the paper: (a) `form="sum"`, each path has its own three convolutions and the paths are added;
 # (b) `form="concat"`, the paths are joined before the last 1x1; (c) `form="grouped"`, one grouped
-# convolution. They are the same function. We copy the weights of (c) into (b) and compare.
+# convolution. They are the same function. We write all three in NumPy, with the weights of (c), and compare
+# them with the layers. Then we copy the weights of (c) into the layers of (b).
 
 # %% [markdown] lang="zh"
 # ## ResNeXt 的三种形式
 #
 # 论文图 3：(a) `form="sum"`，每条路有自己的三个卷积，最后相加；(b) `form="concat"`，在最后的 1x1 之前拼接；
-# (c) `form="grouped"`，一个分组卷积。三者是同一个函数。把 (c) 的参数复制到 (b)，再比较。
+# (c) `form="grouped"`，一个分组卷积。三者是同一个函数。先用 (c) 的参数在 NumPy 中写出三种形式，
+# 与各层的输出比较；再把 (c) 的参数复制到 (b) 的各层。
 
 # %%
 RESNEXT = {"groups": 4, "base_width": 16, "dtype": "float64"}
 grouped, concat = build("resnext50_32x4d", **RESNEXT), build("resnext50_32x4d", form="concat", **RESNEXT)
 width = get_weights(grouped, "1_conv")[0].shape[-1] // 4
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def batch_norm(x, weights, epsilon=1e-5):
+    gamma, beta, mean, variance = weights
+    return (x - mean) / np.sqrt(variance + epsilon) * gamma + beta
+
+
+def convolve_3x3(x, kernel):
+    """A 3x3 convolution is nine matrix products, one for each position of the kernel."""
+    padded, (height, width) = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), x.shape[1:3]
+    return sum(padded[:, i:i + height, j:j + width] @ kernel[i, j] for i in range(3) for j in range(3))
+
+
+def run_path(channels):
+    """The first two convolutions of a path, which has these channels."""
+    y = relu(batch_norm(x @ kernel1[0, 0][:, channels], [w[channels] for w in norm1]))
+    return relu(batch_norm(convolve_3x3(y, kernel2[..., channels]), [w[channels] for w in norm2]))
+
+
+first = grouped.get_layer("conv2_block1_1_conv")
+x = np.array(keras.Model(grouped.inputs[0], first.input)(images))
+kernel1, kernel2, kernel3 = (get_weights(grouped, f"{i}_conv")[0] for i in (1, 2, 3))
+norm1, norm2 = (get_weights(grouped, f"{i}_bn") for i in (1, 2))
+paths = [slice(start, start + width) for start in range(0, 4 * width, width)]
+
+added = sum(run_path(path) @ kernel3[0, 0][path] for path in paths)                         # (a)
+joined = np.concatenate([run_path(path) for path in paths], -1) @ kernel3[0, 0]             # (b)
+y = relu(batch_norm(x @ kernel1[0, 0], norm1))                                              # (c)
+y = np.concatenate([convolve_3x3(y[..., path], kernel2[..., path]) for path in paths], -1)
+one_convolution = relu(batch_norm(y, norm2)) @ kernel3[0, 0]
+_, result = get_tensors(grouped, "2_relu", "3_conv")
+for form in (added, joined, one_convolution):
+    assert np.allclose(form, result, rtol=0, atol=1e-12)
 
 for layer in concat.layers:
     if "_path" in layer.name and layer.weights:
@@ -91,10 +130,6 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def relu(x):
-    return np.maximum(x, 0)
-
-
 def softmax(x, axis):
     e = np.exp(x - x.max(axis, keepdims=True))
     return e / e.sum(axis, keepdims=True)
@@ -110,7 +145,7 @@ assert np.allclose(x * gate[:, None, None], scaled, rtol=0, atol=1e-12)
 # %% [markdown] lang="en"
 # ## Selective kernels
 #
-# Two paths see different sizes of the map. A softmax over the two paths, for each channel, chooses between
+# Two paths see areas of different size. A softmax over the two paths, for each channel, chooses between
 # them.
 
 # %% [markdown] lang="zh"
@@ -118,13 +153,7 @@ assert np.allclose(x * gate[:, None, None], scaled, rtol=0, atol=1e-12)
 #
 # 两条路的感受野不同；对每个通道，在两条路之间做 softmax 来选择。
 
-
 # %%
-def batch_norm(x, weights, epsilon=1e-5):
-    gamma, beta, mean, variance = weights
-    return (x - mean) / np.sqrt(variance + epsilon) * gamma + beta
-
-
 net = build("skresnet18")
 one, two, result = get_tensors(net, "1_path1_relu", "1_path2_relu", "1_sk_out")
 mean = (one + two).mean((1, 2))
@@ -138,8 +167,8 @@ print("SK: the gates of a channel add up to", gates.sum(1).ravel()[:3])
 # %% [markdown] lang="en"
 # ## Split attention
 #
-# ResNeSt's convolution puts out `radix` parts of all channels at once. Their sum is squeezed, and a softmax
-# over the parts weighs them. With `radix=1` the softmax would be 1 everywhere, so a sigmoid takes its
+# ResNeSt's convolution computes `radix` sets of channels at once. Their sum is squeezed, and a softmax over
+# the sets weighs them. With `radix=1` the softmax would be 1 everywhere, so a sigmoid takes its
 # place: that is SE.
 
 # %% [markdown] lang="zh"

@@ -110,9 +110,8 @@ print(report.summary())
 # %% [markdown] lang="en"
 # ## Exercises
 #
-# 1. Fold a batch normalization that *follows* an addition, as in `order="bn_after_add"`. Why does
-#    `optimize` leave it?
-# 2. Stochastic depth drops branches in training. What does that suggest for a net that shall lose blocks
+# 1. With `order="bn_after_add"` a batch normalization *follows* an addition. Why does `optimize` leave it?
+# 2. Stochastic depth drops branches in training. What does that suggest for a net that will lose blocks
 #    later? Build one with `drop_path_rate=0.5`; what does the rate change in the inference model?
 
 # %% [markdown] lang="zh"

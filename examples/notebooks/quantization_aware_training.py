@@ -11,6 +11,7 @@
 # %%
 import os
 
+import keras
 import numpy as np
 
 import reskeras
@@ -33,10 +34,10 @@ print(f"{len(model.layers)} layers, {len(aware.layers)} with fake quantization")
 
 # %% [markdown]
 # ## Train it as any Keras model
+# With a small learning rate, and with Adam: after the folding, the layers' weights differ much in size.
 
 # %%
-aware.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-aware.optimizer.learning_rate = 1e-3
+aware.compile(keras.optimizers.Adam(1e-6), "sparse_categorical_crossentropy", metrics=["accuracy"])
 aware.fit(images, labels, batch_size=32, epochs=1, verbose=2)
 
 # %% [markdown]
