@@ -21,7 +21,8 @@ def make_checkpoint_page(net: Variant) -> str:
     cost = catalog.read_costs()[net.name]
     lines = [f"# Weights of {net.builder}", "",
              f"{cost.params / 1e6:.2f} million parameters, {cost.macs / 1e9:.3f} G multiply-accumulates at "
-             f"{net.spec.input_size} pixels. [The family and its other nets](../nets/{net.family}.md).", ""]
+             f"{net.spec.input_size} pixels. [The family and its other nets](../nets/{net.family}.md), "
+             "[all checkpoints](../checkpoints.md).", ""]
     for checkpoint in get_checkpoints(net.name).values():
         lines += [make_card(checkpoint), ""]
     return "\n".join(lines)

@@ -16,8 +16,9 @@ on your machine.
 CLAIMS = """\
 # The papers' claims, measured again
 
-Each chapter measures one claim of a paper at a small size, with the command that repeats it, and says
-whether the claim was seen. You write this page with `reskeras tour -o tour.html`.
+Each chapter is about one claim of a paper, at a small size, with the command that measures it again. What is
+said of trainings has the number of seeds, an interval and a verdict. You write this page with
+`reskeras tour -o tour.html`.
 
 [Open the page alone](pages/tour.html).
 
