@@ -100,6 +100,8 @@ def _add_fit_options(sub: CommandParser) -> None:
                      help="none: random weights instead of a checkpoint (default: %(default)s)")
     sub.add_argument("--quantize", metavar="int8",
                      help="int8: train with fake quantization, for an int8 .tflite of the same ranges")
+    sub.add_argument("--teacher", metavar="NAME[.TAG]|FILE.keras",
+                     help="learn the scores of this trained net; see --distillation, --temperature, --alpha")
     add_overrides(sub)
     sub.add_argument("--class-weight", type=parse_class_weight, metavar="balanced|CLASS=WEIGHT,...",
                      help="how much an image of each class counts in the training loss: balanced, or weights "

@@ -48,6 +48,7 @@ class FitArguments:
     class_weight: Any = None
     metrics: Any = ()
     quantize: str | None = None
+    teacher: Any = None
 
     def __post_init__(self) -> None:
         for name, minimum in (("micro_batches", 1), ("seed", 0), ("max_unreadable", 0)):
@@ -104,7 +105,7 @@ class FitArguments:
             value, default = getattr(self, f.name), defaults[f.name]
             before = saved.get(f.name, _to_json(default))
             if isinstance(before, dict) and _OBJECT in before:
-                if f.name in ("data", "validation_data") and value is None:
+                if f.name in ("data", "validation_data", "teacher") and value is None:
                     raise ArgumentError("resume", os.fspath(folder), f"{f.name} too, which was a "
                                         f"{before[_OBJECT]} that no file holds", hint="give it again")
                 arguments[f.name] = value

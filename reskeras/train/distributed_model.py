@@ -28,6 +28,7 @@ from .._keras_private import build_symbolically, get_functional_module, skip_sym
 from ..errors import ArgumentError
 from ..model_with_metadata import ModelWithMetadata
 from . import skip_branches
+from .distillation import LearnsFromTeacher
 from .distribution_errors import check_compilable, check_loss, check_optimizer, explain_lost_worker
 from .replica_step import ReplicaStep, count_samples, infer
 
@@ -35,7 +36,7 @@ _SUM = tf.distribute.ReduceOp.SUM
 
 
 @skip_symbolic_build
-class DistributedModel(ModelWithMetadata):
+class DistributedModel(LearnsFromTeacher, ModelWithMetadata):
     """A functional model that trains, evaluates and predicts under the strategy of its variables.
 
     The results are those of one device with the same global batch.  The loss is the mean over all samples of

@@ -21,6 +21,7 @@ from .callback_checks import check_callbacks
 from .checkpoint import TrainState
 from .continuation import change_length
 from .distribution_errors import explain_lost_worker
+from .image_size import to_sides
 from .loggers import check_loggers, make_loggers
 from .loop import TrainingLoop
 from .metrics import check_metrics, list_metrics
@@ -31,6 +32,7 @@ from .recipes import get_recipe
 from .resumed_run import ResumedRun
 from .run_folder import LAST_MODEL, RunFolder, check_empty
 from .task_rules import fit_recipe_to_task
+from .teacher import make_teacher
 from .training import describe_unreached_milestones, scale_learning_rate, training_fields
 from .training_config import TrainingConfig
 from .training_data import TrainingSources, make_datasets, open_training_sources
@@ -56,7 +58,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         deterministic: bool = False, seed: int = 0, overrides: Overrides = (),
         model_overrides: Overrides = (), classes: int | None = None, preprocessing: Any = None,
         max_unreadable: int = 100, label_offset: int | None = None, weights: str | None = "auto",
-        class_weight: Any = None, metrics: Any = (), quantize: str | None = None, save_every: int = 1000,
+        class_weight: Any = None, metrics: Any = (), quantize: str | None = None, teacher: Any = None,
+        save_every: int = 1000,
         callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1,
         loggers: Iterable[str] | str = (),
         **training_fields: Any) -> keras.callbacks.History:
@@ -110,6 +113,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
             output has a name, also {name: metrics}.
         quantize: "int8" trains the net for int8: with fake quantization as `reskeras.quantization_aware` puts
             it, and ranges from some of the training images.  `reskeras.export` then writes an int8 `.tflite`.
+        teacher: a trained net whose scores are learned: a name with weights ("resnet101d.ra2_in1k"), a
+            `.keras` file, or a model; see the fields `distillation`, `temperature` and `alpha`.
         save_every: batches between checkpoints within an epoch; 0 saves at the end of each epoch only.
         callbacks: Keras callbacks.  Those that set the learning rate need schedule="constant" without a
             warm-up, or "plateau".
@@ -143,7 +148,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         model, data, recipe, validation_data, validation_split, dtype, jit_compile, micro_batches,
         deterministic, seed, _merge_overrides(overrides, training_fields),
         model_overrides if isinstance(model_overrides, (str, Mapping)) else list(model_overrides), classes,
-        preprocessing, max_unreadable, label_offset, weights, class_weight, metrics, quantize)
+        preprocessing, max_unreadable, label_offset, weights, class_weight, metrics, quantize, teacher)
     resumed = None if resume is None else ResumedRun.open(resume, output)
     if resumed:
         arguments = change_length(resumed, arguments)
@@ -193,6 +198,10 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
     train, validation = make_datasets(matched, arguments, training, net, state.unreadable, worker)
     strategies.get_replica_batch_size(devices, train.batch_size)
 
+    with devices.scope() if devices else contextlib.nullcontext():
+        teacher = None if arguments.teacher is None else make_teacher(
+            arguments.teacher, net, task, to_sides(training.size))
+
     # Schedule
     learning_rate = scale_learning_rate(training)
     images = sum(part.images for part in sources.train.parts)
@@ -219,7 +228,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
     config = TrainingConfig(
         net, training, train, validation, devices, images // train.batch_size, learning_rate.value,
         arguments.micro_batches, arguments.jit_compile, task, extra_metrics, save_every, verbose, callbacks,
-        run, info)
+        run, info, teacher)
     return _run_loop(config, resumed, is_own_model=isinstance(arguments.model, keras.Model))
 
 

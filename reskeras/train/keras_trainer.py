@@ -15,10 +15,11 @@ from keras import ops
 from .._keras_private import get_functional_module
 from ..errors import ArgumentError
 from ..model_with_metadata import ModelWithMetadata
+from .distillation import LearnsFromTeacher
 from .keras_devices import count_devices, without_gradients
 
 
-class KerasTrainer(ModelWithMetadata):
+class KerasTrainer(LearnsFromTeacher, ModelWithMetadata):
     """A functional model that trains by Keras' own trainer; it shares the variables of another one.
 
     A step that loss scaling skips does not change running statistics, and does not count in the metrics if

@@ -14,22 +14,19 @@ from ..errors import ArgumentError
 from ..graph.graph import high_recursion_limit
 from ..terminal import print_text
 from . import strategy as strategies
-from .averages import describe_unsettled_average, make_averages
+from .averages import describe_unsettled_average
 from .callback_checks import ends_quietly, explain_set_rate
 from .callback_bridge import CallbackBridge, ignore_end_of_data, restart_early_stopping
 from .checkpoint import TrainState
+from .compiled_trainer import compile_trainer
 from .continuation import find_ended
 from .data import ImageDataset
 from .early_stopping import EarlyStopping
 from .finite import FiniteCheck
 from .freezing import LayerFreezer, swap_values
 from .input_timer import InputTimer
-from .layer_rates import list_rate_scales
 from .left_out import LeftOutImages
-from .losses import make_loss
-from .metrics import build_metrics, make_metrics
-from .classifier import find_final_activation
-from .optimizers import get_averages, make_optimizer
+from .optimizers import get_averages
 from .phase_rate import PhaseRate
 from .phases import Phase, plan_phases
 from .run_checkpoint import RunCheckpoint
@@ -132,29 +129,12 @@ class TrainingLoop:
 
     def _compile(self, phase: Phase) -> None:
         config = self.config
-        with config.strategy.scope() if config.strategy else contextlib.nullcontext():
-            self.trainer = strategies.distributable(config.model)
-            # Keras scales the loss if the dtype policy of the model is mixed_float16; a functional or loaded
-            # model does not know its policy, so that of its first layer with weights is taken
-            self.trainer.dtype_policy = next(layer.dtype_policy for layer in self._freezer.layers
-                                             if layer.weights)
-            scales = list_rate_scales(config.model, config.training.layer_decay,
-                                      self.trainer.trainable_variables)
-            self._optimizer = make_optimizer(config.training, phase.learning_rate, config.micro_batches,
-                                             scales)
-            activation = find_final_activation(config.model)
-            self._metrics = make_metrics(config.task, activation, config.extra_metrics)
-            dtype = self.trainer.dtype_policy.compute_dtype
-            loss = make_loss(config.training, activation, dtype, config.task)
-            self.trainer.compile(self._optimizer, loss, metrics=self._metrics, jit_compile=config.jit_compile)
-            build_metrics(self.trainer, config.extra_metrics)
-            self.trainer.optimizer.build(self.trainer.trainable_variables)
-            self.trainer.weight_averages = make_averages(config.training, config.model,
-                                                         config.steps_per_epoch, config.micro_batches)
+        self.trainer, self._metrics, optimizer = compile_trainer(config, phase.learning_rate,
+                                                                 self._freezer.layers)
         self.early_stopping.check_monitor(self._metrics)
         self.trainer.saver = self._save_for_callback
         self._trained = self.trainer.trainable_variables
-        self._rate = PhaseRate(phase, config.training, self._optimizer)
+        self._rate = PhaseRate(phase, config.training, optimizer)
 
     def _run_epoch(self, phase: Phase) -> None:
         config, state = self.config, self.state

@@ -21,6 +21,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
              "log_cosh"),
     "learning_rate_scaling": ("linear", "sqrt", "none"),
     "decayed_weights": ("all", "kernels", "all_but_normalization"),
+    "distillation": ("soft", "hard", "consistent"),
     "ema_rule": ("tensorflow", "timm", "torchvision", "constant", "keras"),
 }
 OBJECT = "str | dict[str, Any]"         # the type of a field that takes a word or an object of Keras
@@ -107,6 +108,13 @@ class Training:
     target_threshold: float = _setting(
         0.0, "For the binary loss: a class counts as present, with the target 1, if its part of a mixed and "
         "smoothed label is larger than this number, else as absent; 0 keeps the parts.")
+    distillation: str = _setting(
+        "soft", "What is learned of a teacher. soft: the probabilities of its classes (arXiv:1503.02531); "
+        "hard: its best class (arXiv:2012.12877); consistent: its probabilities, and no labels "
+        "(arXiv:2106.05237).")
+    temperature: float = _setting(
+        1.0, "What the logits of student and teacher are divided by before their probabilities are compared.")
+    alpha: float = _setting(0.5, "The part of the teacher in the loss; the labels have the rest.")
     size: int | tuple[int, int] = _setting(
         224, "Size of the training images in pixels: a number for both sides, or height and width, as "
         "(224, 320) or \"224x320\".")

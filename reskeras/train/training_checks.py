@@ -30,6 +30,10 @@ def check_training(training: Any) -> None:
     if training.schedule == "plateau" and training.patience < 1:
         raise ArgumentError("patience", training.patience, "at least 1, because the schedule 'plateau' needs "
                             "the number of epochs without progress that make a plateau, such as 5")
+    if not training.temperature:
+        raise ArgumentError("temperature", training.temperature, "a number above 0")
+    if training.alpha > 1:
+        raise ArgumentError("alpha", training.alpha, "a fraction of the loss, in [0, 1]")
     _check_averages(training)
     _check_optimizer(training)
     _check_learning_rate(training)

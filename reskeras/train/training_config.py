@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from .data import ImageDataset
+from .distillation import TeacherScores
 from .task import Task
 from .training import Training
 from .run_folder import RunFolder
@@ -24,6 +25,7 @@ class TrainingConfig:
         save_every: batches between checkpoints; 0 saves at the end of each epoch only.
         run: where to write; None writes nothing.
         info: what is written to run.json.
+        teacher: whose scores are learned, if any.
     """
 
     model: keras.Model
@@ -42,3 +44,4 @@ class TrainingConfig:
     callbacks: list[Any]
     run: RunFolder | None
     info: dict[str, Any]
+    teacher: TeacherScores | None = None
