@@ -52,7 +52,8 @@ def get_tensors(net, names):
 # %% [markdown] lang="zh"
 # ## 第一个等式
 #
-# v2（`order="pre"`）的分支以归一化和 ReLU 开始，相加的结果原样传给下一块；v1（`order="post"`）在加法之后还有一个 ReLU。
+# v2（`order="pre"`）的分支以归一化和 ReLU 开始，相加的结果原样传给下一块；
+# v1（`order="post"`）在加法之后还有一个 ReLU。
 
 
 # %%
