@@ -71,6 +71,16 @@ def flatten_layers(layer: Any) -> list[Any]:
     return list(_get(layer, "_flatten_layers", "keras", "read a layer that has others inside")())
 
 
+def find_call(tensor: Any) -> tuple[Any, list[Any]] | None:
+    """The layer that returned a symbolic tensor, and the tensors that it was called on.
+
+    Only a whole model's graph is public.  Falls back to None, as for a tensor that is part of no graph.
+    """
+    layer, index, _ = getattr(tensor, "_keras_history", (None, 0, 0))
+    nodes = getattr(layer, "_inbound_nodes", None)
+    return (layer, list(nodes[index].input_tensors)) if nodes else None
+
+
 def get_wrapped_arguments(value: Any) -> dict[str, Any]:
     """The arguments that a Loss or Metric of Keras passes to its function, such as `delta` of Huber.
 

@@ -34,7 +34,6 @@ from .prepare import make_options, optimize_for_format, prepare_model
 from .reference_outputs import write_reference_outputs
 from .report import ExportReport
 from .thresholds import choose_threshold
-from .tflite.kernel_rounding import round_as_kernels
 from .tflite.runtime import load_logits_function
 from .tflite.simulation import compare_with_simulation
 from .tflite.trained_ranges import normalize_pixels, prepare_for_converter
@@ -213,7 +212,7 @@ def _compare_with_simulation(plan: ExportPlan, file: pathlib.Path) -> dict[str, 
         graph = normalize_pixels(graph, plan.normalization)
     exact = None
     if not plan.options.float_layers:
-        exact = BatchRunner(make_array_function(round_as_kernels(graph).build("float64")), scores.shape)
+        exact = BatchRunner(make_array_function(graph.build("float64")), scores.shape)
     return compare_with_simulation(file, scores, exact, plan.images.images)
 
 

@@ -61,12 +61,7 @@ class Node:
         A subclass counts as a different layer: it may compute something else, even under the same name.
         A subclass that computes the same has the class attribute `same_function_as`.
         """
-        layer_class = vars(self.layer_class).get("same_function_as", self.layer_class)
-        name: str = layer_class.__name__
-        if getattr(keras.layers, name, None) is layer_class:
-            return name
-        registered: str = keras.saving.get_registered_name(layer_class)
-        return registered if ">" in registered else ""
+        return get_type_name(self.layer_class)
 
     @property
     def is_training_call(self) -> bool:
@@ -116,6 +111,16 @@ class Node:
             return new_inputs.get(ref, ref)
         return replace(self, args=map_argument_refs(self.args, change),
                        kwargs=map_argument_refs(self.kwargs, change))
+
+
+def get_type_name(layer_class: type[Any]) -> str:
+    """As `Node.type_name`, of the class of a layer."""
+    layer_class = vars(layer_class).get("same_function_as", layer_class)
+    name: str = layer_class.__name__
+    if getattr(keras.layers, name, None) is layer_class:
+        return name
+    registered: str = keras.saving.get_registered_name(layer_class)
+    return registered if ">" in registered else ""
 
 
 def make_node(layer_class: type[keras.layers.Layer], name: str, inputs: Sequence[TensorRef], like: Node,

@@ -25,16 +25,16 @@ def fake_quantize(x: Any, low: Any, high: Any, bits: int = 8) -> Any:
     """Rounds a tensor to the levels of its range.
 
     Args:
-        x: float32.
+        x: float32 or float64.
         low: the lower end of the range, at most 0.
         high: its upper end, at least 0.
         bits: the bits of an integer.
 
     Returns:
-        float32, of the same shape.
+        A tensor of the same type and shape.
     """
     high = ops.maximum(high, low + MIN_WIDTH)
-    if keras.config.backend() == "tensorflow":
+    if keras.config.backend() == "tensorflow" and x.dtype == "float32":
         import tensorflow as tf
         return tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=bits)
     return _fake_quantize_by_ops(x, low, high, bits)
@@ -50,15 +50,25 @@ def fake_quantize_kernel(kernel: Any, bits: int = 8, per_channel: bool = True) -
         bits: the bits of an integer; one of its 2 ** bits values is not used.
         per_channel: whether each channel has its own levels.
     """
-    largest = ops.max(ops.abs(kernel))
-    ends = ops.max(ops.abs(kernel), axis=tuple(range(len(kernel.shape) - 1))) if per_channel else largest
-    ends = ops.maximum(ends, ops.maximum(largest * LEAST_SHARE, MIN_WIDTH))
+    ends = find_kernel_ends(kernel, per_channel)
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
         quantize = (tf.quantization.fake_quant_with_min_max_vars_per_channel if per_channel
                     else tf.quantization.fake_quant_with_min_max_vars)
         return quantize(kernel, -ends, ends, num_bits=bits, narrow_range=True)
     return _fake_quantize_by_ops(kernel, -ends, ends, bits, narrow_range=True)
+
+
+def find_kernel_ends(kernel: Any, per_channel: bool = True) -> Any:
+    """The largest magnitude that the levels of a kernel reach: one, or one for each channel.
+
+    Args:
+        kernel: float32 (..., channels).
+        per_channel: whether each channel has its own levels.
+    """
+    largest = ops.max(ops.abs(kernel))
+    ends = ops.max(ops.abs(kernel), axis=tuple(range(len(kernel.shape) - 1))) if per_channel else largest
+    return ops.maximum(ends, ops.maximum(largest * LEAST_SHARE, MIN_WIDTH))
 
 
 def _fake_quantize_by_ops(x: Any, low: Any, high: Any, bits: int, narrow_range: bool = False) -> Any:

@@ -7,6 +7,7 @@ put between the layer and the fake quantization.
 """
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -41,7 +42,14 @@ def prepare_for_converter(model: keras.Model, options: ExportOptions,
     assert height and width and channels
     graph = static_shapes(Graph.of(model), (height, width, channels), options.shape[0] or 1).graph
     graph = _keep_floats(graph)
-    return (graph if normalization is None else normalize_pixels(graph, normalization)).build()
+    return _round_once(graph if normalization is None else normalize_pixels(graph, normalization)).build()
+
+
+def _round_once(graph: Graph) -> Graph:
+    """The graph with operations of fake quantization only, which the converter knows."""
+    return replace(graph, nodes=tuple(
+        node.with_config(rounds_as_kernels=False) if node.layer_class is FakeQuantize else node
+        for node in graph.nodes))
 
 
 def _keep_floats(graph: Graph) -> Graph:
