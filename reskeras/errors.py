@@ -64,7 +64,7 @@ class LostWorkerError(RuntimeError):
     """In a training on several machines, another process has ended or does not answer."""
 
 
-def unknown_argument(name: str, value: Any, known: Iterable[str], owner: str) -> TypeError:
+def unknown_argument(name: str, value: Any, known: Iterable[str], owner: str, hint: str = "") -> TypeError:
     """The error for a keyword that does not exist; it suggests the nearest one.
 
     Args:
@@ -72,13 +72,15 @@ def unknown_argument(name: str, value: Any, known: Iterable[str], owner: str) ->
         value: its value.
         known: the keywords that exist.
         owner: what takes them, such as "Spec".
+        hint: what to give instead, if that is not the nearest keyword.
 
     Returns:
         A TypeError to raise.
     """
     names = sorted(known)
-    return TypeError(f"unknown argument {name}={short_repr(value)}{nearest(name, names)}; "
-                     f"{owner} takes {', '.join(names)}")
+    instead = f"; {hint}" if hint else nearest(name, names)
+    return TypeError(f"unknown argument {name}={short_repr(value)}{instead}; {owner} takes "
+                     f"{', '.join(names)}")
 
 
 def nearest(word: object, known: Iterable[Any], cutoff: float = 0.5) -> str:
@@ -208,15 +210,19 @@ def check_number(name: str, value: Any, minimum: float = -math.inf, below: float
     return number
 
 
-def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
+def check_choice(name: str, value: Any, choices: Iterable[Any], other: str = "") -> None:
     """Checks that `value` is one of `choices`.
+
+    Args:
+        other: what else the caller takes, for the message.
 
     Raises:
         ArgumentError: if it is not; the message lists them and suggests the nearest one.
     """
     known = list(choices)
     if not any(value == choice and type(value) is type(choice) for choice in known):   # True is not 1
-        raise ArgumentError(name, value, f"one of {', '.join(map(repr, known))}", known)
+        words = ", ".join(map(repr, known)) + (f", or {other}" if other else "")
+        raise ArgumentError(name, value, f"one of {words}", known)
 
 
 def check_paths(name: str, values: Any, expected: str, hint: str = "") -> list[Any]:

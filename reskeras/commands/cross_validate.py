@@ -13,6 +13,7 @@ import keras
 from ..errors import ArgumentError, check_choice
 from ..files import write_text
 from ..intervals import Interval, confidence_interval, standard_deviation
+from ..remote_paths import join_path
 from ..terminal import print_text
 from ..train.arguments import FitArguments
 from ..train.folds import split_folds
@@ -37,7 +38,7 @@ class CrossValidation:
 
     outcomes: Sequence[Outcome]
     metric: str
-    file: pathlib.Path | None = None
+    file: str | os.PathLike[str] | None = None
 
     @property
     def values(self) -> list[float]:
@@ -92,7 +93,8 @@ def cross_validate(model: str | os.PathLike[str] | keras.Model, data: Any,
     Raises:
         ArgumentError: for a class with fewer images than folds, a stream, a metric that no fold has, folds
             that were started with other settings, and as `fit`.
-        TypeError, ValueError, OSError: as `fit`; what goes wrong in one fold only is in its outcome.
+        TypeError, ValueError, OSError: as `fit`, for arguments that do not fit; what goes wrong in the
+            training of one fold is in its outcome.
 
     Example:
         >>> result = reskeras.cross_validate("resnet50d", "folder:photos", folds=5)     # doctest: +SKIP
@@ -108,16 +110,17 @@ def cross_validate(model: str | os.PathLike[str] | keras.Model, data: Any,
     runs = {f"fold{number}": {**arguments, "model": model, "recipe": recipe, "seed": seed, "data": train,
                               "validation_data": validation}
             for number, (train, validation) in enumerate(parts, 1)}
-    folder = None if output is None else pathlib.Path(output)
 
     def restart() -> None:
         if weights is not None:
             assert isinstance(model, keras.Model)
             model.set_weights(weights)
-    outcomes = train_runs(runs, folder, verbose, "output", restart)
-    restart()
+    try:
+        outcomes = train_runs(runs, output, verbose, "output", metric, restart, are_alike=True)
+    finally:
+        restart()
     result = CrossValidation(outcomes, choose_metric(outcomes, metric),
-                             None if folder is None else folder / "folds.csv")
+                             None if output is None else join_path(output, "folds.csv"))
     if result.file is not None:
         _write_table(result, [validation for _, validation in parts], result.file)
     return result
@@ -155,7 +158,8 @@ def _list_metrics(result: CrossValidation) -> list[str]:
                               if name.startswith("val_")))
 
 
-def _write_table(result: CrossValidation, validation: Sequence[Any], file: pathlib.Path) -> None:
+def _write_table(result: CrossValidation, validation: Sequence[Any],
+                 file: str | os.PathLike[str]) -> None:
     names = list(dict.fromkeys(name for outcome in result.outcomes for name in outcome.metrics))
     rows = [[o.name, len(images), o.epochs, o.seconds, *(o.metrics.get(name, "") for name in names), o.error]
             for o, images in zip(result.outcomes, validation)]

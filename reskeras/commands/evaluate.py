@@ -13,7 +13,7 @@ from ..images.labels import find_classes
 from ..json_writer import to_json
 from ..terminal import print_text
 from ..weights.table import get_weights
-from .evaluation import Evaluation, write_evaluation, write_images
+from .evaluation import Evaluation, check_files, write_evaluation, write_images
 from .open_model import ModelName, check_trained_model
 from .tallies import make_tally
 
@@ -44,7 +44,7 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
         model: as in `reskeras.predict`.
         data: "folder:PATH", "table:FILE", "tfrecord:GLOB", "tfds:NAME", "hf:NAME", "npz:FILE", "cifar10",
             "cifar100", "digits", arrays (images, labels), or a dataset, as `reskeras.fit` takes it.
-        split: "test" or "train", if the data have both.
+        split: "test", "validation" or "train", if the data have several.
         crops: 1, or 10 as in the tables of AlexNet and He et al.: the four corners and the center of the
             central square of the resized image, and their mirror images; the mean of their scores counts.
         scales: instead of crops: shorter sides in pixels, such as 224, 256, 384, 480, 640 in He et al. §3.4.
@@ -82,6 +82,7 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     batch_size, worst = check_whole_number("batch_size", batch_size), check_whole_number("worst", worst, 0)
     max_unreadable = check_whole_number("max_unreadable", max_unreadable, minimum=0)
     threshold = check_number("threshold", threshold, 0, 1, "a score in [0, 1)")
+    check_files(json=json, csv=csv)
     check_trained_model(model)
 
     from ..train.reading_errors import describe_unreadable
@@ -105,7 +106,7 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
     first_call = np.zeros((1, *prepare.size, len(prepare.mean)), "float32")
     names = [name for _, name in metadata.get_classes(_compute_scores(net, first_call).shape[1])]
     class_map = map_classes(source, metadata, len(names))
-    source.check_labels(len(class_map), net.name)
+    source.check_labels(len(class_map), net.name, kind)
 
     tally, count, start = make_tally(kind, names, threshold), 0, time.perf_counter()
     for views, y in _iterate_views(datasets, crops, prepare.size):
@@ -242,8 +243,7 @@ def _map_labels(y: np.ndarray, class_map: np.ndarray, name: str, class_count: in
     if y.min() < 0 or y.max() >= len(class_map):
         label = y.max() if y.min() >= 0 else y.min()
         raise ValueError(f"{name}: label {label} is not one of 0 ... {len(class_map) - 1}")
-    classes: np.ndarray = class_map[y]
-    return classes
+    return np.asarray(class_map[y])
 
 
 def _compute_scores(net: Classifier, x: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..errors import list_names, make_printable
+from ..errors import ArgumentError, list_names, make_printable
 from ..files import write_text
 from ..json_writer import to_json
 
@@ -102,6 +102,17 @@ class Evaluation:
 
 def _format(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def check_files(**files: str | os.PathLike[str] | None) -> None:
+    """Checks files before they are written to, after what may be hours.
+
+    Raises:
+        ArgumentError: for a folder; it names the argument.
+    """
+    for name, file in files.items():
+        if file is not None and os.path.isdir(file):
+            raise ArgumentError(name, os.fspath(file), "a file; this is a folder")
 
 
 def write_evaluation(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:

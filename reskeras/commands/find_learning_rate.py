@@ -13,6 +13,7 @@ from ..files import atomic_write, write_text
 from ..json_writer import to_json
 from ..terminal import print_text
 from ..train.learning_rate_finder import LearningRateCurve, measure_learning_rates
+from .evaluation import check_files
 
 if TYPE_CHECKING:
     import keras
@@ -56,6 +57,7 @@ def find_learning_rate(model: str | os.PathLike[str] | keras.Model, data: Any,
     """
     if output is not None and pathlib.Path(output).suffix.lower() not in _ENDINGS:
         raise ArgumentError("output", os.fspath(output), f"a file that ends in {', '.join(_ENDINGS)}")
+    check_files(output=output)
     if output is not None and str(output).lower().endswith(".png"):
         _import_figure()
     curve = measure_learning_rates(model, data, recipe, lowest_rate=lowest_rate, highest_rate=highest_rate,

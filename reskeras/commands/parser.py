@@ -113,7 +113,7 @@ def _add_use(add: Commands) -> None:
               "evaluate_for_shell", is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE", help="such as cifar_resnet20.digits")
     sub.add_argument("--data", required=True, metavar="SOURCE", help=SOURCES)
-    sub.add_argument("--split", choices=("test", "train"), default="test",
+    sub.add_argument("--split", choices=("test", "train", "validation"), default="test",
                      help="which images, if the data have both (default: %(default)s)")
     sub.add_argument("--crops", type=parse_int, choices=(1, 10), default=1,
                      help="crops of each image (default: %(default)s)")

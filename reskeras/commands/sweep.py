@@ -52,9 +52,8 @@ def sweep(table: str | os.PathLike[str] | Mapping[str, Any], *,
     if output is None:
         name = "sweep" if isinstance(table, Mapping) else pathlib.Path(table).stem
         output = pathlib.Path("runs", name)
-    folder = pathlib.Path(output)
-    outcomes = train_runs({run.name: run.arguments for run in runs}, folder, verbose, "table")
-    return write_report(runs, outcomes, folder, metric)
+    outcomes = train_runs({run.name: run.arguments for run in runs}, output, verbose, "table", metric)
+    return write_report(runs, outcomes, output, metric)
 
 
 def print_result(result: SweepResult) -> int:

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import math
-import pathlib
+import os
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
 from ..files import write_text
 from ..intervals import CONFIDENCE, Interval, paired_difference, standard_deviation
+from ..remote_paths import join_path
 from . import html
 from .recorded_runs import Outcome, choose_metric
 from .sweep_table import Run
@@ -60,10 +61,10 @@ class SweepResult:
     outcomes: Sequence[Outcome]
     metric: str
     comparisons: Sequence[Comparison]
-    files: Sequence[pathlib.Path]
+    files: Sequence[str | os.PathLike[str]]
 
 
-def write_report(runs: Sequence[Run], outcomes: Sequence[Outcome], folder: pathlib.Path,
+def write_report(runs: Sequence[Run], outcomes: Sequence[Outcome], folder: str | os.PathLike[str],
                  metric: str | None) -> SweepResult:
     """Compares the runs, and writes sweep.csv, summary.csv and sweep.html.
 
@@ -73,7 +74,7 @@ def write_report(runs: Sequence[Run], outcomes: Sequence[Outcome], folder: pathl
     """
     chosen = choose_metric(outcomes, metric)
     result = SweepResult(runs, outcomes, chosen, _compare_outcomes(runs, outcomes, chosen),
-                         [folder / name for name in ("sweep.csv", "summary.csv", "sweep.html")])
+                         [join_path(folder, name) for name in ("sweep.csv", "summary.csv", "sweep.html")])
     table, summary, page = result.files
     names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.metrics))
     header = [*_AXES, "seed", "status", "epochs", "seconds", *names, "error"]

@@ -91,7 +91,7 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
         return ""
     folder = str(resume or output)
     losses = history["loss"]
-    summary = f"{len(losses)} epochs; loss {losses[-1]:.4f}"
+    summary = f"{len(losses)} epoch{'s' * (len(losses) != 1)}; loss {losses[-1]:.4f}"
     if "accuracy" in history:
         summary += f", accuracy {history['accuracy'][-1]:.2%}"
     else:
@@ -190,7 +190,7 @@ def _build_report(info: Mapping[str, Any], rows: Sequence[Row],
         *errors,
         html.section("How", html.table(("", ""), run_rows, wraps=True),
                      html.tag("p", "To resume: ", html.tag("code", info["resume"]))),
-        lead=f"{data['images']:,} images, {len(rows)} epochs, recipe {recipe['name']}")
+        lead=f"{data['images']:,} images, {len(rows)} epoch{'s' * (len(rows) != 1)}, recipe {recipe['name']}")
 
 
 def _list_left_out(left_out: Mapping[str, Sequence[str]]) -> list[html.Html]:

@@ -4,18 +4,27 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Any, Iterable, Mapping
 
 import keras
 import numpy as np
 
-from ..errors import ArgumentError, check_choice, check_number, check_whole_number
+from ..errors import ArgumentError, check_choice, check_number, check_whole_number, unknown_argument
+from .keras_objects import describe_object, is_serialized
 from .labels import read_class_weight
 from .metrics import read_metrics
+from .recipe import Overrides, parse_overrides
 from .source import check_label_offset
-from .training import to_python
+from .training import to_python, training_fields
 
 _OBJECT = "not in a file"       # the key, in run.json, of a value that a file cannot hold
+
+# arguments of Keras' fit -> what is given here
+_KERAS_ARGUMENTS = {
+    "x": "give data=(images, labels)", "y": "give data=(images, labels)",
+    "sample_weight": "give data=(images, labels, weights)",
+    "shuffle": "the images are shuffled in each epoch",
+    "steps_per_epoch": "give epochs, or steps for the length of the training"}
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,32 @@ class FitArguments:
         return FitArguments(**arguments)
 
 
+def merge_overrides(overrides: Overrides, keywords: Mapping[str, Any],
+                    known: Iterable[str]) -> dict[str, Any]:
+    """The overrides of the training part, from the argument and from the keywords of `fit`.
+
+    Args:
+        overrides: {field: value}, or texts such as "epochs=10".
+        keywords: those of `fit` that are no arguments of their own.
+        known: all keywords of `fit`.
+
+    Raises:
+        TypeError: for an unknown keyword; the message suggests the nearest name.
+        ArgumentError: for a field that is given twice.
+    """
+    names = {field.name for field in training_fields()}
+    for name, value in keywords.items():
+        if name not in names:
+            raise unknown_argument(name, value, known, "fit", _KERAS_ARGUMENTS.get(name, ""))
+    values = parse_overrides(overrides)
+    fields = parse_overrides({name: value for name, value in keywords.items() if value is not None})
+    for name in fields:
+        if name in values:
+            raise ArgumentError(name, fields[name], f"no {name} in overrides too (there it is "
+                                f"{values[name]!r})", hint="give it once")
+    return values | fields
+
+
 def _check_boolean(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ArgumentError(name, value, "True or False")
@@ -141,6 +176,14 @@ def _to_json(value: Any) -> Any:
 
 
 def _short_text(value: Any) -> str:
-    """Returns `repr(value)`, or the name of its type for an object that a file cannot hold."""
+    """A value as in a call; the name of its type for an object that a file cannot hold."""
     saved = _to_json(value)
-    return saved[_OBJECT] if isinstance(saved, dict) and _OBJECT in saved else repr(saved)
+    if is_serialized(saved):
+        return describe_object(saved)
+    if isinstance(saved, dict) and _OBJECT in saved:
+        return str(saved[_OBJECT])
+    if isinstance(saved, dict):
+        return "{" + ", ".join(f"{name!r}: {_short_text(v)}" for name, v in saved.items()) + "}"
+    if isinstance(saved, list):
+        return f"[{', '.join(map(_short_text, saved))}]"
+    return repr(saved)

@@ -8,8 +8,9 @@ import keras
 from keras import ops
 
 from ..errors import ArgumentError
+from ..terminal import print_text
 from .checkpoint import TrainState
-from .training import Training
+from .training_config import TrainingConfig
 
 
 class EarlyStopping:
@@ -19,9 +20,7 @@ class EarlyStopping:
     goes on counting.
 
     Args:
-        training: the recipe's training part.
-        model: the net.
-        has_validation: whether there are images to validate on.
+        config: what is trained on what.
 
     Attributes:
         variables: the weights of the best epoch; [] if the recipe does not restore them.
@@ -30,10 +29,11 @@ class EarlyStopping:
         ArgumentError: for a result of the validation without images to validate on.
     """
 
-    def __init__(self, training: Training, model: keras.Model, has_validation: bool):
-        self._training, self._model = training, model
+    def __init__(self, config: TrainingConfig):
+        training, model = self._training, self._model = config.training, config.model
+        self._verbose = config.verbose
         monitor = training.early_stopping_monitor
-        if training.early_stopping and monitor.startswith("val_") and not has_validation:
+        if training.early_stopping and monitor.startswith("val_") and config.validation is None:
             raise ArgumentError("early_stopping_monitor", monitor, "'loss' or 'accuracy', because there are "
                                 "no images to validate on", hint="or give validation_data")
         self.variables = [keras.Variable(ops.convert_to_numpy(v), trainable=False, dtype=v.dtype, name=v.name)
@@ -65,6 +65,11 @@ class EarlyStopping:
             for best, variable in zip(self.variables, self._model.variables):
                 best.assign(ops.convert_to_numpy(variable))     # a copy: JAX would take a shared buffer
         state.is_stopped = bool(callback.model.stop_training)
+        if state.is_stopped and self._verbose:
+            monitor, patience = callback.monitor, callback.patience
+            print_text(f"ended after epoch {state.epoch + 1}, because {monitor} made no progress in "
+                       f"{patience} epoch{'s' * (patience > 1)}; its best is {callback.best:.4g}, in epoch "
+                       f"{callback.best_epoch + 1}")
         return state.is_stopped
 
     def restore_best(self) -> bool:

@@ -11,12 +11,12 @@ import keras
 import tensorflow as tf
 
 from ..build import load
-from ..errors import ArgumentError, check_choice, unknown_argument
+from ..errors import ArgumentError, check_choice
 from ..remote_paths import get_original_path
 from ..terminal import print_text
 from . import keras_devices
 from . import strategy as strategies
-from .arguments import FitArguments
+from .arguments import FitArguments, merge_overrides
 from .callback_checks import check_callbacks
 from .checkpoint import TrainState
 from .continuation import change_length
@@ -27,7 +27,7 @@ from .loop import TrainingLoop
 from .metrics import check_metrics, list_metrics
 from .model import find_spec, prepare_model
 from .quantized_model import quantize_model
-from .recipe import Overrides, Recipe, parse_overrides
+from .recipe import Overrides, Recipe
 from .recipes import get_recipe
 from .resumed_run import ResumedRun
 from .run_folder import LAST_MODEL, RunFolder, check_empty
@@ -75,8 +75,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
             arrays (images, labels) or (images, labels, weights).  Labels are class numbers (N,); 0 or 1 for
             each of several labels (N, labels); or floats, (N,) or (N, numbers); see the field `task`.
         recipe: a name (`reskeras.list_recipes()`) or a `Recipe`.
-        validation_data: images to validate on after each epoch, in the same forms.  If a source has
-            training and test images, these are the test images.
+        validation_data: images to validate on after each epoch, in the same forms.  Of a source with several
+            splits, these are the validation images, else the test images.
         validation_split: instead of `validation_data`, the fraction of each class of `data` to validate on.
         output: a new folder for run.json, log.csv, TensorBoard events, last.keras, best.keras (by validation
             accuracy; of several labels and of numbers, by validation loss), and a checkpoint at the end of
@@ -146,7 +146,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
     check_choice("verbose", verbose, (0, 1, 2))
     arguments = FitArguments(
         model, data, recipe, validation_data, validation_split, dtype, jit_compile, micro_batches,
-        deterministic, seed, _merge_overrides(overrides, training_fields),
+        deterministic, seed, merge_overrides(overrides, training_fields, inspect.signature(fit).parameters),
         model_overrides if isinstance(model_overrides, (str, Mapping)) else list(model_overrides), classes,
         preprocessing, max_unreadable, label_offset, weights, class_weight, metrics, quantize, teacher)
     resumed = None if resume is None else ResumedRun.open(resume, output)
@@ -230,27 +230,6 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         arguments.micro_batches, arguments.jit_compile, task, extra_metrics, save_every, verbose, callbacks,
         run, info, teacher)
     return _run_loop(config, resumed, is_own_model=isinstance(arguments.model, keras.Model))
-
-
-def _merge_overrides(overrides: Overrides, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """The overrides of the training part, from the argument and from the keywords of `fit`.
-
-    Raises:
-        TypeError: for an unknown keyword; the message suggests the nearest name.
-        ArgumentError: for a field that is given twice.
-    """
-    known = {field.name for field in training_fields()}
-    for name, value in keywords.items():
-        if name not in known:
-            raise unknown_argument(name, value, inspect.signature(fit).parameters, "fit")
-    values = parse_overrides(overrides)
-    fields = parse_overrides({name: value for name, value in keywords.items() if value is not None})
-    for name in fields:
-        if name in values:
-            raise ArgumentError(name, fields[name], f"no {name} in overrides too (there it is "
-                                f"{values[name]!r})",
-                                hint="give it once")
-    return values | fields
 
 
 def _set_seeds(arguments: FitArguments) -> None:

@@ -20,7 +20,7 @@ def split_folds(images: DataSource, folds: int, seed: int) -> list[tuple[DataSou
         (the images to train on, those to validate on) for each fold.
 
     Raises:
-        ArgumentError: for a stream, or a class with fewer images than folds.
+        ArgumentError: for a stream, and for a class, or all images, fewer than folds.
     """
     folds = check_whole_number("folds", folds, 2)
     if images.stream is not None:
@@ -34,6 +34,8 @@ def split_folds(images: DataSource, folds: int, seed: int) -> list[tuple[DataSou
             raise ArgumentError("folds", folds, f"at most {counts[smallest]}, because class {name} of "
                                 f"{images.name} has so many images")
         numbers = assign_stratified_folds(images.labels, folds, seed)
+    elif len(images) < folds:
+        raise ArgumentError("folds", folds, f"at most {len(images)}, the number of images of {images.name}")
     else:
         numbers = assign_folds(len(images), folds, seed)
     return [(select_images(images, numbers != k), select_images(images, numbers == k)) for k in range(folds)]

@@ -31,6 +31,11 @@ def read_labels(name: str, labels: Any, count: int) -> np.ndarray:
     expected = (f"a class number for each of the {count} images, or several numbers for each: 0 or 1 for "
                 "each label, or floats to predict")
     form = f"labels of shape {labels.shape} and type {labels.dtype}"
+    if labels.dtype == bool and not is_wide:
+        labels = labels.astype("int64")
+    if labels.dtype.kind in "UO" and labels.shape == (count,) and isinstance(labels[0] if count else 0, str):
+        raise ValueError(f"{name}: {form}; expected {expected}; names, labels = np.unique(labels, "
+                         "return_inverse=True) numbers the names")
     if labels.shape[:1] != (count,) or labels.ndim != 1 + is_wide or not count or labels.dtype.kind not in (
             "biuf" if is_wide else "iuf"):
         raise ValueError(f"{name}: {form}; expected {expected}")

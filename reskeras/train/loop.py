@@ -1,7 +1,6 @@
 """The epochs of a training run.  Each is one Keras `fit`; it can begin at any batch of the epoch."""
 from __future__ import annotations
 
-import contextlib
 import math
 import warnings
 from typing import Any
@@ -58,7 +57,7 @@ class TrainingLoop:
         self.trainer: Any = None
         self.epoch_steps = 0
         self.checkpoint = RunCheckpoint(config, self.state, saved)
-        self.early_stopping = EarlyStopping(config.training, config.model, config.validation is not None)
+        self.early_stopping = EarlyStopping(config)
         self.checkpoint.restore_best_weights(self.early_stopping.variables)
         self._freezer = LayerFreezer(config.model)
         self._history = keras.callbacks.History()

@@ -41,6 +41,8 @@ def read_metrics(metrics: Any) -> Any:
 
 def _read_metric(metric: Any) -> dict[str, Any]:
     has_own_name = not isinstance(metric, str) or "name=" in metric
+    if isinstance(metric, str) and metric in ("accuracy", "acc"):
+        raise ArgumentError("metrics", metric, "other metrics only, because the accuracy is measured anyway")
     if isinstance(metric, str):
         metric = make_called_object("metrics", metric if is_object_call(metric) else f"{metric}()")
     if not (is_keras_object(metric) or is_serialized(metric)):

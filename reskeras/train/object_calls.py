@@ -7,7 +7,18 @@ from typing import Any
 from ..errors import ArgumentError, describe_error, nearest
 from .keras_objects import restore_object
 
-EXAMPLES = {"optimizer": "Lion(1e-4)", "learning_rate": "CosineDecay(0.1, 1000)"}
+# Keras' other names of losses -> ours; labels are always probabilities of the classes here
+_LOSSES = {
+    "categorical_crossentropy": "softmax", "sparse_categorical_crossentropy": "softmax",
+    "binary_crossentropy": "binary", "bce": "binary", "mse": "mean_squared_error",
+    "mae": "mean_absolute_error", "msle": "mean_squared_logarithmic_error", "logcosh": "log_cosh"}
+# field -> the object of Keras that it takes instead of a word
+OBJECTS = {"optimizer": "an optimizer of Keras with its learning rate, such as 'RMSprop(0.001)'",
+           "loss": "a loss of Keras, such as 'Huber(0.5)'"}
+# Keras' short names of its metrics and losses
+_SHORT = {"mae": "MeanAbsoluteError", "mse": "MeanSquaredError", "mape": "MeanAbsolutePercentageError",
+          "msle": "MeanSquaredLogarithmicError", "bce": "BinaryCrossentropy"}
+EXAMPLES = {"metrics": "Precision(0.3)", "optimizer": "Lion(1e-4)", "learning_rate": "CosineDecay(0.1, 1000)"}
 
 
 def is_object_call(value: Any) -> bool:
@@ -57,11 +68,19 @@ def _find_class(package: str, name: str) -> type[Any]:
                if isinstance(cls, type) and issubclass(cls, kinds)}
     word = name.removeprefix("keras.").split(".")[-1]
     found = keras.saving.get_registered_object(f"{package}>{name}") if package else classes.get(word)
+    if found is None and not package:       # as compile() takes it: "mae", "rmsprop"
+        found = next((cls for key, cls in classes.items() if key.lower() == _SHORT.get(word, word).lower()
+                      .replace("_", "")), None)
     if not (isinstance(found, type) and issubclass(found, kinds)):
         full_name = f"{package}>{name}" if package else name
         raise ValueError(f"{full_name} is neither a class of Keras nor one that is registered"
                          f"{nearest(word, classes)}")
     return found
+
+
+def rename_loss(value: Any) -> Any:
+    """Our word for a loss that Keras knows by another one, such as "mse"; any other value as it is."""
+    return _LOSSES.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def check_object(name: str, value: dict[str, Any]) -> None:

@@ -84,6 +84,9 @@ def measure_normalization(source: DataSource) -> tuple[tuple[float, ...], tuple[
     """
     count, first, total, squares = 0, None, 0.0, 0.0
     for name, image in _iterate_images(source):
+        if first is not None and image.shape[-1] != len(first):
+            raise ValueError(f"{name}: it has {image.shape[-1]} channels, but the images before it have "
+                             f"{len(first)}; expected the same of all")
         pixels = np.asarray(image, "float64").reshape(-1, image.shape[-1])
         if not np.isfinite(pixels).all():
             raise ValueError(f"{name}: it has values that are not finite (NaN or infinity); replace them, "

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable
@@ -25,12 +26,14 @@ class SourcePart:
         images: the number of images.
         lowest: the lowest label, from 0 on.
         highest: the highest label.
+        values: the smallest and the largest number in labels of a stream that are several numbers.
     """
 
     name: str
     images: int
     lowest: int
     highest: int
+    values: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -85,27 +88,42 @@ class DataSource:
     def _count_stream(self) -> SourcePart:
         """Reads a stream to its end.  Raises: ValueError if it seems to have none."""
         assert self.stream is not None
-        images, lowest, highest = 0, np.iinfo("int64").max, np.iinfo("int64").min
+        images, lowest, highest, largest_weight = 0, math.inf, -math.inf, 0.0
         way_out = "if the dataset never ends, add .take(N) for epochs of N elements"
         # in Python, so that Ctrl-C ends it
-        for labels in self.stream().map(lambda _, label, *weight: label).batch(1024).as_numpy_iterator():
+        elements = self.stream().map(lambda _, label, *weight: (label, *weight)).batch(1024)
+        for labels, *weights in elements.as_numpy_iterator():
             if images < _MANY_IMAGES <= images + len(labels):
                 warnings.warn(f"{self.name} has more than {_MANY_IMAGES:,} images, all of which are counted "
                               f"now; {way_out}", stacklevel=2)
+            for values, what in zip((labels, *weights), ("label", "weight")):
+                self._check_values(values, what, images)
             images += len(labels)
             lowest, highest = min(lowest, labels.min()), max(highest, labels.max())
+            largest_weight = max([largest_weight, *(each.max() for each in weights)])
             if images > _TOO_MANY_IMAGES:
                 raise ValueError(f"{self.name} has not ended after {_TOO_MANY_IMAGES:,} images; {way_out}")
-        if not self.has_class_numbers:
-            lowest = highest = 0
-        return SourcePart(self.name, images, int(lowest), int(highest))
+        if images and self.has_weights and not largest_weight:
+            raise ValueError(f"{self.name}: all its weights are 0, so there would be nothing to learn")
+        if self.has_class_numbers and images:
+            return SourcePart(self.name, images, int(lowest), int(highest))
+        return SourcePart(self.name, images, 0, 0, (float(lowest), float(highest)))
 
-    def check_labels(self, classes: int, owner: str = "") -> None:
+    def _check_values(self, values: np.ndarray, what: str, before: int) -> None:
+        """Raises: ValueError for labels or weights of a stream that are not finite, and a weight below 0."""
+        is_wrong = ~np.isfinite(values) | (what == "weight") & (values < 0)
+        if is_wrong.any():
+            i = int(np.argwhere(is_wrong)[0][0])
+            raise ValueError(f"{self.name}: the {what} {values[is_wrong][0]} of image {before + i}: expected "
+                             "a finite number" + (" of at least 0" if what == "weight" else ""))
+
+    def check_labels(self, classes: int, owner: str = "", kind: str = "") -> None:
         """Checks that there are images, and that each label is one of the classes.
 
         Args:
             classes: the number of classes.
             owner: the name of the model or data that has these classes, for the error.
+            kind: the task; labels of several numbers are from 0 to 1 if it is not "regression".
 
         Raises:
             ValueError: the message names the file and the label.
@@ -114,6 +132,10 @@ class DataSource:
         for part in self.parts:
             if not part.images:
                 raise ValueError(f"{part.name}: it has no images")
+            for value in part.values:
+                if not 0 <= value <= 1 and kind in ("binary", "multilabel", "multiclass"):
+                    raise ValueError(f"{part.name}: a label is {value:g}; expected numbers from 0 to 1, "
+                                     f"because the task is {kind!r}; task='regression' predicts numbers")
             wrong = [label for label in (part.lowest, part.highest) if not 0 <= label < classes]
             if wrong:
                 hint = "" if self.label_offset is None else (

@@ -28,7 +28,8 @@ from .table_source import open_table
 
 _MAX_BYTES = 2 ** 30        # of a file of CIFAR, which has up to 154 MB
 # split -> its names in folders and tfds
-_SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
+_SPLITS = {"train": ("train",), "test": ("test", "val", "validation"),
+           "validation": ("val", "validation", "test")}
 _GRAMMAR = ("folder:PATH, table:FILE, tfrecord:GLOB, tfds:NAME, hf:NAME[:SPLIT], npz:FILE, "
             "cifar10[:FILE or FOLDER], cifar100[:FILE or FOLDER], digits, (images, labels) or a dataset")
 
@@ -40,8 +41,9 @@ def open_source(data: Any, split: str = "train", argument: str = "data",
     Args:
         data: a string, see the top of this file; (images, labels) or (images, labels, weights) with uint8
             images (N, height, width, channels); or a `DataSource`, which is returned as it is.
-        split: "train" or "test", if there are both: the folders train, test or val, the splits of tfds,
-            x_test in an .npz file.
+        split: "train", "validation" or "test", if there are several: the folders train, val and test, the
+            splits of tfds, x_train, x_val and x_test in an .npz file.  If there is none for validation, the
+            one for tests is taken, and the other way round.
         argument: the argument of the caller that has the value `data`, for the errors.
         label_offset: the label of the first class in TFRecord files, 0 or 1; by default 0 if the label 0
             occurs, else 1.
@@ -100,7 +102,11 @@ def from_arrays(name: str, images: Any, labels: Any, classes: tuple[str, ...] = 
     Raises:
         ValueError: for arrays of a wrong shape or type.
     """
-    images = np.asarray(images)
+    try:
+        images = np.asarray(images)
+    except ValueError as error:     # NumPy's sentence says nothing about images
+        raise ValueError(f"{name}: the images have several sizes; expected one, (N, height, width, "
+                         "channels): resize them, or give a folder of files or a dataset") from error
     images = images[..., None] if images.ndim == 3 else images
     if images.ndim != 4 or images.dtype.kind not in "uif" or not all(images.shape):
         raise ValueError(f"{name}: images of shape {images.shape} and type {images.dtype}; expected numbers, "
@@ -175,8 +181,8 @@ def _open_npz(name: str, path: str, split: str) -> DataSource:
     if not exists(file):
         raise FileNotFoundError(f"{name}: no such file")
     with open_npz(file) as arrays:
-        for x, y, weight in ((f"x_{split}", f"y_{split}", f"sample_weight_{split}"),
-                             ("x", "y", "sample_weight"), ("images", "labels", "sample_weight")):
+        own = [(f"x_{word}", f"y_{word}", f"sample_weight_{word}") for word in _SPLITS[split]]
+        for x, y, weight in (*own, ("x", "y", "sample_weight"), ("images", "labels", "sample_weight")):
             if x in arrays and y in arrays:
                 return from_arrays(name, arrays[x], arrays[y],
                                    weights=arrays[weight] if weight in arrays else None)
@@ -204,7 +210,8 @@ def _open_cifar(name: str, path: str, split: str) -> DataSource:
 def _read_cifar_binaries(folder: pathlib.Path, kind: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Reads one byte (CIFAR-100: two; the second is the class) and 3 x 32 x 32 bytes for each image."""
     names = {"cifar10": {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]},
-             "cifar100": {"train": ["train.bin"], "test": ["test.bin"]}}[kind][split]
+             "cifar100": {"train": ["train.bin"], "test": ["test.bin"]}}[kind][
+                 "train" if split == "train" else "test"]
     missing = [n for n in names if not (folder / n).is_file()]
     if missing:
         raise FileNotFoundError(f"{folder / missing[0]}: no such file; expected {', '.join(names)}")

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import ArgumentError, list_names, make_printable, nearest
 from ..remote_paths import to_url
 from .source import DataSource
-from .table_reading import Table, has_image_suffix, read_numbers, read_table, to_number
+from .table_reading import Row, Table, has_image_suffix, read_numbers, read_table, to_number
 
 _NAMES = {
     "image": ("image", "path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "img",
@@ -25,7 +25,9 @@ _NAMES = {
     "label": ("label", "labels", "class", "classes", "category", "categories", "target", "tags"),
     "weight": ("weight", "weights", "sample_weight", "sample_weights"),
     "split": ("split", "subset", "fold")}
-_SPLITS = {"train": ("train", "training"), "test": ("test", "val", "valid", "validation")}
+_SPLIT_WORDS = {"train": ("train", "training"), "test": ("test", "testing"),
+                "validation": ("val", "valid", "validation", "dev")}
+_INSTEAD = {"test": "validation", "validation": "test"}     # the rows to take if there are none of a split
 _SEPARATOR = re.compile("[;|]")
 
 
@@ -40,7 +42,8 @@ def open_table(name: str, rest: str, split: str) -> DataSource:
     Args:
         name: what the source is called in messages.
         rest: what follows "table:".
-        split: "train" or "test"; the rows of that split, if the table has a column for it.
+        split: "train", "validation" or "test"; the rows of that split, if the table has a column for it.  If
+            there are none for validation, those for tests are taken, and the other way round.
 
     Returns:
         A source of files.  One label column has the name of a class, or several with ; or | between them, or
@@ -54,12 +57,7 @@ def open_table(name: str, rest: str, split: str) -> DataSource:
     table = read_table(name, path)
     chosen = _choose_columns(table, _parse_query(name, query))
     if column := chosen["split"]:
-        words = table.list_cells(column[0])
-        kept = [row for row, word in zip(table.rows, words) if word.lower() in _SPLITS[split]]
-        if not kept:
-            raise ValueError(f"{name}: its column {column[0]!r} has no row of {' or '.join(_SPLITS[split])}, "
-                             f"only {list_names(sorted(set(words)), 5)}")
-        table = dataclasses.replace(table, rows=kept)
+        table = dataclasses.replace(table, rows=_select_rows(table, column[0], split, "split" in query))
     labels, classes, task = _read_labels(table, chosen["label"])
     images = _find_images(table, chosen["image"][0], path)
     _check_duplicates(table, images, labels)
@@ -104,7 +102,8 @@ def _parse_query(name: str, query: str) -> dict[str, list[str]]:
     chosen: dict[str, list[str]] = {}
     for key, value in urllib.parse.parse_qsl(query, keep_blank_values=True):
         if key not in _NAMES or not value:
-            raise ArgumentError("data", name, f"?{'=COLUMN&'.join(_NAMES)}=COLUMN after the file", _NAMES)
+            raise ArgumentError("data", name, f"?{'=COLUMN&'.join(_NAMES)}=COLUMN after the file"
+                                + ("" if key in _NAMES else nearest(key, _NAMES)))
         chosen[key] = value.split(",") if key == "label" else [value]
     if query and not chosen:
         raise ArgumentError("data", name, f"?{'=COLUMN&'.join(_NAMES)}=COLUMN after the file")
@@ -132,6 +131,30 @@ def _choose_columns(table: Table, given: dict[str, list[str]]) -> dict[str, list
     if not chosen["label"]:
         raise ValueError(f"{table.name}: it has no column of labels; call it 'label', or add ?label=COLUMN")
     return chosen
+
+
+def _select_rows(table: Table, column: str, split: str, is_given: bool) -> list[Row]:
+    """The rows of a split.
+
+    Args:
+        is_given: whether the caller has named the column.
+
+    Raises:
+        ValueError: if there is none, and for a word that is no split.
+    """
+    known = {word: name for name, words in _SPLIT_WORDS.items() for word in words}
+    splits = [known.get(cell.lower()) for cell in table.list_cells(column)]
+    if not is_given and column.lower() == "fold" and not any(splits):       # numbers of folds
+        return table.rows
+    for row, name, cell in zip(table.rows, splits, table.list_cells(column)):
+        if name is None:
+            raise table.error(row, f"{column}={cell!r}: expected train, val or test{nearest(cell, known)}; "
+                              "leave the row out, or name the column of splits: ?split=COLUMN")
+    chosen = split if split in splits else _INSTEAD.get(split, split)
+    if chosen not in splits:
+        raise ValueError(f"{table.name}: its column {column!r} has no row of {split}, only "
+                         f"{list_names(sorted(set(filter(None, splits))), 5)}")
+    return [row for row, name in zip(table.rows, splits) if name == chosen]
 
 
 def _read_labels(table: Table, columns: list[str]) -> tuple[np.ndarray, tuple[str, ...], str]:

@@ -116,10 +116,11 @@ def check_labels(source: DataSource, kind: str) -> None:
         is_right = kind == "regression" or bool(((y >= 0) & (y <= 1)).all())
     if not is_right:
         raise ArgumentError("task", kind, f"{_WAYS_OUT[kind]}; those of {source.name} are "
-                            f"{_describe_labels(source)}")
+                            f"{describe_labels(source)}")
 
 
-def _describe_labels(source: DataSource) -> str:
+def describe_labels(source: DataSource) -> str:
+    """The labels of a source in a few words, for an error."""
     if source.has_class_numbers:
         return "class numbers" + (f" of {len(source.classes)} named classes" if source.classes else "")
     if source.stream is not None:

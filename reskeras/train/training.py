@@ -9,7 +9,8 @@ from typing import Any
 from ..errors import ArgumentError, check_choice, check_number
 from .image_size import EXPECTED_SIZE, SIZE, convert_size
 from .keras_objects import describe_object, is_keras_object, is_serialized, serialize_object
-from .object_calls import check_object, is_object_call, make_called_object, restore_schedule
+from .object_calls import (OBJECTS, check_object, is_object_call, make_called_object, rename_loss,
+                           restore_schedule)
 from .training_checks import check_training
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -151,7 +152,7 @@ class Training:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if not is_serialized(getattr(self, name)):
-                check_choice(name, getattr(self, name), choices)
+                check_choice(name, getattr(self, name), choices, OBJECTS.get(name, ""))
         for field_ in dataclasses.fields(self):
             name, value = field_.name, to_python(getattr(self, field_.name), field_.name)
             object.__setattr__(self, name, value)
@@ -223,6 +224,9 @@ def convert_value(name: str, value: Any, annotation: str) -> Any:
     """
     if annotation in (OBJECT, SCHEDULE) and is_object_call(value):
         value = make_called_object(name, value)
+    if annotation == "bool" and str(value).lower() in ("true", "false"):    # as TOML and the shell write it
+        return str(value).lower() == "true"
+    value = rename_loss(value) if name == "loss" else value
     value = to_python(value, name)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
     if annotation == SIZE:
@@ -234,9 +238,7 @@ def convert_value(name: str, value: Any, annotation: str) -> Any:
         return float(value)
     elif annotation == "int" and is_number and math.isfinite(value) and value == int(value):
         return int(value)
-    elif annotation == "bool" and isinstance(value, bool) or annotation == "str" and isinstance(value, str):
-        return value
-    elif annotation == OBJECT and isinstance(value, str):
+    elif annotation in ("str", OBJECT) and isinstance(value, str):
         return value
     elif annotation in (OBJECT, SCHEDULE) and is_serialized(value):
         check_object(name, value)

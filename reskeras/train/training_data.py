@@ -19,7 +19,7 @@ from .data import ImageDataset
 from .labels import ClassWeights, find_class_weights
 from .recipe import Recipe
 from .task import Task
-from .task_rules import check_labels, convert_labels, count_labels, find_task
+from .task_rules import check_labels, convert_labels, count_labels, describe_labels, find_task
 from .training import Training
 from .source import DataSource
 from .sources import has_records, open_source
@@ -107,9 +107,9 @@ def open_training_sources(arguments: FitArguments, recipe: Recipe) -> TrainingSo
     train = convert_labels(train, kind)
     train, validation = _open_validation(arguments, train, kind)
     classes = _count_classes(train, arguments.classes, kind)
-    train.check_labels(classes)
+    train.check_labels(classes, kind=kind)
     if validation is not None:
-        validation.check_labels(classes, train.name)
+        validation.check_labels(classes, train.name, kind)
     return TrainingSources(train, validation, Task(kind, classes))
 
 
@@ -133,14 +133,14 @@ def _open_validation(arguments: FitArguments, train: DataSource,
         offset = train.label_offset if arguments.label_offset is None else arguments.label_offset
     else:
         offset = None
-    validation = open_source(arguments.validation_data, "test", "validation_data", offset)
+    validation = open_source(arguments.validation_data, "validation", "validation_data", offset)
     if is_table(arguments.validation_data) and train.classes:
         validation = use_classes(validation, train.classes)
     check_labels(validation, kind)
     validation = convert_labels(validation, kind)
     if (validation.label_count, validation.has_class_numbers) != (train.label_count, train.has_class_numbers):
-        raise ValueError(f"{validation.name} has {validation.label_count} numbers as the label of an image, "
-                         f"but {train.name} has {train.label_count}")
+        raise ValueError(f"the labels of {validation.name} are {describe_labels(validation)}, but those of "
+                         f"{train.name} are {describe_labels(train)}")
     if train.classes and validation.classes and train.classes != validation.classes:
         different = sorted({*train.classes} ^ {*validation.classes})
         raise ValueError(f"{validation.name} has other classes than {train.name}: "
@@ -195,11 +195,15 @@ def _count_classes(images: DataSource, classes: int | None, kind: str) -> int:
             raise ArgumentError("classes", classes, f"{count}, as {images.name} has")
         return count
     is_stream = images.stream is not None
-    count = len(images.classes) or classes or (0 if is_stream else int(images.labels.max()) + 1)
+    count = len(images.classes) or classes or (
+        0 if images.label_offset is not None else max(part.highest for part in images.parts) + 1)
     count = max(count, 2) if kind == "binary" else count
-    if not images.classes and not classes and count > max(len(images.labels), _MAX_INFERRED_CLASSES):
+    number = sum(part.images for part in images.parts)
+    if not images.classes and not classes and count > max(number, _MAX_INFERRED_CLASSES):
         raise ArgumentError("classes", classes, f"the number of classes, because {images.name} has the label "
-                            f"{count - 1}, but only {len(images.labels)} images")
+                            f"{count - 1}, but only {number} images")
+    if not number:
+        raise ValueError(f"{images.name}: it has no images")
     if not count:
         raise ArgumentError("classes", classes,
                             f"the number of classes, which {images.name} does not contain")
@@ -208,7 +212,8 @@ def _count_classes(images: DataSource, classes: int | None, kind: str) -> int:
     if kind == "binary" and count != 2:
         raise ArgumentError("task", kind, f"'multiclass', because {images.name} has {count} classes")
     if count < 2:
-        raise ValueError(f"{images.name} has one class: expected two or more to distinguish")
+        name = f", {make_printable(images.classes[0])}" if images.classes else ""
+        raise ValueError(f"{images.name} has one class{name}: expected two or more to distinguish")
     if not is_stream and not images.classes and images.labels.max() >= count:
         raise ArgumentError("classes", classes, f"at least {images.labels.max() + 1}, because {images.name} "
                             f"has the label {images.labels.max()}; the first class is 0")

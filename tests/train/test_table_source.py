@@ -99,7 +99,7 @@ WRONG = {
     "image,label,weight\na.png,cat,0\nb.png,dog,0\n":
         "column 'weight' are 0, so there would be nothing to learn",
     "image,label,weight\na.png,cat,\nb.png,dog,2\n": "line 2: weight='': expected a number",
-    "image,label,split\na.png,cat,odd\n": "its column 'split' has no row of train or training, only odd",
+    "image,label,split\na.png,cat,odd\n": "line 2: split='odd': expected train, val or test",
     "who,label\nz,cat\ny,dog\n": "none of its columns, who, label, has the path",
     "image,weight\na.png,2\n": "it has no column of labels",
     "image,label\na.png," + 200_000 * "x" + "\n": "line 2: .*field larger than field limit",
