@@ -12,6 +12,10 @@ from reskeras.commands.parser import make_parser
 PACKAGE = pathlib.Path(__file__).parents[1] / "reskeras"
 
 
+# of XLA, in an environment variable; of IREE's compiler and of Vela
+OF_OTHER_PROGRAMS = ("--xla_", "--iree-", "--accelerator-config", "--output-dir")
+
+
 @functools.cache
 def list_options():
     """Command ("weights list") -> (its module, its options)."""
@@ -54,7 +58,7 @@ def find_unknown(text, module):
     known = set().union(*(own or [options for _, options in commands.values()]))
     return unknown + [option for option in re.findall(r"(?<!var\()(?<![\w-])--[a-z][\w-]*", text)
                       if option not in known and "reskeras " not in text
-                      and not option.startswith("--xla_")]      # of XLA, in an environment variable
+                      and not option.startswith(OF_OTHER_PROGRAMS)]
 
 
 @pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: file.stem)

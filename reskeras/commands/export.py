@@ -31,7 +31,8 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
            float_layers: Sequence[str] = (), target: str | None = None, optimize: bool = True,
            threads: int = 1, thresholds: Mapping[str, float] | None = None, strict: bool = True,
            verbose: bool | TextIO = False, c_array: bool = False,
-           signatures: Sequence[str] = (), debug_quantization: bool = False) -> ExportReport:
+           signatures: Sequence[str] = (), batch_sizes: Sequence[int] = (), dtype: str | None = None,
+           layout: str | None = None, debug_quantization: bool = False) -> ExportReport:
     """Writes a net to a file for another runtime, runs it there, and compares its outputs with Keras.
 
     Batch normalization is folded first.  A net of mixed precision is rebuilt in float32, except for `.keras`
@@ -68,7 +69,10 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
             rounding and clipping together).
         float_layers: names of layers that stay in floating point in an int8 file.
         target: what runs a quantized file.  A .tflite: "phone" (default), or "micro" or "nnapi", which take
-            one scale only for the weights of a dense layer.  ONNX: "onnxruntime" (default) or "tensorrt".
+            one scale only for the weights of a dense layer, or "ethos-u55-128" and its like, whose compiler
+            then says what such an accelerator does of it (extra `ethos-u`).  ONNX: "onnxruntime" (default)
+            or "tensorrt".  A SavedModel: "tensorflow" (default), or "gpu" for servers: compiled by XLA, it
+            takes uint8 pixels of the net's size.
         optimize: whether batch normalization is folded; the file is compared with the net as it was given.
         threads: number of threads of each runtime, in the timing.
         thresholds: fields of `Threshold` with their values, "difference" (maximum relative difference) and
@@ -83,6 +87,12 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         signatures: the signatures of a SavedModel to write, by default all: "serving_default", which is
             always written and compared, "serving_uint8", "serving_bytes".  Without the other two it answers
             scores without labels, for converters that read one function without strings (coremltools).
+        batch_sizes: with "gpu" as `target`: the numbers of images that servers warm up with and fill their
+            batches up to; by default 1, 8 and 32.
+        dtype: "float16" or "bfloat16", in which a SavedModel keeps its weights and computes; it takes and
+            returns float32.
+        layout: with "gpu" as `target`: "tf-serving" puts the SavedModel into the folder `1`, "triton" into
+            `1/model.savedmodel`, with a `config.pbtxt`.
         debug_quantization: whether to print first what int8 does to each layer, in TFLite's arithmetic
             for files of any format.
 
@@ -113,7 +123,7 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         batch_size=batch_size, size=size, io=io, preprocessing=preprocessing, labels=labels,
         calibration_method=calibration_method, float_layers=float_layers, target=target, optimize=optimize,
         threads=threads, thresholds=thresholds, strict=strict, verbose=verbose, c_array=c_array,
-        signatures=signatures)
+        signatures=signatures, batch_sizes=batch_sizes, dtype=dtype, layout=layout)
 
 
 def _default_path(model: ModelName | keras.Model, quantize: str | None) -> pathlib.Path:

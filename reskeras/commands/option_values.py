@@ -41,6 +41,14 @@ def parse_names(text: str) -> list[str]:
     return names
 
 
+def parse_ints(text: str) -> list[int]:
+    """Parses "1,8,32".  Raises: ArgumentTypeError."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise _error(text, "whole numbers with a comma between them") from None
+
+
 def parse_value(text: str) -> Any:
     """Parses a number, a tuple or True as Python writes it; any other text stays as it is."""
     try:

@@ -7,7 +7,7 @@ from typing import Callable
 from .. import __version__
 from .command_parser import CommandParser
 from .completion import SHELLS, PrintCompletion
-from .option_values import parse_int, parse_names, parse_number
+from .option_values import parse_int, parse_ints, parse_names, parse_number
 from .shared_options import SOURCES, add_classifier, add_label_offset, add_metadata, add_size, add_trust
 from .train_parser import add_train
 
@@ -172,9 +172,10 @@ def _add_files(add: Commands) -> None:
     sub.add_argument("--quantize", choices=("float16", "dynamic", "int8", "int16x8"),
                      help="quantize a .tflite: the weights, or everything (int8, int16x8); an .onnx or "
                      ".xml: float16 or int8")
-    sub.add_argument("--target", choices=("phone", "micro", "nnapi", "onnxruntime", "tensorrt"),
-                     help="what runs the file: of a .tflite phone, micro or nnapi, of an .onnx "
-                     "onnxruntime or tensorrt; the first is the default")
+    sub.add_argument("--target", metavar="TARGET",
+                     help="what runs the file: of a .tflite phone, micro, nnapi or ethos-u55-128, of an "
+                     ".onnx onnxruntime or tensorrt, of a SavedModel tensorflow or gpu; the first is "
+                     "the default")
     sub.add_argument("--calibration-data", metavar="FOLDER",
                      help="images for int8 and int16x8, some hundred of them")
     sub.add_argument("--validation-data", metavar="FOLDER", help="other images to compare on")
@@ -195,6 +196,11 @@ def _add_files(add: Commands) -> None:
     sub.add_argument("--signatures", type=parse_names, default=(), metavar="NAME,NAME",
                      help="functions of a SavedModel: serving_default, serving_uint8, serving_bytes "
                      "(default: all; serving_default alone is for coremltools)")
+    sub.add_argument("--batch-sizes", type=parse_ints, default=(), metavar="N,N",
+                     help="of a SavedModel with --target gpu: images at once (default: 1,8,32)")
+    sub.add_argument("--dtype", choices=("float16", "bfloat16"), help="half precision of a SavedModel")
+    sub.add_argument("--layout", choices=("tf-serving", "triton"),
+                     help="folders of a SavedModel with --target gpu, as a server reads them")
     sub.add_argument("--debug-quantization", action="store_true", help="print what int8 does to each layer")
     sub.add_argument("--c-array", action="store_true",
                      help="write the .tflite as C++ source too, for microcontrollers")

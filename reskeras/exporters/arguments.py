@@ -12,10 +12,12 @@ from ..graph.passes.inline import inline_nested_models
 from ..quantization.model import is_quantization_aware
 from ..quantization.range_choice import CALIBRATION_METHODS
 from .formats import FORMATS, MAX_THREADS, Format
+from .gpu_arguments import check_gpu_arguments
 from .named.interface import takes_one_image
 from .openvino_quantization import check_nncf
-from .options import INTEGERS
+from .options import ETHOS_U, INTEGERS
 from .signatures import SIGNATURES
+from .tflite.ethos_u import check_vela
 
 IO_TYPES = ("int8", "uint8", "float32")
 
@@ -44,8 +46,9 @@ def check_model(model: Any) -> None:
 def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format, *, quantize: str | None,
                     calibration_data: Any, batch_size: int | None, size: Any, io: str,
                     calibration_method: str, float_layers: Sequence[str], threads: int,
-                    c_array: bool, signatures: Sequence[str] = (),
-                    target: str | None = None) -> tuple[int | None, int]:
+                    c_array: bool, signatures: Sequence[str] = (), target: str | None = None,
+                    batch_sizes: Sequence[int] = (), dtype: str | None = None,
+                    layout: str | None = None) -> tuple[int | None, int]:
     """Checks the arguments of `export` that do not need the model to run.
 
     Returns:
@@ -68,7 +71,12 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
         raise ArgumentError("c_array", c_array,
                             f"False, as {path.name!r} would be a file for {file_format.name}",
                             hint="it is defined for .tflite")
+    if target in ETHOS_U and quantize not in INTEGERS and not is_quantization_aware(model):
+        raise ArgumentError("quantize", quantize, f"{' or '.join(map(repr, INTEGERS))}, because an "
+                            "Ethos-U computes with integers alone")
     _check_signatures(file_format, path, signatures)
+    check_gpu_arguments(model, path, file_format, target=target, batch_sizes=batch_sizes, dtype=dtype,
+                        layout=layout, batch_size=batch_size, quantize=quantize, signatures=signatures)
     if is_quantization_aware(model):
         _check_trained_ranges(path, file_format, quantize, io, calibration_data=calibration_data,
                               calibration_method=calibration_method, float_layers=tuple(float_layers))
@@ -108,6 +116,8 @@ def _check_signatures(file_format: Format, path: pathlib.Path, signatures: Seque
 def _check_target(file_format: Format, path: pathlib.Path, target: str | None) -> None:
     """Raises: ArgumentError for a target of another format, or an unknown one."""
     if target is None or target in file_format.targets:
+        if target in ETHOS_U:
+            check_vela()
         return
     known = [name for each in FORMATS.values() for name in each.targets]
     if target in known or not file_format.targets:

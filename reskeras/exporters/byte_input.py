@@ -21,7 +21,7 @@ from ..images.preprocessing import Preprocessing
 from ..model_metadata import METADATA_KEY
 from .formats import BatchRunner
 from .keras_reference import KerasReference
-from .options import ExportOptions
+from .options import GPU, ExportOptions
 
 _NAME = "normalization"
 
@@ -33,13 +33,18 @@ def find_normalization(options: ExportOptions) -> Preprocessing | None:
     """
     if options.io != "uint8":
         return None
+    is_gpu = options.target == GPU
+    name, value = ("target", GPU) if is_gpu else ("io", "uint8")
     if options.preprocessing is None:
-        raise ArgumentError("preprocessing", None, "how the model's images are prepared, because a file with "
-                            "io='uint8' takes a camera's bytes and prepares them inside",
-                            hint="or give 'int8' as `io`: such a file takes quantized prepared values")
+        other = ("leave `target` out: the plain SavedModel takes prepared values" if is_gpu else
+                 "give 'int8' as `io`: such a file takes quantized prepared values")
+        raise ArgumentError("preprocessing", None, "how the model's images are prepared, because a file "
+                            f"with {name}={value!r} takes pixels and prepares them inside",
+                            hint=f"or {other}")
     if options.preprocessing.has_values:
-        raise ArgumentError("io", "uint8", "'int8' or 'float32', because the model's images are taken by "
-                            "value, and are no pixels of 0 to 255")
+        others = "None" if is_gpu else "'int8' or 'float32'"
+        raise ArgumentError(name, value, f"{others}, because the model's images are taken by value, and "
+                            "are no pixels of 0 to 255")
     return None if options.preprocessing.pixels == "raw" else options.preprocessing
 
 

@@ -22,6 +22,7 @@ from .comparison import RuntimeResult, SimulationResult, compare_outputs
 from .float32_error import relax_float32_thresholds
 from .file_faults import find_file_faults, name_rejected_file
 from .formats import BatchRunner, check_packages, find_format, open_file
+from .half_precision import to_half_precision
 from .keras_file import make_array_function
 from .keras_reference import MAX_LOGIT_IMAGES
 from .measurements import compute_size_and_hash, measure_latency
@@ -34,6 +35,7 @@ from .prepare import make_options, optimize_for_format, prepare_model
 from .reference_outputs import write_reference_outputs
 from .report import ExportReport
 from .thresholds import choose_threshold
+from .tflite.ethos_u import measure_target
 from .tflite.runtime import load_logits_function
 from .tflite.simulation import compare_with_simulation
 from .tflite.trained_ranges import normalize_pixels, prepare_for_converter
@@ -48,8 +50,9 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
            labels: str | Sequence[str] | None = None, calibration_method: str = "minmax",
            float_layers: Sequence[str] = (), target: str | None = None, optimize: bool = True,
            threads: int = 1, thresholds: Mapping[str, float] | None = None, strict: bool = True,
-           verbose: bool | TextIO = False, c_array: bool = False,
-           signatures: Sequence[str] = ()) -> ExportReport:
+           verbose: bool | TextIO = False, c_array: bool = False, signatures: Sequence[str] = (),
+           batch_sizes: Sequence[int] = (), dtype: str | None = None,
+           layout: str | None = None) -> ExportReport:
     """Writes a model to a file for another runtime, and compares the file with Keras before the call returns.
 
     Batch normalization is folded first.  A model of another precision is rebuilt in float32, except for Keras
@@ -83,7 +86,10 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
             rounding and clipping together).
         float_layers: names of layers that stay in floating point in an int8 file.
         target: what runs a quantized file.  A .tflite: "phone" (default), or "micro" or "nnapi", which take
-            one scale only for the weights of a dense layer.  ONNX: "onnxruntime" (default) or "tensorrt".
+            one scale only for the weights of a dense layer, or "ethos-u55-128" and its like, whose compiler
+            then says what such an accelerator does of it (extra `ethos-u`).  ONNX: "onnxruntime" (default)
+            or "tensorrt".  A SavedModel: "tensorflow" (default), or "gpu" for servers: compiled by XLA, it
+            takes uint8 pixels of the model's size.
         optimize: whether to fold batch normalization; the file is compared with the original model.
         threads: the number of threads of each runtime when it is timed.
         thresholds: fields of `Threshold` with their values, "difference" (maximum relative difference) and
@@ -99,6 +105,12 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
             always written and compared, "serving_uint8", "serving_bytes".  If only
             "serving_default" is written, it returns scores without labels; coremltools needs this, because
             it reads a single function without strings.
+        batch_sizes: with "gpu" as `target`: the numbers of images that servers warm up with and fill their
+            batches up to; by default 1, 8 and 32.
+        dtype: "float16" or "bfloat16", in which a SavedModel keeps its weights and computes; it takes and
+            returns float32.  Not for models of several inputs or outputs.
+        layout: with "gpu" as `target`: "tf-serving" puts the SavedModel into the folder `1`, "triton" into
+            `1/model.savedmodel`, with a `config.pbtxt`.
 
     Returns:
         The report: hashes, differences from Keras, latency, operators, thresholds, versions.
@@ -122,7 +134,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     batch_size, threads = check_arguments(
         model, path, file_format, quantize=quantize, calibration_data=calibration_data,
         batch_size=batch_size, size=size, io=io, calibration_method=calibration_method,
-        float_layers=float_layers, target=target, threads=threads, c_array=c_array, signatures=signatures)
+        float_layers=float_layers, target=target, threads=threads, c_array=c_array, signatures=signatures,
+        batch_sizes=batch_sizes, dtype=dtype, layout=layout)
     check_output_path(path, file_format)
     check_packages(file_format)
     if not takes_one_image(model):
@@ -137,7 +150,8 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
     prepared = prepare_model(model, file_format, preprocessing, labels)
     options = make_options(prepared.model, file_format, quantize=quantize, batch_size=batch_size, size=size,
                            io=io, calibration_method=calibration_method, float_layers=float_layers,
-                           target=target, verbose=verbose, signatures=signatures)
+                           target=target, verbose=verbose, signatures=signatures, batch_sizes=batch_sizes,
+                           dtype=dtype, layout=layout)
     check_batch_size(options.shape)
     plan = make_plan(path, file_format, prepared, options, calibration_data, validation_data)
 
@@ -151,6 +165,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
             report = replace(_measure(plan, temporary_path, runners, threads, thresholds),
                              file_faults=tuple(faults), outside_ranges=written.outside,
                              beyond_half=written.beyond_half)
+            report = replace(report, **measure_target(temporary_path, options.target, report.left_to_cpu))
             report = _judge(plan, report, thresholds)
         if strict and not report.passed:
             hint = _explain_failure(prepared.model, report)
@@ -170,6 +185,8 @@ def _write(plan: ExportPlan, file: pathlib.Path, optimize: bool) -> WrittenRange
         model = optimize_for_format(model, plan.file_format, plan.options)
     if plan.normalization is not None and not plan.options.has_trained_ranges:
         model = put_normalization_inside(model, plan.normalization, fold=optimize)
+    if plan.options.dtype is not None:      # last: what is folded is not rounded before
+        model = to_half_precision(model, plan.options.dtype)
     written = module.write(model, file, plan.options)
     return written or WrittenRanges(None)
 
@@ -180,7 +197,8 @@ def _measure(plan: ExportPlan, file: pathlib.Path, runners: Mapping[str, BatchRu
     prepared, options, reference = plan.prepared, plan.options, plan.reference
     module = plan.file_format.module
     integers = options.quantize if options.quantize in INTEGERS else None
-    precisions = {name: integers or module.PRECISIONS.get(name) or options.quantize or prepared.precision
+    precision = options.dtype or prepared.precision
+    precisions = {name: integers or module.PRECISIONS.get(name) or options.quantize or precision
                   for name in runners}
     results, accuracy, scale = _compare(plan, file, runners, precisions)
     size, digest = compute_size_and_hash(*plan.file_format.files(file))

@@ -12,13 +12,13 @@ import numpy as np
 
 from ..errors import ArgumentError, check_whole_number, describe_error, nearest
 from .measurements import ArrayFunction
-from .options import ExportOptions, Shape, WrittenRanges, check_input_shape
+from .options import ETHOS_U, ExportOptions, Shape, WrittenRanges, check_input_shape
 
 MAX_THREADS = 1024      # with many more a runtime ends the process
 
 
 class FormatModule(Protocol):
-    """What the module of a format offers: `saved_model`, `tflite.tflite`, `onnx`, `openvino`, `keras_file`.
+    """What the module of a format offers: `saved_model`, `tflite.tflite`, `onnx`, `openvino`, `stablehlo` ...
 
     TensorFlow is imported only inside those of its functions that need it, so that `verify` runs without.
     """
@@ -64,6 +64,7 @@ class Format:
     packages: tuple[str, ...] = ()                      # needed to write it
     extra: str = ""                                     # the extra of this package that installs them
     optimize_target: str = "saved_model"                # what `reskeras.optimize` makes the model ready for
+    has_fixed_shapes: bool = False                      # whether batch and size are numbers
     keeps_half_precision: bool = False                  # whether a model of mixed precision stays one
     companions: tuple[str, ...] = ()                    # suffixes of the files that belong to it
     is_program: bool = False                            # whether its operations can read and write files
@@ -80,14 +81,18 @@ class Format:
 
 FORMATS = {
     ".tflite": Format("TFLite", "tflite.tflite", (None, "float16", "dynamic", "int8", "int16x8"),
-                      targets=("phone", "micro", "nnapi"), optimize_target="tflite"),
+                      targets=("phone", "micro", "nnapi", *ETHOS_U), optimize_target="tflite",
+                      has_fixed_shapes=True),
     ".onnx": Format("ONNX", "onnx", (None, "float16", "int8"), ("onnxruntime", "tensorrt"),
                     packages=("onnx", "onnxruntime", "tf2onnx"), extra="onnx"),
     ".xml": Format("OpenVINO", "openvino", (None, "float16", "int8"), packages=("openvino",),
                    extra="openvino",
                    optimize_target="openvino", companions=(".bin",)),
+    ".mlir": Format("StableHLO", "stablehlo", packages=("jax", "iree"), extra="stablehlo",
+                    has_fixed_shapes=True),
     ".keras": Format("Keras", "keras_file", keeps_half_precision=True),
-    "": Format("SavedModel", "saved_model", keeps_half_precision=True, is_program=True),
+    "": Format("SavedModel", "saved_model", targets=("tensorflow", "gpu"), keeps_half_precision=True,
+               is_program=True),
 }
 
 

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 Shape = tuple[int | None, ...]      # (batch, height, width, channels); None is open
 INTEGERS = ("int8", "int16x8")      # values of `quantize` that need ranges
+# The targets for Arm's Ethos-U, as its compiler names them: generation, and multiply-accumulates at once
+ETHOS_U = tuple(f"ethos-u{generation}-{macs}" for generation, sizes in {
+    55: (32, 64, 128, 256), 65: (256, 512), 85: (128, 256, 512, 1024, 2048)}.items() for macs in sizes)
+GPU = "gpu"                         # the target of a SavedModel for servers with GPUs
+BATCH_SIZES = (1, 8, 32)            # that it is compiled for, if none are given
 _MAX_IMAGE, _MAX_BATCH = 2 ** 27, 2 ** 28       # numbers of an input, far above any net for images
 
 
@@ -35,6 +40,9 @@ class ExportOptions:
     labels: tuple[str, ...] = ()                # names of the classes
     metadata: dict[str, Any] = field(default_factory=dict)      # about the model, to be kept inside the file
     signatures: tuple[str, ...] = ()            # of a SavedModel: those to write, () for all
+    batch_sizes: tuple[int, ...] = ()           # of a SavedModel for GPU servers: those it is compiled for
+    dtype: str | None = None                    # of a SavedModel: its half precision
+    layout: str | None = None                   # of a SavedModel for GPU servers: whose folders it has
     preprocessing: Preprocessing | None = None  # from pixels to what the model takes, if that is known
     max_rank: int = 4                           # axes of a tensor in a .tflite: delegates take no more
 

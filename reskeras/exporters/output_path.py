@@ -5,9 +5,11 @@ import os
 import pathlib
 
 from .formats import Format
+from .gpu_server import BATCHING_FILE, TRITON_FILE, find_folder
 from .report import is_report
 
-_SAVED_MODEL_FILES = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
+_SAVED_MODEL_FILES = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra",
+                      BATCHING_FILE, TRITON_FILE}
 
 
 def check_output_path(path: pathlib.Path, file_format: Format) -> None:
@@ -27,7 +29,8 @@ def check_output_path(path: pathlib.Path, file_format: Format) -> None:
     _check_files_beside(path, file_format)
 
     is_folder = file_format.name == "SavedModel"
-    if path.is_dir() and (not is_folder or {file.name for file in path.iterdir()} - _SAVED_MODEL_FILES):
+    known = _SAVED_MODEL_FILES | ({"1"} if find_folder(path) != path else set())     # a layout of servers
+    if path.is_dir() and (not is_folder or {file.name for file in path.iterdir()} - known):
         raise ValueError(f"{path} is a folder of other files; give the path of a new one")
     if is_folder and path.is_file():
         raise ValueError(f"{path} is a file, and without a suffix a SavedModel folder would be written")

@@ -13,7 +13,7 @@ from .byte_input import find_normalization, prepare_reference, restore_pixels, t
 from ..quantization.calibration import ImageSet, check_image_count, load_images
 from .formats import Format
 from .keras_reference import KerasReference, make_reference
-from .options import INTEGERS, ExportOptions
+from .options import GPU, INTEGERS, ExportOptions
 from .prepare import PreparedModel, get_compared_shape
 from .random_images import make_random_images, reduce_contrast
 
@@ -69,7 +69,11 @@ def make_plan(path: pathlib.Path, file_format: Format, prepared: PreparedModel, 
     images = validation or calibration
     if images is None:
         images = make_random_images(shape, preprocessing, get_metadata(prepared.model).includes_preprocessing)
+        if normalization is not None:
+            images = ImageSet(restore_pixels(images.images, normalization))
         images = reduce_contrast(images, reference.logits) if reference.logits else images
+        if options.target == GPU:       # what it takes are whole numbers
+            images = ImageSet(np.round(images.images))
     _check_classes(images.classes, tuple(prepared.model.output_shape))
     options = replace(options, validation_images=images.images)
     return ExportPlan(path, file_format, prepared, options, reference, images, normalization)

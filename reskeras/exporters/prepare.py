@@ -22,7 +22,7 @@ from ..quantization.placement import find_float_layers
 from ..weights.table import get_weights
 from .formats import Format
 from .named.interface import takes_one_image
-from .options import ExportOptions
+from .options import BATCH_SIZES, GPU, ExportOptions
 
 HALF_PRECISIONS = ("float16", "bfloat16")
 COMPARED_SIZE = 96      # pixels on a side to compare on, if the model leaves it open: any net takes it
@@ -94,7 +94,8 @@ def make_options(model: keras.Model, file_format: Format, *, quantize: str | Non
                  batch_size: int | None = None, size: int | tuple[int, int] | None = None, io: str = "int8",
                  calibration_method: str = "minmax", float_layers: Sequence[str] = (),
                  target: str | None = None, verbose: bool | TextIO = False,
-                 signatures: Sequence[str] = ()) -> ExportOptions:
+                 signatures: Sequence[str] = (), batch_sizes: Sequence[int] = (),
+                 dtype: str | None = None, layout: str | None = None) -> ExportOptions:
     """The options of a file, all but its calibration images.
 
     Args:
@@ -109,14 +110,18 @@ def make_options(model: keras.Model, file_format: Format, *, quantize: str | Non
         target: see there.
         verbose: see there.
         signatures: see there.
+        batch_sizes: see there.
+        dtype: see there.
+        layout: see there.
 
     Raises:
         ArgumentError: `size` is missing, or not the model's.
     """
     batch, height, width, channels = model.input_shape
-    if size is not None or file_format.name == "TFLite":
-        height, width = _choose_image_size(model, size, file_format)
-    batch = batch_size or batch or (1 if file_format.name == "TFLite" else None)
+    has_fixed_size = file_format.has_fixed_shapes or target == GPU
+    if size is not None or has_fixed_size:
+        height, width = _choose_image_size(model, size, has_fixed_size)
+    batch = batch_size or batch or (1 if file_format.has_fixed_shapes else None)
 
     metadata = find_metadata(model)
     preprocessing = metadata.preprocessing if metadata else None
@@ -125,12 +130,16 @@ def make_options(model: keras.Model, file_format: Format, *, quantize: str | Non
         quantize, float_layers = "int8", find_float_layers(Graph.of(model, weights=False))
     if quantize == "int16x8" and io == "int8":
         io = "int16"        # the integers of such a file
+    if target == GPU:
+        io = "uint8"        # a fourth of the bytes of floats, on the way to the GPU
+        batch_sizes = sorted(set(batch_sizes)) or ([batch] if batch else BATCH_SIZES)
     return ExportOptions(
         shape=(batch, height, width, channels), quantize=quantize, io=io,
         target=target or next(iter(file_format.targets), None), float_layers=tuple(float_layers),
         has_trained_ranges=has_trained_ranges,
         calibration_method=calibration_method, verbose=verbose, labels=get_class_names(model),
-        metadata=_describe(model, quantize), signatures=tuple(signatures),
+        metadata=_describe(model, quantize), signatures=tuple(signatures), batch_sizes=tuple(batch_sizes),
+        dtype=dtype, layout=layout,
         preprocessing=preprocessing and preprocessing.for_input_shape((height, width, channels)))
 
 
@@ -145,23 +154,24 @@ def _describe(model: keras.Model, quantize: str | None) -> dict[str, Any]:
 
 
 def _choose_image_size(model: keras.Model, size: int | tuple[int, int] | None,
-                      file_format: Format) -> tuple[int, int]:
+                      is_fixed: bool) -> tuple[int, int]:
     """Chooses (height, width) of the images to compare on.
 
     Args:
         model: whose own size it is, if it has one.
         size: as `export` takes it.
-        file_format: format of the export; a .tflite has a fixed size.
+        is_fixed: whether the file has a fixed size.
     Raises:
         ArgumentError: `size` is missing, or not the model's.
     """
     model_size = model.input_shape[1:3]
     height, width = model_size if size is None else to_height_and_width(size)
-    if file_format.name != "TFLite":
+    if not is_fixed:
         height, width = height or COMPARED_SIZE, width or COMPARED_SIZE
     if height is None or width is None:
         raise ArgumentError("size", size, "(height, width)", hint=(
-            f"the model's images are {model.input_shape[1:]}, and a .tflite has a fixed size"))
+            f"the model's images are {model.input_shape[1:]}, and a .tflite, a .mlir and a file for GPU "
+            "servers have a fixed size"))
     if any(own not in (None, side) for own, side in zip(model_size, (height, width))):
         raise ArgumentError("size", (height, width), f"the model's own {model_size}")
     return height, width

@@ -13,6 +13,7 @@ from ..json_reader import MAX_BYTES, parse_json, read_json, to_dataclass
 from ..json_writer import to_json
 from .comparison import COMPARED_VALUES, RuntimeResult, SimulationResult
 from .named.interface import Interface
+from .tflite.ethos_u import EthosUResult
 from .thresholds import Threshold, find_fault, find_simulation_fault
 
 # Field -> its key in the JSON file, if they differ: the file format keeps its original keys.
@@ -53,6 +54,7 @@ class ExportReport:
     float32_error: float | None = None  # of Keras, against float64; None if no threshold was widened
     simulation: dict[str, SimulationResult] | None = None   # by kernels, of a model with fake quantization
     target: str | None = None           # what it was made for, if the format has several targets
+    ethos_u: EthosUResult | None = None         # what an Ethos-U does, if that is the target
     beyond_half: tuple[str, ...] | None = None      # tensors that do not fit into float16
     interface: Interface | None = None  # names and shapes of a model of several inputs or outputs
     file_faults: tuple[str, ...] = ()   # why runtimes would not take the file, if it is kept anyway
@@ -105,6 +107,8 @@ class ExportReport:
         for name, steps in (self.simulation or {}).items():
             lines.append(f"  {name} kernels: {steps.within_one_step:.1%} of the scores within one step of "
                          f"the fake-quantized model's, on {steps.images} images")
+        if self.ethos_u is not None:
+            lines.append(f"  {self.ethos_u.summary()}")
         for name, operators in self.left_to_cpu.items():
             left = ", ".join(f"{count} {operator}" for operator, count in operators.items()) or "nothing"
             lines.append(f"  {name} would leave to the CPU: {left}")

@@ -10,8 +10,9 @@ import numpy as np
 
 from .._keras_private import XLA_ATTRIBUTE, parse_saved_model
 from .comparison import compute_relative_difference
+from .gpu_server import choose_folder, find_folder, find_warmup_faults, make_gpu_function, write_server_files
 from .measurements import ArrayFunction
-from .options import ExportOptions, Shape
+from .options import GPU, ExportOptions, Shape
 from .signatures import make_signatures, takes_pixels
 
 if TYPE_CHECKING:
@@ -26,8 +27,12 @@ _IGNORED = ("Const", "Identity", "NoOp", "Placeholder")     # operations that co
 
 
 def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> None:
-    """Writes `model` with all signatures that `make_signatures` gives it."""
-    _save(model, path, make_signatures(model, options))
+    """Writes `model` with all signatures that `make_signatures` gives it; for GPU servers with one."""
+    if options.target == GPU:
+        _save(model, choose_folder(path, options.layout), {DEFAULT: make_gpu_function(model, options)})
+        write_server_files(model, path, options)
+    else:
+        _save(model, path, make_signatures(model, options))
 
 
 def write_for_converter(model: keras.Model, path: pathlib.Path, shape: Shape) -> None:
@@ -51,22 +56,30 @@ def _save(model: keras.Model, path: pathlib.Path, functions: dict[str, Any]) -> 
 def load(path: pathlib.Path, threads: int = 1) -> tuple[ArrayFunction, Shape]:
     """Opens a folder: a function of float images, and their shape.  `threads` are TensorFlow's own."""
     import tensorflow as tf
-    signatures = tf.saved_model.load(str(path)).signatures
+    signatures = tf.saved_model.load(str(find_folder(path))).signatures
     serve = signatures[DEFAULT] if DEFAULT in signatures else signatures["serve"]   # of the first versions
     (name, spec), = serve.structured_input_signature[1].items()
 
     def run(images: np.ndarray) -> np.ndarray:
-        outputs = serve(**{name: tf.constant(images, spec.dtype)})
+        inputs = np.round(images).astype(np.uint8) if spec.dtype == tf.uint8 else images
+        outputs = serve(**{name: tf.constant(inputs, spec.dtype)})
         return outputs.get("scores", next(iter(outputs.values()))).numpy()
     return run, tuple(spec.shape)
 
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
-    """Finds XLA in the graph, which a server without XLA cannot run, and signatures that disagree."""
+    """Finds XLA in the graph, which a server without XLA cannot run, and signatures that disagree.
+
+    For GPU servers it is the other way round: all must be compiled, and answer the requests for warming up.
+    """
     graph = _read_graph(path)
     names = [node.op for node in _iterate_nodes(graph)
              if node.op.startswith("Xla") or node.attr[XLA_ATTRIBUTE].b]
     names += [f.signature.name for f in graph.library.function if f.attr[XLA_ATTRIBUTE].b]
+    if options.target == GPU:
+        if not any(f.attr[XLA_ATTRIBUTE].b for f in graph.library.function):
+            return ["nothing in it is compiled by XLA"]
+        return find_warmup_faults(find_folder(path), options.batch_sizes)
     if names:
         return [f"{', '.join(sorted(set(names)))} must be compiled by XLA, which servers refuse"]
     return _find_disagreements(path, options)
@@ -108,7 +121,7 @@ def count_cpu_operators(path: pathlib.Path) -> dict[str, dict[str, int]]:
 
 
 def _read_graph(path: pathlib.Path) -> Any:
-    return parse_saved_model((path / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
+    return parse_saved_model((find_folder(path) / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
 
 
 def _iterate_nodes(graph: Any) -> Iterator[Any]:

@@ -37,12 +37,15 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
     """
     import tensorflow as tf
     batch_size, channels = options.shape[0], options.shape[3]
-    dtype, preprocessing = model.inputs[0].dtype, options.preprocessing
+    # a file of a half precision takes and returns what that of float32 does
+    dtype = "float32" if options.dtype else model.inputs[0].dtype
+    preprocessing = options.preprocessing
     # of two classes with one output, and of numbers, none is the likeliest
     labels = options.labels if get_metadata(model).task in ("", "multilabel") else ()
 
     def answer(images: Any) -> dict[str, Any]:
-        scores = model(images, training=False)
+        scores = model(tf.cast(images, model.inputs[0].dtype), training=False)
+        scores = tf.cast(scores, dtype) if options.dtype else scores
         if not labels or len(options.signatures) == 1:
             return {"scores": scores}
         top_scores, indices = tf.math.top_k(tf.cast(scores, "float32"), min(TOP, len(labels)))

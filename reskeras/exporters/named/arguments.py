@@ -71,14 +71,14 @@ def choose_shapes(interface: Interface, file_format: Format, batch_size: int | N
 
     Args:
         interface: the model's inputs.
-        file_format: format of the export; a .tflite has fixed shapes.
+        file_format: format of the export, which may have fixed shapes.
         batch_size: as `export` takes it.
         size: as `export` takes it; of each input of images.
 
     Raises:
-        ArgumentError: a .tflite would have an open side, or `size` is not the model's.
+        ArgumentError: a file of fixed shapes would have an open side, or `size` is not the model's.
     """
-    is_fixed = file_format.name == "TFLite"
+    is_fixed = file_format.has_fixed_shapes
     batch = batch_size or interface.batch_size or (1 if is_fixed else None)
     sides = to_height_and_width(size) if size is not None else (None, None)
     shapes: dict[str, Shape] = {}
@@ -89,7 +89,7 @@ def choose_shapes(interface: Interface, file_format: Format, batch_size: int | N
                 raise ArgumentError("size", sides, f"the model's own {shape[:2]} of {name!r}")
             shape = (*sides, shape[2])
         if is_fixed and None in shape:
-            hint = f"the input {name!r} is {shape}, and a .tflite has a fixed size"
+            hint = f"the input {name!r} is {shape}, and {file_format.name} files have a fixed size"
             if len(shape) == 3:
                 raise ArgumentError("size", size, "(height, width)", hint=hint)
             raise ArgumentError("model", name, "an input without open sides", hint=(

@@ -22,6 +22,7 @@ from ..measurements import compute_size_and_hash, measure_latency
 from ..options import INTEGERS, ExportOptions
 from ..prepare import PreparedModel, prepare_model
 from ..report import ExportReport
+from ..tflite.ethos_u import measure_target
 from ..thresholds import choose_threshold
 from .arguments import check_named_arguments, choose_shapes, make_named_options
 from .comparison import compare_named_outputs
@@ -104,6 +105,7 @@ def export_named(model: keras.Model, path: pathlib.Path, file_format: Format, *,
         report = replace(report, file_faults=tuple(faults),
                          outside_ranges=written.outside if written else None,
                          beyond_half=written.beyond_half if written else None)
+        report = replace(report, **measure_target(temporary_path, options.target, report.left_to_cpu))
         report = _allow_float32_error(plan, report, thresholds).judge()
         if strict and not report.passed:
             raise ExportError(f"{path}: {report.fault}; nothing was written")
@@ -154,9 +156,9 @@ def _optimize(plan: _Plan) -> keras.Model:
 
 
 def _fix_shapes(plan: _Plan) -> Graph:
-    """The graph of the model; for a .tflite with the shapes of the file, without open sides."""
+    """The graph of the model; with the shapes of the file where they are fixed, without open sides."""
     graph = Graph.of(plan.prepared.model)
-    if plan.file_format.name != "TFLite":
+    if not plan.file_format.has_fixed_shapes:
         return graph
     shapes = dict(zip((tensor.name for tensor in plan.prepared.model.inputs),
                       (tensor.shape for tensor in plan.interface.inputs.values())))

@@ -154,9 +154,16 @@ def _write_keras(model: keras.Model, path: pathlib.Path, interface: Interface,
     return None
 
 
+def _write_stablehlo(model: keras.Model, path: pathlib.Path, interface: Interface,
+                     options: ExportOptions) -> WrittenRanges | None:
+    from ..stablehlo import write_program
+    write_program(model, path, [tensor.shape for tensor in interface.inputs.values()])
+    return None
+
+
 _WRITERS: dict[str, Callable[[Any, pathlib.Path, Interface, ExportOptions], WrittenRanges | None]] = {
     "SavedModel": _write_saved_model, "TFLite": _write_tflite, "ONNX": _write_onnx,
-    "OpenVINO": _write_openvino, "Keras": _write_keras}
+    "OpenVINO": _write_openvino, "StableHLO": _write_stablehlo, "Keras": _write_keras}
 
 
 def open_named_file(path: str | os.PathLike[str], interface: Interface, threads: int = 1, runtime: str = "",
@@ -253,9 +260,15 @@ def _open_keras(file: pathlib.Path, interface: Interface, threads: int) -> Named
     return make_array_function(load_keras(file), interface)
 
 
+def _open_stablehlo(file: pathlib.Path, interface: Interface, threads: int) -> NamedFunction:
+    from ..stablehlo import open_program
+    run, _ = open_program(file, threads)
+    return lambda inputs: dict(zip(interface.outputs, run([inputs[name] for name in interface.inputs])))
+
+
 _OPENERS: dict[str, Callable[..., NamedFunction]] = {
     "SavedModel": _open_saved_model, "TFLite": _open_tflite, "ONNX": _open_onnx, "OpenVINO": _open_openvino,
-    "Keras": _open_keras}
+    "StableHLO": _open_stablehlo, "Keras": _open_keras}
 
 
 def make_array_function(model: keras.Model, interface: Interface) -> NamedFunction:

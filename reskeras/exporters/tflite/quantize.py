@@ -15,7 +15,7 @@ import numpy as np
 from ..._keras_private import calibrate_only, quantize_calibrated, set_one_scale_for_dense
 from ...errors import ArgumentError
 from ...quantization.calibration import iterate_batches
-from ..options import ExportOptions
+from ..options import ETHOS_U, ExportOptions
 from . import flatbuffer
 from .int16 import quantize_to_int16
 from .known_ranges import set_known_ranges
@@ -116,7 +116,7 @@ def _iterate_samples(options: ExportOptions) -> Iterator[Any]:
 
 
 # Old TFLite for Microcontrollers computes nonsense with a scale for each class, and NNAPI refuses it
-ONE_SCALE_TARGETS = ("micro", "nnapi")
+ONE_SCALE_TARGETS = ("micro", "nnapi", *ETHOS_U)
 _SETTINGS: dict[str | None, Callable[[Any, ExportOptions], None]] = {
     None: _set_float32, "float16": _set_float16, "dynamic": _set_dynamic, "int8": _set_int8,
     "int16x8": _set_float32}
