@@ -8,12 +8,14 @@ The Inception nets use `blocks/inception` instead of stem and blocks.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from typing import Any, Iterator
 
 import keras
 from keras import layers
 
+from ._keras_building import build_faster, fill_variables, postpone_values
 from .graph.graph import high_recursion_limit
 from .graph.model_requirements import check_layers
 from .model_metadata import ModelMetadata, resolve_preprocessing
@@ -72,8 +74,11 @@ def build(spec: AnySpec, *, include_top: bool = True,
     _check_arguments(pooling, name)
     shape = _find_input_shape(spec, input_tensor, input_shape)
 
+    # Layers that a function of the caller makes may read their variables at once; no other layer does.
+    can_postpone = not _has_functions(spec)
     # Keras walks its graph recursively: 500 layers exceed Python's default limit.
-    with use_dtype_policy(dtype), high_recursion_limit():
+    with use_dtype_policy(dtype), high_recursion_limit(), build_faster(), \
+            postpone_values(can_postpone) as variables:
         image = layers.Input(shape, name="input_layer") if input_tensor is None else input_tensor
         x = _add_preprocessing(image, spec, weights) if include_preprocessing else image
         x = _build_body(x, spec)
@@ -94,6 +99,7 @@ def build(spec: AnySpec, *, include_top: bool = True,
 
     if weights is not None:
         load_weights(net, weights)
+    fill_variables(variables)       # those that have no value from a file
     return model
 
 
@@ -190,6 +196,11 @@ def _build_body(x: Tensor, spec: AnySpec) -> Tensor:
     assert isinstance(spec, Spec)
     pool_stride = 1 if spec.pool == "none" else 2
     return build_stages(build_stem(x, spec), spec, _STEM_STRIDES[spec.stem] * pool_stride)
+
+
+def _has_functions(spec: AnySpec) -> bool:
+    """Whether layers of a spec are made by functions of the caller."""
+    return any(callable(getattr(spec, field.name)) for field in dataclasses.fields(spec))
 
 
 def _check_arguments(pooling: str | None, name: str) -> None:

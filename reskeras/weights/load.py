@@ -17,6 +17,7 @@ from typing import Any
 
 import keras
 
+from .._keras_building import set_value
 from ..errors import ArgumentError, short_repr
 from ..terminal import print_text
 from .adaptation import Adaptation, count_classes, explain_classes, plan_channels, plan_classes
@@ -166,7 +167,7 @@ def _read_matches(model: keras.Model, path: str | os.PathLike[str], source: str,
 
 def _assign(matches: list[TensorMatch]) -> None:
     for match in matches:
-        match.variable.assign(match.array)
+        set_value(match.variable, match.array)
 
 
 # ---- messages
