@@ -13,6 +13,25 @@ from reskeras.spec import find_differences
 from reskeras.variants import FAMILIES, VARIANTS
 from reskeras.weights.table import get_checkpoints, list_checkpoints
 
+# arXiv's number -> title, authors and year
+PAPERS = {
+    "1512.03385": "Deep Residual Learning for Image Recognition (He et al. 2015)",
+    "1602.07261": "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning "
+                  "(Szegedy et al. 2016)",
+    "1603.05027": "Identity Mappings in Deep Residual Networks (He et al. 2016)",
+    "1605.07146": "Wide Residual Networks (Zagoruyko and Komodakis 2016)",
+    "1611.05431": "Aggregated Residual Transformations for Deep Neural Networks (Xie et al. 2016)",
+    "1709.01507": "Squeeze-and-Excitation Networks (Hu et al. 2017)",
+    "1812.01187": "Bag of Tricks for Image Classification with Convolutional Neural Networks "
+                  "(He et al. 2018)",
+    "1903.06586": "Selective Kernel Networks (Li et al. 2019)",
+    "1910.03151": "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks "
+                  "(Wang et al. 2019)",
+    "1912.11370": "Big Transfer (BiT): General Visual Representation Learning (Kolesnikov et al. 2019)",
+    "2004.08955": "ResNeSt: Split-Attention Networks (Zhang et al. 2020)",
+    "2103.07579": "Revisiting ResNets: Improved Training and Scaling Strategies (Bello et al. 2021)",
+    "2106.07597": "MLPerf Tiny Benchmark (Banbury et al. 2021)"}
+
 
 def list_nets(family: str) -> list[Variant]:
     """The nets of a family, in the order of the table."""
@@ -53,14 +72,17 @@ def make_family_page(family: str) -> str:
     example = choose_example(family)
     lines = [f"# {title}", ""]
     if papers:
-        lines += [f"Papers: {', '.join(paper.replace('[', '[arXiv:', 1) for paper in papers)}.", ""]
+        links = [re.fullmatch(r"\[(.*)\](\(.*\))", paper).groups() for paper in papers]
+        lines += ["Paper: " + "; ".join(f"{PAPERS[number]}, [arXiv:{number}]{url}" for number, url in links)
+                  + ".", ""]
     lines += [f"## Structure of {example.builder}", "", draw_structure(example.builder, example.spec), "",
               *_describe_changes(example), "", "## Use it", "", make_code(make_snippet(example)), "",
               _describe_weights(example), "", "## Nets", "",
-              make_table(("net", "pixels", "parameters (M)", "MACs (G)", "checkpoints", "top-1 (%)"),
+              make_table(("net", "pixels", "parameters (M)", "MACs (G)", "checkpoints", "top-1 (%)",
+                          "license"),
                          map(_describe_net, list_nets(family))), "",
-              "Cost is that of one image of the net's own size. Accuracy is as published, for the checkpoint "
-              "that `weights=\"imagenet\"` loads.", "",
+              "Cost is that of one image of the net's own size. Accuracy is as published, and the "
+              "license is that of the weights, for the checkpoint that `weights=\"imagenet\"` loads.", "",
               f"`reskeras page {example.name} -o net.html` draws every layer of the net."]
     return "\n".join(lines) + "\n"
 
@@ -88,4 +110,5 @@ def _describe_net(net: Variant) -> tuple[object, ...]:
     default = next((checkpoint for checkpoint in checkpoints if checkpoint.is_default), None)
     count = f"[{len(checkpoints)}](../checkpoints/{net.name}.md)" if checkpoints else ""
     return (f"`{net.builder}`", net.spec.input_size, f"{cost.params / 1e6:.2f}", f"{cost.macs / 1e9:.3f}",
-            count, default.top1 if default and default.top1 else "")
+            count, default.top1 if default and default.top1 else "",
+            (default.license or "not given") if default else "")
