@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Iterable
 
 from ..terminal import print_text
-from ..train.training import scale_learning_rate
+from ..train.learning_rate import scale_learning_rate
 from ..train.recipes import format_recipes, get_recipe
 
 

@@ -10,7 +10,8 @@ from .arguments import FitArguments
 from .phases import plan_phases
 from .resumed_run import ResumedRun
 from .run_info import Continuation
-from .training import convert_value, scale_learning_rate
+from .learning_rate import scale_learning_rate
+from .training import convert_value
 
 
 def change_length(resumed: ResumedRun, arguments: FitArguments) -> FitArguments:

@@ -86,7 +86,7 @@ class ImageDataset:
             self._check_training(self.augmentation)
 
         # traced once for all epochs; RandAugment's graph takes seconds
-        self._traced_image = tf.function(tf.autograph.experimental.do_not_convert(self._process_image))
+        self._traced_image = tf.function(tf.autograph.experimental.do_not_convert(self.process_image))
         self._excluded = set(excluded)
         self._unreadable_count = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._unreadable_indices = tf.Variable(tf.zeros([max_unreadable + 1], tf.int64), trainable=False)
@@ -255,7 +255,7 @@ class ImageDataset:
                                num_parallel_calls=_AUTOTUNE, deterministic=self.deterministic)
         return data.filter(self._count_unreadable).map(lambda _, index, x, target: (x, *target))
 
-    def _process_image(self, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def process_image(self, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """An image as the net takes it, except for what is done to whole batches."""
         if self.augmentation is not None:
             return self.augmentation.augment_image(x, seed)

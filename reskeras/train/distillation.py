@@ -60,7 +60,7 @@ class TeacherScores:
         scores = self.model(x[..., ::-1] if self._reverses_channels else x, training=False)
         if keras.backend.standardize_dtype(scores.dtype) != "float64":
             scores = ops.cast(scores, "float32")
-        logits = to_logits(scores, self._activation)
+        logits = _to_logits(scores, self._activation)
         if self._columns is not None:
             logits = ops.take(logits, ops.convert_to_tensor(self._columns, "int32"), axis=-1)
         return ops.concatenate([ops.cast(y, logits.dtype), ops.stop_gradient(logits)], -1)
@@ -113,7 +113,7 @@ class DistillationLoss(keras.losses.Loss):
         if y_true.shape[-1] == outputs:
             return self.loss.call(y_true, y_pred)
         y, teacher = y_true[..., :outputs], y_true[..., outputs:]
-        student = to_logits(y_pred, self.activation)
+        student = _to_logits(y_pred, self.activation)
         distance = (_compare_labels if self.is_multilabel else _compare_classes)(
             teacher, student, self.kind == "hard", self.temperature)
         if self.kind == "consistent":
@@ -147,7 +147,7 @@ def make_distillation_loss(training: Training, loss: keras.losses.Loss, activati
                             dtype="float64" if dtype == "float64" else None)
 
 
-def to_logits(scores: Any, activation: str) -> Any:
+def _to_logits(scores: Any, activation: str) -> Any:
     """The logits of scores.
 
     Args:

@@ -22,6 +22,7 @@ from .checkpoint import TrainState
 from .continuation import change_length
 from .distribution_errors import explain_lost_worker
 from .image_size import to_sides
+from .learning_rate import describe_unreached_milestones, scale_learning_rate
 from .loggers import check_loggers, make_loggers
 from .loop import TrainingLoop
 from .metrics import check_metrics, list_metrics
@@ -33,7 +34,7 @@ from .resumed_run import ResumedRun
 from .run_folder import LAST_MODEL, RunFolder, check_empty
 from .task_rules import fit_recipe_to_task
 from .teacher import make_teacher
-from .training import describe_unreached_milestones, scale_learning_rate, training_fields
+from .training import training_fields
 from .training_config import TrainingConfig
 from .training_data import TrainingSources, make_datasets, open_training_sources
 

@@ -14,7 +14,8 @@ from ..errors import ArgumentError, check_number, check_whole_number
 from .fit import fit
 from .recipe import Recipe, parse_overrides
 from .recipes import get_recipe
-from .training import Training, scale_learning_rate, training_fields
+from .learning_rate import scale_learning_rate
+from .training import Training, training_fields
 from .training_checks import SCHEDULE_FIELDS
 
 _SMOOTHING = 0.9        # of the moving average of the losses, corrected for its beginning, as Adam's moments
@@ -78,8 +79,8 @@ def measure_learning_rates(model: str | os.PathLike[str] | keras.Model, data: An
     fields = {name: value for name, value in fields.items()
               if name not in (*SCHEDULE_FIELDS, "base_batch_size")}
     schedule = keras.optimizers.schedules.ExponentialDecay(lowest, updates - 1, highest / lowest)
-    fields |= dict(steps=updates, learning_rate=schedule, head_epochs=0, ema_momentum=0.0, early_stopping=0,
-                   restore_best_weights=False)
+    fields |= dict(steps=updates, learning_rate=schedule, head_epochs=0, first_size=0, size_epochs=(),
+                   ema_momentum=0.0, early_stopping=0, restore_best_weights=False)
     micro_batches = int(options.get("micro_batches") or 1)
     recorder = _Recorder(micro_batches)
     variables = list(model.variables) if isinstance(model, keras.Model) else []

@@ -31,6 +31,7 @@ from .phases import Phase, plan_phases
 from .run_checkpoint import RunCheckpoint
 from .run_folder import BEST_MODEL, BEST_RAW_MODEL, LAST_MODEL, LAST_RAW_MODEL
 from .sigterm import StopSignalHandler
+from .sizes import StepsOfSizes
 from .training_config import TrainingConfig
 
 
@@ -59,7 +60,7 @@ class TrainingLoop:
         self.checkpoint = RunCheckpoint(config, self.state, saved)
         self.early_stopping = EarlyStopping(config)
         self.checkpoint.restore_best_weights(self.early_stopping.variables)
-        self._freezer = LayerFreezer(config.model)
+        self._freezer, self._steps = LayerFreezer(config.model), StepsOfSizes()
         self._history = keras.callbacks.History()
         self._history.epoch, self._history.history = self.state.epochs, self.state.history
         self.callbacks = keras.callbacks.CallbackList(
@@ -185,9 +186,10 @@ class TrainingLoop:
     def _train_epoch(self, phase: Phase) -> None:
         """Trains the batches of one epoch, starting at `state.step`."""
         bridge, data = CallbackBridge(self), self.config.data
-        self.timer.begin_epoch(skip_first_step=not getattr(self.trainer, "train_function", None))
         try:
-            with data.explain_errors(), ignore_end_of_data():
+            with (data.explain_errors(), ignore_end_of_data(),
+                  self._steps.use(self.trainer, data, self.state.epoch)):
+                self.timer.begin_epoch(skip_first_step=not getattr(self.trainer, "train_function", None))
                 self.trainer.fit(self._make_batches(phase), epochs=1, verbose=0, shuffle=False,
                                  callbacks=[bridge])
         except ValueError as error:     # Keras raises it if there was no batch, and so no metrics

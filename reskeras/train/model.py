@@ -115,12 +115,13 @@ def _build_net(name: str, recipe: Recipe, channels: int, task: Task,
         assert isinstance(checkpoint, Checkpoint)
         if recipe.sources.get("size") != "given":
             recipe = _resize_recipe(recipe, checkpoint.input_size)
-        size: Any = to_sides(recipe.training.size)
+        size: Any = (None, None) if training.first_size else to_sides(recipe.training.size)
         name = name if "." in name else f"{variant.name}.{tag}"
     else:
         options["weights"] = None
         # if the validation images have another size, the net leaves the size open
-        size = to_sides(training.size) if training.test_size == training.size else (None, None)
+        has_one_size = training.test_size == training.size and not training.first_size
+        size = to_sides(training.size) if has_one_size else (None, None)
     try:
         net = create(name, input_shape=(*size, channels), **options)
     except OSError as error:
@@ -179,6 +180,10 @@ def _fit_recipe_to_model(model: keras.Model, recipe: Recipe, images: DataSource,
         raise ValueError(f"{model.name} takes images of {channels} channels, but those of {images.name} have "
                          f"{images.channels}; build it with input_shape="
                          f"({height}, {width}, {images.channels}), or give its name")
+    if recipe.training.first_size and (height or width):
+        raise ValueError(f"{model.name} takes images of one size, {height or width} pixels, but those of "
+                         f"the training grow from {recipe.training.first_size} pixels on; build it "
+                         f"with input_shape=(None, None, {channels})")
     trained = to_sides(recipe.training.size)
     if height in (None, trained[0]) and width in (None, trained[1]):
         return recipe

@@ -110,6 +110,40 @@ class SGD(WeightDecay, keras.optimizers.SGD):
         return {**super().get_config(), "learning_rate_in_velocity": self.learning_rate_in_velocity}
 
 
+@keras.saving.register_keras_serializable("reskeras")
+class Lars(SGD):
+    """Layer-wise adaptive rate scaling (You et al. 2017, arXiv:1708.03888), as MLPerf's reference has it.
+
+    The gradient with its decay, g + l2 w, is multiplied by c ||w|| / (||g|| + l2 ||w|| + epsilon), and then
+    goes into the momentum of `SGD`.  What does not decay is not adapted, nor are zeros.
+
+    Args:
+        trust_coefficient: c.
+        epsilon: added to the norms.
+        **kwargs: as of `SGD`, which it is with a ratio of 1.
+    """
+
+    def __init__(self, *args: Any, trust_coefficient: float = 0.001, epsilon: float = 0.0, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.trust_coefficient, self.trust_epsilon = trust_coefficient, epsilon
+
+    def add_decay(self, gradient: Any, variable: Any) -> Any:
+        """The gradient with its decay, times the ratio."""
+        decayed = super().add_decay(gradient, variable)
+        if not self.has_decay(variable):
+            return decayed
+        weight, slope = (ops.norm(ops.reshape(ops.cast(x, gradient.dtype), [-1]))
+                         for x in (variable, gradient))
+        norms = slope + self.l2 * weight + self.trust_epsilon
+        is_adapted = (weight > 0) & (slope > 0)
+        ratio = ops.where(is_adapted, self.trust_coefficient * weight / ops.where(norms > 0, norms, 1), 1.0)
+        return ops.cast(ratio, gradient.dtype) * decayed
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "trust_coefficient": self.trust_coefficient,
+                "epsilon": self.trust_epsilon}
+
+
 class _Moments:
     """A mixin for Keras' Adam: the update that the moments of the gradient give.
 
@@ -197,9 +231,11 @@ class Lamb(_Moments, WeightDecay, keras.optimizers.Lamb):
 
 
 def _make_sgd(training: Training, **options: Any) -> SGD:
-    return SGD(momentum=float(training.momentum), l2=training.weight_decay,
-               nesterov=training.optimizer == "nesterov",
-               learning_rate_in_velocity=training.learning_rate_in_velocity, **options)
+    options |= {"momentum": float(training.momentum), "l2": training.weight_decay,
+                "learning_rate_in_velocity": training.learning_rate_in_velocity}
+    if training.optimizer == "lars":
+        return Lars(trust_coefficient=training.trust_coefficient, epsilon=training.epsilon, **options)
+    return SGD(nesterov=training.optimizer == "nesterov", **options)
 
 
 def _read_epsilon(training: Training) -> dict[str, Any]:
@@ -207,7 +243,7 @@ def _read_epsilon(training: Training) -> dict[str, Any]:
 
 
 _OPTIMIZERS = {
-    "sgd": _make_sgd, "nesterov": _make_sgd,
+    "sgd": _make_sgd, "nesterov": _make_sgd, "lars": _make_sgd,
     "adam": lambda training, **options: Adam(l2=training.weight_decay, **_read_epsilon(training), **options),
     "adamw": lambda training, **options: AdamW(weight_decay=training.weight_decay, **_read_epsilon(training),
                                                **options),

@@ -4,7 +4,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import math
-import re
 import struct
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -14,6 +13,7 @@ from ..errors import unknown_argument
 from ..spec import AnySpec, Spec
 from ..spec import override as override_spec
 from .augmentation_text import join_operations
+from .epoch_sizes import replace_crop_size, split_sizes
 from .keras_objects import describe_object, is_serialized
 from .image_size import Sides
 from .training import Training, convert_value, to_python, training_fields
@@ -89,7 +89,7 @@ class Recipe:
         Example:
             >>> reskeras.get_recipe("wrn").override({"epochs": 10}, ["block_dropout_rate=0.1"])
         """
-        training, model = parse_overrides(training), parse_overrides(model)
+        training, model = split_sizes(parse_overrides(training)), parse_overrides(model)
         new = _convert_fields(training)
         other_unit = {"epochs": "steps", "steps": "epochs"}
         new |= {other_unit[name]: 0 for name in new
@@ -183,8 +183,7 @@ def _resize_crops(training: Training, size: Sides) -> dict[str, Any]:
     """The augmentation with crops of the new size, and the test size if it was the same as the old one."""
     if not size or size == training.size:
         return {}
-    crops = rf"\b(\w*crop|resize)\({re.escape(str(training.size))}(?!\w)"
-    augmentation = re.sub(crops, lambda match: f"{match[1]}({size}", training.augmentation)
+    augmentation = replace_crop_size(training.augmentation, training.size, size)
     has_same_test_size = training.test_size == training.size
     return {"augmentation": augmentation} | ({"test_size": size} if has_same_test_size else {})
 

@@ -9,6 +9,7 @@ import functools
 import pathlib
 from dataclasses import dataclass
 
+from .epoch_sizes import list_epoch_sizes
 from .recipe import Recipe
 from .recipes import get_recipe
 
@@ -96,7 +97,12 @@ def count_images(recipe: Recipe, data_images: int) -> dict[int | tuple[int, int]
         {size: images}.
     """
     training = recipe.training
-    return {training.size: training.steps * training.batch_size or training.epochs * data_images}
+    if training.steps:
+        return {training.size: training.steps * training.batch_size}
+    images: dict[int | tuple[int, int], float] = {}
+    for size in list_epoch_sizes(training):
+        images[size] = images.get(size, 0) + data_images
+    return images
 
 
 def count_training_operations(images: dict[int | tuple[int, int], float],

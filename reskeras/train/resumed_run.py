@@ -43,7 +43,8 @@ class ResumedRun:
     def training(self) -> Training:
         """The recipe's training part, with the overrides."""
         fields: dict[str, Any] = self.info["recipe"]["training"]
-        return Training(**{**fields, "milestones": tuple(fields["milestones"])})
+        tuples = {name: tuple(fields.get(name, ())) for name in ("milestones", "size_epochs")}
+        return Training(**{**fields, **tuples})
 
     def find_preprocessing(self, argument: Any) -> Any:
         """The preprocessing that the run was started with.  Raises: ArgumentError for another `argument`."""

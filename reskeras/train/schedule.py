@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Iterable
+from typing import Any, Callable, Iterable
 
 import keras
 from keras import ops
@@ -15,18 +15,20 @@ _CONFIG_KEYS = {        # argument -> its key in the config of a saved schedule
     "learning_rate": "rate", "total_updates": "total", "kind": "kind", "milestones": "milestones",
     "decay_factor": "factor", "warmup": "warmup", "warmup_start": "warmup_rate", "steps_per_update": "every",
     "updates_per_period": "updates_per_period", "cosine_start": "cosine_start",
-    "final_learning_rate": "final_learning_rate"}
+    "final_learning_rate": "final_learning_rate", "power": "power", "updates_per_decay": "updates_per_decay"}
 
 
 @keras.saving.register_keras_serializable("reskeras", name="Schedule")
 class TrainingSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear warm-up, and then a constant, stepwise or cosine schedule.
+    """A linear warm-up, and then a schedule of one of the kinds of a recipe.
 
     Args:
         learning_rate: after the warm-up.
         total_updates: updates of the weights in the whole training.
-        kind: "constant"; "step", multiplied by `decay_factor` at each milestone; or "cosine", half a cosine
-            to zero.
+        kind: "constant"; "step", multiplied by `decay_factor` at each milestone; "cosine", half a cosine to
+            `final_learning_rate`; "triangular", a line to there; "polynomial", that line to a power;
+            "exponential", multiplied by `decay_factor` in `updates_per_decay` updates; "wsd", constant until
+            the milestone, and then a line (arXiv:2405.18392).
         milestones: the updates from which on the learning rate is multiplied by `decay_factor` once more.
         decay_factor: see `milestones`.
         warmup: its length in updates; the i-th of m has i/m of the way from `warmup_start * learning_rate` to
@@ -35,19 +37,24 @@ class TrainingSchedule(keras.optimizers.schedules.LearningRateSchedule):
         steps_per_update: batches for one update, if gradients are accumulated.
         updates_per_period: updates between two changes of the rate, such as those of an epoch; 0 changes it
             after each update.  By periods the i-th of the warm-up's m has (i - 1)/m of the way.
-        cosine_start: the update with which the cosine begins; by default that after the warm-up.
-        final_learning_rate: at the end of the cosine, as a fraction of `learning_rate`.
+        cosine_start: the update with which the cosine (line, polynomial, exponential) begins; by default that
+            after the warm-up.
+        final_learning_rate: at the end of the cosine (line, polynomial), as a fraction of `learning_rate`.
+        power: of the polynomial.
+        updates_per_decay: see `kind`.
     """
 
     def __init__(self, learning_rate: float, total_updates: int, kind: str = "constant",
                  milestones: Iterable[int] = (), decay_factor: float = 0.1, warmup: int = 0,
                  warmup_start: float = 0.0, steps_per_update: int = 1, updates_per_period: float = 0,
-                 cosine_start: int | None = None, final_learning_rate: float = 0.0):
+                 cosine_start: int | None = None, final_learning_rate: float = 0.0, power: float = 2.0,
+                 updates_per_decay: float = 1.0):
         self.learning_rate, self.total_updates, self.kind = learning_rate, total_updates, kind
         self.milestones, self.decay_factor = tuple(milestones), decay_factor
         self.warmup, self.warmup_start, self.steps_per_update = warmup, warmup_start, steps_per_update
         self.updates_per_period, self.final_learning_rate = updates_per_period, final_learning_rate
         self.cosine_start = warmup if cosine_start is None else cosine_start
+        self.power, self.updates_per_decay = power, updates_per_decay
 
     def __call__(self, step: Any) -> Any:
         update = ops.cast(ops.floor_divide(ops.convert_to_tensor(step), self.steps_per_update), "float32")
@@ -101,13 +108,31 @@ def _step(schedule: TrainingSchedule, update: Any) -> Any:
     return schedule.decay_factor ** passed
 
 
-def _cosine(schedule: TrainingSchedule, update: Any) -> Any:
-    start, end = schedule.cosine_start, schedule.final_learning_rate
+def _fall(schedule: TrainingSchedule, update: Any, shape: Callable[[Any], Any],
+          start: float | None = None) -> Any:
+    """The factor of the rate on the way to its end.
+
+    Args:
+        shape: from the progress in [0, 1] to what is left, from 1 to 0.
+        start: the update with which the way begins; by default `cosine_start`.
+    """
+    start, end = schedule.cosine_start if start is None else start, schedule.final_learning_rate
     progress = (update - start) / max(schedule.total_updates - start, 1)
-    return end + (1 - end) * 0.5 * (1 + ops.cos(math.pi * ops.clip(progress, 0, 1)))
+    return end + (1 - end) * shape(ops.clip(progress, 0, 1))
 
 
-_SHAPES = {"constant": lambda schedule, update: ops.ones_like(update), "step": _step, "cosine": _cosine}
+def _exponential(schedule: TrainingSchedule, update: Any) -> Any:
+    decays = ops.maximum(update - schedule.cosine_start, 0) / schedule.updates_per_decay
+    return ops.cast(schedule.decay_factor, "float32") ** decays
+
+
+_SHAPES: dict[str, Callable[[TrainingSchedule, Any], Any]] = {
+    "constant": lambda schedule, update: ops.ones_like(update), "step": _step,
+    "cosine": lambda schedule, update: _fall(schedule, update, lambda p: 0.5 * (1 + ops.cos(math.pi * p))),
+    "triangular": lambda schedule, update: _fall(schedule, update, lambda p: 1 - p),
+    "polynomial": lambda schedule, update: _fall(schedule, update, lambda p: (1 - p) ** schedule.power),
+    "exponential": _exponential,
+    "wsd": lambda schedule, update: _fall(schedule, update, lambda p: 1 - p, schedule.milestones[0])}
 
 
 def make_schedule(training: Training, learning_rate: float, updates_per_epoch: float, total_updates: int,
@@ -141,7 +166,8 @@ def make_schedule(training: Training, learning_rate: float, updates_per_epoch: f
                             [round(m * unit) for m in training.milestones], training.decay_factor,
                             round(training.warmup * unit), training.warmup_start, steps_per_update,
                             updates_per_epoch if training.schedule_by_epoch else 0,
-                            0 if training.cosine_includes_warmup else None, training.final_learning_rate)
+                            0 if training.cosine_includes_warmup else None, training.final_learning_rate,
+                            training.power, unit)
 
 
 def count_plateaus(values: Iterable[float], patience: int) -> int:

@@ -139,7 +139,7 @@ def _find_scaling(preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]
 
 def _choose_policy(student: keras.Model) -> str | None:
     """A dtype policy of half precision on an accelerator: the student's, if it has one; None on a CPU."""
-    if not has_accelerator():
+    if not _has_accelerator():
         return None
     policies = [layer.dtype_policy for layer in student.layers if layer.weights]
     if policies and policies[0].compute_dtype in ("float16", "bfloat16"):
@@ -150,7 +150,7 @@ def _choose_policy(student: keras.Model) -> str | None:
     return "mixed_bfloat16" if has_tpu else "mixed_float16"
 
 
-def has_accelerator() -> bool:
+def _has_accelerator() -> bool:
     """Whether Keras computes on a GPU or TPU."""
     if keras.config.backend() == "tensorflow":
         return bool(tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"))

@@ -8,14 +8,13 @@ from typing import Any
 
 from ..errors import ArgumentError, check_choice, check_number
 from .image_size import EXPECTED_SIZE, SIZE, convert_size
-from .keras_objects import describe_object, is_keras_object, is_serialized, serialize_object
-from .object_calls import (OBJECTS, check_object, is_object_call, make_called_object, rename_loss,
-                           restore_schedule)
+from .keras_objects import is_keras_object, is_serialized, serialize_object
+from .object_calls import OBJECTS, check_object, is_object_call, make_called_object, rename_loss
 from .training_checks import check_training
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": ("sgd", "nesterov", "adam", "adamw", "lamb"),
-    "schedule": ("constant", "step", "plateau", "cosine"),
+    "optimizer": ("sgd", "nesterov", "adam", "adamw", "lamb", "lars"),
+    "schedule": ("constant", "step", "plateau", "cosine", "triangular", "polynomial", "exponential", "wsd"),
     "task": ("auto", "multiclass", "binary", "multilabel", "regression"),
     "loss": ("softmax", "binary", "categorical_focal_crossentropy", "binary_focal_crossentropy",
              "mean_squared_error", "mean_absolute_error", "mean_squared_logarithmic_error", "huber",
@@ -52,9 +51,12 @@ class Training:
     steps: int = _setting(0, "Length of the training in updates of the weights, instead of epochs.")
     batch_size: int = _setting(256, "Images per update of the weights, on all devices together.")
     optimizer: str | dict[str, Any] = _setting(
-        "sgd", "The optimizer: sgd, nesterov, adam, adamw or lamb; or one of Keras with its own learning "
-        "rate and options, such as keras.optimizers.Lion(1e-4), in the shell \"Lion(1e-4)\".")
-    momentum: float = _setting(0.0, "Momentum of sgd and nesterov.")
+        "sgd", "The optimizer: sgd, nesterov, adam, adamw, lamb or lars; or one of Keras with its own "
+        "learning rate and options, such as keras.optimizers.Lion(1e-4), in the shell \"Lion(1e-4)\".")
+    momentum: float = _setting(0.0, "Momentum of sgd, nesterov and lars.")
+    trust_coefficient: float = _setting(
+        0.001, "Of lars: the rate of a layer is this times the norm of its weights, divided by that of its "
+        "gradient with decay.")
     learning_rate_in_velocity: bool = _setting(
         False, "Whether the velocity of sgd and nesterov contains the learning rates of the past, as in "
         "Caffe and Keras (v = momentum v - rate g, w = w + v), or not, as in PyTorch and TensorFlow 1 "
@@ -77,18 +79,24 @@ class Training:
     base_batch_size: int = _setting(256, "The batch size, in images, that learning_rate is meant for.")
     learning_rate_scaling: str = _setting(
         "linear", "How the learning rate grows with batch_size / base_batch_size: linear, sqrt or none.")
-    schedule: str = _setting("step", "Learning-rate schedule: constant, step, plateau or cosine.")
+    schedule: str = _setting(
+        "step", "Learning-rate schedule: constant, step, plateau or cosine; triangular, a line down from the "
+        "end of the warm-up; polynomial, that line to a power; exponential, times decay_factor in each epoch "
+        "(or step); wsd, constant until the one milestone, and then a line down.")
     schedule_by_epoch: bool = _setting(
         False, "Whether the learning rate changes between epochs only, warm-up included, and not after each "
         "update.")
     cosine_includes_warmup: bool = _setting(
-        False, "Whether the cosine begins with the training, and only continues after the warm-up, as in "
-        "timm, instead of beginning after the warm-up.")
+        False, "Whether the cosine (polynomial, exponential) begins with the training, and only continues "
+        "after the warm-up, as in timm, instead of beginning after the warm-up.")
     final_learning_rate: float = _setting(
-        0.0, "Learning rate at the end of the cosine, as a fraction of the full one.")
+        0.0, "Learning rate at the end of the cosine (line, polynomial), as a fraction of the full one.")
+    power: float = _setting(2.0, "The power of the polynomial schedule.")
     milestones: tuple[float, ...] = _setting(
-        (), "When the step schedule multiplies the learning rate by decay_factor, in epochs (or in steps).")
-    decay_factor: float = _setting(0.1, "Factor of the learning rate at each milestone or plateau.")
+        (), "When the step schedule multiplies the learning rate by decay_factor, in epochs (or in steps); "
+        "of wsd, when the rate begins to fall.")
+    decay_factor: float = _setting(0.1, "Factor of the learning rate at each milestone or plateau; of "
+                                   "exponential in each epoch (or step).")
     patience: int = _setting(0, "Epochs without progress that make a plateau.")
     warmup: float = _setting(0, "Length of the linear warm-up of the learning rate, in epochs (or in steps).")
     warmup_start: float = _setting(0.0, "Learning rate at the start of the warm-up, as a fraction of the "
@@ -118,7 +126,13 @@ class Training:
     alpha: float = _setting(0.5, "The part of the teacher in the loss; the labels have the rest.")
     size: int | tuple[int, int] = _setting(
         224, "Size of the training images in pixels: a number for both sides, or height and width, as "
-        "(224, 320) or \"224x320\".")
+        "(224, 320) or \"224x320\"; \"128:192\" for images that grow from first_size to size.")
+    first_size: int = _setting(
+        0, "Size of the images of the first epochs, if they grow during the training.")
+    size_epochs: tuple[float, ...] = _setting(
+        (), "The epochs between which the images grow, such as (10, 30); by default from the first one to "
+        "three quarters of the training.")
+    size_multiple: int = _setting(32, "The sizes of images that grow are multiples of this number of pixels.")
     augmentation: str = _setting(
         "inception_crop(224)|flip", "Operations on each training image, separated by |.")
     augmentation_repeats: int = _setting(
@@ -244,49 +258,3 @@ def convert_value(name: str, value: Any, annotation: str) -> Any:
         check_object(name, value)
         return value
     raise ArgumentError(name, value, EXPECTED[annotation])
-
-
-@dataclass(frozen=True)
-class ScaledLearningRate:
-    """A learning rate, and a sentence that says how it was computed."""
-
-    value: float
-    reason: str
-
-
-def describe_unreached_milestones(training: Training) -> str:
-    """Says which milestones lie beyond the end; "" if none does.
-
-    A recipe that is made shorter keeps its milestones, as they are what its paper says.
-    """
-    length = getattr(training, training.unit)
-    late = [f"{milestone:g}" for milestone in training.milestones if milestone >= length]
-    if not late or training.schedule != "step":
-        return ""
-    return (f"; the training ends after {length} {training.unit}, before milestones=({', '.join(late)}), so "
-            "the rate is not lowered there: give milestones before the end if it should be")
-
-
-def scale_learning_rate(training: Training, batch_size: int | None = None) -> ScaledLearningRate:
-    """The learning rate for a batch size, by the rule of the recipe.
-
-    The rules: linear (arXiv:1706.02677), square root (arXiv:1904.00962) or none.
-
-    Args:
-        batch_size: images per update on all devices together; the recipe's by default.
-    """
-    if isinstance(training.learning_rate, dict):
-        first = float(restore_schedule(training.learning_rate)(0))
-        return ScaledLearningRate(first, f"learning rate {describe_object(training.learning_rate)} over the "
-                                  f"updates of the weights, from {first:g} on")
-    batch_size = batch_size or training.batch_size
-    base = training.base_batch_size
-    ratio = batch_size / base
-    factor = {"linear": ratio, "sqrt": math.sqrt(ratio), "none": 1.0}[training.learning_rate_scaling]
-    value = training.learning_rate * factor
-    if factor == 1:
-        why = "the recipe's batch size" if ratio == 1 else "this recipe does not scale it"
-        return ScaledLearningRate(value, f"learning rate {value:g} at batch size {batch_size}: {why}")
-    rule = "" if training.learning_rate_scaling == "linear" else "the square root of "
-    return ScaledLearningRate(value, f"learning rate {value:g} at batch size {batch_size}: "
-                              f"{training.learning_rate:g} at {base}, times {rule}{batch_size}/{base}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ArgumentError
+from .epoch_sizes import check_sizes_of_epochs
 from .keras_objects import describe_object, is_serialized
 
 # what an optimizer that is given as an object has of its own, and the values that mean "not used"
 OPTIMIZER_FIELDS: dict[str, Any] = {
     "momentum": 0.0, "learning_rate_in_velocity": False, "epsilon": 0.0, "weight_decay": 0.0,
-    "decayed_weights": "all", "clipnorm": 0.0, "global_clipnorm": 0.0, "clipvalue": 0.0, "layer_decay": 0.0}
+    "decayed_weights": "all", "trust_coefficient": 0.001,
+    "clipnorm": 0.0, "global_clipnorm": 0.0, "clipvalue": 0.0, "layer_decay": 0.0}
 # what a schedule that is given as an object replaces
 SCHEDULE_FIELDS: dict[str, Any] = {
     "learning_rate_scaling": "none", "schedule": "constant", "milestones": (), "warmup": 0}
@@ -30,6 +32,13 @@ def check_training(training: Any) -> None:
     if training.schedule == "plateau" and training.patience < 1:
         raise ArgumentError("patience", training.patience, "at least 1, because the schedule 'plateau' needs "
                             "the number of epochs without progress that make a plateau, such as 5")
+    if training.schedule == "wsd" and len(training.milestones) != 1:
+        raise ArgumentError("milestones", training.milestones, "one for the schedule 'wsd', where the rate "
+                            "begins to fall", hint="such as (80,)")
+    if training.schedule == "triangular" and not training.warmup:
+        raise ArgumentError("warmup", training.warmup, "the length of the rise of the schedule 'triangular'",
+                            hint="or give schedule='polynomial' with power=1")
+    check_sizes_of_epochs(training)
     if not training.temperature:
         raise ArgumentError("temperature", training.temperature, "a number above 0")
     if training.alpha > 1:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any, Iterable
 
@@ -18,6 +19,7 @@ from .class_names import describe_other_classes, find_class_order
 from .data import ImageDataset
 from .labels import ClassWeights, find_class_weights
 from .recipe import Recipe
+from .sizes import GrowingDataset
 from .task import Task
 from .task_rules import check_labels, convert_labels, count_labels, describe_labels, find_task
 from .training import Training
@@ -243,7 +245,10 @@ def make_datasets(sources: TrainingSources, arguments: FitArguments, training: T
     batch_size = training.batch_size // micro_batches
     preprocessing = get_metadata(model).get_preprocessing(tuple(model.input_shape[1:]), model.name)
     number, workers = worker
-    train = ImageDataset(
+    make: Any = ImageDataset
+    if training.first_size:
+        make = functools.partial(GrowingDataset, training=training)
+    train: ImageDataset = make(
         sources.train, batch_size,
         dataclasses.replace(_make_augmentation(training, sources.train), bits=preprocessing.bits,
                             mean=_find_mean(preprocessing), has_values=preprocessing.has_values),

@@ -12,7 +12,7 @@ from PIL import Image
 import reskeras
 from reskeras import cli
 from reskeras.train.recipes import CIFAR_HE
-from reskeras.train.training import describe_unreached_milestones
+from reskeras.train.learning_rate import describe_unreached_milestones
 
 TINY = ["cifar_resnet20", "--recipe", "cifar_he", "--augmentation", "resize(8)", "--size", "8",
         "--test-size", "8", "--batch-size", "8", "--verbose", "2",

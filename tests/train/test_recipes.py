@@ -8,7 +8,8 @@ import pytest
 from reskeras import cli, variants
 from reskeras.spec import Spec, override
 from reskeras.train import recipes
-from reskeras.train.training import Training, scale_learning_rate
+from reskeras.train.learning_rate import scale_learning_rate
+from reskeras.train.training import Training
 from reskeras.train.recipes import RECIPES, get_recipe
 from reskeras.train.resnet_rs import RESNET_RS_SCALING
 
