@@ -106,6 +106,26 @@ def test_is_optimized(variant):
     assert keras.ops.convert_to_tensor(np.zeros(1, "float64")).dtype == "float32"
 
 
+def test_training_for_int8(tmp_path):
+    """The net is trained here; TensorFlow loads it, and rounds to the same integers."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 4, 4, 3)).repeat(4, 1).repeat(4, 2).astype("float32")
+    model = reskeras.quantization_aware(reskeras.CifarResNet20(
+        weights=None, depths=(1, 1, 1), input_shape=(16, 16, 3), classes=5), x, average_steps=2)
+    model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
+    losses = model.fit(x, np.arange(40) % 5, epochs=4, batch_size=40, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    model.save(tmp_path / "net.keras")
+    np.save(tmp_path / "x.npy", x)
+    script = tmp_path / "predict.py"
+    script.write_text("import sys, numpy, reskeras\n"
+                      "model, x = reskeras.load(sys.argv[2]), numpy.load(sys.argv[3])\n"
+                      "numpy.savez(sys.argv[1], scores=model.predict(x, verbose=0))\n")
+    expected = run(tmp_path / "scores.npz", script, tmp_path / "net.keras", tmp_path / "x.npy",
+                   KERAS_BACKEND="tensorflow")["scores"]
+    assert np.median(np.abs(model.predict(x, verbose=0) - expected)) < 1e-6 * expected.max()
+
+
 def test_needs_no_tensorflow_to_predict(tmp_path):
     script = Path(__file__).with_name("without_tensorflow.py")
     done = subprocess.run([sys.executable, script, tmp_path / "image.png"], text=True, capture_output=True,

@@ -35,8 +35,9 @@ def quantization_aware(model: keras.Model, calibration_data: Any, *, float_layer
     kernels are rounded to integers, symmetric around zero, and tensors where TFLite's kernels round them.
     The gradient passes through the rounding.
 
-    Train it with `compile` and `fit`, with a small learning rate and few epochs; then `reskeras.export`
-    writes an int8 `.tflite` with these very ranges.
+    Train it with `compile` and `fit`, with a small learning rate and few epochs, best on the scores of
+    `model`; then `reskeras.export` writes an int8 `.tflite` with these very ranges.  Training rounds once;
+    inference rounds as LiteRT's reference kernels do.
 
     Args:
         model: a trained functional model of one input (batch, height, width, channels) and one output; it is
@@ -66,8 +67,8 @@ def quantization_aware(model: keras.Model, calibration_data: Any, *, float_layer
 
     Example:
         >>> q = reskeras.quantization_aware(model, images)
-        >>> q.compile(keras.optimizers.SGD(1e-3, 0.9), "sparse_categorical_crossentropy")
-        >>> q.fit(images, classes, epochs=3)
+        >>> q.compile(keras.optimizers.Adam(1e-5), "categorical_crossentropy")
+        >>> q.fit(images, model.predict(images), epochs=2)
         >>> reskeras.export(q, "net.tflite", validation_data=(images, classes))
     """
     for name, value, choices in (("calibration_method", calibration_method, CALIBRATION_METHODS),

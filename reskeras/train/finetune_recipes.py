@@ -14,6 +14,15 @@ FINETUNE = make_recipe(
     cite(OWN, head_epochs=3, epochs=10, batch_size=32, base_batch_size=32, learning_rate=1e-4,
          schedule="cosine", size=224, augmentation="inception_crop(224, 0.35)|flip"))
 
+INT8 = make_recipe(
+    "int8", "a trained net on for int8: with quantize=\"int8\", and best with itself as the teacher",
+    cite("arXiv:2106.05237: the teacher's probabilities and no labels, on the images that the student sees",
+         distillation="consistent"),
+    cite(OWN, epochs=2, batch_size=64, base_batch_size=64, learning_rate_scaling="none", optimizer="adam",
+         learning_rate=1e-5, schedule="cosine", weight_decay=0.0, freeze_statistics=True, size=224,
+         augmentation="inception_crop(224, 0.35)|flip"),
+    starts_from_weights=True)
+
 
 def _bit(size_of_data: str, warmup: int, milestones: tuple[float, ...], steps: int, mixup: str) -> Recipe:
     """The rule of "Big Transfer" for data of some size."""

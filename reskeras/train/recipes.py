@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import ArgumentError
 from .cifar_recipes import CIFAR_COSINE, CIFAR_HE, DIGITS, PREACT, STOCHASTIC_DEPTH, WRN
-from .finetune_recipes import BIT_LARGE, BIT_MEDIUM, BIT_SMALL, FINETUNE
+from .finetune_recipes import BIT_LARGE, BIT_MEDIUM, BIT_SMALL, FINETUNE, INT8
 from .imagenet_recipes import (BAG_OF_TRICKS, FB_RESNET_TORCH, HE2015, NVIDIA_90, NVIDIA_250, RESNEST,
                                RESNEXT, TV2)
 from .recipe import Recipe
@@ -18,7 +18,7 @@ from .rsb_recipes import RSB_A1, RSB_A2, RSB_A3
 RECIPES = {recipe.name: recipe for recipe in (
     FINETUNE, HE2015, FB_RESNET_TORCH, CIFAR_HE, PREACT, WRN, RESNEXT, STOCHASTIC_DEPTH, BAG_OF_TRICKS,
     RESNEST, RESNET_RS, RSB_A1, RSB_A2, RSB_A3, TV2, NVIDIA_90, NVIDIA_250, CIFAR_COSINE,
-    BIT_SMALL, BIT_MEDIUM, BIT_LARGE, DIGITS)}
+    BIT_SMALL, BIT_MEDIUM, BIT_LARGE, INT8, DIGITS)}
 
 
 def list_recipes() -> list[str]:
