@@ -47,6 +47,7 @@ def _list(recipe: str, data: str, source: str, **top1: float | None) -> list[Rec
 
 _RS = "arXiv:2103.07579 Table 7; tensorflow/tpu resnet_rs/README"
 _NVIDIA = "NVIDIA/DeepLearningExamples resnet50v1.5/README: DGX A100, mixed precision"
+_FFCV = "libffcv/ffcv-imagenet README, of an image and its mirror image, with a blur before strides"
 # The figures are for one crop.  Recipes that continue from trained weights, or are for data of any size, have
 # no line: what they compute is only a part of what their accuracy cost.
 RESULTS: tuple[RecipeResult, ...] = (
@@ -75,6 +76,21 @@ RESULTS: tuple[RecipeResult, ...] = (
     *_list("tv2", IMAGENET, "torchvision ResNet50_Weights.IMAGENET1K_V2", resnet50v1_5=80.858),
     *_list("nvidia_90", IMAGENET, _NVIDIA, resnet50v1_5=77.12),
     *_list("nvidia_250", IMAGENET, _NVIDIA, resnet50v1_5=78.43),
+    *_list("ffcv_rn18/16", IMAGENET, _FFCV, resnet18=66.9),
+    *_list("ffcv_rn18/24", IMAGENET, _FFCV, resnet18=68.8),
+    *_list("ffcv_rn18/32", IMAGENET, _FFCV, resnet18=70.0),
+    *_list("ffcv_rn18/40", IMAGENET, _FFCV, resnet18=70.6),
+    *_list("ffcv_rn18/56", IMAGENET, _FFCV, resnet18=71.3),
+    *_list("ffcv_rn18", IMAGENET, _FFCV, resnet18=72.4),
+    *_list("ffcv_rn50/16", IMAGENET, _FFCV, resnet50v1_5=73.8),
+    *_list("ffcv_rn50/24", IMAGENET, _FFCV, resnet50v1_5=75.6),
+    *_list("ffcv_rn50/32", IMAGENET, _FFCV, resnet50v1_5=76.6),
+    *_list("ffcv_rn50/40", IMAGENET, _FFCV, resnet50v1_5=77.2),
+    *_list("ffcv_rn50/56", IMAGENET, _FFCV, resnet50v1_5=78.0),
+    *_list("ffcv_rn50", IMAGENET, _FFCV, resnet50v1_5=78.4),
+    *_list("mosaic_mild", IMAGENET, "mosaicml/benchmarks blogs/resnet/README.md", resnet50v1_5=76.19),
+    *_list("mlperf_lars", IMAGENET, "mlcommons/training image_classification/README.md: the target",
+           resnet50v1_5=75.9),
     *_list("cifar_he", CIFAR, "arXiv:1512.03385 Table 6", cifar_resnet20=91.25, cifar_resnet32=92.49,
            cifar_resnet44=92.83, cifar_resnet56=93.03, cifar_resnet110=93.39, cifar_resnet1202=92.07),
     *_list("preact", CIFAR, "arXiv:1603.05027 Table 4", cifar_preresnet164=94.54, cifar_preresnet1001=95.08),
@@ -82,6 +98,7 @@ RESULTS: tuple[RecipeResult, ...] = (
            cifar_wide_resnet28_10=96.11, cifar_wide_resnet52_1=93.72),
     *_list("stochastic_depth", CIFAR, "yueatsprograms/Stochastic_Depth README", cifar_resnet110=94.75),
     *_list("cifar_cosine", CIFAR, "", cifar_resnet18=None),
+    *_list("cifar_fast", CIFAR, "", cifar_resnet18=None),
     *_list("digits", DIGITS, "docs/training.md, the mean of three seeds", cifar_resnet20=99.82),
 )
 

@@ -6,19 +6,30 @@ augmentation is a string of operations, see `reskeras.train.augment`.
 """
 from __future__ import annotations
 
+import functools
+from typing import Callable, Iterable
+
 from ..errors import ArgumentError
 from .cifar_recipes import CIFAR_COSINE, CIFAR_HE, DIGITS, PREACT, STOCHASTIC_DEPTH, WRN
 from .finetune_recipes import BIT_LARGE, BIT_MEDIUM, BIT_SMALL, FINETUNE, INT8
 from .imagenet_recipes import (BAG_OF_TRICKS, FB_RESNET_TORCH, HE2015, NVIDIA_90, NVIDIA_250, RESNEST,
                                RESNEXT, TV2)
 from .recipe import Recipe
+from .fast_recipes import CIFAR_FAST, FFCV_EPOCHS, FFCV_RN18, FFCV_RN50, MLPERF_LARS, MOSAIC_MILD, make_ffcv
 from .resnet_rs import RESNET_RS, RESNET_RS_SCALING, scale_resnet_rs
 from .rsb_recipes import RSB_A1, RSB_A2, RSB_A3
 
 RECIPES = {recipe.name: recipe for recipe in (
     FINETUNE, HE2015, FB_RESNET_TORCH, CIFAR_HE, PREACT, WRN, RESNEXT, STOCHASTIC_DEPTH, BAG_OF_TRICKS,
-    RESNEST, RESNET_RS, RSB_A1, RSB_A2, RSB_A3, TV2, NVIDIA_90, NVIDIA_250, CIFAR_COSINE,
+    RESNEST, RESNET_RS, RSB_A1, RSB_A2, RSB_A3, TV2, NVIDIA_90, NVIDIA_250, FFCV_RN18, FFCV_RN50,
+    MOSAIC_MILD, MLPERF_LARS, CIFAR_COSINE, CIFAR_FAST,
     BIT_SMALL, BIT_MEDIUM, BIT_LARGE, INT8, DIGITS)}
+
+# of recipes with several trainings: the name of each after the slash, and what makes its recipe
+_TABLES: dict[str, tuple[Iterable[str], Callable[[str], Recipe]]] = {
+    "resnet_rs": (RESNET_RS_SCALING, scale_resnet_rs),
+    "ffcv_rn18": (FFCV_EPOCHS, functools.partial(make_ffcv, 18)),
+    "ffcv_rn50": (FFCV_EPOCHS, functools.partial(make_ffcv, 50))}
 
 
 def list_recipes() -> list[str]:
@@ -38,7 +49,8 @@ def get_recipe(name: str | Recipe) -> Recipe:
     """The recipe of a name.
 
     Args:
-        name: such as "wrn", in any case; "RESNET_RS/152@256" is a model of ResNet-RS' scaling table.
+        name: such as "wrn", in any case; "RESNET_RS/152@256" is a model of ResNet-RS' scaling table,
+            "FFCV_RN50/16" FFCV's training of 16 epochs.
 
     Returns:
         The recipe; a `Recipe` is returned as it is.
@@ -58,13 +70,14 @@ def get_recipe(name: str | Recipe) -> Recipe:
         raise ArgumentError("recipe", name, f"one of {', '.join(RECIPES)}", RECIPES)
     if not slash:
         return recipe
-    if recipe is not RESNET_RS:
-        raise ArgumentError("recipe", name, f"{recipe.name!r}: it has no scaling table, {RESNET_RS.name!r} "
-                            "has one")
-    if config not in RESNET_RS_SCALING:
-        known = [f"{RESNET_RS.name}/{config}" for config in RESNET_RS_SCALING]
+    if recipe.name not in _TABLES:
+        raise ArgumentError("recipe", name, f"{recipe.name!r}: it has no scaling table, "
+                            f"{', '.join(map(repr, _TABLES))} have one")
+    configs, make = _TABLES[recipe.name]
+    if config not in configs:
+        known = [f"{recipe.name}/{config}" for config in configs]
         raise ArgumentError("recipe", name, f"one of {', '.join(known)}", known)
-    return scale_resnet_rs(config)
+    return make(config)
 
 
 def format_recipes() -> str:
