@@ -94,9 +94,10 @@ class Evaluation:
                 lines.append(f"  {make_printable(row['label'])}: {values}, {row['support']} images")
         if self.calibration:
             lines.append(f"expected calibration error {self.calibration['ece']:.4f}")
+        said = "predicted" if self.task == "regression" else "taken for"
         for row in self.worst[:_SHOWN_IMAGES]:
             lines.append(f"  loss {row['loss']:.3g}: {make_printable(row['image'])}, "
-                         f"{make_printable(row['label'])}, taken for {make_printable(row['predicted'])}")
+                         f"{make_printable(row['label'])}, {said} {make_printable(row['predicted'])}")
         return lines
 
 

@@ -208,6 +208,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
     images = sum(part.images for part in sources.train.parts)
     if resumed:
         resumed.check_data(sources.train, "images", images)
+        resumed.check_labels(sources.train)
     if images < train.batch_size:
         raise ArgumentError("batch_size", train.batch_size,
                             f"at most {images}, the number of images of {sources.train.name}")
@@ -217,7 +218,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         "arguments": arguments.as_dict(),
         "strategy_argument": strategy if isinstance(strategy, str) else None,
         "net": net.name,
-        "data": {"name": sources.train.name, "images": images, "classes": sources.class_names, **offset},
+        "data": {"name": sources.train.name, "images": images, "classes": sources.class_names, **offset,
+                 "labels": sources.train.sum_labels()},
         "recipe": recipe.as_dict(), "seed": arguments.seed,
         "learning_rate": learning_rate.reason + describe_unreached_milestones(training)})
     if resumed:

@@ -25,6 +25,10 @@ def read_labels(name: str, labels: Any, count: int) -> np.ndarray:
     Raises:
         ValueError: for anything else, and for numbers that are not finite.
     """
+    if isinstance(labels, Mapping):
+        raise ValueError(f"{name}: labels of several outputs, {list_names(list(labels))}; fit trains nets of "
+                         "one output: for others call compile and fit of Keras, on several devices with "
+                         "reskeras.distributable(model)")
     labels = np.asarray(labels)
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     is_wide = labels.ndim == 2 and labels.shape[1] > 1

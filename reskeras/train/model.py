@@ -153,6 +153,10 @@ def _check_model(model: Any, recipe: Recipe, dtype: str | None) -> None:
     """Raises: TypeError for anything but a model; ValueError for a model that the recipe does not train."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"{model!r}: expected a net's name, a .keras file or a keras.Model")
+    if len(getattr(model, "outputs", None) or ()) > 1:
+        raise ArgumentError("model", model.name, f"one output; it has {len(model.outputs)} outputs", hint=(
+            "give one of them, keras.Model(model.inputs, model.outputs[0]), or train all of them by compile "
+            "and fit of Keras; reskeras.distributable(model) does that on several devices"))
     check_image_model(model)
     if len(model.output_shape) != 2:
         raise ValueError(f"{model.name}: expected a functional model from images to one score for each class")

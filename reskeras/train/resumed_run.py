@@ -62,3 +62,10 @@ class ResumedRun:
         if before != value:
             raise ValueError(f"{images.name}: {name} are {value}, but the training was started with "
                              f"{before}; start a new training in another folder than {self.run.folder}")
+
+    def check_labels(self, images: DataSource) -> None:
+        """Raises: ValueError if images have other labels, or another order, than those of the start."""
+        before, now = self.info["data"].get("labels"), images.sum_labels()
+        if None not in (before, now) and before != now:
+            raise ValueError(f"{images.name}: labels or their order are not those that the training was "
+                             f"started with; start a new training in another folder than {self.run.folder}")

@@ -17,6 +17,7 @@ class _Data:
     images: int
     classes: tuple[str, ...] | int
     label_offset: int | None = None
+    labels: int | None = None       # their checksum
 
 
 @dataclass(frozen=True)

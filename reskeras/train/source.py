@@ -4,6 +4,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
+import zlib
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable
 
@@ -169,6 +170,10 @@ class DataSource:
             known_parts=parts if stream is not None else (),
             classes=tuple(self.classes[i] for i in places) if self.classes else (),
             stream=None if stream is None else lambda: stream().map(renumber))
+
+    def sum_labels(self) -> int | None:
+        """A checksum of the labels in their order; None for a stream."""
+        return None if self.stream is not None else zlib.crc32(np.ascontiguousarray(self.labels).data)
 
     @property
     def has_class_numbers(self) -> bool:

@@ -232,18 +232,25 @@ def run_whole(strategy, folder, **more):
     return describe(history)
 
 
-def with_controls(strategy):
+def with_controls(strategy, folder):
     """`reskeras.fit` with layer decay, clipping, and an end without progress; the best weights are restored.
+    On several devices it is stopped amid the second epoch, and gone on with.
     """
     data, held = make_images()
     fields = {"size": 8, "test_size": 8, "augmentation": "", "batch_size": 10, "epochs": 5,
               "base_batch_size": 10, "schedule": "constant", "learning_rate": 3.0, "layer_decay": 0.5,
               "clipnorm": 0.5, "early_stopping": 1, "restore_best_weights": True}
-    history = reskeras.fit("cifar_resnet20", data, "cifar_he", validation_data=held, deterministic=True,
-                           strategy=strategy or "none", verbose=2, dtype="float32", overrides=fields,
-                           model_overrides={"depths": (1,), "widths": (16,), "strides": (1,),
-                                            "norm": "sync_batch"})
-    return describe(history)
+
+    def fit(**more):
+        return reskeras.fit("cifar_resnet20", data, "cifar_he", validation_data=held, deterministic=True,
+                            strategy=strategy or "none", verbose=2, dtype="float32", overrides=fields,
+                            model_overrides={"depths": (1,), "widths": (16,), "strides": (1,),
+                                             "norm": "sync_batch"}, **more)
+    if not strategy:
+        return describe(fit())
+    stop_half(fit, folder / "controls")
+    return describe(reskeras.fit(data=data, validation_data=held, resume=folder / "controls", verbose=2,
+                                 strategy=strategy))
 
 
 def with_objects(strategy):
@@ -268,6 +275,11 @@ def make_images():
 
 def run_half(strategy, folder):
     """`reskeras.fit` until the second batch of the second epoch."""
+    return stop_half(lambda **more: run_whole(strategy, folder, **more), folder / "run")
+
+
+def stop_half(fit, folder):
+    """Calls `reskeras.fit`, and stops it before the second batch of the second epoch."""
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             self.epoch = epoch
@@ -276,7 +288,7 @@ def run_half(strategy, folder):
             if (self.epoch, batch) == (1, 1):
                 raise KeyboardInterrupt
     try:
-        run_whole(strategy, folder, output=folder / "run", save_every=1, callbacks=[Stop()])
+        fit(output=folder, save_every=1, callbacks=[Stop()])
     except KeyboardInterrupt:
         return {}
     raise AssertionError("it was not stopped")
@@ -338,7 +350,7 @@ CASES = {
     "synchronized": lambda s: one_step(s, "sync_batch"), "unsynchronized": lambda s: one_step(s, "batch"),
     "overflow_first": lambda s: overflow(s, "first"), "overflow_second": lambda s: overflow(s, "second"),
     "decayed": decayed, "drawn": drawn, "fit": lambda s: fitted(s, FOLDER),
-    "controls": with_controls, "objects": with_objects,
+    "controls": lambda s: with_controls(s, FOLDER), "objects": with_objects,
     "whole": lambda s: run_whole(s, FOLDER), "half": lambda s: run_half(s, FOLDER),
     "resumed": lambda s: resume_half(s, FOLDER),
     "outputs": lambda s: two_outputs(s, FOLDER),

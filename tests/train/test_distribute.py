@@ -107,14 +107,16 @@ def test_replicas_train_as_one_device(tmp_path):
 
 @pytest.mark.slow
 def test_controls_of_a_training_work_as_on_one_device(tmp_path):
-    """Layer decay, clipping, early stopping with its best weights; an optimizer and a schedule of Keras."""
+    """Layer decay, clipping, early stopping with its best weights, stopped amid an epoch and gone on with on
+    two replicas; an optimizer and a schedule of Keras.
+    """
     output = tmp_path / "found.npz"
     found = results(start(output, ["controls@1", "controls@2", "objects@1", "objects@2"]), output)
     for case in ("controls", "objects"):
         for name in ("weights", "loss", "val_loss", "learning_rate"):
             np.testing.assert_allclose(found[f"{case}@2/{name}"], found[f"{case}@1/{name}"], rtol=1e-4,
                                        atol=1e-5, err_msg=f"{case} {name}")
-    assert len(found["objects@1/loss"]) == 2 and len(found["controls@1/loss"]) < 5
+    assert len(found["objects@1/loss"]) == 2 and 2 <= len(found["controls@1/loss"]) < 5
 
 
 @pytest.mark.slow

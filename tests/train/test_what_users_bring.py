@@ -195,3 +195,31 @@ def test_a_folder_in_place_of_a_file_of_results(tmp_path):
                        (lambda: reskeras.evaluate("cifar_resnet20.digits", "digits", json=tmp_path), "json")):
         with pytest.raises(ValueError, match=f"{name}=.*a file; this is a folder"):
             call()
+
+
+# ---- resumed with other data; nets of several outputs
+
+
+def test_labels_that_have_changed_since_the_start(tmp_path):
+    run, file = tmp_path / "run", tmp_path / "x.npz"
+
+    def save(labels):
+        np.savez(file, x=X, y=labels)
+    save(Y)
+    fit(f"npz:{file}", output=run)
+    save((Y + 1) % 3)
+    with pytest.raises(ValueError, match="labels or their order are not those.*start a new training"):
+        reskeras.fit(resume=run, epochs=2, verbose=0)
+    save(Y)
+    assert reskeras.fit(resume=run, epochs=2, verbose=0).epoch == [0, 1]
+
+
+def test_several_outputs_are_refused_with_the_way_out():
+    image = keras.Input((8, 8, 3))
+    mean = keras.layers.GlobalAveragePooling2D()(image)
+    net = keras.Model(image, [keras.layers.Dense(3, name=name)(mean) for name in "ab"], name="two")
+    options = {name: value for name, value in TINY.items() if name != "model_overrides"}
+    with pytest.raises(ValueError, match="model='two': expected one output; it has 2 .*compile and fit of"):
+        reskeras.fit(net, (X, Y), "cifar_he", **options)
+    with pytest.raises(ValueError, match="labels of several outputs, a, b; .*compile and fit of Keras"):
+        reskeras.fit(net, (X, {"a": Y, "b": Y}), "cifar_he", **options)
