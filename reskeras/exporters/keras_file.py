@@ -45,7 +45,12 @@ def make_array_function(model: keras.Model) -> ArrayFunction:
     signature = tf.TensorSpec(model.input_shape, model.inputs[0].dtype)
     function = tf.function(lambda images: model(images, training=False), input_signature=[signature],
                            autograph=False)
-    return lambda images: np.asarray(function(tf.constant(images, signature.dtype)))
+    # Where `function` itself is called, TensorFlow warns of retracing once this was done for five models.
+    compute = function.get_concrete_function()
+
+    def run(images: np.ndarray, kept: keras.Model = model) -> np.ndarray:   # has the variables of `compute`
+        return np.asarray(compute(tf.constant(images, signature.dtype)))
+    return run
 
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
