@@ -23,7 +23,7 @@ from ..train.left_out import read_left_out
 from ..train.run_folder import BEST_MODEL, LAST_MODEL, LOG_FILE, read_run_info
 from . import html
 from .error_sections import make_validation_sections
-from .quiet import quiet_tensorflow
+from .quiet import hide_retracing, quiet_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -45,6 +45,7 @@ Row = Mapping[str, str]         # an epoch in log.csv
 
 
 @functools.wraps(training.fit)
+@hide_retracing()
 def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
     """Calls `reskeras.train.fit.fit`, and writes a report into the run's folder."""
     folder = kwargs.get("output") or kwargs.get("resume")

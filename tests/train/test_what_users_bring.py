@@ -223,3 +223,18 @@ def test_several_outputs_are_refused_with_the_way_out():
         reskeras.fit(net, (X, Y), "cifar_he", **options)
     with pytest.raises(ValueError, match="labels of several outputs, a, b; .*compile and fit of Keras"):
         reskeras.fit(net, (X, {"a": Y, "b": Y}), "cifar_he", **options)
+
+
+def test_many_trainings_in_a_process_are_not_warned_of(monkeypatch, caplog):
+    """TensorFlow counts how often a function was traced, over all models."""
+    import logging
+
+    from reskeras.commands import train
+
+    def trace(*args, **kwargs):
+        logger = logging.getLogger("tensorflow")
+        logger.warning("5 out of the last 9 calls to %s triggered tf.function retracing. Tracing is", "x")
+        logger.warning("something else")
+    monkeypatch.setattr(train.training, "fit", trace)
+    train.fit("net", "data")
+    assert [record.getMessage() for record in caplog.records] == ["something else"]
