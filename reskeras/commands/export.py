@@ -46,9 +46,10 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
         path: the file to write.  Its suffix chooses the format: `.tflite`, `.onnx`, `.xml` (OpenVINO),
             `.keras`, or no suffix for a SavedModel folder.  By default `saved_models/<name>.tflite`, or
             `saved_models/<name>.<quantize>.tflite`.
-        quantize: None (float32), "float16" (the weights; in ONNX everything), "int8" (everything), for
-            TFLite, ONNX and OpenVINO.  For TFLite also "dynamic" (the weights) and "int16x8" (weights of 8
-            bits, all else of 16: for nets that int8 is too coarse for).
+        quantize: None (float32); "dynamic" (only the weights, of 8 bits) and "int8" (everything; a SavedModel
+            computes in floats what integers would) for TFLite, ONNX, OpenVINO and SavedModels; "float16" (the
+            weights; in ONNX everything) for the first three; for TFLite also "int16x8" (weights of 8 bits,
+            all else of 16: for nets that int8 is too coarse for).
         calibration_data: for int8 and int16x8: images from which the ranges of the tensors are taken, at
             least 32: an array of floats as the net takes them or of uint8 pixels, a folder, a list of files,
             a tf.data set, or a pair (images, classes). Pixels and files go through the net's own

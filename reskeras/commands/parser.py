@@ -170,8 +170,8 @@ def _add_files(add: Commands) -> None:
                      help=".tflite, .onnx, .xml (OpenVINO), .keras, or the name of a new "
                      "folder for a SavedModel; by default saved_models/NAME.tflite")
     sub.add_argument("--quantize", choices=("float16", "dynamic", "int8", "int16x8"),
-                     help="quantize a .tflite: the weights, or everything (int8, int16x8); an .onnx or "
-                     ".xml: float16 or int8")
+                     help="the weights of 16 or 8 bits (float16, dynamic), or everything (int8, int16x8): of "
+                     "a .tflite; of an .onnx or .xml all but int16x8; of a SavedModel dynamic and int8")
     sub.add_argument("--target", metavar="TARGET",
                      help="what runs the file: of a .tflite phone, micro, nnapi or ethos-u55-128, of an "
                      ".onnx onnxruntime or tensorrt, of a SavedModel tensorflow or gpu; the first is "

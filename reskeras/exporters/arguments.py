@@ -61,6 +61,9 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
     if quantize not in file_format.quantizations:
         known = " or ".join(map(repr, file_format.quantizations))
         suffixes = [suffix for suffix, each in FORMATS.items() if quantize in each.quantizations]
+        if quantize == "float16" and file_format.name == "SavedModel":
+            raise ArgumentError("quantize", quantize, f"{known}, as {path.name!r} would be a SavedModel",
+                                hint="give 'float16' or 'bfloat16' as `dtype`")
         raise ArgumentError("quantize", quantize,
                             f"{known}, as {path.name!r} would be a file for {file_format.name}",
                             hint=f"it is defined for {', '.join(suffixes)}")
@@ -71,6 +74,9 @@ def check_arguments(model: keras.Model, path: pathlib.Path, file_format: Format,
         raise ArgumentError("c_array", c_array,
                             f"False, as {path.name!r} would be a file for {file_format.name}",
                             hint="it is defined for .tflite")
+    if target == "micro" and quantize in ("float16", "dynamic"):
+        raise ArgumentError("quantize", quantize, "None, 'int8' or 'int16x8', because TFLite for "
+                            "Microcontrollers has either floats or integers, and does not convert weights")
     if target in ETHOS_U and quantize not in INTEGERS and not is_quantization_aware(model):
         raise ArgumentError("quantize", quantize, f"{' or '.join(map(repr, INTEGERS))}, because an "
                             "Ethos-U computes with integers alone")

@@ -20,15 +20,16 @@ from .byte_input import put_normalization_inside
 from .c_array import remove_old_c_array, write_c_array
 from .comparison import RuntimeResult, SimulationResult, compare_outputs
 from .float32_error import relax_float32_thresholds
-from .file_faults import find_file_faults, name_rejected_file
+from .file_faults import explain_failure, find_file_faults, name_rejected_file
 from .formats import BatchRunner, check_packages, find_format, open_file
 from .half_precision import to_half_precision
+from .integer_weights import simulate_int8
 from .keras_file import make_array_function
 from .keras_reference import MAX_LOGIT_IMAGES
 from .measurements import compute_size_and_hash, measure_latency
 from .named.export import export_named
 from .named.interface import takes_one_image
-from .options import INTEGERS, WrittenRanges, check_batch_size
+from .options import INTEGERS, ROUNDED, WrittenRanges, check_batch_size
 from .output_path import check_output_path
 from .plan import ExportPlan, make_plan
 from .prepare import make_options, optimize_for_format, prepare_model
@@ -39,9 +40,6 @@ from .tflite.ethos_u import measure_target
 from .tflite.runtime import load_logits_function
 from .tflite.simulation import compare_with_simulation
 from .tflite.trained_ranges import normalize_pixels, prepare_for_converter
-
-# If a larger share of the values lies outside the calibrated ranges, an error gives that as the reason
-MAX_OUTSIDE = 0.05
 
 
 def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | None = None,
@@ -64,9 +62,10 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
             input and output keeps its name, and each output is compared by itself.
         path: the file to write.  Its suffix chooses the format: `.tflite`, `.onnx`, `.xml` (OpenVINO),
             `.keras`, or no suffix for a SavedModel folder.
-        quantize: None (float32), "float16" (the weights; in ONNX everything), "int8" (everything), for
-            TFLite, ONNX and OpenVINO.  For TFLite also "dynamic" (only the weights) and "int16x8" (weights of
-            8 bits, all else of 16: for nets that int8 is too coarse for).
+        quantize: None (float32); "dynamic" (only the weights, of 8 bits) and "int8" (everything; a SavedModel
+            computes in floats what integers would) for TFLite, ONNX, OpenVINO and SavedModels; "float16" (the
+            weights; in ONNX everything) for the first three; for TFLite also "int16x8" (weights of 8 bits,
+            all else of 16: for nets that int8 is too coarse for).
         calibration_data: only for int8 and int16x8: at least 32 images, from which the ranges are chosen: an
             array of floats as the model takes them or of uint8 pixels, a folder, a list of files, a tf.data
             set, or a pair (images, classes).  Pixels and files go through the model's own preprocessing.
@@ -168,7 +167,7 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
             report = replace(report, **measure_target(temporary_path, options.target, report.left_to_cpu))
             report = _judge(plan, report, thresholds)
         if strict and not report.passed:
-            hint = _explain_failure(prepared.model, report)
+            hint = explain_failure(prepared.model, report)
             raise ExportError(f"{path}: {report.fault}{hint}; nothing was written")
         report = _write_companions(plan, temporary_path, report, runners, c_array)
     if not c_array:
@@ -181,6 +180,8 @@ def _write(plan: ExportPlan, file: pathlib.Path, optimize: bool) -> WrittenRange
     model, module = plan.prepared.model, plan.file_format.module
     if plan.options.has_trained_ranges:
         model = prepare_for_converter(model, plan.options, plan.normalization)
+    elif plan.file_format.name == "SavedModel" and plan.options.quantize == "int8":
+        model = simulate_int8(model, plan.options)
     elif optimize and not is_quantization_aware(model):
         model = optimize_for_format(model, plan.file_format, plan.options)
     if plan.normalization is not None and not plan.options.has_trained_ranges:
@@ -197,8 +198,9 @@ def _measure(plan: ExportPlan, file: pathlib.Path, runners: Mapping[str, BatchRu
     prepared, options, reference = plan.prepared, plan.options, plan.reference
     module = plan.file_format.module
     integers = options.quantize if options.quantize in INTEGERS else None
+    rounded = options.quantize if options.quantize in ROUNDED else None
     precision = options.dtype or prepared.precision
-    precisions = {name: integers or module.PRECISIONS.get(name) or options.quantize or precision
+    precisions = {name: rounded or module.PRECISIONS.get(name) or options.quantize or precision
                   for name in runners}
     results, accuracy, scale = _compare(plan, file, runners, precisions)
     size, digest = compute_size_and_hash(*plan.file_format.files(file))
@@ -285,15 +287,3 @@ def _write_companions(plan: ExportPlan, file: pathlib.Path, report: ExportReport
     if c_array:
         write_c_array(file, file.with_name(f"{file.name}.cc"))
     return report
-
-
-def _explain_failure(model: keras.Model, report: ExportReport) -> str:
-    """A hint for what is known to fail, and what to do instead."""
-    if (report.outside_ranges or 0) > MAX_OUTSIDE:
-        return (f" ({report.outside_ranges:.0%} of the values are outside the ranges of the calibration; "
-                "calibrate on images like those that are compared)")
-    has_groups = any(isinstance(layer, keras.layers.GroupNormalization) for layer in model.layers)
-    if report.quantize == "int8" and has_groups:
-        return (" (group normalization uses statistics of each image, so that some channels use only a few "
-                "of the 256 levels; give 'int16x8', 'dynamic' or 'float16' as `quantize` for such nets)")
-    return ""

@@ -1,15 +1,20 @@
-"""What is wrong with a file that was just written, before it is compared."""
+"""What is wrong with a file that was just written: before it is compared, and why it did not pass then."""
 from __future__ import annotations
 
 import contextlib
 import pathlib
 from typing import Iterator
 
+import keras
+
 from ..errors import ExportError
 from .formats import Format
 from .options import ExportOptions
+from .report import ExportReport
 
 _MAX_FAULTS = 3
+# If a larger share of the values lies outside the calibrated ranges, an error gives that as the reason
+_MAX_OUTSIDE = 0.05
 
 
 def find_file_faults(file: pathlib.Path, path: pathlib.Path, file_format: Format, options: ExportOptions,
@@ -53,3 +58,20 @@ def name_rejected_file(temporary_path: pathlib.Path, path: pathlib.Path) -> Iter
             raise
         message = str(error).replace(str(temporary_path), str(path))
         raise ExportError(f"{message}; nothing was written") from error
+
+
+def explain_failure(model: keras.Model, report: ExportReport) -> str:
+    """A hint for what is known to fail, and what to do instead.
+
+    Args:
+        model: that was exported.
+        report: of its file, which did not pass.
+    """
+    if (report.outside_ranges or 0) > _MAX_OUTSIDE:
+        return (f" ({report.outside_ranges:.0%} of the values are outside the ranges of the calibration; "
+                "calibrate on images like those that are compared)")
+    has_groups = any(isinstance(layer, keras.layers.GroupNormalization) for layer in model.layers)
+    if report.quantize == "int8" and has_groups:
+        return (" (group normalization uses statistics of each image, so that some channels use only a few "
+                "of the 256 levels; give 'int16x8', 'dynamic' or 'float16' as `quantize` for such nets)")
+    return ""

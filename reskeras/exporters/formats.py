@@ -83,16 +83,16 @@ FORMATS = {
     ".tflite": Format("TFLite", "tflite.tflite", (None, "float16", "dynamic", "int8", "int16x8"),
                       targets=("phone", "micro", "nnapi", *ETHOS_U), optimize_target="tflite",
                       has_fixed_shapes=True),
-    ".onnx": Format("ONNX", "onnx", (None, "float16", "int8"), ("onnxruntime", "tensorrt"),
+    ".onnx": Format("ONNX", "onnx", (None, "float16", "dynamic", "int8"), ("onnxruntime", "tensorrt"),
                     packages=("onnx", "onnxruntime", "tf2onnx"), extra="onnx"),
-    ".xml": Format("OpenVINO", "openvino", (None, "float16", "int8"), packages=("openvino",),
+    ".xml": Format("OpenVINO", "openvino", (None, "float16", "dynamic", "int8"), packages=("openvino",),
                    extra="openvino",
                    optimize_target="openvino", companions=(".bin",)),
     ".mlir": Format("StableHLO", "stablehlo", packages=("jax", "iree"), extra="stablehlo",
                     has_fixed_shapes=True),
     ".keras": Format("Keras", "keras_file", keeps_half_precision=True),
-    "": Format("SavedModel", "saved_model", targets=("tensorflow", "gpu"), keeps_half_precision=True,
-               is_program=True),
+    "": Format("SavedModel", "saved_model", (None, "dynamic", "int8"), targets=("tensorflow", "gpu"),
+               keeps_half_precision=True, is_program=True),
 }
 
 

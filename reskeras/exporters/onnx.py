@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..quantization.half_precision import find_beyond_half
+from .integer_weights import round_onnx_weights
 from .measurements import ArrayFunction
 from .options import ExportOptions, Shape, WrittenRanges
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 RUNTIMES: dict[str, dict[str, str]] = {"ONNX Runtime": {}}
 PRECISIONS: dict[str, str] = {}
 # `quantize` -> the type that some constant must have then, by its number in the ONNX standard
-_REQUIRED_TYPES = {"float16": 10, "int8": 3}
+_REQUIRED_TYPES = {"float16": 10, "int8": 3, "dynamic": 3}
 OPSET = 17          # the newest that tf2onnx writes without a warning, and every runtime since 2022 reads
 
 
@@ -67,6 +68,8 @@ def write_converted(proto: Any, path: pathlib.Path, options: ExportOptions, mode
         from .onnx_quantization import quantize_int8
         proto, ranges, outside = quantize_int8(proto, options, [layer.name for layer in model.layers])
         written = WrittenRanges(outside, find_beyond_half(ranges))
+    elif options.quantize == "dynamic":
+        proto = round_onnx_weights(proto)
     elif options.quantize == "float16":
         proto = _to_half_precision(proto)
     if options.quantize is not None:

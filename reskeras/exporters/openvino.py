@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..quantization.half_precision import find_beyond_half
+from .integer_weights import round_openvino_weights
 from .measurements import ArrayFunction
 from .options import ExportOptions, Shape, WrittenRanges
 
@@ -27,7 +28,7 @@ RUNTIMES = {"OpenVINO f32": {"precision": "f32"}, "OpenVINO bf16": {"precision":
 PRECISIONS = {"OpenVINO bf16": "bfloat16"}
 
 # `quantize` -> the type that some constant must have then, as OpenVINO calls it
-_REQUIRED_TYPES = {"float16": "f16", "int8": "i8"}
+_REQUIRED_TYPES = {"float16": "f16", "int8": "i8", "dynamic": "i8"}
 _IGNORED = ("Parameter", "Result", "Constant")      # operations that compute nothing
 
 
@@ -79,6 +80,8 @@ def write_converted(converted: Any, path: pathlib.Path, options: ExportOptions, 
         from .openvino_quantization import quantize_int8
         converted, ranges, outside = quantize_int8(converted, options, model)
         written = WrittenRanges(outside, find_beyond_half(ranges))
+    elif options.quantize == "dynamic":
+        converted = round_openvino_weights(converted)
     converted.set_rt_info(json.dumps(options.metadata, ensure_ascii=False), ["reskeras", "metadata"])
     import_openvino().save_model(converted, str(path), compress_to_fp16=options.quantize == "float16")
     return written

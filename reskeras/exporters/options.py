@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int | None, ...]      # (batch, height, width, channels); None is open
 INTEGERS = ("int8", "int16x8")      # values of `quantize` that need ranges
+ROUNDED = ("dynamic", *INTEGERS)    # those that no runtime computes more exactly than another
 # The targets for Arm's Ethos-U, as its compiler names them: generation, and multiply-accumulates at once
 ETHOS_U = tuple(f"ethos-u{generation}-{macs}" for generation, sizes in {
     55: (32, 64, 128, 256), 65: (256, 512), 85: (128, 256, 512, 1024, 2048)}.items() for macs in sizes)

@@ -4,13 +4,16 @@ from __future__ import annotations
 import importlib.metadata
 import pathlib
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
 from .._keras_private import XLA_ATTRIBUTE, parse_saved_model
+from ..quantization.model import is_quantization_aware
 from .comparison import compute_relative_difference
 from .gpu_server import choose_folder, find_folder, find_warmup_faults, make_gpu_function, write_server_files
+from .integer_weights import keep_integers
 from .measurements import ArrayFunction
 from .options import GPU, ExportOptions, Shape
 from .signatures import make_signatures, takes_pixels
@@ -29,10 +32,16 @@ _IGNORED = ("Const", "Identity", "NoOp", "Placeholder")     # operations that co
 def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> None:
     """Writes `model` with all signatures that `make_signatures` gives it; for GPU servers with one."""
     if options.target == GPU:
-        _save(model, choose_folder(path, options.layout), {DEFAULT: make_gpu_function(model, options)})
+        function = make_gpu_function(model, options)
+        _save(_list_variables(model), choose_folder(path, options.layout), {DEFAULT: function})
         write_server_files(model, path, options)
     else:
-        _save(model, path, make_signatures(model, options))
+        # TensorFlow has no kernels of integers: what is rounded is only stored as integers
+        if options.quantize is not None or is_quantization_aware(model):
+            call, variables = keep_integers(model)
+        else:
+            call, variables = partial(model, training=False), _list_variables(model)
+        _save(variables, path, make_signatures(model, options, call))
 
 
 def write_for_converter(model: keras.Model, path: pathlib.Path, shape: Shape) -> None:
@@ -41,14 +50,18 @@ def write_for_converter(model: keras.Model, path: pathlib.Path, shape: Shape) ->
     images = tf.TensorSpec(shape, model.inputs[0].dtype, name="images")
     function = tf.function(lambda images: {"scores": model(images, training=False)}, [images],
                            autograph=False)
-    _save(model, path, {DEFAULT: function})
+    _save(_list_variables(model), path, {DEFAULT: function})
 
 
-def _save(model: keras.Model, path: pathlib.Path, functions: dict[str, Any]) -> None:
+def _list_variables(model: keras.Model) -> list[Any]:
+    return [variable.value for variable in model.variables]
+
+
+def _save(variables: list[Any], path: pathlib.Path, functions: dict[str, Any]) -> None:
     import tensorflow as tf
     # not keras.export.ExportArchive, which stores every variable twice (Keras 3.15)
     module = tf.Module()
-    module.variables_ = [v.value for v in model.variables]
+    module.variables_ = variables
     module.functions_ = list(functions.values())
     tf.saved_model.save(module, str(path), signatures=functions)
 

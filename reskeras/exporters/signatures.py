@@ -17,7 +17,7 @@ TOP = 5     # classes in an answer
 SIGNATURES = ("serving_default", "serving_uint8", "serving_bytes")
 
 
-def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any]:
+def make_signatures(model: keras.Model, options: ExportOptions, call: Any) -> dict[str, Any]:
     """The functions that a server offers, by their names.
 
     `serving_default` takes float images.  If the model's preprocessing is known, it is inside
@@ -27,6 +27,7 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
     Args:
         model: to serve.
         options: options of the file: its shape, and the labels and the preprocessing of the model.
+        call: the model for inference, as a function of TensorFlow.
     Returns:
         Those that the options name, or all.  Each answers "scores" and, if the classes have names, the
         likeliest: "top_labels" and "top_scores"; a single one answers "scores" alone, because it is for
@@ -44,7 +45,7 @@ def make_signatures(model: keras.Model, options: ExportOptions) -> dict[str, Any
     labels = options.labels if get_metadata(model).task in ("", "multilabel") else ()
 
     def answer(images: Any) -> dict[str, Any]:
-        scores = model(tf.cast(images, model.inputs[0].dtype), training=False)
+        scores = call(tf.cast(images, model.inputs[0].dtype))
         scores = tf.cast(scores, dtype) if options.dtype else scores
         if not labels or len(options.signatures) == 1:
             return {"scores": scores}

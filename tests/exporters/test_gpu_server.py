@@ -74,7 +74,7 @@ def net():
     net = keras.Sequential([
         keras.Input(SHAPE), layers.Conv2D(8, 3, padding="same", use_bias=False), layers.BatchNormalization(),
         layers.ReLU(), layers.GlobalAveragePooling2D(), layers.Dense(7, activation="softmax")])
-    net = trained(keras.Model(net.inputs, net.outputs))
+    net = trained(keras.Model(net.inputs[0], net.outputs[0]))
     return reskeras.set_metadata(net, Preprocessing(SHAPE[:2], "torch", crop_pct=0.9))
 
 

@@ -54,6 +54,9 @@ def check_named_arguments(model: keras.Model, interface: Interface, file_format:
     if io == "uint8":
         raise ArgumentError("io", io, f"'int8' or 'float32', as {model.name} is not of one image and one "
                             "output")
+    if quantize is not None and file_format.name == "SavedModel":
+        raise ArgumentError("quantize", quantize, f"None, as {model.name} is not of one image and one output",
+                            hint="give a .tflite, .onnx or .xml file")
     if quantize in INTEGERS and len(interface.inputs) > 1:
         if file_format.name != "TFLite":
             raise ArgumentError("quantize", quantize, f"no integers, as {model.name} has several inputs",

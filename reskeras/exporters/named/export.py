@@ -19,7 +19,7 @@ from ..c_array import remove_old_c_array, write_c_array
 from ..file_faults import find_file_faults, name_rejected_file
 from ..formats import Format
 from ..measurements import compute_size_and_hash, measure_latency
-from ..options import INTEGERS, ExportOptions
+from ..options import INTEGERS, ROUNDED, ExportOptions
 from ..prepare import PreparedModel, prepare_model
 from ..report import ExportReport
 from ..tflite.ethos_u import measure_target
@@ -171,7 +171,8 @@ def _measure(plan: _Plan, file: pathlib.Path, runners: Mapping[str, NamedRunner]
     """Compares the file in each of its runtimes with Keras; the report is not judged yet."""
     prepared, options, module = plan.prepared, plan.options, plan.file_format.module
     integers = options.quantize if options.quantize in INTEGERS else None
-    precisions = {name: integers or module.PRECISIONS.get(name) or options.quantize or prepared.precision
+    rounded = options.quantize if options.quantize in ROUNDED else None
+    precisions = {name: rounded or module.PRECISIONS.get(name) or options.quantize or prepared.precision
                   for name in runners}
     expected = plan.reference(plan.inputs)
     probabilities = _find_probabilities(prepared.model, plan.interface)
