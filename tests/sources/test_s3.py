@@ -112,3 +112,38 @@ def test_errors_are_one_line(bucket, monkeypatch, capsys):
     monkeypatch.undo()
     fsspec.filesystem("s3").clear_instance_cache()
     assert read_text(f"{bucket}/file") == "old"
+
+
+def test_a_table_and_a_sweep(bucket, tmp_path, monkeypatch, capsys):
+    """A table whose images are in the bucket; a sweep with a run that fails goes on there."""
+    system = fsspec.filesystem("s3")
+    for i, image in enumerate(IMAGES):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+        system.put(str(tmp_path / f"{i}.png"), f"photos/table/{i}.png")
+    system.pipe("photos/table/t.csv", b"image,label,split\n" + b"".join(
+        b"%d.png,%d,%s\n" % (i, i % 3, b"val" if i % 4 == 0 else b"train") for i in range(12)))
+    table = f"""
+        nets = ["cifar_resnet20"]
+        recipes = ["cifar_he"]
+        data = "table:{bucket}/table/t.csv"
+        validation_data = "table:{bucket}/table/t.csv"
+        class_weight = "balanced"
+        [overrides.good]
+        batch_size = 4
+        [overrides.bad]
+        batch_size = 40
+        """
+    for name in ("good", "bad"):
+        table = table.replace(f"[overrides.{name}]\n", f"""[overrides.{name}]
+        epochs = 1\nsize = 8\ntest_size = 8\naugmentation = "resize(8)"\nwarmup = 0\nschedule = "constant"
+        model.depths = [1]\nmodel.widths = [16]\nmodel.strides = [1]\n""")
+    write_text(f"{bucket}/sweep.toml", table)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(file.name for file in tmp_path.iterdir())
+    texts = []
+    for _ in range(2):
+        assert main(["sweep", f"{bucket}/sweep.toml", "--output", f"{bucket}/swept"]) == 1
+        texts.append(capsys.readouterr().out)
+    assert "good.seed0: finished before" in texts[1] and "finished before" not in texts[0]
+    assert "batch_size=40: expected at most 9" in texts[1] and f"{bucket}/swept/sweep.csv" in texts[1]
+    assert sorted(file.name for file in tmp_path.iterdir()) == before
