@@ -14,6 +14,7 @@ from .image_size import to_sides
 from .seeds import draw_log_uniform, draw_whole_numbers
 
 _WHITE = 255.0
+_KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}     # TensorFlow's names
 _RATIO = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
 _KEPT = 0.875                   # of the shorter side, where tensorflow/tpu's crop falls back to the middle
@@ -98,8 +99,28 @@ def resize_pixels(x: tf.Tensor, size: Any, interpolation: str = "bilinear",
         interpolation: "bilinear" or "bicubic".
         has_values: whether the pixels are any numbers; otherwise the results are limited to 0..255.
     """
-    x = tf.image.resize(_thin_out(x), size, interpolation, antialias=True)
+    height, width = tf.unstack(size) if tf.is_tensor(size) else size
+    x, channels = _thin_out(x), x.shape[-1]
+    x = _resize_height(x[None], height, interpolation)[0]
+    # (channels, width, height): TensorFlow reverses all axes faster than it swaps the first two
+    x = _resize_height(tf.transpose(x)[..., None], width, interpolation)[..., 0]
+    x = tf.ensure_shape(tf.transpose(x), (*((None, None) if tf.is_tensor(size) else size), channels))
     return x if has_values else tf.clip_by_value(x, 0.0, _WHITE)
+
+
+def _resize_height(x: tf.Tensor, height: tf.Tensor, interpolation: str) -> tf.Tensor:
+    """Resizes (N, old height, width, channels) to `height`, smoothing where that is smaller.
+
+    `tf.image.resize` computes the same numbers, but one pixel after the other.  Here a row is given as one
+    pixel of many channels, which TensorFlow computes together: both directions take 0.4 of the time.
+    """
+    images, old, width, channels = tf.unstack(tf.shape(x))
+    scale = tf.cast(height, tf.float32) / tf.cast(old, tf.float32)
+    rows = tf.raw_ops.ScaleAndTranslate(
+        images=tf.reshape(x, [images, old, 1, width * channels]), size=[height, 1],
+        scale=tf.stack([scale, 1.0]), translation=tf.zeros([2]), kernel_type=_KERNELS[interpolation],
+        antialias=True)
+    return tf.reshape(rows, [images, height, width, channels])
 
 
 def _thin_out(x: tf.Tensor) -> tf.Tensor:
