@@ -136,8 +136,8 @@ def turn_upright(pixels: Any, orientation: Any) -> Any:
         return tf.cond(tf.reduce_any(orientation == tf.constant(orientations, tf.int64)),
                        lambda: function(x), lambda: x)
     pixels = apply_if((5, 6, 7, 8), lambda x: tf.transpose(x, (1, 0, 2)), pixels)
-    pixels = apply_if((2, 3, 6, 7), lambda x: x[:, ::-1], pixels)
-    return apply_if((3, 4, 7, 8), lambda x: x[::-1], pixels)
+    pixels = apply_if((2, 3, 6, 7), lambda x: tf.reverse(x, [1]), pixels)
+    return apply_if((3, 4, 7, 8), lambda x: tf.reverse(x, [0]), pixels)
 
 
 def convert_tensor_to_bytes(pixels: Any, bits: int) -> Any:

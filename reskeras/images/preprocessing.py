@@ -20,7 +20,7 @@ from .limits import get_image_limits
 from .preprocessing_checks import (PIXEL_SCALINGS, check_bits, check_fractions, check_pixels, check_scaling,
                                    check_sizes)
 from .sizes import CROP_MODES, INTERPOLATIONS, Size
-from .transform import is_symbolic, resize_and_crop, resize_and_crop_on_host
+from .transform import is_symbolic, resize_and_crop, resize_and_crop_on_host, reverse_channels
 from .values import decode_values
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Preprocessing:
                 With "values" the pixels' own values.
         """
         scale, offset = (np.array(values, "float32") for values in self.scale_and_offset)
-        return (x[..., ::-1] if self.is_bgr else x) * scale + offset
+        return (reverse_channels(x) if self.is_bgr else x) * scale + offset
 
     def as_layers(self, resize: bool = True) -> list[keras.layers.Layer]:
         """The same as Keras layers on pixels in 0..255, to put before a net.

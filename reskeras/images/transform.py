@@ -100,6 +100,18 @@ def resize_and_crop_on_host(pixels: np.ndarray, *geometry: Any) -> np.ndarray:
         raise ValueError(_NO_MEMORY) from error
 
 
+def reverse_channels(x: Any) -> Any:
+    """RGB to BGR and back, of an array or a tensor of any backend.
+
+    In TensorFlow a slice with a step of -1 takes six times as long as a reversal.
+    """
+    if "tensorflow" in sys.modules:
+        import tensorflow as tf
+        if tf.is_tensor(x):
+            return tf.reverse(x, [-1])
+    return x[..., ::-1]
+
+
 def is_symbolic(images: Any) -> bool:
     """Whether `images` is a tensor of a graph, as in tf.data."""
     if "tensorflow" not in sys.modules:     # then there are no tensors

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from reskeras.train import augment_ops
+from reskeras.train import augment_ops, randaugment
 from reskeras.train.random_crops import resize_pixels
 
 
@@ -49,3 +49,42 @@ def test_partners_are_in_reversed_order(name):
         np.testing.assert_allclose(mixed, share * x + (1 - share) * x[::-1], rtol=1e-5)
     else:
         assert np.all((mixed == x) | (mixed == x[::-1]))
+
+
+def make_keras_cv_operations():
+    """Those that `fast_pixels` replaces, by keras-cv."""
+    cv = pytest.importorskip("keras_cv").layers
+    translate = cv.RandomTranslation(0.1, 0.1, fill_mode="constant", fill_value=128.0)
+
+    def move(x, v, axis):
+        moves = [tf.fill((1, 1), v if here == axis else 0.0) for here in (1, 2)]
+        return translate.augment_images(x, dict(zip(("height_translations", "width_translations"), moves)))
+    layers = {"autocontrast": cv.AutoContrast((0, 255)), "solarize": cv.Solarization((0, 255)),
+              "color": cv.RandomColorDegeneration(0.5), "contrast": cv.RandomContrast((0, 255), 0.5),
+              "sharpness": cv.RandomSharpness(0.5, (0, 255))}
+    arguments = {"autocontrast": lambda v: None, "solarize": lambda v: {"thresholds": v, "additions": 0.0},
+                 "contrast": lambda v: v}
+    operations = {name: lambda x, v, name=name: layers[name].augment_images(
+        x, arguments.get(name, lambda v: 1 - v)(v)) for name in layers}
+    return {**operations,
+            "translate_x": lambda x, v: move(x, v, 2), "translate_y": lambda x, v: move(x, v, 1),
+            "solarize_add": lambda x, v: tf.where(x < 128, tf.clip_by_value(x + v, 0, 255), x)}
+
+
+def test_operations_of_randaugment_are_those_of_keras_cv():
+    """For weak, strong and extreme strengths, on colors, small images, one row of pixels, flat channels."""
+    expected = make_keras_cv_operations()
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (1, *sides, 3)).astype("float32") for sides in ((20, 31), (3, 4), (1, 9))]
+    images += [np.full((1, 5, 6, 3), 7, "float32"), np.clip(rng.normal(250, 9, (1, 8, 8, 3)), 0, 255)]
+    for name, reference in expected.items():
+        operation = randaugment.OPERATIONS[name]
+        in_a_graph = tf.function(operation, autograph=False, reduce_retracing=True)
+        for x in (tf.constant(x, tf.float32) for x in images):
+            if name == "sharpness" and min(x.shape[1:3]) < 3:
+                continue        # keras-cv's fails
+            for magnitude, sign in [(0.0, 1.0), (0.3, -1.0), (0.9, 1.0), (1.0, -1.0), (3.0, 1.0)]:
+                v = randaugment.RANDAUGMENT_SPACE[name](tf.constant(magnitude), tf.constant(sign))
+                for got in (operation(x, v), in_a_graph(x, v)):
+                    assert got.shape == x.shape
+                    np.testing.assert_allclose(got, reference(x, v), atol=0.01, err_msg=f"{name} {v}")
