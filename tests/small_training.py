@@ -14,16 +14,17 @@ CASES: dict[str, dict[str, Any]] = {
     "lamb": dict(optimizer="lamb", weight_decay=0.02, learning_rate=0.005, global_clipnorm=1.0,
                  ema_momentum=0.9, ema_rule="keras"),
     "mixed_float16": dict(ema_momentum=0.9, ema_rule="tensorflow"),
+    "distillation": dict(distillation="consistent", temperature=2.0),
 }
 
 
-def make_net(policy: str = "float32") -> keras.Model:
+def make_net(policy: str = "float32", seed: int = 0) -> keras.Model:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     net = reskeras.CifarResNet20(weights=None, depths=(1, 1, 1), width=0.5, classes=10,
                                  input_shape=(16, 16, 1))
     keras.config.set_dtype_policy(before)
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     net.set_weights([random.standard_normal(v.shape) * np.sqrt(2 / np.prod(v.shape[:-1]))
                      if len(v.shape) > 1 else value for v, value in zip(net.weights, net.get_weights())])
     return net
@@ -39,6 +40,8 @@ def make_images(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def train(net: Any, **options: Any) -> keras.callbacks.History:
     images, labels = make_images(70)
+    if "distillation" in options:
+        options["teacher"] = reskeras.set_metadata(make_net(seed=1), preprocessing="cifar_resnet20.digits")
     return reskeras.fit(net, (images[:64], labels[:64]), "digits", validation_data=(images[:70], labels[:70]),
                         **{**dict(augmentation="", size=16, warmup=0, epochs=2, batch_size=16, verbose=0,
                                   deterministic=True, preprocessing="cifar_resnet20.digits"), **options})
