@@ -35,6 +35,8 @@ CALLS = {
     "commands/predict": {"reskeras.get_preprocessing(model)", "reskeras.create({})", "reskeras.load({})"},
     "train/class_names": {"reskeras.set_metadata(model, labels=[...])"},
     "commands/fusion_report": {"reskeras.optimize(model)"},
+    # run by the code of docs/training.md
+    "train/labels": {"reskeras.distributable(model)"}, "train/model": {"reskeras.distributable(model)"},
     # the example in a card, run by tests/weights/test_hub.py
     "sharing/model_card": {'reskeras.from_pretrained("hf://{}")',
                            'reskeras.predict(model, ["image.jpg"])'},
