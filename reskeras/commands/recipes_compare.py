@@ -11,7 +11,7 @@ from ..errors import ArgumentError
 from ..files import atomic_write
 from ..terminal import print_text
 from ..train.recipe_results import (CIFAR, DIGITS, IMAGENET, RESULTS, TRAINING_IMAGES, RecipeResult,
-                                    count_images, count_training_operations, read_macs)
+                                    count_images, count_passes, count_training_operations, read_macs)
 from ..train.recipes import get_recipe
 from .compare import format_csv
 from .comparison import find_pareto_front
@@ -114,7 +114,8 @@ def _make_cost(result: RecipeResult, macs: dict[Any, int] | None = None) -> Reci
     number = sum(images.values())
     return RecipeCost(result.recipe, result.net, result.data, number / data_images, tuple(images),
                       sum(count * macs[size] for size, count in images.items()) / number,
-                      count_training_operations(images, macs) / 1e15, result.top1, result.source)
+                      count_training_operations(images, macs, count_passes(recipe)) / 1e15, result.top1,
+                      result.source)
 
 
 def _measure_net(name: str) -> list[RecipeCost]:

@@ -12,6 +12,7 @@ from .layer_rates import list_rate_scales
 from .losses import make_loss
 from .metrics import build_metrics, make_metrics
 from .optimizers import make_optimizer
+from .sharpness import make_sharpness
 from .training_config import TrainingConfig
 
 
@@ -49,6 +50,7 @@ def compile_trainer(config: TrainingConfig, learning_rate: Any,
         trainer.compile(optimizer, loss, metrics=metrics, jit_compile=config.jit_compile)
         build_metrics(trainer, config.extra_metrics)
         trainer.optimizer.build(trainer.trainable_variables)
+        trainer.sharpness = make_sharpness(training, config.micro_batches)
         trainer.weight_averages = make_averages(training, config.model, config.steps_per_epoch,
                                                 config.micro_batches)
     return trainer, metrics, optimizer

@@ -53,6 +53,7 @@ class DistributedModel(LearnsFromTeacher, ModelWithMetadata):
     train_function: Any
     test_function: Any
     weight_averages: Any = None     # a `WeightAverages`, which is updated after each step
+    sharpness: Any = None           # a `SharpnessAwareness`, which computes other gradients
     saver: Callable[..., None] | None = None
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *args: Any, jit_compile: bool = False,
@@ -91,6 +92,9 @@ class DistributedModel(LearnsFromTeacher, ModelWithMetadata):
         gradients = strategy.run(self._replica_step.train, args=(data, uses_all_samples))
         # all replicas have the same sum; outside of them the optimizer updates the variables of all replicas
         sums = [None if g is None else strategy.experimental_local_results(g)[0] for g in gradients]
+        if self.sharpness is not None:
+            sums = self.sharpness.replace_gradients(self, sums, lambda: strategy.run(
+                self._replica_step.train, args=(data, uses_all_samples, True)))
         self.optimizer.apply(sums, self.trainable_variables)
         if self.weight_averages is not None:
             self.weight_averages.update(self.optimizer)

@@ -89,6 +89,7 @@ RESULTS: tuple[RecipeResult, ...] = (
     *_list("ffcv_rn50/56", IMAGENET, _FFCV, resnet50v1_5=78.0),
     *_list("ffcv_rn50", IMAGENET, _FFCV, resnet50v1_5=78.4),
     *_list("mosaic_mild", IMAGENET, "mosaicml/benchmarks blogs/resnet/README.md", resnet50v1_5=76.19),
+    *_list("mosaic_medium", IMAGENET, "", resnet50v1_5=None),
     *_list("mlperf_lars", IMAGENET, "mlcommons/training image_classification/README.md: the target",
            resnet50v1_5=75.9),
     *_list("cifar_he", CIFAR, "arXiv:1512.03385 Table 6", cifar_resnet20=91.25, cifar_resnet32=92.49,
@@ -122,15 +123,22 @@ def count_images(recipe: Recipe, data_images: int) -> dict[int | tuple[int, int]
     return images
 
 
+def count_passes(recipe: Recipe) -> float:
+    """Forward passes for each image: with sharpness-aware minimization some updates have two."""
+    training = recipe.training
+    return 1 + (1 / training.sam_interval if training.sam_rho else 0)
+
+
 def count_training_operations(images: dict[int | tuple[int, int], float],
-                              macs: dict[int | tuple[int, int], int]) -> float:
+                              macs: dict[int | tuple[int, int], int], passes: float = 1) -> float:
     """Operations of a training: a multiply-accumulate counts as two, the backward pass as two forward ones.
 
     Args:
         images: {size: images}, as `count_images` returns them.
         macs: multiply-accumulates of the net for one image at each of these sizes.
+        passes: as `count_passes` returns it.
     """
-    return PASSES * OPERATIONS_PER_MAC * sum(number * macs[size] for size, number in images.items())
+    return passes * PASSES * OPERATIONS_PER_MAC * sum(number * macs[size] for size, number in images.items())
 
 
 @functools.cache

@@ -55,13 +55,14 @@ class ReplicaStep:
         self._differentiate = compile_if_requested(self._forward_and_back)
         self._evaluate = compile_if_requested(self._forward)
 
-    def train(self, data: Any, uses_all_samples: bool = False) -> list[Any]:
+    def train(self, data: Any, uses_all_samples: bool = False, only_gradients: bool = False) -> list[Any]:
         """Updates the replica's metrics, assigns new states, and returns the global gradients.
 
         Args:
             data: the replica's part of a batch.
             uses_all_samples: whether each replica computes the samples of all, with the same gradients; used
                 if there are too few samples to give each replica one.
+            only_gradients: whether metrics and states stay as they are.
         """
         context = tf.distribute.get_replica_context()
         replica_count = count = count_samples(data)
@@ -85,18 +86,21 @@ class ReplicaStep:
 
         states = self._list_states()
         trained = [i for i, g in enumerate(gradients) if g is not None]
-        averaged = [i for i in results.states if states[int(i)].dtype in ("float32", "float64")]
+        averaged = [] if only_gradients else [
+            i for i in results.states if states[int(i)].dtype in ("float32", "float64")]
         sums = [gradients[i] for i in trained]
         sums += [results.states[i] * tf.cast(share / self._replicas, states[int(i)].dtype) for i in averaged]
         if self._replicas > 1:
             sums = context.all_reduce(_SUM, sums)
+        for i, value in zip(trained, sums):
+            gradients[i] = value
+        if only_gradients:
+            return gradients
         # loss scaling skips a step whose gradients overflow: then the running statistics stay as they are
         is_applied = is_step_applied(self._model.optimizer, sums[:len(trained)])
         for i, value in {**results.states, **dict(zip(averaged, sums[len(trained):]))}.items():
             state = states[int(i)]
             state.assign(keep_if_skipped(is_applied, state, value) if i in averaged else value)
-        for i, value in zip(trained, sums):
-            gradients[i] = value
 
         last = first + replica_count
         local = tree.map_structure(lambda t: None if t is None else t[first:last],

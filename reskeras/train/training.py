@@ -70,6 +70,10 @@ class Training:
     clipnorm: float = _setting(
         0.0, "The largest norm of the gradient of each variable; a larger one is scaled down to it.")
     clipvalue: float = _setting(0.0, "The largest absolute value of each number of a gradient.")
+    sam_rho: float = _setting(
+        0.0, "Sharpness-aware minimization (arXiv:2010.01412): the gradient is computed again where the loss "
+        "is highest within this distance of the weights, such as 0.05; a step with it takes twice as long.")
+    sam_interval: int = _setting(1, "Of so many updates one, the last, has sam_rho's second gradient.")
     layer_decay: float = _setting(
         0.0, "Factor of the learning rate from each block to the one before it, counted from the classifier, "
         "which has the full rate; the stem has the lowest. Such as 0.75.")
@@ -175,7 +179,7 @@ class Training:
                 check_number(name, value, minimum=0, expected="a number of at least 0")
         for name in ("size", "test_size"):
             object.__setattr__(self, name, convert_size(name, getattr(self, name)))
-        for name in ("batch_size", "base_batch_size", "augmentation_repeats", "ema_steps"):
+        for name in ("batch_size", "base_batch_size", "augmentation_repeats", "ema_steps", "sam_interval"):
             if getattr(self, name) < 1:
                 raise ArgumentError(name, getattr(self, name), "a whole number of at least 1")
         check_training(self)

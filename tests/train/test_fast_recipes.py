@@ -83,6 +83,14 @@ def test_mosaic_by_hand():
     np.testing.assert_allclose(kernel.numpy(), source, rtol=1e-5, atol=1e-7)
 
 
+def test_passes_of_sharpness_awareness_count():
+    from reskeras.train.recipe_results import count_passes
+    costs = {c.recipe: c for c in reskeras.compare_recipes().costs}
+    medium = costs["mosaic_medium"]
+    assert count_passes(get_recipe("mosaic_medium")) == 1.1 and count_passes(get_recipe("wrn")) == 1
+    assert medium.pflop == pytest.approx(90 * 1_281_167 * medium.macs * 6 * 1.1 / 1e15)
+
+
 def test_mosaic_trains():
     images = np.random.default_rng(0).integers(0, 256, (32, 12, 12, 3), "uint8"), np.arange(32) % 4
     history = reskeras.fit("cifar_resnet20", images, "mosaic_mild", epochs=2, warmup=0, batch_size=16,
