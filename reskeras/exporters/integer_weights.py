@@ -64,7 +64,8 @@ def keep_integers(model: keras.Model) -> tuple[Callable[[Any], Any], list[Any]]:
                   for kernel, (integers, scales) in kernels.values()]
         with keras.StatelessScope(state_mapping=values):
             return model(images, training=False)
-    return call, others + [integers for _, (integers, _) in kernels.values()]
+    # one function for all signatures: to trace it takes long
+    return tf.function(call, autograph=False), others + [integers for _, (integers, _) in kernels.values()]
 
 
 def _to_integers(layer: keras.layers.Layer, kernel: np.ndarray) -> tuple[Any, np.ndarray]:

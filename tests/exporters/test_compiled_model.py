@@ -22,8 +22,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif("VK_ICD_FILENAMES" not in os.environ, reason="no Vulkan driver: set VK_ICD_FILENAMES")]
 
-# Grouped convolutions are taken, but LiteRT 2.3.0 binds an empty buffer for them ("Binding size for [Buffer] is
-# zero"), and the answer is wrong: its WebGPU has an error there.
+# Grouped convolutions are taken, but LiteRT 2.3.0 binds an empty buffer for them ("Binding size for [Buffer]
+# is zero"), and the answer is wrong: its WebGPU has an error there.
 GROUPED = {part for part in PARTS if "resnext" in part or "resnest" in part}
 
 # A process of its own: LiteRT writes much to stderr, and a driver may end the process

@@ -11,8 +11,8 @@ from .runtime import get_interpreter_class
 
 # What the GPU delegate parses: `NewOperationParser` of tflite/delegates/gpu/common/model_builder.cc, at
 # revision 34ec5ba of LiteRT. The accelerator of `CompiledModel` in LiteRT 2.3.0 takes all operators of our
-# nets, and more than these (tests/exporters/test_compiled_model.py). LiteRT's own analyzer, as it comes from PyPI,
-# calls every file compatible.
+# nets, and more than these (tests/exporters/test_compiled_model.py). LiteRT's own analyzer, as it comes from
+# PyPI, calls every file compatible.
 GPU_OPERATORS = set("""
     ABS ADD ADD_N AVERAGE_POOL_2D BATCH_MATMUL CAST CONCATENATION CONV_2D COS CUMSUM DENSIFY
     DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV EQUAL ELU EXP FLOOR FLOOR_DIV FLOOR_MOD
