@@ -213,7 +213,9 @@ def _describe(value: Any) -> Any:
         return {str(key): _describe(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_describe(v) for v in value]
-    return value if isinstance(value, (str, int, float, type(None))) else type(value).__name__
+    if isinstance(value, (str, int, float, type(None))):
+        return value
+    return getattr(value, "__qualname__", type(value).__name__)     # of a function or a class: its own name
 
 
 def _sum_images(source: DataSource) -> str:

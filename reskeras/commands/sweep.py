@@ -1,6 +1,7 @@
 """`sweep`: trains nets by recipes, with overrides and seeds, and compares them."""
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 from typing import Any, Mapping
@@ -9,7 +10,7 @@ from ..errors import check_choice
 from ..terminal import print_text
 from .recorded_runs import train_runs
 from .sweep_report import SweepResult, format_summary, write_report
-from .sweep_table import read_table
+from .sweep_table import check_data, read_table
 
 
 def sweep(table: str | os.PathLike[str] | Mapping[str, Any], *,
@@ -52,7 +53,9 @@ def sweep(table: str | os.PathLike[str] | Mapping[str, Any], *,
     if output is None:
         name = "sweep" if isinstance(table, Mapping) else pathlib.Path(table).stem
         output = pathlib.Path("runs", name)
-    outcomes = train_runs({run.name: run.arguments for run in runs}, output, verbose, "table", metric)
+    # opened before the first training of this call, if there is one
+    check = functools.cache(lambda: check_data(runs[0].arguments))
+    outcomes = train_runs({run.name: run.arguments for run in runs}, output, verbose, "table", metric, check)
     return write_report(runs, outcomes, output, metric)
 
 

@@ -1,6 +1,8 @@
 """The table of a sweep: which nets, recipes, overrides and seeds, and the arguments that all runs share."""
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import inspect
 import itertools
 import os
@@ -8,14 +10,17 @@ import pathlib
 import re
 import tomllib
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 from ..catalog import find_variant
 from ..errors import ArgumentError, check_whole_number, unknown_argument
 from ..file_reading import read_text
+from ..remote_paths import exists
+from ..train.arguments import FitArguments
 from ..train.fit import fit
 from ..train.model import find_spec
 from ..train.recipes import get_recipe
+from ..train.sources import has_records, open_source
 from ..train.training import training_fields
 
 AXES = ("nets", "recipes", "overrides", "seeds")
@@ -69,6 +74,8 @@ def read_table(table: Any) -> list[Run]:
     if isinstance(table, (str, os.PathLike)):
         try:
             table = tomllib.loads(read_text(pathlib.Path(table)))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{os.fspath(table)}: no such file") from error
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{os.fspath(table)}: {error}; expected TOML, such as {EXAMPLE}") from error
     if not isinstance(table, Mapping):
@@ -77,7 +84,12 @@ def read_table(table: Any) -> list[Run]:
               if name not in _OWN and name not in {field.name for field in training_fields()}]
     for key, value in table.items():
         if key not in (*AXES, *shared):
-            raise unknown_argument(key, value, (*AXES, *shared), "the table of a sweep")
+            is_field = key in {field.name for field in training_fields()}
+            raise unknown_argument(key, value, (*AXES, *shared), "the table of a sweep", (
+                "a field of the recipe belongs into overrides, such as [overrides.short]" if is_field else
+                f"{key} is an argument of sweep itself" if key in ("output", "verbose", "metric") else ""))
+    if table.get("data") is None:
+        raise ArgumentError("data", None, 'images to train on, such as data = "folder:photos"')
     nets, recipes = (_list_of(table, axis, _check_text, default)
                      for axis, default in (("nets", ()), ("recipes", ("finetune",))))
     seeds = _list_of(table, "seeds", _check_seed, (0,))
@@ -86,16 +98,41 @@ def read_table(table: Any) -> list[Run]:
     for net in nets:
         if not net.endswith(".keras"):
             find_variant(net)
+        elif not exists(net):
+            raise FileNotFoundError(f"{net}: no such file, which nets names")
+    own = {field.name for field in dataclasses.fields(FitArguments)}
     runs = []
     for net, recipe, (name, fields), seed in itertools.product(nets, recipes, named.items(), seeds):
         model = fields.get("model", {})
         training = {field: value for field, value in fields.items() if field != "model"}
-        get_recipe(recipe).override(training, model, find_spec(net))    # an error now, not after hours
+        with _name_overrides(name):     # an error now, not after hours
+            get_recipe(recipe).override(training, model, find_spec(net))
         arguments = {**{key: value for key, value in table.items() if key not in AXES}, "model": net,
                      "recipe": recipe, "seed": seed, "overrides": training, "model_overrides": model}
+        FitArguments(**{key: value for key, value in arguments.items() if key in own})
         runs.append(Run(net, recipe, name, seed, arguments))
     _check_names(runs)
     return runs
+
+
+@contextlib.contextmanager
+def _name_overrides(name: str) -> Iterator[None]:
+    """Makes errors about a field inside the block name the overrides that have it."""
+    try:
+        yield
+    except ArgumentError as error:
+        if not name:
+            raise
+        raise ArgumentError(f"overrides.{name}.{error.name}", error.value,
+                            error.reason.removeprefix("expected ")) from error
+
+
+def check_data(table: Mapping[str, Any]) -> None:
+    """Opens the data that all runs share once, before the first one is trained.  Raises: as `open_source`."""
+    for name, split in (("data", "train"), ("validation_data", "validation")):
+        data = table.get(name)
+        if isinstance(data, str):
+            open_source(data, split, name, table.get("label_offset") if has_records(data) else None)
 
 
 def _list_of(table: Mapping[str, Any], axis: str, check: Callable[[str, Any], Any],

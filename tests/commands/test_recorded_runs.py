@@ -65,7 +65,8 @@ def test_a_remote_folder_is_gone_on_with(calls, tmp_path, monkeypatch):
      {"recipe": reskeras.get_recipe("digits").override({"epochs": 3})}),
     ({"model_overrides": {"width": 0.5}}, {"model_overrides": {"width": 0.25}}),
     ({"preprocessing": pathlib.Path("a")}, {"preprocessing": pathlib.Path("b")}),
-], ids=["optimizer", "NumPy", "recipe", "dict", "path"])
+    ({"model_overrides": {"attention": len}}, {"model_overrides": {"attention": max}}),
+], ids=["optimizer", "NumPy", "recipe", "dict", "path", "function"])
 def test_other_settings_are_an_error(before, after, calls, tmp_path):
     validate(output=tmp_path, **before)
     validate(output=tmp_path, **before)                         # the same settings are not

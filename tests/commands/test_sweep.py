@@ -144,12 +144,21 @@ def test_a_failure_does_not_stop_the_others(data, tmp_path, capsys):
     ({"overrides": {"epochs": 3}}, "fields for each name"),
     ({"overrides": {"a": {"model": {"widht": 2}}}}, "did you mean 'width'"),
     ({"nets": ["cifar_resnet20", "cifar_resnet20"]}, "once"),
+    ({"nets": ["no.keras"]}, "no.keras: no such file"),
+    ({"epochs": 3}, r"belongs into overrides, such as \[overrides.short\]"),
+    ({"output": "runs"}, "output is an argument of sweep itself"),
+    ({"overrides": {"a": {"epochs": "many"}}}, "overrides.a.epochs='many': expected a whole number"),
+    ({"data": None}, "data=None: expected images to train on"),
+    ({"class_weight": "balance"}, "did you mean 'balanced'"),
+    ({"metrics": ["AUK"]}, "did you mean 'AUC'"),
+    ({"validation_data": "digit"}, "validation_data='digit'.*did you mean 'digits'"),
+    ({"data": "npz:no.npz"}, "npz:no.npz: no such file"),
 ])
 def test_errors_come_before_the_first_run(change, message, tmp_path):
     table = {"nets": ["cifar_resnet20"], "recipes": ["digits"], "data": "digits", **change}
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=message):
         reskeras.sweep(table, output=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_a_damaged_file(tmp_path, capsys):
@@ -157,3 +166,5 @@ def test_a_damaged_file(tmp_path, capsys):
     assert cli.main(["sweep", str(tmp_path / "t.toml")]) == 2
     error = capsys.readouterr().err
     assert "t.toml" in error and "TOML" in error and error.count("\n") == 1
+    assert cli.main(["sweep", str(tmp_path / "no.toml")]) == 2
+    assert "no.toml: no such file" in capsys.readouterr().err
