@@ -151,7 +151,7 @@ def read_numbers(table: Table, column: str, labels: Sequence[str] = ()) -> np.nd
             hint = "; write decimals with a point" if re.fullmatch(r"[+-]?\d+,\d+", cell) else ""
             if len(labels) > 1 and number is None:
                 hint = hint or "; if this column is no label, name those that are: ?label=COLUMN,COLUMN"
-            kind = "a number that float32 can hold" if number is not None else "a number"
+            kind = "a finite number that float32 can hold" if number is not None else "a number"
             raise table.error(row, f"{column}={cell!r}: expected {kind}{hint}")
         values.append(number)
     return np.array(values, "float32")
