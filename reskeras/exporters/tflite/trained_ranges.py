@@ -20,6 +20,7 @@ from ...graph.passes.static_shapes import static_shapes
 from ...images.preprocessing import Preprocessing
 from ...quantization.insertion import quantize_kernel
 from ...quantization.layers import FakeQuantize
+from ...quantization.placement import find_float_layers
 from ..byte_input import make_normalization, put_first
 from ..options import ExportOptions
 from .quantize import set_one_scale
@@ -53,15 +54,25 @@ def _round_once(graph: Graph) -> Graph:
 
 
 def _keep_floats(graph: Graph) -> Graph:
-    """The graph with an activation that changes nothing after each layer with a kernel in floats."""
+    """The graph with an activation that changes nothing between layers in floats and fake quantization.
+
+    It is put after a layer with a kernel, and before another layer: the converter would compute the means of
+    a group normalization in integers.
+    """
     new_nodes: dict[Any, tuple[Node, ...]] = {}
+    float_layers = set(find_float_layers(graph))
     for node in graph.nodes:
-        source = graph.get_node(node.inputs[0]) if node.layer_class is FakeQuantize else node
-        if source is node or source.type_name not in LINEAR:
-            continue
-        barrier = make_node(keras.layers.LeakyReLU, graph.find_unused_name(f"{source.name}_float"),
-                            node.inputs, source, negative_slope=_ALMOST_ONE)
-        new_nodes[node.key] = (barrier, node.with_inputs({node.inputs[0]: barrier.output}))
+        (source, *_) = [graph.get_node(ref) for ref in node.inputs] or [node]
+        if node.layer_class is FakeQuantize:
+            is_between = source.type_name in LINEAR
+        else:
+            is_between = (node.name in float_layers and node.type_name not in LINEAR
+                          and len(node.inputs) == 1 and source.layer_class is FakeQuantize)
+        if is_between:
+            layer = source if node.layer_class is FakeQuantize else node
+            barrier = make_node(keras.layers.LeakyReLU, graph.find_unused_name(f"{layer.name}_float"),
+                                node.inputs, layer, negative_slope=_ALMOST_ONE)
+            new_nodes[node.key] = (barrier, node.with_inputs({node.inputs[0]: barrier.output}))
     return graph.edit(new_nodes, {})
 
 
