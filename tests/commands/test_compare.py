@@ -152,7 +152,8 @@ def test_without_matplotlib_one_line_says_what_to_install(tmp_path, monkeypatch,
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
 def test_in_the_browser(tmp_path, width, scheme):
     pytest.importorskip("matplotlib")
-    file = compare(["resnet18", "resnet50v1_5", "resnext50_32x4d"], output=tmp_path / "c.html").file
+    file = compare(["resnet18", "resnet50v1_5", "resnext50_32x4d"], literature=True,
+                   output=tmp_path / "c.html").file
     with opened(file, width, scheme=scheme) as (tab, complaints):
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         column = "cells => cells.map(cell => cell.textContent)"
