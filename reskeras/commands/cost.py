@@ -1,6 +1,7 @@
 """`cost`: parameters, operations, memory and receptive field of a net, by stage or layer."""
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Sequence
 
 from ..errors import check_whole_number
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 HEADER = ("output", "parameters", "MACs", "activations", "field", "stride")
 
 
-def cost(model: ModelName | keras.Model, size: Size | None = None, batch_size: int = 1) -> Cost:
+def cost(model: ModelName | keras.Model, size: Size | None = None, batch_size: int = 1,
+         scaling: int | None = None, bandwidth: float = 10.0) -> Cost:
     """Counts what a net costs for one image: parameters, multiply-accumulates (MACs), activations, and the
     receptive field.
 
@@ -28,7 +30,10 @@ def cost(model: ModelName | keras.Model, size: Size | None = None, batch_size: i
             size of the images; "keras/VGG16" or another net of keras.applications; a `.keras` file; or a
             functional or sequential keras.Model, even with shared layers and nested models.
         size: size of the images: pixels on a side, or (height, width).  By default the model's own.
-        batch_size: images at once, for the memory.
+        batch_size: images at once, for the memory; with `scaling` those of each device.
+        scaling: a number of devices; how long they take to add up their gradients, and half as many, is in
+            `Cost.scaling`.
+        bandwidth: for `scaling`, GB that a device sends per second, while it receives as many.
 
     Returns:
         A `Cost` with the sums, `stages` and `layers`; one MAC is one multiplication with its addition.
@@ -43,9 +48,14 @@ def cost(model: ModelName | keras.Model, size: Size | None = None, batch_size: i
         4089184256
     """
     batch_size = check_whole_number("batch_size", batch_size)
-    net = open_model(model, size, has_values=False)
     from ..graph.cost.cost import measure_cost
-    return measure_cost(net, get_image_shape(net, size), batch_size)
+    from ..graph.cost.scaling import predict_scaling
+    predict_scaling(0, batch_size, 2 if scaling is None else scaling, bandwidth)    # checks the arguments
+    net = open_model(model, size, has_values=False)
+    measured = measure_cost(net, get_image_shape(net, size), batch_size)
+    if scaling is None:
+        return measured
+    return replace(measured, scaling=predict_scaling(measured.params, batch_size, scaling, bandwidth))
 
 
 def print_result(cost: Cost, json: bool = False, per_layer: bool = False) -> int:
@@ -74,6 +84,11 @@ def _format_cost(cost: Cost, per_layer: bool = False) -> str:
 
     lines += ["", text_table(("stage", "layers", *HEADER),
                              [(s.name, s.layers, *format_figures(s)) for s in cost.stages])]
+    if cost.scaling:
+        lines += ["", text_table(
+            ("devices", "each sends and receives", "ms", "as long as the step at"),
+            [(str(e.devices), format_bytes(e.sent_bytes), f"{e.milliseconds:,.1f}",
+              f"{e.balanced_rate:,.0f} images/s") for e in cost.scaling])]
     if per_layer:
         rows = [(layer.name, layer.kind, *format_figures(layer)) for layer in cost.layers]
         lines += ["", text_table(("layer", "kind", *HEADER), rows)]

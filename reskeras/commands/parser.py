@@ -69,6 +69,10 @@ def _add_analysis(add: Commands) -> None:
     add_size(sub, "size of the images; by default the net's own")
     sub.add_argument("--batch-size", type=parse_int, default=1, metavar="N",
                      help="images at once, for the memory (default: %(default)s)")
+    sub.add_argument("--scaling", type=parse_int, metavar="DEVICES",
+                     help="how long so many devices take to add up their gradients")
+    sub.add_argument("--bandwidth", type=parse_number, default=10.0, metavar="GB",
+                     help="for --scaling: GB that a device sends per second (default: %(default)s)")
     sub.add_switch("--per-layer", "the table of the layers, too")
     sub.add_switch("--json", "print JSON")
 

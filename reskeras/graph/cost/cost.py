@@ -11,6 +11,7 @@ from ...errors import check_whole_number
 from .activation_memory import measure_activation_memory
 from .execution_plan import ExecutionPlan, LayerCall, Shape, make_execution_plan
 from .receptive_field import ReceptiveField, compute_receptive_fields
+from .scaling import ExchangeCost
 from .stages import StageAndBlock, assign_stages
 
 CONVENTION = "1 MAC = 1 multiplication + 1 addition = 2 FLOPs, in convolutions and dense layers alone"
@@ -101,6 +102,7 @@ class Cost:
         total_bytes: bytes of all activations: what a training step keeps for its backward pass.
         layers: the cost of every call of a layer, in order.
         uncounted: names of layers that have a kernel, but whose MACs are unknown.
+        scaling: the exchange of the gradients for 2 and more devices, if it was asked for.
     """
 
     params: int
@@ -111,6 +113,7 @@ class Cost:
     total_bytes: int = field(default=0, compare=False)
     layers: tuple[LayerCost, ...] = field(default=(), compare=False, repr=False)
     uncounted: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    scaling: tuple[ExchangeCost, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def flops(self) -> int:
@@ -144,8 +147,9 @@ class Cost:
                  "total_bytes")
         sums = _with_keys({name: getattr(self, name) for name in names})
         layers = {"layers": [_with_keys(asdict(layer)) for layer in self.layers]} if per_layer else {}
+        scaling = {"scaling": [asdict(exchange) for exchange in self.scaling]} if self.scaling else {}
         return {**sums, "convention": CONVENTION, "uncounted": list(self.uncounted),
-                "stages": [_with_keys(asdict(stage)) for stage in self.stages], **layers}
+                "stages": [_with_keys(asdict(stage)) for stage in self.stages], **layers, **scaling}
 
 
 def _with_keys(values: dict[str, Any]) -> dict[str, Any]:
