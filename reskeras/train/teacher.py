@@ -98,8 +98,8 @@ def _match_classes(net: keras.Model, student: keras.Model, task: Task, teacher: 
     if not theirs.labels or not ours.labels or task.kind == "binary":
         if count != own:
             raise ArgumentError("teacher", _describe(teacher), f"a net of {own} classes, as the student has, "
-                                f"not of {count}", hint="reskeras.set_metadata(model, labels=[...]) names "
-                                "the classes of a model, by which they are found")
+                                f"not of {count}", hint="classes are found by their names, "
+                                "which reskeras.set_metadata gives a model")
         return None
     known, wanted = theirs.get_classes(count), ours.get_classes(own)
     if known == wanted:
@@ -118,7 +118,7 @@ def _compare_preprocessing(net: keras.Model, student: keras.Model,
     theirs, ours = (get_metadata(model).preprocessing for model in (net, student))
     if theirs is None or ours is None:
         raise ArgumentError("teacher", _describe(teacher), "a net that knows how its images are prepared",
-                            hint="tell it by reskeras.set_metadata(model, preprocessing=...)")
+                            hint="reskeras.set_metadata tells it to a model")
     if theirs.has_values != ours.has_values:
         raise ArgumentError("teacher", _describe(teacher), "a net that takes the student's images: of one of "
                             "the two the pixels are taken by value, of the other as 0..255")
