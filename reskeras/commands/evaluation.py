@@ -42,7 +42,7 @@ class Evaluation:
     per_class: list[dict[str, Any]] = field(default_factory=list)
     confusion: list[list[int]] | None = None    # [true][said], of at most 200 classes
     calibration: dict[str, Any] | None = None   # "ece" and "bins"
-    # the images with the largest loss: image, loss, label, predicted, score
+    # the images with the largest loss: image, loss, label, predicted
     worst: list[dict[str, Any]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Early stopping as a field: the epochs and the weights of Keras' own callback, also of a resumed run."""
 import json
+import re
 
 import keras
 import numpy as np
@@ -86,11 +87,13 @@ def test_in_the_shell_by_accuracy(tmp_path, capsys):
     np.savez(tmp_path / "images.npz", x_train=DATA[0], y_train=DATA[1], x_test=HELD[0], y_test=HELD[1])
     words = ["train", "cifar_resnet20", "--recipe", "digits", "--data", f"npz:{tmp_path / 'images.npz'}",
              "--size", "8", "--test-size", "8", "--augmentation", "", "--batch-size", "32", "--warmup", "0",
-             "--epochs", "9", "--learning-rate", "0", "--verbose", "0", "--model-overrides", "depths=(1,)",
+             "--epochs", "9", "--learning-rate", "0", "--verbose", "2", "--model-overrides", "depths=(1,)",
              "--model-overrides", "widths=(16,)", "--model-overrides", "strides=(1,)", "--early-stopping",
              "3", "--layer-decay", "0.5", "--clipvalue", "0.25"]
     assert cli.main([*words, "--early-stopping-monitor", "accuracy", "--output", str(tmp_path / "run")]) == 0
     # one batch, and nothing is learned: the first epoch is the best, three more follow
+    assert re.search(r"^ended after epoch 4, because accuracy made no progress in 3 epochs; its best is "
+                     r"0\.?\d*, in epoch 1$", capsys.readouterr().out, re.M)
     assert len((tmp_path / "run/log.csv").read_text().splitlines()) == 1 + 4
     fields = json.loads((tmp_path / "run/run.json").read_text())["recipe"]["training"]
     assert (fields["layer_decay"], fields["clipvalue"], fields["early_stopping"]) == (0.5, 0.25, 3)

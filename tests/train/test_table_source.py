@@ -74,9 +74,9 @@ WRONG = {
         "1 of its 2 images do not exist, such as .*/x.png in line 3; paths are",
     "image,label\na.png,cat\n./a.png,cat\n": "line 3: .*/a.png is in line 2 too: give it a larger weight",
     "image,label\na.png,cat\na.png,dog\n": "line 3: .*/a.png is in line 2 too: with another label",
-    "image,label\na.png,1e999\nb.png,2\n": "line 2: label='1e999': expected a finite number that float32 can hold",
-    "image,label\na.png,1e39\nb.png,2.5\n": "line 2: label='1e39': expected a number that float32",
-    "image,label\na.png,nan\nb.png,2.5\n": "line 2: label='nan': expected a number that float32",
+    "image,label\na.png,1e999\nb.png,2\n": "line 2: label='1e999': expected a finite number that float32",
+    "image,label\na.png,1e39\nb.png,2.5\n": "line 2: label='1e39': expected a finite number that float32",
+    "image,label\na.png,nan\nb.png,2.5\n": "line 2: label='nan': expected a finite number that float32",
     'image,label\na.png,"1,5"\nb.png,2.5\n':
         "line 2: label='1,5': expected a number; write decimals with a point",
     "image,x,z\na.png,1,big\nb.png,2,3\n": r"line 2: z='big': expected a number; .* \?label=COLUMN,COLUMN",

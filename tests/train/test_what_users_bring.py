@@ -7,6 +7,7 @@ from PIL import Image
 
 import reskeras
 from reskeras import cli
+from reskeras.commands.evaluation import Evaluation
 from reskeras.train.arguments import FitArguments
 from reskeras.train.metrics import read_metrics
 from reskeras.train.pixel_values import measure_normalization
@@ -238,3 +239,11 @@ def test_many_trainings_in_a_process_are_not_warned_of(monkeypatch, caplog):
     monkeypatch.setattr(train.training, "fit", trace)
     train.fit("net", "data")
     assert [record.getMessage() for record in caplog.records] == ["something else"]
+
+
+def test_numbers_are_predicted_and_classes_are_taken_for_others():
+    worst = [{"image": "a.png", "loss": 4.0, "label": "3", "predicted": "1"}]
+    for task, said in (("regression", "predicted"), ("multiclass", "taken for")):
+        result = Evaluation("net", "data", 1, None, None, 1.0, (8, 8), 1, (), [], None, task=task,
+                            worst=worst)
+        assert f"loss 4: a.png, 3, {said} 1" in str(result)
