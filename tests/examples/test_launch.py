@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 LAUNCH = pathlib.Path(__file__).parents[2] / "examples" / "launch"
-# ends with the code that the file "codes" has for each call; worker 0 leaves a checkpoint, if one is asked for
+# ends with the code that the file "codes" has for each call; worker 0 leaves a checkpoint if it shall
 RESKERAS = """#!/bin/sh
 cd "$NOTES"
 index=$(echo "$TF_CONFIG" | sed 's/.*index": \\([0-9]*\\).*/\\1/')
