@@ -91,7 +91,7 @@ def train_runs(runs: Mapping[str, Mapping[str, Any]], folder: Path | None, verbo
                 restart()
                 outcome = _train(name, arguments, folder, verbose, is_refused=are_alike and not outcomes)
             outcomes.append(outcome)
-            choose_metric([outcome], metric)        # an error now, not after days
+            choose_metric(outcomes, metric)         # an error now, not after days
             if verbose:
                 text = "finished before" if outcome is before else outcome.error or f"{outcome.seconds:.0f} s"
                 print_text(f"{number}/{len(runs)} {name}: {text}")
