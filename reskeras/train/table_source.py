@@ -55,9 +55,10 @@ def open_table(name: str, rest: str, split: str) -> DataSource:
     """
     path, _, query = rest.partition("?")
     table = read_table(name, path)
-    chosen = _choose_columns(table, _parse_query(name, query))
+    given = _parse_query(name, query)
+    chosen = _choose_columns(table, given)
     if column := chosen["split"]:
-        table = dataclasses.replace(table, rows=_select_rows(table, column[0], split, "split" in query))
+        table = dataclasses.replace(table, rows=_select_rows(table, column[0], split, "split" in given))
     labels, classes, task = _read_labels(table, chosen["label"])
     images = _find_images(table, chosen["image"][0], path)
     _check_duplicates(table, images, labels)
