@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def draw_recipes(costs: Sequence[RecipeCost], ink: str | None = None) -> Figure:
-    """Draws accuracy over what a training computes, a chart for each data set, with the Pareto front.
+    """Draws accuracy over what a training computes, with the Pareto front.
+
+    Each data set with several trainings has a chart of its own.
 
     Args:
         costs: the trainings; those without an accuracy are left out.
@@ -31,6 +33,8 @@ def draw_recipes(costs: Sequence[RecipeCost], ink: str | None = None) -> Figure:
     known = [(i, cost) for i, cost in enumerate(costs) if cost.top1 is not None]
     groups = [points for data in TRAINING_IMAGES
               if (points := [(i, cost) for i, cost in known if cost.data == data])]
+    # a single training is compared with nothing
+    groups = [points for points in groups if len(points) > 1] or groups
     with html.use_ink(ink):
         drawing = Figure(figsize=(9, 4.8 * max(len(groups), 1)), layout="constrained")
         for points, axes in zip(groups, drawing.subplots(len(groups), squeeze=False)[:, 0] if groups else ()):
