@@ -11,9 +11,9 @@ def get_name(text):
 
 config = configparser.ConfigParser()
 config.read(sys.argv[1])
-needed, waiting = set(), config["options"]["install_requires"].split("\\n")
+needed, waiting = {"reskeras"}, config["options"]["install_requires"].strip().split("\\n")
 while waiting:
-    name = get_name(waiting.pop() or "reskeras")
+    name = get_name(waiting.pop())
     if name not in needed:
         needed.add(name)
         try:
