@@ -1,5 +1,5 @@
-"""The tables of docs/speed.md, docs/optimize.md and docs/exports.md, from the figures that the benchmarks
-stored.
+"""The tables of docs/speed.md, optimize.md, exports.md and guides/quantize.md, from the figures that the
+benchmarks stored.
 
     python examples/benchmarks/table.py examples/benchmarks/figures
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import pathlib
+import statistics
 import sys
 from typing import Any, Iterable
 
@@ -246,7 +247,38 @@ def gpu(files: list[dict[str, Any]]) -> list[str]:
             for row in file["rows"]])
 
 
+def quantization(files: list[dict[str, Any]]) -> list[str]:
+    """Accuracy on the test images: of several trainings the mean, and the standard deviation of one."""
+    def accuracy(rows: list[dict[str, Any]], what: str) -> str:
+        found = [100 * row["accuracy"] for row in rows if row["what"] == what]
+        if not found:
+            return "–"
+        spread = f" ± {statistics.stdev(found):.1f} ({len(found)})" if len(found) > 1 else ""
+        return f"{statistics.mean(found):.1f}{spread}"
+
+    def steps(rows: list[dict[str, Any]], kernels: str) -> str:
+        found = [row["steps"][kernels]["within_one_step"] for row in rows
+                 if row["what"] == "int8, trained"]
+        return f"{min(found):.1%}" if found else "–"
+    columns = ("float", "int8, minmax", "int8, mse", "int8, trained", "float, trained on",
+               "4-bit weights, calibrated", "4-bit weights, trained")
+    return lines(
+        ["accuracy, %", *columns, "scores within one step, reference kernels", "XNNPACK"],
+        [[f"`{file['rows'][0]['net']}`", *(accuracy(file["rows"], what) for what in columns),
+          steps(file["rows"], "reference"), steps(file["rows"], "default")] for file in files])
+
+
+def held_out(files: list[dict[str, Any]]) -> list[str]:
+    return lines(
+        ["500 training images that were held out", "learns the labels, or the float net's scores", "rate", "accuracy, %",
+         "same class as the float net, %", "divergence from it"],
+        [[f"`{row['net']}`, {row['what']}", "scores" if row["learns"] == "teacher" else row["learns"],
+          f"{row['learning_rate']:.0e}", f"{row['accuracy']:.1%}"[:-1], f"{row['agreement']:.1%}"[:-1],
+          value(row["divergence"], 4)] for file in files for row in file["rows"]])
+
+
 PAGES: dict[str, dict[str, Any]] = {
+    "guides/quantize": {"quantization": quantization, "held_out": held_out},
     "speed": {
         "gpu": gpu, "train_step": train, "inference_timm": inference, "build": build, "input": images,
         "scaling": memory, "replicas": replicas, "stochastic_depth": stochastic_depth},
