@@ -13,9 +13,15 @@ from typing import Any
 import keras
 
 from .._keras_private import find_call
+from ..graph.layer_traits import CHANNEL_SLICE
 from ..graph.node import get_type_name
-from .placement import KEEPS_RANGE
 
+# Layers that only move values, and do not round
+MOVERS = ("MaxPooling2D", "MaxPooling1D", "GlobalMaxPooling2D", "Reshape", "Flatten", "ZeroPadding2D",
+          "ZeroPadding1D", "Cropping2D", "Permute", CHANNEL_SLICE, "reskeras>ChannelPadding",
+          "reskeras>EdgePadding2D", "reskeras>UpSampling2D")
+AVERAGES = ("AveragePooling2D", "AveragePooling1D")
+KEEPS_RANGE = (*MOVERS, *AVERAGES, "Concatenate")       # of its inputs
 _ACTIVATIONS = ("Activation", "ReLU")
 _MEANS = ("GlobalAveragePooling2D", "GlobalAveragePooling1D")
 

@@ -6,14 +6,15 @@ rounding once differs from both now and then, at a half; the differences grow fr
 """
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from keras import ops
+import keras
 
 _PARTS_OF_AVERAGE = 4096.0      # an average of integers is a multiple of this part, or is not near a half
 
 
-def round_sums(x: Any, unit: Any, scale: Any, count: float = 1) -> Any:
+def round_sums(x: Any, unit: Any, scale: Any, count: int = 1) -> Any:
     """Rounds sums of integers to steps of the result.
 
     Args:
@@ -27,8 +28,9 @@ def round_sums(x: Any, unit: Any, scale: Any, count: float = 1) -> Any:
         The number of steps, without the zero point.
     """
     ratio = unit / scale
-    power = ops.floor(ops.log2(ratio * count)) + 1 - ops.floor(ops.log2(ops.cast(count, x.dtype)))
-    parts = ops.maximum(ops.round(ops.power(ops.cast(2, x.dtype), -power)), 1)      # a power of two, exactly
+    exponent = keras.ops.floor(keras.ops.log2(ratio * count)) + 1 - math.floor(math.log2(count))
+    # a power of two, exactly
+    parts = keras.ops.maximum(keras.ops.round(keras.ops.power(keras.ops.cast(2, x.dtype), -exponent)), 1)
     sums = round_half_away(x / unit)
     return round_half_away(round_half_away(sums * (ratio * parts)) / parts)
 
@@ -54,4 +56,4 @@ def round_half_away(x: Any) -> Any:
     Args:
         x: floats.
     """
-    return ops.sign(x) * ops.floor(ops.abs(x) + 0.5)
+    return keras.ops.sign(x) * keras.ops.floor(keras.ops.abs(x) + 0.5)

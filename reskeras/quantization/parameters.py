@@ -14,9 +14,10 @@ import numpy as np
 from ..graph.graph import Graph
 from ..graph.keras_config import TensorRef
 from ..graph.node import Node
+from .accumulators import KEEPS_RANGE
 from .fake_quantize import compute_kernel_scales, compute_scale_and_zero_point
 from .layers import FakeQuantize, QuantizedDepthwiseConv2D
-from .placement import KEEPS_RANGE, QUANTIZED_PREFIXES
+from .placement import QUANTIZED_PREFIXES
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,13 @@ def read_parameters(model: keras.Model) -> dict[str, QuantizationParameters]:
         The name of a layer -> the parameters of what it returns; "NAME/kernel" -> those of its kernel.
     """
     graph = Graph.of(model)
-    parameters = {ref[0]: value for ref, value in read_tensor_parameters(graph).items()}
-    kernels = {f"{node.name}/kernel": read_kernel_parameters(node) for node in graph.nodes
-               if has_quantized_kernel(node)}
+    parameters = {ref[0]: value for ref, value in _read_tensor_parameters(graph).items()}
+    kernels = {f"{node.name}/kernel": _read_kernel_parameters(node) for node in graph.nodes
+               if _has_quantized_kernel(node)}
     return parameters | kernels
 
 
-def read_tensor_parameters(graph: Graph) -> dict[TensorRef, QuantizationParameters]:
+def _read_tensor_parameters(graph: Graph) -> dict[TensorRef, QuantizationParameters]:
     """The parameters of the tensors that are rounded, before and after the rounding, and of moved ones.
 
     Args:
@@ -72,12 +73,12 @@ def _read_range(config: Mapping[str, Any], weights: tuple[np.ndarray, ...]) -> Q
     return QuantizationParameters(np.array(scale, "float32"), zero_point, bits)
 
 
-def has_quantized_kernel(node: Node) -> bool:
+def _has_quantized_kernel(node: Node) -> bool:
     """Whether a layer has a quantized kernel."""
     return node.type_name.startswith(QUANTIZED_PREFIXES[1])
 
 
-def read_kernel_parameters(node: Node) -> QuantizationParameters:
+def _read_kernel_parameters(node: Node) -> QuantizationParameters:
     """The parameters of a quantized kernel.
 
     Args:

@@ -13,17 +13,13 @@ from typing import Sequence
 from ..errors import ArgumentError, list_names
 from ..graph.graph import Graph
 from ..graph.keras_config import TensorRef
-from ..graph.layer_traits import ACTIVATIONS, CHANNEL_SLICE, get_activation
+from ..graph.layer_traits import ACTIVATIONS, get_activation
 from ..graph.node import Node
+from .accumulators import AVERAGES, MOVERS
 from .integer_layers import FUSED_ACTIVATIONS, KERNEL_LAYERS, is_relu
 
 # What rounds its result, and has no kernel
 _OPERATORS = ("Add", "Subtract", "Multiply", "GlobalAveragePooling2D", "GlobalAveragePooling1D")
-_MOVERS = ("MaxPooling2D", "MaxPooling1D", "GlobalMaxPooling2D", "Reshape", "Flatten", "ZeroPadding2D",
-           "ZeroPadding1D", "Cropping2D", "Permute", CHANNEL_SLICE, "reskeras>ChannelPadding",
-           "reskeras>EdgePadding2D", "reskeras>UpSampling2D")
-_AVERAGES = ("AveragePooling2D", "AveragePooling1D")
-KEEPS_RANGE = (*_MOVERS, *_AVERAGES, "Concatenate")     # of its inputs
 # Of an activation -> its range in TFLite
 FIXED_RANGES = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
 # Registered names of layers that compute with integers in the file
@@ -115,7 +111,7 @@ class Placement:
             return get_activation(node) in (*FIXED_RANGES, "relu", "relu6") or kind == "LeakyReLU"
         if kind in ("Add", "Subtract", "Multiply"):
             return len(node.inputs) == 2
-        return kind in ("InputLayer", "Concatenate", *_OPERATORS, *_MOVERS, *_AVERAGES)
+        return kind in ("InputLayer", "Concatenate", *_OPERATORS, *MOVERS, *AVERAGES)
 
     def _place(self, node: Node) -> None:
         kind, ref = node.type_name, node.output
@@ -125,11 +121,11 @@ class Placement:
         elif kind == "Concatenate":
             groups = [self.groups[source] for source in node.inputs]
             self.groups[ref] = self._join(node, groups)
-        elif kind in (*_MOVERS, *_AVERAGES):
+        elif kind in (*MOVERS, *AVERAGES):
             self.groups[ref] = self.groups[node.inputs[0]]
             # the converter finds no range for a map between a pool and an average, so it is rounded again
-            is_between = any(reader.type_name in _AVERAGES for reader in self.graph.readers(node))
-            self.averages += [ref] * (kind in _AVERAGES or is_between)
+            is_between = any(reader.type_name in AVERAGES for reader in self.graph.readers(node))
+            self.averages += [ref] * (kind in AVERAGES or is_between)
         elif get_activation(node) in FIXED_RANGES:
             # the scores of the model stay floats: a loss needs probabilities below 1 / 256
             if not self.graph.is_output(node):
@@ -174,6 +170,6 @@ def find_float_layers(graph: Graph) -> list[str]:
     Args:
         graph: of the model; it needs no weights.
     """
-    integer = ("InputLayer", "Concatenate", *_OPERATORS, *_MOVERS, *_AVERAGES, *ACTIVATIONS)
+    integer = ("InputLayer", "Concatenate", *_OPERATORS, *MOVERS, *AVERAGES, *ACTIVATIONS)
     return [node.name for node in graph.nodes
             if node.type_name not in integer and not node.type_name.startswith(QUANTIZED_PREFIXES)]
