@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Iterator
 import numpy as np
 
 from .._keras_private import XLA_ATTRIBUTE, parse_saved_model
-from ..quantization.model import is_quantization_aware
 from .comparison import compute_relative_difference
 from .gpu_server import choose_folder, find_folder, find_warmup_faults, make_gpu_function, write_server_files
 from .integer_weights import keep_integers
@@ -36,8 +35,9 @@ def write(model: keras.Model, path: pathlib.Path, options: ExportOptions) -> Non
         _save(_list_variables(model), choose_folder(path, options.layout), {DEFAULT: function})
         write_server_files(model, path, options)
     else:
-        # TensorFlow has no kernels of integers: what is rounded is only stored as integers
-        if options.quantize is not None or is_quantization_aware(model):
+        # TensorFlow has no kernels of integers: what is rounded is only stored as integers.  A model that was
+        # trained for int8 keeps its floats, as a last bit of a kernel can move a value to the next level.
+        if options.quantize is not None:
             call, variables = keep_integers(model)
         else:
             call, variables = partial(model, training=False), _list_variables(model)
