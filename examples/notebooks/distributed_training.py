@@ -31,8 +31,8 @@ images, labels = rng.integers(0, 256, (9, 32, 32, 3), "uint8"), np.arange(9)
 def train(strategy):
     keras.utils.set_random_seed(0)
     history = reskeras.fit("cifar_resnet20", (images, labels), "cifar_he", strategy=strategy, verbose=0,
-                           steps=4, batch_size=4, augmentation="resize(32)", schedule="constant",
-                           learning_rate=0.01,
+                           deterministic=True, steps=4, batch_size=4, augmentation="resize(32)",
+                           schedule="constant", learning_rate=0.01,
                            model_overrides={"depths": (1, 1, 1), "norm": "sync_batch"})
     return history.model.get_weights()
 

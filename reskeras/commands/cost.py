@@ -48,10 +48,10 @@ def cost(model: ModelName | keras.Model, size: Size | None = None, batch_size: i
         4089184256
     """
     batch_size = check_whole_number("batch_size", batch_size)
+    net = open_model(model, size, has_values=False)     # an unknown name is told before Keras is imported
     from ..graph.cost.cost import measure_cost
     from ..graph.cost.scaling import predict_scaling
     predict_scaling(0, batch_size, 2 if scaling is None else scaling, bandwidth)    # checks the arguments
-    net = open_model(model, size, has_values=False)
     measured = measure_cost(net, get_image_shape(net, size), batch_size)
     if scaling is None:
         return measured

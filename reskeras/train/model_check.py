@@ -7,6 +7,7 @@ from typing import Any, Callable, Iterable, Iterator
 import keras
 
 from ..blocks.drop_layers import DropBlock2D, StochasticDepth
+from ..blocks.spatial import ANTIALIAS
 from .recipe import Recipe
 
 
@@ -23,6 +24,12 @@ def _find_largest(rates: Iterable[float]) -> float:
 def _find_order(layers: list[Any]) -> str:
     names = " ".join(layer.name for layer in layers)
     return "pre" if "_preact_bn" in names else "relu_only_pre" if "_preact_relu" in names else "post"
+
+
+def _find_antialias(layers: list[Any]) -> str | None:
+    """By the names of the layers that subsample after a convolution."""
+    endings = {layer.name.rpartition("_")[2] for layer in layers if "_block" in layer.name}
+    return next((name for name in ANTIALIAS if name in endings), None)
 
 
 def _find_zero_init(layers: list[Any]) -> bool:
@@ -63,7 +70,8 @@ MODEL_FIELDS: dict[str, Callable[[list[Any]], Any]] = {
     "block_dropout_rate": lambda layers: _find_largest(_list_dropout_rates(layers, is_top=False)),
     "dropout_rate": lambda layers: _find_largest(_list_dropout_rates(layers, is_top=True)),
     "bn_momentum": _find_bn_momentum, "zero_init_residual": _find_zero_init,
-    "initializer": _find_initializer, "order": _find_order}
+    "initializer": _find_initializer, "order": _find_order,
+    "antialias": _find_antialias}
 
 
 def check_model_matches_recipe(model: keras.Model, recipe: Recipe) -> None:

@@ -101,6 +101,7 @@ def test_class_names_and_preprocessing_travel(tuned, photos, capsys):
         np.testing.assert_array_equal(mine, theirs)
     assert all(layer.trainable for layer in again.layers)
     about = json.loads((output / "run.json").read_text())
+    assert about["data"].pop("labels") > 0      # a checksum
     assert about["data"] == {"name": f"folder:{photos}", "images": 25, "classes": list(COLOURS)}
     assert (
         about["recipe"]["sources"]["size"] == "the net's own size"
@@ -182,6 +183,9 @@ def test_model_must_be_what_the_recipe_trains(photos):
             ("resnest", "drop_block_rate=0.0, expected 0.1")):
         with pytest.raises(ValueError, match=field):
             reskeras.fit(plain, "digits", recipe)
+    blurred = reskeras.CifarResNet20(**options, antialias="blur")
+    with pytest.raises(ValueError, match="antialias='blur', expected None"):
+        reskeras.fit(blurred, "digits", "mosaic_medium")
     # and each is found where it is
     for recipe in RECIPES.values():
         net = reskeras.CifarResNet20(**options, **recipe.model)
