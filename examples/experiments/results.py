@@ -79,7 +79,7 @@ def describe_runs(rows: Rows, needed: int) -> str:
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     hours = sum(row["cpu_seconds"] for row in rows) / 3600
     epochs = sorted({row["settings"]["training"]["epochs"] for row in rows})
-    return (f"{when}, {hours:.1f} hours of one CPU core, {len(rows)} trainings of "
+    return (f"{when}, {hours:.1f} hours of one CPU core, {len(rows)} training{'s' * (len(rows) > 1)} of "
             f"{' or '.join(map(str, epochs))} epochs on images of 32 x 32 pixels, seeds "
             f"{' '.join(map(str, seeds))}, {versions}.")
 
