@@ -17,6 +17,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from ..images.transform import reverse_channels
 from .classifier import find_final_activation
 from .task import ACTIVATIONS
 from .training import Training
@@ -57,7 +58,7 @@ class TeacherScores:
         if self._scaling is not None:
             scale, offset = (ops.convert_to_tensor(values, ops.dtype(x)) for values in self._scaling)
             x = x * scale + offset
-        scores = self.model(x[..., ::-1] if self._reverses_channels else x, training=False)
+        scores = self.model(reverse_channels(x) if self._reverses_channels else x, training=False)
         if keras.backend.standardize_dtype(scores.dtype) != "float64":
             scores = ops.cast(scores, "float32")
         logits = _to_logits(scores, self._activation)
