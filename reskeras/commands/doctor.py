@@ -27,6 +27,8 @@ EXTRAS = {
     "openvino": "write and run OpenVINO files (.xml)",
     "nncf": "int8 files for OpenVINO",
     "micro": "check .tflite files with TensorFlow Lite for Microcontrollers",
+    "stablehlo": "write and run StableHLO files (.mlir)",
+    "ethos-u": "what Arm's Ethos-U computes of a .tflite: export(target=\"ethos-u55-128\")",
     "completion": "the shell's completion of commands: reskeras --print-completion",
     "tensorboard": "the curves of a training in TensorBoard",
     "wandb": "record a training in Weights & Biases: loggers=[\"wandb\"]",

@@ -19,7 +19,7 @@ LIGHT = [["list", "resnet1?"], ["show", "resnet18"], ["compare", "resnet18"], ["
          ["weights", "show", "resnet18.a1_in1k"],
          ["weights", "verify", "cifar_resnet20.digits"], ["weights", "fetch", "cifar_resnet20.digits"],
          ["cost", "cifar_resnet20"], ["page", "cifar_resnet20", "--output", "{d}/n.html"],
-         ["tour", "--output", "{d}/t.html"]]
+         ["recipes", "compare"], ["tour", "--output", "{d}/t.html"]]
 TRAINING = ["cifar_resnet20", "--recipe", "cifar_he", "--data", "npz:{d}/data.npz", "--augmentation",
             "resize(8)", "--size", "8", "--test-size", "8", "--batch-size", "4", "--model-overrides",
             "depths=(1,)", "--model-overrides", "widths=(16,)", "--model-overrides", "strides=(1,)"]
