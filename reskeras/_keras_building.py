@@ -169,7 +169,8 @@ def set_value(variable: Any, value: Any) -> None:
     if _has_value(variable):
         variable.assign(value)
     else:
-        variable._initialize(keras.ops.convert_to_tensor(value, variable.dtype))
+        with _use_name_scope(variable):
+            variable._initialize(keras.ops.convert_to_tensor(value, variable.dtype))
 
 
 def fill_variables(variables: Sequence[Any]) -> None:
@@ -185,13 +186,22 @@ def fill_variables(variables: Sequence[Any]) -> None:
             continue
         initializer = variable._initializer
         if type(initializer) not in constants:
-            variable._deferred_initialize()
+            with _use_name_scope(variable):
+                variable._deferred_initialize()
             continue
         key = type(initializer), tuple(variable.shape), variable.dtype
         if key not in cache:
             cache[key] = initializer(tuple(variable.shape), dtype=variable.dtype)
-        variable._initialize(cache[key])
+        with _use_name_scope(variable):
+            variable._initialize(cache[key])
         variable._initializer = None
+
+
+def _use_name_scope(variable: Any) -> Any:
+    """The scope of TensorFlow's names of the layer that has a variable: checkpoints and exports keep names."""
+    import tensorflow as tf
+    layer = variable.path.rpartition("/")[0]
+    return tf.name_scope(f"{layer}/") if layer else contextlib.nullcontext()
 
 
 def _has_value(variable: Any) -> bool:

@@ -71,6 +71,7 @@ def test_every_attribute_and_value_is_that_of_keras(net, monkeypatch):
     for a, b in zip(fast.variables, slow.variables, strict=True):
         assert describe(a) == describe(b) and type(a.value) is type(b.value)
         assert vars(a).keys() == vars(b).keys() and a._initializer is None is b._initializer
+        assert a.value.name == b.value.name     # of TensorFlow: its checkpoints have it
         np.testing.assert_array_equal(a.numpy(), b.numpy(), a.path)
 
 

@@ -146,7 +146,7 @@ def test_quantization_that_loses_the_classes_is_refused(net, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("file, arguments, message", [
-    ("net.pb", {}, "known are .tflite, .onnx, .xml, .keras, and no suffix for a SavedModel folder"),
+    ("net.pb", {}, "known are .tflite, .onnx, .xml, .mlir, .keras, and no suffix for a SavedModel folder"),
     ("net.onx", {}, "did you mean '.onnx'"),
     ("net.tflit", {}, "did you mean '.tflite'"),
     ("net.keras", {"quantize": "int8"}, "defined for .tflite"),

@@ -152,7 +152,7 @@ def test_int16x8(digits, tmp_path):
 
 
 @pytest.mark.parametrize("path, arguments, message", [
-    ("net.onnx", {"quantize": "int16x8"}, "None or 'float16' or 'int8'"),
+    ("net.onnx", {"quantize": "int16x8"}, "None or 'float16' or 'dynamic' or 'int8'"),
     ("net.onnx", {"quantize": "int8", "io": "uint8"}, "take and return floats"),
     ("net.onnx", {"quantize": "int8"}, "calibration_data"),
     ("net.onnx", {"target": "micro"}, "'onnxruntime' or 'tensorrt'"),
