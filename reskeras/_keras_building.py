@@ -198,7 +198,7 @@ def fill_variables(variables: Sequence[Any]) -> None:
 
 
 def _use_name_scope(variable: Any) -> Any:
-    """The scope of TensorFlow's names of the layer that has a variable: checkpoints and exports keep names."""
+    """The scope of TensorFlow's names of the layer that has a variable; checkpoints have these names."""
     import tensorflow as tf
     layer = variable.path.rpartition("/")[0]
     return tf.name_scope(f"{layer}/") if layer else contextlib.nullcontext()
