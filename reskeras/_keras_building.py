@@ -185,14 +185,13 @@ def fill_variables(variables: Sequence[Any]) -> None:
         if _has_value(variable):
             continue
         initializer = variable._initializer
-        if type(initializer) not in constants:
-            with _use_name_scope(variable):
-                variable._deferred_initialize()
-            continue
-        key = type(initializer), tuple(variable.shape), variable.dtype
-        if key not in cache:
-            cache[key] = initializer(tuple(variable.shape), dtype=variable.dtype)
         with _use_name_scope(variable):
+            if type(initializer) not in constants:
+                variable._deferred_initialize()
+                continue
+            key = type(initializer), tuple(variable.shape), variable.dtype
+            if key not in cache:
+                cache[key] = initializer(tuple(variable.shape), dtype=variable.dtype)
             variable._initialize(cache[key])
         variable._initializer = None
 

@@ -1,14 +1,18 @@
 """The charts of a comparison."""
 from __future__ import annotations
 
+import os
+import pathlib
 from typing import TYPE_CHECKING, Any, Sequence
 
+from ..files import atomic_write
 from . import html
 from .comparison import COSTS, LITERATURE, Point
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PNG_INK = "#333333"
 # Where the name of a point may stand: x and y from the point, and which side of the text is there
 PLACES = ((-6, 6, "right"), (7, -9, "left"), (7, 4, "left"), (-6, 18, "right"), (7, -21, "left"),
           (-6, 30, "right"))
@@ -86,15 +90,36 @@ def _label_points(axes: Any, points: Sequence[Point], key: str) -> None:
     count = sum(p.family != LITERATURE for p in points)
     named = [p for p in points if getattr(p, key)
              and (p.family == LITERATURE or key in p.best or count <= 12)]
-    boxes, area = [legend.get_window_extent() for legend in axes.figure.legends], axes.get_window_extent()
+    boxes = [legend.get_window_extent() for legend in axes.figure.legends]
     for p in sorted(named, key=lambda p: (p.family != LITERATURE, key not in p.best)):
-        for x, y, side in PLACES[1:] + PLACES[:1] if p.family == LITERATURE else PLACES:
-            text = axes.annotate(p.name, (getattr(p, key) / COSTS[key][1], p.top1), xytext=(x, y),
-                                 textcoords="offset points", ha=side, fontsize=8)
-            text.set_in_layout(False)       # else the layout changes, and with it where all the names are
-            box = text.get_window_extent()
-            is_inside = area.x0 <= box.x0 and box.x1 <= area.x1
-            if is_inside and not any(box.overlaps(other) for other in boxes):
-                boxes.append(box)
-                break
-            text.remove()
+        places = PLACES[1:] + PLACES[:1] if p.family == LITERATURE else PLACES
+        write_name(axes, p.name, (getattr(p, key) / COSTS[key][1], p.top1), boxes, places)
+
+
+def write_name(axes: Any, name: str, point: tuple[Any, Any], boxes: list[Any],
+               places: Sequence[tuple[int, int, str]] = PLACES) -> None:
+    """Writes the name of a point at the first place where it overlaps no other text, if there is one.
+
+    Args:
+        axes: of the chart, whose layout is known.
+        name: what is written.
+        point: x and y.
+        boxes: of the texts that are there; that of the name is added.
+        places: offsets and alignments to try.
+    """
+    area = axes.get_window_extent()
+    for x, y, side in places:
+        text = axes.annotate(name, point, xytext=(x, y), textcoords="offset points", ha=side, fontsize=8)
+        text.set_in_layout(False)       # else the layout changes, and with it where all the names are
+        box = text.get_window_extent()
+        if area.x0 <= box.x0 and box.x1 <= area.x1 and not any(map(box.overlaps, boxes)):
+            boxes.append(box)
+            return
+        text.remove()
+
+
+def write_png(drawing: Figure, output: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes a chart as a .png.  Returns: its path."""
+    with atomic_write(output) as new:
+        drawing.savefig(new, format="png", dpi=160)
+    return pathlib.Path(output)

@@ -1,18 +1,14 @@
 """`compare`: published accuracy against cost, as in Canziani et al. 2016 (arXiv:1605.07678)."""
 from __future__ import annotations
 
-import csv as csv_format
-import io
 import os
 import pathlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterable, Sequence
 
 from ..errors import ArgumentError, check_paths
-from ..files import atomic_write
-from ..terminal import print_text
 from .comparison import COSTS, IMAGENET, LITERATURE, Point, find_points
-from .tables import markdown_table, text_table
+from .tables import print_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,26 +65,15 @@ def compare(models: Iterable[str] = (), *, family: str | None = None, labels: st
     if not output:
         return Comparison(points)
 
-    from .chart import draw_chart
+    from .chart import PNG_INK, draw_chart, write_png
     if suffix == ".png":
-        drawing = draw_chart(points, "#333333")
-        with atomic_write(output) as new:
-            drawing.savefig(new, format="png", dpi=160)
-        return Comparison(points, pathlib.Path(output))
+        return Comparison(points, write_png(draw_chart(points, PNG_INK), output))
     return Comparison(points, _write_page(points, draw_chart(points), output))
 
 
 def print_result(comparison: Comparison, markdown: bool = False, csv: bool = False) -> int:
     """Prints the table (not if only a file was requested), then the file's path.  Returns: the exit code."""
-    header, rows = make_rows(comparison.points)
-    if markdown:
-        print_text(markdown_table(header, rows))
-    elif csv:
-        print_text(format_csv(header, rows))
-    elif not comparison.file:
-        print_text(text_table(header, rows))
-    if comparison.file:
-        print_text(comparison.file)
+    print_table(*make_rows(comparison.points), comparison.file, markdown=markdown, csv=csv)
     return 0
 
 
@@ -104,13 +89,6 @@ def make_rows(points: Sequence[Point]) -> tuple[list[str], list[list[str]]]:
                      f"{p.macs / 1e9:.3f}",
                      *latency, front, p.source])
     return header, rows
-
-
-def format_csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The table as comma-separated values."""
-    file = io.StringIO()
-    csv_format.writer(file, lineterminator="\n").writerows([header, *rows])
-    return file.getvalue().rstrip("\n")
 
 
 def _write_page(points: Sequence[Point], drawing: Figure, output: str | os.PathLike[str]) -> pathlib.Path:

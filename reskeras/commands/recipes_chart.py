@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 from ..train.recipe_results import TRAINING_IMAGES
 from . import html
-from .chart import PLACES, import_matplotlib
+from .chart import import_matplotlib, write_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,17 +63,8 @@ def _draw_points(axes: Any, points: Sequence[tuple[int, RecipeCost]], ink: str, 
 def _label_points(axes: Any, costs: Sequence[RecipeCost]) -> None:
     """Writes the recipes' names, those of the front first, where they do not overlap."""
     boxes: list[Any] = []
-    area = axes.get_window_extent()
     for cost in sorted(costs, key=lambda cost: not cost.is_best):
-        for x, y, side in PLACES:
-            text = axes.annotate(cost.recipe, (cost.pflop, cost.top1), xytext=(x, y),
-                                 textcoords="offset points", ha=side, fontsize=8)
-            text.set_in_layout(False)
-            box = text.get_window_extent()
-            if area.x0 <= box.x0 and box.x1 <= area.x1 and not any(map(box.overlaps, boxes)):
-                boxes.append(box)
-                break
-            text.remove()
+        write_name(axes, cost.recipe, (cost.pflop, cost.top1), boxes)
 
 
 def write_recipes_page(costs: Sequence[RecipeCost], header: Sequence[str], rows: Sequence[Sequence[str]],

@@ -4,21 +4,15 @@ from __future__ import annotations
 import os
 import pathlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import Any, Mapping
 
 from ..catalog import find_variant
 from ..errors import ArgumentError
-from ..files import atomic_write
-from ..terminal import print_text
 from ..train.recipe_results import (CIFAR, DIGITS, IMAGENET, RESULTS, TRAINING_IMAGES, RecipeResult,
                                     count_images, count_passes, count_training_operations, read_macs)
 from ..train.recipes import get_recipe
-from .compare import format_csv
 from .comparison import find_pareto_front
-from .tables import markdown_table, text_table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .tables import print_table
 
 HEADER = ("recipe", "net", "data", "epochs", "size", "MACs (G)", "PFLOP", "top-1 (%)", "Pareto front",
           "source")
@@ -93,12 +87,10 @@ def compare_recipes(net: str | None = None, *,
     costs = _mark_best([_make_cost(result) for result in RESULTS] if net is None else _measure_net(net))
     if not output:
         return RecipeComparison(costs)
+    from .chart import PNG_INK, write_png
     from .recipes_chart import draw_recipes, write_recipes_page
     if pathlib.Path(output).suffix == ".png":
-        drawing: Figure = draw_recipes(costs, "#333333")
-        with atomic_write(output) as new:
-            drawing.savefig(new, format="png", dpi=160)
-        return RecipeComparison(costs, pathlib.Path(output))
+        return RecipeComparison(costs, write_png(draw_recipes(costs, PNG_INK), output))
     return RecipeComparison(costs, write_recipes_page(costs, *make_rows(costs), output))
 
 
@@ -195,13 +187,5 @@ def _describe_sizes(sizes: tuple[Any, ...]) -> str:
 
 def print_result(comparison: RecipeComparison, markdown: bool = False, csv: bool = False) -> int:
     """Prints the table (not if only a file was requested), then the file's path.  Returns: the exit code."""
-    header, rows = make_rows(comparison.costs)
-    if markdown:
-        print_text(markdown_table(header, rows))
-    elif csv:
-        print_text(format_csv(header, rows))
-    elif not comparison.file:
-        print_text(text_table(header, rows))
-    if comparison.file:
-        print_text(comparison.file)
+    print_table(*make_rows(comparison.costs), comparison.file, markdown=markdown, csv=csv)
     return 0

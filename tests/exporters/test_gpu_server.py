@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny import tiny, trained
+from without_reskeras import START
 
 import reskeras
 from reskeras.cli import main
@@ -19,15 +20,7 @@ from reskeras.images.preprocessing import Preprocessing
 SHAPE = (12, 16, 3)
 # What TensorFlow Serving does: it reads the record by the field numbers of its messages, which are
 # those of tensorflow-serving-api 2.21, and calls the signature that the request names.
-SERVER = """
-import json, os, sys
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "reskeras":
-            raise ImportError(name + " is blocked")
-sys.meta_path.insert(0, Blocked())
-import numpy as np, tensorflow as tf
+SERVER = START + """
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from tensorflow.core.framework import tensor_pb2
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny import policy, tiny, trained
+from without_reskeras import START
 
 import reskeras
 from reskeras.exporters import saved_model
@@ -15,15 +16,7 @@ from reskeras.exporters.options import ExportOptions
 from reskeras.images.preprocessing import Preprocessing
 
 LABELS = [f"class {i}" for i in range(7)]
-SERVER = """
-import json, os, sys
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "reskeras":
-            raise ImportError(name + " is blocked")
-sys.meta_path.insert(0, Blocked())
-import numpy as np, tensorflow as tf
+SERVER = START + """
 folder = sys.argv[1]
 served = tf.saved_model.load(folder).signatures
 inputs = np.load(os.path.join(sys.argv[2], "inputs.npz"))

@@ -16,6 +16,10 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+
+from stopping import StopInSecondEpoch  # noqa: E402
+
 import reskeras  # noqa: E402
 from reskeras.train.strategy import (
     choose_strategy, describe_strategy, distributable, find_worker, gather_union)  # noqa: E402
@@ -280,15 +284,8 @@ def run_half(strategy, folder):
 
 def stop_half(fit, folder):
     """Calls `reskeras.fit`, and stops it before the second batch of the second epoch."""
-    class Stop(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            self.epoch = epoch
-
-        def on_train_batch_begin(self, batch, logs=None):
-            if (self.epoch, batch) == (1, 1):
-                raise KeyboardInterrupt
     try:
-        fit(output=folder, save_every=1, callbacks=[Stop()])
+        fit(output=folder, save_every=1, callbacks=[StopInSecondEpoch()])
     except KeyboardInterrupt:
         return {}
     raise AssertionError("it was not stopped")

@@ -1,14 +1,13 @@
 """Distillation: the losses by hand, the teacher's images and classes, trainings on devices, and resuming."""
 import json
-import os
-import subprocess
-import sys
+import pathlib
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 from stopping import StopInSecondEpoch
+from two_devices import run_on_two_devices
 
 import reskeras
 from reskeras import cli
@@ -19,6 +18,7 @@ from reskeras.train.distillation import DistillationLoss
 from reskeras.train.task import Task
 from reskeras.train.teacher import make_teacher
 
+FOLDERS = pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1]     # of what a child imports
 NAMES = ("ant", "bee", "cat", "dog")
 TORCH, CAFFE, TF = (Preprocessing((8, 8), pixels, crop_pct=1.0) for pixels in ("torch", "caffe", "tf"))
 PLAIN = dict(recipe="cifar_he", size=8, test_size=8, augmentation="", batch_size=16,
@@ -134,14 +134,8 @@ def test_updates_by_hand():
 
 
 CHILD = """
-import sys, keras, numpy as np, tensorflow as tf
-sys.path[:0] = sys.argv[2:]
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
-                                           [tf.config.LogicalDeviceConfiguration()] * 2)
-import reskeras
 from test_distillation import PLAIN, make_images, make_model
-images, found = make_images(), {}
-mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+images = make_images()
 # XLA first: it does not compile in a process that has been made deterministic
 for name, options in {"xla": dict(jit_compile=True, deterministic=False), "one": {},
                       "parts": dict(micro_batches=2), "two": dict(strategy=mirrored)}.items():
@@ -151,16 +145,11 @@ for name, options in {"xla": dict(jit_compile=True, deterministic=False), "one":
     reskeras.fit(net, images, epochs=2, teacher=make_model(1, filters=9), distillation="consistent",
                  temperature=3.0, **PLAIN | dict(deterministic=True, batch_size=32) | options)
     found |= {f"{name}/{i}": w for i, w in enumerate(net.get_weights())}
-np.savez(sys.argv[1], **found)
 """
 
 
 def test_replicas_micro_batches_and_xla(tmp_path):
-    paths = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
-    done = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path / "found.npz"), *paths],
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = np.load(tmp_path / "found.npz")
+    found = run_on_two_devices(CHILD, tmp_path, FOLDERS)
     for name in ("parts", "xla", "two"):
         for i in range(4):
             np.testing.assert_allclose(found[f"{name}/{i}"], found[f"one/{i}"], rtol=1e-4, atol=1e-6,

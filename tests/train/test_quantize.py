@@ -1,10 +1,8 @@
 """fit with quantize="int8": ranges from the training images, two replicas, resuming to the bit."""
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
+from two_devices import run_on_two_devices
 
 import reskeras
 from reskeras.quantization.layers import FakeQuantize
@@ -41,12 +39,7 @@ def test_resumes_to_the_bit(tmp_path):
 
 
 CHILD = """
-import sys, numpy as np, tensorflow as tf
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
-                                           [tf.config.LogicalDeviceConfiguration()] * 2)
-import reskeras
 from reskeras.quantization.layers import FakeQuantize
-mirrored, found = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), {}
 for name, options in {"one": {}, "two": dict(strategy=mirrored),
                       "xla": dict(jit_compile=True)}.items():
     net = reskeras.fit("cifar_resnet20.digits", "digits", "digits", quantize="int8", epochs=1, verbose=0,
@@ -59,17 +52,13 @@ for name, options in {"one": {}, "two": dict(strategy=mirrored),
 pixels = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 1), "uint8")
 start = reskeras.quantization_aware(reskeras.create("cifar_resnet20.digits"), pixels)
 found["start"] = np.concatenate([np.ravel(w) for w in start.trainable_variables])
-np.savez(sys.argv[1], **found)
 """
 
 
 @pytest.mark.slow
 def test_two_replicas_and_xla(tmp_path):
     """Nearly the weights and ranges of one device; a range is the mean of the replicas' ranges."""
-    done = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path / "found.npz")], capture_output=True,
-                          text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = np.load(tmp_path / "found.npz")
+    found = run_on_two_devices(CHILD, tmp_path)
     moved = np.abs(found["one/weights"] - found["start"]).max()
     for name, tolerance in (("two", 0.01), ("xla", 0.001)):
         assert set(found[f"{name}/steps"]) == set(found["one/steps"]) == {2.0}

@@ -1,12 +1,9 @@
 """Sharpness-aware minimization against updates by hand, on two replicas, and its errors."""
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
-from test_distillation import PLAIN, TORCH, make_images, make_model
+from test_distillation import FOLDERS, PLAIN, TORCH, make_images, make_model
+from two_devices import run_on_two_devices
 
 import reskeras
 from reskeras.errors import ArgumentError
@@ -37,13 +34,7 @@ def test_updates_by_hand(interval):
 
 
 CHILD = """
-import sys, numpy as np, tensorflow as tf
-sys.path[:0] = sys.argv[2:]
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
-                                           [tf.config.LogicalDeviceConfiguration()] * 2)
-import reskeras
 from test_distillation import PLAIN, make_images, make_model
-found, mirrored = {}, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 for name, options in {"xla": dict(jit_compile=True), "one": {}, "two": dict(strategy=mirrored)}.items():
     strategy = options.get("strategy")
     with strategy.scope() if strategy else tf.device("CPU:0"):
@@ -52,16 +43,11 @@ for name, options in {"xla": dict(jit_compile=True), "one": {}, "two": dict(stra
     reskeras.fit(net, make_images(), epochs=4, sam_rho=0.3, sam_interval=2,
                  **PLAIN | {"batch_size": 32} | options)
     found |= {f"{name}/{i}": w for i, w in enumerate(net.get_weights())}
-np.savez(sys.argv[1], **found)
 """
 
 
 def test_replicas_and_xla(tmp_path):
-    paths = [os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))]
-    done = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path / "found.npz"), *paths],
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = np.load(tmp_path / "found.npz")
+    found = run_on_two_devices(CHILD, tmp_path, FOLDERS)
     for name in ("xla", "two"):
         for i in range(4):
             np.testing.assert_allclose(found[f"{name}/{i}"], found[f"one/{i}"], rtol=1e-3, atol=1e-5,
