@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ArgumentError, describe_error
 from ..file_reading import read_bytes
 from .indexed_images import IndexedImages
-from .labels import read_labels
+from .labels import WEIGHT_COLUMNS, read_labels, read_weights
 from .source import DataSource
 
 _IMAGE_NAMES, _LABEL_NAMES = ("image", "img", "pixels"), ("label", "labels", "fine_label", "target")
@@ -58,7 +58,8 @@ def open_hugging_face(name: str, data: Any, splits: Sequence[str], argument: str
 
     Args:
         name: what it is called in messages.
-        data: a `datasets.Dataset` with a column of images and one of labels, or a `datasets.DatasetDict`.
+        data: a `datasets.Dataset` with a column of images, one of labels (a class, a list of classes, or
+            numbers), and one called weight, if images have weights; or a `datasets.DatasetDict`.
         splits: the names of the split to take of a `DatasetDict`; the first one that it has.
         argument: the argument of the caller, for the errors.
 
@@ -79,9 +80,30 @@ def open_hugging_face(name: str, data: Any, splits: Sequence[str], argument: str
     image = _find_column(name, features, _IMAGE_NAMES, ("Image", *_ARRAYS))
     label = _find_column(name, {k: f for k, f in features.items() if k != image}, _LABEL_NAMES,
                          ("ClassLabel", "Value", "Sequence", "List"))
-    labels = data.select_columns([label]).with_format("numpy")[:][label]
-    return DataSource(name, _make_images(name, data, image), read_labels(name, np.asarray(labels), len(data)),
-                      tuple(getattr(features[label], "names", None) or ()))
+    labels, classes = _read_labels(name, data, label)
+    weight = next((column for column in WEIGHT_COLUMNS if column in features and column != label), None)
+    weights = None if weight is None else read_weights(name, _read_column(data, weight), len(data))
+    return DataSource(name, _make_images(name, data, image), labels, classes, weights=weights)
+
+
+def _read_column(data: Any, column: str) -> np.ndarray:
+    return np.asarray(data.select_columns([column]).with_format("numpy")[:][column])
+
+
+def _read_labels(name: str, data: Any, column: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The labels of a column, and the names of the classes; of lists of classes 0 and 1 for each class."""
+    feature = data.features[column]
+    several = getattr(getattr(feature, "feature", None), "names", None)
+    if several is None:
+        return (read_labels(name, _read_column(data, column), len(data)),
+                tuple(getattr(feature, "names", None) or ()))
+    labels = np.zeros((len(data), len(several)), "int64")
+    for row, numbers in zip(labels, data.select_columns([column]).with_format(None)[:][column]):
+        if numbers is None or None in numbers or min(numbers, default=0) < 0:
+            raise ValueError(f"{name}: the labels {numbers} in its column {column!r}; expected a list of "
+                             "classes, which is empty for an image without a label")
+        row[numbers] = 1
+    return read_labels(name, labels, len(data)), tuple(several)
 
 
 def _find_column(name: str, features: Any, names: Sequence[str], kinds: Sequence[str]) -> str:

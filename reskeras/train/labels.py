@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import ArgumentError, list_names, nearest, to_whole_number
 
+WEIGHT_COLUMNS = ("weight", "weights", "sample_weight", "sample_weights")    # of tables
 ClassWeights = str | list[list[Any]] | None     # "balanced", or [class, weight] for some of the classes
 
 

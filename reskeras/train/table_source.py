@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import ArgumentError, list_names, make_printable, nearest
 from ..remote_paths import to_url
+from .labels import WEIGHT_COLUMNS
 from .source import DataSource
 from .table_reading import Row, Table, has_image_suffix, read_numbers, read_table, to_number
 
@@ -23,7 +24,7 @@ _NAMES = {
     "image": ("image", "path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "img",
               "image_file", "image_name"),
     "label": ("label", "labels", "class", "classes", "category", "categories", "target", "tags"),
-    "weight": ("weight", "weights", "sample_weight", "sample_weights"),
+    "weight": WEIGHT_COLUMNS,
     "split": ("split", "subset", "fold")}
 _SPLIT_WORDS = {"train": ("train", "training"), "test": ("test", "testing"),
                 "validation": ("val", "valid", "validation", "dev")}

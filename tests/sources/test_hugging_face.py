@@ -68,6 +68,33 @@ def test_weights_after_three_steps_in_the_shell(saved, tmp_path):
     assert evaluation.top1 == reskeras.evaluate(trained, (IMAGES[:6], LABELS[:6])).top1
 
 
+def test_lists_of_classes_and_weights_are_those_of_arrays():
+    features = datasets.Features({"image": datasets.Image(), "weight": datasets.Value("float32"),
+                                  "labels": datasets.Sequence(datasets.ClassLabel(names=NAMES))})
+    lists, weights = [[0, 2], [], [1], [2, 1, 0]], np.array([1, 0.5, 2, 0], "float32")
+    data = datasets.Dataset.from_dict({"image": [Image.fromarray(x) for x in IMAGES[:4]], "weight": weights,
+                                       "labels": lists}, features)
+    source = open_source(data)
+    expected = [[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]]
+    np.testing.assert_array_equal(source.labels, expected)
+    np.testing.assert_array_equal(source.weights, weights)
+    assert source.classes == NAMES
+    options = dict(size=8, augmentation="resize(8)", batch_size=2, epochs=1, schedule="constant", verbose=0,
+                   strategy="none", deterministic=True, task="multilabel", warmup=0,
+                   model_overrides={"depths": (1,), "widths": (16,), "strides": (1,)})
+    own, other = (reskeras.fit("cifar_resnet20", each, "cifar_he", **options).history["loss"]
+                  for each in (data, (IMAGES[:4], np.array(expected), weights)))
+    np.testing.assert_allclose(own, other, rtol=1e-5)
+    with pytest.raises(ValueError, match="the weight -1 of image 3"):
+        open_source(data.remove_columns("weight").add_column("weight", [1, 1, 1, -1]))
+    without = {name: feature for name, feature in features.items() if name != "weight"}
+    for labels in (None, [-1]):     # datasets takes both for a class that is not known
+        unknown = datasets.Dataset.from_dict({"image": [Image.fromarray(IMAGES[0])], "labels": [labels]},
+                                             datasets.Features(without))
+        with pytest.raises(ValueError, match=r"the labels (None|\[-1\]) .*expected a list of classes, .*empty"):
+            open_source(unknown)
+
+
 def test_arrays_are_taken_by_value():
     values = np.random.default_rng(1).normal(size=(6, 4, 4, 5)).astype("float32")
     features = datasets.Features({"image": datasets.Array3D((4, 4, 5), "float32"),
