@@ -91,7 +91,7 @@ def test_lists_of_classes_and_weights_are_those_of_arrays():
     for labels in (None, [-1]):     # datasets takes both for a class that is not known
         unknown = datasets.Dataset.from_dict({"image": [Image.fromarray(IMAGES[0])], "labels": [labels]},
                                              datasets.Features(without))
-        with pytest.raises(ValueError, match=r"the labels (None|\[-1\]) .*expected a list of classes, .*empty"):
+        with pytest.raises(ValueError, match=r"the labels (None|\[-1\]) .*expected a list of classes"):
             open_source(unknown)
 
 
