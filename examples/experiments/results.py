@@ -1,7 +1,7 @@
 """What the trainings of rows.jsonl show: `python examples/experiments/results.py [--keep]`.
 
 Every difference is one between two cases with the same seed, with its interval of 95 % over the seeds.
-`--keep` writes the texts into `reskeras tour`, docs/seeing.md and docs/guides/comparing_runs.md.
+`--keep` writes the texts into `reskeras tour`, README.md, docs/seeing.md and docs/guides/comparing_runs.md.
 """
 from __future__ import annotations
 
@@ -119,6 +119,13 @@ def compare_finetuning(rows: Rows) -> str:
     return "\n\n".join([markdown_table(header, table), f"{verdict}{describe_runs(own, needed)}"])
 
 
+def list_differences(rows: Rows) -> str:
+    """The table of README.md: each statement's difference and verdict, as Markdown."""
+    table = [(s.text, show_interval(difference(rows, s)), judge(rows, s, PLANS[name][1]))
+             for name, claim in CLAIMS.items() for s in claim.statements]
+    return markdown_table(("claim", "difference here, points", "verdict"), table)
+
+
 # %% Writing
 def replace_block(text: str, start: str, end: str, block: str) -> str:
     """The text with a new block between two comments."""
@@ -133,12 +140,13 @@ def keep(rows: Rows) -> None:
     TOUR.write_text(json.dumps(known, indent=0, sort_keys=True) + "\n", encoding="utf-8")
     from reskeras.commands.tour import tour_markdown
     for name, start, end, block in (
-            ("seeing", "reskeras.commands.tour.tour_markdown()", "end of tour", tour_markdown()),
-            ("guides/comparing_runs", "examples/experiments/results.py pytorch", "end of pytorch",
+            ("README", "examples/experiments/results.py", "end of claims", list_differences(rows)),
+            ("docs/seeing", "reskeras.commands.tour.tour_markdown()", "end of tour", tour_markdown()),
+            ("docs/guides/comparing_runs", "examples/experiments/results.py pytorch", "end of pytorch",
              compare_with_pytorch(rows)),
-            ("guides/comparing_runs", "examples/experiments/results.py finetune", "end of finetune",
+            ("docs/guides/comparing_runs", "examples/experiments/results.py finetune", "end of finetune",
              compare_finetuning(rows))):
-        file = ROOT / "docs" / f"{name}.md"
+        file = ROOT / f"{name}.md"
         file.write_text(replace_block(file.read_text(encoding="utf-8"), start, end, block), encoding="utf-8")
 
 

@@ -34,11 +34,13 @@ def test_the_tour_has_what_the_rows_show(experiment):
         assert Study.from_dict(study) == studies[f"trained_{name}"]
 
 
-@pytest.mark.parametrize("name, function", [("pytorch", "compare_with_pytorch"),
-                                            ("finetune", "compare_finetuning")])
-def test_the_page_has_the_tables(experiment, holds, name, function):
+@pytest.mark.parametrize("page, command, end, function", [
+    ("README.md", "results.py", "claims", "list_differences"),
+    ("docs/guides/comparing_runs.md", "results.py pytorch", "pytorch", "compare_with_pytorch"),
+    ("docs/guides/comparing_runs.md", "results.py finetune", "finetune", "compare_finetuning")])
+def test_the_pages_have_the_tables(experiment, holds, page, command, end, function):
     block = getattr(experiment.results, function)(experiment.claims.read_rows())
-    holds("docs/guides/comparing_runs.md", f"examples/experiments/results.py {name}", f"end of {name}", block)
+    holds(page, f"examples/experiments/{command}", f"end of {end}", block)
 
 
 def test_every_row_is_of_a_case(experiment):
