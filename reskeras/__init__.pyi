@@ -64,7 +64,7 @@ _DType = str | keras.DTypePolicy | None
 
 def fit(
     model: str | os.PathLike[str] | keras.Model | None = None, data: Any = None,
-    recipe: str | Recipe = 'finetune', *, validation_data: Any = None, validation_split: float = 0.0,
+    recipe: str | Recipe | None = None, *, validation_data: Any = None, validation_split: float = 0.0,
     output: str | os.PathLike[str] | None = None, resume: str | os.PathLike[str] | None = None,
     strategy: Any = 'auto', dtype: str | None = None, jit_compile: bool = False, micro_batches: int = 1,
     deterministic: bool = False, seed: int = 0, overrides: Any = (), model_overrides: Any = (),

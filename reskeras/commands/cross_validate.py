@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import math
 import os
-import pathlib
 import statistics
 from dataclasses import dataclass
 from typing import Any, Sequence
@@ -17,10 +16,13 @@ from ..remote_paths import join_path
 from ..terminal import print_text
 from ..train.arguments import FitArguments
 from ..train.folds import split_folds
+from ..train.quantized_model import find_quantization
 from ..train.recipe import Recipe
+from ..train.recipes import choose_recipe
 from ..train.sources import has_records, open_source
 from .recorded_runs import Outcome, choose_metric, train_runs
 from .tables import text_table, to_csv
+from .train import name_run_folder
 
 _OWN = {"validation_data": "the other folds validate", "validation_split": "the other folds validate",
         "resume": "the same call with the same output goes on", "callbacks": "they would see all folds"}
@@ -66,7 +68,7 @@ class CrossValidation:
 
 
 def cross_validate(model: str | os.PathLike[str] | keras.Model, data: Any,
-                   recipe: str | Recipe = "finetune", *, folds: int = 5,
+                   recipe: str | Recipe | None = None, *, folds: int = 5,
                    output: str | os.PathLike[str] | None = None, metric: str | None = None, seed: int = 0,
                    verbose: int = 1, **arguments: Any) -> CrossValidation:
     """Trains a net once for each of k folds, and validates it on the images of that fold.
@@ -79,7 +81,7 @@ def cross_validate(model: str | os.PathLike[str] | keras.Model, data: Any,
     Args:
         model: as `reskeras.fit` takes it.
         data: all images, as `reskeras.fit` takes them, but no stream.
-        recipe: a name or a `Recipe`.
+        recipe: a name or a `Recipe`; by default as for `fit`.
         folds: how many.
         output: a folder for a folder of each fold, and folds.csv; None writes nothing.
         metric: which value of the last epoch the mean is of; by default val_accuracy, or what comes nearest.
@@ -103,6 +105,7 @@ def cross_validate(model: str | os.PathLike[str] | keras.Model, data: Any,
     check_choice("verbose", verbose, (0, 1, 2))
     for name in arguments.keys() & _OWN.keys():
         raise ArgumentError(name, arguments[name], f"none, because {_OWN[name]}")
+    recipe = choose_recipe(recipe, find_quantization(model, arguments.get("quantize")))
     offset = arguments.get("label_offset")
     source = open_source(data, label_offset=offset if has_records(data) else None)
     parts = split_folds(source, folds, FitArguments(model, data, seed=seed).seed)
@@ -126,12 +129,11 @@ def cross_validate(model: str | os.PathLike[str] | keras.Model, data: Any,
     return result
 
 
-def cross_validate_in_folder(model: str, data: str, recipe: str = "finetune", *, output: str | None = None,
+def cross_validate_in_folder(model: str, data: str, recipe: str | None = None, *, output: str | None = None,
                              **options: Any) -> CrossValidation:
     """`cross_validate` for the shell, which always has a folder: runs/NAME.RECIPE.folds if none is given."""
     if output is None:
-        name = pathlib.Path(model).name.removesuffix(".keras")
-        output = os.path.join("runs", f"{name}.{recipe.replace('/', '-')}.folds".lower())
+        output = name_run_folder(model, recipe, options.get("quantize")) + ".folds"
     return cross_validate(model, data, recipe, output=output, **options)
 
 

@@ -24,7 +24,7 @@ _ENDINGS = (".png", ".csv", ".json")
 
 
 def find_learning_rate(model: str | os.PathLike[str] | keras.Model, data: Any,
-                       recipe: str | Recipe = "finetune", *, output: str | os.PathLike[str] | None = None,
+                       recipe: str | Recipe | None = None, *, output: str | os.PathLike[str] | None = None,
                        lowest_rate: float = 1e-7, highest_rate: float = 10.0, updates: int = 100,
                        **options: Any) -> LearningRateCurve:
     """Finds a learning rate by a range test (Smith, 2015, arXiv:1506.01186).
@@ -35,7 +35,8 @@ def find_learning_rate(model: str | os.PathLike[str] | keras.Model, data: Any,
     Args:
         model: as `reskeras.fit` takes it.
         data: images to train on, likewise.
-        recipe: a name or a `Recipe`.  Its optimizer, batch size, augmentation and loss are used.
+        recipe: a name or a `Recipe`; by default as for `fit`.  Its optimizer, batch size, augmentation and
+            loss are used.
         output: a file for the curve: .png (needs matplotlib), .csv or .json.
         lowest_rate: the rate of the first update.
         highest_rate: the rate of the last one.

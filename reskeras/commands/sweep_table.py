@@ -19,7 +19,7 @@ from ..remote_paths import exists
 from ..train.arguments import FitArguments
 from ..train.fit import fit
 from ..train.model import find_spec
-from ..train.recipes import get_recipe
+from ..train.recipes import choose_recipe, get_recipe
 from ..train.sources import has_records, open_source
 from ..train.training import training_fields
 
@@ -90,8 +90,9 @@ def read_table(table: Any) -> list[Run]:
                 f"{key} is an argument of sweep itself" if key in ("output", "verbose", "metric") else ""))
     if table.get("data") is None:
         raise ArgumentError("data", None, 'images to train on, such as data = "folder:photos"')
+    default_recipe = choose_recipe(None, table.get("quantize"))
     nets, recipes = (_list_of(table, axis, _check_text, default)
-                     for axis, default in (("nets", ()), ("recipes", ("finetune",))))
+                     for axis, default in (("nets", ()), ("recipes", (default_recipe,))))
     seeds = _list_of(table, "seeds", _check_seed, (0,))
     named = _check_overrides(table.get("overrides", {}))
 

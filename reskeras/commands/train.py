@@ -20,6 +20,7 @@ from ..terminal import print_text
 from ..train import fit as training
 from ..train.keras_objects import describe_object
 from ..train.left_out import read_left_out
+from ..train.recipes import choose_recipe
 from ..train.run_folder import BEST_MODEL, LAST_MODEL, LOG_FILE, read_run_info
 from . import html
 from .error_sections import make_validation_sections
@@ -60,7 +61,7 @@ def fit(*args: Any, **kwargs: Any) -> keras.callbacks.History:
         return history
 
 
-def train(model: str | None = None, data: str | None = None, recipe: str = "finetune", *,
+def train(model: str | None = None, data: str | None = None, recipe: str | None = None, *,
           output: str | None = None,
           resume: str | None = None, **options: Any) -> str:
     """`fit` for the shell: a training run always has a folder, `runs/NAME.RECIPE` if none is given.
@@ -68,7 +69,7 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
     Args:
         model: the name of a net or a `.keras` file.
         data: a source of images.
-        recipe: the name of a recipe.
+        recipe: the name of a recipe; by default as for `fit`.
         output: a new folder.
         resume: the folder of a training run to resume.
         **options: of `fit`.
@@ -82,8 +83,7 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
     if resume is None and (model is None or data is None):
         raise ValueError("expected a net and --data SOURCE, or --resume FOLDER")
     if resume is None and output is None:
-        name = pathlib.Path(str(model)).name.removesuffix(".keras")
-        output = os.path.join("runs", f"{name}.{recipe.replace('/', '-')}".lower())
+        output = name_run_folder(str(model), recipe, options.get("quantize"))
     with quiet_tensorflow():        # it logs what it finds of GPUs; this is the first that asks for them
         tf.config.list_physical_devices()
     trained = fit(model, data, recipe, output=output, resume=resume, **options)
@@ -110,6 +110,12 @@ def train(model: str | None = None, data: str | None = None, recipe: str = "fine
             summary += f", best {accuracies[best]:.2%} in epoch {best + 1}"
     files = [join_path(folder, name) for name in (BEST_MODEL, LAST_MODEL, REPORT)]
     return "\n".join([summary, *(str(file) for file in files if exists(file))])
+
+
+def name_run_folder(model: str, recipe: str | None, quantize: str | None) -> str:
+    """The folder of a training for which none is given: runs/NAME.RECIPE."""
+    name = pathlib.Path(model).name.removesuffix(".keras")
+    return os.path.join("runs", f"{name}.{choose_recipe(recipe, quantize)}".replace("/", "-").lower())
 
 
 def print_result(summary: str) -> int:

@@ -82,8 +82,9 @@ def add_train(add: Callable[..., CommandParser]) -> None:
 
 def _add_fit_options(sub: CommandParser) -> None:
     """Adds what `train` and `cross-validate` have in common."""
-    sub.add_argument("--recipe", default="finetune", metavar="NAME",
-                     help="a recipe; `reskeras recipes list` names all (default: %(default)s)")
+    sub.add_argument("--recipe", metavar="NAME",
+                     help="a recipe; `reskeras recipes list` names all (default: finetune; int8 with "
+                          "--quantize)")
     sub.add_argument("--data", metavar="SOURCE", help=SOURCES)
     sub.add_argument("--strategy", default="auto",
                      help="distribution: auto, none, mirrored, multi_worker or tpu, which is untested "

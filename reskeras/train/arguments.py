@@ -14,6 +14,7 @@ from .keras_objects import describe_object, is_serialized
 from .labels import read_class_weight
 from .metrics import read_metrics
 from .recipe import Overrides, parse_overrides
+from .recipes import choose_recipe
 from .source import check_label_offset
 from .training import to_python, training_fields
 
@@ -39,7 +40,7 @@ class FitArguments:
 
     model: Any
     data: Any
-    recipe: Any = "finetune"
+    recipe: Any = None
     validation_data: Any = None
     validation_split: float = 0.0
     dtype: Any = None
@@ -94,7 +95,7 @@ class FitArguments:
 
     def as_text(self) -> str:
         """The arguments that differ from their defaults, as in a call."""
-        defaults = vars(FitArguments(None, None))
+        defaults = vars(FitArguments(None, None, choose_recipe(None, self.quantize)))
         changed = {name: value for name, value in vars(self).items()
                    if _to_json(value) not in (_to_json(defaults[name]), {}, [])}
         return ", ".join(f"{name}={_short_text(value)}" for name, value in changed.items())

@@ -27,9 +27,9 @@ from .loggers import check_loggers, make_loggers
 from .loop import TrainingLoop
 from .metrics import check_metrics, list_metrics
 from .model import find_spec, prepare_model
-from .quantized_model import quantize_model
+from .quantized_model import find_quantization, quantize_model
 from .recipe import Overrides, Recipe
-from .recipes import get_recipe
+from .recipes import choose_recipe, get_recipe
 from .resumed_run import ResumedRun
 from .run_folder import LAST_MODEL, RunFolder, check_empty
 from .task_rules import fit_recipe_to_task
@@ -53,7 +53,7 @@ def _add_training_fields(function: Callable[..., Any]) -> Callable[..., Any]:
 @explain_lost_worker()
 @_add_training_fields
 def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = None,
-        recipe: str | Recipe = "finetune", *, validation_data: Any = None, validation_split: float = 0.0,
+        recipe: str | Recipe | None = None, *, validation_data: Any = None, validation_split: float = 0.0,
         output: str | os.PathLike[str] | None = None, resume: str | os.PathLike[str] | None = None,
         strategy: Any = "auto", dtype: str | None = None, jit_compile: bool = False, micro_batches: int = 1,
         deterministic: bool = False, seed: int = 0, overrides: Overrides = (),
@@ -68,14 +68,15 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
 
     Args:
         model: the name of a net, which is built with the recipe's model part.  With a checkpoint
-            ("resnet50v1_5.a1_in1k") the training starts from it; recipe="finetune" starts from the net's
+            ("resnet50v1_5.a1_in1k") the training starts from it; the recipe "finetune" starts from the net's
             default checkpoint.  Or a `.keras` file, or a functional model, which must be as the recipe's
             model part says.
         data: images to train on: "folder:PATH", "table:FILE", "tfrecord:GLOB", "tfds:NAME", "hf:NAME",
             "npz:FILE", "cifar10", "cifar100", "digits", a dataset of TensorFlow, Keras or Hugging Face, or
             arrays (images, labels) or (images, labels, weights).  Labels are class numbers (N,); 0 or 1 for
             each of several labels (N, labels); or floats, (N,) or (N, numbers); see the field `task`.
-        recipe: a name (`reskeras.list_recipes()`) or a `Recipe`.
+        recipe: a name (`reskeras.list_recipes()`) or a `Recipe`; by default "finetune", and "int8" with
+            `quantize`.
         validation_data: images to validate on after each epoch, in the same forms.  Of a source with several
             splits, these are the validation images, else the test images.
         validation_split: instead of `validation_data`, the fraction of each class of `data` to validate on.
@@ -160,6 +161,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
                        f"{arguments.as_text()}")
     elif model is None or data is None:
         raise TypeError("fit() needs a model and data, or a folder to `resume`")
+    arguments = dataclasses.replace(arguments, recipe=choose_recipe(
+        arguments.recipe, find_quantization(arguments.model, arguments.quantize)))
     logger_names = check_loggers(loggers or (resumed.info.get("loggers", ()) if resumed else ()),
                                  output or resume)
     keras_devices.hide_gpus_from_tensorflow()
@@ -262,7 +265,7 @@ def _open_model(arguments: FitArguments, recipe: Recipe, sources: TrainingSource
         preprocessing = resumed.find_preprocessing(preprocessing)
     model, recipe = prepare_model(arguments.model, recipe, sources.train, sources.task, dtype=arguments.dtype,
                                   preprocessing=preprocessing, weights=arguments.weights)
-    return quantize_model(model, arguments.quantize, sources.train), recipe
+    return quantize_model(model, arguments.quantize, sources.train, recipe), recipe
 
 
 def _run_loop(config: TrainingConfig, resumed: ResumedRun | None,

@@ -12,8 +12,9 @@ import numpy as np
 
 from ..errors import ArgumentError, check_number, check_whole_number
 from .fit import fit
+from .quantized_model import find_quantization
 from .recipe import Recipe, parse_overrides
-from .recipes import get_recipe
+from .recipes import choose_recipe, get_recipe
 from .learning_rate import scale_learning_rate
 from .training import Training, training_fields
 from .training_checks import SCHEDULE_FIELDS
@@ -58,7 +59,7 @@ class LearningRateCurve:
 
 
 def measure_learning_rates(model: str | os.PathLike[str] | keras.Model, data: Any,
-                           recipe: str | Recipe = "finetune", *, lowest_rate: float = 1e-7,
+                           recipe: str | Recipe | None = None, *, lowest_rate: float = 1e-7,
                            highest_rate: float = 10.0, updates: int = 100, overrides: Any = (),
                            **options: Any) -> LearningRateCurve:
     """Trains with a rising learning rate, restores the weights, and returns the curve.
@@ -74,6 +75,7 @@ def measure_learning_rates(model: str | os.PathLike[str] | keras.Model, data: An
     for name, value in {**options, **fields}.items():
         if name in _OWN and value:
             raise ArgumentError(name, value, "none, because the range test sets it")
+    recipe = choose_recipe(recipe, find_quantization(model, options.get("quantize")))
     factor = _find_factor(get_recipe(recipe).override(fields).training)
     # the schedule of Keras takes the place of the recipe's
     fields = {name: value for name, value in fields.items()

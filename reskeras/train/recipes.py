@@ -81,6 +81,18 @@ def get_recipe(name: str | Recipe) -> Recipe:
     return make(config)
 
 
+def choose_recipe(recipe: str | Recipe | None, quantize: str | None) -> str | Recipe:
+    """The recipe of a training for which none may have been given.
+
+    Args:
+        recipe: the one that was given, or None.
+        quantize: the argument of `fit`.
+    """
+    if recipe is not None:
+        return recipe
+    return FINETUNE.name if quantize is None else INT8.name
+
+
 def format_recipes() -> str:
     """The recipes as text, one line for each: name, length, batch size, description."""
     lines = []
