@@ -1,12 +1,19 @@
 """The tables of precisions and runtimes in docs/exports.md, and tests/golden/precisions.json behind them.
 
+Each row of a net is a test, whose cells are kept when it ends, so that they can be measured in parts:
+
     pytest tests/exporters/test_table_of_precisions.py -m "slow or not slow" -k "digits or page" --accept
+    pytest "tests/exporters/test_table_of_precisions.py::test_cells[akamaster-trained]" --accept -m slow
+
+A net whose rows are not complete is not on the page yet.
 """
+import functools
 import importlib.util
 import json
 import pathlib
 import re
 
+import keras
 import numpy as np
 import pytest
 from test_tflite import PARTS, pictures
@@ -34,8 +41,23 @@ NETS = {"cifar_resnet20.digits": "`cifar_resnet20.digits`, 360 digits",
         "akamaster": "akamaster's ResNet-32, the same images"}
 
 
+@functools.lru_cache(maxsize=1)
 def load_net(name, external_file):
-    """The net, pixels to calibrate on, and pixels with classes to compare on."""
+    """The net, the net with fake quantization, images to calibrate on, and images to compare on.
+
+    Those of trained nets are pixels, with their classes to compare.
+    """
+    if name in PARTS:
+        keras.utils.set_random_seed(0)
+        net = trained(tiny(name, **first_stages(name)))
+        images = pictures(48, *net.input_shape[1:])
+        calibration, validation = images[:40], images[40:]
+    else:
+        net, calibration, validation = load_trained_net(name, external_file)
+    return net, reskeras.quantization_aware(net, calibration), calibration, validation
+
+
+def load_trained_net(name, external_file):
     if name == "cifar_resnet20.digits":
         data = pytest.importorskip("sklearn.datasets").load_digits()
         pixels = (np.kron(data.images, np.ones((2, 2)))[..., None] * 255 / 16).astype("uint8")
@@ -52,20 +74,21 @@ def load_net(name, external_file):
     return net, train["images"][:200], validation
 
 
-def measure(net, aware, row, column, calibration, validation, folder):
-    """The cell: bytes, accuracy, and the largest difference from Keras; of a tiny net whether it passed."""
-    name, arguments = COLUMNS[column]
+def measure(name, row, column, external_file, folder):
+    """The cell: bytes, accuracy, the largest difference from Keras, and whether it passed."""
+    net, aware, calibration, validation = load_net(name, external_file)
+    file, arguments = COLUMNS[column]
     if row in ("int8", "int16x8"):
         arguments = {**arguments, "calibration_data": calibration}
     if row == "float16" and column == "SavedModel":
         arguments = {"dtype": "float16"}
     elif row in ("float16", "dynamic", "int8", "int16x8"):
         arguments = {**arguments, "quantize": row}
-    report = export(aware if row == "trained for int8" else net, folder / name, validation_data=validation,
+    report = export(aware if row == "trained for int8" else net, folder / file, validation_data=validation,
                     strict=False, **arguments)
     result = report.first_result
     if column == "micro":
-        check_micro(folder / name)
+        check_micro(folder / file)
     return [report.bytes, result.accuracy, float(f"{result.max_relative_difference:.2g}"), report.passed]
 
 
@@ -92,59 +115,34 @@ def check_micro(file):
         assert np.abs(answer - expected).max() <= 0.02 * scale
 
 
-def measure_all(net, calibration, validation, folder, is_tiny=False):
-    """Row -> column -> the cell."""
-    aware = reskeras.quantization_aware(net, calibration)
-    cells = {}
-    for row in ROWS:
-        for column in COLUMNS:
-            if (row, column) in EMPTY or (is_tiny and column == "micro"):
-                continue
-            cell = measure(net, aware, row, column, calibration, validation, folder)
-            cells.setdefault(row, {})[column] = cell
-    return cells
-
-
-def compare(name, cells, accept):
+def compare(name, row, cells, accept):
     """With what was measured before, or keeps it."""
     golden = json.loads(GOLDEN.read_text())
     if accept:
-        golden[name] = cells
+        rows = {**golden.get(name, {}), row: cells}
+        golden[name] = {row: rows[row] for row in ROWS if row in rows}
         lines = [f'"{key}": {json.dumps(golden[key])}' for key in sorted(golden)]
         GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    for row, columns in golden[name].items():
-        assert cells[row].keys() == columns.keys()
-        for column, (size, accuracy, _, passed) in columns.items():
-            new = cells[row][column]
-            assert abs(new[0] / size - 1) < 0.05 and new[3] == passed, (row, column, new)
-            assert accuracy is None or abs(new[1] - accuracy) <= 0.01, (row, column, new)
+    assert cells.keys() == golden[name][row].keys()
+    for column, (size, accuracy, _, passed) in golden[name][row].items():
+        new = cells[column]
+        assert abs(new[0] / size - 1) < 0.05 and new[3] == passed, (column, new)
+        assert accuracy is None or abs(new[1] - accuracy) <= 0.01, (column, new)
 
 
-def check_requirements(name, accept):
-    """Skips what cannot be measured here, and what nothing was kept of."""
-    if not accept and name not in json.loads(GOLDEN.read_text()):
-        pytest.skip(f"{name} is not in {GOLDEN.name}: give --accept")
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ROWS, ids=[row.replace(" for int8", "") for row in ROWS])
+@pytest.mark.parametrize("name", [*NETS, *PARTS])
+def test_cells(name, row, tmp_path, accept, external_file):
+    if not accept and row not in json.loads(GOLDEN.read_text()).get(name, {}):
+        pytest.skip(f"{row} of {name} is not in {GOLDEN.name}: give --accept")
     if importlib.util.find_spec("nncf") is None:
         pytest.skip("nncf is not installed: tox -e nncf")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NETS)
-def test_trained(name, tmp_path, accept, external_file):
-    check_requirements(name, accept)
-    net, calibration, validation = load_net(name, external_file)
-    cells = measure_all(net, calibration, validation, tmp_path)
-    assert all(cell[3] for columns in cells.values() for cell in columns.values()), cells
-    compare(name, cells, accept)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("part", PARTS)
-def test_tiny(part, tmp_path, accept):
-    check_requirements(part, accept)
-    net = trained(tiny(part, **first_stages(part)))
-    images = pictures(48, *net.input_shape[1:])
-    compare(part, measure_all(net, images[:40], images[40:], tmp_path, is_tiny=True), accept)
+    columns = [column for column in COLUMNS
+               if (row, column) not in EMPTY and not (name in PARTS and column == "micro")]
+    cells = {column: measure(name, row, column, external_file, tmp_path) for column in columns}
+    assert name in PARTS or all(cell[3] for cell in cells.values()), cells
+    compare(name, row, cells, accept)
 
 
 def format_cell(cell):
@@ -153,6 +151,7 @@ def format_cell(cell):
 
 
 def format_tables(golden):
+    golden = {name: rows for name, rows in golden.items() if rows.keys() == set(ROWS)}
     lines = []
     for name in [name for name in NETS if name in golden]:
         lines += [f"| {NETS[name]} | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
