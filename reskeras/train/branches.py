@@ -21,6 +21,9 @@ class Branches:
         self._functions = functions
         self._traced: dict[tuple[tf.TensorSpec, ...], list[tf.types.experimental.ConcreteFunction]] = {}
 
+    def __len__(self) -> int:
+        return len(self._functions)
+
     def run(self, which: tf.Tensor, *tensors: tf.Tensor) -> tf.Tensor:
         """The result of function number `which`; of the last one if there is no such number."""
         if tf.executing_eagerly():

@@ -81,6 +81,38 @@ def translate(x: tf.Tensor, part: tf.Tensor, axis: int) -> tf.Tensor:
     return tf.ensure_shape(here * (1 - share) + next_ * share, x.shape)
 
 
+def shear(x: tf.Tensor, factor: tf.Tensor, axis: int) -> tf.Tensor:
+    """Takes line number n of the image from `factor` * n further along `axis`; what comes in is gray.
+
+    TensorFlow's projective transform computes the same, but finds the place of each value by itself.
+
+    Args:
+        x: (1, height, width, 3).
+        factor: positive to the left or up.
+        axis: 1 moves columns along the height, 2 moves rows along the width.
+    """
+    height, width = tf.unstack(tf.shape(x)[1:3])
+    length, lines = (height, width) if axis == 1 else (width, height)
+    place = factor * tf.range(lines, dtype=tf.float32)      # the first pixel of each line comes from here
+    whole = tf.floor(place)
+    share, end = place - whole, tf.cast(length, tf.float32)
+    first = tf.cast(tf.clip_by_value(whole, -end - 1, end), tf.int32)
+    # a line has one pixel more, so that each has a next one; all beyond the image are the gray at its border
+    padded = tf.pad(x[0], [(int(axis == side),) * 2 for side in (1, 2)] + [(0, 0)], constant_values=_MIDDLE)
+    along = tf.range(length + 1)
+    if axis == 1:
+        places = (tf.clip_by_value(first + along[:, None], -1, height) + 1) * width + tf.range(width)
+        share = tf.repeat(share, 3)
+    else:
+        places = tf.clip_by_value(first[:, None] + along, -1, width) + 1
+        places += (width + 2) * tf.range(height)[:, None]
+        share = share[:, None]
+    pixels = tf.gather(tf.reshape(padded, (-1, 3)), places)
+    here, next_ = (pixels[:-1], pixels[1:]) if axis == 1 else (pixels[:, :-1], pixels[:, 1:])
+    here, next_ = (tf.reshape(part, [height, width * 3]) for part in (here, next_))
+    return tf.ensure_shape(tf.reshape(here + share * (next_ - here), tf.shape(x)), x.shape)
+
+
 def _to_rows(x: tf.Tensor) -> tf.Tensor:
     shape = tf.shape(x)
     return tf.reshape(x, [shape[1], shape[2] * 3])

@@ -112,16 +112,20 @@ def autocontrast(x: tf.Tensor) -> tf.Tensor:
 
 def equalize(x: tf.Tensor) -> tf.Tensor:
     """Spreads the levels of each channel evenly."""
-    channels = x.shape[-1]
-    # each channel has its own 256 places of one histogram, which is then one table
-    place = tf.cast(x, tf.int32) + 256 * tf.range(channels)
+    shape, channels = tf.shape(x), x.shape[-1]
+    # each channel has its own 256 places of one histogram, which is then one table; pixels are taken as rows
+    # of numbers, because TensorFlow is slow where a number for each of three channels meets an image
+    rows = tf.reshape(tf.cast(x, tf.int32), [shape[0], shape[1] * channels])
+    place = rows + tf.tile(256 * tf.range(channels), [shape[1]])
     histogram = tf.reshape(tf.math.bincount(tf.reshape(place, [-1]), minlength=256 * channels,
                                             maxlength=256 * channels), (channels, 256))
-    brightest = tf.gather(histogram, tf.cast(tf.reduce_max(x, (0, 1)), tf.int32), batch_dims=1)
+    levels = tf.range(256)
+    brightest = tf.gather(histogram, tf.reduce_max(tf.where(histogram > 0, levels, 0), 1), batch_dims=1)
     step = ((tf.reduce_sum(histogram, 1) - brightest) // 255)[:, None]
     table = (tf.cumsum(histogram, 1, exclusive=True) + step // 2) // tf.maximum(step, 1)
-    table = tf.where(step == 0, tf.range(256), tf.clip_by_value(table, 0, 255))
-    return tf.gather(tf.cast(tf.reshape(table, [-1]), tf.float32), place)
+    table = tf.where(step == 0, levels, tf.clip_by_value(table, 0, 255))
+    equal = tf.gather(tf.cast(tf.reshape(table, [-1]), tf.float32), place)
+    return tf.ensure_shape(tf.reshape(equal, shape), x.shape)
 
 
 def cut_square(x: tf.Tensor, size: int, place: tf.Tensor, fill: tf.Tensor) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 keras-cv's RandAugment draws from a state, so that it repeats neither in a parallel map nor after skipped
 batches, and its Equalization loops over channels.  So the operation and its strength are drawn here.  Only
-shear and rotate are still keras-cv's code: `fast_pixels.py` computes the others in less time.
+rotate is still keras-cv's code: `fast_pixels.py` and `pixel_ops.py` compute the others in less time.
 """
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, Callable
 
 import tensorflow as tf
 
-from . import fast_pixels
+from . import fast_pixels, pixel_ops
 from .branches import Branches
 
-_RANGE, _GREY = (0, 255), 128.0
+_GREY = 128.0
 
 
 @functools.cache
@@ -33,25 +33,7 @@ def keras_cv_layers() -> Any:
         # TensorFlow makes none if operations are deterministic; the layers ask for it, but draw nothing here
         tf.random.set_global_generator(tf.random.Generator.from_seed(0))
     border: dict[str, Any] = {"fill_mode": "constant", "fill_value": _GREY}
-    return SimpleNamespace(shear=cv.RandomShear(0.1, 0.1, **border), rotate=cv.RandomRotation(0.1, **border))
-
-
-def _shear(x: tf.Tensor, v: tf.Tensor, axis: str) -> tf.Tensor:
-    other = {"x": "y", "y": "x"}[axis]
-    return keras_cv_layers().shear.augment_images(x, {f"shear_{axis}": v[None, None], f"shear_{other}": None})
-
-
-def _equalize(x: tf.Tensor) -> tf.Tensor:
-    """Spreads the gray levels of each channel evenly, as Pillow's ImageOps.equalize."""
-    def equalize_channel(channel: tf.Tensor) -> tf.Tensor:
-        level = tf.cast(channel, tf.int32)
-        histogram = tf.histogram_fixed_width(level, _RANGE, 256)
-        last = histogram[tf.reduce_max(level)]
-        step = (tf.reduce_sum(histogram) - last) // 255
-        table = (tf.cumsum(histogram, exclusive=True) + step // 2) // tf.maximum(step, 1)
-        equal = tf.gather(tf.clip_by_value(table, 0, 255), level)
-        return tf.where(step == 0, channel, tf.cast(equal, tf.float32))
-    return tf.stack([equalize_channel(channel) for channel in tf.unstack(x, axis=-1)], -1)
+    return SimpleNamespace(rotate=cv.RandomRotation(0.1, **border))
 
 
 def _posterize(x: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
@@ -64,7 +46,7 @@ PixelFunction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 OPERATIONS: dict[str, PixelFunction] = {
     "identity": lambda x, v: x,
     "autocontrast": lambda x, v: fast_pixels.autocontrast(x),
-    "equalize": lambda x, v: _equalize(x),
+    "equalize": lambda x, v: pixel_ops.equalize(x[0])[None],
     "solarize": fast_pixels.solarize,
     "solarize_add": fast_pixels.solarize_add,
     "posterize": _posterize,
@@ -72,8 +54,8 @@ OPERATIONS: dict[str, PixelFunction] = {
     "contrast": fast_pixels.change_contrast,
     "brightness": lambda x, v: tf.clip_by_value(x * v, 0, 255),
     "sharpness": fast_pixels.sharpen,
-    "shear_x": functools.partial(_shear, axis="x"),
-    "shear_y": functools.partial(_shear, axis="y"),
+    "shear_x": functools.partial(fast_pixels.shear, axis=2),
+    "shear_y": functools.partial(fast_pixels.shear, axis=1),
     "translate_x": functools.partial(fast_pixels.translate, axis=2),
     "translate_y": functools.partial(fast_pixels.translate, axis=1),
     "rotate": lambda x, v: keras_cv_layers().rotate.augment_images(x, {"angles": v[None]}),
@@ -108,31 +90,35 @@ TRIVIALAUGMENT_SPACE: Space = {
     **_offsets(32 / 224, "translate_x translate_y"), **_offsets(math.radians(135), "rotate")}
 
 
-def _apply_one(space: Space, x: tf.Tensor, seed: tf.Tensor, magnitude: tf.Tensor) -> tf.Tensor:
-    """Applies one random operation of a space; each is as likely.
+def _make_branches(space: Space) -> Branches:
+    """Functions of (pixels, magnitude in 0..1, sign) for the operations of a space."""
+    def make_branch(name: str, strength: PixelFunction) -> Callable[..., tf.Tensor]:
+        return lambda x, magnitude, sign: OPERATIONS[name](x[None], strength(magnitude, sign))[0]
+    return Branches([make_branch(*item) for item in space.items()])
+
+
+def _apply_one(branches: Branches, x: tf.Tensor, seed: tf.Tensor, magnitude: tf.Tensor) -> tf.Tensor:
+    """Applies one random operation; each is as likely.
 
     Args:
-        space: the operations.
+        branches: the operations.
         x: pixels in 0..255, (height, width, 3).
         seed: int32 (2,).
         magnitude: 0 to 1.
     """
     draws = tf.random.stateless_uniform([2], seed)
-    which = tf.cast(draws[0] * len(space), tf.int32)
-    sign = tf.where(draws[1] < 0.5, -1.0, 1.0)
-
-    def branch(name: str, strength: PixelFunction) -> Callable[..., tf.Tensor]:
-        return lambda x, magnitude, sign: OPERATIONS[name](x[None], strength(magnitude, sign))[0]
-    return Branches([branch(*item) for item in space.items()]).run(which, x, magnitude, sign)
+    which = tf.cast(draws[0] * len(branches), tf.int32)
+    return branches.run(which, x, magnitude, tf.where(draws[1] < 0.5, -1.0, 1.0))
 
 
 def randaugment(x: tf.Tensor, seed: tf.Tensor, number: int, magnitude: float, deviation: float) -> tf.Tensor:
     """Applies `number` operations of strength `magnitude` of 10, with standard deviation `deviation`."""
+    branches = _make_branches(RANDAUGMENT_SPACE)
     for i in range(number):
         operation_seed = tf.random.experimental.stateless_fold_in(seed, i)
         normal = tf.random.stateless_normal([], tf.random.experimental.stateless_fold_in(operation_seed, 0))
         strength = magnitude / 10 + deviation / 10 * normal
-        x = _apply_one(RANDAUGMENT_SPACE, x, operation_seed, tf.maximum(strength, 0.0))
+        x = _apply_one(branches, x, operation_seed, tf.maximum(strength, 0.0))
     return x
 
 
@@ -140,4 +126,4 @@ def trivialaugment(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Applies one operation of any strength, of 31 levels."""
     level_seed = tf.random.experimental.stateless_fold_in(seed, 0)
     level = tf.random.stateless_uniform([], level_seed, 0, 31, tf.int32)
-    return _apply_one(TRIVIALAUGMENT_SPACE, x, seed, tf.cast(level, tf.float32) / 30)
+    return _apply_one(_make_branches(TRIVIALAUGMENT_SPACE), x, seed, tf.cast(level, tf.float32) / 30)

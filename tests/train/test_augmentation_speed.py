@@ -54,11 +54,15 @@ def test_partners_are_in_reversed_order(name):
 def make_keras_cv_operations():
     """Those that `fast_pixels` replaces, by keras-cv."""
     cv = pytest.importorskip("keras_cv").layers
-    translate = cv.RandomTranslation(0.1, 0.1, fill_mode="constant", fill_value=128.0)
+    border = {"fill_mode": "constant", "fill_value": 128.0}
+    translate, shear = cv.RandomTranslation(0.1, 0.1, **border), cv.RandomShear(0.1, 0.1, **border)
 
     def move(x, v, axis):
         moves = [tf.fill((1, 1), v if here == axis else 0.0) for here in (1, 2)]
         return translate.augment_images(x, dict(zip(("height_translations", "width_translations"), moves)))
+
+    def skew(x, v, axis):
+        return shear.augment_images(x, {"shear_x": None, "shear_y": None, f"shear_{axis}": v[None, None]})
     layers = {"autocontrast": cv.AutoContrast((0, 255)), "solarize": cv.Solarization((0, 255)),
               "color": cv.RandomColorDegeneration(0.5), "contrast": cv.RandomContrast((0, 255), 0.5),
               "sharpness": cv.RandomSharpness(0.5, (0, 255))}
@@ -68,6 +72,7 @@ def make_keras_cv_operations():
         x, arguments.get(name, lambda v: 1 - v)(v)) for name in layers}
     return {**operations,
             "translate_x": lambda x, v: move(x, v, 2), "translate_y": lambda x, v: move(x, v, 1),
+            "shear_x": lambda x, v: skew(x, v, "x"), "shear_y": lambda x, v: skew(x, v, "y"),
             "solarize_add": lambda x, v: tf.where(x < 128, tf.clip_by_value(x + v, 0, 255), x)}
 
 
