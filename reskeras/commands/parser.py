@@ -167,6 +167,15 @@ def _add_graph(add: Commands) -> None:
 
 
 def _add_files(add: Commands) -> None:
+    sub = add("pack", "write the pixels of images into one file, which trainings read faster than photos")
+    sub.add_argument("--data", required=True, metavar="SOURCE", help=SOURCES)
+    sub.add_argument("-o", "--output", required=True, metavar="FOLDER",
+                     help="a new folder, or a packed store to replace")
+    sub.add_argument("--size", type=parse_int, metavar="PIXELS",
+                     help="of the shorter side; smaller images stay as they are (default: all do)")
+    sub.add_argument("--split", choices=("test", "train", "validation"), default="train",
+                     help="which images, if the data have several (default: %(default)s)")
+
     sub = add("export", "write a net to a file for another runtime, and check it there", "export_and_index",
               is_quiet=True)
     sub.add_argument("model", metavar="NAME[.TAG]|FILE.keras")

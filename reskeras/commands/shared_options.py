@@ -4,8 +4,8 @@ from __future__ import annotations
 from .command_parser import CommandParser
 from .option_values import parse_int, parse_size
 
-SOURCES = ("folder:PATH, table:FILE, tfrecord:GLOB, tfds:NAME, hf:NAME[:SPLIT], npz:FILE, cifar10, cifar100 "
-           "or digits; a path may be a URL such as s3://BUCKET/KEY")
+SOURCES = ("folder:PATH, table:FILE, tfrecord:GLOB, packed:FOLDER, tfds:NAME, hf:NAME[:SPLIT], npz:FILE, "
+           "cifar10, cifar100 or digits; a path may be a URL such as s3://BUCKET/KEY")
 
 
 def add_size(sub: CommandParser, text: str) -> None:

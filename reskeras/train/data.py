@@ -75,6 +75,9 @@ class ImageDataset:
                                 f"a multiple of workers={workers}, which share it evenly")
         self.source: DataSource = open_source(data, split)
         self.augmentation = None if augmentation is None else parse_augmentation(augmentation)
+        if prepare is not None and self.source.is_resized:
+            raise ArgumentError("data", self.source.name, "the original images, because these are smaller, "
+                                "and results would not be those of the originals")
         if isinstance(prepare, Preprocessing):
             check_fits_images(prepare, self.source)
         self.prepare, self.normalize = prepare, normalize

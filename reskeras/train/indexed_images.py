@@ -15,13 +15,14 @@ class IndexedImages:
     Attributes:
         read: from the number of an image to the bytes of its file, or to its pixels.
         indices: the numbers of the images, in order.
-        shape: (height, width, channels) of the pixels; () if `read` returns bytes.
+        shape: (height, width, channels) of the pixels, a side that differs is None; () if `read` returns
+            bytes.
         dtype: the type of the pixels.
     """
 
     read: Callable[[int], Any]
     indices: np.ndarray
-    shape: tuple[int, ...] = ()
+    shape: tuple[int | None, ...] = ()
     dtype: Any = np.uint8
 
     def __len__(self) -> int:

@@ -57,6 +57,7 @@ class DataSource:
         known_parts: the `parts` of a stream, if they are known already.
         left_out: files of a folder that are not images by their names, or are in no class's folder.
         task: what the data say is learned of them, such as "multilabel"; "" if the labels alone say it.
+        is_resized: whether the pixels were made fewer for training, so that nothing is evaluated on them.
     """
 
     name: str
@@ -69,6 +70,7 @@ class DataSource:
     left_out: tuple[str, ...] = ()
     weights: np.ndarray | None = None
     task: str = ""
+    is_resized: bool = False
 
     def __len__(self) -> int:
         """How many images.  Raises: TypeError for a stream."""

@@ -1,7 +1,8 @@
 """Where images come from.
 
-A source is one of folder:PATH, table:FILE, tfrecord:GLOB, tfds:NAME, hf:NAME, npz:FILE, cifar10, cifar100,
-digits, arrays, or a dataset of TensorFlow, Keras or Hugging Face.  A path may be a URL, see remote_paths.py.
+A source is one of folder:PATH, table:FILE, tfrecord:GLOB, packed:FOLDER, tfds:NAME, hf:NAME, npz:FILE,
+cifar10, cifar100, digits, arrays, or a dataset of TensorFlow, Keras or Hugging Face.  A path may be a URL,
+see remote_paths.py, except that of a packed store.
 """
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from . import tfrecord
 from .labels import read_labels, read_weights
 from .dataset_source import is_dataset, open_dataset, refuse_generator
 from .hugging_face import is_hugging_face, open_hugging_face, open_named
+from .packed_images import open_packed
 from .remote_folder import open_remote_folder
 from .source import DataSource, check_label_offset
 from .table_source import open_table
@@ -30,7 +32,7 @@ _MAX_BYTES = 2 ** 30        # of a file of CIFAR, which has up to 154 MB
 # split -> its names in folders and tfds
 _SPLITS = {"train": ("train",), "test": ("test", "val", "validation"),
            "validation": ("val", "validation", "test")}
-_GRAMMAR = ("folder:PATH, table:FILE, tfrecord:GLOB, tfds:NAME, hf:NAME[:SPLIT], npz:FILE, "
+_GRAMMAR = ("folder:PATH, table:FILE, tfrecord:GLOB, packed:FOLDER, tfds:NAME, hf:NAME[:SPLIT], npz:FILE, "
             "cifar10[:FILE or FOLDER], cifar100[:FILE or FOLDER], digits, (images, labels) or a dataset")
 
 
@@ -70,7 +72,7 @@ def open_source(data: Any, split: str = "train", argument: str = "data",
     if not isinstance(data, str):
         raise ArgumentError(argument, data, _GRAMMAR)
     kind, colon, rest = data.partition(":")
-    needs_rest = kind in ("folder", "table", "tfrecord", "tfds", "hf", "npz")
+    needs_rest = kind in ("folder", "table", "tfrecord", "packed", "tfds", "hf", "npz")
     kinds = (*_READERS, "tfrecord")
     if kind not in kinds or bool(colon) != bool(rest) or not rest and needs_rest:
         raise ArgumentError(argument, data, _GRAMMAR, () if kind in kinds else kinds)
@@ -248,6 +250,6 @@ def _open_hugging_face(name: str, rest: str, split: str) -> DataSource:
 
 
 _READERS: dict[str, Callable[[str, str, str], DataSource]] = {
-    "hf": _open_hugging_face,
+    "hf": _open_hugging_face, "packed": open_packed,
     "folder": _open_folder, "table": open_table, "tfds": _open_tfds, "npz": _open_npz, "cifar10": _open_cifar,
     "cifar100": _open_cifar, "digits": _open_digits}
