@@ -72,6 +72,7 @@ def explain_failure(model: keras.Model, report: ExportReport) -> str:
                 "calibrate on images like those that are compared)")
     has_groups = any(isinstance(layer, keras.layers.GroupNormalization) for layer in model.layers)
     if report.quantize == "int8" and has_groups:
-        return (" (group normalization uses statistics of each image, so that some channels use only a few "
-                "of the 256 levels; give 'int16x8', 'dynamic' or 'float16' as `quantize` for such nets)")
+        return (" (group normalization divides each group of channels by its deviation in the image, and a "
+                "group of small values has only a few of the 256 levels of its tensor; give 'int16x8', "
+                "'dynamic' or 'float16' as `quantize` for such nets)")
     return ""

@@ -54,7 +54,8 @@ def quantize_int8(proto: Any, options: ExportOptions, layers: Sequence[str]
     makers = {node.name: find_layers([node.name, *graph.constants_of(node)], layers)
               for node in proto.graph.node}
     excluded = choose_float_nodes(makers, options.float_layers)
-    excluded += [node.name for node in proto.graph.node if not _can_be_integer(node, graph)]
+    excluded += [node.name for node in proto.graph.node
+                 if not _can_be_integer(node, graph) or makers[node.name] & set(options.normalizations)]
 
     run = _make_function_of_all_tensors(proto, graph)
     ranges = measure_ranges(run, options)

@@ -12,13 +12,13 @@ import numpy as np
 from ..quantization.calibration import iterate_batches
 from ..quantization.range_choice import Range
 from .layer_names import choose_float_nodes
+from .openvino_normalizations import LEVELS, find_normalization_nodes, round_inputs
 from .options import ExportOptions
 from .tensor_ranges import AllTensors, find_input_range, measure_ranges, measure_values_outside
 
 if TYPE_CHECKING:
     import keras
 
-_LEVELS = 256
 _WEIGHTED = ("Convolution", "GroupConvolution", "MatMul", "ConvolutionBackpropData")
 
 
@@ -50,6 +50,8 @@ def quantize_int8(model: Any, options: ExportOptions, keras_model: keras.Model
         import nncf
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
         ignored = _find_float_nodes(model, keras_model, options.float_layers)
+        normalizations = find_normalization_nodes(model) if options.normalizations else []
+        ignored += normalizations
         float_model = model.clone()
         assert options.calibration_images is not None
         batches = list(iterate_batches(options.calibration_images, options.shape[0] or 1))
@@ -60,6 +62,7 @@ def quantize_int8(model: Any, options: ExportOptions, keras_model: keras.Model
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 disable_bias_correction=True,
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX))
+    round_inputs(quantized, normalizations)
 
     nodes = {node.get_friendly_name(): node for node in float_model.get_ops()}
     roundings = [(node, source.get_friendly_name()) for node in quantized.get_ops()
@@ -120,9 +123,9 @@ def _make_function_of_tensors(model: Any, nodes: Mapping[str, Any]) -> AllTensor
 def _set_range(node: Any, low: float, high: float) -> None:
     """Gives a rounding a range, shifted a little so that zero is one of its levels."""
     import openvino     # already imported, without its telemetry
-    step = max(high - low, 1e-12) / (_LEVELS - 1)
+    step = max(high - low, 1e-12) / (LEVELS - 1)
     zero = round(-low / step)
-    for i, end in enumerate((-zero * step, (_LEVELS - 1 - zero) * step) * 2, 1):
+    for i, end in enumerate((-zero * step, (LEVELS - 1 - zero) * step) * 2, 1):
         old = node.input_value(i)
         values = np.full(tuple(old.get_shape()), end, "float32")
         node.input(i).replace_source_output(openvino.opset13.constant(values).output(0))

@@ -36,6 +36,7 @@ class ExportOptions:
     calibration_method: str = "minmax"          # of the int8 ranges: see `quantization.range_choice`
     io: str = "int8"                            # type of the input and the output of an int8 file
     float_layers: tuple[str, ...] = ()          # layers that stay in floating point in an int8 file
+    normalizations: tuple[str, ...] = ()        # layers that stay there anyway: of an image's own statistics
     has_trained_ranges: bool = False            # whether the model has fake quantization, with its ranges
     verbose: bool | TextIO = False              # whether the calibration shows a bar, or where
     labels: tuple[str, ...] = ()                # names of the classes
@@ -46,6 +47,12 @@ class ExportOptions:
     layout: str | None = None                   # of a SavedModel for GPU servers: whose folders it has
     preprocessing: Preprocessing | None = None  # from pixels to what the model takes, if that is known
     max_rank: int = 4                           # axes of a tensor in a .tflite: delegates take no more
+
+
+    @property
+    def has_float_layers(self) -> bool:
+        """Whether a part of an int8 file computes in floating point."""
+        return bool(self.float_layers or self.normalizations)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..graph.passes.use_own_layers import use_own_layers
 from ..model_metadata import find_metadata, get_class_names
 from ..model_with_metadata import inline_with_metadata, set_metadata
 from ..quantization.model import is_quantization_aware
-from ..quantization.placement import find_float_layers
+from ..quantization.placement import find_float_layers, find_normalizations
 from ..weights.table import get_weights
 from .formats import Format
 from .named.interface import takes_one_image
@@ -137,6 +137,7 @@ def make_options(model: keras.Model, file_format: Format, *, quantize: str | Non
         shape=(batch, height, width, channels), quantize=quantize, io=io,
         target=target or next(iter(file_format.targets), None), float_layers=tuple(float_layers),
         has_trained_ranges=has_trained_ranges,
+        normalizations=find_normalizations(Graph.of(model, weights=False)) if quantize == "int8" else (),
         calibration_method=calibration_method, verbose=verbose, labels=get_class_names(model),
         metadata=_describe(model, quantize), signatures=tuple(signatures), batch_sizes=tuple(batch_sizes),
         dtype=dtype, layout=layout,

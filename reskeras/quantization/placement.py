@@ -24,9 +24,10 @@ _OPERATORS = ("Add", "Subtract", "Multiply", "GlobalAveragePooling2D", "GlobalAv
 FIXED_RANGES = {"sigmoid": (0.0, 255 / 256), "softmax": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}
 # Registered names of layers that compute with integers in the file
 QUANTIZED_PREFIXES = ("reskeras>FakeQuantize", "reskeras>Quantized")
-# Layers that have no integer form, and stay in floating point without being named
-_FLOAT_LAYERS = ("reskeras>GroupNormalization", "GroupNormalization", "LayerNormalization",
-                 "UnitNormalization")
+# Layers that have no integer form, and stay in floating point without being named: the means and variances
+# of an image are small numbers of very different sizes, of which 8 bits leave little
+_NORMALIZATIONS = ("reskeras>GroupNormalization", "GroupNormalization", "LayerNormalization",
+                   "reskeras>UnitNormalization", "UnitNormalization")
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Placement:
 
     def _is_float(self, node: Node) -> bool:
         """Whether a layer computes in floats: one of the `float_layers`, or the relu after such a layer."""
-        if node.name in self._named_float or node.type_name in _FLOAT_LAYERS:
+        if node.name in self._named_float or node.type_name in _NORMALIZATIONS:
             return True
         if not is_relu(node) or len(node.inputs) != 1:
             return False
@@ -162,6 +163,15 @@ class Placement:
             if any(group is other for other in distinct):
                 self.groups[ref] = joined
         return joined
+
+
+def find_normalizations(graph: Graph) -> tuple[str, ...]:
+    """The layers that normalize an image by its own statistics, and stay in floating point in int8 files.
+
+    Args:
+        graph: of a model; it needs no weights.
+    """
+    return tuple(node.name for node in graph.nodes if node.type_name in _NORMALIZATIONS)
 
 
 def find_float_layers(graph: Graph) -> list[str]:

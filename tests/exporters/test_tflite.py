@@ -47,7 +47,7 @@ PARTS = {"cifar_resnet20": "basic blocks, shortcut A", "resnetblur18": "blur poo
 SAVED_MODEL_LATER = {"resnetv2_50d", "resnext101_64x4d", "resnest50_fast_4s2x40d", "inception_v4"}
 # Of whose gates a tiny form leaves a single channel, which int8 cannot scale where it is never positive.
 NARROW = {"seresnet18v1", "seresnet34v1"}
-# The statistics of group normalization are the image's own: too few of 256 levels are left of a channel.
+# Of what group normalization takes, groups of small values have too few of the 256 levels.
 NO_INT8 = {name for name, row in VARIANTS.items() if getattr(row.spec, "norm", "") == "group"}
 
 

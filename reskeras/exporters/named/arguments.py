@@ -7,7 +7,9 @@ import keras
 
 from ... import __version__
 from ...errors import ArgumentError
+from ...graph.graph import Graph
 from ...model_metadata import METADATA_KEY, get_metadata
+from ...quantization.placement import find_normalizations
 from ..formats import Format
 from ..options import INTEGERS, ExportOptions, check_batch_size
 from ..prepare import to_height_and_width
@@ -127,5 +129,6 @@ def make_named_options(model: keras.Model, interface: Interface, file_format: Fo
         shape=next(iter(interface.inputs.values())).shape, quantize=quantize, preprocessing=prepare,
         target=target or next(iter(file_format.targets), None), max_rank=max(4, interface.max_rank),
         io="int16" if quantize == "int16x8" and io == "int8" else io,
+        normalizations=find_normalizations(Graph.of(model, weights=False)) if quantize == "int8" else (),
         metadata={"reskeras": __version__, "net": model.name, "quantize": quantize, "labels": [],
                   METADATA_KEY: metadata, "licence": "", "interface": describe(interface)}, **options)

@@ -97,7 +97,7 @@ def _set_int8(converter: Any, options: ExportOptions) -> None:
     converter.representative_dataset = lambda: _iterate_samples(options)
 
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    if options.float_layers:
+    if options.has_float_layers:
         converter.target_spec.supported_ops.append(tf.lite.OpsSet.TFLITE_BUILTINS)
     converter.inference_input_type = converter.inference_output_type = getattr(tf, options.io)
 
@@ -123,7 +123,7 @@ _SETTINGS: dict[str | None, Callable[[Any, ExportOptions], None]] = {
 
 
 def quantize(calibrated: bytes, options: ExportOptions, layers: Sequence[str]) -> bytes:
-    """The second step to int8, with the `float_layers` as they are.
+    """The second step to int8, with the `float_layers` and the `normalizations` as they are.
 
     Args:
         calibrated: what `calibrate` gave.
@@ -136,16 +136,16 @@ def quantize(calibrated: bytes, options: ExportOptions, layers: Sequence[str]) -
     """
     import tensorflow as tf
     float_tensors = None
-    if options.float_layers:
-        float_tensors = _find_float_tensors(calibrated, options.float_layers, layers)
+    if options.has_float_layers:
+        float_tensors = _find_float_tensors(calibrated, options, layers)
     dtype = getattr(tf, options.io)
     return quantize_calibrated(calibrated, input_data_type=dtype, output_data_type=dtype,
                                denylisted_nodes=float_tensors,
                                disable_per_channel_for_dense_layers=options.target in ONE_SCALE_TARGETS)
 
 
-def _find_float_tensors(calibrated: bytes, float_layers: Sequence[str], layers: Sequence[str]) -> list[str]:
-    """The tensors that the `float_layers` make, alone or with others that the converter fused with them.
+def _find_float_tensors(calibrated: bytes, options: ExportOptions, layers: Sequence[str]) -> list[str]:
+    """The tensors that layers in floats make, alone or with others that the converter fused with them.
 
     Raises:
         ArgumentError: one of the layers makes no tensor.
@@ -153,9 +153,10 @@ def _find_float_tensors(calibrated: bytes, float_layers: Sequence[str], layers: 
     graph = flatbuffer.unpack(calibrated).subgraphs[0]
     tensors = [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
     makers = {tensor: {find_layer_name(part, layers) for part in tensor.split(";")} for tensor in tensors}
-    if missing := sorted(set(float_layers).difference(*makers.values())):
+    if missing := sorted(set(options.float_layers).difference(*makers.values())):
         raise ArgumentError(
-            "float_layers", list(float_layers), "layers that are operators of the file",
+            "float_layers", list(options.float_layers), "layers that are operators of the file",
             hint=f"{', '.join(missing)} is not one, as it was folded into the layer before it, such as a "
                  "batch normalization; name that layer")
-    return [tensor for tensor in tensors if makers[tensor] & set(float_layers)]
+    floats = {*options.float_layers, *options.normalizations}
+    return [tensor for tensor in tensors if makers[tensor] & floats]

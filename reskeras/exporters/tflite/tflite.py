@@ -77,7 +77,7 @@ def write_converted(folder: str, path: pathlib.Path, options: ExportOptions, mod
 
 def find_faults(path: pathlib.Path, options: ExportOptions) -> list[str]:
     """Says why phones or microcontrollers would not run the file, or that `quantize` had no effect on it."""
-    is_integer = options.quantize == "int8" and not options.float_layers and options.io != "float32"
+    is_integer = options.quantize == "int8" and not options.has_float_layers and options.io != "float32"
     faults = flatbuffer.find_faults(path, is_integer, options.max_rank)
     if options.quantize in INTEGERS and options.target in ONE_SCALE_TARGETS:
         faults += flatbuffer.find_dense_scales(path, options.target)
