@@ -216,6 +216,43 @@ def exports(files: list[dict[str, Any]]) -> list[str]:
                   for file in files for row in file["rows"]])
 
 
+def _milliseconds(row: dict[str, Any], side: str) -> str:
+    """As `time_of`, with three digits of what takes less than 10 ms."""
+    text = f"{row['ms'][side]:.{3 if row['ms'][side] < 10 else 1}f}"
+    return f"({text})" if side in row["noisy"] + row["unsteady"] else text
+
+
+def precisions(files: list[dict[str, Any]]) -> list[str]:
+    """The latency of each precision, and its ratio to float32 in the same runtime."""
+    rows = [row for file in files for row in file["rows"]]
+    columns = list(dict.fromkeys(name for row in rows for name in row["ms"]))
+
+    def cell(row: dict[str, Any], side: str) -> str:
+        if side not in row["ms"]:
+            return ""
+        times = "" if side == "float32" else f", {value(row['ratio'][side])}"
+        return _milliseconds(row, side) + times
+    return lines(["ms, and times float32's", *columns],
+                 [[f"`{row['net']}`, {row['runtime']}, batch {row['batch']}",
+                   *(cell(row, side) for side in columns)] for row in rows])
+
+
+def int8(files: list[dict[str, Any]]) -> list[str]:
+    """float32 and int8 of each net and batch, by runtime."""
+    cells = {(row["net"], row["batch"], row["runtime"]): row for file in files for row in file["rows"]}
+    runtimes = list(dict.fromkeys(runtime for _, _, runtime in cells))
+
+    def text_of(row: dict[str, Any] | None) -> str:
+        if row is None:
+            return ""
+        before, after = (_milliseconds(row, side) for side in ("float32", "int8"))
+        return f"{before} → {after}, {value(row['ratio']['int8'])}"
+    return lines(["float32 → int8, ms, and times float32's", "batch", *runtimes],
+                 [[f"`{net}`", str(batch),
+                   *(text_of(cells.get((net, batch, runtime))) for runtime in runtimes)]
+                  for net, batch in dict.fromkeys(cell[:2] for cell in cells)])
+
+
 def mlperf_tiny(files: list[dict[str, Any]]) -> list[str]:
     return lines(
         ["MLPerf Tiny's ResNet-8, int8", "theirs", "ours", "ours ÷ theirs"],
@@ -286,10 +323,10 @@ def held_out(files: list[dict[str, Any]]) -> list[str]:
 PAGES: dict[str, dict[str, Any]] = {
     "guides/quantize": {"quantization": quantization, "held_out": held_out},
     "speed": {
-        "gpu": gpu, "train_step": train, "inference_timm": inference, "build": build, "input": images,
-        "scaling": memory, "replicas": replicas, "stochastic_depth": stochastic_depth},
-    "optimize": {"inference": latencies}, "exports": {"export": exports, "mlperf_tiny": mlperf_tiny,
-                                              "subsampling": subsampling}}
+        "gpu": gpu, "train_step": train, "inference_timm": inference, "int8": int8, "build": build,
+        "input": images, "scaling": memory, "replicas": replicas, "stochastic_depth": stochastic_depth},
+    "optimize": {"inference": latencies}, "exports": {"precisions": precisions, "export": exports,
+                                              "mlperf_tiny": mlperf_tiny, "subsampling": subsampling}}
 
 
 def summary(folder: pathlib.Path) -> str:

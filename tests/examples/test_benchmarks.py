@@ -154,6 +154,23 @@ def test_mlperf_tiny(run, tmp_path):
     assert row["ms"]["ours"] > 0 and row["bytes"]["ours"] == pytest.approx(row["bytes"]["theirs"], rel=0.01)
 
 
+def test_precisions(run, timing):
+    """And the rows that the tables make of them; a side that is too noisy has no ratio."""
+    rows, lines = run("precisions.py", "--nets", "MLPerfTinyResNet8", "--size", "32", "--batches", "2",
+                      "--runtimes", "TFLite", "--precisions", "int8", "--seconds", "0")
+    (row,) = rows
+    assert set(row["ms"]) == set(row["ratio"]) == {"float32", "int8"} and min(row["ms"].values()) > 0
+    assert lines[-1].startswith("MLPerfTinyResNet8, 2, TFLite: float32 ")
+    table = runpy.run_path(str(BENCHMARKS / "table.py"))
+    row = {"net": "a", "batch": 1, "runtime": "ONNX", "ms": {"float32": 12.34, "int8": 1.25}, "noisy": [],
+           "unsteady": ["int8"], "ratio": {"float32": 1.0, "int8": None}}
+    other = {**row, "runtime": "TFLite", "unsteady": [], "ratio": {"float32": 1.0, "int8": 0.1}}
+    files = [{"rows": [row]}, {"rows": [other]}]
+    assert table["precisions"](files)[2:] == ["| `a`, ONNX, batch 1 | 12.3 | (1.250), – |",
+                                              "| `a`, TFLite, batch 1 | 12.3 | 1.250, 0.10 |"]
+    assert table["int8"](files)[2:] == ["| `a` | 1 | 12.3 → (1.250), – | 12.3 → 1.250, 0.10 |"]
+
+
 def test_input(run, monkeypatch):
     asked = []
     monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: asked.append(cores), raising=False)
