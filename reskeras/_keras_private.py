@@ -220,8 +220,7 @@ def collect_graphs() -> Iterator[Callable[[], Any]]:
 
 
 def parse_saved_model(data: bytes) -> Any:
-    """The protocol buffer of a `saved_model.pb`, without the variables that `tf.saved_model.load` loads.
-    """
+    """The protocol buffer of a `saved_model.pb`, without the variables that `tf.saved_model.load` loads."""
     return _get("tensorflow.core.protobuf.saved_model_pb2", "SavedModel", "tensorflow",
                 "check a SavedModel").FromString(data)
 
@@ -229,11 +228,26 @@ def parse_saved_model(data: bytes) -> Any:
 XLA_ATTRIBUTE = "_XlaMustCompile"   # marks a node or function of a graph that needs XLA's compiler
 
 
+# TensorFlow: tf.data service
+
+def get_cancellation(name: str) -> Any:
+    """`CancellationManager`, or a context manager around calls of functions that it ends, from other threads.
+
+    A call that reads from a tf.data service that is lost does not end otherwise.
+    """
+    return _get("tensorflow.python.eager.cancellation", name, "tensorflow", "read from a tf.data service")
+
+
+def register_python_function(token: str, function: Callable[..., Any]) -> None:
+    """Lets graphs of other processes call a function by a token; `tf.numpy_function` chooses its own."""
+    registry = _get("tensorflow.python.ops.script_ops", "_py_funcs", "tensorflow", "answer a tf.data service")
+    registry._funcs[token] = function
+
+
 # TensorFlow Lite
 
 def get_tflite_schema() -> Any:
-    """The module that reads and writes .tflite files: LiteRT's, or else TensorFlow's private one.
-    """
+    """The module that reads and writes .tflite files: LiteRT's, or else TensorFlow's private one."""
     try:
         return importlib.import_module("ai_edge_litert.schema_py_generated")
     except ImportError:

@@ -49,6 +49,7 @@ TENSORFLOW = {
     "blocks/batch_norm": "its fused operation, where it is the backend",
     "quantization/fake_quantize": "its operation, where it is the backend: TFLite's converter knows it",
     "images/preprocessing": "images within tf.data",
+    "images/python_calls": "Python within tf.data",
     "images/headers": "sizes of files within tf.data and servers' graphs",
     "images/transform": "the resize within tf.data, and on the host on every backend"}
 TABLES = {"variants", "name_rules", "cli"}      # of nets, of names and of commands: they may be long

@@ -45,6 +45,23 @@ def add_train(add: Callable[..., CommandParser]) -> None:
     sub.add_argument("--resume", metavar="FOLDER",
                      help="resume the training in this folder, with its own options")
 
+    sub = add("data-service", "run the processes that read and augment the images of trainings")
+    actions = sub.add_subparsers(metavar="ACTION", required=True)
+    text = "run the dispatcher, of which a service has one: train --data-service HOST:PORT"
+    action = actions.add_parser("dispatcher", help=text, description=text, module="data_service",
+                                function="run_dispatcher")
+    action.add_argument("--port", type=parse_int, default=5000, metavar="PORT",
+                        help="to which trainings and workers connect (default: %(default)s)")
+    text = "run a worker, of which a service has any number, each on a machine that has the images"
+    action = actions.add_parser("worker", help=text, description=text, module="data_service",
+                                function="run_worker")
+    action.add_argument("--dispatcher", required=True, metavar="HOST:PORT", help="the dispatcher's address")
+    action.add_argument("--port", type=parse_int, default=5001, metavar="PORT",
+                        help="to which trainings connect (default: %(default)s)")
+    action.add_argument("--host", metavar="HOST",
+                        help="name or address of this machine for trainings; by default the address with "
+                             "which it reaches the dispatcher")
+
     sub = add("find-learning-rate", "train with a rising learning rate, and suggest one (a range test)",
               "find_learning_rate")
     sub.add_argument("model", metavar="NAME[.TAG]|FILE.keras", help="such as resnet50d")
@@ -89,6 +106,9 @@ def _add_fit_options(sub: CommandParser) -> None:
     sub.add_argument("--strategy", default="auto",
                      help="distribution: auto, none, mirrored, multi_worker or tpu, which is untested "
                           "(default: %(default)s)")
+    sub.add_argument("--data-service", metavar="HOST:PORT",
+                     help="dispatcher of a tf.data service, whose workers read and augment the images; start "
+                          "it with `reskeras data-service`")
     sub.add_argument("--dtype", metavar="POLICY", help="dtype policy of the layers, such as mixed_bfloat16")
     sub.add_argument("--jit-compile", action="store_true", help="compile with XLA")
     sub.add_argument("--micro-batches", type=parse_int, default=1, metavar="N",

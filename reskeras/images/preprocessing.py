@@ -19,6 +19,7 @@ from .decode import open_image
 from .limits import get_image_limits
 from .preprocessing_checks import (PIXEL_SCALINGS, check_bits, check_fractions, check_pixels, check_scaling,
                                    check_sizes)
+from .python_calls import call_python
 from .sizes import CROP_MODES, INTERPOLATIONS, Size
 from .transform import is_symbolic, resize_and_crop, resize_and_crop_on_host, reverse_channels
 from .values import decode_values
@@ -131,14 +132,13 @@ class Preprocessing:
     def _prepare_in_graph(self, images: Any) -> Any:
         """Converts images in tf.data: a scalar string, or uint8 pixels with a known number of axes."""
         import tensorflow as tf
+        shape = (None, None, len(self.mean))
         if images.dtype == tf.string and self.has_values:
-            images = tf.numpy_function(lambda data: decode_values(data, len(self.mean)), [images], tf.float32)
-            images.set_shape((None, None, len(self.mean)))
-        if images.dtype == tf.string:
-            # Pillow decodes without the GIL
-            pixels, prepared = tf.numpy_function(self._decode_or_prepare, [images], (tf.uint8, tf.float32))
-            pixels.set_shape((None, None, len(self.mean)))
-            prepared.set_shape((None, None, len(self.mean)))
+            images = call_python(lambda data: decode_values(data, len(self.mean)), [images], tf.float32,
+                                 "decode_values", {"channels": len(self.mean)}, shape)
+        if images.dtype == tf.string:       # Pillow decodes without the GIL
+            pixels, prepared = call_python(self.decode_or_prepare, [images], (tf.uint8, tf.float32),
+                                           "decode_or_prepare", asdict(self), shape)
             image = tf.cond(tf.size(prepared) > 0, lambda: prepared, lambda: self.transform(pixels[None])[0])
             return tf.ensure_shape(image, (*self.size, len(self.mean)))
         if images.dtype != tf.uint8 and not self.has_values or images.shape.rank not in (3, 4):
@@ -146,7 +146,7 @@ class Preprocessing:
                             "or a file's bytes")
         return self.transform(images) if images.shape.rank == 4 else self.transform(images[None])[0]
 
-    def _decode_or_prepare(self, data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    def decode_or_prepare(self, data: bytes) -> tuple[np.ndarray, np.ndarray]:
         """(The pixels of a file, nothing); or (nothing, the prepared image) of one that is so large that no
         others should be in memory before it is resized.
         """

@@ -18,6 +18,7 @@ from ..errors import ArgumentError
 from ..images.decode import decode_image, read_header
 from ..images.headers import has_16_bits, has_at_most, may_be_turned, read_sides
 from ..images.limits import count_in_flight, get_image_limits
+from ..images.python_calls import call_python
 from ..images.values import decode_values
 from . import randaugment
 from .augment_ops import BATCH_OPERATIONS, OPERATIONS, decode_rgb
@@ -70,6 +71,11 @@ class Augmentation:
         """Whether labels become probabilities of classes."""
         return bool(self.batch_operations)
 
+    @property
+    def has_two_parts(self) -> bool:
+        """Whether `decode_image` makes images of one size, and there is something left for `finish_image`."""
+        return 0 < self._first_count < len(self.image_operations)
+
     @tf.autograph.experimental.do_not_convert
     def augment_image(self, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Augments one image.
@@ -81,20 +87,30 @@ class Augmentation:
         Raises:
             ValueError: for an operation on colours if there is one channel.
         """
-        operations = list(enumerate(self.image_operations))
-        if x.dtype == tf.string and self.has_values:
-            x = tf.numpy_function(lambda data: decode_values(data, len(self.mean)), [x], tf.float32)
-            x.set_shape((None, None, len(self.mean)))
         if x.dtype == tf.string:
-            # what these operations leave of a large image is small
-            count = next((i + 1 for i, operation in operations if operation.name in _FIXES_SIZE), 0)
-            first, operations = operations[:count], operations[count:]
-            is_small = has_at_most(read_sides(x), get_image_limits().max_small_pixels)
-            x = tf.cond(is_small & ~has_16_bits(x) & ~may_be_turned(x),
-                        lambda: self._decode(x, seed, first),
-                        lambda: tf.numpy_function(
-                            lambda data, seed: self._decode_large(data, seed, first), [x, seed], tf.float32))
-            x = tf.ensure_shape(x, (None, None, 3))
+            return self.finish_image(self.decode_image(x, seed), seed)
+        return self._finish(x, seed, list(enumerate(self.image_operations)))
+
+    def decode_image(self, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """The first part of `augment_image` for the bytes of a file, which fails if it is damaged."""
+        if self.has_values:
+            return call_python(lambda data: decode_values(data, len(self.mean)), [x], tf.float32,
+                               "decode_values", {"channels": len(self.mean)}, (None, None, len(self.mean)))
+        # what these operations leave of a large image is small
+        first = list(enumerate(self.image_operations))[:self._first_count]
+        is_small = has_at_most(read_sides(x), get_image_limits().max_small_pixels)
+        x = tf.cond(is_small & ~has_16_bits(x) & ~may_be_turned(x),
+                    lambda: self._decode(x, seed, first),
+                    lambda: call_python(self.decode_large, [x, seed], tf.float32, "decode_large", {
+                        "text": self.text, "bits": self.bits, "mean": self.mean}))
+        sides = to_sides(first[-1][1].arguments["size"]) if first else (None, None)
+        return tf.ensure_shape(x, (*sides, 3))
+
+    def finish_image(self, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """The rest of `augment_image`, for what `decode_image` returns."""
+        return self._finish(x, seed, list(enumerate(self.image_operations))[self._first_count:])
+
+    def _finish(self, x: tf.Tensor, seed: tf.Tensor, operations: Operations) -> tf.Tensor:
         x = tf.cast(self._apply(x, seed, operations), tf.float32)
         return tf.ensure_shape(x, (*to_sides(self.size), x.shape[-1])) if self.size else x
 
@@ -122,12 +138,23 @@ class Augmentation:
             return tf.cast(self._apply(x, seed, operations[1:]), tf.float32)
         return tf.cast(self._apply(decode_rgb(data), seed, operations), tf.float32)
 
-    def _decode_large(self, data: bytes | np.ndarray, seed: np.ndarray, operations: Operations) -> np.ndarray:
-        """The same as `_decode`, for a file that may be large: waits while too many pixels are in flight.
+    @property
+    def _first_count(self) -> int:
+        """How many operations `decode_image` applies: those until all images have one size."""
+        if self.has_values:
+            return 0
+        names = [operation.name in _FIXES_SIZE for operation in self.image_operations]
+        return names.index(True) + 1 if True in names else 0
+
+    def decode_large(self, data: bytes | np.ndarray, seed: np.ndarray) -> np.ndarray:
+        """Decodes a file that may be large, and applies the operations that make it small.
+
+        It waits while too many pixels are in flight.
 
         Pillow decodes GIF and WebP files, which may have many frames, as it reads the first one only; TIFF
         and HEIC files, which TensorFlow does not read; and PNG files of 16 bits, of which it keeps 8.
         """
+        operations = list(enumerate(self.image_operations))[:self._first_count]
         data = data if isinstance(data, bytes) else data.item()     # an array if it is not called in a graph
         image = read_header(data)
         with count_in_flight(image.width * image.height), tf.device("CPU"):

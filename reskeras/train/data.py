@@ -12,18 +12,23 @@ import tensorflow as tf
 
 from ..errors import ArgumentError
 from ..images.preprocessing import Preprocessing
-from ..remote_paths import to_url
+from ..images.python_calls import make_graphs_to_send
 from .augment import Augmentation, parse_augmentation
-from .reading_errors import READING_ERRORS, describe_unreadable, explain_tensorflow_error
+from .image_functions import trace_image_functions
+from .reading_errors import READING_ERRORS, explain_tensorflow_error
 from .pixel_values import check_fits_images
 from .seeds import fold_seed
 from .source import DataSource
-from .source_reading import read_file, read_in_order, read_stream
+from .source_reading import make_paths_absolute, process_images, read_in_order, read_stream
 from .sources import open_source
+from .unreadable import UnreadableImages
 
 _AUTOTUNE = tf.data.AUTOTUNE
 # TensorFlow reserves the memory of a batch before it reads one; if that fails, it ends the process
 _MAX_BATCH = 2 ** 20
+# Of `make_steps`: more batches at once take longer to begin; TensorFlow would find the best number of images
+# anew in each batch
+_STEPS_AT_ONCE, _STEP_IMAGES = 2, 16
 ImageFunction = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -88,11 +93,10 @@ class ImageDataset:
         if self.augmentation is not None:
             self._check_training(self.augmentation)
 
-        # traced once for all epochs; RandAugment's graph takes seconds
-        self._traced_image = tf.function(tf.autograph.experimental.do_not_convert(self.process_image))
-        self._excluded = set(excluded)
-        self._unreadable_count = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._unreadable_indices = tf.Variable(tf.zeros([max_unreadable + 1], tf.int64), trainable=False)
+        self._image_functions = trace_image_functions(self.augmentation, prepare)
+        self._sent_images: dict[int, Any] = {}      # likewise, of `make_steps`; of each augmentation
+        self._unreadable = UnreadableImages(self.source, max_unreadable, excluded)
+        self.failure: Exception | None = None       # of Python that reads batches inside of TensorFlow
 
     def _check_training(self, augmentation: Augmentation) -> None:
         source, text = self.source, augmentation.text
@@ -133,18 +137,16 @@ class ImageDataset:
     @property
     def unreadable(self) -> list[int]:
         """The indices of the images that could not be read so far, and of those that are excluded."""
-        with tf.init_scope():       # even while a function is traced
-            indices = self._unreadable_indices.numpy()[:int(self._unreadable_count)]
-            return sorted(self._excluded | set(indices.tolist()))
+        return self._unreadable.indices
 
     @property
     def unreadable_names(self) -> list[str]:
         """The names of the images in `unreadable`."""
-        return [self.source.image_name(index) for index in self.unreadable]
+        return self._unreadable.names
 
     def describe_unreadable(self) -> str:
         """The names of the images in `unreadable`, and what is wrong with the first ones."""
-        return describe_unreadable(self.unreadable_names)
+        return self._unreadable.describe()
 
     def has_too_few_readable_images(self) -> bool:
         """Whether the images that could be read are too few for one batch; False for a stream."""
@@ -171,18 +173,17 @@ class ImageDataset:
         Returns:
             Batches of this worker, `batch_size / workers` images each.
         """
-        worker_batch = self.batch_size // self.workers
-        unreadable = self.unreadable
-        seed = fold_seed(tf.constant([self.seed, 0], tf.int32), epoch)
+        worker_batch, seed = self.batch_size // self.workers, self._begin_epoch(epoch)
         if self.source.stream is None:
-            order = self.epoch_order(epoch)
-            is_readable = ~np.isin(order[:, 0], np.array(unreadable, int))
-            data = read_in_order(self.source, order[is_readable][first_step * worker_batch:])
+            data = read_in_order(self.source, self._find_readable(epoch)[first_step * worker_batch:])
         else:
-            excluded = tf.constant(unreadable, tf.int64)
+            excluded = tf.constant(self.unreadable, tf.int64)
             data = self._read_stream(epoch).filter(lambda index, *_: tf.reduce_all(index != excluded))
             data = data.skip(first_step * worker_batch)
-        data = self._process_images(data, seed)
+        data = process_images(self.source, data, self._image_functions, seed, _AUTOTUNE, self.deterministic)
+        if self.can_be_unreadable:
+            data = data.filter(self._unreadable.record)
+        data = data.map(lambda _, index, x, target: (x, *target))
         data = data.batch(worker_batch, drop_remainder=self.is_training)
         if self.is_training:
             if self.source.stream is None:
@@ -196,6 +197,48 @@ class ImageDataset:
         # the images are already divided among the workers
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         return data.with_options(options).prefetch(_AUTOTUNE)
+
+    def count_steps(self, epoch: int) -> int:
+        """Batches of this worker in an epoch without the images that are known to be unreadable."""
+        images, worker_batch = len(self._find_readable(epoch)), self.batch_size // self.workers
+        return min(self.steps_per_epoch, images // worker_batch) if self.is_training else -(
+            -images // worker_batch)
+
+    def make_steps(self, epoch: int = 0, first_step: int = 0) -> tf.data.Dataset:
+        """The batches of `make_epoch`, each with its number and made by itself, so that machines share them.
+
+        Args:
+            epoch: its number.
+            first_step: batches to leave out.
+
+        Returns:
+            (number of the batch, indices of its images that cannot be read, batch), as they get ready, each
+            always the same.  Images that cannot be read are blank, and not replaced as in `make_epoch`.
+        """
+        worker_batch, seed = self.batch_size // self.workers, self._begin_epoch(epoch)
+        order, source = tf.constant(self._find_readable(epoch)), make_paths_absolute(self.source)
+        functions = self._sent_images.setdefault(
+            id(self.augmentation), trace_image_functions(self.augmentation, self.prepare))
+
+        def make_step(step: tf.Tensor) -> tf.data.Dataset:
+            rows = order[step * worker_batch:(step + 1) * worker_batch]
+            images = process_images(source, read_in_order(source, rows), functions, seed, _STEP_IMAGES)
+            return images.batch(worker_batch, drop_remainder=self.is_training).map(
+                lambda is_readable, index, x, target: (
+                    step, index[~is_readable], self._finish_batch(step, (x, *target), seed)))
+        with make_graphs_to_send():
+            return tf.data.Dataset.range(first_step, self.count_steps(epoch)).interleave(
+                tf.autograph.experimental.do_not_convert(make_step), cycle_length=_STEPS_AT_ONCE,
+                num_parallel_calls=_AUTOTUNE, deterministic=False)
+
+    def _begin_epoch(self, epoch: int) -> tf.Tensor:
+        """The random seed of an epoch."""
+        return fold_seed(tf.constant([self.seed, 0], tf.int32), epoch)
+
+    def _find_readable(self, epoch: int) -> np.ndarray:
+        """`epoch_order` without the images that are known to be unreadable."""
+        order = self.epoch_order(epoch)
+        return order[~np.isin(order[:, 0], np.array(self.unreadable, int))]
 
     def iterate_batches(self, epoch: int = 0, first_step: int = 0) -> Iterator[tuple[tf.Tensor, ...]]:
         """The batches of `make_epoch`, one by one.  Raises: as `explain_errors`."""
@@ -211,12 +254,17 @@ class ImageDataset:
             ValueError: if the files of a stream are damaged or missing.
         """
         try:
-            yield
+            try:
+                yield
+            except tf.errors.OpError:
+                if self.failure is None:
+                    raise
+                raise self.failure from None        # TensorFlow reports it as an unknown error
         except READING_ERRORS as error:
             raise ValueError(f"{self.source.name} cannot be read any more ({explain_tensorflow_error(error)}"
                              ")") from error
         except tf.errors.InvalidArgumentError as error:
-            if int(self._unreadable_count) <= self.max_unreadable:
+            if self._unreadable.number <= self.max_unreadable:
                 raise
             raise ArgumentError("max_unreadable", self.max_unreadable,
                                 f"a higher limit, as too many images of {self.source.name} cannot be read: "
@@ -227,61 +275,6 @@ class ImageDataset:
         seed = int(np.random.default_rng((self.seed, epoch)).integers(2 ** 31)) if self.is_training else None
         return read_stream(self.source, self.worker, self.workers, seed, self.batch_size)
 
-    def _process_images(self, data: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
-        """Makes (image, label) or (image, label, weight) of what was read.
-
-        Images that cannot be read are counted and left out.
-        """
-        has_files = self.source.has_files
-        is_remote = has_files and any(map(to_url, self.source.images[:1]))
-
-        def process(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
-                    target: tuple[tf.Tensor, ...]) -> tuple[Any, ...]:
-            x = read_file(x, is_remote) if has_files else x
-            image_seed = fold_seed(fold_seed(seed, index), repetition)
-            return tf.constant(True), index, self._traced_image(x, image_seed), target
-        process = tf.autograph.experimental.do_not_convert(process)
-        if data.element_spec[2].dtype != tf.string:     # pixels, which can always be read
-            data = data.map(process, _AUTOTUNE, deterministic=self.deterministic)
-            return data.map(lambda _, index, x, target: (x, *target))
-        spec = data.map(process).element_spec[2]
-
-        def read_or_blank(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
-                          target: tuple[tf.Tensor, ...]) -> tf.data.Dataset:
-            """One element: the image, or a blank image with the mark False if it cannot be read."""
-            example = tf.data.Dataset.from_tensors((index, repetition, x, target))
-            single_image = example.map(process).ignore_errors()
-            pixels = tf.zeros([side or 1 for side in spec.shape], spec.dtype)
-            blank = tf.constant(False), index, pixels, target
-            return single_image.concatenate(tf.data.Dataset.from_tensors(blank)).take(1)
-        data = data.interleave(tf.autograph.experimental.do_not_convert(read_or_blank), cycle_length=16,
-                               num_parallel_calls=_AUTOTUNE, deterministic=self.deterministic)
-        return data.filter(self._count_unreadable).map(lambda _, index, x, target: (x, *target))
-
-    def process_image(self, x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """An image as the net takes it, except for what is done to whole batches."""
-        if self.augmentation is not None:
-            return self.augmentation.augment_image(x, seed)
-        assert self.prepare is not None
-        return self.prepare(x)
-
-    @tf.autograph.experimental.do_not_convert
-    def _count_unreadable(self, is_readable: tf.Tensor, index: tf.Tensor, x: tf.Tensor,
-                          target: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """Returns `is_readable`.  If False, stores the index; an error if too many images are unreadable."""
-        def record_unreadable() -> tf.Tensor:
-            count = self._unreadable_count.assign_add(1)
-            slot = tf.reshape(tf.minimum(count - 1, self.max_unreadable), [1, 1])
-            indices = self._unreadable_indices.scatter_nd_update(slot, index[None])
-            is_allowed = tf.debugging.Assert(
-                count <= self.max_unreadable, ["more unreadable images than max_unreadable =",
-                                               self.max_unreadable,
-                                               "indices in " + self.source.name, indices],
-                summarize=self.max_unreadable + 1)
-            with tf.control_dependencies([is_allowed]):
-                return tf.constant(False)
-        return tf.cond(is_readable, lambda: tf.constant(True), record_unreadable)
-
     @tf.autograph.experimental.do_not_convert
     def _finish_batch(self, step: tf.Tensor, batch: tuple[tf.Tensor, ...],
                       seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -290,8 +283,7 @@ class ImageDataset:
         A mixed image has its parts' weights, mixed in the same way.
         """
         x, y, *weights = batch
-        assert self.augmentation is not None
-        if self.augmentation.mixes_labels:
+        if self.augmentation is not None and self.augmentation.mixes_labels:
             # no image has index -1, so this seed differs from the seeds of the images
             batch_seed = fold_seed(fold_seed(fold_seed(seed, -1), self.worker), step)
             y = tf.one_hot(y, self.classes) if y.dtype.is_integer else y

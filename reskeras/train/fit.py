@@ -20,6 +20,7 @@ from .arguments import FitArguments, merge_overrides
 from .callback_checks import check_callbacks
 from .checkpoint import TrainState
 from .continuation import change_length
+from .data_service import connect_data_service
 from .distribution_errors import explain_lost_worker
 from .image_size import to_sides
 from .learning_rate import describe_unreached_milestones, scale_learning_rate
@@ -55,12 +56,12 @@ def _add_training_fields(function: Callable[..., Any]) -> Callable[..., Any]:
 def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = None,
         recipe: str | Recipe | None = None, *, validation_data: Any = None, validation_split: float = 0.0,
         output: str | os.PathLike[str] | None = None, resume: str | os.PathLike[str] | None = None,
-        strategy: Any = "auto", dtype: str | None = None, jit_compile: bool = False, micro_batches: int = 1,
-        deterministic: bool = False, seed: int = 0, overrides: Overrides = (),
-        model_overrides: Overrides = (), classes: int | None = None, preprocessing: Any = None,
-        max_unreadable: int = 100, label_offset: int | None = None, weights: str | None = "auto",
-        class_weight: Any = None, metrics: Any = (), quantize: str | None = None, teacher: Any = None,
-        save_every: int = 1000,
+        strategy: Any = "auto", data_service: str | None = None, dtype: str | None = None,
+        jit_compile: bool = False, micro_batches: int = 1, deterministic: bool = False, seed: int = 0,
+        overrides: Overrides = (), model_overrides: Overrides = (), classes: int | None = None,
+        preprocessing: Any = None, max_unreadable: int = 100, label_offset: int | None = None,
+        weights: str | None = "auto", class_weight: Any = None, metrics: Any = (),
+        quantize: str | None = None, teacher: Any = None, save_every: int = 1000,
         callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1,
         loggers: Iterable[str] | str = (),
         **training_fields: Any) -> keras.callbacks.History:
@@ -91,6 +92,8 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         strategy: "auto", "none", "mirrored", "multi_worker", "tpu" (untested) or a `tf.distribute.Strategy`.
             With KERAS_BACKEND=jax or torch "auto" or "none"; JAX trains on the devices of
             `keras.distribution`.
+        data_service: "HOST:PORT" of the dispatcher of a tf.data service, whose workers read and augment the
+            images instead of this process, to the same batches.  "none" resumes without one.
         dtype: a Keras dtype policy, such as "mixed_bfloat16", for a net that is built from its name.
         jit_compile: whether to compile with XLA.
         micro_batches: the number of equal parts into which each batch is divided to save memory; their
@@ -156,6 +159,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         arguments = change_length(resumed, arguments)
         arguments = arguments.resume(resumed.info["arguments"], resumed.run.folder)
         strategy = resumed.info["strategy_argument"] or "auto" if strategy == "auto" else strategy
+        data_service = data_service or resumed.info.get("data_service")
         if verbose:
             print_text(f"resuming {get_original_path(resumed.run.folder)}, which was started with "
                        f"{arguments.as_text()}")
@@ -201,6 +205,7 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
     task = matched.weigh_classes(arguments.class_weight, training)
     train, validation = make_datasets(matched, arguments, training, net, state.unreadable, worker)
     strategies.get_replica_batch_size(devices, train.batch_size)
+    service = connect_data_service(data_service, (train, validation))
 
     with devices.scope() if devices else contextlib.nullcontext():
         teacher = None if arguments.teacher is None else make_teacher(
@@ -229,12 +234,12 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
         resumed.run.is_chief = worker[0] == 0
     elif output is not None:
         run = RunFolder.create(output, is_chief=worker[0] == 0)
-    info["loggers"] = list(logger_names)
+    info |= {"loggers": list(logger_names), "data_service": service.address if service else None}
     callbacks += make_loggers(logger_names, run, info)
     config = TrainingConfig(
         net, training, train, validation, devices, images // train.batch_size, learning_rate.value,
         arguments.micro_batches, arguments.jit_compile, task, extra_metrics, save_every, verbose, callbacks,
-        run, info, teacher)
+        run, info, teacher, service)
     return _run_loop(config, resumed, is_own_model=isinstance(arguments.model, keras.Model))
 
 

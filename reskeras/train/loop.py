@@ -206,7 +206,7 @@ class TrainingLoop:
     def _evaluate(self, validation: ImageDataset) -> dict[str, float]:
         """The results of the validation, as "val_loss" and so on."""
         # make a new dataset for each epoch, so that an unreadable image is counted only once
-        batches = self._distribute(self.config.task.make_targets(validation.make_epoch()))
+        batches = self._distribute(self.config.task.make_targets(self.config.make_epoch(validation)))
         with validation.explain_errors(), ignore_end_of_data():
             results = self.trainer.evaluate(batches, verbose=0, return_dict=True,
                                             callbacks=[CallbackBridge(self)])
@@ -218,7 +218,7 @@ class TrainingLoop:
         is_last = state.epoch == phase.epochs.stop - 1
         self.epoch_steps = phase.last_epoch_steps if is_last else config.steps_per_epoch
         # `take` also limits a stream: otherwise one worker could run a batch more than the others, and hang
-        data = config.data.make_epoch(state.epoch, state.step).take(self.epoch_steps - state.step)
+        data = config.make_epoch(config.data, state.epoch, state.step).take(self.epoch_steps - state.step)
         return self._distribute(self.timer.record_times(config.task.make_targets(data, is_training=True)))
 
     def _distribute(self, data: tf.data.Dataset) -> Any:

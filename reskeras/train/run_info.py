@@ -67,6 +67,7 @@ class _RunInfo:
     resume: str = ""
     continued: tuple[Continuation, ...] = ()
     loggers: tuple[str, ...] = ()
+    data_service: str | None = None
 
 
 def check_run_info(info: Mapping[str, Any], source: str) -> None:

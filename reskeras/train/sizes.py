@@ -14,6 +14,7 @@ import tensorflow as tf
 from .augment import parse_augmentation
 from .data import ImageDataset
 from .epoch_sizes import find_epoch_size, replace_crop_size
+from .image_functions import trace_image_functions
 from .image_size import Sides
 from .training import Training
 
@@ -31,24 +32,24 @@ class GrowingDataset(ImageDataset):
         super().__init__(*args, **kwargs)
         assert self.augmentation is not None
         self._training, self._largest = training, self.augmentation
-        self._by_size = {training.size: (self.augmentation, self._traced_image)}
+        self._by_size = {training.size: (self.augmentation, self._image_functions)}
 
     def find_size(self, epoch: int) -> Sides:
         """The size of an epoch's images, in pixels."""
         return find_epoch_size(self._training, epoch)
 
-    def make_epoch(self, epoch: int = 0, first_step: int = 0) -> tf.data.Dataset:
-        """As of `ImageDataset`, at the size of the epoch."""
+    def _begin_epoch(self, epoch: int) -> tf.Tensor:
+        """As of `ImageDataset`; the images get the size of the epoch."""
         size = self.find_size(epoch)
         if size not in self._by_size:
             text = replace_crop_size(self._largest.text, self._training.size, size)
-            image_function = tf.function(tf.autograph.experimental.do_not_convert(self.process_image))
             parsed = parse_augmentation(text)
-            self._by_size[size] = dataclasses.replace(
+            augmentation = dataclasses.replace(
                 self._largest, text=text, image_operations=parsed.image_operations,
-                batch_operations=parsed.batch_operations), image_function
-        self.augmentation, self._traced_image = self._by_size[size]
-        return super().make_epoch(epoch, first_step)
+                batch_operations=parsed.batch_operations)
+            self._by_size[size] = augmentation, trace_image_functions(augmentation, None)
+        self.augmentation, self._image_functions = self._by_size[size]
+        return super()._begin_epoch(epoch)
 
 
 class StepsOfSizes:

@@ -1,11 +1,19 @@
 """The images of a source, one by one, as a dataset: in a given order, or as a stream."""
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
 from ..file_reading import read_bytes
+from ..images.python_calls import call_python
+from ..remote_paths import to_url
 from .indexed_images import IndexedImages
+from .image_functions import ImageFunctions
+from .seeds import fold_seed
 from .source import DataSource
 
 _SHUFFLE_BUFFER = 16_384                # records of a stream that are shuffled among each other
@@ -13,12 +21,12 @@ _SHUFFLE_BYTES = 2 ** 29                # and how large they may be together, if
 _UNKNOWN_SIDE = 512                     # of pixels of any size, for this estimate
 
 
-def read_in_order(source: DataSource, order: np.ndarray) -> tf.data.Dataset:
+def read_in_order(source: DataSource, order: Any) -> tf.data.Dataset:
     """The images of a source that is not a stream.
 
     Args:
         source: files, pixels in memory, or images that are read by their numbers.
-        order: (index in the source, repetition number), int64 (N, 2).
+        order: (index in the source, repetition number), int64 (N, 2), an array or a tensor.
 
     Returns:
         A dataset of (index, repetition, bytes or pixels, (label,) or (label, weight)).  Of files it has the
@@ -54,6 +62,70 @@ def read_stream(source: DataSource, worker: int, workers: int, seed: int | None,
     return data.map(lambda index, example: (index, tf.zeros([], tf.int64), example[0], example[1:]))
 
 
+def process_images(source: DataSource, data: tf.data.Dataset, functions: ImageFunctions, seed: tf.Tensor,
+                   parallel: int, deterministic: bool = True) -> tf.data.Dataset:
+    """Applies functions to what was read; an image that cannot be read is blank.
+
+    Args:
+        source: what `data` was read from.
+        data: as of `read_in_order` and `read_stream`.
+        functions: what is done to an image.
+        seed: the random seed of the epoch.
+        parallel: images at once.
+        deterministic: whether they come in the order of `data`; otherwise as they get ready.
+
+    Returns:
+        A dataset of (whether it could be read, index, pixels, (label,) or (label, weight)).
+    """
+    has_files = source.has_files
+    is_remote = has_files and any(map(to_url, source.images[:1]))
+
+    def make_seed(index: tf.Tensor, repetition: tf.Tensor) -> tf.Tensor:
+        return fold_seed(fold_seed(seed, index), repetition)
+
+    @tf.autograph.experimental.do_not_convert
+    def process(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
+                target: tuple[tf.Tensor, ...]) -> tuple[Any, ...]:
+        return tf.constant(True), index, functions.process(x, make_seed(index, repetition)), target
+    if data.element_spec[2].dtype != tf.string:     # pixels, which can always be read
+        return data.map(process, parallel, deterministic=deterministic)
+
+    @tf.autograph.experimental.do_not_convert
+    def read(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
+             target: tuple[tf.Tensor, ...]) -> tuple[Any, ...]:
+        x = read_file(x, is_remote) if has_files else x
+        return tf.constant(True), index, repetition, functions.read(x, make_seed(index, repetition)), target
+    spec = data.map(read).element_spec[3]
+    no_pixels = tf.zeros([side or 1 for side in spec.shape], spec.dtype)
+
+    @tf.autograph.experimental.do_not_convert
+    def read_or_blank(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
+                      target: tuple[tf.Tensor, ...]) -> tf.data.Dataset:
+        """One element: the image, or a blank image with the mark False if it cannot be read."""
+        example = tf.data.Dataset.from_tensors((index, repetition, x, target))
+        single_image = example.map(read).ignore_errors()
+        blank = tf.constant(False), index, repetition, no_pixels, target
+        return single_image.concatenate(tf.data.Dataset.from_tensors(blank)).take(1)
+
+    @tf.autograph.experimental.do_not_convert
+    def finish(is_readable: tf.Tensor, index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,
+               target: tuple[tf.Tensor, ...]) -> tuple[Any, ...]:
+        x = functions.finish(x, make_seed(index, repetition)) if functions.finish else x
+        return is_readable, index, x, target
+    # the data set of a single image takes the more time the more is done in it
+    data = data.interleave(read_or_blank, cycle_length=16, num_parallel_calls=parallel,
+                           deterministic=deterministic)
+    return data.map(finish, parallel if functions.finish else None,
+                    deterministic=deterministic if functions.finish else None)
+
+
+def make_paths_absolute(source: DataSource) -> DataSource:
+    """The same images, with paths for processes that run in other folders."""
+    if not source.has_files or any(map(to_url, source.images[:1])):
+        return source
+    return replace(source, images=list(map(os.path.abspath, source.images)))
+
+
 def read_file(path: tf.Tensor, is_remote: bool) -> tf.Tensor:
     """The bytes of a file, in a graph of tf.data.
 
@@ -63,7 +135,7 @@ def read_file(path: tf.Tensor, is_remote: bool) -> tf.Tensor:
     """
     if not is_remote:
         return tf.io.read_file(path)
-    data = tf.numpy_function(lambda name: read_bytes(name.decode()), [path], tf.string, stateful=False)
+    data = call_python(lambda name: read_bytes(name.decode()), [path], tf.string, "read_bytes", {}, [], False)
     return tf.ensure_shape(data, [])
 
 

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from .data import ImageDataset
+from .data_service import DataService
 from .distillation import TeacherScores
 from .task import Task
 from .training import Training
@@ -26,6 +27,7 @@ class TrainingConfig:
         run: where to write; None writes nothing.
         info: what is written to run.json.
         teacher: whose scores are learned, if any.
+        data_service: what makes the batches, if not this process.
     """
 
     model: keras.Model
@@ -45,3 +47,10 @@ class TrainingConfig:
     run: RunFolder | None
     info: dict[str, Any]
     teacher: TeacherScores | None = None
+    data_service: DataService | None = None
+
+    def make_epoch(self, images: ImageDataset, epoch: int = 0, first_step: int = 0) -> tf.data.Dataset:
+        """The batches of `ImageDataset.make_epoch`, which the data service makes if there is one."""
+        if self.data_service is None:
+            return images.make_epoch(epoch, first_step)
+        return self.data_service.make_epoch(images, epoch, first_step)

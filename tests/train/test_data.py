@@ -283,7 +283,7 @@ def test_broken_images_are_left_out_and_named(photos, damaged, deterministic):
     for _ in range(2):
         labels = [int(i) for _, y in batches(data.make_epoch()) for i in y]
         assert (labels.count(0), labels.count(1)) == (8, 9) and data.unreadable_names == damaged
-    assert int(data._unreadable_count) == 3                                  # each is counted once
+    assert data._unreadable.number == 3                                  # each is counted once
 
 
 def test_broken_images_have_a_limit(photos, damaged):

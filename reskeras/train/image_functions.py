@@ -1,0 +1,43 @@
+"""What is done to each image, in two parts: the first fails for a damaged file, the second cannot fail."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+import tensorflow as tf
+
+from .augment import Augmentation
+
+ImageFunction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class ImageFunctions:
+    """Functions of an image and its random seed, traced when they are first called.
+
+    Attributes:
+        process: from the bytes of a file, or from pixels, to an image as the net takes it.
+        read: the first part of `process` for the bytes of a file; it returns pixels of one size.
+        finish: the second part; None if `read` is all.
+    """
+
+    process: ImageFunction
+    read: ImageFunction
+    finish: ImageFunction | None = None
+
+
+def trace_image_functions(augmentation: Augmentation | None,
+                          prepare: Callable[[tf.Tensor], tf.Tensor] | None) -> ImageFunctions:
+    """The functions of an augmentation, or of `prepare` for evaluation."""
+    def trace(function: ImageFunction) -> ImageFunction:
+        traced: ImageFunction = tf.function(tf.autograph.experimental.do_not_convert(function))
+        return traced
+    if augmentation is not None and augmentation.has_two_parts:
+        return ImageFunctions(trace(augmentation.augment_image), trace(augmentation.decode_image),
+                              trace(augmentation.finish_image))
+    if augmentation is not None:
+        process = trace(augmentation.augment_image)
+    else:
+        assert prepare is not None
+        process = trace(lambda x, seed: prepare(x))
+    return ImageFunctions(process, process)
