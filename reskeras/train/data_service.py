@@ -95,13 +95,12 @@ def _check_images(images: ImageDataset, address: str) -> None:
     """Raises: ArgumentError for images that other processes cannot read."""
     name, reason = images.source.name, ""
     if not images.source.has_files:
-        reason = f"{name} is {'a stream' if images.source.stream else 'in the memory of this process'}"
+        reason = f"{name} has no image files, which other processes could read"
     elif _calls_own_python(images.make_steps()):
-        reason = f"{name} is read by Python, and not by TensorFlow alone"
+        reason = f"{name} is read or augmented by Python that other processes do not have"
     if reason:
-        raise ArgumentError(
-            "data_service", address, f"'none', because {reason}, which other processes cannot read",
-            hint="give image files, folder:PATH or table:FILE, under a path that all machines have")
+        raise ArgumentError("data_service", address, f"'none', because {reason}", hint="give image files, "
+                            "folder:PATH or table:FILE, under a path that all machines have")
 
 
 @dataclass(frozen=True)

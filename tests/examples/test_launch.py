@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import subprocess
+import time
 
 import pytest
 
@@ -81,6 +82,36 @@ def test_a_wrong_argument_ends_it(start, tmp_path):
     (tmp_path / "codes").write_text("2\n0\n")
     done, calls = start("worker.sh", "1", "a,b", str(tmp_path / "run"), "resnet81")
     assert done.returncode == 2 and len(calls[1]) == 1
+
+
+def test_data_service_is_started_again(tmp_path):
+    """The first machine runs a dispatcher and a worker; SIGTERM ends both."""
+    stub = tmp_path / "reskeras"
+    stub.write_text('''#!/bin/sh
+cd "$NOTES"
+echo "$*" >> "$2"
+echo $$ > "$2.pid"
+[ "$(wc -l < "$2")" != 1 ] || exit 1
+exec sleep 60
+''')
+    stub.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "NOTES": str(tmp_path),
+                   "PAUSE": "0", "PORT": "70"}
+    process = subprocess.Popen(["sh", str(LAUNCH / "data_service.sh"), "0", "a,b"], env=environment,
+                               stderr=subprocess.PIPE, text=True)
+    files, deadline = [tmp_path / name for name in ("dispatcher", "worker")], time.time() + 60
+    while not all(file.exists() and file.read_text().count("\n") == 2 for file in files):
+        assert process.poll() is None and time.time() < deadline
+        time.sleep(0.05)
+    pids = [int(file.with_suffix(".pid").read_text()) for file in files]
+    process.terminate()
+    assert process.wait(timeout=30) == 143
+    assert files[0].read_text() == "data-service dispatcher --port 70\n" * 2
+    assert files[1].read_text() == "data-service worker --dispatcher a:70 --port 5001\n" * 2
+    assert "ended with 1" in process.stderr.read()
+    while any(pathlib.Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.time() < deadline
+        time.sleep(0.05)
 
 
 def test_slurm(start, tmp_path):

@@ -49,6 +49,16 @@ def test_one_process_resumes_what_two_workers_began(tmp_path):
 
 
 @pytest.mark.slow
+def test_five_workers_resume_what_two_began(tmp_path):
+    """The batch of 10 images stays, 2 of each worker instead of 5; so do the images of each step."""
+    workers(tmp_path, ["half@2"])
+    output = tmp_path / "one.npz"
+    reference = results(start(output, ["whole@1"]), output)
+    for found in workers(tmp_path, ["resumed@5"], number=5):
+        check_whole(found, "resumed@5", reference)
+
+
+@pytest.mark.slow
 def test_replicas_in_mixed_precision_and_with_xla(tmp_path):
     output, cases = tmp_path / "found.npz", ["outputs", "outputs16", "outputs_jit", "class_weight16",
                                              "class_weight_jit"]
