@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 import tensorflow as tf
 
-from . import color_jitter, policies, random_crops, random_erasing
+from . import color_jitter, composer_randaugment, policies, random_crops, random_erasing
 from . import randaugment as keras_cv_policies
 from .image_size import to_sides
 from .random_crops import resize_pixels
@@ -199,7 +199,7 @@ IMAGE_OPERATIONS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (
     random_crops.inception_crop, random_crops.random_resized_crop, random_crops.tpu_crop,
     random_crops.torch7_crop, scale, resize, crop, pad_crop, flip, jitter, color_jitter.color_jitter,
     color_jitter.torch7_jitter, lighting, affine, randaugment, trivialaugment, policies.timm_randaugment,
-    policies.tpu_randaugment, policies.trivialaugment_wide, policies.resnest_autoaugment, erase,
-    random_erasing.random_erasing, random_erasing.cutout)}
+    policies.tpu_randaugment, policies.trivialaugment_wide, policies.resnest_autoaugment,
+    composer_randaugment.composer_randaugment, erase, random_erasing.random_erasing, random_erasing.cutout)}
 BATCH_OPERATIONS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (mixup, cutmix)}
 OPERATIONS = {**IMAGE_OPERATIONS, **BATCH_OPERATIONS}

@@ -71,19 +71,21 @@ MLPERF_LARS = make_recipe(
          differs={"augmentation": "one attempt for the whole image in place of boxes around the objects; the "
                   "source resizes without a filter"}))
 
+_MOSAIC = "mosaicml/benchmarks blogs/resnet/recipes/resnet50_{}.yaml"
 
 
-def _mosaic(name: str, epochs: int, scale: float, length: str, label_smoothing: float, mixup: str,
-            sam: dict[str, Any], description: str) -> Recipe:
+def _mosaic(name: str, epochs: int, description: str, *more: Any, scale: float = 1.0, length: str = "",
+            label_smoothing: float = 0.1, weight_decay: float = 5e-4, first_size: int = 88,
+            delay: float = 0.4) -> Recipe:
     """One of the Mosaic ResNet recipes.
 
     Args:
+        more: what it alone has.
         scale: scale_schedule_ratio, which shortens all that the file says.
         length: where the length is from.
-        mixup: the operations after the flip.
-        sam: sharpness-aware minimization.
+        delay: the part of the epochs in which images have `first_size`.
     """
-    file = f"mosaicml/benchmarks blogs/resnet/recipes/resnet50_{name}.yaml"
+    file = _MOSAIC.format(name)
     return make_recipe(
         f"mosaic_{name}", f"Mosaic ResNet, the {name} recipe: ResNet-50, ImageNet{description}",
         cite(f"{file}{length}", epochs=epochs, warmup=8 * scale,
@@ -93,37 +95,57 @@ def _mosaic(name: str, epochs: int, scale: float, length: str, label_smoothing: 
              batch_size=2048, base_batch_size=2048, learning_rate=2048.0, weight_decay=0.0,
              optimizer={"module": "keras.optimizers", "class_name": "SGD", "registered_name": None,
                         "config": {"name": "SGD", "learning_rate": 2048.0, "momentum": 0.875,
-                                   "nesterov": False, "weight_decay": 5e-4 / 2048}},
+                                   "nesterov": False, "weight_decay": weight_decay / 2048}},
              differs={"learning_rate": "2.048 x 1000, because the loss is a mean over the classes: for data "
                       "of other classes it is 2.048 times their number",
-                      "weight_decay": "in the optimizer: 5e-4, divided by the largest rate, with which Keras "
-                      "multiplies it",
+                      "weight_decay": f"in the optimizer: {weight_decay:g}, divided by the largest rate, "
+                      "with which Keras multiplies it",
                       "optimizer": "Keras' velocity contains the rates of the past, the source's does not"}),
         cite(f"{file}: binary_cross_entropy_with_logits, label_smoothing", loss="binary",
              label_smoothing=label_smoothing,
              differs={"loss": "the classifier's biases begin with 0, the source's with -log(1000)"}),
         cite(f"{file} ema: a half-life of 100 batches, each 20 batches",
              ema_momentum=math.pow(0.5, 20 / 100), ema_steps=20, ema_rule="constant"),
-        cite(f"{file} progressive_resizing: from half of 176 after 40 %, all of it from 80 % on",
-             first_size=88, size=176, size_epochs=(round(0.4 * epochs, 3), round(0.8 * epochs, 3)),
-             size_multiple=4,
-             differs={"first_size": "crops of that size; the source makes crops of 176 and takes every "
-                      "second pixel, and changes the size amid an epoch too"}),
-        cite(f"{file} train_dataset: crop_size 176{', mixup' if mixup else ''}",
-             augmentation=f"random_resized_crop(176)|flip{mixup}"),
-        *([cite(f"{file} sam; composer/algorithms/sam/sam.py", **sam, differs={
-            "sam_rho": "from the gradient of all devices; the source takes each device's own"})]
-          if sam else []),
+        cite(f"{file} progressive_resizing: from {round(first_size / 176, 1):g} of 176 after "
+             f"{100 * delay:g} %, all of it from 80 % on", first_size=first_size, size=176,
+             size_epochs=(round(delay * epochs, 3), round(0.8 * epochs, 3)), size_multiple=4,
+             differs={"first_size": "crops of that size; the source makes crops of 176 and leaves out rows "
+                      "and columns of pixels, and changes the size amid an epoch too"}),
+        *more,
         cite(f"{file} val_dataset: 224 of a shorter side of 232", test_size=224, test_crop_pct=224 / 232),
         cite(f"{file} blurpool", model={"antialias": None},
              differs={"model.antialias": "none; the source blurs before each strided convolution, here a "
                       "blur follows it and costs more"}))
 
 
-MOSAIC_MILD = _mosaic("mild", 29, 0.32, "; its README: scale_schedule_ratio 0.32 of 90 epochs", 0.08, "", {},
-                      ", 76.2 % after 28.8 epochs")
-# The hot recipe needs column drops and a RandAugment of its own, which are not here
-MOSAIC_MEDIUM = _mosaic("medium", 90, 1.0, "", 0.1, "|mixup(0.2)", {"sam_rho": 0.5, "sam_interval": 10}, "")
+def _augment(name: str, operations: str, **differs: str) -> Any:
+    """The citation of what a Mosaic recipe does with an image after crop and flip."""
+    what = {"mixup": ", mixup", "composer_randaugment": ", randaugment"}
+    return cite(f"{_MOSAIC.format(name)} train_dataset: crop_size 176"
+                + "".join(text for word, text in what.items() if word in operations),
+                augmentation=f"random_resized_crop(176)|flip{operations}", differs=differs)
+
+
+def _sharpen(name: str, interval: int) -> Any:
+    """The citation of a Mosaic recipe's sharpness-aware minimization."""
+    return cite(f"{_MOSAIC.format(name)} sam; composer/algorithms/sam/sam.py", sam_rho=0.5,
+                sam_interval=interval, differs={
+                    "sam_rho": "from the gradient of all devices; the source takes each device's own"})
+
+
+MOSAIC_MILD = _mosaic(
+    "mild", 29, ", 76.2 % after 28.8 epochs", _augment("mild", ""), scale=0.32, label_smoothing=0.08,
+    length="; its README: scale_schedule_ratio 0.32 of 90 epochs")
+MOSAIC_MEDIUM = _mosaic("medium", 90, "", _augment("medium", "|mixup(0.2)"), _sharpen("medium", 10))
+MOSAIC_HOT = _mosaic(
+    "hot", 90, "",
+    _augment("hot", "|composer_randaugment(1, 10)|mixup(0.25)",
+             augmentation="no row or column is left out; the source drops 5 % of each in a batch (colout)"),
+    _sharpen("hot", 5),
+    cite(f"{_MOSAIC.format('hot')} stochastic_depth", model={"drop_path_rate": 0.1},
+         differs={"model.drop_path_rate": "what is kept is divided by its probability in training; the "
+                  "source multiplies by it in inference"}),
+    label_smoothing=0.13, weight_decay=3e-4, first_size=104, delay=0.2)
 
 _AIRBENCH = "KellerJordan/cifar10-airbench legacy/airbench94.py"
 CIFAR_FAST = make_recipe(

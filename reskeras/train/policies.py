@@ -44,11 +44,24 @@ def _translate_part_y(x: tf.Tensor, part: Any, interpolation: str, fill: tf.Tens
     return pixel_ops.translate_y(x, part * tf.cast(tf.shape(x)[0], tf.float32), interpolation, fill)
 
 
+def _translate_whole_x(x: tf.Tensor, part: Any, interpolation: str, fill: tf.Tensor) -> tf.Tensor:
+    """Shifts by a part of the width, without the fraction of a pixel."""
+    pixels = tf.cast(part * tf.cast(tf.shape(x)[1], tf.float32), tf.int32)
+    return pixel_ops.translate_x(x, tf.cast(pixels, tf.float32), interpolation, fill)
+
+
+def _translate_whole_y(x: tf.Tensor, part: Any, interpolation: str, fill: tf.Tensor) -> tf.Tensor:
+    """Shifts by a part of the height, without the fraction of a pixel."""
+    pixels = tf.cast(part * tf.cast(tf.shape(x)[0], tf.float32), tf.int32)
+    return pixel_ops.translate_y(x, tf.cast(pixels, tf.float32), interpolation, fill)
+
+
 # they take pixels, and a strength in their own unit; those that move pixels also interpolation and fill
 _MOVES: dict[str, Callable[..., tf.Tensor]] = {
     "rotate": pixel_ops.rotate, "shear_x": pixel_ops.shear_x, "shear_y": pixel_ops.shear_y,
     "translate_x": pixel_ops.translate_x, "translate_y": pixel_ops.translate_y,
-    "translate_part_x": _translate_part_x, "translate_part_y": _translate_part_y}
+    "translate_part_x": _translate_part_x, "translate_part_y": _translate_part_y,
+    "translate_whole_x": _translate_whole_x, "translate_whole_y": _translate_whole_y}
 _PILLOW_OPERATIONS: dict[str, Callable[..., tf.Tensor]] = {
     **_MOVES, "identity": lambda x, v: x, "autocontrast": lambda x, v: pixel_ops.autocontrast(x),
     "equalize": lambda x, v: pixel_ops.equalize(x), "invert": lambda x, v: pixel_ops.invert(x),
@@ -57,7 +70,7 @@ _PILLOW_OPERATIONS: dict[str, Callable[..., tf.Tensor]] = {
     "brightness": pixel_ops.adjust_brightness, "sharpness": pixel_ops.adjust_sharpness}
 
 
-def _make_branches(strengths: dict[str, Strength], interpolation: str) -> Branches:
+def make_branches(strengths: dict[str, Strength], interpolation: str) -> Branches:
     """Functions of (pixels, magnitude, sign, fill) for the operations, and one that does nothing."""
     def make_branch(name: str, strength: Strength) -> Callable[..., tf.Tensor]:
         function = _PILLOW_OPERATIONS[name]
@@ -67,33 +80,36 @@ def _make_branches(strengths: dict[str, Strength], interpolation: str) -> Branch
     return Branches([*(make_branch(*item) for item in strengths.items()), lambda x, m, sign, fill: x])
 
 
-def _draw_sign(uniform: tf.Tensor) -> tf.Tensor:
+def draw_sign(uniform: tf.Tensor) -> tf.Tensor:
+    """Makes -1 or 1, equally often, of a number of 0 to 1."""
     return tf.where(uniform < 0.5, -1.0, 1.0)
 
 
-def _strengths(strength: Strength, names: str) -> dict[str, Strength]:
+def share_strength(strength: Strength, names: str) -> dict[str, Strength]:
+    """The same strength for each of the names."""
     return dict.fromkeys(names.split(), strength)
 
 
 # ---- timm's RandAugment, timm/data/auto_augment.py
 
 _TIMM_COMMON: dict[str, Strength] = {
-    **_strengths(lambda m, sign: m, "autocontrast equalize invert"),
+    **share_strength(lambda m, sign: m, "autocontrast equalize invert"),
     "rotate": lambda m, sign: 3.0 * m * sign,
     "solarize_add": lambda m, sign: tf.minimum(128.0, tf.floor(11.0 * m)),
-    **_strengths(lambda m, sign: 0.03 * m * sign, "shear_x shear_y"),
-    **_strengths(lambda m, sign: 0.045 * m * sign, "translate_part_x translate_part_y")}
+    **share_strength(lambda m, sign: 0.03 * m * sign, "shear_x shear_y"),
+    **share_strength(lambda m, sign: 0.045 * m * sign, "translate_part_x translate_part_y")}
 # what a larger magnitude changes more
 TIMM_INCREASING: dict[str, Strength] = {
     **_TIMM_COMMON,
     "posterize": lambda m, sign: 4 - tf.floor(0.4 * m),
     "solarize": lambda m, sign: 256 - tf.minimum(256.0, tf.floor(25.6 * m)),
-    **_strengths(lambda m, sign: tf.maximum(0.1, 1 + 0.09 * m * sign), "color contrast brightness sharpness")}
+    **share_strength(lambda m, sign: tf.maximum(0.1, 1 + 0.09 * m * sign),
+                     "color contrast brightness sharpness")}
 TIMM_FIXED: dict[str, Strength] = {
     **_TIMM_COMMON,
     "posterize": lambda m, sign: tf.floor(0.4 * m),
     "solarize": lambda m, sign: tf.minimum(256.0, tf.floor(25.6 * m)),
-    **_strengths(lambda m, sign: 0.18 * m + 0.1, "color contrast brightness sharpness")}
+    **share_strength(lambda m, sign: 0.18 * m + 0.1, "color contrast brightness sharpness")}
 
 
 def draw_timm(seed: tf.Tensor, magnitude: float, deviation: float, probability: float,
@@ -103,7 +119,7 @@ def draw_timm(seed: tf.Tensor, magnitude: float, deviation: float, probability: 
     normal = tf.random.stateless_normal([], fold_seed(seed, 0))
     count = len(TIMM_INCREASING)
     which = tf.where(draws[0] < probability, draw_whole_numbers(draws[1], count), count)
-    return Draw(which, tf.clip_by_value(magnitude + deviation * normal, 0.0, largest), _draw_sign(draws[2]))
+    return Draw(which, tf.clip_by_value(magnitude + deviation * normal, 0.0, largest), draw_sign(draws[2]))
 
 
 def timm_randaugment(x: tf.Tensor, seed: tf.Tensor, mean: tuple[float, ...], number: int = 2,
@@ -116,7 +132,7 @@ def timm_randaugment(x: tf.Tensor, seed: tf.Tensor, mean: tuple[float, ...], num
     The magnitude, of 0 to `largest`, varies by `deviation`.  What comes in at the border has the mean color.
     """
     x, fill = pixel_ops.to_whole_numbers(x), tf.round(pixel_ops.make_color(x, mean))
-    branches = _make_branches(TIMM_INCREASING if increasing else TIMM_FIXED, interpolation)
+    branches = make_branches(TIMM_INCREASING if increasing else TIMM_FIXED, interpolation)
     for i in range(number):
         draw = draw_timm(fold_seed(seed, i), magnitude, deviation, probability, largest)
         x = branches.run(draw.which, x, draw.magnitude, draw.sign, fill)
@@ -136,22 +152,22 @@ def _read_bin(values: Any) -> Strength:
 
 TRIVIALAUGMENT: dict[str, Strength] = {
     "identity": lambda m, sign: m,
-    **_strengths(_read_bin(np.linspace(0, 0.99, _BINS)), "shear_x shear_y"),
+    **share_strength(_read_bin(np.linspace(0, 0.99, _BINS)), "shear_x shear_y"),
     # whole pixels; the opposite direction to Pillow's matrix
-    **_strengths(_read_bin(-np.floor(np.linspace(0, 32, _BINS))), "translate_x translate_y"),
+    **share_strength(_read_bin(-np.floor(np.linspace(0, 32, _BINS))), "translate_x translate_y"),
     "rotate": _read_bin(np.linspace(0, 135, _BINS)),
-    **_strengths(lambda m, sign: 1 + _read_bin(np.linspace(0, 0.99, _BINS))(m, sign),
-                 "brightness color contrast sharpness"),
+    **share_strength(lambda m, sign: 1 + _read_bin(np.linspace(0, 0.99, _BINS))(m, sign),
+                     "brightness color contrast sharpness"),
     "posterize": lambda m, sign: _read_bin(8 - np.round(np.arange(_BINS) / 5))(m, 1.0),
     "solarize": lambda m, sign: _read_bin(np.linspace(255, 0, _BINS))(m, 1.0),
-    **_strengths(lambda m, sign: m, "autocontrast equalize")}
+    **share_strength(lambda m, sign: m, "autocontrast equalize")}
 
 
 def draw_trivialaugment(seed: tf.Tensor) -> Draw:
     """Draws one of torchvision's operations and a bin of 0 to 30."""
     draws = tf.unstack(tf.random.stateless_uniform([3], seed))
     return Draw(draw_whole_numbers(draws[0], len(TRIVIALAUGMENT)),
-                tf.cast(draw_whole_numbers(draws[1], _BINS), tf.float32), _draw_sign(draws[2]))
+                tf.cast(draw_whole_numbers(draws[1], _BINS), tf.float32), draw_sign(draws[2]))
 
 
 def trivialaugment_wide(x: tf.Tensor, seed: tf.Tensor, interpolation: str = "bilinear") -> tf.Tensor:
@@ -160,7 +176,7 @@ def trivialaugment_wide(x: tf.Tensor, seed: tf.Tensor, interpolation: str = "bil
     It shifts by up to 32 pixels at any size; what comes in at the border is black.
     """
     x, draw = pixel_ops.to_whole_numbers(x), draw_trivialaugment(seed)
-    return _make_branches(TRIVIALAUGMENT, interpolation).run(
+    return make_branches(TRIVIALAUGMENT, interpolation).run(
         draw.which, x, draw.magnitude, draw.sign, tf.zeros([x.shape[-1]]))
 
 
@@ -190,7 +206,7 @@ TPU_OPERATIONS: dict[str, tuple[Callable[..., tf.Tensor], Strength]] = {
 def draw_tpu(seed: tf.Tensor) -> Draw:
     """Draws one of tensorflow/tpu's operations; all have the magnitude of the policy."""
     draws = tf.unstack(tf.random.stateless_uniform([2], seed))
-    return Draw(draw_whole_numbers(draws[0], len(TPU_OPERATIONS)), tf.zeros([]), _draw_sign(draws[1]))
+    return Draw(draw_whole_numbers(draws[0], len(TPU_OPERATIONS)), tf.zeros([]), draw_sign(draws[1]))
 
 
 def tpu_randaugment(x: tf.Tensor, seed: tf.Tensor, number: int, magnitude: float) -> tf.Tensor:
@@ -247,7 +263,7 @@ def draw_autoaugment(seed: tf.Tensor) -> list[Draw]:
     which = tf.where(draws[1:3] < tf.gather(tf.constant(probabilities), row),
                      tf.gather(tf.constant(places), row), len(_RESNEST_STEPS))
     return [Draw(which[i], tf.gather(tf.constant([float(strength) for _, strength in _RESNEST_STEPS] + [0.0]),
-                                     which[i]), _draw_sign(draws[3 + i])) for i in (0, 1)]
+                                     which[i]), draw_sign(draws[3 + i])) for i in (0, 1)]
 
 
 def resnest_autoaugment(x: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

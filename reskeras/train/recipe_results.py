@@ -90,6 +90,7 @@ RESULTS: tuple[RecipeResult, ...] = (
     *_list("ffcv_rn50", IMAGENET, _FFCV, resnet50v1_5=78.4),
     *_list("mosaic_mild", IMAGENET, "mosaicml/benchmarks blogs/resnet/README.md", resnet50v1_5=76.19),
     *_list("mosaic_medium", IMAGENET, "", resnet50v1_5=None),
+    *_list("mosaic_hot", IMAGENET, "", resnet50v1_5=None),
     *_list("mlperf_lars", IMAGENET, "mlcommons/training image_classification/README.md: the target",
            resnet50v1_5=75.9),
     *_list("cifar_he", CIFAR, "arXiv:1512.03385 Table 6", cifar_resnet20=91.25, cifar_resnet32=92.49,

@@ -15,15 +15,15 @@ from .finetune_recipes import BIT_LARGE, BIT_MEDIUM, BIT_SMALL, FINETUNE, INT8
 from .imagenet_recipes import (BAG_OF_TRICKS, FB_RESNET_TORCH, HE2015, NVIDIA_90, NVIDIA_250, RESNEST,
                                RESNEXT, TV2)
 from .recipe import Recipe
-from .fast_recipes import (CIFAR_FAST, FFCV_EPOCHS, FFCV_RN18, FFCV_RN50, MLPERF_LARS, MOSAIC_MEDIUM,
-                           MOSAIC_MILD, make_ffcv)
+from .fast_recipes import (CIFAR_FAST, FFCV_EPOCHS, FFCV_RN18, FFCV_RN50, MLPERF_LARS, MOSAIC_HOT,
+                           MOSAIC_MEDIUM, MOSAIC_MILD, make_ffcv)
 from .resnet_rs import RESNET_RS, RESNET_RS_SCALING, scale_resnet_rs
 from .rsb_recipes import RSB_A1, RSB_A2, RSB_A3
 
 RECIPES = {recipe.name: recipe for recipe in (
     FINETUNE, HE2015, FB_RESNET_TORCH, CIFAR_HE, PREACT, WRN, RESNEXT, STOCHASTIC_DEPTH, BAG_OF_TRICKS,
     RESNEST, RESNET_RS, RSB_A1, RSB_A2, RSB_A3, TV2, NVIDIA_90, NVIDIA_250, FFCV_RN18, FFCV_RN50,
-    MOSAIC_MILD, MOSAIC_MEDIUM, MLPERF_LARS, CIFAR_COSINE, CIFAR_FAST,
+    MOSAIC_MILD, MOSAIC_MEDIUM, MOSAIC_HOT, MLPERF_LARS, CIFAR_COSINE, CIFAR_FAST,
     BIT_SMALL, BIT_MEDIUM, BIT_LARGE, INT8, DIGITS)}
 
 # of recipes with several trainings: the name of each after the slash, and what makes its recipe

@@ -20,7 +20,8 @@ CV = "randaugment(2, 9, 0.5)|trivialaugment"
 SOURCES = (
     'random_resized_crop(32, interpolation="bicubic")|tpu_crop(32)|torch7_crop(32)'
     "|color_jitter(0.4, 0.4, 0.4, 0.1)|torch7_jitter(0.4, 0.4, 0.4)|timm_randaugment(2, 9, 0.5)"
-    "|tpu_randaugment(2, 10)|trivialaugment_wide|resnest_autoaugment|random_erasing(0.25)|cutout(8)"
+    "|tpu_randaugment(2, 10)|composer_randaugment(1, 10)|trivialaugment_wide|resnest_autoaugment"
+    "|random_erasing(0.25)|cutout(8)"
 )
 
 

@@ -1,6 +1,6 @@
 """Crops, RandAugment, TrivialAugment, AutoAugment and erasing draw as their sources do: 10,000 draws each.
 
-torch_augmentation.json and tpu_augmentation.json in
+torch_augmentation.json, tpu_augmentation.json and composer_augmentation.json in
 tests/golden/training were written by the sources' own code.
 """
 import json
@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from reskeras.train import policies, random_crops, random_erasing
+from reskeras.train import composer_randaugment, policies, random_crops, random_erasing
 from reskeras.train.augment import parse_augmentation
 from reskeras.train.seeds import fold_seed
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "training"
 TORCH = json.loads((GOLDEN / "torch_augmentation.json").read_text())
+COMPOSER = json.loads((GOLDEN / "composer_augmentation.json").read_text())
 TPU = json.loads((GOLDEN / "tpu_augmentation.json").read_text())
 DRAWS = 10_000
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
@@ -150,6 +151,21 @@ def test_trivialaugment():
     values[np.isin(names, ["brightness", "color", "contrast", "sharpness"])] -= 1
     values[np.isin(names, ["translate_x", "translate_y"])] *= -1
     check_operations(names, values, TORCH["torchvision TrivialAugmentWide"])
+
+
+def test_composer_randaugment():
+    strengths = composer_randaugment.make_composer_strengths(10.0)
+    draws = draw_all(lambda seed: vars(composer_randaugment.draw_composer(seed, len(strengths))))
+    counts, expected = np.bincount(draws["which"], minlength=13), DRAWS / 13
+    assert len(counts) == 13 and np.abs(counts - expected).max() < 5 * expected ** 0.5
+    u, sign = tf.constant(draws["magnitude"]), tf.constant(draws["sign"])
+    found = {}
+    for name, strength in strengths.items():
+        values = np.asarray(strength(u, sign)) * (name not in {"autocontrast", "equalize"})
+        if name.startswith("translate"):        # as the source: pixels of an image of 300 x 240
+            values = np.trunc(values * (300 if name[-1] == "x" else 240))
+        found[name.replace("whole_", "")] = values
+    check_operations(np.repeat(list(found), DRAWS), np.concatenate(list(found.values())), COMPOSER)
 
 
 def test_tpu_randaugment():

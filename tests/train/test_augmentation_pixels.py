@@ -163,8 +163,8 @@ def test_autoaugment_thins_out_an_image_that_would_need_too_much_memory(monkeypa
 
 
 @pytest.mark.parametrize("text", [
-    "timm_randaugment(2, 9, 0.5)", "tpu_randaugment(2, 15)", "trivialaugment_wide",
-    "resnest_autoaugment|random_resized_crop(16)", "color_jitter(0.4, 0.4, 0.4, 0.1)"])
+    "timm_randaugment(2, 9, 0.5)", "tpu_randaugment(2, 15)", "composer_randaugment(2, 10)",
+    "trivialaugment_wide", "resnest_autoaugment|random_resized_crop(16)", "color_jitter(0.4, 0.4, 0.4, 0.1)"])
 def test_a_parallel_map_changes_nothing(text):
     pipeline = parse_augmentation(text)
 
