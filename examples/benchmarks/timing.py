@@ -193,6 +193,8 @@ def command() -> str:
             words[i + 1] = pathlib.Path(words[i + 1]).name
         elif word == "--timm":
             words[i + 1] = "PYTHON"
+        elif os.path.isabs(words[i + 1]):
+            words[i + 1] = pathlib.Path(words[i + 1]).name
     words[0] = f"examples/benchmarks/{pathlib.Path(words[0]).name}"
     return " ".join(["python", *words])
 
