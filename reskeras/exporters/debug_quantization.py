@@ -97,7 +97,8 @@ def measure_layer_errors(model: keras.Model, options: ExportOptions) -> list[Qua
     for line in csv.DictReader(io.StringIO(text.getvalue())):
         error, scale = float(line["mean_squared_error"]) ** 0.5, float(line["scale"])
         layer = find_layer_name(line["tensor_name"], names)
-        layers.append(QuantizedLayer(layer, line["op_name"], error / (255 * scale), error / scale))
+        if layer not in options.normalizations:     # the file computes these in floats
+            layers.append(QuantizedLayer(layer, line["op_name"], error / (255 * scale), error / scale))
     return sorted(layers, key=lambda layer: -layer.relative_error)
 
 

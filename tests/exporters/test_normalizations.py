@@ -7,6 +7,7 @@ import onnx
 import pytest
 from keras import layers
 
+from reskeras.exporters.debug_quantization import measure_quantization
 from reskeras.exporters.export import export
 from reskeras.exporters.tflite import flatbuffer
 
@@ -47,6 +48,11 @@ def test_tflite(net, tmp_path):
     assert floats.count("RSQRT") == names.count("RSQRT") == floats.count("DEQUANTIZE") == 1
     assert floats.count("MEAN") == names.count("MEAN") - 1      # the pool
     assert not {"CONV_2D", "FULLY_CONNECTED"} & set(floats)
+
+
+def test_their_errors_are_not_listed(net):
+    layers_of_file = {found.layer for found in measure_quantization(net, IMAGES[:40])}
+    assert "groups" not in layers_of_file and "conv" in layers_of_file
 
 
 @pytest.mark.parametrize("target", [None, "micro"])
