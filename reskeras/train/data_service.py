@@ -22,6 +22,7 @@ from .._keras_private import get_cancellation
 from ..errors import ArgumentError, describe_error, list_names
 from ..images.python_calls import SENT_CALL
 from .data import ImageDataset
+from .reading_errors import explain_tensorflow_error
 
 # A batch is lost if a later one came so many seconds ago, or if more than 8 later ones take so much memory
 _PATIENCE, _KEPT, _MAX_BYTES = 30.0, 8, 2 ** 30
@@ -229,7 +230,9 @@ class _Job:
         if arrival is None or isinstance(arrival, Exception):
             self._has_ended = True
             if arrival is not None:
-                self._warn(f"failed ({describe_error(arrival)})")
+                reason = explain_tensorflow_error(arrival) if isinstance(
+                    arrival, tf.errors.OpError) else describe_error(arrival)
+                self._warn(f"failed ({reason})")
             return
         self._is_silent, self._last = False, self._waited
         number, unreadable, batch = int(arrival[0]), arrival[1].numpy(), arrival[2]

@@ -29,7 +29,9 @@ def explain_tensorflow_error(error: tf.errors.OpError | UnicodeDecodeError) -> s
         message = error.message or ""
     message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|\[\[.*?\]\]", "", message)
     lines = [" ".join(line.split()).removesuffix(" name:") for line in message.splitlines()]
-    return make_printable(next((line for line in lines if line), type(error).__name__)[:200])
+    lines = [line for line in lines if line] or [type(error).__name__]
+    # of a function that was traced, the lines of its Python come before
+    return make_printable(lines[-1 if lines[0] == "Graph execution error:" else 0][:200])
 
 
 def describe_unreadable(names: Sequence[str]) -> str:

@@ -187,9 +187,9 @@ def test_a_training_and_its_end_are_the_same(service, photos, tmp_path, capfd):
     """By the shell, with validation; resumed with the service and without."""
     words = ["train", "cifar_resnet20", "--recipe", "digits", "--data", f"folder:{photos}", "--epochs", "2",
              "--validation-split", "0.2", "--size", "8", "--augmentation", "resize(8)|flip",
-             "--batch-size", "16", "--model-overrides", "depths=(1,)", "--model-overrides", "widths=(8,)",
+             "--batch-size", "16", "--model-overrides", "depths=(1,)", "--model-overrides", "widths=(16,)",
              "--model-overrides", "strides=(1,)", "--optimizer", "sgd", "--learning-rate", "0.01",
-             "--deterministic", "--verbose", "0"]
+             "--schedule", "constant", "--warmup", "0", "--deterministic", "--verbose", "0"]
     for name, more in (("alone", []), ("served", ["--data-service", service[0]])):
         assert main([*words, "--output", str(tmp_path / name), *more]) == 0
     assert read_log(tmp_path / "alone") == read_log(tmp_path / "served")
