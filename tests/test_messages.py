@@ -46,7 +46,8 @@ def find_unknown(text, module):
     """What a message of a module names and no command has."""
     commands = list_options()
     unknown = []
-    for command, rest in re.findall(r"\breskeras ((?:[a-z]+ )?[a-z]+)\b([^\n;]*)", text):
+    word = "[a-z]+(?:-[a-z]+)*"
+    for command, rest in re.findall(rf"\breskeras ((?:{word} )?{word})\b([^\n;]*)", text):
         name = next((name for name in (command, command.split()[0]) if name in commands), None)
         is_command = re.search(r"--\w", rest) or f"`reskeras {command}" in text
         if name is None and is_command:
