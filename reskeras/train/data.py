@@ -183,8 +183,8 @@ class ImageDataset:
         data = process_images(self.source, data, self._image_functions, seed, _AUTOTUNE, self.deterministic)
         if self.can_be_unreadable:
             data = data.filter(self._unreadable.record)
-        data = data.map(lambda _, index, x, target: (x, *target))
         data = data.batch(worker_batch, drop_remainder=self.is_training)
+        data = data.map(lambda _, index, x, target: (x, *target))
         if self.is_training:
             if self.source.stream is None:
                 # whole batches for all workers; left-over images replace unreadable ones

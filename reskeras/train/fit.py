@@ -72,10 +72,11 @@ def fit(model: str | os.PathLike[str] | keras.Model | None = None, data: Any = N
             ("resnet50v1_5.a1_in1k") the training starts from it; the recipe "finetune" starts from the net's
             default checkpoint.  Or a `.keras` file, or a functional model, which must be as the recipe's
             model part says.
-        data: images to train on: "folder:PATH", "table:FILE", "tfrecord:GLOB", "tfds:NAME", "hf:NAME",
-            "npz:FILE", "cifar10", "cifar100", "digits", a dataset of TensorFlow, Keras or Hugging Face, or
-            arrays (images, labels) or (images, labels, weights).  Labels are class numbers (N,); 0 or 1 for
-            each of several labels (N, labels); or floats, (N,) or (N, numbers); see the field `task`.
+        data: images to train on: "folder:PATH", "table:FILE", "tfrecord:GLOB", "packed:FOLDER",
+            "tfds:NAME", "hf:NAME", "npz:FILE", "cifar10", "cifar100", "digits", a dataset of TensorFlow,
+            Keras or Hugging Face, or arrays (images, labels) or (images, labels, weights).  Labels are class
+            numbers (N,); 0 or 1 for each of several labels (N, labels); or floats, (N,) or (N, numbers); see
+            the field `task`.
         recipe: a name (`reskeras.list_recipes()`) or a `Recipe`; by default "finetune", and "int8" with
             `quantize`.
         validation_data: images to validate on after each epoch, in the same forms.  Of a source with several

@@ -2,13 +2,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable
+from typing import Any, Callable
 
 import tensorflow as tf
 
 from .augment import Augmentation
-
-ImageFunction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 @dataclass(frozen=True)
@@ -21,17 +19,16 @@ class ImageFunctions:
         finish: the second part; None if `read` is all.
     """
 
-    process: ImageFunction
-    read: ImageFunction
-    finish: ImageFunction | None = None
+    process: tf.types.experimental.GenericFunction
+    read: tf.types.experimental.GenericFunction
+    finish: tf.types.experimental.GenericFunction | None = None
 
 
 def trace_image_functions(augmentation: Augmentation | None,
                           prepare: Callable[[tf.Tensor], tf.Tensor] | None) -> ImageFunctions:
     """The functions of an augmentation, or of `prepare` for evaluation."""
-    def trace(function: ImageFunction) -> ImageFunction:
-        traced: ImageFunction = tf.function(tf.autograph.experimental.do_not_convert(function))
-        return traced
+    def trace(function: Callable[[Any, Any], Any]) -> tf.types.experimental.GenericFunction:
+        return tf.function(tf.autograph.experimental.do_not_convert(function))
     if augmentation is not None and augmentation.has_two_parts:
         return ImageFunctions(trace(augmentation.augment_image), trace(augmentation.decode_image),
                               trace(augmentation.finish_image))

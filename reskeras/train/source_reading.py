@@ -95,8 +95,9 @@ def process_images(source: DataSource, data: tf.data.Dataset, functions: ImageFu
              target: tuple[tf.Tensor, ...]) -> tuple[Any, ...]:
         x = read_file(x, is_remote) if has_files else x
         return tf.constant(True), index, repetition, functions.read(x, make_seed(index, repetition)), target
-    spec = data.map(read).element_spec[3]
-    no_pixels = tf.zeros([side or 1 for side in spec.shape], spec.dtype)
+    pixels = functions.read.get_concrete_function(
+        tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int32)).structured_outputs
+    no_pixels = tf.zeros([side or 1 for side in pixels.shape], pixels.dtype)
 
     @tf.autograph.experimental.do_not_convert
     def read_or_blank(index: tf.Tensor, repetition: tf.Tensor, x: tf.Tensor,

@@ -9,6 +9,7 @@ from PIL import Image
 
 from reskeras.train import tfrecord
 from reskeras.train.data import ImageDataset
+from reskeras.train.seeds import fold_seed
 from reskeras.train.source import DataSource
 from reskeras.train.sources import open_source
 from reskeras.images.decode import decode_image
@@ -205,6 +206,17 @@ def test_epochs_differ_and_repeat(photos):
 def test_going_on_in_the_middle(photos):
     data = ImageDataset(f"folder:{photos}", 4, PIPELINE)
     assert same(batches(data.make_epoch(1))[2:], batches(data.make_epoch(1, first_step=2)))
+
+
+def test_files_in_two_parts_are_the_images_in_one(photos):
+    """Files are decoded in one function and augmented in another one; both have the image's own seed."""
+    data = ImageDataset(f"folder:{photos}", 5, "inception_crop(16)|flip|erase(0.5)|affine(0.5)", seed=3)
+    assert data.augmentation.has_two_parts
+    for (index, repetition), image in zip(data.epoch_order(1), np.concatenate([x for x, _ in batches(
+            data.make_epoch(1))])):
+        seed = fold_seed(fold_seed(fold_seed(tf.constant([3, 0]), 1), index), repetition)
+        file = tf.io.read_file(data.source.images[index])
+        np.testing.assert_allclose(image, data.augmentation.augment_image(file, seed), atol=1e-3)
 
 
 def test_fast_mode_has_the_same_images():
