@@ -42,9 +42,8 @@ def evaluate(model: ModelName | keras.Model, data: Any, *, split: str = "test", 
 
     Args:
         model: as in `reskeras.predict`.
-        data: "folder:PATH", "table:FILE", "tfrecord:GLOB", "packed:FOLDER", "tfds:NAME", "hf:NAME",
-            "npz:FILE", "cifar10", "cifar100", "digits", arrays (images, labels), or a dataset, as
-            `reskeras.fit` takes it.
+        data: labelled images, such as "folder:PATH", "cifar10", arrays (images, labels) or a dataset: all
+            that `reskeras.fit` takes.
         split: "test", "validation" or "train", if the data have several.
         crops: 1, or 10 as in the tables of AlexNet and He et al.: the four corners and the center of the
             central square of the resized image, and their mirror images; the mean of their scores counts.
