@@ -121,9 +121,9 @@ def compare_finetuning(rows: Rows) -> str:
 
 def list_differences(rows: Rows) -> str:
     """The table of README.md: each statement's difference and verdict, as Markdown."""
-    table = [(s.text, show_interval(difference(rows, s)), judge(rows, s, PLANS[name][1]))
+    table = [(claim.title, s.text, show_interval(difference(rows, s)), judge(rows, s, PLANS[name][1]))
              for name, claim in CLAIMS.items() for s in claim.statements]
-    return markdown_table(("claim", "difference here, points", "verdict"), table)
+    return markdown_table(("claim", "statement", "difference here, points", "verdict"), table)
 
 
 # %% Writing
