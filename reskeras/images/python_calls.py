@@ -46,6 +46,7 @@ def call_python(function: Callable[..., Any], inputs: list[Any], types: Any, nam
         outputs = tf.raw_ops.PyFuncStateless(input=[call, *inputs], token=SENT_CALL, Tout=every_type)
     else:
         outputs = tf.numpy_function(function, inputs, every_type, stateful=stateful)
+        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]      # one, when called eagerly
     for output in outputs:
         output.set_shape(shape)
     return tuple(outputs) if isinstance(types, tuple) else outputs[0]
