@@ -21,7 +21,7 @@ from ..images.limits import count_in_flight, get_image_limits
 from ..images.python_calls import call_python
 from ..images.values import decode_values
 from . import randaugment
-from .augment_ops import BATCH_OPERATIONS, OPERATIONS, decode_rgb
+from .augment_ops import BATCH_OPERATIONS, OPERATIONS, alternating_flip, decode_rgb
 from .augment_parsing import Operation, parse_operation, split_at_bars
 from .image_size import Sides, to_sides
 from .seeds import fold_seed
@@ -36,7 +36,8 @@ _NEEDS_KERAS_CV = {"randaugment", "trivialaugment"}
 _NEEDS_COLOUR = {"jitter", "lighting", "tpu_randaugment", *_NEEDS_KERAS_CV}
 # take any number of channels, of any values, and not only pixels in 0..255
 _TAKES_VALUES = {"inception_crop", "random_resized_crop", "torch7_crop", "scale", "resize", "crop",
-                 "pad_crop", "flip", "affine", "erase", "random_erasing", "cutout", *BATCH_OPERATIONS}
+                 "pad_crop", "flip", "alternating_flip", "affine", "erase", "random_erasing", "cutout",
+                 *BATCH_OPERATIONS}
 # 255 times torchvision's and timm's mean of 0.485, 0.456, 0.406
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 
@@ -51,6 +52,7 @@ class Augmentation:
         bits: of images of 16 bits, as in `Preprocessing`.
         mean: the mean color of the data set in 0..255, which some operations fill with.
         has_values: whether images are taken by value, with as many channels as `mean`, and not as pixels.
+        alternates_flip: whether each image is flipped in every other epoch, which depends on its number.
     """
 
     text: str
@@ -59,6 +61,7 @@ class Augmentation:
     bits: int = 0
     mean: tuple[float, ...] = _IMAGENET_MEAN
     has_values: bool = False
+    alternates_flip: bool = False
 
     @property
     def size(self) -> Sides | None:
@@ -175,6 +178,17 @@ class Augmentation:
             x = operation(x, fold_seed(seed, i), mean=self.mean, has_values=self.has_values)
         return x
 
+    def flip_in_turns(self, x: tf.Tensor, indices: tf.Tensor, seed: int, epoch: int) -> tf.Tensor:
+        """Applies `alternating_flip`, if there is one, to images that `augment_image` has made.
+
+        Args:
+            x: images, (N, height, width, channels).
+            indices: the number of each image in its source, (N,).
+            seed: the random seed of the training.
+            epoch: its number.
+        """
+        return alternating_flip(x, seed, indices, epoch) if self.alternates_flip else x
+
     @tf.autograph.experimental.do_not_convert
     def augment_batch(self, x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Applies one of the batch operations, which are equally likely.
@@ -210,10 +224,14 @@ def parse_augmentation(text: str | Augmentation) -> Augmentation:
         raise ValueError(f"{text!r}: expected operations separated by |, such as "
                          "'inception_crop(224)|flip'") from error
     operations = [parse_operation(node, text) for node in nodes]
-    on_images = [op for op in operations if op.name not in BATCH_OPERATIONS]
+    in_turns = [op for op in operations if op.name == alternating_flip.__name__]
     on_batches = [op for op in operations if op.name in BATCH_OPERATIONS]
-    if operations != on_images + on_batches:
-        raise ValueError(f"{text!r}: {' and '.join(BATCH_OPERATIONS)} work on batches and must come last")
+    on_images = [op for op in operations if op not in in_turns + on_batches]
+    if operations != on_images + in_turns + on_batches:
+        raise ValueError(f"{text!r}: {' and '.join(BATCH_OPERATIONS)} work on batches and must come last, "
+                         "and alternating_flip before them")
+    if len(in_turns) > 1:
+        raise ValueError(f"{text!r}: expected one alternating_flip, because two do nothing")
     if any(op.name in _NEEDS_KERAS_CV for op in operations):
         randaugment.keras_cv_layers()       # an ImportError now, not while a graph is traced
-    return Augmentation(text, tuple(on_images), tuple(on_batches))
+    return Augmentation(text, tuple(on_images), tuple(on_batches), alternates_flip=bool(in_turns))

@@ -195,6 +195,20 @@ def _random_window(x: tf.Tensor, seed: tf.Tensor, extent: Any) -> tf.Tensor:
     return tf.image.crop_to_bounding_box(x, corner[0], corner[1], extent[0], extent[1])
 
 
+def alternating_flip(x: tf.Tensor, seed: int, indices: tf.Tensor, epoch: int) -> tf.Tensor:
+    """Flips half of all images left to right, and in the next epoch the others (arXiv:2404.00498, 3.6).
+
+    Args:
+        x: images, (N, height, width, channels).
+        seed: the random seed of the training, which chooses the half.
+        indices: the number of each image in its source, (N,).
+        epoch: its number.
+    """
+    half = tf.strings.to_hash_bucket_fast(tf.strings.as_string(indices) + f" {seed}", 2)
+    is_flipped = (half + epoch) % 2 == 1
+    return tf.where(is_flipped[:, None, None, None], tf.reverse(x, [2]), x)
+
+
 IMAGE_OPERATIONS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (
     random_crops.inception_crop, random_crops.random_resized_crop, random_crops.tpu_crop,
     random_crops.torch7_crop, scale, resize, crop, pad_crop, flip, jitter, color_jitter.color_jitter,
@@ -202,4 +216,4 @@ IMAGE_OPERATIONS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (
     policies.tpu_randaugment, policies.trivialaugment_wide, policies.resnest_autoaugment,
     composer_randaugment.composer_randaugment, erase, random_erasing.random_erasing, random_erasing.cutout)}
 BATCH_OPERATIONS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (mixup, cutmix)}
-OPERATIONS = {**IMAGE_OPERATIONS, **BATCH_OPERATIONS}
+OPERATIONS = {**IMAGE_OPERATIONS, alternating_flip.__name__: alternating_flip, **BATCH_OPERATIONS}

@@ -14,7 +14,7 @@ from .augment_ops import OPERATIONS
 from .training import convert_value
 
 # what an operation is given besides its arguments in the string
-_NOT_IN_STRING = ("x", "y", "seed", "mean", "has_values")
+_NOT_IN_STRING = ("x", "y", "seed", "mean", "has_values", "indices", "epoch")
 _ABOVE_ZERO = {"size", "low", "high", "number", "alpha", "smallest_ratio", "largest_ratio", "largest"}
 _CHOICES = {"mode": ("constant", "reflect"), "interpolation": ("bilinear", "bicubic")}
 

@@ -184,7 +184,7 @@ class ImageDataset:
         if self.can_be_unreadable:
             data = data.filter(self._unreadable.record)
         data = data.batch(worker_batch, drop_remainder=self.is_training)
-        data = data.map(lambda _, index, x, target: (x, *target))
+        data = data.map(lambda _, index, x, target: (self._flip(x, index, epoch), *target))
         if self.is_training:
             if self.source.stream is None:
                 # whole batches for all workers; left-over images replace unreadable ones
@@ -225,11 +225,15 @@ class ImageDataset:
             images = process_images(source, read_in_order(source, rows), functions, seed, _STEP_IMAGES)
             return images.batch(worker_batch, drop_remainder=self.is_training).map(
                 lambda is_readable, index, x, target: (
-                    step, index[~is_readable], self._finish_batch(step, (x, *target), seed)))
+                    step, index[~is_readable],
+                    self._finish_batch(step, (self._flip(x, index, epoch), *target), seed)))
         with make_graphs_to_send():
             return tf.data.Dataset.range(first_step, self.count_steps(epoch)).interleave(
                 tf.autograph.experimental.do_not_convert(make_step), cycle_length=_STEPS_AT_ONCE,
                 num_parallel_calls=_AUTOTUNE, deterministic=False)
+
+    def _flip(self, x: tf.Tensor, index: tf.Tensor, epoch: int) -> tf.Tensor:
+        return x if self.augmentation is None else self.augmentation.flip_in_turns(x, index, self.seed, epoch)
 
     def _begin_epoch(self, epoch: int) -> tf.Tensor:
         """The random seed of an epoch."""
