@@ -63,6 +63,7 @@ def quantize_int8(model: Any, options: ExportOptions, keras_model: keras.Model
                 disable_bias_correction=True,
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX))
     round_inputs(quantized, normalizations)
+    _remove_roundings_of_concatenated_parts(quantized)
 
     nodes = {node.get_friendly_name(): node for node in float_model.get_ops()}
     roundings = [(node, source.get_friendly_name()) for node in quantized.get_ops()
@@ -106,6 +107,21 @@ def _find_float_nodes(model: Any, keras_model: keras.Model, float_layers: Sequen
                      if kernel.size == constant.size and np.allclose(kernel, constant, 1e-5)}
               for node, constant in constants.items()}
     return choose_float_nodes(makers, float_layers)
+
+
+def _remove_roundings_of_concatenated_parts(model: Any) -> None:
+    """Removes the roundings of tensors that are concatenated and then sliced, such as gates of selective kernels.
+
+    OpenVINO's CPU plugin (2026.4) multiplies such slices by numbers from uninitialized memory.
+    """
+    def are_sliced(node: Any, is_concatenated: bool = False) -> bool:
+        users = [each.get_node() for output in node.outputs() for each in output.get_target_inputs()]
+        return any(user.get_type_name() == "StridedSlice" and is_concatenated
+                   or user.get_type_name() in ("Concat", "Reshape")
+                   and are_sliced(user, is_concatenated or user.get_type_name() == "Concat") for user in users)
+    for node in model.get_ops():
+        if node.get_type_name() == "FakeQuantize" and are_sliced(node):
+            node.output(0).replace(node.input_value(0))
 
 
 def _make_function_of_tensors(model: Any, nodes: Mapping[str, Any]) -> AllTensors:

@@ -31,6 +31,9 @@ THRESHOLDS = {
 
 MIN_WITHIN_ONE_STEP = 0.99      # of the scores of a model with fake quantization
 
+# Of files whose threshold is an agreement: a few images may keep their class though a part computes nonsense.
+MAX_MEAN_DIFFERENCE = 0.5
+
 # Where no agreement can be measured: the outputs are no classes (a map, one value), no image has a clear
 # class, or the model has not learned its classes, so that its scores are too close together.
 DIFFERENCE_THRESHOLD = Threshold(difference=0.1)
@@ -74,6 +77,9 @@ def find_fault(result: RuntimeResult | OutputResult, threshold: Threshold) -> st
         return "the outputs are not finite, or of a different shape"
     if largest is not None and not difference <= largest:
         return f"the outputs differ from Keras by {difference:.2g} relative, more than {largest:g}"
+    if least is not None and result.mean_relative_difference > MAX_MEAN_DIFFERENCE:
+        return (f"the outputs differ from Keras by {result.mean_relative_difference:.2g} relative on average, "
+                f"more than {MAX_MEAN_DIFFERENCE:g}; debug_quantization shows which layer it comes from")
     if least and decided is None:
         return ("there is no image whose class in Keras is clear, so that no agreement can be measured; give "
                 "'difference' in `thresholds`")

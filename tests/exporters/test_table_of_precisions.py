@@ -36,6 +36,7 @@ MICRO, INT16, TRAINED = "its runtime refuses it", "TFLite alone has it", "not ma
 EMPTY = {("float16", "micro"): MICRO, ("dynamic", "micro"): MICRO,
          **{("int16x8", column): INT16 for column in ("ONNX", "OpenVINO", "SavedModel")},
          **{("trained for int8", column): TRAINED for column in ("ONNX", "OpenVINO")}}
+SEEDS = {"seresnet18v1": 5}     # with 0 its gate's only unit is dead: it has no range of 16 bits
 NETS = {"cifar_resnet20.digits": "`cifar_resnet20.digits`, 360 digits",
         "mlperf_tiny": "MLPerf Tiny's ResNet-8, 1,000 images of CIFAR-10",
         "akamaster": "akamaster's ResNet-32, the same images"}
@@ -48,7 +49,7 @@ def load_net(name, external_file):
     Those of trained nets are pixels, with their classes to compare.
     """
     if name in PARTS:
-        keras.utils.set_random_seed(0)
+        keras.utils.set_random_seed(SEEDS.get(name, 0))
         net = trained(tiny(name, **first_stages(name)))
         images = pictures(48, *net.input_shape[1:])
         calibration, validation = images[:40], images[40:]

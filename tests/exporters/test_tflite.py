@@ -204,13 +204,40 @@ def test_faults_are_found(tmp_path):
         assert part in found
 
 
-def test_a_layer_that_is_always_zero_is_a_fault(tmp_path):
-    """XNNPACK would refuse to load the file."""
+def make_net_with_a_dead_unit(bias):
+    """The ReLU of the layer `dead` gives zero where fewer than three channels are bright."""
+    def make_constant(values):
+        return keras.initializers.Constant(np.reshape(values, (1, 1, 3, 1)))
     image = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(4, 3, activation="relu", bias_initializer=keras.initializers.Constant(-50))(image)
-    net = keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
-    with pytest.raises(RuntimeError, match="is zero on every calibration image"):
-        export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=pictures(40, 8, 8, 3))
+    dead = keras.layers.Conv2D(1, 1, activation="relu", kernel_initializer="ones", name="dead",
+                               bias_initializer=keras.initializers.Constant(bias))(image)
+    dead = keras.layers.Conv2D(1, 1, kernel_initializer=keras.initializers.Constant(-1.0))(dead)
+    other = keras.layers.Conv2D(1, 1, kernel_initializer=make_constant([2.0, -2.0, 0.0]))(image)
+    return keras.Model(image, keras.layers.Add()([dead, other]))
+
+
+@pytest.mark.parametrize("method", ["minmax", "mse"])
+def test_what_is_zero_on_all_calibration_images_has_a_range(method, tmp_path):
+    """And is computed on others, where it is not zero."""
+    keras.utils.set_random_seed(0)
+    net = make_net_with_a_dead_unit(-2)
+    images = np.zeros((60, 8, 8, 3), "float32")
+    for i, image in enumerate(images):
+        image[..., i % 3] = np.random.default_rng(i).uniform(0, 1, (8, 8))
+    images[0, ..., 0] = images[1, ..., 1] = images[2, ..., 2] = 1
+    assert keras.Model(net.inputs, net.get_layer("dead").output)(images).numpy().max() == 0
+    export(net, tmp_path / "net.tflite", quantize="int8", calibration_data=images, validation_data=images,
+           calibration_method=method)
+    bright = np.ones((1, 8, 8, 3), "float32")
+    assert net.predict(bright, verbose=0).max() == -1       # -(3 - 2) + 2 - 2
+    assert abs(open_file(tmp_path / "net.tflite")(bright) + 1).max() < 0.05
+
+
+def test_what_is_zero_has_no_range_of_16_bits(tmp_path):
+    """XNNPACK would refuse to load the file."""
+    with pytest.raises(RuntimeError, match="is zero on every calibration image.*quantize='int8'"):
+        export(make_net_with_a_dead_unit(-50), tmp_path / "net.tflite", quantize="int16x8",
+               calibration_data=pictures(40, 8, 8, 3))
     assert not list(tmp_path.iterdir())
 
 

@@ -182,6 +182,11 @@ def test_thresholds():
     assert "keep the class" in find_fault(turned, choose_threshold("int8", True))
     assert not find_fault(int8, choose_threshold("int8", True))
     assert "more than 0.1" in find_fault(turned, choose_threshold("int8", False))
+    flat = compare_outputs(scores / 4, scores, "int8", "outputs")      # each image keeps its class
+    assert not find_fault(flat, choose_threshold("int8", True))
+    nonsense = compare_outputs(scores + 5, scores, "int8", "outputs")
+    assert nonsense.decided_agreement == 1
+    assert "relative on average, more than 0.5" in find_fault(nonsense, choose_threshold("int8", True))
     assert choose_threshold("int8", True, {"agreement": 0.5}) == Threshold(agreement=0.5)
     with pytest.raises(ValueError, match="did you mean 'agreement'"):
         choose_threshold("int8", True, {"agreemnt": 0.5})

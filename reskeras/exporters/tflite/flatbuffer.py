@@ -111,7 +111,7 @@ def _find_dead_layers(model: Any) -> Iterator[str]:
         if len(inputs) and len(weights) and len(outputs) and max(weights) * inputs[0] >= 256 * outputs[0]:
             name = graph.Tensors(operator.Outputs(0)).Name().decode()
             yield (f"{name} is zero on every calibration image, and its range is empty; calibrate on other "
-                   "images")
+                   "images, or with quantize='int8', which widens such ranges")
 
 
 def find_dense_scales(path: pathlib.Path, target: str) -> list[str]:

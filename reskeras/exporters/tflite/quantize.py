@@ -4,7 +4,7 @@
 layers compute.  For int8 each tensor needs a range, so the converter's two steps are called one by one.  It
 calibrates: for each tensor it keeps the smallest and the largest value that it sees on the calibration
 images.  Then these are changed as `calibration_method` says (`ranges.py`), those that are known are set
-(`known_ranges.py`), and it quantizes.
+(`known_ranges.py`), those that are empty are widened (`empty_ranges.py`), and it quantizes.
 """
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ...errors import ArgumentError
 from ...quantization.calibration import iterate_batches
 from ..options import ETHOS_U, ExportOptions
 from . import flatbuffer
+from .empty_ranges import widen_empty_ranges
 from .int16 import quantize_to_int16
 from .known_ranges import set_known_ranges
 from .ranges import narrow_ranges
@@ -50,7 +51,7 @@ def calibrate(folder: str, options: ExportOptions) -> bytes:
     calibrated = bytes(converter.convert())
     if options.calibration_method != "minmax":
         calibrated = narrow_ranges(calibrated, options)
-    return set_known_ranges(calibrated, options)
+    return widen_empty_ranges(set_known_ranges(calibrated, options))
 
 
 def _make_converter(folder: str, options: ExportOptions) -> Any:
