@@ -110,15 +110,15 @@ def _find_float_nodes(model: Any, keras_model: keras.Model, float_layers: Sequen
 
 
 def _remove_roundings_of_concatenated_parts(model: Any) -> None:
-    """Removes the roundings of tensors that are concatenated and then sliced, such as gates of selective kernels.
+    """Removes the roundings of tensors that are concatenated and then sliced: gates of selective kernels.
 
     OpenVINO's CPU plugin (2026.4) multiplies such slices by numbers from uninitialized memory.
     """
     def are_sliced(node: Any, is_concatenated: bool = False) -> bool:
         users = [each.get_node() for output in node.outputs() for each in output.get_target_inputs()]
-        return any(user.get_type_name() == "StridedSlice" and is_concatenated
-                   or user.get_type_name() in ("Concat", "Reshape")
-                   and are_sliced(user, is_concatenated or user.get_type_name() == "Concat") for user in users)
+        return any(kind == "StridedSlice" and is_concatenated or kind in ("Concat", "Reshape")
+                   and are_sliced(user, is_concatenated or kind == "Concat")
+                   for user in users for kind in [user.get_type_name()])
     for node in model.get_ops():
         if node.get_type_name() == "FakeQuantize" and are_sliced(node):
             node.output(0).replace(node.input_value(0))

@@ -77,8 +77,9 @@ def find_fault(result: RuntimeResult | OutputResult, threshold: Threshold) -> st
         return "the outputs are not finite, or of a different shape"
     if largest is not None and not difference <= largest:
         return f"the outputs differ from Keras by {difference:.2g} relative, more than {largest:g}"
-    if least is not None and result.mean_relative_difference > MAX_MEAN_DIFFERENCE:
-        return (f"the outputs differ from Keras by {result.mean_relative_difference:.2g} relative on average, "
+    mean = result.mean_relative_difference
+    if least is not None and mean > MAX_MEAN_DIFFERENCE:
+        return (f"the outputs differ from Keras by {mean:.2g} relative on average, "
                 f"more than {MAX_MEAN_DIFFERENCE:g}; debug_quantization shows which layer it comes from")
     if least and decided is None:
         return ("there is no image whose class in Keras is clear, so that no agreement can be measured; give "

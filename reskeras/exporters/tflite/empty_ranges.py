@@ -1,7 +1,7 @@
 """Ranges of tensors that are zero on every calibration image, such as the outputs of units that are dead.
 
-Such a range has no scale that a kernel can divide by.  Zero itself is exact in any range, so another one costs
-no accuracy on the calibration images, and is there if the unit is not zero on others.
+Such a range has no scale that a kernel can divide by.  Zero itself is exact in any range, so another one
+costs no accuracy on the calibration images, and is there if the unit is not zero on others.
 """
 from __future__ import annotations
 
@@ -62,5 +62,6 @@ def _find_largest(tensor: Any) -> float:
 
 def _read_constant(model: Any, tensor: Any) -> np.ndarray | None:
     data = model.buffers[tensor.buffer].data
-    is_float = tensor.type == get_tflite_schema().TensorType.FLOAT32
-    return None if data is None or not len(data) or not is_float else np.asarray(data, "uint8").view("float32")
+    if data is None or not len(data) or tensor.type != get_tflite_schema().TensorType.FLOAT32:
+        return None
+    return np.asarray(data, "uint8").view("float32")
