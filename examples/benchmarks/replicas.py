@@ -1,11 +1,11 @@
-"""Images a second in training by one process, and by two workers on the same host that share its cores: what
-the sharing costs.
+"""Images a second in training by 1, 2 and 4 processes of this machine, each with the same share of its cores.
 
     python examples/benchmarks/replicas.py --net cifar_resnet20 --batch 128 --json replicas.json
 
-One process has all cores, each of two workers half of them, so that an overhead of nothing would be a ratio
-of 1.  The batch is of all workers together, batch normalization is synchronized, operations and order are
-deterministic: the losses must agree.
+A process has one fourth of the machine, also if it is alone: where no process trains, another one computes
+for nothing.  So the machine is as busy in every run, and without any overhead 4 processes would be 4 times as
+fast as 1.  The batch is of all processes together, batch normalization is synchronized, operations and order
+are deterministic: the losses must agree.
 """
 from __future__ import annotations
 
@@ -41,20 +41,26 @@ print(json.dumps([history["images_per_s"], history["loss"]]))
 class Workers:
     """A training by so many processes; milliseconds an image, of the epochs behind the first."""
 
-    def __init__(self, number: int, **what: Any):
-        self.number, self.losses = number, [0.0]
-        self.code = CODE.format(threads=max((os.cpu_count() or 1) // number, 1), **what)
+    def __init__(self, number: int, shares: int, **what: Any):
+        self.number, self.shares, self.losses = number, shares, [0.0]
+        self.code = CODE.format(threads=max((os.cpu_count() or 1) // shares, 1), **what)
 
     def __call__(self) -> float:
         environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
         configurations = (
             [{"TF_CONFIG": config} for config in make_configs(self.number)] if self.number > 1 else [{}])
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", self.code], env={**environment, **more}, text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            for more in configurations]
-        text = [process.communicate() for process in processes]
+        idle = [subprocess.Popen([sys.executable, "-c", "while True: pass"], **on_share(share, self.shares))
+                for share in range(self.number, self.shares)]
+        try:
+            processes = [
+                subprocess.Popen(
+                    [sys.executable, "-c", self.code], env={**environment, **more}, text=True,
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, **on_share(share, self.shares))
+                for share, more in enumerate(configurations)]
+            text = [process.communicate() for process in processes]
+        finally:
+            for process in idle:
+                process.kill()
         for process, (_, errors) in zip(processes, text):
             if process.returncode:
                 raise RuntimeError(f"a worker ended with {process.returncode}: {errors[-2000:]}")
@@ -62,28 +68,40 @@ class Workers:
         return 1000 / statistics.median(rates[1:])
 
 
+def on_share(share: int, shares: int) -> dict[str, Any]:
+    """Options of a process that has one of so many equal parts of the cores."""
+    cores = sorted(os.sched_getaffinity(0))
+    own = cores[share * len(cores) // shares:(share + 1) * len(cores) // shares] or [
+        cores[share * len(cores) // shares]]
+    return {"preexec_fn": lambda: os.sched_setaffinity(0, own)}
+
+
 def main() -> None:
     arguments = parser(__doc__, size=32, seconds=0.0)
     arguments.add_argument("--net", default="cifar_resnet20")
-    arguments.add_argument("--batch", type=int, default=128, help="of all workers together")
+    arguments.add_argument("--batch", type=int, default=128, help="of all processes together")
+    arguments.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     arguments.add_argument("--images", type=int, default=512)
     arguments.add_argument("--epochs", type=int, default=3)
     arguments.add_argument("--runs", type=int, default=2, help="of each half")
     options = arguments.parse_args()
     what = {name: getattr(options, name) for name in ("net", "batch", "images", "epochs", "size")}
-    sides = {"1 process": Workers(1, **what), "2 workers": Workers(2, **what)}
+    shares = max(options.processes)
+    sides = {str(number): Workers(number, shares, **what) for number in options.processes}
     times = in_turns(sides, options.seconds, warm=0, least=options.runs)
-    apart = max(abs(a - b) / a for a, b in zip(*(side.losses for side in sides.values())))
-    share = ratio(times["2 workers"], times["1 process"])
+    first, *others = sides
+    apart = max(abs(a - b) / a for other in others for a, b in zip(sides[first].losses, sides[other].losses))
+    ratios = {name: ratio(times[first], times[name]) for name in others}
     for name, timed in times.items():
-        print(f"{name:10} {1000 / timed.ms:8.1f} images/s" + ("" if timed.quiet else ", noisy"))
-    print(f"2 workers take {shown(share)} of the time of 1 process; their losses are {apart:.0e} apart")
+        print(f"{name:>3} processes {1000 / timed.ms:8.1f} images/s" + ("" if timed.quiet else ", noisy")
+              + (f", {shown(ratios[name])} times those of {first}" if name in ratios else ""))
+    print(f"the losses are {apart:.0e} apart")
     write(
         options.json,
         [
             {
-                "net": options.net, "batch": options.batch, **figures(times), "ratio": share,
-                "losses_apart": apart,
+                "net": options.net, "batch": options.batch, "share": 1 / shares, **figures(times),
+                "ratio": ratios, "losses_apart": apart,
                 "images_per_second": {name: 1000 / timed.ms for name, timed in times.items()}}])
 
 

@@ -151,18 +151,16 @@ def memory(files: list[dict[str, Any]]) -> list[str]:
 
 def replicas(files: list[dict[str, Any]]) -> list[str]:
     return lines(
-        [
-            "training, images per second", "1 process", "2 workers", "time of 2 workers ÷ of 1 process",
-            "losses apart"],
+        ["training, by processes with equal shares of the cores", "share of each", "images per second",
+         "times those of 1 process", "losses apart"],
         [
             [
-                f"`{row['net']}`, batch {row['batch']}",
-                *(
-                    f"{rate:.0f}" if side not in row["noisy"] else f"({rate:.0f})"
-                    for side, rate in row["images_per_second"].items()),
-                value(row["ratio"]), f"{row['losses_apart']:.0e}"]
+                f"`{row['net']}`, batch {row['batch']}, {number}", f"{row['share']:.0%}",
+                f"{rate:.0f}" if number not in row["noisy"] else f"({rate:.0f})",
+                value(row["ratio"][number]) if number in row["ratio"] else "", f"{row['losses_apart']:.0e}"]
             for file in files
-            for row in file["rows"]])
+            for row in file["rows"]
+            for number, rate in row["images_per_second"].items()])
 
 
 def stochastic_depth(files: list[dict[str, Any]]) -> list[str]:

@@ -93,6 +93,8 @@ class TrainingLoop:
         if self.early_stopping.restore_best():
             self._save_model(LAST_MODEL)
         self._history.set_model(self.config.model)
+        if self.trainer:
+            strategies.wait_for_other_workers(self.config.strategy)
         return self._history
 
     def _run_phase(self, phase: Phase) -> bool:

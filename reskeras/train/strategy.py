@@ -1,6 +1,7 @@
 """Many devices: which strategy, a model that trains correctly under it, and a description of what runs."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import TYPE_CHECKING, Any, Callable, Iterable
@@ -150,6 +151,17 @@ def gather_union(strategy: tf.distribute.Strategy | None, numbers: Iterable[int]
         values = strategy.experimental_distribute_values_from_function(lambda context: mine)
         mine = strategy.gather(values, axis=0)
     return sorted(set(mine.numpy().tolist()) - {-1})
+
+
+def wait_for_other_workers(strategy: tf.distribute.Strategy | None) -> None:
+    """Waits until all workers have come here; one that ends earlier looks lost to those that read from it.
+
+    Whoever has the first answer gives the second, so that all that may fail is to read the second.
+    """
+    if find_worker(strategy)[1] > 1:
+        gather_union(strategy, [])
+        with contextlib.suppress(tf.errors.OpError):
+            gather_union(strategy, [])
 
 
 def distributable(model: keras.Model) -> DistributedModel | KerasTrainer:

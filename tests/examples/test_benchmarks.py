@@ -223,9 +223,10 @@ def test_scaling(run):
 def test_replicas(run):
     (row,), lines = run(
         "replicas.py", "--net", "mlperf_tiny_resnet8", "--images", "64", "--batch", "16", "--epochs", "2",
-        "--runs", "1", "--size", "16")
-    assert set(row["images_per_second"]) == {"1 process", "2 workers"} and row["losses_apart"] < 1e-5
-    assert lines[-1].startswith("2 workers take ")
+        "--runs", "1", "--size", "16", "--processes", "1", "2")
+    assert set(row["images_per_second"]) == {"1", "2"} and row["losses_apart"] < 1e-5
+    assert row["share"] == 0.5 and set(row["ratio"]) == {"2"}
+    assert "2 processes" in lines[-2] and lines[-1].startswith("the losses are ")
 
 
 @pytest.mark.slow

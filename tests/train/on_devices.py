@@ -22,7 +22,8 @@ from stopping import StopInSecondEpoch  # noqa: E402
 
 import reskeras  # noqa: E402
 from reskeras.train.strategy import (
-    choose_strategy, describe_strategy, distributable, find_worker, gather_union)  # noqa: E402
+    choose_strategy, describe_strategy, distributable, find_worker, gather_union,
+    wait_for_other_workers)  # noqa: E402
 
 SAMPLES, VALIDATION, CLASSES, BATCH = 22, 15, 4, 10     # batches of 10, 10 and 2; 10 and 5
 SGD, ENTROPY = keras.optimizers.SGD, keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -148,6 +149,11 @@ def lost(strategy, folder):
             "weights": weights(model), "evaluate": np.array(same.evaluate(X, Y, batch_size=BATCH, verbose=0)),
             "predict": same.predict(X, batch_size=BATCH, verbose=0),
             "union": np.array(gather_union(strategy, range(worker, 2 * worker)))}
+        if resume:
+            time.sleep(3 * worker)
+            arrived = time.time()
+            wait_for_other_workers(strategy)
+            found["arrived"], found["left"] = np.array(arrived), np.array(time.time())
     except RuntimeError as error:
         found = {"error": str(error), "seconds": time.time() - life.time}
     return found | {name: np.array(values) for name, values in same.history.history.items()}

@@ -189,7 +189,9 @@ def test_workers_train_as_one_process_and_resume_where_one_was_lost(tmp_path):
     for name in history:
         np.testing.assert_allclose(
             found[f"lost@2/{name}"], found[f"float32@1/{name}"][:1], rtol=1e-5, atol=1e-5, err_msg=name)
-    for resumed in workers(tmp_path, ["lost@2"]):
+    both = workers(tmp_path, ["lost@2"])
+    assert min(one["lost@2/left"] for one in both) > max(one["lost@2/arrived"] for one in both)
+    for resumed in both:
         for name in history:
             np.testing.assert_allclose(
                 resumed[f"lost@2/{name}"], found[f"float32@1/{name}"][1:], rtol=1e-5, atol=1e-5, err_msg=name)
