@@ -230,12 +230,12 @@ XLA_ATTRIBUTE = "_XlaMustCompile"   # marks a node or function of a graph that n
 
 # TensorFlow: tf.data service
 
-def get_cancellation(name: str) -> Any:
-    """`CancellationManager`, or a context manager around calls of functions that it ends, from other threads.
+def get_eager(module: str, name: str) -> Any:
+    """What calls a function so that another thread can end it.
 
     A call that reads from a tf.data service that is lost does not end otherwise.
     """
-    return _get("tensorflow.python.eager.cancellation", name, "tensorflow", "read from a tf.data service")
+    return _get(f"tensorflow.python.eager.{module}", name, "tensorflow", "read from a tf.data service")
 
 
 def register_python_function(token: str, function: Callable[..., Any]) -> None:

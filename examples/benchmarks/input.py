@@ -1,4 +1,5 @@
-"""The input pipeline: images a second of one core: decoding, RandAugment and mixup, on JPEGs made here.
+"""The input pipeline: images a second of one core: decoding, RandAugment and mixup, on JPEGs made here, and
+on the same images in a packed store.
 
     python examples/benchmarks/input.py --images 256 --json input.json
 
@@ -23,8 +24,11 @@ import PIL.Image
 
 PIPELINES = {"decode, crop": "inception_crop({size})|flip",
              "+ RandAugment": "inception_crop({size})|flip|randaugment(2, 9)",
-             "+ mixup": "inception_crop({size})|flip|randaugment(2, 9)|mixup(0.2)"}
-AGAINST = {"decode, crop": "torchvision", "+ RandAugment": "torchvision, RandAugment"}
+             "+ mixup": "inception_crop({size})|flip|randaugment(2, 9)|mixup(0.2)",
+             "packed, crop": "inception_crop({size})|flip"}
+AGAINST = {"decode, crop": "torchvision", "+ RandAugment": "torchvision, RandAugment",
+           "packed, crop": "torchvision"}
+PACKED_SIDE = 8 / 7     # of the shorter side of packed images, times the size: 256 for 224
 
 
 def make(folder: pathlib.Path, images: int, side: int = 400) -> None:
@@ -33,7 +37,7 @@ def make(folder: pathlib.Path, images: int, side: int = 400) -> None:
     for i in range(images):
         small = PIL.Image.fromarray(rng.integers(0, 256, (25, 31, 3), "uint8"))
         path = folder / str(i % 2) / f"{i}.jpg"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         small.resize((side * 5 // 4, side), PIL.Image.Resampling.BICUBIC).save(path, quality=90)
 
 
@@ -44,9 +48,9 @@ class Ours:
     made ahead while nobody looks.
     """
 
-    def __init__(self, folder: pathlib.Path, pipeline: str, images: int, batch: int):
+    def __init__(self, data: str, pipeline: str, images: int, batch: int):
         from reskeras.train.data import ImageDataset
-        self.epochs = [ImageDataset(f"folder:{folder}", batch, pipeline, excluded=range(left_out))
+        self.epochs = [ImageDataset(data, batch, pipeline, excluded=range(left_out))
                        for left_out in (0, images // 2)]
         self.number, self.first_ms = 0, 0.0
 
@@ -110,17 +114,19 @@ def main() -> None:
     cores = pinned()
     peer = Peer(options.timm) if options.timm else None
     with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
+        folder = pathlib.Path(name, "photos")
         make(folder, options.images)
+        from reskeras.commands.pack import pack
+        packed = pack(f"folder:{folder}", pathlib.Path(name, "packed"), size=round(PACKED_SIDE * options.size))
         pipelines = {
-            kind: Ours(folder, text.format(size=options.size), options.images, options.batch)
+            kind: Ours(f"packed:{packed}" if kind.startswith("packed") else f"folder:{folder}", text.format(size=options.size), options.images, options.batch)
             for kind, text in PIPELINES.items()}
         sides: dict[str, Side] = {**pipelines}
         sides["PIL, decode alone"] = clock(pil(folder, options.size), time.process_time)
         if peer:
             for randaugment in (False, True):
                 sides["torchvision" + ", RandAugment" * randaugment] = peer.images(
-                    folder=name, size=options.size, randaugment=randaugment)
+                    folder=str(folder), size=options.size, randaugment=randaugment)
         sides["training"] = clock(
             training_rate(options.net, options.size, 8), time.process_time)
         times = in_turns(sides, options.seconds, warm=1, least=options.calls)

@@ -402,6 +402,7 @@ def goals(folder: pathlib.Path) -> str:
             ratios[cell] = row["ratio"][kind] if ratios.get(cell) is None else ratios[cell]
         return ratios
     deep = built["CifarResNet1202"]
+    (made,) = stored(folder, "input")
     asked: list[tuple[str, dict[str, float | None], float, float]] = [
         (
             "a training step of ResNeXt-50, times as fast as Keras' own layers, at least 30", steps("stock"),
@@ -410,6 +411,8 @@ def goals(folder: pathlib.Path) -> str:
             "of ResNet50, as keras.applications, at least 1", steps("keras.applications", "ResNet50"), 1,
             math.inf),
         ("of all nets, as timm, at least 1 / 1.3", steps("timm"), 1 / 1.3, math.inf),
+        ("in bfloat16, as timm, at least 1",
+         {name: times for name, times in steps("timm").items() if "bfloat16" in name}, 1, math.inf),
         (
             "the best float32 inference, as timm's best, at least 1", runs("best timm / best, float32"), 1,
             math.inf),
@@ -428,6 +431,8 @@ def goals(folder: pathlib.Path) -> str:
         ("building 1202 layers, the processor's seconds, at most 6",
          {"": processor(deep)["ms"]["reskeras"] / 1000}, 0, 6),
         ("and GiB, less than 3", {"": deep["peak_mib"]["reskeras"] / 1024}, 0, 3),
+        ("images a second by one core, as torchvision, at least 1", made["ratio"], 1, math.inf),
+        ("an epoch's first batch, ms of the processor, at most 500", made["first_batch_ms"], 0, 500),
         (
             "memory of a step over what `cost` predicts, the same throughout",
             {f"{row['depth']} layers, batch {row['batch']}": row["ratio"] for row in rows["scaling"]}, 0,

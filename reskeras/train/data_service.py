@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import queue
+import secrets
 import socket
 import threading
 import time
@@ -18,9 +19,9 @@ from typing import Any, Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from .._keras_private import get_cancellation
 from ..errors import ArgumentError, describe_error, list_names
 from ..images.python_calls import SENT_CALL
+from .cancellable_calls import make_cancellable, make_cancellation
 from .data import ImageDataset
 from .reading_errors import explain_tensorflow_error
 
@@ -188,7 +189,10 @@ class _Job:
     """What the service makes of a dataset, as it comes; a context manager."""
 
     def __init__(self, address: str, steps: tf.data.Dataset):
-        self._address, self._steps = address, steps
+        self._address = address
+        # a worker does not notice that the dispatcher is another one, and sends what it was making before
+        self._token = secrets.randbits(62)
+        self._steps = steps.map(lambda *element: (tf.constant(self._token, tf.int64), *element))
         self._arrivals: queue.Queue[Any] = queue.Queue(maxsize=2)
         self._arrived: dict[int, Any] = {}
         self._batch_bytes = 0
@@ -197,7 +201,7 @@ class _Job:
         self._waited = self._last = 0.0
         self._highest: collections.deque[tuple[float, int]] = collections.deque()
         self._is_silent = self._has_ended = False
-        self._cancellation, self._is_closed = get_cancellation("CancellationManager")(), threading.Event()
+        self._cancellation, self._is_closed = make_cancellation(), threading.Event()
 
     def __enter__(self) -> _Job:
         threading.Thread(target=self._read, daemon=True).start()
@@ -234,8 +238,12 @@ class _Job:
                     arrival, tf.errors.OpError) else describe_error(arrival)
                 self._warn(f"failed ({reason})")
             return
+        if int(arrival[0]) != self._token:
+            self._has_ended = True
+            self._warn("sends batches of another epoch or training (start its workers again)")
+            return
         self._is_silent, self._last = False, self._waited
-        number, unreadable, batch = int(arrival[0]), arrival[1].numpy(), arrival[2]
+        number, unreadable, batch = int(arrival[1]), arrival[2].numpy(), arrival[3]
         if number >= step:
             self._arrived[number] = unreadable, batch
         if not self._highest or number > self._highest[-1][1]:
@@ -258,17 +266,15 @@ class _Job:
 
     def _read(self) -> None:
         """Runs in a thread: puts what comes into the queue, and at the end None, or the error."""
-        service, is_cancellable = tf.data.experimental.service, get_cancellation("CancellationManagerContext")
+        service = tf.data.experimental.service
         try:
             with tf.device("CPU"):
                 # uncompressed: the processors have more to do than the network
                 iterator = iter(self._steps.apply(service.distribute(
                     service.ShardingPolicy.DYNAMIC, f"grpc://{self._address}", compression=None)))
-                get_next = tf.function(iterator.get_next)       # only functions can be cancelled
+                get_next = make_cancellable(iterator.get_next, self._cancellation)
                 while True:
-                    with is_cancellable(self._cancellation):
-                        element = get_next()
-                    self._put(element)
+                    self._put(get_next())
         except tf.errors.OutOfRangeError:
             self._put(None)
         except (tf.errors.OpError, ValueError, RuntimeError) as error:

@@ -177,7 +177,7 @@ def test_input(run, monkeypatch):
     rows, lines = run(
         "input.py", "--images", "8", "--batch", "4", "--size", "32", "--seconds", "0", "--net",
         "CifarResNet20")
-    assert [row["side"] for row in rows][:3] == ["decode, crop", "+ RandAugment", "+ mixup"]
+    assert [row["side"] for row in rows][:4] == ["decode, crop", "+ RandAugment", "+ mixup", "packed, crop"]
     assert all(row["images_per_second"] > 0 for row in rows) and len(asked[0]) == rows[0]["cores"] == 1
     assert "images that the net takes" in lines[-1]
 

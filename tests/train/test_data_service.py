@@ -27,14 +27,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 @pytest.fixture
 def service():
     """The address of a dispatcher of this process, and two workers, which the shell starts elsewhere."""
-    config = tf.data.experimental.service.DispatcherConfig(port=0, worker_timeout_ms=20_000)
-    server = tf.data.experimental.service.DispatchServer(config)
+    server = start_dispatcher()
     address = f"127.0.0.1:{server.target.rpartition(':')[2]}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}
-    workers = [subprocess.Popen(
-        [sys.executable, "-m", "reskeras", "data-service", "worker", "--dispatcher", address, "--port",
-         str(find_free_port())], cwd="/", env=environment, stdout=subprocess.PIPE, text=True)
-        for _ in range(2)]
+    workers = [start_worker(address) for _ in range(2)]
     try:
         assert all("worker at 127.0.0.1:" in worker.stdout.readline() for worker in workers)
         yield address, workers
@@ -43,6 +38,18 @@ def service():
             worker.kill()
             worker.communicate()
         server._stop()
+
+
+def start_dispatcher(port=0):
+    config = tf.data.experimental.service.DispatcherConfig(port=port, worker_timeout_ms=20_000)
+    return tf.data.experimental.service.DispatchServer(config)
+
+
+def start_worker(dispatcher):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "reskeras", "data-service", "worker", "--dispatcher", dispatcher, "--port",
+         str(find_free_port())], cwd="/", env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def find_free_port():
@@ -100,6 +107,39 @@ def test_a_worker_is_killed_amid_an_epoch(service, photos, made_here, monkeypatc
     monkeypatch.setattr(data_service, "_PATIENCE", 120.0)
     check_equal(read(makes.make_epoch(data, 1, 40)), expected[40:])
     assert made_here and len(made_here) < 40
+
+
+@pytest.mark.slow
+def test_the_dispatcher_starts_anew(photos, made_here, monkeypatch):
+    """Without it this process makes the batches, and while a worker sends those of the dispatcher before."""
+    port = find_free_port()
+    server, worker = start_dispatcher(port), start_worker(f"127.0.0.1:{port}")
+    try:
+        assert "worker at 127.0.0.1:" in worker.stdout.readline()
+        data = ImageDataset(f"folder:{photos}", 4, "inception_crop(8)|flip|mixup(0.2)", seed=3)
+        makes = connect_data_service(f"127.0.0.1:{port}", [data])
+        found = []
+        for batch in makes.make_epoch(data, 1):
+            found += read([batch])
+            if len(found) == 2:
+                server._stop()
+                monkeypatch.setattr(data_service, "_PATIENCE", 3.0)
+        check_equal(found, read(data.make_epoch(1)))
+        server = start_dispatcher(port)
+        monkeypatch.setattr(data_service, "_PATIENCE", 120.0)
+        with pytest.warns(UserWarning, match="batches of another epoch or training .start its workers again"):
+            check_equal(read(makes.make_epoch(data, 2)), read(data.make_epoch(2)))
+        worker.kill()
+        worker.communicate()
+        worker = start_worker(f"127.0.0.1:{port}")
+        assert "worker at 127.0.0.1:" in worker.stdout.readline()
+        made_here.clear()
+        check_equal(read(makes.make_epoch(data, 3)), read(data.make_epoch(3)))
+        assert not made_here
+    finally:
+        worker.kill()
+        worker.communicate()
+        server._stop()
 
 
 @pytest.mark.slow
