@@ -120,7 +120,8 @@ def main() -> None:
         photos, packed = f"folder:{folder}", pathlib.Path(name, "packed")
         pack(photos, packed, size=round(PACKED_SIDE * options.size))
         pipelines = {
-            kind: Ours(f"packed:{packed}" if kind.startswith("packed") else photos, text.format(size=options.size), options.images, options.batch)
+            kind: Ours(f"packed:{packed}" if kind.startswith("packed") else photos,
+                       text.format(size=options.size), options.images, options.batch)
             for kind, text in PIPELINES.items()}
         sides: dict[str, Side] = {**pipelines}
         sides["PIL, decode alone"] = clock(pil(folder, options.size), time.process_time)
