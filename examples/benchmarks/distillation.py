@@ -3,9 +3,13 @@
     python examples/benchmarks/distillation.py --data FOLDER --teacher resnet44.safetensors --work FOLDER
 
 FOLDER has cifar10_train_first4000.npz and cifar10_test_first1000.npz, with `images` and `labels`.  The
-trainings take an hour or more each on one core.  They may be interrupted at any time: the same command goes
-on where it was, and a finished one adds a line to rows.jsonl in `--work`.  The settings are those of the case
-"reskeras" of examples/experiments, whose lines are the trainings without a teacher where they are there.
+trainings take about eight minutes each on one core.  They may be interrupted at any time: the same command
+goes on where it was, and a finished one adds a line to rows.jsonl in `--work`.  The settings are those of the
+case "reskeras" of examples/experiments, whose lines are the trainings without a teacher where they are there.
+The lines beside this file, distillation.jsonl, are those of docs/training.md.
+
+The case "int8" goes on from the net of the case "soft" with fake quantization, by the recipe "int8" with the
+same teacher.
 
 The teacher was trained on all 50,000 images of CIFAR-10, those 4,000 among them: what is measured is what
 its scores add to few images.
@@ -28,14 +32,16 @@ import reskeras  # noqa: E402
 from reskeras.intervals import paired_difference  # noqa: E402
 from reskeras.train.source import DataSource  # noqa: E402
 
-ROWS = pathlib.Path(__file__).parents[1] / "experiments" / "rows.jsonl"
+ROWS = [pathlib.Path(__file__).parents[1] / "experiments" / "rows.jsonl",
+        pathlib.Path(__file__).with_suffix(".jsonl")]
 FILES = {"train": "cifar10_train_first4000.npz", "test": "cifar10_test_first1000.npz"}
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SETTINGS = {"recipe": "cifar_he", "batch_size": 32, "epochs": 20, "milestones": [10, 15],
             "learning_rate_in_velocity": False}
 CASES: dict[str, dict[str, Any]] = {
     "without": {}, "soft": {"distillation": "soft", "temperature": 4.0, "alpha": 0.9},
-    "consistent": {"distillation": "consistent", "temperature": 4.0}}
+    "consistent": {"distillation": "consistent", "temperature": 4.0},
+    "int8": {"distillation": "soft", "temperature": 4.0, "alpha": 0.9}}
 
 
 def open_images(folder: pathlib.Path, split: str) -> DataSource:
@@ -43,10 +49,10 @@ def open_images(folder: pathlib.Path, split: str) -> DataSource:
         return DataSource("CIFAR-10", file["images"], file["labels"], NAMES)
 
 
-def find_rows(work: pathlib.Path, settings: dict[str, Any]) -> dict[tuple[str, int], float]:
+def find_rows(settings: dict[str, Any], *files: pathlib.Path) -> dict[tuple[str, int], float]:
     """The test errors in percent of the finished trainings, {(case, seed): error}."""
     rows = {}
-    for file in (ROWS, work / "rows.jsonl"):
+    for file in (*ROWS, *files):
         for line in file.read_text().splitlines() if file.exists() else ():
             row = json.loads(line)
             case = "without" if row["case"] == "reskeras" else row["case"]
@@ -67,9 +73,16 @@ def train(case: str, seed: int, options: argparse.Namespace, settings: dict[str,
             teacher = reskeras.create(options.teacher_net, weights=str(options.teacher))
         teacher = reskeras.set_metadata(teacher, preprocessing="cifar_resnet44.cifar10", labels="cifar10")
     fields = dict(settings)
-    new = {"resume": folder} if (folder / "run.json").exists() else {
-        "model": options.net, "recipe": fields.pop("recipe"), "seed": seed, "output": folder,
-        "overrides": {**fields, **CASES[case]}, "model_overrides": options.model_overrides}
+    new: dict[str, Any] = {"resume": folder}
+    if not (folder / "run.json").exists() and case == "int8":
+        epochs = min(settings["epochs"], reskeras.get_recipe("int8").training.epochs)
+        new = {"model": reskeras.load(options.work / f"soft-{seed}" / "last.keras"), "recipe": "int8",
+               "quantize": "int8", "seed": seed, "output": folder,
+               "overrides": {**CASES[case], "augmentation": "pad_crop(32, 4)|flip", "size": 32,
+                             "test_size": 32, "epochs": epochs}}
+    elif not (folder / "run.json").exists():
+        new = {"model": options.net, "recipe": fields.pop("recipe"), "seed": seed, "output": folder,
+               "overrides": {**fields, **CASES[case]}, "model_overrides": options.model_overrides}
     seconds = time.perf_counter()
     history = reskeras.fit(data=train_images, validation_data=test_images, teacher=teacher, verbose=0,
                            strategy="none", **new)
@@ -78,17 +91,24 @@ def train(case: str, seed: int, options: argparse.Namespace, settings: dict[str,
             "seconds": round(time.perf_counter() - seconds, 1)}
 
 
-def print_results(rows: dict[tuple[str, int], float]) -> None:
-    """Prints the mean test errors, and the differences in pairs of seeds, with 95 % intervals."""
+def describe_results(rows: dict[tuple[str, int], float]) -> list[str]:
+    """Lines of the mean test errors, and of the differences in pairs of seeds, with 95 % intervals."""
     by_case = {case: {seed: error for (name, seed), error in rows.items() if name == case} for case in CASES}
+    lines = []
     for case, errors in by_case.items():
-        if errors:
-            print(f"{case}: test error {statistics.fmean(errors.values()):.2f} % of seeds {sorted(errors)}")
+        if not errors:
+            continue
+        seeds = by_case["without"].keys() & errors.keys()
+        text = f"{case}: test error {statistics.fmean(errors[seed] for seed in seeds or errors):.1f} %"
         difference = case != "without" and paired_difference(by_case["without"], errors)
         if difference:
+            alone = statistics.fmean(by_case["without"][seed] for seed in seeds)
             verdict = "decided" if difference.excludes_zero else "not decided"
-            print(f"{case} - without: {difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}] "
-                  f"points, {difference.count} seeds, {verdict}")
+            text += (f", without a teacher {alone:.1f} %; {difference.mean:+.1f} points "
+                     f"({difference.low:+.1f} to {difference.high:+.1f}), {difference.count} seeds, "
+                     f"{verdict}")
+        lines.append(text)
+    return lines
 
 
 def main() -> None:
@@ -111,11 +131,11 @@ def main() -> None:
         settings["milestones"] = []
     for seed in range(options.seeds):
         for case in options.cases:
-            if (case, seed) not in find_rows(options.work, settings):
+            if (case, seed) not in find_rows(settings, options.work / "rows.jsonl"):
                 row = train(case, seed, options, settings)
                 with (options.work / "rows.jsonl").open("a") as file:
                     file.write(json.dumps(row) + "\n")
-    print_results(find_rows(options.work, settings))
+    print("\n".join(describe_results(find_rows(settings, options.work / "rows.jsonl"))))
 
 
 if __name__ == "__main__":
