@@ -230,12 +230,11 @@ XLA_ATTRIBUTE = "_XlaMustCompile"   # marks a node or function of a graph that n
 
 # TensorFlow: tf.data service
 
-def get_eager(module: str, name: str) -> Any:
-    """What calls a function so that another thread can end it.
-
-    A call that reads from a tf.data service that is lost does not end otherwise.
-    """
-    return _get(f"tensorflow.python.eager.{module}", name, "tensorflow", "read from a tf.data service")
+def get_cancellable_execution() -> tuple[Any, Any, Any]:
+    """For calls that another thread can end: to read from a lost tf.data service does not end otherwise."""
+    return tuple(_get(f"tensorflow.python.eager.{name}", attribute, "tensorflow", "read from a data service")
+                 for name, attribute in (("cancellation", "CancellationManager"), ("context", "context"),
+                                         ("execute", "execute_with_cancellation")))
 
 
 def register_python_function(token: str, function: Callable[..., Any]) -> None:

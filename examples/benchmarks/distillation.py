@@ -32,8 +32,7 @@ import reskeras  # noqa: E402
 from reskeras.intervals import paired_difference  # noqa: E402
 from reskeras.train.source import DataSource  # noqa: E402
 
-ROWS = [pathlib.Path(__file__).parents[1] / "experiments" / "rows.jsonl",
-        pathlib.Path(__file__).with_suffix(".jsonl")]
+WITHOUT = pathlib.Path(__file__).parents[1] / "experiments" / "rows.jsonl"
 FILES = {"train": "cifar10_train_first4000.npz", "test": "cifar10_test_first1000.npz"}
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SETTINGS = {"recipe": "cifar_he", "batch_size": 32, "epochs": 20, "milestones": [10, 15],
@@ -52,7 +51,7 @@ def open_images(folder: pathlib.Path, split: str) -> DataSource:
 def find_rows(settings: dict[str, Any], *files: pathlib.Path) -> dict[tuple[str, int], float]:
     """The test errors in percent of the finished trainings, {(case, seed): error}."""
     rows = {}
-    for file in (*ROWS, *files):
+    for file in files:
         for line in file.read_text().splitlines() if file.exists() else ():
             row = json.loads(line)
             case = "without" if row["case"] == "reskeras" else row["case"]
@@ -74,6 +73,9 @@ def train(case: str, seed: int, options: argparse.Namespace, settings: dict[str,
         teacher = reskeras.set_metadata(teacher, preprocessing="cifar_resnet44.cifar10", labels="cifar10")
     fields = dict(settings)
     new: dict[str, Any] = {"resume": folder}
+    if case == "int8" and not (options.work / f"soft-{seed}" / "last.keras").exists():
+        raise SystemExit(f"--cases int8 goes on from the net of the case soft, and {options.work} has none "
+                         f"of seed {seed}: give --cases soft int8")
     if not (folder / "run.json").exists() and case == "int8":
         epochs = min(settings["epochs"], reskeras.get_recipe("int8").training.epochs)
         new = {"model": reskeras.load(options.work / f"soft-{seed}" / "last.keras"), "recipe": "int8",
@@ -99,14 +101,14 @@ def describe_results(rows: dict[tuple[str, int], float]) -> list[str]:
         if not errors:
             continue
         seeds = by_case["without"].keys() & errors.keys()
-        text = f"{case}: test error {statistics.fmean(errors[seed] for seed in seeds or errors):.1f} %"
+        text = (f"{case}: test error {statistics.fmean(errors[seed] for seed in seeds or errors):.1f} %, "
+                f"{len(seeds or errors)} seeds")
         difference = case != "without" and paired_difference(by_case["without"], errors)
         if difference:
             alone = statistics.fmean(by_case["without"][seed] for seed in seeds)
             verdict = "decided" if difference.excludes_zero else "not decided"
-            text += (f", without a teacher {alone:.1f} %; {difference.mean:+.1f} points "
-                     f"({difference.low:+.1f} to {difference.high:+.1f}), {difference.count} seeds, "
-                     f"{verdict}")
+            text += (f", without a teacher {alone:.1f} % with these; {difference.mean:+.1f} points "
+                     f"({difference.low:+.1f} to {difference.high:+.1f}), {verdict}")
         lines.append(text)
     return lines
 
@@ -129,13 +131,16 @@ def main() -> None:
     settings = {**SETTINGS, "epochs": options.epochs}
     if options.epochs != SETTINGS["epochs"]:
         settings["milestones"] = []
+    files = [options.work / "rows.jsonl"]
+    if options.net == "cifar_resnet20" and not options.model_overrides:     # the net of those trainings
+        files.append(WITHOUT)
     for seed in range(options.seeds):
         for case in options.cases:
-            if (case, seed) not in find_rows(settings, options.work / "rows.jsonl"):
+            if (case, seed) not in find_rows(settings, *files):
                 row = train(case, seed, options, settings)
                 with (options.work / "rows.jsonl").open("a") as file:
                     file.write(json.dumps(row) + "\n")
-    print("\n".join(describe_results(find_rows(settings, options.work / "rows.jsonl"))))
+    print("\n".join(describe_results(find_rows(settings, *files))))
 
 
 if __name__ == "__main__":

@@ -76,9 +76,9 @@ def export(model: ModelName | keras.Model, path: str | os.PathLike[str] | None =
             takes uint8 pixels of the net's size.
         optimize: whether batch normalization is folded; the file is compared with the net as it was given.
         threads: number of threads of each runtime, in the timing.
-        thresholds: fields of `Threshold` with their values, "difference" (maximum relative difference) and
-            "agreement" (minimum share of images with an equal class).  The default thresholds are then not
-            used: a field that you leave out is not checked.
+        thresholds: fields of `Threshold` with their values, "difference" (maximum relative difference),
+            "mean_difference" and "agreement" (minimum share of images with an equal class).  The default
+            thresholds are then not used: a field that you leave out is not checked.
         strict: whether a file that does not pass is an error; otherwise it is kept, and its report says
             `passed: false`.
         verbose: True shows a progress bar on stderr while ranges are calibrated; a text stream shows it

@@ -91,9 +91,9 @@ def export(model: keras.Model, path: str | os.PathLike[str], *, quantize: str | 
             takes uint8 pixels of the model's size.
         optimize: whether to fold batch normalization; the file is compared with the original model.
         threads: the number of threads of each runtime when it is timed.
-        thresholds: fields of `Threshold` with their values, "difference" (maximum relative difference) and
-            "agreement" (minimum share of images with an equal class).  The default thresholds are then not
-            used: a field that you leave out is not checked.
+        thresholds: fields of `Threshold` with their values, "difference" (maximum relative difference),
+            "mean_difference" and "agreement" (minimum share of images with an equal class).  The default
+            thresholds are then not used: a field that you leave out is not checked.
         strict: whether a file that does not pass is an error; otherwise it is kept, with `passed: false` in
             its report.
         verbose: True shows progress bars on stderr while images are read and ranges are calibrated; a stream

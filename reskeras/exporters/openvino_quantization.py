@@ -110,18 +110,21 @@ def _find_float_nodes(model: Any, keras_model: keras.Model, float_layers: Sequen
 
 
 def _remove_roundings_of_concatenated_parts(model: Any) -> None:
-    """Removes the roundings of tensors that are concatenated and then sliced: gates of selective kernels.
+    """Reads floats where tensors are concatenated and then sliced: gates of selective kernels.
 
     OpenVINO's CPU plugin (2026.4) multiplies such slices by numbers from uninitialized memory.
     """
-    def are_sliced(node: Any, is_concatenated: bool = False) -> bool:
-        users = [each.get_node() for output in node.outputs() for each in output.get_target_inputs()]
-        return any(kind == "StridedSlice" and is_concatenated or kind in ("Concat", "Reshape")
-                   and are_sliced(user, is_concatenated or kind == "Concat")
-                   for user in users for kind in [user.get_type_name()])
+    def is_sliced(node: Any, is_concatenated: bool = False) -> bool:
+        """Whether a concatenation or its result is sliced."""
+        is_concatenated |= node.get_type_name() == "Concat"
+        if node.get_type_name() not in ("Concat", "Reshape"):
+            return node.get_type_name() == "StridedSlice" and is_concatenated
+        return any(is_sliced(each.get_node(), is_concatenated) for each in node.output(0).get_target_inputs())
     for node in model.get_ops():
-        if node.get_type_name() == "FakeQuantize" and are_sliced(node):
-            node.output(0).replace(node.input_value(0))
+        if node.get_type_name() == "FakeQuantize":
+            for each in node.output(0).get_target_inputs():
+                if is_sliced(each.get_node()):
+                    each.replace_source_output(node.input_value(0))
 
 
 def _make_function_of_tensors(model: Any, nodes: Mapping[str, Any]) -> AllTensors:

@@ -228,8 +228,9 @@ def parse_augmentation(text: str | Augmentation) -> Augmentation:
     on_batches = [op for op in operations if op.name in BATCH_OPERATIONS]
     on_images = [op for op in operations if op not in in_turns + on_batches]
     if operations != on_images + in_turns + on_batches:
-        raise ValueError(f"{text!r}: {' and '.join(BATCH_OPERATIONS)} work on batches and must come last, "
-                         "and alternating_flip before them")
+        first = "alternating_flip must come after the operations on an image; " if in_turns else ""
+        raise ValueError(f"{text!r}: {first}{' and '.join(BATCH_OPERATIONS)} work on batches and must come "
+                         "last")
     if len(in_turns) > 1:
         raise ValueError(f"{text!r}: expected one alternating_flip, because two do nothing")
     if any(op.name in _NEEDS_KERAS_CV for op in operations):

@@ -9,12 +9,12 @@ from typing import Any, Callable
 
 import tensorflow as tf
 
-from .._keras_private import get_eager
+from .._keras_private import get_cancellable_execution
 
 
 def make_cancellation() -> Any:
     """What ends calls by its `start_cancel`."""
-    return get_eager("cancellation", "CancellationManager")()
+    return get_cancellable_execution()[0]()
 
 
 def make_cancellable(function: Callable[[], Any], cancellation: Any) -> Callable[[], Any]:
@@ -25,8 +25,11 @@ def make_cancellable(function: Callable[[], Any], cancellation: Any) -> Callable
         cancellation: it ends calls that wait, with `tf.errors.CancelledError`, and all later ones.
     """
     concrete = tf.function(function).get_concrete_function()
-    execute, context = get_eager("execute", "execute_with_cancellation"), get_eager("context", "context")()
-    attributes = "executor_type", "", "config_proto", context.config.SerializeToString()
+    _, get_context, execute = get_cancellable_execution()
+    context = get_context()
+    options = context.function_call_options
+    attributes = ("executor_type", options.executor_type or "",
+                  "config_proto", options.config_proto_serialized)
 
     def call() -> Any:
         outputs = execute(tf.compat.as_str(concrete.name), len(concrete.outputs), concrete.captured_inputs,

@@ -184,13 +184,15 @@ class ImageDataset:
         if self.can_be_unreadable:
             data = data.filter(self._unreadable.record)
         data = data.batch(worker_batch, drop_remainder=self.is_training)
-        data = data.map(lambda _, index, x, target: (self._flip(x, index, epoch), *target))
-        if self.is_training:
+        data = data.map(lambda _, index, x, target: (index, (x, *target)))
+        if not self.is_training:
+            data = data.map(lambda index, batch: batch)
+        else:
             if self.source.stream is None:
                 # whole batches for all workers; left-over images replace unreadable ones
                 data = data.take(self.steps_per_epoch - first_step)
             data = data.enumerate(first_step).map(
-                lambda step, batch: self._finish_batch(step, batch, seed), _AUTOTUNE,
+                lambda step, batch: self._finish_batch(step, *batch, seed, epoch), _AUTOTUNE,
                 deterministic=self.deterministic)
         options = tf.data.Options()
         options.deterministic = self.deterministic
@@ -226,14 +228,11 @@ class ImageDataset:
             return images.batch(worker_batch, drop_remainder=self.is_training).map(
                 lambda is_readable, index, x, target: (
                     step, index[~is_readable],
-                    self._finish_batch(step, (self._flip(x, index, epoch), *target), seed)))
+                    self._finish_batch(step, index, (x, *target), seed, epoch)))
         with make_graphs_to_send():
             return tf.data.Dataset.range(first_step, self.count_steps(epoch)).interleave(
                 tf.autograph.experimental.do_not_convert(make_step), cycle_length=_STEPS_AT_ONCE,
                 num_parallel_calls=_AUTOTUNE, deterministic=False)
-
-    def _flip(self, x: tf.Tensor, index: tf.Tensor, epoch: int) -> tf.Tensor:
-        return x if self.augmentation is None else self.augmentation.flip_in_turns(x, index, self.seed, epoch)
 
     def _begin_epoch(self, epoch: int) -> tf.Tensor:
         """The random seed of an epoch."""
@@ -280,13 +279,15 @@ class ImageDataset:
         return read_stream(self.source, self.worker, self.workers, seed, self.batch_size)
 
     @tf.autograph.experimental.do_not_convert
-    def _finish_batch(self, step: tf.Tensor, batch: tuple[tf.Tensor, ...],
-                      seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Mixes and normalizes a batch; its labels become probabilities if images are mixed.
+    def _finish_batch(self, step: tf.Tensor, indices: tf.Tensor, batch: tuple[tf.Tensor, ...],
+                      seed: tf.Tensor, epoch: int) -> tuple[tf.Tensor, ...]:
+        """Flips, mixes and normalizes a batch; its labels become probabilities if images are mixed.
 
         A mixed image has its parts' weights, mixed in the same way.
         """
         x, y, *weights = batch
+        if self.augmentation is not None:
+            x = self.augmentation.flip_in_turns(x, indices, self.seed, epoch)
         if self.augmentation is not None and self.augmentation.mixes_labels:
             # no image has index -1, so this seed differs from the seeds of the images
             batch_seed = fold_seed(fold_seed(fold_seed(seed, -1), self.worker), step)

@@ -239,7 +239,7 @@ class _Job:
                 self._warn(f"failed ({reason})")
             return
         if int(arrival[0]) != self._token:
-            self._has_ended = True
+            self._has_ended, self._is_silent = True, False
             self._warn("sends batches of another epoch or training (start its workers again)")
             return
         self._is_silent, self._last = False, self._waited

@@ -156,12 +156,13 @@ def gather_union(strategy: tf.distribute.Strategy | None, numbers: Iterable[int]
 def wait_for_other_workers(strategy: tf.distribute.Strategy | None) -> None:
     """Waits until all workers have come here; one that ends earlier looks lost to those that read from it.
 
-    Whoever has the first answer gives the second, so that all that may fail is to read the second.
+    Whoever has the first answer gives the second, so that all that may fail is to read the second.  Nothing
+    is lost either if another worker fails, or comes too late.
     """
     if find_worker(strategy)[1] > 1:
-        gather_union(strategy, [])
         with contextlib.suppress(tf.errors.OpError):
-            gather_union(strategy, [])
+            for _ in range(2):
+                gather_union(strategy, [])
 
 
 def distributable(model: keras.Model) -> DistributedModel | KerasTrainer:

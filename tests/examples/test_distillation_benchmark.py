@@ -36,7 +36,8 @@ def test_it_runs_and_goes_on(tmp_path, monkeypatch, capsys):
 
 def test_the_guide_has_the_stored_trainings(holds):
     benchmark = runpy.run_path(str(SCRIPT))
-    lines = benchmark["describe_results"](benchmark["find_rows"](benchmark["SETTINGS"]))
+    lines = benchmark["describe_results"](benchmark["find_rows"](
+        benchmark["SETTINGS"], benchmark["WITHOUT"], SCRIPT.with_suffix(".jsonl")))
     assert [line.partition(":")[0] for line in lines] == ["without", "soft", "int8"]
     holds("docs/training.md", "distillation, python examples/benchmarks/distillation.py",
           "end of distillation", "\n".join(f"* {line}" for line in lines))
@@ -47,5 +48,6 @@ def test_what_is_described():
     rows = {("without", 0): 40.0, ("without", 1): 41.0, ("without", 2): 42.0, ("soft", 0): 38.0,
             ("soft", 1): 39.2}
     assert benchmark["describe_results"](rows) == [
-        "without: test error 41.0 %",
-        "soft: test error 38.6 %, without a teacher 40.5 %; -1.9 points (-3.2 to -0.6), 2 seeds, decided"]
+        "without: test error 41.0 %, 3 seeds",
+        "soft: test error 38.6 %, 2 seeds, without a teacher 40.5 % with these; "
+        "-1.9 points (-3.2 to -0.6), decided"]

@@ -64,3 +64,22 @@ def test_gates_of_selective_kernels(tmp_path):
     report = export(net, tmp_path / "net.xml", quantize="int8", calibration_data=images[:40],
                     validation_data=images[40:])
     assert report.max_relative_difference < 0.1     # 3.1 with all of NNCF's roundings
+
+
+@needs_nncf
+def test_what_else_reads_a_part_stays_in_int8(tmp_path):
+    """A convolution beside a concatenation that is sliced, as in a U-Net with crops."""
+    openvino = pytest.importorskip("openvino")
+    keras.utils.set_random_seed(0)
+    image = keras.Input((16, 16, 3))
+    skip = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(image)
+    deep = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(skip)
+    joined = keras.layers.Cropping2D(2)(keras.layers.Concatenate()([skip, deep]))
+    net = keras.Model(image, keras.layers.Conv2D(3, 1)(joined))
+    images = np.random.default_rng(0).standard_normal((40, 16, 16, 3)).astype("float32")
+    report = export(net, tmp_path / "net.xml", quantize="int8", calibration_data=images)
+    assert report.max_relative_difference < 0.1
+    model = openvino.Core().read_model(tmp_path / "net.xml")
+    inputs = [node.input_value(0).get_node().get_type_name() for node in model.get_ops()
+              if node.get_type_name() == "Convolution"]
+    assert inputs.count("FakeQuantize") >= 2, inputs

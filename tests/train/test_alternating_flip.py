@@ -53,8 +53,8 @@ def test_it_comes_after_what_is_done_to_an_image():
     assert augmentation.alternates_flip and augmentation.size == 4
     assert [op.name for op in augmentation.image_operations] == ["pad_crop"]
     for text in ("alternating_flip|pad_crop(4, 1)", "mixup(0.2)|alternating_flip"):
-        with pytest.raises(ValueError, match="mixup and cutmix work on batches and must come last, and "
-                                             "alternating_flip before them"):
+        with pytest.raises(ValueError, match="alternating_flip must come after the operations on an image; "
+                                             "mixup and cutmix work on batches and must come last"):
             parse_augmentation(text)
     with pytest.raises(ValueError, match="expected one alternating_flip"):
         parse_augmentation("alternating_flip|alternating_flip")

@@ -111,7 +111,7 @@ def test_a_worker_is_killed_amid_an_epoch(service, photos, made_here, monkeypatc
 
 @pytest.mark.slow
 def test_the_dispatcher_starts_anew(photos, made_here, monkeypatch):
-    """Without it this process makes the batches, and while a worker sends those of the dispatcher before."""
+    """Each batch is right, also without a dispatcher, and while a worker sends what it made for the first."""
     port = find_free_port()
     server, worker = start_dispatcher(port), start_worker(f"127.0.0.1:{port}")
     try:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import reskeras
 from reskeras.train import strategy
 from reskeras.train.strategy import (
     choose_strategy, describe_strategy, distributable, find_worker, distribute_batches)
@@ -322,3 +323,13 @@ def test_refuses_the_scope(model):
         same.compile("sgd", "mse")
         with pytest.raises(RuntimeError, match=r"outside of strategy.scope\(\)"):
             same.fit(np.ones((3, 4, 4, 1)), np.ones((3, 2)), verbose=0)
+
+
+def test_a_training_waits_for_the_other_workers_at_its_end(monkeypatch):
+    arrived = []
+    monkeypatch.setattr(strategy, "wait_for_other_workers", arrived.append)
+    images = np.zeros((4, 8, 8, 3), "uint8"), np.arange(4) % 2
+    reskeras.fit("cifar_resnet20", images, "cifar_he", size=8, augmentation="flip", batch_size=4, epochs=1,
+                 warmup=0, schedule="constant", verbose=0,
+                 model_overrides={"depths": (1,), "widths": (16,), "strides": (1,)})
+    assert len(arrived) == 1

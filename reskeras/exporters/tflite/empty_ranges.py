@@ -12,34 +12,49 @@ import numpy as np
 from ..._keras_private import get_tflite_schema
 from . import flatbuffer
 
-# XNNPACK's limit: the scale of a layer's output is more than 1 / 256 of the scales of its input and weights,
-# which have 127 levels
+# XNNPACK's limit: the scale of a layer's output is more than 1 / 256 of the product of the scales of its
+# input and of its weights, which have 127 levels on each side
 _LEAST_WIDTH = 1 / (127 * 256)
+_ZERO = 1e-12           # of what it is computed from
+_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
 
 def widen_empty_ranges(calibrated: bytes) -> bytes:
-    """Gives what is zero, or next to it, the range of what it is computed from.
+    """Gives what is zero, or in a layer too small for a kernel, the range of what it may be.
 
     Args:
         calibrated: a .tflite file in floats with ranges inside.
+
+    Returns:
+        The same file with other ranges of such tensors.
     """
     model = flatbuffer.unpack(calibrated)
-    tensors, is_changed = model.subgraphs[0].tensors, False
-    names = flatbuffer.list_operator_names(model)
+    names, is_changed = flatbuffer.list_operator_names(model), False
     for operator, name in zip(model.subgraphs[0].operators, names):
-        inputs = [tensors[i] for i in operator.inputs if i >= 0]
-        widths = [_find_largest(tensor) for tensor in inputs]
-        if not any(widths):
-            continue
-        weights = [np.abs(array).max(initial=0) for tensor in inputs
-                   if (array := _read_constant(model, tensor)) is not None]
-        reach = max(widths) * float(max([1.0, *weights]))
-        for output in (tensors[i] for i in operator.outputs):
-            if _has_range(output) and _find_largest(output) < reach * _LEAST_WIDTH:
+        least, reach = _find_limits(model, operator, name)
+        for output in (model.subgraphs[0].tensors[i] for i in operator.outputs):
+            if _has_range(output) and _find_width(output) <= least:
                 is_changed = True
                 output.quantization.min = [0.0 if _is_relu(operator, name) else -reach]
                 output.quantization.max = [reach]
     return flatbuffer.pack(model) if is_changed else calibrated
+
+
+def _find_limits(model: Any, operator: Any, name: str) -> tuple[float, float]:
+    """The width that an operator's output must have more than, and the magnitude that it may have.
+
+    A layer's output may be as large as its largest input times the length of an output's weights.
+    """
+    inputs = [model.subgraphs[0].tensors[i] for i in operator.inputs if i >= 0]
+    widest = max([_find_width(tensor) for tensor in inputs if _has_range(tensor)], default=0.0)
+    kernel = _read_kernel(model, inputs[1]) if name in _LAYERS and len(inputs) > 1 else None
+    if not widest:
+        return -1.0, 0.0
+    if kernel is None:
+        return widest * _ZERO, widest
+    axes = tuple(range(kernel.ndim - 1)) if name == "DEPTHWISE_CONV_2D" else tuple(range(1, kernel.ndim))
+    length = float(np.sqrt(np.square(kernel).sum(axes)).max())
+    return widest * max(float(np.abs(kernel).max()) * _LEAST_WIDTH, _ZERO), widest * (length or 1.0)
 
 
 def _is_relu(operator: Any, name: str) -> bool:
@@ -53,15 +68,13 @@ def _has_range(tensor: Any) -> bool:
     return quantization is not None and quantization.min is not None and len(quantization.min) == 1
 
 
-def _find_largest(tensor: Any) -> float:
-    """The largest magnitude within a tensor's range; 0 if it has none."""
-    if not _has_range(tensor):
-        return 0.0
-    return max(abs(float(tensor.quantization.min[0])), abs(float(tensor.quantization.max[0])))
+def _find_width(tensor: Any) -> float:
+    """The width of a tensor's range with zero."""
+    return max(float(tensor.quantization.max[0]), 0.0) - min(float(tensor.quantization.min[0]), 0.0)
 
 
-def _read_constant(model: Any, tensor: Any) -> np.ndarray | None:
+def _read_kernel(model: Any, tensor: Any) -> np.ndarray | None:
     data = model.buffers[tensor.buffer].data
     if data is None or not len(data) or tensor.type != get_tflite_schema().TensorType.FLOAT32:
         return None
-    return np.asarray(data, "uint8").view("float32")
+    return np.asarray(data, "uint8").view("float32").reshape(tensor.shape)

@@ -110,8 +110,9 @@ def _find_dead_layers(model: Any) -> Iterator[str]:
         inputs, weights, outputs = (read_scales(graph.Tensors(i)) for i in tensors)
         if len(inputs) and len(weights) and len(outputs) and max(weights) * inputs[0] >= 256 * outputs[0]:
             name = graph.Tensors(operator.Outputs(0)).Name().decode()
+            is_int8 = graph.Tensors(operator.Outputs(0)).Type() == get_tflite_schema().TensorType.INT8
             yield (f"{name} is zero on every calibration image, and its range is empty; calibrate on other "
-                   "images, or with quantize='int8', which widens such ranges")
+                   "images" + ("" if is_int8 else ", or with quantize='int8', which widens such ranges"))
 
 
 def find_dense_scales(path: pathlib.Path, target: str) -> list[str]:
