@@ -151,11 +151,11 @@ def memory(files: list[dict[str, Any]]) -> list[str]:
 
 def replicas(files: list[dict[str, Any]]) -> list[str]:
     return lines(
-        ["training, by processes with equal shares of the cores", "share of each", "images per second",
+        ["training, by processes with cores of their own", "cores of each", "images per second",
          "times those of 1 process", "losses apart"],
         [
             [
-                f"`{row['net']}`, batch {row['batch']}, {number}", f"{row['share']:.0%}",
+                f"`{row['net']}`, batch {row['batch']}, {number}", str(row["cores"]),
                 f"{rate:.0f}" if number not in row["noisy"] else f"({rate:.0f})",
                 value(row["ratio"][number]) if number in row["ratio"] else "", f"{row['losses_apart']:.0e}"]
             for file in files
@@ -412,7 +412,8 @@ def goals(folder: pathlib.Path) -> str:
             math.inf),
         ("of all nets, as timm, at least 1 / 1.3", steps("timm"), 1 / 1.3, math.inf),
         ("in bfloat16, as timm, at least 1",
-         {name: times for name, times in steps("timm").items() if "bfloat16" in name}, 1, math.inf),
+         {name.partition(",")[0]: times for name, times in steps("timm").items() if "bfloat16" in name}, 1,
+         math.inf),
         (
             "the best float32 inference, as timm's best, at least 1", runs("best timm / best, float32"), 1,
             math.inf),
@@ -431,7 +432,8 @@ def goals(folder: pathlib.Path) -> str:
         ("building 1202 layers, the processor's seconds, at most 6",
          {"": processor(deep)["ms"]["reskeras"] / 1000}, 0, 6),
         ("and GiB, less than 3", {"": deep["peak_mib"]["reskeras"] / 1024}, 0, 3),
-        ("images a second by one core, as torchvision, at least 1", made["ratio"], 1, math.inf),
+        ("images a second by one core, as torchvision, at least 1",
+         {kind: times for kind, times in made["ratio"].items() if "packed" not in kind}, 1, math.inf),
         ("an epoch's first batch, ms of the processor, at most 500", made["first_batch_ms"], 0, 500),
         (
             "memory of a step over what `cost` predicts, the same throughout",
@@ -446,7 +448,8 @@ def goals(folder: pathlib.Path) -> str:
             if not known
             else " - ".join(dict.fromkeys(value(n) for n in (min(known.values()), max(known.values())))))
         goals_table.append([goal, span + (f", {len(known)} of {len(all_)}" if len(all_) > 1 else ""),
-                      "not measured" if not known else f"not by {', '.join(missed)}" if missed else "yes"])
+                            "too noisy to say" if not known
+                            else f"not by {', '.join(missed)}" if missed else "yes"])
     return "\n".join(lines(["goal", "measured", "met"], goals_table))
 
 
