@@ -231,7 +231,7 @@ XLA_ATTRIBUTE = "_XlaMustCompile"   # marks a node or function of a graph that n
 # TensorFlow: tf.data service
 
 def get_cancellable_execution() -> tuple[Any, Any, Any]:
-    """For calls that another thread can end: to read from a lost tf.data service does not end otherwise."""
+    """CancellationManager, context and execute_with_cancellation: they let another thread end a call."""
     return tuple(_get(f"tensorflow.python.eager.{name}", attribute, "tensorflow", "read from a data service")
                  for name, attribute in (("cancellation", "CancellationManager"), ("context", "context"),
                                          ("execute", "execute_with_cancellation")))

@@ -47,7 +47,7 @@ def _find_limits(model: Any, operator: Any, name: str) -> tuple[float, float]:
     """
     inputs = [model.subgraphs[0].tensors[i] for i in operator.inputs if i >= 0]
     widest = max([_find_width(tensor) for tensor in inputs if _has_range(tensor)], default=0.0)
-    kernel = _read_kernel(model, inputs[1]) if name in _LAYERS and len(inputs) > 1 else None
+    kernel = flatbuffer.read_floats(model, operator.inputs[1]) if name in _LAYERS else None
     if not widest:
         return -1.0, 0.0
     if kernel is None:
@@ -71,10 +71,3 @@ def _has_range(tensor: Any) -> bool:
 def _find_width(tensor: Any) -> float:
     """The width of a tensor's range with zero."""
     return max(float(tensor.quantization.max[0]), 0.0) - min(float(tensor.quantization.min[0]), 0.0)
-
-
-def _read_kernel(model: Any, tensor: Any) -> np.ndarray | None:
-    data = model.buffers[tensor.buffer].data
-    if data is None or not len(data) or tensor.type != get_tflite_schema().TensorType.FLOAT32:
-        return None
-    return np.asarray(data, "uint8").view("float32").reshape(tensor.shape)

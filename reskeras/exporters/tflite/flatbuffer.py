@@ -177,6 +177,21 @@ def pack(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
+def read_floats(model: Any, tensor: int) -> Any:
+    """The values of a constant of the main subgraph of what `unpack` gave; None if it is none of float32.
+
+    Args:
+        model: what `unpack` gave.
+        tensor: the number of the tensor.
+    """
+    import numpy as np
+    found = model.subgraphs[0].tensors[tensor]
+    data = model.buffers[found.buffer].data
+    if data is None or not len(data) or found.type != get_tflite_schema().TensorType.FLOAT32:
+        return None
+    return np.asarray(data, "uint8").view("float32").reshape(found.shape)
+
+
 def add_metadata(data: bytes, metadata: dict[str, Any], standard_metadata: bytes) -> bytes:
     """The content of a file with metadata inside, and with tensors that are named after one layer each.
 

@@ -72,11 +72,7 @@ def _is_constant(model: Any, tensor: int) -> bool:
 
 def _keeps_channels_apart(model: Any, operator: Any, name: str) -> bool:
     """Whether each output of a convolution depends on one pixel's one channel."""
-    kernel = model.subgraphs[0].tensors[operator.inputs[1]]     # (outputs or 1, height, width, channels)
-    data = model.buffers[kernel.buffer].data
-    if list(kernel.shape[1:3]) != [1, 1] or data is None:
+    kernel = flatbuffer.read_floats(model, operator.inputs[1])      # (outputs or 1, height, width, channels)
+    if kernel is None or kernel.shape[1:3] != (1, 1):
         return False
-    if name == "DEPTHWISE_CONV_2D":
-        return True
-    weights = np.asarray(data, "uint8").view("float32").reshape(kernel.shape)
-    return int(np.count_nonzero(weights, axis=-1).max()) <= 1
+    return name == "DEPTHWISE_CONV_2D" or int(np.count_nonzero(kernel, axis=-1).max()) <= 1
