@@ -1,4 +1,4 @@
-"""Batch normalization that trains faster on TensorFlow: one fused op instead of Keras' twenty ops."""
+"""Batch normalization that trains faster than Keras' twenty ops: one of TensorFlow, or fewer readings by JAX."""
 from __future__ import annotations
 
 from typing import Any
@@ -6,15 +6,16 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-_FUSED_TYPES = ("float32", "bfloat16", "float16")
+_TYPES = ("float32", "bfloat16", "float16")
+_PIXELS = (0, 1, 2)         # the axes of a map that are not its channels
 
 
 class BatchNormalization(layers.BatchNormalization):
-    """Computes the same as Keras' batch normalization, faster in a training step on TensorFlow.
+    """Computes the same as Keras' batch normalization, faster in a training step on TensorFlow and JAX.
 
     Statistics are over the batch (Ioffe & Szegedy 2015, arXiv:1502.03167), in float32 even for half types,
-    and the moving variance uses the biased variance, as in Keras' layer.  Keras' own code runs on other
-    backends, for other axes or ranks, with a mask, in float64, and with synchronized statistics.
+    and the moving variance uses the biased variance, as in Keras' layer.  Keras' own code runs on PyTorch,
+    for other axes or ranks, with a mask, in float64, and with synchronized statistics.
 
     The arguments are those of `keras.layers.BatchNormalization`.
     """
@@ -22,9 +23,12 @@ class BatchNormalization(layers.BatchNormalization):
     same_function_as = layers.BatchNormalization        # for code that reads a graph of layers
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        if not training or not self.trainable or mask is not None or not self._can_fuse(inputs):
+        if not training or not self.trainable or mask is not None or not self._is_usual(inputs):
             return super().call(inputs, training=training, mask=mask)
+        train = {"tensorflow": self._train_on_tensorflow, "jax": self._train_on_jax}
+        return train[keras.config.backend()](inputs)
 
+    def _train_on_tensorflow(self, inputs: Any) -> Any:
         import tensorflow as tf
         channels = inputs.shape[-1:]
         scale = ops.cast(self.gamma, "float32") if self.scale else tf.ones(channels)
@@ -35,14 +39,39 @@ class BatchNormalization(layers.BatchNormalization):
 
         count = tf.cast(tf.size(x, tf.int64) // channels[0], "float32")
         variance *= tf.maximum(count - 1, 1) / count        # the op gives the unbiased variance
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(ops.cast(moving, "float32") * self.momentum + batch * (1 - self.momentum))
+        self._update_statistics(mean, variance)
         return y
 
-    def _can_fuse(self, inputs: Any) -> bool:
-        return (keras.config.backend() == "tensorflow" and len(inputs.shape) == 4 and self.axis in (-1, 3)
-                and not self.synchronized and not getattr(self, "renorm", False)
-                and inputs.dtype == self.compute_dtype and self.compute_dtype in _FUSED_TYPES)
+    def _train_on_jax(self, inputs: Any) -> Any:
+        """Sums the values and their squares in one reading of the map.
+
+        Keras reads it for the mean and again for the variance, and once more for the gradient, where a sum
+        is zero that XLA does not know to be zero.  All is about the moving mean, on which neither result
+        depends: where it is near the mean, the difference of the two sums keeps its digits.
+        """
+        center = ops.stop_gradient(ops.cast(self.moving_mean, "float32"))
+        x = ops.cast(inputs, "float32") - center
+        mean = ops.mean(x, _PIXELS)
+        variance = ops.maximum(ops.mean(ops.square(x), _PIXELS) - ops.square(mean), 0.0)
+        self._update_statistics(mean + center, variance)
+
+        scale = ops.rsqrt(variance + self.epsilon)
+        if self.scale:
+            scale *= ops.cast(self.gamma, "float32")
+        offset = -mean * scale
+        if self.center:
+            offset += ops.cast(self.beta, "float32")
+        return ops.cast(x * scale + offset, self.compute_dtype)
+
+    def _update_statistics(self, mean: Any, variance: Any) -> None:
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(ops.cast(moving, "float32") * self.momentum + batch * (1 - self.momentum))
+
+    def _is_usual(self, inputs: Any) -> bool:
+        """Whether this is the usual case: channels last, statistics of one device, a backend with a way here."""
+        return (keras.config.backend() in ("tensorflow", "jax") and len(inputs.shape) == 4
+                and self.axis in (-1, 3) and not self.synchronized and not getattr(self, "renorm", False)
+                and inputs.dtype == self.compute_dtype and self.compute_dtype in _TYPES)
 
 
 # A file of a net then names Keras' layer, which Keras loads without this package.
