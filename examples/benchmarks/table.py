@@ -288,6 +288,25 @@ def gpu(files: list[dict[str, Any]]) -> list[str]:
             for row in file["rows"]])
 
 
+def gpu_plan(files: list[dict[str, Any]]) -> list[str]:
+    """GB that a training step compiled for a GPU reads and writes, by kind, and with Keras' normalization."""
+    kinds = list(files[0]["rows"][0]["gb"]["reskeras"])
+    other = next(side for side in files[0]["rows"][0]["gb"] if side != "reskeras")
+    return lines(
+        [
+            "a training step compiled for a GPU, mixed_bfloat16, GB read and written", "batch", *kinds, "all",
+            "ms at the least", "kernels", "MiB", f"all, with {other}", f"{other} ÷ reskeras"],
+        [
+            [
+                f"`{row['net']}`", str(row["batch"]),
+                *(f"{row['gb']['reskeras'][kind]:.1f}" for kind in kinds),
+                f"{sum(row['gb']['reskeras'].values()):.1f}", f"{row['least_ms']['reskeras']:.1f}",
+                str(row["kernels"]["reskeras"]), str(row["mib"]["reskeras"]),
+                f"{sum(row['gb'][other].values()):.1f}", value(row["ratio"])]
+            for file in files
+            for row in file["rows"]])
+
+
 def quantization(files: list[dict[str, Any]]) -> list[str]:
     """Accuracy on the test images: of several trainings the mean, and the standard deviation of one."""
     def accuracy(rows: list[dict[str, Any]], what: str) -> str:
@@ -321,8 +340,9 @@ def held_out(files: list[dict[str, Any]]) -> list[str]:
 PAGES: dict[str, dict[str, Any]] = {
     "guides/quantize": {"quantization": quantization, "held_out": held_out},
     "speed": {
-        "gpu": gpu, "train_step": train, "inference_timm": inference, "int8": int8, "build": build,
-        "input": images, "scaling": memory, "replicas": replicas, "stochastic_depth": stochastic_depth},
+        "gpu": gpu, "gpu_plan": gpu_plan, "train_step": train, "inference_timm": inference, "int8": int8,
+        "build": build, "input": images, "scaling": memory, "replicas": replicas,
+        "stochastic_depth": stochastic_depth},
     "optimize": {"inference": latencies}, "exports": {"precisions": precisions, "export": exports,
                                               "mlperf_tiny": mlperf_tiny, "subsampling": subsampling}}
 
