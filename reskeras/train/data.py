@@ -19,7 +19,7 @@ from .reading_errors import READING_ERRORS, explain_tensorflow_error
 from .pixel_values import check_fits_images
 from .seeds import fold_seed
 from .source import DataSource
-from .source_reading import make_paths_absolute, process_images, read_in_order, read_stream
+from .source_reading import check_stream, make_paths_absolute, process_images, read_in_order, read_stream
 from .sources import open_source
 from .unreadable import UnreadableImages
 
@@ -114,9 +114,8 @@ class ImageDataset:
         if source.stream is None and len(source) < self.batch_size:
             raise ArgumentError("batch_size", self.batch_size,
                                 f"at most {len(source)}, the number of images of {source.name}")
-        if source.stream is not None and self.augmentation_repeats > 1:
-            raise ArgumentError("augmentation_repeats", self.augmentation_repeats,
-                                f"1, because {source.name} is a stream, and not files or arrays")
+        if source.stream is not None:
+            check_stream(source, augmentation, self.augmentation_repeats)
 
     @property
     def is_training(self) -> bool:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ..errors import ArgumentError
 from ..file_reading import read_bytes
 from ..images.python_calls import call_python
 from ..remote_paths import to_url
+from .augment import Augmentation
 from .indexed_images import IndexedImages
 from .image_functions import ImageFunctions
 from .seeds import fold_seed
@@ -19,6 +21,37 @@ from .source import DataSource
 _SHUFFLE_BUFFER = 16_384                # records of a stream that are shuffled among each other
 _SHUFFLE_BYTES = 2 ** 29                # and how large they may be together, if they are pixels
 _UNKNOWN_SIDE = 512                     # of pixels of any size, for this estimate
+_COMPARED_LABELS = 64                   # the first ones of a stream, read twice
+
+
+def check_stream(source: DataSource, augmentation: Augmentation, repeats: int) -> None:
+    """Checks that a stream can be trained on with these arguments.
+
+    `alternating_flip` knows an image by its place in the stream.  Labels show whether the order changes;
+    pixels may differ each time, as a dataset may augment them itself.
+
+    Args:
+        source: the stream.
+        augmentation: what is done to its images.
+        repeats: how many times each drawn image is used in an epoch.
+
+    Raises:
+        ArgumentError: for repeats, and for `alternating_flip` if the first labels come in another order when
+            they are read again.
+    """
+    assert source.stream is not None
+    if repeats > 1:
+        raise ArgumentError("augmentation_repeats", repeats,
+                            f"1, because {source.name} is a stream, and not files or arrays")
+    if not augmentation.alternates_flip or source.label_offset is not None:      # TFRecord files stay
+        return
+    labels = source.stream().map(lambda _, label, *weight: label).take(_COMPARED_LABELS)
+    first, second = (list(labels.as_numpy_iterator()) for _ in range(2))
+    if not np.array_equal(first, second):
+        raise ArgumentError(
+            "augmentation", augmentation.text, f"no alternating_flip, because {source.name} gives its images "
+            "in another order each time, so that none is known again in the next epoch",
+            hint="use flip instead, or leave out .shuffle(), because the training shuffles the images itself")
 
 
 def read_in_order(source: DataSource, order: Any) -> tf.data.Dataset:
