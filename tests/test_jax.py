@@ -11,21 +11,12 @@ import keras
 import numpy as np
 import pytest
 import small_training
-from tiny import images, tiny, trained
+from tiny import NETS, images, tiny, trained
 
 import reskeras
 from reskeras.variants import VARIANTS
 
 ROOT = Path(reskeras.__file__).parents[1]
-NETS = {
-    "plainnet18": {}, "resnet50": dict(output_stride=8), "resnetaa50d": {}, "resnetblur50": {},
-    "resnet50v2": {},
-    "resnetv2_50": {}, "resnetv2_50x1_bit": {}, "wide_resnet50_2": {}, "resnext50_32x4d": {},
-    "seresnet18v1": {},
-    "ecaresnet50t": {}, "skresnet18": {}, "resnest50": {}, "resnest50_fast_4s2x40d": {}, "resnetrs50": {},
-    "inception_v4": {}, "cifar_resnet20": dict(drop_path_rate=0.2),
-    "cifar_preresnet20": dict(shortcut="exclusive_gate"), "mlperf_tiny_resnet8": {},
-}
 
 
 def net(variant):

@@ -15,6 +15,16 @@ CLASSES = 7
 # Mean and spread, as of a trained net; other variables stay as they were made.
 TRAINED = {"gamma": (1, 0.3), "moving_variance": (1, 0.3), "beta": (0, 0.1), "bias": (0, 0.1),
            "moving_mean": (0, 0.1)}
+# A net of every family, and more where one computes in another way, with arguments that change how.
+NETS: dict[str, dict[str, Any]] = {
+    "plainnet18": {}, "resnet50": dict(output_stride=8), "resnetaa50d": {}, "resnetblur50": {},
+    "resnet50v2": {},
+    "resnetv2_50": {}, "resnetv2_50x1_bit": {}, "wide_resnet50_2": {}, "resnext50_32x4d": {},
+    "seresnet18v1": {},
+    "ecaresnet50t": {}, "skresnet18": {}, "resnest50": {}, "resnest50_fast_4s2x40d": {}, "resnetrs50": {},
+    "inception_v4": {}, "cifar_resnet20": dict(drop_path_rate=0.2),
+    "cifar_preresnet20": dict(shortcut="exclusive_gate"), "mlperf_tiny_resnet8": {},
+}
 
 
 def tiny(variant: str, **arguments: Any) -> keras.Model:

@@ -6,6 +6,7 @@ on the CPU).
 Both in mixed bfloat16, compiled, timm channels_last; in one process if it has torch, else `--timm` names
 its Python.  Needs neither TensorFlow nor its packages: `pip install --no-deps keras`, with jax, is enough.
 MFU counts 6 (training) or 2 operations for each multiply-accumulate, over `--peak` TFLOP/s.
+`--profile` stores where a training step's time goes, by kind of kernel.
 `figures/gpu.*.json` are of one H100 and a machine without TensorFlow; `tox -e jax` runs the script on the
 CPU, at a tiny size.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import os
 from typing import Any, Callable
 
+from gpu_profile import profile
 from timing import TIMM, Peer, Side, clock, figures, in_turns, parser, ratio, shown, write
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -57,6 +59,7 @@ def main() -> None:
     arguments.add_argument("--batch", type=int, default=256)
     arguments.add_argument("--timm", help="a Python that has torch and timm")
     arguments.add_argument("--peak", type=float, help="TFLOP/s of the card in bfloat16, for MFU")
+    arguments.add_argument("--profile", action="store_true")
     options = arguments.parse_args()
     device = jax.local_devices()[0]
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -66,8 +69,8 @@ def main() -> None:
     for name in options.nets:
         for what, batch in (("training", options.batch), ("inference", 1), ("inference", options.batch)):
             net = getattr(reskeras, name)(weights=None, input_shape=(options.size, options.size, 3))
-            sides: dict[str, Side] = {
-                "reskeras": clock((training if what == "training" else inference)(net, batch))}
+            run = (training if what == "training" else inference)(net, batch)
+            sides: dict[str, Side] = {"reskeras": clock(run)}
             if peer:
                 sides["timm"] = peer.side(
                     net=TIMM[name], mode="bf16_compile", train=what == "training", batch=batch,
@@ -88,6 +91,13 @@ def main() -> None:
                 + "  ".join(f"{side} {speed:.1f} images/s" for side, speed in rate.items())
                 + (f"  {shown(row['times_timm'], 2)} times timm" if peer else ""),
                 flush=True)
+            if options.profile and what == "training":
+                kinds = profile(run)
+                if kinds:
+                    row["profile_ms"] = kinds
+                print("  kernels, ms: " + ", ".join(f"{kind} {ms:.1f}" for kind, ms in kinds.items())
+                      if kinds
+                      else "  the profile has no kernels of a GPU: nothing is stored", flush=True)
             if peer:
                 peer.drop()
     if peer:

@@ -200,9 +200,10 @@ def command() -> str:
 
 
 def write(path: str | None, rows: Sequence[dict[str, Any]], **more: Any) -> None:
-    """The rows with the command, the date, the machine and the versions."""
+    """The rows with the command, the date, the machine and the versions, completely or not at all."""
     if not path:
         return
+    from reskeras import files
     versions = {}
     for package in PACKAGES:
         try:
@@ -220,4 +221,4 @@ def write(path: str | None, rows: Sequence[dict[str, Any]], **more: Any) -> None
         "machine": {"processor": cpu, "architecture": platform.machine(), "cores": os.cpu_count()},
         "versions": {"python": platform.python_version(), **versions, **more.pop("versions", {})}, **more,
         "rows": list(rows)}
-    pathlib.Path(path).write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+    files.write_text(path, json.dumps(stored, indent=2) + "\n")

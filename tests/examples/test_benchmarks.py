@@ -238,14 +238,16 @@ def test_gpu_under_jax(tmp_path):
     import os
     import subprocess
     path = tmp_path / "figures.json"
-    subprocess.run(
+    done = subprocess.run(
         [
             sys.executable, str(BENCHMARKS / "gpu.py"), "--nets", "ResNet50V1_5", "--batch", "2", "--size",
-            "32", "--seconds", "0", "--json", str(path)],
-        check=True,
+            "32", "--seconds", "0", "--profile", "--json", str(path)],
+        check=True, text=True, stdout=subprocess.PIPE,
         env={
             **os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu",
             "PYTHONPATH": str(BENCHMARKS.parents[1])})
     stored = json.loads(path.read_text())
     assert [row["what"] for row in stored["rows"]] == ["training", "inference", "inference"]
     assert "cpu" in stored["device"].lower()
+    assert "no kernels of a GPU: nothing is stored" in done.stdout
+    assert not any("profile_ms" in row for row in stored["rows"])
