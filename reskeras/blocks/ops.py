@@ -24,7 +24,7 @@ Tensor: TypeAlias = keras.KerasTensor
 NORMS = {
     "batch": lambda spec, x, **options: BatchNormalization(
         epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, **options),
-    "sync_batch": lambda spec, x, **options: layers.BatchNormalization(
+    "sync_batch": lambda spec, x, **options: BatchNormalization(
         epsilon=spec.bn_epsilon, momentum=spec.bn_momentum, synchronized=True, **options),
     # gcd: a narrow net may have fewer channels than groups; no published one has
     "group": lambda spec, x, **options: GroupNormalization(

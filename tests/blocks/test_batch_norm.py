@@ -35,7 +35,8 @@ def trained(kind, dtype="float32", jit=False, shape=SHAPE, **options):
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("mixed_bfloat16", 2e-2),
                                               ("mixed_float16", 3e-3)])
-@pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False, "scale": False}], ids=str)
+@pytest.mark.parametrize("options", [
+    {}, {"scale": False}, {"center": False, "scale": False}, {"synchronized": True}], ids=str)
 def test_a_step_is_that_of_keras(dtype, tolerance, options):
     ours, ops = trained(BatchNormalization, dtype, **options)
     theirs, _ = trained(layers.BatchNormalization, dtype, **options)
@@ -52,9 +53,30 @@ def test_compiled_and_of_few_pixels(options):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}], ids=str)
+def test_replicas_exchange_one_vector(options, monkeypatch):
+    """Two replicas with the same images have the statistics, and so the step, of one with them."""
+    exchanged = []
+
+    class Two:
+        num_replicas_in_sync = 2
+
+        def all_reduce(self, operation, value):
+            exchanged.append(value.shape)
+            assert operation == tf.distribute.ReduceOp.SUM
+            return 2 * value
+
+    one, _ = trained(BatchNormalization, synchronized=True, **options)
+    assert not exchanged
+    monkeypatch.setattr(tf.distribute, "get_replica_context", Two)
+    two, ops = trained(BatchNormalization, synchronized=True, **options)
+    assert exchanged == [2 * SHAPE[-1] + 1] and "FusedBatchNormV3" not in ops
+    for ours, alone in zip((two[0], *two[-2:]), (one[0], *one[-2:]), strict=True):
+        np.testing.assert_allclose(ours, alone, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("options", [
-    {"axis": 1}, {"shape": (4, 8)}, {"dtype": "float64"}, {"synchronized": True}, {"trainable": False}],
-    ids=str)
+    {"axis": 1}, {"shape": (4, 8)}, {"dtype": "float64"}, {"trainable": False}], ids=str)
 def test_the_rest_is_by_keras(options):
     ours, ops = trained(BatchNormalization, **options)
     theirs, same = trained(layers.BatchNormalization, **options)

@@ -21,6 +21,7 @@ sys.path.append(str(pathlib.Path(__file__).parents[1]))
 from stopping import StopInSecondEpoch  # noqa: E402
 
 import reskeras  # noqa: E402
+from reskeras.blocks.batch_norm import BatchNormalization  # noqa: E402
 from reskeras.train.strategy import (
     choose_strategy, describe_strategy, distributable, find_worker, gather_union,
     wait_for_other_workers)  # noqa: E402
@@ -38,7 +39,8 @@ def net(norm="sync_batch"):
     image = keras.Input((6, 6, 3))
     x = keras.layers.Conv2D(4, 3, kernel_regularizer="l2")(image)
     if norm:
-        x = keras.layers.BatchNormalization(momentum=0.9, synchronized=norm == "sync_batch")(x)
+        kind = BatchNormalization if norm == "sync_batch" else keras.layers.BatchNormalization
+        x = kind(momentum=0.9, synchronized=norm != "batch")(x)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Activation("relu")(x))
     return keras.Model(image, keras.layers.Dense(CLASSES, dtype="float32")(x))
 
@@ -350,7 +352,8 @@ CASES = {
         s, norm=None, callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=True)],
         optimizer=lambda model: keras.optimizers.Lamb(
             0.05, use_ema=True, ema_momentum=0.5, global_clipnorm=0.1)),
-    "synchronized": lambda s: one_step(s, "sync_batch"), "unsynchronized": lambda s: one_step(s, "batch"),
+    "synchronized": lambda s: one_step(s, "sync_batch"), "by_keras": lambda s: one_step(s, "keras"),
+    "unsynchronized": lambda s: one_step(s, "batch"),
     "overflow_first": lambda s: overflow(s, "first"), "overflow_second": lambda s: overflow(s, "second"),
     "decayed": decayed, "drawn": drawn, "fit": lambda s: fitted(s, FOLDER),
     "controls": lambda s: with_controls(s, FOLDER), "objects": with_objects,

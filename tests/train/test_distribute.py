@@ -134,8 +134,8 @@ def test_the_optimizer_works_as_on_one_device(tmp_path):
     output = tmp_path / "found.npz"
     cases = [
         "plain@1", "accumulated@1", "accumulated@2", "jit@1", "synchronized@1", "synchronized@3",
-        "unsynchronized@1", "unsynchronized@3", "overflow_first@1", "overflow_first@2", "overflow_second@1",
-        "overflow_second@2", "decayed@2"]
+        "by_keras@3", "unsynchronized@1", "unsynchronized@3", "overflow_first@1", "overflow_first@2",
+        "overflow_second@1", "overflow_second@2", "decayed@2"]
     found = results(start(output, cases), output)
 
     # XLA, and gradients accumulated over two half batches: weights as of whole batches
@@ -154,6 +154,8 @@ def test_the_optimizer_works_as_on_one_device(tmp_path):
             assert len(three) == 3 and not np.ptp(three, axis=0).any() and np.abs(one).max() > 1e-3
             np.testing.assert_allclose(three[:1], one, atol=1e-6)
     assert not np.ptp(found["unsynchronized@3/moving_variance"], axis=0).any()
+    for name in ("moving_mean", "moving_variance"):
+        np.testing.assert_allclose(found[f"synchronized@3/{name}"], found[f"by_keras@3/{name}"], atol=1e-6)
 
     # an overflow of one replica, whichever
     for case in ("overflow_first", "overflow_second"):
