@@ -5,7 +5,8 @@
 A process has no more of the machine if it is alone: on the cores where no process trains, another one
 computes for nothing.  So without any overhead 2 processes would be twice as fast as 1.  The batch is of all
 processes together, batch normalization is synchronized, operations and order are deterministic: the losses
-must agree.
+must agree.  The most processes train with Keras' own synchronized normalization too, and with one that is not
+synchronized.
 """
 from __future__ import annotations
 
@@ -25,17 +26,21 @@ from timing import figures, in_turns, parser, ratio, shown, write
 sys.path.append(str(pathlib.Path(__file__).parents[1]))
 from multi_worker import make_configs  # noqa: E402
 
+KERAS, APART = "Keras' normalization", "not synchronized"
 CODE = """
 import json
 import numpy as np, tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads({threads})
-import reskeras
+import keras, reskeras
+from reskeras.blocks import ops
+if {by_keras}:
+    ops.BatchNormalization = keras.layers.BatchNormalization
 random = np.random.default_rng(0)
 images = random.integers(0, 256, ({images}, {size}, {size}, 3), "uint8")
 labels = random.integers(0, 10, {images})
 history = reskeras.fit(
     "{net}", (images, labels), "cifar_he", verbose=2, deterministic=True,
-    model_overrides={{"norm": "sync_batch"}}, size={size}, test_size={size}, augmentation="",
+    model_overrides={{"norm": "{norm}"}}, size={size}, test_size={size}, augmentation="",
     batch_size={batch}, steps=0, epochs={epochs}, schedule="constant", learning_rate=0.001).history
 print(json.dumps([history["images_per_s"], history["loss"]]))
 """
@@ -44,9 +49,10 @@ print(json.dumps([history["images_per_s"], history["loss"]]))
 class Workers:
     """A training by so many processes; milliseconds an image, of the epochs behind the first."""
 
-    def __init__(self, number: int, shares: list[set[int]], **what: Any):
+    def __init__(self, number: int, shares: list[set[int]], norm: str = "sync_batch", by_keras: bool = False,
+                 **what: Any):
         self.number, self.shares, self.losses = number, shares, [0.0]
-        self.code = CODE.format(threads=len(shares[0]), **what)
+        self.code = CODE.format(threads=len(shares[0]), norm=norm, by_keras=by_keras, **what)
 
     def __call__(self) -> float:
         environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
@@ -96,9 +102,14 @@ def main() -> None:
     what = {name: getattr(options, name) for name in ("net", "batch", "images", "epochs", "size")}
     shares = divide_cores(max(options.processes))
     sides = {str(number): Workers(number, shares, **what) for number in options.processes}
+    synchronized = list(sides)
+    if (most := max(options.processes)) > 1:
+        sides[f"{most}, {KERAS}"] = Workers(most, shares, by_keras=True, **what)
+        sides[f"{most}, {APART}"] = Workers(most, shares, norm="batch", **what)
+        synchronized.append(f"{most}, {KERAS}")
     times = in_turns(sides, options.seconds, warm=0, least=options.runs)
     first, *others = sides
-    apart = max((abs(a - b) / a for other in others
+    apart = max((abs(a - b) / a for other in synchronized[1:]
                  for a, b in zip(sides[first].losses, sides[other].losses)), default=0.0)
     ratios = {name: ratio(times[first], times[name]) for name in others}
     for name, timed in times.items():

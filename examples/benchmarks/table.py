@@ -282,7 +282,7 @@ def gpu(files: list[dict[str, Any]]) -> list[str]:
         [
             [
                 f"`{row['net']}`, {row['what']}", str(row["batch"]), rate(row, "reskeras"), rate(row, "timm"),
-                value(row["times_timm"]), f"{row['mfu']['reskeras']:.1%}",
+                value(row["times_timm"]), f"{row['mfu']['reskeras']:.1%}" if row["mfu"] else "",
                 f"{row['peak_mib']:.0f}" if row["what"] == "training" else ""]
             for file in files
             for row in file["rows"]])
