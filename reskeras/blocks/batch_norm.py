@@ -30,8 +30,8 @@ class BatchNormalization(layers.BatchNormalization):
         if keras.config.backend() == "jax":
             return self._train_on_jax(inputs)
         import tensorflow as tf
-        replica = tf.distribute.get_replica_context()
-        if self.synchronized and replica and replica.num_replicas_in_sync > 1:
+        replica = tf.distribute.get_replica_context() if self.synchronized else None
+        if replica and replica.num_replicas_in_sync > 1:
             return self._train_among_replicas(inputs, replica)
         return self._train_on_tensorflow(inputs)
 
@@ -53,11 +53,12 @@ class BatchNormalization(layers.BatchNormalization):
         """Sums the values and their squares in one reading of the map.
 
         Keras reads it for the mean and again for the variance, and once more for the gradient, where a sum
-        is zero that XLA does not know to be zero.  All is about the moving mean, on which neither result
-        depends: where it is near the mean, the difference of the two sums keeps its digits.
+        is zero that XLA does not know to be zero.  The values are taken from the first image's mean: the
+        result is the same, and the difference of the two sums keeps its digits where the mean is large.
         """
-        center = ops.stop_gradient(ops.cast(self.moving_mean, "float32"))
-        x = ops.cast(inputs, "float32") - center
+        x = ops.cast(inputs, "float32")
+        center = ops.stop_gradient(ops.mean(x[:1], _PIXELS))
+        x = x - center
         mean, square = ops.mean(x, _PIXELS), ops.mean(ops.square(x), _PIXELS)
         return self._normalize(x, mean, square, center)
 
@@ -92,9 +93,8 @@ class BatchNormalization(layers.BatchNormalization):
 
     def _is_usual(self, inputs: Any) -> bool:
         """Whether this is the usual case: channels last, a usual type, a backend with a way here."""
-        backend = keras.config.backend()
-        return (backend in ("tensorflow", "jax") and len(inputs.shape) == 4 and self.axis in (-1, 3)
-                and (backend == "tensorflow" or not self.synchronized) and not getattr(self, "renorm", False)
+        return (keras.config.backend() in ("tensorflow", "jax") and len(inputs.shape) == 4
+                and self.axis in (-1, 3) and not getattr(self, "renorm", False)
                 and inputs.dtype == self.compute_dtype and self.compute_dtype in _TYPES)
 
 

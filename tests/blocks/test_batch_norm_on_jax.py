@@ -64,13 +64,36 @@ def distance(arrays, others):
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("options", [
     {}, {"scale": False}, {"center": False, "scale": False}, {"mean": 100.0, "moving_mean": 90.0},
-    {"mean": -30.0, "moving_mean": 0.0}], ids=str)
+    {"mean": -30.0, "moving_mean": 0.0}, {"mean": 1000.0, "moving_mean": 0.0}], ids=str)
 def test_a_step_is_that_of_keras(dtype, options):
     """About as near to the step in float64 as Keras' own: the difference of two sums has some digits less."""
     exact = exact_step(dtype, **options)
     ours, theirs = (
         step(kind, dtype, **options) for kind in (BatchNormalization, keras.layers.BatchNormalization))
     assert distance(ours, exact) < 2 * distance(theirs, exact) + 2e-5
+
+
+def test_a_map_is_read_less_often():
+    """There are fewer sums, although one of them is of a single image."""
+    def count(kind):
+        layer = kind()
+        layer.build(SHAPE)
+        variables = [[v.value for v in kinds]
+                     for kinds in (layer.trainable_variables, layer.non_trainable_variables)]
+
+        def loss(trainable, x):
+            return layer.stateless_call(trainable, variables[1], x, training=True)[0].sum()
+        text = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(variables[0], np.ones(SHAPE, "float32")))
+        return text.count("reduce_sum[")
+    assert count(BatchNormalization) < count(keras.layers.BatchNormalization)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_moving_mean_that_overflowed_does_not_spoil_a_step(bad):
+    layer = BatchNormalization()
+    layer.build(SHAPE)
+    layer.moving_mean.assign(np.full(SHAPE[-1], bad))
+    assert np.isfinite(layer(np.ones(SHAPE, "float32"), training=True)).all()
 
 
 def test_a_constant_channel():
