@@ -46,7 +46,7 @@ FRAMEWORKS = {"keras", "tensorflow", "jax", "torch", "numpy", "h5py"}
 TENSORFLOW = {
     "_keras_building": "whether it makes variables here and now, where it is the backend",
     "blocks/grouped_conv": "its own convolution, where it is the backend: Keras' fails there on CPUs",
-    "blocks/batch_norm": "its fused operation, where it is the backend",
+    "blocks/batch_norm": "its fused operation, and what replicas exchange, where it is the backend",
     "quantization/fake_quantize": "its operation, where it is the backend: TFLite's converter knows it",
     "images/preprocessing": "images within tf.data",
     "images/python_calls": "Python within tf.data",

@@ -3,10 +3,11 @@ write.
 
     KERAS_BACKEND=jax python examples/benchmarks/gpu_plan.py --json gpu_plan.json
 
-A step of these nets waits for the card's memory most of the time, so the bytes say where the time goes; but
-they are no time: that is measured by `gpu.py`, on a card.  Both sides are compiled in one run: the net, and
-the same net of Keras' own batch normalization.  cuDNN's algorithms, which need a card to be chosen, read and
-write the same maps.  It needs JAX with its plugin for CUDA (`pip install "jax[cuda13]"`), and no TensorFlow.
+The bytes say where a step waits for the card's memory; they are no time: that is measured by `gpu.py`, on a
+card.  Both sides are compiled in one run: the net, and the same net of Keras' own batch normalization.  A
+kernel reads its operands, each once; where it only slices one, it reads the slices.  cuDNN's algorithms,
+which need a card to be chosen, read and write the same maps.  The script needs JAX with its plugin for CUDA
+(`pip install "jax[cuda13]"`), and no TensorFlow.
 """
 from __future__ import annotations
 
@@ -51,6 +52,7 @@ class Instruction:
     shape: str
     op: str
     operands: tuple[str, ...]
+    number: int         # of a parameter
     called: str         # the computation that a fusion runs
     target: str         # of a call of a library, as cuDNN
 
@@ -66,7 +68,8 @@ def read_hlo(text: str) -> dict[str, list[Instruction]]:
             name, shape, op, rest = parts.groups()
             called, target = re.search(r" calls=%([\w.\-]+)", line), re.search(r'target="([^"]+)"', line)
             operands = re.findall(r"%([\w.\-]+)", rest.split(")")[0])
-            lines.append(Instruction(name, shape, op, tuple(operands), called[1] if called else "",
+            number = int(rest.split(")")[0]) if op == "parameter" else -1
+            lines.append(Instruction(name, shape, op, tuple(operands), number, called[1] if called else "",
                                      target[1] if target else ""))
     return computations
 
@@ -77,6 +80,15 @@ def count_bytes(shape: str) -> int:
                for kind, sizes in re.findall(r"\b([a-z]+\d*)\[([\d,]*)\]", shape))
 
 
+def count_read(shape: str, number: int, inner: list[Instruction]) -> int:
+    """Bytes that a fusion of the instructions `inner` reads of its operand with this number and shape."""
+    names = [line.name for line in inner if line.op == "parameter" and line.number == number]
+    users = [line for line in inner if set(names) & set(line.operands)]
+    if users and all(line.op == "slice" for line in users):
+        return sum(count_bytes(line.shape) for line in users)
+    return count_bytes(shape)
+
+
 def list_kernels(text: str) -> Iterator[tuple[str, int]]:
     """The kind, and the bytes of operands and results, of each kernel of a step."""
     computations = read_hlo(text)
@@ -84,12 +96,16 @@ def list_kernels(text: str) -> Iterator[tuple[str, int]]:
     for line in computations["ENTRY"]:
         if line.op in NO_KERNELS:
             continue
-        ops = {inner.op for inner in computations.get(line.called, ())} | {line.op}
+        if line.op in ("while", "call", "conditional"):
+            raise ValueError(f"{line.name}: expected a kernel, and not the computations that {line.op} runs")
+        fused = computations.get(line.called, [])
+        ops = {inner.op for inner in fused} | {line.op}
         kind = (
             "convolutions" if "cudnn" in line.target or ops & {"dot", "convolution"}
             else "pooling" if ops & {"scatter", "select-and-scatter", "reduce-window"}
             else "sums over maps" if "reduce" in ops else "other maps")
-        yield kind, count_bytes(line.shape) + sum(count_bytes(shapes.get(name, "")) for name in line.operands)
+        yield kind, count_bytes(line.shape) + sum(
+            count_read(shapes.get(name, ""), number, fused) for number, name in enumerate(line.operands))
 
 
 def compile_step(net: Any, batch: int) -> Any:

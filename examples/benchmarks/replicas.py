@@ -113,7 +113,7 @@ def main() -> None:
                  for a, b in zip(sides[first].losses, sides[other].losses)), default=0.0)
     ratios = {name: ratio(times[first], times[name]) for name in others}
     for name, timed in times.items():
-        print(f"{name:>3} processes {1000 / timed.ms:8.1f} images/s" + ("" if timed.quiet else ", noisy")
+        print(f"processes: {name:26} {1000 / timed.ms:8.1f} images/s" + ("" if timed.quiet else ", noisy")
               + (f", {shown(ratios[name])} times those of {first}" if name in ratios else ""))
     print(f"the losses are {apart:.0e} apart")
     write(

@@ -295,7 +295,7 @@ def gpu_plan(files: list[dict[str, Any]]) -> list[str]:
     return lines(
         [
             "a training step compiled for a GPU, mixed_bfloat16, GB read and written", "batch", *kinds, "all",
-            "ms at the least", "kernels", "MiB", f"all, with {other}", f"{other} ÷ reskeras"],
+            "ms, by bandwidth alone", "kernels", "MiB", f"all, with {other}", f"{other} ÷ reskeras"],
         [
             [
                 f"`{row['net']}`", str(row["batch"]),

@@ -56,9 +56,8 @@ class BatchNormalization(layers.BatchNormalization):
         is zero that XLA does not know to be zero.  The values are taken from the first image's mean: the
         result is the same, and the difference of the two sums keeps its digits where the mean is large.
         """
-        x = ops.cast(inputs, "float32")
-        center = ops.stop_gradient(ops.mean(x[:1], _PIXELS))
-        x = x - center
+        center = ops.stop_gradient(ops.mean(ops.cast(inputs[:1], "float32"), _PIXELS))
+        x = ops.cast(inputs, "float32") - center
         mean, square = ops.mean(x, _PIXELS), ops.mean(ops.square(x), _PIXELS)
         return self._normalize(x, mean, square, center)
 

@@ -43,7 +43,7 @@ def check_stream(source: DataSource, augmentation: Augmentation, repeats: int) -
     if repeats > 1:
         raise ArgumentError("augmentation_repeats", repeats,
                             f"1, because {source.name} is a stream, and not files or arrays")
-    if not augmentation.alternates_flip or source.label_offset is not None:      # TFRecord files stay
+    if not augmentation.alternates_flip or source.label_offset is not None:     # TFRecord files: our order
         return
     labels = source.stream().map(lambda _, label, *weight: label).take(_COMPARED_LABELS)
     first, second = (list(labels.as_numpy_iterator()) for _ in range(2))

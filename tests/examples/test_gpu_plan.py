@@ -38,6 +38,12 @@ HloModule step, is_scheduled=true
   ROOT %y = bf16[2,4,4,8]{3,2,1,0} scatter(%x, %x, %x), to_apply=%add
 }
 
+%first_image (x: bf16[2,4,4,8]) -> bf16[1,4,4,8] {
+  %x = bf16[2,4,4,8]{3,2,1,0} parameter(0)
+  %one = bf16[1,4,4,8]{3,2,1,0} slice(%x), slice={[0:1], [0:4], [0:4], [0:8]}
+  ROOT %y = bf16[1,4,4,8]{3,2,1,0} maximum(%one, %one)
+}
+
 ENTRY %main (image: bf16[2,4,4,8], kernel: bf16[8,1,1,8]) -> bf16[2,4,4,8] {
   %image = bf16[2,4,4,8]{3,2,1,0} parameter(0), metadata={op_name="x"}
   %kernel = bf16[8,1,1,8]{3,2,1,0} parameter(1)
@@ -46,6 +52,7 @@ custom_call_target="__cudnn$convForward", metadata={op_name="conv(x)"}
   %get-tuple-element.1 = bf16[2,4,4,8]{3,2,1,0} get-tuple-element(%cudnn-conv.1), index=0
   %input_reduce_fusion = (f32[8]{0}, f32[8]{0}) fusion(%get-tuple-element.1), kind=kInput, calls=%two_sums
   %loop_maximum_fusion = bf16[2,4,4,8]{3,2,1,0} fusion(%get-tuple-element.1), kind=kLoop, calls=%relu
+  %loop_slice_fusion = bf16[1,4,4,8]{3,2,1,0} fusion(%loop_maximum_fusion), calls=%first_image
   ROOT %input_scatter_fusion = bf16[2,4,4,8]{3,2,1,0} fusion(%loop_maximum_fusion), calls=%gather_back
 }
 """
@@ -63,7 +70,13 @@ def gpu_plan(monkeypatch):
 def test_bytes_of_each_kind(gpu_plan):
     assert list(gpu_plan.list_kernels(HLO)) == [
         ("convolutions", 512 + 128 + 512), ("sums over maps", 512 + 2 * 32), ("other maps", 2 * 512),
-        ("pooling", 2 * 512)]
+        ("other maps", 2 * 256), ("pooling", 2 * 512)]
+
+
+def test_a_loop_is_refused(gpu_plan):
+    with pytest.raises(ValueError, match="loop_slice_fusion: expected a kernel.*while"):
+        list(gpu_plan.list_kernels(HLO.replace("fusion(%loop_maximum_fusion), calls=%first_image",
+                                               "while(%loop_maximum_fusion), body=%first_image")))
 
 
 def test_a_type_without_a_size_is_named(gpu_plan):
@@ -71,8 +84,8 @@ def test_a_type_without_a_size_is_named(gpu_plan):
         gpu_plan.count_bytes("c64[2,3]{1,0}")
 
 
-def test_the_plan_is_what_ran_on_a_card():
-    """Its memory is what JAX counted there, and its bytes take no more than the time that was measured."""
+def test_the_plan_agrees_with_a_card():
+    """Its memory is about what JAX counted there, and its bytes would take half of the measured time."""
     (plan,) = (BENCHMARKS / "figures").glob("gpu_plan.json")
     plans = {row["net"]: row for row in json.loads(plan.read_text())["rows"]}
     measured = [row for path in (BENCHMARKS / "figures").glob("gpu.*.json")
@@ -81,7 +94,9 @@ def test_the_plan_is_what_ran_on_a_card():
     for row in measured:
         for mib, least in zip(*(plans[row["net"]][key].values() for key in ("mib", "least_ms")), strict=True):
             assert row["peak_mib"] == pytest.approx(mib, rel=0.02)
-            assert 0.3 * row["ms"]["reskeras"] < least < row["ms"]["reskeras"]
+            assert least < row["ms"]["reskeras"]
+        _, with_keras = plans[row["net"]]["least_ms"].values()      # which is what was measured
+        assert 0.43 < with_keras / row["ms"]["reskeras"] < 0.62
 
 
 @pytest.mark.slow

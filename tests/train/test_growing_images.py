@@ -1,8 +1,11 @@
-"""Images that grow during a training: their sizes, batches and steps, resuming, and errors."""
+"""Images that grow during a training: their sizes, batches and steps, resuming, replicas, and errors."""
+import pathlib
+
 import keras
 import numpy as np
 import pytest
 from stopping import StopInSecondEpoch
+from two_devices import run_on_two_devices
 
 import reskeras
 from reskeras.errors import ArgumentError
@@ -67,6 +70,44 @@ def test_resumes_to_the_bit_where_the_images_grow(tmp_path):
     nets = [reskeras.load(tmp_path / name / "last.keras") for name in ("whole", "parts")]
     for a, b in zip(*(net.get_weights() for net in nets)):
         np.testing.assert_array_equal(a, b)
+
+
+CHILD = """
+from stopping import StopInSecondEpoch
+from test_distillation import PLAIN, make_images, make_model
+options = {**PLAIN, "size": "6:8", "size_multiple": 2, "size_epochs": (0, 1), "epochs": 3,
+           "deterministic": True}
+for schedule, more in {"triangular": {"warmup": 1}, "polynomial": {}, "exponential": {"decay_factor": 0.5},
+                       "wsd": {"milestones": (1,)}}.items():
+    for name in ("one", "two", "resumed") if schedule == "wsd" else ("one", "resumed"):
+        with mirrored.scope() if name != "one" else tf.device("CPU:0"):
+            net = make_model(0)
+        given = {**options, **more, "schedule": schedule, "strategy": "none" if name == "one" else mirrored}
+        if name == "resumed":
+            run = sys.argv[1] + schedule
+            try:
+                reskeras.fit(net, make_images(), **given, output=run, callbacks=[StopInSecondEpoch()])
+            except KeyboardInterrupt:
+                history = reskeras.fit(data=make_images(), resume=run, strategy=mirrored, verbose=0)
+        else:
+            history = reskeras.fit(net, make_images(), **given)
+        found[f"{schedule}/{name}/rates"] = history.history["learning_rate"]
+        found |= {f"{schedule}/{name}/{i}": w for i, w in enumerate(history.model.get_weights())}
+"""
+
+
+@pytest.mark.slow
+def test_replicas_and_schedules(tmp_path):
+    """Two replicas, and two that were stopped within the second epoch, train as one device."""
+    here = pathlib.Path(__file__).parent
+    found = run_on_two_devices(CHILD, tmp_path, (here, here.parent))
+    for schedule in ("triangular", "polynomial", "exponential", "wsd"):
+        assert len(set(found[f"{schedule}/one/rates"])) > 1
+        for name in ("two", "resumed") if schedule == "wsd" else ("resumed",):
+            for what in ("rates", *range(4)):
+                np.testing.assert_allclose(
+                    found[f"{schedule}/{name}/{what}"], found[f"{schedule}/one/{what}"], rtol=1e-4, atol=1e-6,
+                    err_msg=f"{schedule} {name}")
 
 
 def test_cost_counts_each_size():
