@@ -16,7 +16,7 @@ import os
 from typing import Any, Callable
 
 from gpu_profile import profile
-from timing import TIMM, Peer, Side, clock, figures, in_turns, parser, ratio, shown, write
+from timing import GPU_NETS, TIMM, Peer, Side, clock, figures, in_turns, parser, ratio, shown, write
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")     # two frameworks share the card
@@ -54,8 +54,7 @@ def peak_mib() -> float | None:
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument(
-        "--nets", nargs="+", default=["ResNet50V1_5", "ResNeXt50_32x4d", "SEResNeXt50_32x4d", "ResNeSt50"])
+    arguments.add_argument("--nets", nargs="+", default=GPU_NETS)
     arguments.add_argument("--batch", type=int, default=256)
     arguments.add_argument("--timm", help="a Python that has torch and timm")
     arguments.add_argument("--peak", type=float, help="TFLOP/s of the card in bfloat16, for MFU")

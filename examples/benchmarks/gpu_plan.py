@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Iterator
 
-from timing import parser, write
+from timing import GPU_NETS, parser, write
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -143,8 +143,7 @@ def by_keras(net: Any) -> Any:
 
 def main() -> None:
     arguments = parser(__doc__)
-    arguments.add_argument(
-        "--nets", nargs="+", default=["ResNet50V1_5", "ResNeXt50_32x4d", "SEResNeXt50_32x4d", "ResNeSt50"])
+    arguments.add_argument("--nets", nargs="+", default=GPU_NETS)
     arguments.add_argument("--batch", type=int, default=256)
     options = arguments.parse_args()
     import keras

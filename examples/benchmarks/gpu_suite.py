@@ -20,15 +20,16 @@ import subprocess
 import sys
 import time
 
+from timing import GPU_NETS
+
 HERE = pathlib.Path(__file__).parent
-NETS = ("ResNet50V1_5", "ResNeXt50_32x4d", "SEResNeXt50_32x4d", "ResNeSt50")
 Parts = dict[str, list[str]]        # a script and its arguments, by the name of its figures
 
 
 def make_parts(timm: str | None, peak: float | None) -> Parts:
     extra = (["--timm", timm] if timm else []) + (["--peak", str(peak)] if peak else [])
     speed = {f"gpu.{i}.{net}": [str(HERE / "gpu.py"), "--nets", net, "--batch", "256", "--profile", *extra]
-             for i, net in enumerate(NETS, start=1)}
+             for i, net in enumerate(GPU_NETS, start=1)}
     return {"gpu_parity": [str(HERE / "gpu_parity.py")], **speed}
 
 

@@ -33,6 +33,7 @@ TIMM = {
     "ResNeXt50_32x4d": "resnext50_32x4d", "SEResNeXt50_32x4d": "seresnext50_32x4d", "ResNeSt50": "resnest50d",
     "ResNetRS50": "resnetrs50"}
 NETS = tuple(TIMM)
+GPU_NETS = ("ResNet50V1_5", "ResNeXt50_32x4d", "SEResNeXt50_32x4d", "ResNeSt50")
 # which row timm's net is, where the one of Keras' name is not
 LIKE = {"ResNet50": "resnet50v1_5", "ResNet50V2": "resnetv2_50"}
 PACKAGES = (
