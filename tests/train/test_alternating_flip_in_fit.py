@@ -1,13 +1,12 @@
 """`alternating_flip` in `reskeras.fit`: the images that reach the net, for all data and options."""
-import json
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from stopping import StopInSecondEpoch
+from two_devices import run_on_two_devices
 
 import reskeras
 from reskeras.errors import ArgumentError
@@ -15,9 +14,6 @@ from reskeras.train.data import ImageDataset
 from reskeras.train.distributed_model import DistributedModel
 from reskeras.train.packed_images import write_packed_images
 from reskeras.train.sources import open_source
-
-sys.path.append(str(pathlib.Path(__file__).parents[1]))     # if it is run as a script
-from stopping import StopInSecondEpoch  # noqa: E402
 
 NUMBER = 32
 # the left half is darker, and tells the image
@@ -124,24 +120,22 @@ def test_a_dataset_in_another_order_each_time():
     ImageDataset(shuffled, 8, "flip")
 
 
-def test_two_replicas():
-    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+CHILD = """
+import pytest
+from test_alternating_flip_in_fit import LABELS, PIXELS, TINY, watch
+with pytest.MonkeyPatch.context() as patch:
+    watched, sizes = watch(patch), set()
+    record_images = watched.record
+    watched.record = lambda x: (sizes.add(len(x)), record_images(x))[1]
+    reskeras.fit("cifar_resnet20", (PIXELS, LABELS), **TINY, callbacks=[watched], strategy=mirrored)
+found |= {"sizes": sorted(sizes), **{str(epoch): pairs for epoch, pairs in watched.images.items()}}
+"""
+
+
+def test_two_replicas(tmp_path):
+    here = pathlib.Path(__file__).parent
+    found = run_on_two_devices(CHILD, tmp_path, (here, here.parent))
+    assert found["sizes"].tolist() == [4]
     epochs = Epochs()
-    replica_batches, images = json.loads(done.stdout.splitlines()[-1])
-    epochs.images = {int(e): [tuple(pair) for pair in pairs] for e, pairs in images.items()}
-    assert replica_batches == [4]
+    epochs.images = {epoch: [tuple(pair) for pair in found[str(epoch)].tolist()] for epoch in range(3)}
     check(epochs)
-
-
-if __name__ == "__main__":
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    with pytest.MonkeyPatch.context() as patch:
-        watched, sizes = watch(patch), set()
-        record_images = watched.record
-        watched.record = lambda x: (sizes.add(len(x)), record_images(x))[1]
-        reskeras.fit("cifar_resnet20", (PIXELS, LABELS), **TINY, callbacks=[watched],
-                     strategy=tf.distribute.MirroredStrategy(
-                         ["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce()))
-    print(json.dumps([sorted(sizes), watched.images]))
